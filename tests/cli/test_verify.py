@@ -43,7 +43,10 @@ def test_the_root_is_that_of_the_settings(verified: Path, wheelyard: Typed) -> N
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{verified.name}: signed by {OURS}/.github/")
-    assert (refused.returncode, "another authority" in refused.stderr) == (1, True)
+    assert refused.returncode == 1
+    assert f"another authority than {other}, or" in refused.stderr
+    assert "with --trusted-root" in refused.stderr
+    assert "operator" not in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,14 @@ def test_what_is_no_repository_is_a_usage_error(wheelyard: Typed, text: str) -> 
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "It is no https URL of a repository" in done.stderr
+
+
+@pytest.mark.parametrize("identity", [github()])
+def test_another_file_of_the_name_is_refused(verified: Path, wheelyard: Typed) -> None:
+    """A file with other bytes than those that were signed fails, and must not be used."""
+    verified.write_bytes(b"other")
+
+    done = wheelyard("verify", verified)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another SHA-256. Do not use the file until you know why." in done.stderr

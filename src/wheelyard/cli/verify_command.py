@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import Argument, Option
@@ -20,11 +20,14 @@ from wheelyard.api.provenance_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import JSON, cli_command, print_result
-from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, NotFound
+from wheelyard.errors import INVALID_ATTESTATIONS, UNKNOWN_AUTHORITY, Invalid, NotFound
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
-from wheelyard.model.attestations import REPOSITORY, Signer
+from wheelyard.model.attestations import REPOSITORY, Attestation, Signer
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import known_filename_readings
+
+if TYPE_CHECKING:
+    from wheelyard.archive.attestation_verifier import AttestationVerifier
 
 
 class VerifiedAttestation(Struct, frozen=True, kw_only=True):
@@ -118,7 +121,7 @@ def verify_command(file: Path, trusted_root: str, repository: Url | None) -> Non
     verifier = AttestationVerifier(trusted_root or _root_of_settings(api), "This command")
     verifier.require_usable()
     attestations = [
-        verifier.verify(attestation, file.name, sha256)
+        _verify(verifier, attestation, file.name, sha256)
         for bundle in provenance["attestation_bundles"]
         for attestation in bundle["attestations"]
     ]
@@ -138,6 +141,31 @@ def verify_command(file: Path, trusted_root: str, repository: Url | None) -> Non
         ),
     )
     print_result(verified, _lines(verified))
+
+
+def _verify(
+    verifier: "AttestationVerifier", sent: Mapping[str, Any], filename: str, sha256: str
+) -> Attestation:
+    """
+    Return an attestation if it holds for a file.
+
+    Raises as `AttestationVerifier.verify`, with what the user of this command can do.
+    """
+    try:
+        return verifier.verify(sent, filename, sha256)
+    except Invalid as error:
+        message = error.message
+        if error.code == INVALID_ATTESTATIONS:
+            message = f"{message} Do not use the file until you know why."
+        elif error.code == UNKNOWN_AUTHORITY:
+            message = (
+                "The attestations cannot be verified: one is signed with another authority than "
+                f"{escaped(verifier.title)}, or with a key that is newer than the newest that "
+                f"this command knows of it, of {verifier.newest_key():%Y-%m-%d}. Name the root of a "
+                "private Sigstore with --trusted-root. For a newer key of the public one, upgrade "
+                "the package sigstore."
+            )
+        raise Invalid(message, code=error.code) from error
 
 
 def _digest(file: Path) -> str:
