@@ -41,7 +41,7 @@ from wheelyard.settings.sections import (
     ServerSettings,
     Settings,
 )
-from wheelyard.storage.base import Stored, Stores
+from wheelyard.storage.base import Key, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
@@ -143,6 +143,15 @@ def upload(
 def provenance(server: InProcessServer, *headers: tuple[str, str]) -> InProcessResponse:
     """Ask for the provenance of the widget."""
     return server.get(PAGE, *headers)
+
+
+def promotion_to_dev(server: InProcessServer) -> Promotion:
+    """Return what promotes from main to dev."""
+    main, dev = (
+        IndexSide(uploads=index.uploads, caller=ALICE)
+        for index in (server.index, server.index.named("dev"))
+    )
+    return Promotion(main, dev, server.index.server.runtime)
 
 
 @pytest.mark.parametrize(
@@ -424,11 +433,7 @@ def test_the_provenance_goes_and_comes_with_the_file(
     upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
     kept = provenance(server).body
     lifecycle = server.index.lifecycle
-    main, dev = (
-        IndexSide(uploads=index.uploads, caller=ALICE)
-        for index in (server.index, server.index.named("dev"))
-    )
-    Promotion(main, dev, server.index.server.runtime).promote(WIDGET_NAME, ONE)
+    promotion_to_dev(server).promote(WIDGET_NAME, ONE)
     assert server.get(f"/dev{PAGE}").body == kept
     lifecycle.change("delete", ALICE, WIDGET_NAME, Selection(ONE), "gone")
     assert provenance(server).status == 404
@@ -444,16 +449,12 @@ def test_another_promotion_brings_later_attestations(
     server: InProcessServer, authority: Authority, *, is_promoted: bool
 ) -> None:
     """A file that was promoted, or uploaded to both, gets what came later by promoting it again."""
-    main, dev = (
-        IndexSide(uploads=index.uploads, caller=ALICE)
-        for index in (server.index, server.index.named("dev"))
-    )
-    promotion = Promotion(main, dev, server.index.server.runtime)
+    promotion = promotion_to_dev(server)
     upload(server, WIDGET)
     if is_promoted:
         promotion.promote(WIDGET_NAME, ONE)
     else:
-        dev.uploads.accept(WIDGET.arrival(server.folder), ALICE)
+        promotion.target.uploads.accept(WIDGET.arrival(server.folder), ALICE)
     upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
     assert server.get(f"/dev{PAGE}").status == 404
 
@@ -461,7 +462,7 @@ def test_another_promotion_brings_later_attestations(
 
     assert (len(promoted.new), len(promoted.present)) == (0, 1)
     assert server.get(f"/dev{PAGE}").body == provenance(server).body
-    assert main.projects.get(WIDGET_NAME).files[0].promoted_to == ("dev",)
+    assert server.index.projects.get(WIDGET_NAME).files[0].promoted_to == ("dev",)
     assert promotion.promote(WIDGET_NAME, ONE).project.revision == promoted.project.revision
     assert server.index.server.check.run(rebuild=False).problems == []
 
@@ -491,7 +492,7 @@ def test_a_site_and_a_copy_have_it(
     assert not (site / PAGE[1:]).exists()
 
 
-def lose_provenance(server: InProcessServer) -> str:
+def lose_provenance(server: InProcessServer) -> Key:
     """Change the stored provenance of the widget, and return its key."""
     (entry,) = (
         entry
@@ -533,6 +534,33 @@ def test_the_same_upload_brings_a_lost_provenance_back(
     (bundle,) = json.loads(provenance(server).body)["attestation_bundles"]
     assert bundle["attestations"] == [sent]
     assert server.index.projects.get(WIDGET_NAME).revision == revision
+    assert server.index.server.check.run(rebuild=False).problems == []
+
+
+@pytest.mark.parametrize("is_source_lost", [False, True])
+def test_another_promotion_replaces_a_lost_provenance(
+    server: InProcessServer, authority: Authority, *, is_source_lost: bool
+) -> None:
+    """Promoting again replaces a lost provenance by the one that was uploaded since, if it is."""
+    first, second = (authority.attest(WIDGET.filename, WIDGET.sha256) for _ in range(2))
+    promotion = promotion_to_dev(server)
+    upload(server, WIDGET, first)
+    promotion.promote(WIDGET_NAME, ONE)
+    lost = lose_provenance(server)
+    upload(server, WIDGET, second)
+    assert server.get(f"/dev{PAGE}").status == 503
+    server.index.stores.files.delete(lost)
+    if is_source_lost:
+        lose_provenance(server)
+
+    again = promotion.promote(WIDGET_NAME, ONE)
+
+    assert (len(again.new), len(again.present)) == (0, 1)
+    assert promotion.promote(WIDGET_NAME, ONE).project.revision == again.project.revision
+    if is_source_lost:
+        assert again.project.revision == 1
+        return
+    assert server.get(f"/dev{PAGE}").body == provenance(server).body
     assert server.index.server.check.run(rebuild=False).problems == []
 
 

@@ -43,7 +43,10 @@ def test_the_root_is_that_of_the_settings(verified: Path, wheelyard: Typed) -> N
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{verified.name}: signed by {OURS}/.github/")
-    assert (refused.returncode, "another authority" in refused.stderr) == (1, True)
+    assert refused.returncode == 1
+    assert f"another authority than {other}, or" in refused.stderr
+    assert "with --trusted-root" in refused.stderr
+    assert "operator" not in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,45 @@ def test_another_repository_is_refused(verified: Path, wheelyard: Typed, named: 
 
     assert (done.returncode, done.stdout) == (1, "")
     assert named in done.stderr
+
+
+@pytest.mark.parametrize("identity", [github()])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        f"{OURS}/",
+        f"{OURS}.git",
+        "https://GitHub.com/Acme/WIDGET",
+        "https://github.com:443/acme/widget",
+    ],
+)
+def test_a_repository_has_several_spellings(
+    verified: Path, wheelyard: Typed, spelling: str
+) -> None:
+    """A slash or `.git` at the end of a repository, and the case of its letters, do not matter."""
+    done = wheelyard("verify", verified, "--repository", spelling)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "acme/widget", "http://github.com/acme/widget", "https://github.com/", f"{OURS}?a=b"],
+)
+def test_what_is_no_repository_is_a_usage_error(wheelyard: Typed, text: str) -> None:
+    """A repository that is empty, as of an unset variable, or no https URL is a usage error."""
+    done = wheelyard("verify", WIDGET.filename, "--repository", text)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "It is no https URL of a repository" in done.stderr
+
+
+@pytest.mark.parametrize("identity", [github()])
+def test_another_file_of_the_name_is_refused(verified: Path, wheelyard: Typed) -> None:
+    """A file with other bytes than those that were signed fails, and must not be used."""
+    verified.write_bytes(b"other")
+
+    done = wheelyard("verify", verified)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another SHA-256. Do not use the file until you know why." in done.stderr

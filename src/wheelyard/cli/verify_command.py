@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import Argument, Option
@@ -19,10 +20,14 @@ from wheelyard.api.provenance_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import JSON, cli_command, print_result
-from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, NotFound
-from wheelyard.model.attestations import REPOSITORY, Signer
+from wheelyard.errors import INVALID_ATTESTATIONS, UNKNOWN_AUTHORITY, Invalid, NotFound
+from wheelyard.http_client.urls import BadUrl, Url, parse_url
+from wheelyard.model.attestations import REPOSITORY, Attestation, Signer
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import known_filename_readings
+
+if TYPE_CHECKING:
+    from wheelyard.archive.attestation_verifier import AttestationVerifier
 
 
 class VerifiedAttestation(Struct, frozen=True, kw_only=True):
@@ -43,6 +48,37 @@ class Verification(Struct, frozen=True, kw_only=True):
     attestations: tuple[VerifiedAttestation, ...]
 
 
+def _required_repository(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> Url | None:
+    """
+    Return the repository that an option names, or None without the option.
+
+    Raises BadParameter for what is none, as of a variable of the shell that is not set.
+    """
+    if value is None:
+        return None
+    repository = _read_repository(value)
+    if repository is None:
+        raise click.BadParameter(
+            "It is no https URL of a repository. Name one, such as https://github.com/acme/core."
+        )
+    return repository
+
+
+def _read_repository(text: str) -> Url | None:
+    """Return the URL of a repository in the spelling in which it is compared, or None for none."""
+    try:
+        url = parse_url(text)
+    except BadUrl:
+        return None
+    # neither GitHub nor GitLab has two repositories that differ in case alone
+    path = url.path.strip("/").lower().removesuffix(".git")
+    repository = Url("https", url.host, url.port, f"/{path}")
+    is_bare = replace(url, path=repository.path) == repository
+    return repository if path and is_bare else None
+
+
 @cli_command(
     "verify",
     Argument(["file"], type=click.Path(dir_okay=False, path_type=Path)),
@@ -55,7 +91,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     ),
     Option(
         ["--repository"],
-        default="",
+        callback=_required_repository,
         metavar="URL",
         help="The source repository that each certificate has to name.",
     ),
@@ -68,7 +104,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     ),
     page="attestations.md",
 )
-def verify_command(file: Path, trusted_root: str, repository: str) -> None:
+def verify_command(file: Path, trusted_root: str, repository: Url | None) -> None:
     """
     Verify FILE by its provenance in the index, here and without a connection to Sigstore.
 
@@ -85,11 +121,11 @@ def verify_command(file: Path, trusted_root: str, repository: str) -> None:
     verifier = AttestationVerifier(trusted_root or _root_of_settings(api), "This command")
     verifier.require_usable()
     attestations = [
-        verifier.verify(attestation, file.name, sha256)
+        _verify(verifier, attestation, file.name, sha256)
         for bundle in provenance["attestation_bundles"]
         for attestation in bundle["attestations"]
     ]
-    if repository:
+    if repository is not None:
         for attestation in attestations:
             _require_repository(file.name, attestation.signer, repository)
     verified = Verification(
@@ -105,6 +141,31 @@ def verify_command(file: Path, trusted_root: str, repository: str) -> None:
         ),
     )
     print_result(verified, _lines(verified))
+
+
+def _verify(
+    verifier: "AttestationVerifier", sent: Mapping[str, Any], filename: str, sha256: str
+) -> Attestation:
+    """
+    Return an attestation if it holds for a file.
+
+    Raises as `AttestationVerifier.verify`, with what the user of this command can do.
+    """
+    try:
+        return verifier.verify(sent, filename, sha256)
+    except Invalid as error:
+        message = error.message
+        if error.code == INVALID_ATTESTATIONS:
+            message = f"{message} Do not use the file until you know why."
+        elif error.code == UNKNOWN_AUTHORITY:
+            message = (
+                "The attestations cannot be verified: one is signed with another authority than "
+                f"{escaped(verifier.title)}, or with a key that is newer than the newest that "
+                f"this command knows of it, of {verifier.newest_key():%Y-%m-%d}. Name the root of a "
+                "private Sigstore with --trusted-root. For a newer key of the public one, upgrade "
+                "the package sigstore."
+            )
+        raise Invalid(message, code=error.code) from error
 
 
 def _digest(file: Path) -> str:
@@ -127,17 +188,17 @@ def _root_of_settings(api: Api) -> str:
     return ""  # those of a server are on its machine
 
 
-def _require_repository(filename: str, signer: Signer, repository: str) -> None:
+def _require_repository(filename: str, signer: Signer, repository: Url) -> None:
     """Raise Invalid (code `invalid_attestations`) unless a job of a repository has signed."""
     signed_by = signer.claims.get(REPOSITORY, "")
-    if signed_by == repository:
+    if _read_repository(signed_by) == repository:
         return
     what = "no repository"
     if signed_by:
         what = f"the repository {escaped(signed_by)}"
     raise Invalid(
         f"The certificate of an attestation of {filename} names {what}, and not "
-        f"{escaped(repository)}. Do not use the file, or name the repository that builds it.",
+        f"{repository.redacted}. Do not use the file, or name the repository that builds it.",
         code=INVALID_ATTESTATIONS,
     )
 

@@ -7,7 +7,7 @@ commit each, in this order:
 1. The other index of the release, the source, notes in each file's record that it is promoted to
    the target (`File.promoted_to`). This fails if the source does not list the file any more.
 2. The target lists the files, with the time and the uploader that they have in the source. One that
-   it lists already, without a provenance that the source has, gets this.
+   it lists already, without a provenance or with a lost one, gets that of the source.
 
 A process that dies in between leaves a note without a listing, and the same promotion again makes
 the second commit. What is there already is not written again.
@@ -20,7 +20,7 @@ deletes the filename in every index of the note, listed there or not. A target w
 deleted refuses it for ever, so a promotion that is between its two commits ends with an error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -97,8 +97,8 @@ class Promotion(Struct, frozen=True):
         """
         List all files of a release in the target, and return which are new there.
 
-        Files that it lists with equal bytes stay as they are, but get the provenance that they lack
-        and have in the source. In a dry run nothing is written.
+        Files that it lists with equal bytes stay as they are, but get the provenance of the source
+        if they have none, or if the store has lost it. In a dry run nothing is written.
 
         Raises Forbidden (code `promotion_refused`) if a file of the release is yanked, or a rule of
         the target forbids it. Its code is `removed_rule` if the target has a rule that was removed.
@@ -122,18 +122,18 @@ class Promotion(Struct, frozen=True):
         if dry_run:
             return _result(before, before, files)
         summary = ""
-        attested = frozenset(file.filename for file in _attested_since(before, files))
+        replaced = self._replaced_provenances(before, files)
         # A process may die after each of these steps. The same promotion again repairs the rest,
         # so that the last one is done also if nothing is missing.
         if missing:
             summary = self._summary(name, files)
             warnings = target.uploads.claim_new_name(before, caller)
-        if missing or attested:
+        if missing or replaced:
             data = PromotionData(target.name)
-            note = _Note(version, files, missing | attested, data, at, caller)
+            note = _Note(version, files, missing | replaced.keys(), data, at, caller)
             with about_index(self.source.name):
                 self.source.projects.change(name, note)
-        listed = _List(before, files, quotas, self.source.name, summary, at, caller)
+        listed = _List(before, files, replaced, quotas, self.source.name, summary, at, caller)
         with about_index(target.name):
             committed = target.projects.change(name, listed)
         return _result(committed.before, committed.after, files, warnings)
@@ -191,6 +191,24 @@ class Promotion(Struct, frozen=True):
                 f"Promote it from {' or '.join(takes_from)}",
             )
 
+    def _replaced_provenances(self, before: Project, files: Sequence[File]) -> dict[str, str]:
+        """
+        Return, by filename, the SHA-256 of each provenance of the target that the source replaces.
+
+        It is an empty text for a file that has none there. One that the store has stays.
+        """
+        stored = self.source.uploads.files
+        replaced = dict[str, str]()
+        for file in files:
+            listed = before.by_filename.get(file.filename)
+            if listed is None or listed.provenance == file.provenance:
+                continue
+            if stored.has_intact_provenance(before.name, listed):
+                continue
+            if stored.has_intact_provenance(before.name, file):
+                replaced[file.filename] = listed.provenance
+        return replaced
+
     def _summary(self, name: NormalizedName, files: Sequence[File]) -> str:
         """Return the summary in the core metadata of a release."""
         described = next((file for file in files if file.has_metadata), None)
@@ -245,6 +263,8 @@ class _List(Struct, frozen=True):
     """The project of the target as it was when its name was claimed."""
     files: tuple[File, ...]
     """Their records in the source."""
+    replaced: Mapping[str, str]
+    """The SHA-256 of each provenance of the target that another one replaces, by filename."""
     quotas: FileQuotas | None
     """What the quotas of the target leave, or None without any."""
     source: str
@@ -253,7 +273,7 @@ class _List(Struct, frozen=True):
     caller: Caller
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
-        """Return one event for each file that `project` lacks, or whose provenance it lacks."""
+        """Return one event for each file that `project` lacks, or whose provenance is replaced."""
         require_not_released(project, self.validated_against)
         by, by_name = self.caller.principal, self.caller.name
         listed = tuple(
@@ -262,9 +282,15 @@ class _List(Struct, frozen=True):
         )
         attested = tuple(
             Event.attested(file.filename, file.provenance, at=self.at, by=by, by_name=by_name)
-            for file in _attested_since(project, self.files)
+            for file in self.files
+            if self._replaces_provenance(project, file)
         )
         return listed + attested
+
+    def _replaces_provenance(self, project: Project, file: File) -> bool:
+        """Return whether a project still has the provenance that is replaced by that of a file."""
+        listed = project.by_filename.get(file.filename)
+        return listed is not None and self.replaced.get(file.filename) == listed.provenance
 
     def _record(self, file: File) -> File:
         return replace(
@@ -314,18 +340,6 @@ def _missing(
     if quotas is not None and missing:
         quotas.require_room(project, size_of_files(missing))
     return tuple(missing)
-
-
-def _attested_since(project: Project, files: Sequence[File]) -> tuple[File, ...]:
-    """Return those of a release's files with a provenance that a project lists without any."""
-    return tuple(
-        file
-        for file in files
-        if file.has_provenance
-        and (listed := project.by_filename.get(file.filename)) is not None
-        and listed.sha256 == file.sha256
-        and not listed.has_provenance
-    )
 
 
 def _result(
