@@ -9,7 +9,7 @@ served if the project's document lists it, and the project's status permits it.
 from collections.abc import Sequence
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -35,6 +35,7 @@ from wheelyard.http.responses import (
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
+from wheelyard.model.stored_namespaces import ProjectNamespace
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, hidden_files
 from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_repository import ProjectSources
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from wheelyard.http.upstream_files import MergedFiles, PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.upstream.indexes import UpstreamListing
+
+NAMESPACES_SECONDS: Final = 15.0
+"""How long a page is repeated until the namespaces are looked at again."""
 
 
 class PrivateFiles(Struct, frozen=True):
@@ -307,3 +311,32 @@ def _private_listing(files: PrivateFiles) -> OpenListing:
         ),
         open=files,
     )
+
+
+def has_namespaces(context: IndexContext) -> bool:
+    """
+    Return whether pages tell of namespaces: a static site has no list of them.
+
+    Raises Unavailable if they cannot be read.
+    """
+    return context.process.site is None and bool(context.index.server.namespaces.load().all)
+
+
+def namespaces_of(
+    context: IndexContext, listing: OpenListing
+) -> tuple[ProjectNamespace, ...] | None:
+    """
+    Return the namespaces of a project, or None if the index has none at all.
+
+    Raises Unavailable if they cannot be read.
+    """
+    if not has_namespaces(context):
+        return None
+    if not isinstance(listing.open, PrivateFiles):
+        return ()
+    return context.index.server.namespaces.describe(listing.open.project)
+
+
+def until_looked(context: IndexContext) -> float:
+    """Return until when, on the monotonic clock, a page may be repeated that names namespaces."""
+    return context.index.server.runtime.monotonic() + NAMESPACES_SECONDS

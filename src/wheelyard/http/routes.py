@@ -18,6 +18,7 @@ from wheelyard.api.publisher_operations import PUBLISHERS
 from wheelyard.api.table import OPERATIONS
 from wheelyard.api.table_operations import TableOperations
 from wheelyard.authentication.authorization import require_approver
+from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest, ProcessContext
 from wheelyard.http.handlers import (
     account,
@@ -354,7 +355,7 @@ def _answer_setup(request: IndexRequest) -> Response:
 
 def _answer_namespaces(request: IndexRequest) -> Response:
     """Handle GET `/simple/namespaces`: those of the index, or the project of that name."""
-    if request.context.index.server.namespaces.load().all:
+    if resolver.has_namespaces(request.context):
         return namespaces.answer_list(request)
     request.path_params["name"] = "namespaces"
     return packages.redirect_to_slash(request)

@@ -131,6 +131,18 @@ def test_who_is_shown_a_namespace(tmp_path: Path) -> None:
         assert server.get("/simple/namespace/acme", ("authorization", "Bearer x")).status == 401
 
 
+def test_the_page_of_a_project_names_its_namespace(server: InProcessServer) -> None:
+    """The page of a project that owners have begun names the namespace, and of another one not."""
+    grant(server)
+    server.publish(make_wheel("acme_new", "1.0"))
+    assert b"<dt>Namespace</dt><dd><bdi>acme</bdi>" in server.get("/project/acme-new/").body
+    assert b"<dt>Namespace</dt>" not in server.get("/project/acme-core/").body
+
+    server.index.server.namespaces.remove("acme", "local:bo")
+    server.clock.advance(seconds=16)
+    assert b"<dt>Namespace</dt>" not in server.get("/project/acme-new/").body
+
+
 def test_named_indexes_have_the_same(server: InProcessServer) -> None:
     """A namespace is one of all indexes, also below the path of one."""
     server.index.server.index_administration.add({"name": "dev", "read": "anyone"}, "local:bo")

@@ -53,7 +53,6 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.metadata import parse_any
 from wheelyard.model.project import File
-from wheelyard.model.stored_namespaces import ProjectNamespace
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.project_facts import (
     latest_release,
@@ -70,8 +69,6 @@ MOST_LOOKS: Final = 3
 """How often a project is looked at for its page because somebody changes it meanwhile."""
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows, of all that the page of results has."""
-NAMESPACES_SECONDS: Final = 15.0
-"""How long a page is repeated until the namespaces are looked at again."""
 METADATA_SUFFIX: Final = ".metadata"
 _SENDING: Final = frozenset({200, 206, 302})
 """The statuses of responses with a file, of a part of it, and with the URL of a bucket."""
@@ -90,16 +87,14 @@ def project_list(request: IndexRequest) -> Response:
     is_json = media_type.value.is_json
     listed, serials = _listed_names(request.context, is_json=is_json)
 
-    is_site = request.context.process.site is not None
-    in_force = request.context.index.server.namespaces.load()
-    has_namespaces = is_json and not is_site and bool(in_force.all)
+    names_namespaces = is_json and resolver.has_namespaces(request.context)
 
     def render() -> bytes:
         shown = listed.readable_by(caller)
         if not is_json:
             return simple_pages.list_html(shown)
         listed_serials = serials.serials if serials else {}
-        return simple_pages.list_json(shown, listed_serials, has_namespaces=has_namespaces)
+        return simple_pages.list_json(shown, listed_serials, has_namespaces=names_namespaces)
 
     made_from = cache_keys(listed.made_from)
     version = listed.version
@@ -109,8 +104,8 @@ def project_list(request: IndexRequest) -> Response:
         version = f"{version} {generation}"
     until = inf
     if is_json:
-        _, until = _until_looked(request.context)
-        version = f"{version} {has_namespaces}"
+        until = resolver.until_looked(request.context)
+        version = f"{version} {names_namespaces}"
     # a caller gets only the page that was made for the same set of readable projects
     page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
     return page_response(request.context, request, *page, repeats=(made_from, until))
@@ -172,7 +167,7 @@ def _detail_json(
 ) -> Response:
     """Return the page of a project as JSON, with its namespaces if the index has any."""
     context = request.context
-    namespaces = _namespaces_of(context, listing)
+    namespaces = resolver.namespaces_of(context, listing)
 
     def render() -> bytes:
         return simple_pages.detail_json(
@@ -181,29 +176,8 @@ def _detail_json(
 
     version = f"{listing.version} {namespaces}"
     page = (media_type, (listing.name, True), version, render)
-    return page_response(context, request, *page, listing=listing, repeats=_until_looked(context))
-
-
-def _namespaces_of(
-    context: IndexContext, listing: resolver.OpenListing
-) -> tuple[ProjectNamespace, ...] | None:
-    """
-    Return the namespaces of a project, or None if the index has none at all.
-
-    Raises Unavailable if they cannot be read.
-    """
-    # a static site has no list of them
-    namespaces = context.index.server.namespaces
-    if context.process.site is not None or not namespaces.load().all:
-        return None
-    if not isinstance(listing.open, resolver.PrivateFiles):
-        return ()
-    return namespaces.describe(listing.open.project)
-
-
-def _until_looked(context: IndexContext) -> Repeats:
-    """Return until when a page may be repeated without a look at the namespaces."""
-    return (), context.index.server.runtime.monotonic() + NAMESPACES_SECONDS
+    repeats: Repeats = ((), resolver.until_looked(context))
+    return page_response(context, request, *page, listing=listing, repeats=repeats)
 
 
 def redirect_to_slash(request: IndexRequest) -> Response:

@@ -141,10 +141,14 @@ def answer_description(request: IndexRequest) -> Response:
     metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
     seen, shows = _neighbours(request, place, metadata)
     downloads, until = _downloads(request, place)
+    namespaces = resolver.namespaces_of(request.context, place.listing) or ()
+    owned_namespaces = tuple(namespace.name for namespace in namespaces if namespace.owned)
 
     def render() -> bytes:
         content = _described(request, _content(place, metadata, seen))
-        content = replace(content, provenance=_provenance(request, place))
+        content = replace(
+            content, provenance=_provenance(request, place), namespaces=owned_namespaces
+        )
         if place.is_release:
             page = release_page(request.web.environment, place.viewer, content)
         else:
@@ -160,8 +164,10 @@ def answer_description(request: IndexRequest) -> Response:
         return _checked(page, content)
 
     key, version = place.key(DESCRIPTION), seen.version_with(place.listing)
+    version = f"{version} {' '.join(owned_namespaces)}"
     if downloads is not None:
         version = f"{version} {downloads.digest}"
+    until = min(until, resolver.until_looked(request.context))
     return request.web.respond(
         request, key, version, render, listing=place.listing, shows=shows, until=until
     )

@@ -133,6 +133,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
     """Whether a later page of the same release would show the same."""
     provenance: ShownProvenance | None = None
     """That of one of its files, or None if none has one."""
+    namespaces: tuple[NormalizedName, ...] = ()
+    """Those of the project whose owners have begun it, the widest first."""
 
     @property
     def needs(self) -> dict[str, object]:
@@ -154,6 +156,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "released": release_date(release),
             "requires_python": release.metadata_file.requires_python,
             "license": _license(core),
+            "namespaces": self.namespaces,
             "links": tuple(project_links(core)),
             "authors": people(core.author, core.author_email),
             "maintainers": people(core.maintainer, core.maintainer_email),
