@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.clients.harness import REPOSITORY, Sandbox, program, wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, program, wheelyard
 from tests.clients.installing import pip_command
 from tests.clients.projects import Builder
 from tests.clients.reading import fetch, publish
@@ -27,8 +27,10 @@ DELETES = 8
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A private index of its own, as a mirror takes all projects."""
+    """A private index of its own, as a mirror takes all projects; its JSON has version 1.5."""
     with running_server(tmp_path / "server", "--private") as server:
+        owner = ("--owner", "user:ana@acme.dev", "--store", server.store)
+        wheelyard(new_sandbox(tmp_path / "admin"), "namespace", "grant", "tools", *owner)
         yield server
 
 
