@@ -156,7 +156,12 @@ def _add_projects(harness: IndexHarness) -> None:
             folder,
             wheel("demo", "1.0", "Summary: A demo", "Requires-Python: >=3.9", dependency, *readme),
             sdist("demo", "1.0", "Requires-Python: >=3.9"),
-            wheel("demo", "1!2.0+cu121.x", tag="cp311-cp311-manylinux_2_17_x86_64"),
+            wheel(
+                "demo",
+                "1!2.0+cu121.x",
+                "Import-Name: demo",
+                tag="cp311-cp311-manylinux_2_17_x86_64",
+            ),
             wheel("demo", "3.0rc1", "Summary: Größer"),
         ),
         lambda: yank(index, "demo", "3.0rc1", 'breaks on "Mondays"'),

@@ -412,7 +412,9 @@ ACCEPTED: dict[str, bytes] = {
             "sha512": record_lines().replace(RIGHT_LINE, record_line(A, "sha512")),
             "crlf": record_lines().replace(b"\n", b"\r\n"),
             "folder-and-blank-line": record_lines(b"demo/,,\n", b"\n"),
-            "W52-signatures": record_lines(INFO + b"/RECORD.jws,,\n", INFO + b"/RECORD.p7s,,\n"),
+            "W52-lost-signatures": record_lines(
+                INFO + b"/RECORD.jws,,\n", INFO + b"/RECORD.p7s,,\n"
+            ),
             "W54-backslashes": record_lines().replace(b"demo/a", b"demo\\a"),
         }.items()
     },
@@ -429,6 +431,12 @@ WARNED: dict[str, dict[str, bytes]] = {
         "W48-too-many-tags": wheel_bytes(
             wheel=b"Wheel-Version: 1.0\nTag: " + b"a.b" * 999 + b"-" + b"c." * 999
         ),
+    },
+    "PEP 815": {
+        f"W52{suffix}": wheel_bytes(
+            Entry(INFO + b"/RECORD" + suffix.encode(), b"x"), A, record=record_lines()
+        )
+        for suffix in (".jws", ".p7s")
     },
     "newer": {"M02-metadata": wheel_bytes(metadata=METADATA.replace(b"2.4", b"2.99"))},
 }

@@ -16,7 +16,10 @@ def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_pat
     """In an exported site the box finds private and public projects, and leads to their pages."""
     team, kept = Team(tmp_path, public), public_wheel("acme-public", "2.0")
     public.publish(kept)
-    team.publish(wheel("acme-core", "1.0", "Summary: For every service"), wheel("other", "1.0"))
+    team.publish(
+        wheel("acme-core", "1.0", "Summary: For every service"),
+        wheel("other", "1.0", "Import-Name: yaml"),
+    )
     team.keep(kept)
     with ThreadPoolExecutor(1) as pool:  # the browser's event loop is in this thread
         assert pool.submit(team.export).result().failed == ()
@@ -37,3 +40,7 @@ def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_pat
             person.page.locator(".results").get_by_role("link", name=name).click()
             person.page.wait_for_url(f"**/project/{name}/")
             assert person.page.title().startswith(name)
+        person.open()
+        person.page.get_by_role("searchbox").fill("import yaml.reader")
+        person.page.wait_for_selector(".results:not([hidden])")
+        assert person.page.locator(".results a").all_inner_texts() == ["other"]

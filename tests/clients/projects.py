@@ -143,6 +143,11 @@ def _build(backend: str, name: str, version: str, *rest: str | Path) -> None:
     *dependencies, folder = rest
     project = Path(folder) / "project"
     write_project(project, backend, name, version, [str(each) for each in dependencies])
+    run_backend(project, backend)
+
+
+def run_backend(project: Path, backend: str) -> None:
+    """Build the sdist of a source tree, and from that the wheel, into its `dist`."""
     python = program("build", "python")
     (project / "dist").mkdir()  # which uv_build does not make
     entry, _ = BUILD_SYSTEMS[backend]

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from uv import find_uv_bin
 
-from tests.clients.harness import Sandbox, program, wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox, program, site_packages, wheelyard
 from tests.clients.installing import PROJECT, assert_installed, pip_command
 from tests.clients.projects import Builder, Built, sha256
 from tests.clients.public_index import PublicIndex
@@ -91,6 +92,28 @@ def test_a_hatch_environment_is_filled_from_the_index(
     found = sandbox.run(program("hatch"), "env", "find", **settings)
     python = Path(found.strip()) / "bin" / "python"
     assert_installed(python, tool, base)
+
+
+@pytest.mark.parametrize("has_netrc", [True, False], ids=["netrc", "variable"])
+def test_pip_section_for_conda(stocked: Server, sandbox: Sandbox, *, has_netrc: bool) -> None:
+    """The documented `pip:` section of conda installs from here, with netrc or a variable."""
+    page = (REPOSITORY / "docs/conda.md").read_text()
+    section = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    options, _ = section["dependencies"][-1]["pip"]
+    address = stocked.address
+    if has_netrc:
+        netrc = sandbox.home / ".netrc"
+        netrc.write_text(f"machine 127.0.0.1 login __token__ password {stocked.token}\n")
+        netrc.chmod(0o600)
+    else:
+        address = f"__token__:${{TOKEN}}@{address}"
+    options = options.replace("127.0.0.1:8080", address)
+    # as conda does, each item is a line of a file for pip
+    (sandbox.folder / "requirements.txt").write_text(f"{options}\nacme-tool>=1\n")
+
+    python = sandbox.python()
+    sandbox.run(*pip_command(python), "-r", "requirements.txt", TOKEN=stocked.token)
+    assert (site_packages(python) / "acme_tool").is_dir()
 
 
 def test_pip_passes_over_a_yanked_version(index: Server, sandbox: Sandbox, build: Builder) -> None:

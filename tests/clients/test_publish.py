@@ -13,8 +13,16 @@ import pytest
 import yaml
 
 from tests.clients.harness import SOURCE, Sandbox, program, system_program, wheelyard
-from tests.clients.projects import BACKENDS, Builder, Built, sha256, write_project
-from tests.clients.reading import assert_published, listed
+from tests.clients.projects import (
+    BACKENDS,
+    Builder,
+    Built,
+    module_of,
+    run_backend,
+    sha256,
+    write_project,
+)
+from tests.clients.reading import assert_published, fetch, listed
 from tests.clients.servers import Server
 from wheelyard.rendering.client_settings import ClientSettings, client_text
 
@@ -62,6 +70,24 @@ def test_twine_from_every_backend(index: Server, sandbox: Sandbox, build: Builde
 
     for project in projects:
         assert_published(index, sandbox, project)
+
+
+@pytest.mark.parametrize("backend", ["flit-core", "hatchling", "pdm-backend", "uv_build"])
+def test_import_names_of_a_backend(index: Server, sandbox: Sandbox, backend: str) -> None:
+    """A project is found by the import names that its build backend writes."""
+    name, folder = f"imports-of-{backend.replace('_', '-')}", sandbox.folder / "project"
+    module = module_of(name)
+    write_project(folder, backend, name, "1.0")
+    settings = folder / "pyproject.toml"
+    names = f'[project]\nimport-names = ["{module}"]'
+    settings.write_text(settings.read_text().replace("[project]", names))
+    run_backend(folder, backend)
+    command = twine_command(index, *sorted((folder / "dist").glob("imports*")))
+    sandbox.run(*command, **twine_login(index.token))
+
+    asked = f"{index.trusted_url}/search.json?q=import+{module}.data"
+    (found,) = json.loads(fetch(asked))["projects"]
+    assert (found[0], found[-1]) == (name, module)
 
 
 def test_twine_other_bytes(index: Server, sandbox: Sandbox, build: Builder) -> None:

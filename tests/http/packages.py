@@ -75,5 +75,7 @@ def form(package: Package, boundary: bytes = b"frontier") -> bytes:
 
 
 def _metadata(name: str, version: str, lines: tuple[str, ...]) -> bytes:
-    head = ("Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}")
+    has_imports = any(line.startswith("Import-") for line in lines)
+    number = "2.5" if has_imports else "2.4"
+    head = (f"Metadata-Version: {number}", f"Name: {name}", f"Version: {version}")
     return "".join(f"{line}\n" for line in (*head, *lines)).encode()

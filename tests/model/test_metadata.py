@@ -1,12 +1,19 @@
 """Core metadata: what is accepted, and what is refused; ids as in the attack list."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from packaging.metadata import Metadata
+from packaging.utils import NormalizedName
 
 from tests.refused import refused
 from wheelyard.errors import Invalid
-from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
+from wheelyard.model.import_names import ImportName, Imports
+from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_any, parse_metadata
 
 HEAD = "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"
+
+HEAD_2_5 = HEAD.replace("2.4", "2.5")
 
 
 def parsed(rest: str, version: str = "2.4") -> CoreMetadata:
@@ -70,6 +77,11 @@ REFUSED: dict[str, str | bytes] = {
     "M36-addresses": HEAD + "Author-email: " + ", ".join(["a <b@c.de>"] * 10_000) + "\n",
     "M37-name": HEAD + "Dynamic: name\n",
     "M37-version": HEAD + "Dynamic: Version\n",
+    "M40-before-2.5": HEAD + "Import-Name: acme\n",
+    "M40-none-before-2.5": HEAD + "Import-Name:\n",
+    "M40-namespace-before-2.5": HEAD + "Import-Namespace: acme\n",
+    "M40-in-both": HEAD_2_5 + "Import-Name: a.b; private\nImport-Namespace: a.b\n",
+    "M40-no-namespace": HEAD_2_5 + "Import-Namespace:\n",
     "not-a-header": HEAD + "hello\n",
     "unix-from": "From someone\n" + HEAD,
     "folded-first": " folded\n" + HEAD,
@@ -150,7 +162,6 @@ ACCEPTED: dict[str, tuple[str, str, object]] = {
     "M36": ('Author-email: "a" <x@y>, evil\n', "author_email", '"a" <x@y>, evil'),
     "M37": ("Dynamic: License-File\n", "dynamic", ("license-file",)),
     "M38": ("X-Foo: 1\n", "summary", None),
-    "M40": ("Import-Name: a.b; private\nImport-Namespace: a\n", "summary", None),
 }
 
 
@@ -182,6 +193,57 @@ def test_unwise_metadata_is_a_warning(version: str, rest: str, warning: str) -> 
     warnings = metadata_warnings(parsed(rest, version))
     assert len(warnings) == 1
     assert warning in warnings[0]
+
+
+def test_import_names_are_read() -> None:
+    """Import names and namespaces are those of the metadata, with what is private, of any name."""
+    rest = "Import-Name: UNKNOWN\nImport-Name: a.b ;private\nImport-Namespace: a\n"
+    imports = parsed(rest, "2.5").imports
+    names = (ImportName("UNKNOWN"), ImportName("a.b", is_private=True))
+    assert imports == Imports(names, (ImportName("a"),))
+    assert imports.patterns == ("UNKNOWN", "a.*", "a.b")
+    assert parsed("Import-Name:\n", "2.6").imports == parsed("", "2.5").imports == Imports()
+
+
+IMPORT_NAMES = st.lists(st.sampled_from([*"aé1.;- ", "private", "class", "UNKNOWN"])).map("".join)
+
+
+@given(st.lists(IMPORT_NAMES, max_size=3), st.sampled_from(["import-name", "import-namespace"]))
+@example([""], "import-name")
+@example(["", "a"], "import-name")
+@example(["a.class"], "import-name")
+@example(["a; public"], "import-name")
+@example(["a ;private", "a-b"], "import-name")
+@example([""], "import-namespace")
+def test_import_names_are_those_of_packaging(values: list[str], field: str) -> None:
+    """An import name is accepted exactly if other tools for packages accept it."""
+    # header fields have no blanks around their values
+    rest = "".join(f"{field}: {value.strip()}\n" for value in values)
+    raw = (HEAD_2_5 + rest).encode()
+    try:
+        Metadata.from_email(raw)
+    except ExceptionGroup:
+        with refused(Invalid, "invalid_metadata"):
+            parse_metadata(raw)
+    else:
+        parse_metadata(raw)
+
+
+def test_invalid_import_names_hide_nothing_else() -> None:
+    """Of stored metadata whose import names are invalid, all else is shown."""
+    for rest in ("Import-Name: a-b\n", "Import-Name: a\nImport-Namespace: a\n"):
+        core = parse_any((HEAD_2_5 + rest + "Summary: x\n").encode(), NormalizedName("demo"), "1")
+        assert (core.summary, core.imports) == ("x", Imports())
+    core = parse_any((HEAD + "Import-Name: a\n").encode(), NormalizedName("demo"), "1")
+    assert core.imports.patterns == ("a",)
+
+
+@pytest.mark.parametrize("version", ["2.2", "2.6"])
+def test_a_field_may_be_static_and_dynamic(version: str) -> None:
+    """A field that Dynamic names may have values, too, as PEP 808 has it, and each is kept."""
+    core = parsed("Dynamic: Requires-Dist\nRequires-Dist: a\nDynamic: Classifier\n", version)
+    assert (core.requires_dist, core.dynamic) == (("a",), ("requires-dist", "classifier"))
+    assert metadata_warnings(core) == ()
 
 
 def test_older_licence_files_are_not_followed() -> None:

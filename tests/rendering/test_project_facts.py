@@ -11,6 +11,7 @@ from tests.rendering.examples import NOON, PROJECTS, file, project
 from wheelyard.model.project import Commit, Event, EventKind, Project, Status
 from wheelyard.model.project_changes import with_commit
 from wheelyard.rendering.project_facts import (
+    IMPORTS_LIMIT,
     Description,
     ProjectFacts,
     fold,
@@ -38,6 +39,20 @@ def test_facts_are_those_of_the_latest_release() -> None:
     assert found.required_names == ("a", "zope-interface")
     assert found.text == "demo what-it is web,acme"
     assert (found.uploaded_by, found.day) == (file().uploaded_by, "2026-11-20")
+
+
+def test_import_names_can_be_searched() -> None:
+    """Import names of the latest release are words of a search, as many as fit, in any case."""
+    made = project(file())
+    described = Description(imports=("PIL", "acme.core", "acme.*", "pil"))
+
+    found = private_facts_of(made, latest_release(releases_of(made)), described)
+    assert (found.imports, found.text) == (" pil acme.core acme.* ", "demo   pil acme-core acme-*")
+
+    many = Description(imports=[f"name{number}" for number in range(1000)])
+    kept = private_facts_of(made, latest_release(releases_of(made)), many).imports.split()
+    assert kept == [*many.imports[: len(kept)]]
+    assert IMPORTS_LIMIT - 8 < len(" ".join(kept)) <= IMPORTS_LIMIT
 
 
 def test_summary_is_that_of_the_latest_release() -> None:

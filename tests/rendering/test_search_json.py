@@ -35,6 +35,12 @@ def test_each_project_has_one_entry(every: list[ProjectFacts]) -> None:
     assert search_json(reversed(every)) == body
 
 
+def test_import_names_are_the_last_value() -> None:
+    """What a project is imported as is the last value, so that a static site finds it."""
+    made = ProjectFacts(NormalizedName("a"), "1.0", imports=" acme.x acme.* ")
+    assert json.loads(search_json([made])) == [["a", "1.0", "", "", "", "", "acme.x acme.*"]]
+
+
 def test_results_say_how_many_were_found() -> None:
     """The answer to a search says how many were found, and has the first of them."""
     found = [ProjectFacts(NormalizedName(name), "1.0", "About") for name in ("a", "b", "c")]

@@ -45,7 +45,9 @@ _OBJECT_REFERENCE = re.compile(rf"{_DOTTED_NAME}\s*:\s*{_DOTTED_NAME}\s*(?:\[[\w
 """The object reference of a command: a module, a function, and optional extras."""
 
 _ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
-_UNHASHED_SUFFIXES = ("", ".jws", ".p7s")
+_SIGNATURE_SUFFIXES = (".jws", ".p7s")
+"""Suffixes of the signatures of RECORD, which PEP 815 has deprecated."""
+_UNHASHED_SUFFIXES = ("", *_SIGNATURE_SUFFIXES)
 """Suffixes of RECORD and its signatures, which cannot be listed with a hash."""
 _COMMAS_PER_LINE = 4
 """The highest average in RECORD: two for the columns, and some in names."""
@@ -101,6 +103,11 @@ def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
     if name is not None:
         warnings.append(f"Two files differ only in upper and lower case: {quoted(name)}.")
     warnings.extend(unportable_warnings(archive.members))
+    warnings.extend(
+        f"RECORD{suffix} is deprecated by PEP 815, as no installer reads it; leave it out."
+        for suffix in _SIGNATURE_SUFFIXES
+        if f"{folder}/RECORD{suffix}" in archive.members
+    )
     metadata = archive.read_path(f"{folder}/METADATA", context.limits.metadata)
     return OpenWheel(archive, folder, metadata, tuple(warnings))
 

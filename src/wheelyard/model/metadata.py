@@ -19,6 +19,7 @@ from packaging.version import Version
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.import_names import ImportName, Imports, names_of_both, parse_import_name
 
 HEADER_LIMIT = 64 * 1024
 """Characters of one header. `Description` and `License` hold whole documents and are exempt."""
@@ -42,6 +43,8 @@ The lowest `Metadata-Version` that may have `License-Expression`.
 
 Many wheels of 2024 have it with 2.3, and clients read it.
 """
+IMPORT_VERSION = (2, 5)
+"""The `Metadata-Version` that specified `Import-Name` and `Import-Namespace`."""
 
 _SPLIT = re.compile(r"\n(?![ \t])")
 """The end of a header: a line that begins with a blank continues the one before."""
@@ -60,7 +63,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTENT_TYPES = frozenset({"text/plain", "text/x-rst", "text/markdown"})
 _VARIANTS = frozenset({"gfm", "commonmark"})
 _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
-_CHECKED_ALONE = ("import-name", "import-namespace", "requires-external", "supported-platform")
+_IMPORT_FIELDS = ("import-name", "import-namespace")
+_CHECKED_ALONE = ("requires-external", "supported-platform")
 """Fields that nothing here uses. A control character in them is refused as in others."""
 _REQUIRED = frozenset({"metadata-version", "name", "version"})
 """Fields that every metadata has, and `Dynamic` cannot name."""
@@ -209,6 +213,7 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousa
     """Pairs of label and URL. Labels are unique and may be empty."""
     provides_extra: tuple[str, ...]
     platforms: tuple[str, ...]
+    imports: Imports
     dynamic: tuple[str, ...]
     """Names of fields, in lower case."""
 
@@ -253,8 +258,20 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
         project_urls=_project_urls(headers),
         provides_extra=_provides_extra(headers, version),
         platforms=headers.every("platform"),
+        imports=_imports(headers, version),
         dynamic=_dynamic(headers),
     )
+
+
+def import_patterns(headers: Headers) -> tuple[str, ...]:
+    """
+    Return the names that metadata say a distribution is imported by, as `Imports.patterns`.
+
+    Raises Invalid if they are malformed, or `Metadata-Version` is none that may have them.
+    """
+    if headers.fields.keys().isdisjoint(_IMPORT_FIELDS):
+        return ()
+    return _imports(headers, _metadata_version(headers)).patterns
 
 
 def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
@@ -402,6 +419,32 @@ def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ..
     return tuple(extras)
 
 
+def _imports(headers: Headers, version: tuple[int, int]) -> Imports:
+    if headers.fields.keys().isdisjoint(_IMPORT_FIELDS):
+        return Imports()
+    names, namespaces = (_import_names(headers, field, version) for field in _IMPORT_FIELDS)
+    imports = Imports(names, namespaces)
+    for name in names_of_both(imports):
+        raise _invalid("Import-Name and Import-Namespace have the same name", name)
+    return imports
+
+
+def _import_names(headers: Headers, field: str, version: tuple[int, int]) -> tuple[ImportName, ...]:
+    # every value counts, as a module may be called UNKNOWN
+    values = [_unfold(field, value) for value in headers.fields.get(field, ())]
+    if values and version < IMPORT_VERSION:
+        raise _invalid(f"{field.title()} needs Metadata-Version 2.5 or newer", values[0])
+    if values == [""] and field == "import-name":
+        return ()  # it says that nothing can be imported
+    names = list[ImportName]()
+    for value in values:
+        try:
+            names.append(parse_import_name(value))
+        except ValueError as error:
+            raise _invalid(f"{field.title()} {error}", value) from error
+    return tuple(names)
+
+
 def _is_normal(extra: str) -> bool:
     with suppress(InvalidName):
         return canonicalize_name(extra, validate=True) == extra
@@ -466,6 +509,7 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
             with suppress(Invalid):
                 _parsed(f"{field}: {value}\n\n", name, version)
                 kept.setdefault(field, []).append(value)
+    _drop_contradictions(kept)
     lines = "".join(f"{field}: {value}\n" for field, values in kept.items() for value in values)
     # the last one has no fields, and is always valid
     for whole in (f"{lines}\n{_LENIENT_CONTROL.sub(' ', body)}", f"{lines}\n", "\n"):
@@ -474,6 +518,16 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
         except Invalid:
             continue  # the fields together exceed a limit
     raise AssertionError(name)
+
+
+def _drop_contradictions(kept: dict[str, list[str]]) -> None:
+    """Leave import names out that are valid alone, and contradict each other."""
+    fields = {field: tuple(kept.get(field, ())) for field in _IMPORT_FIELDS}
+    try:
+        _imports(Headers(fields, ""), IMPORT_VERSION)
+    except Invalid:
+        for field in _IMPORT_FIELDS:
+            kept.pop(field, None)
 
 
 def raw_field(raw: bytes, field: str) -> str:
@@ -488,5 +542,5 @@ def raw_field(raw: bytes, field: str) -> str:
 
 def _parsed(rest: str, name: NormalizedName, version: Version | str) -> CoreMetadata:
     # all fields are checked by the rules of this version
-    head = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n"
+    head = f"Metadata-Version: 2.5\nName: {name}\nVersion: {version}\n"
     return parse_metadata((head + rest).encode())

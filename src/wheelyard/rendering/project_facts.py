@@ -125,6 +125,8 @@ def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | N
 
 KEYWORDS_LIMIT: Final = 512
 """Characters of the keywords of a project that can be searched."""
+IMPORTS_LIMIT: Final = 1024
+"""Characters of the import names of a project that can be searched."""
 
 Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
 """Milliseconds since the epoch, or 0 for never."""
@@ -141,6 +143,8 @@ class Description(NamedTuple):
     summary: str = ""
     keywords: str = ""
     requirements: Sequence[str] = ()
+    imports: Sequence[str] = ()
+    """Import names as `acme.core`, and namespaces as `acme.*`."""
 
 
 NOT_DESCRIBED: Final = Description()
@@ -169,7 +173,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """When its newest file was uploaded, also one that is yanked or in quarantine."""
     changed: Milliseconds = 0
     text: str = ""
-    """Name, summary and keywords, folded by `fold`."""
+    """Name, summary, keywords and import names, folded by `fold`."""
     document: str = ""
     """
     The revision of the document that this was made from; empty if only the name is known.
@@ -188,6 +192,13 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """Whether deleted files of a private project can, or could lately, be restored."""
     lost_attestations: int = 0
     """How many files of a private project came with attestations that were not kept."""
+    imports: str = ""
+    """
+    The names that the latest release is imported by, in lower case, each between two spaces.
+
+    A namespace, which other projects may be imported by, too, ends with `.*`. At most
+    `IMPORTS_LIMIT` characters.
+    """
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:
@@ -250,6 +261,7 @@ def facts_of(
     """
     name, shown = project.name, _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
     words = _encodable(description.keywords[:KEYWORDS_LIMIT])
+    imports = _imports_of(description)
     uploads = [
         (file.uploaded_at, file.filename, file.uploaded_by if isinstance(file, File) else "")
         for file in project.files
@@ -267,8 +279,9 @@ def facts_of(
         requires=f" {' '.join(sorted(required))} " if required else "",
         uploaded_by=_encodable(uploader),
         uploaded=_milliseconds(at),
-        text=fold(f"{name} {shown} {words}"),
+        text=fold(f"{name} {shown} {words}{imports.rstrip()}"),
         status=_status(project, latest),
+        imports=imports,
     )
 
 
@@ -276,6 +289,13 @@ def required_name(requirement: str) -> str:
     """Return the normalised name of the project that a requirement (PEP 508) names, or ""."""
     match = _REQUIRED_NAME.match(requirement.lstrip())
     return fold(match[0]) if match else ""
+
+
+def _imports_of(description: Description) -> str:
+    names = " ".join(dict.fromkeys(name.lower() for name in description.imports))
+    if len(names) > IMPORTS_LIMIT:
+        names = names[: IMPORTS_LIMIT + 1].rpartition(" ")[0]  # no part of a name
+    return f" {names} " if names else ""
 
 
 def _status(project: ShownProject[F], latest: ReleaseOf[F] | None) -> str:
@@ -308,7 +328,7 @@ def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
 def _entry(project: ProjectFacts) -> tuple[str, ...]:
     """Return `["acme-core", "1.4.0", "What it is"]`, with further facts up to the last."""
     entry = (project.name, project.version, project.summary)
-    further = (project.keywords, project.state, project.origin)
+    further = (project.keywords, project.state, project.origin, project.imports.strip())
     # empty ones at the end are left out: a list of 100,000 projects is downloaded as one
     count = max((at for at, text in enumerate(further, 1) if text), default=0)
     return (*entry, *further[:count])

@@ -24,6 +24,7 @@ from wheelyard.wiring.build import open_index
 pytestmark = pytest.mark.integration
 
 Lines = list[list[str]]
+HTML = ("Accept", "text/html")
 
 
 def lines(server: RunningServer, token: str = "", path: str = "/search.json") -> Lines:
@@ -70,6 +71,26 @@ def test_search_finds_the_best_first(tmp_path: Path) -> None:
         nothing = {"total": 0, "projects": []}
         for query in ("q=zoo%00", "q=", "q=%ff", "q=zoo+ape", f"q={'zoo+ape+' * 500}"):
             assert json.loads(app.get(f"/search.json?{query}").body) == nothing
+
+
+def test_search_finds_what_is_imported(tmp_path: Path) -> None:
+    """A line that imports finds the project that has this import name, and its page names it."""
+    with in_process(tmp_path) as app:
+        app.publish(
+            wheel("part-one", "1.0", "Import-Name: acme.one", "Import-Namespace: acme"),
+            wheel("part-two", "1.0", "Import-Name: acme.two", "Import-Namespace: acme"),
+        )
+
+        found = json.loads(app.get("/search.json?q=from+acme.two+import+run").body)
+        assert found == {
+            "total": 1,
+            "projects": [["part-two", "1.0", "", "", "", "", "acme.two acme.*"]],
+        }
+        for query in ("acme.two", "import+acme.two.tools"):
+            body = app.get(f"/?q={query}", HTML).body.decode()
+            assert "part-two" in body
+            assert "part-one" not in body
+        assert b"<code>acme.two</code>" in app.get("/project/part-two/", HTML).body
 
 
 def test_damaged_project_is_not_found(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ CALLERS = st.builds(Caller, PRINCIPALS, st.lists(SCOPES, max_size=3).map(tuple))
 
 def facts(name: str, summary: str = "", **others: str | int) -> ProjectFacts:
     """Return the facts of a project."""
-    text = fold(f"{name} {summary} {others.get('keywords', '')}")
+    words = others.get("keywords", "")
+    text = fold(f"{name} {summary} {words} {others.get('imports', '')}")
     return ProjectFacts(NormalizedName(name), summary=summary, text=text, **others)  # type: ignore[arg-type]
 
 
@@ -59,6 +60,55 @@ def test_order_of_results() -> None:
     assert search(table, "Acme_Core") == names
     assert search(table, "acme.core") == names
     assert search(table, "  core ACME ") == ["acme-core", "acme-core-extra", "core", *names[2:]]
+
+
+IMPORTED = table_of(
+    [
+        facts("acme-x"),
+        facts("acme-x-tools"),
+        facts("all-of-acme", imports=" acme "),
+        facts("about", "What acme.x is"),
+        facts("gives-x", imports=" acme.x acme.* "),
+        facts("gives-y", imports=" acme.x.y acme.* acme.x.* "),
+        facts("pil-fork", imports=" pil "),
+        facts("stranger", imports=" acme.x ", origin="pypi"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("import acme.x", ["gives-x", "gives-y", "all-of-acme", "acme-x", "stranger"]),
+        ("import  acme.x as x", ["gives-x", "gives-y", "all-of-acme", "acme-x", "stranger"]),
+        ("from acme.x import y, z", ["gives-y", "gives-x", "all-of-acme", "acme-x", "stranger"]),
+        ("from acme import (", ["all-of-acme", "gives-x", "gives-y", "acme-x"]),
+        ("acme.x", ["acme-x", "gives-x", "gives-y", "all-of-acme", "stranger"]),
+        ("Acme.X.Run.now", ["gives-x", "all-of-acme", "stranger"]),
+        ("import PIL", ["pil-fork"]),
+        ("import acme.x, os", ["gives-x", "gives-y", "all-of-acme", "acme-x", "stranger"]),
+        ("import tools", ["acme-x-tools"]),
+        ("import acme.x tools", []),
+        (f"import a{'.a' * 4000}", []),
+    ],
+)
+def test_imports_are_found(typed: str, found: list[str]) -> None:
+    """A name or a line that imports finds what gives it: the nearest name, private ones first."""
+    assert search(IMPORTED, typed)[: len(found) or None] == found
+
+
+def test_a_namespace_gives_nothing_below_it() -> None:
+    """What has something in a namespace is found by the namespace, not by all names in it."""
+    table = table_of([facts("part", imports=" acme.* "), facts("x", imports=" acme.x ")])
+    assert search(table, "import acme") == ["part", "x"]
+    assert search(table, "import acme.z") == []
+
+
+def test_imports_of_hidden_projects_are_not_found() -> None:
+    """Nobody finds by an import name what they may not read."""
+    ana = Caller("user:ana@acme.dev", (Scope(Action.READ, (Pattern("acme-*"),), (MAIN,)),))
+    found = IMPORTED.readable_by(ana).search("import acme.x", 0, 9)
+    assert [project.name for project in found.projects] == ["acme-x", "stranger", "acme-x-tools"]
 
 
 def test_private_projects_come_first() -> None:

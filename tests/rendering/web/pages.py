@@ -25,7 +25,7 @@ from wheelyard.rendering.web.release_page import (
 )
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
-PLAIN = "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"
+PLAIN = "Metadata-Version: 2.5\nName: demo\nVersion: 1.0\n"
 
 
 def core(*lines: str, description: str = "") -> CoreMetadata:

@@ -100,6 +100,16 @@ def test_managers_find_the_forms() -> None:
     assert link not in shown_release(shown, "1.0+cu121")
 
 
+def test_import_names_are_shown() -> None:
+    """The page says what the release is imported as, what of it is private, and its namespaces."""
+    lines = ("Import-Name: acme.x", "Import-Name: acme._y; private", "Import-Namespace: acme")
+    text = in_text(shown_release(TWO, "1.0", core(*lines)))
+    assert "Import names acme.x, acme._y private Import namespaces acme" in text
+    many = core(*(f"Import-Name: a{number}" for number in range(14)))
+    assert "a11, and 2 more" in in_text(shown_release(TWO, "1.0", many))
+    assert "Import" not in in_text(shown_release(TWO, "1.0"))
+
+
 def test_dependencies_that_are_here_are_links() -> None:
     """Dependencies that are here are links; so are the project and the latest release."""
     metadata = core("Requires-Dist: Base.One>=1", "Requires-Dist: hidden")

@@ -2,11 +2,12 @@
 The search index: facts of all projects, made from their documents and core metadata.
 
 `operations/search/` has a table of facts of all projects (`rendering/project_facts.py`): latest
-version, summary, keywords, time of the latest upload, names that the latest release requires. The
-home page, the search, the lists of names and "used by" come from it, and nothing else. Public
-projects are in the same table, and have the label of their upstream index as `origin`.
+version, summary, keywords, time of the latest upload, names that the latest release requires, and
+names that it is imported by. The home page, the search, the lists of names and "used by" come from
+it, and nothing else. Public projects are in the same table, and have the label of their upstream
+index as `origin`.
 
-1. A process begins with the table that another one has stored (`derived/search-4.msgpack.gz`), or
+1. A process begins with the table that another one has stored (`derived/search-5.msgpack.gz`), or
    with the names alone. A server reads it in the background at its start, so that no page waits.
 2. The table has the serial up to which it is right. A refresh asks `Changes.since` for what
    follows, reads the documents whose revision is not the one in the table, with the core metadata
@@ -32,6 +33,10 @@ projects are in the same table, and have the label of their upstream index as `o
 A caller sees a public project if a scope of theirs covers its name, or if they have a credential
 that may read anything, as in `ReadPolicy.require_lookup`. A page of results looks up a name that
 the table lacks (`http/handlers/home_and_probes.py`), as the name's own page does.
+
+A search is for words, or for what a line of Python imports (`search_query.py`). Whoever searches
+for `acme.core.x` finds first what has that import name, then `acme.core` and `acme`, as nobody else
+has a name below these. A namespace says only that a project has something in it.
 
 A table is immutable and has a generation, which pages are cached under. It can only be asked
 through `ProjectTable.readable_by`, so what a caller may not read is left out before anything is

@@ -35,6 +35,7 @@ from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import NAME_LIMIT
 from wheelyard.model.project import File, Project
 from wheelyard.model.quotas import ListedAmount
+from wheelyard.operations.search.search_query import parse_query
 from wheelyard.rendering.project_facts import (
     NOT_DESCRIBED,
     Description,
@@ -52,8 +53,6 @@ MAX_EDITS: Final = 2
 """How many letters of a similar name are others, missing, added or swapped."""
 SHORT_NAME: Final = 5
 """A name with fewer letters is similar only with one edit."""
-MAX_WORDS: Final = 32
-"""The words of a search that are looked for. Others are ignored."""
 _NAME: Final = attrgetter("name")
 _ABOVE_ALL: Final = "~"
 """Sorts after each character of a normalised name."""
@@ -85,32 +84,56 @@ class VisibleProjects(Struct, frozen=True):
 
     def search(self, text: str, start: int, stop: int) -> SearchResults:
         """
-        Find the projects that have every word of `text` in name, summary or keywords.
+        Find the projects that have every word of `text` in what `ProjectFacts.text` has.
 
         Return how many there are, and those from `start` up to `stop`, which is not included.
 
-        First comes the project whose name is `text`, then names that begin with it, then names that
-        contain it, then all others; in each group, private ones come before public ones, sorted by
-        name. Words are separated by blanks, and folded as names are. Without a word, nothing is
+        First comes the project whose name is `text`, then those that are imported by it, the
+        longest import name first, then names that begin with it, then names that contain it, then
+        all others; in each group, private ones come before public ones, sorted by name. If `text`
+        is a line of Python that imports, what is imported by it comes before the name, in one group
+        with it. Words are separated by blanks, and folded as names are. Without a word, nothing is
         found.
         """
-        words = list(dict.fromkeys(fold(text).split()))[:MAX_WORDS]
-        if not words:
+        query = parse_query(text)
+        if not query.words:
             return SearchResults(0, [])
         matches: Sequence[ProjectFacts] = self.projects
-        for word in sorted(words, key=len, reverse=True):  # the longest leaves the fewest
+        for word in sorted(query.words, key=len, reverse=True):  # the longest leaves the fewest
             matches = [project for project in matches if word in project.text]
-        name = "-".join(words)
+        name = "-".join(query.words)
+        imported = self._imported_by(query.imports)
+        if not query.is_statement:
+            imported = [project for project in imported if project.name != name]
+        if imported:
+            imported_names = {project.name for project in imported}
+            matches = [project for project in matches if project.name not in imported_names]
         begin, end = _range(matches, name)  # a name sorts before those that begin with it
         exact = begin + (_find(matches, name) is not None)
         others = [*matches[:begin], *matches[end:]]
+        named = matches[begin:exact]
+        best: Iterable[ProjectFacts] = chain(named, imported)
+        if query.is_statement:
+            best = _private_first(chain(imported, named))
         ordered = chain(  # only as far as it is asked for
-            matches[begin:exact],
+            best,
             _private_first(matches[exact:end]),
             _private_first(project for project in others if name in project.name),
             _private_first(project for project in others if name not in project.name),
         )
-        return SearchResults(len(matches), list(islice(ordered, start, stop)))
+        total = len(imported) + len(matches)
+        return SearchResults(total, list(islice(ordered, start, stop)))
+
+    def _imported_by(self, declarations: Sequence[str]) -> list[ProjectFacts]:
+        """Return the projects that declare any of these: private ones first, then by the order."""
+        groups = {declaration: list[ProjectFacts]() for declaration in declarations}
+        for project in self.projects:
+            if project.imports:  # most projects declare nothing
+                nearest = _first_in(declarations, project.imports)
+                if nearest is not None:
+                    groups[nearest].append(project)
+        # a stranger may declare any name
+        return list(_private_first(chain.from_iterable(groups.values())))
 
     def similar(self, text: str) -> list[ProjectFacts]:
         """
@@ -297,6 +320,11 @@ def table_of(projects: Iterable[ProjectFacts]) -> ProjectTable:
     return ProjectTable(tuple(sorted(projects, key=_NAME)))
 
 
+def _first_in(declarations: Iterable[str], imports: str) -> str | None:
+    """Return the first of these declarations that is in the imports, or None."""
+    return next((declaration for declaration in declarations if declaration in imports), None)
+
+
 def _private_first(projects: Iterable[ProjectFacts]) -> Iterator[ProjectFacts]:
     public = list[ProjectFacts]()
     for project in projects:
@@ -424,7 +452,11 @@ def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
     It is NOT_DESCRIBED if they are empty, or another project's.
     """
     # a server that shows no pages, and a command, need no parser
-    from wheelyard.model.metadata import parse_headers, parse_leniently  # noqa: PLC0415
+    from wheelyard.model.metadata import (  # noqa: PLC0415
+        import_patterns,
+        parse_headers,
+        parse_leniently,
+    )
 
     if not raw:
         return NOT_DESCRIBED
@@ -433,7 +465,9 @@ def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
         if canonicalize_name(headers.first("name") or name) != name:
             return NOT_DESCRIBED
         summary, keywords = headers.first("summary") or "", headers.first("keywords") or ""
-        return Description(summary, keywords, headers.every("requires-dist"))
+        requirements = headers.every("requires-dist")
+        return Description(summary, keywords, requirements, import_patterns(headers))
     except Invalid:
         core = parse_leniently(raw, name, version)
-        return Description(core.summary or "", core.keywords or "", core.requires_dist)
+        summary, keywords = core.summary or "", core.keywords or ""
+        return Description(summary, keywords, core.requires_dist, core.imports.patterns)

@@ -31,19 +31,51 @@
     status.textContent = "";
   }
 
-  // as the server does: the name, names that begin so, names that contain it, the rest; in each
-  // of these groups private projects before public ones
-  function filter(asked) {
-    const words = fold(asked).split(/\s+/).filter(Boolean);
-    const wanted = words.join("-");
-    const groups = [[], [], [], [], [], [], [], []];
-    for (const project of everything) {
-      if (!words.every((word) => project.text.includes(word))) continue;
-      const name = project.entry[0];
-      const group = name === wanted ? 0 : name.startsWith(wanted) ? 1 : name.includes(wanted) ? 2 : 3;
-      groups[2 * group + (project.entry[5] ? 1 : 0)].push(project.entry);
+  const NAME = "[\\p{L}\\p{N}_]+(?:\\.[\\p{L}\\p{N}_]+)*";
+  const DOTTED_NAME = new RegExp(`^${NAME}$`, "u");
+  const IMPORT = new RegExp(`^import\\s+(${NAME})(?:\\s*,.*|\\s+as\\s.*)?$`, "su");
+  const FROM_IMPORT = new RegExp(`^from\\s+(${NAME})\\s+import(?![\\p{L}\\p{N}_])[\\s(]*([\\p{L}\\p{N}_]*).*$`, "su");
+
+  // what is imported by a name has declared it, a namespace of that name, or a name above it
+  function declarations(name) {
+    const parts = name.toLowerCase().split(".");
+    const [whole, ...above] = parts.map((_, at) => parts.slice(0, parts.length - at).join("."));
+    return [whole, `${whole}.*`, ...above];
+  }
+
+  // words, or what a line of Python imports, as `parse_query` of the server
+  function parse(asked) {
+    const [, module, member] = IMPORT.exec(asked) ?? FROM_IMPORT.exec(asked) ?? [];
+    if (module) {
+      const imports = declarations(member ? `${module}.${member}` : module);
+      return { words: [fold(module)], imports, isStatement: true };
     }
-    const found = groups.flat();
+    const words = fold(asked).split(/\s+/).filter(Boolean);
+    return { words, imports: DOTTED_NAME.test(asked) ? declarations(asked) : [], isStatement: false };
+  }
+
+  // as the server does: the name, what is imported so, names that begin so, names that contain it,
+  // the rest; in each of these groups private projects before public ones
+  function filter(asked) {
+    const { words, imports, isStatement } = parse(asked);
+    const wanted = words.join("-");
+    // the name and each import name, private ones and public ones apart, then the other groups
+    const best = [0, 1].map(() => [...imports, wanted].map(() => []));
+    const groups = [[], [], [], [], [], []];
+    const named = [];
+    for (const { entry, declared, text } of everything) {
+      const name = entry[0];
+      const isPublic = entry[5] ? 1 : 0;
+      const rank = imports.findIndex((each) => declared.includes(each));
+      if (name === wanted && !isStatement) named.push(entry);
+      else if (rank >= 0) best[isPublic][rank].push(entry);
+      else if (name === wanted) best[isPublic].at(-1).push(entry);
+      else if (words.every((word) => text.includes(word))) {
+        const group = name.startsWith(wanted) ? 0 : name.includes(wanted) ? 1 : 2;
+        groups[2 * group + isPublic].push(entry);
+      }
+    }
+    const found = [named, ...best.flat(), ...groups].flat();
     return { total: found.length, projects: found.slice(0, SHOWN) };
   }
 
@@ -61,8 +93,9 @@
         if (own !== request) return;
         if (!Array.isArray(found)) return show(asked, found);
         everything = found.map((entry) => {
-          const [name, , summary, keywords = ""] = entry;
-          return { entry, text: fold(`${name} ${summary} ${keywords}`) };
+          const [name, , summary, keywords = "", , , imports = ""] = entry;
+          const text = fold(`${name} ${summary} ${keywords} ${imports}`);
+          return { entry, declared: imports.split(" "), text };
         });
       }
       show(asked, filter(asked));
