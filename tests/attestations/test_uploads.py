@@ -303,10 +303,12 @@ def test_a_second_upload_adds_them(server: InProcessServer, authority: Authority
     before = server.get("/simple/widget/", JSON).headers["etag"]
     sent = authority.attest(WIDGET.filename, WIDGET.sha256)
 
-    assert upload(server, WIDGET, sent).status == "there"
+    added = upload(server, WIDGET, sent)
+    assert (added.status, added.attested) == ("there", True)
     first = provenance(server).body
-    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    again = upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
 
+    assert not again.attested
     assert provenance(server).body == first
     assert server.get("/simple/widget/", JSON).headers["etag"] != before
     project = server.index.projects.get(WIDGET_NAME)
@@ -458,9 +460,12 @@ def test_another_promotion_brings_later_attestations(
     upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
     assert server.get(f"/dev{PAGE}").status == 404
 
+    trial = promotion.promote(WIDGET_NAME, ONE, dry_run=True)
     promoted = promotion.promote(WIDGET_NAME, ONE)
 
     assert (len(promoted.new), len(promoted.present)) == (0, 1)
+    assert trial.attested == promoted.attested == (WIDGET.filename,)
+    assert promotion.promote(WIDGET_NAME, ONE).attested == ()
     assert server.get(f"/dev{PAGE}").body == provenance(server).body
     assert server.index.projects.get(WIDGET_NAME).files[0].promoted_to == ("dev",)
     assert promotion.promote(WIDGET_NAME, ONE).project.revision == promoted.project.revision

@@ -76,6 +76,8 @@ class Promoted(Struct, frozen=True, kw_only=True):
     """The records of the files that the target got now."""
     present: tuple[File, ...] = ()
     """Those that it had."""
+    attested: tuple[str, ...] = ()
+    """The names of those of `present` that got their attestations now."""
     warnings: tuple[str, ...] = ()
 
 
@@ -119,10 +121,10 @@ class Promotion(Struct, frozen=True):
             raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
         if missing:  # what is there already is no matter of rules
             self._check_rules(files)
-        if dry_run:
-            return _result(before, before, files)
-        summary = ""
         replaced = self._replaced_provenances(before, files)
+        if dry_run:
+            return _result(before, before, files, tuple(replaced))
+        summary = ""
         # A process may die after each of these steps. The same promotion again repairs the rest,
         # so that the last one is done also if nothing is missing.
         if missing:
@@ -136,7 +138,7 @@ class Promotion(Struct, frozen=True):
         listed = _List(before, files, replaced, quotas, self.source.name, summary, at, caller)
         with about_index(target.name):
             committed = target.projects.change(name, listed)
-        return _result(committed.before, committed.after, files, warnings)
+        return _result(committed.before, committed.after, files, tuple(replaced), warnings)
 
     def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
         """Return the files of a release in the source, if the caller may promote it."""
@@ -343,13 +345,18 @@ def _missing(
 
 
 def _result(
-    before: Project, after: Project, files: tuple[File, ...], warnings: tuple[str, ...] = ()
+    before: Project,
+    after: Project,
+    files: tuple[File, ...],
+    attested: tuple[str, ...],
+    warnings: tuple[str, ...] = (),
 ) -> Promoted:
     records = [after.by_filename.get(file.filename, file) for file in files]
     return Promoted(
         project=after,
         new=tuple(file for file in records if file.filename not in before.by_filename),
         present=tuple(file for file in records if file.filename in before.by_filename),
+        attested=attested,
         warnings=warnings,
     )
 
