@@ -521,6 +521,7 @@ def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority
     assert f"lost the provenance of {WIDGET.filename}. Upload the file" in answer.body.decode()
     (problem,) = server.index.server.check.run(rebuild=False).problems
     assert key in problem
+    assert f"upload {WIDGET.filename} again with its attestations, or restore" in problem
 
 
 @pytest.mark.parametrize(("is_same", "revision"), [(True, 1), (False, 2)])
@@ -554,6 +555,8 @@ def test_another_promotion_replaces_a_lost_provenance(
     lost = lose_provenance(server)
     upload(server, WIDGET, second)
     assert server.get(f"/dev{PAGE}").status == 503
+    (problem,) = server.index.server.check.run(rebuild=False).problems
+    assert "again with its attestations to main, and promote it again, or restore" in problem
     server.index.stores.files.delete(lost)
     if is_source_lost:
         lose_provenance(server)
