@@ -29,6 +29,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.access import Caller, parse_pattern
+from wheelyard.model.rule_keys import NO_KEYS, RuleKeys
 from wheelyard.operations.attestations import NO_PUBLISHER, NOT_ACCEPTED
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
@@ -145,13 +146,15 @@ def provenance(server: InProcessServer, *headers: tuple[str, str]) -> InProcessR
     return server.get(PAGE, *headers)
 
 
-def promotion_to_dev(server: InProcessServer) -> Promotion:
-    """Return what promotes from main to dev."""
+def promotion_to_dev(server: InProcessServer, rules: RuleKeys = NO_KEYS) -> Promotion:
+    """Return what promotes from main to dev, as if dev had rules."""
     main, dev = (
         IndexSide(uploads=index.uploads, caller=ALICE)
         for index in (server.index, server.index.named("dev"))
     )
-    return Promotion(main, dev, server.index.server.runtime)
+    home = replace(dev.uploads.home, rules=rules)
+    ruled = replace(dev, uploads=replace(dev.uploads, home=home))
+    return Promotion(main, ruled, server.index.server.runtime)
 
 
 @pytest.mark.parametrize(
@@ -451,7 +454,7 @@ def test_another_promotion_brings_later_attestations(
     server: InProcessServer, authority: Authority, *, is_promoted: bool
 ) -> None:
     """A file that was promoted, or uploaded to both, gets what came later by promoting it again."""
-    promotion = promotion_to_dev(server)
+    promotion = promotion_to_dev(server, RuleKeys(attested=True))
     upload(server, WIDGET)
     if is_promoted:
         promotion.promote(WIDGET_NAME, ONE)
@@ -465,6 +468,7 @@ def test_another_promotion_brings_later_attestations(
 
     assert (len(promoted.new), len(promoted.present)) == (0, 1)
     assert trial.attested == promoted.attested == (WIDGET.filename,)
+    assert trial.warnings == promoted.warnings == ()
     assert promotion.promote(WIDGET_NAME, ONE).attested == ()
     assert server.get(f"/dev{PAGE}").body == provenance(server).body
     assert server.index.projects.get(WIDGET_NAME).files[0].promoted_to == ("dev",)
