@@ -29,6 +29,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.access import Caller, parse_pattern
+from wheelyard.model.rule_keys import NO_KEYS, RuleKeys
 from wheelyard.operations.attestations import NO_PUBLISHER, NOT_ACCEPTED
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
@@ -145,13 +146,15 @@ def provenance(server: InProcessServer, *headers: tuple[str, str]) -> InProcessR
     return server.get(PAGE, *headers)
 
 
-def promotion_to_dev(server: InProcessServer) -> Promotion:
-    """Return what promotes from main to dev."""
+def promotion_to_dev(server: InProcessServer, rules: RuleKeys = NO_KEYS) -> Promotion:
+    """Return what promotes from main to dev, as if dev had rules."""
     main, dev = (
         IndexSide(uploads=index.uploads, caller=ALICE)
         for index in (server.index, server.index.named("dev"))
     )
-    return Promotion(main, dev, server.index.server.runtime)
+    home = replace(dev.uploads.home, rules=rules)
+    ruled = replace(dev, uploads=replace(dev.uploads, home=home))
+    return Promotion(main, ruled, server.index.server.runtime)
 
 
 @pytest.mark.parametrize(
@@ -303,10 +306,12 @@ def test_a_second_upload_adds_them(server: InProcessServer, authority: Authority
     before = server.get("/simple/widget/", JSON).headers["etag"]
     sent = authority.attest(WIDGET.filename, WIDGET.sha256)
 
-    assert upload(server, WIDGET, sent).status == "there"
+    added = upload(server, WIDGET, sent)
+    assert (added.status, added.attested) == ("there", True)
     first = provenance(server).body
-    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    again = upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
 
+    assert not again.attested
     assert provenance(server).body == first
     assert server.get("/simple/widget/", JSON).headers["etag"] != before
     project = server.index.projects.get(WIDGET_NAME)
@@ -449,7 +454,7 @@ def test_another_promotion_brings_later_attestations(
     server: InProcessServer, authority: Authority, *, is_promoted: bool
 ) -> None:
     """A file that was promoted, or uploaded to both, gets what came later by promoting it again."""
-    promotion = promotion_to_dev(server)
+    promotion = promotion_to_dev(server, RuleKeys(attested=True))
     upload(server, WIDGET)
     if is_promoted:
         promotion.promote(WIDGET_NAME, ONE)
@@ -458,9 +463,13 @@ def test_another_promotion_brings_later_attestations(
     upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
     assert server.get(f"/dev{PAGE}").status == 404
 
+    trial = promotion.promote(WIDGET_NAME, ONE, dry_run=True)
     promoted = promotion.promote(WIDGET_NAME, ONE)
 
     assert (len(promoted.new), len(promoted.present)) == (0, 1)
+    assert trial.attested == promoted.attested == (WIDGET.filename,)
+    assert trial.warnings == promoted.warnings == ()
+    assert promotion.promote(WIDGET_NAME, ONE).attested == ()
     assert server.get(f"/dev{PAGE}").body == provenance(server).body
     assert server.index.projects.get(WIDGET_NAME).files[0].promoted_to == ("dev",)
     assert promotion.promote(WIDGET_NAME, ONE).project.revision == promoted.project.revision
@@ -516,6 +525,7 @@ def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority
     assert f"lost the provenance of {WIDGET.filename}. Upload the file" in answer.body.decode()
     (problem,) = server.index.server.check.run(rebuild=False).problems
     assert key in problem
+    assert f"upload {WIDGET.filename} again with its attestations, or restore" in problem
 
 
 @pytest.mark.parametrize(("is_same", "revision"), [(True, 1), (False, 2)])
@@ -549,6 +559,8 @@ def test_another_promotion_replaces_a_lost_provenance(
     lost = lose_provenance(server)
     upload(server, WIDGET, second)
     assert server.get(f"/dev{PAGE}").status == 503
+    (problem,) = server.index.server.check.run(rebuild=False).problems
+    assert "again with its attestations to main, and promote it again, or restore" in problem
     server.index.stores.files.delete(lost)
     if is_source_lost:
         lose_provenance(server)

@@ -20,16 +20,23 @@ OURS: Final = "https://github.com/acme/widget"
 @pytest.fixture
 def verified(sandbox: Sandbox, wheelyard: Typed, identity: Identity) -> Path:
     """A wheel with an attestation, in a store whose settings name the trusted root."""
-    authority, folder = Authority(), sandbox.folder
+    wheel = signed_wheel(sandbox.folder, identity)
+    assert wheelyard("upload", wheel).returncode == 0
+    return wheel
+
+
+def signed_wheel(folder: Path, identity: Identity) -> Path:
+    """Make a wheel with an attestation, and a store that keeps it, and has an index dev."""
+    authority = Authority()
     (folder / "root.json").write_text(authority.trusted_root)
     config = folder / "wheelyard.toml"
     config.write_text('[attestations]\naccept = true\ntrusted_root = "root.json"\n')
-    put_tables_at(folder / "wheelyard-data", toml_of(publisher=PUBLISHERS), config)
+    tables = toml_of(main={"promote_only": False}, index=[{"name": "dev"}], publisher=PUBLISHERS)
+    put_tables_at(folder / "wheelyard-data", tables, config)
     wheel = folder / WIDGET.filename
     wheel.write_bytes(WIDGET.body)
     beside = folder / f"{wheel.name}.publish.attestation"
     beside.write_text(json.dumps(authority.attest(wheel.name, WIDGET.sha256, identity)))
-    assert wheelyard("upload", wheel).returncode == 0
     return wheel
 
 

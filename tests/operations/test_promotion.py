@@ -73,6 +73,23 @@ def test_a_promoted_release_keeps_its_facts(indexes: TwoIndexes) -> None:
     assert DEMO in indexes.prod.names.listed()
 
 
+@pytest.mark.parametrize("rule", ["attested", "verified"])
+def test_a_rule_that_hides_the_release_is_a_warning(indexes: TwoIndexes, rule: str) -> None:
+    """A promotion to an index that hides files without attestations warns of such files."""
+    indexes.upload(make_wheel(version="2.0"))
+    warning = "The index prod hides files without attestations: {}. Upload again with attestations"
+    ruled = with_rules(indexes, **{rule: True})
+
+    (trial,) = ruled.promote(dry_run=True).warnings
+    (promoted,) = ruled.promote().warnings
+    (later,) = ruled.promote("2.0").warnings
+
+    assert trial == promoted
+    assert promoted.startswith(warning.format("2 files of this release"))
+    assert later.startswith(warning.format(make_wheel(version="2.0").filename))
+    assert with_rules(indexes).promote().warnings == ()
+
+
 def test_both_journals_name_who_promoted(indexes: TwoIndexes) -> None:
     """The journals of both indexes have one commit about all files, by whoever promoted them."""
     indexes.promote(caller=BO)

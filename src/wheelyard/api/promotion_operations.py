@@ -24,7 +24,9 @@ class ReleasePromotion(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether nothing is changed, and the response says what would be."""
 
 
-class PromotedRelease(Struct, frozen=True, kw_only=True, rename={"source": "from"}):
+class PromotedRelease(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"source": "from"}
+):
     """A release that is in the other index now."""
 
     name: NormalizedName
@@ -36,6 +38,8 @@ class PromotedRelease(Struct, frozen=True, kw_only=True, rename={"source": "from
     """The files that are new there; in a dry run those that would be."""
     present: tuple[FileAnswer, ...]
     """Those that were there already."""
+    attested: tuple[str, ...] = ()
+    """The names of those of `present` that got their attestations; in a dry run would get them."""
     warnings: tuple[str, ...]
     """Also which private requirements the other index does not show."""
 
@@ -56,6 +60,7 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
         to=promotion.target.name,
         promoted=tuple(map(FileAnswer.of, promoted.new)),
         present=tuple(map(FileAnswer.of, promoted.present)),
+        attested=promoted.attested,
         warnings=(*promoted.warnings, *unmet),
     )
 

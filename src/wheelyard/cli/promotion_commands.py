@@ -1,5 +1,7 @@
 """`wheelyard promote`: from one index of a store to another."""
 
+from collections.abc import Iterator
+
 from click import Argument, Option
 
 from wheelyard.api.promotion_operations import (
@@ -60,13 +62,14 @@ def promote_command(*, project: str, version: str, target: str, dry_run: bool) -
     promoted = api.call(promote, name, ReleasePromotion(text, target, dry_run))
     for warning in promoted.warnings:
         warn(warning)
-    print_result(
-        promoted, _lines(what, to, promoted, "would be promoted" if dry_run else "promoted")
-    )
+    print_result(promoted, _lines(what, to, promoted, is_trial=dry_run))
 
 
-def _lines(what: str, to: str, promoted: PromotedRelease, done: str) -> list[str]:
-    return [
-        *(f"{what}: {done} to {to}  {file.filename}" for file in promoted.promoted),
-        *(f"{what}: already in {to}  {file.filename}" for file in promoted.present),
-    ]
+def _lines(what: str, to: str, promoted: PromotedRelease, *, is_trial: bool) -> Iterator[str]:
+    would_be = "would be " if is_trial else ""
+    for file in promoted.promoted:
+        yield f"{what}: {would_be}promoted to {to}  {file.filename}"
+    for file in promoted.present:
+        yield f"{what}: already in {to}  {file.filename}"
+    for filename in promoted.attested:
+        yield f"{what}: its attestations {would_be or 'were '}added in {to}  {filename}"

@@ -215,6 +215,8 @@ class FileResult(Struct, omit_defaults=True):
     """Empty if it was refused. Then there are an error code and a message."""
     sha256: str = ""
     warnings: tuple[str, ...] = ()
+    attested: bool = False
+    """Whether a file that was there got its attestations now."""
     error: str = ""
     message: str = ""
 
@@ -236,11 +238,18 @@ def _print_result(path: Path, future: Future[PublishedFile]) -> FileResult:
         return FileResult(printable(str(path)), "refused", error=fault.code, message=message)
     filename = escaped(file.filename)
     what = "uploaded" if file.status == "uploaded" else "already there"
+    if file.attested:
+        what += ", its attestations were added"
     print_line(f"{filename}  sha256:{escaped(file.sha256)}  {what}")
     for warning in file.warnings:
         echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
     return FileResult(
-        printable(str(path)), file.status, file.filename, file.sha256, warnings=file.warnings
+        printable(str(path)),
+        file.status,
+        file.filename,
+        file.sha256,
+        warnings=file.warnings,
+        attested=file.attested,
     )
 
 

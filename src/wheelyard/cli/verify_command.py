@@ -160,8 +160,8 @@ def _verify(
         elif error.code == UNKNOWN_AUTHORITY:
             message = (
                 "The attestations cannot be verified: one is signed with another authority than "
-                f"{escaped(verifier.title)}, or with a key that is newer than the newest that "
-                f"this command knows of it, of {verifier.newest_key():%Y-%m-%d}. Name the root of a "
+                f"{escaped(verifier.title)}, or with a key that is newer than the newest that this "
+                f"command knows of it, of {verifier.newest_key():%Y-%m-%d}. Name the root of a "
                 "private Sigstore with --trusted-root. For a newer key of the public one, upgrade "
                 "the package sigstore."
             )

@@ -208,7 +208,12 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
     ) -> str:
         """Return what is wrong with an object of a file, and what to do, or an empty text."""
         actual = sha256()
-        advice = f"upload {file.filename} again, or restore {key} from a backup"
+        again = f"upload {file.filename} again"
+        if expected == file.provenance:
+            again += " with its attestations"
+        if expected == file.provenance and file.source_index:
+            again += f" to {file.source_index}, and promote it again"
+        advice = f"{again}, or restore {key} from a backup"
         try:
             for chunk in self.files.read(key):
                 actual.update(chunk)

@@ -20,7 +20,7 @@ deletes the filename in every index of the note, listed there or not. A target w
 deleted refuses it for ever, so a promotion that is between its two commits ends with an error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -76,6 +76,8 @@ class Promoted(Struct, frozen=True, kw_only=True):
     """The records of the files that the target got now."""
     present: tuple[File, ...] = ()
     """Those that it had."""
+    attested: tuple[str, ...] = ()
+    """The names of those of `present` that got their attestations now."""
     warnings: tuple[str, ...] = ()
 
 
@@ -119,10 +121,10 @@ class Promotion(Struct, frozen=True):
             raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
         if missing:  # what is there already is no matter of rules
             self._check_rules(files)
-        if dry_run:
-            return _result(before, before, files)
-        summary = ""
         replaced = self._replaced_provenances(before, files)
+        if dry_run:
+            return self._result(before, before, files, tuple(replaced))
+        summary = ""
         # A process may die after each of these steps. The same promotion again repairs the rest,
         # so that the last one is done also if nothing is missing.
         if missing:
@@ -136,7 +138,7 @@ class Promotion(Struct, frozen=True):
         listed = _List(before, files, replaced, quotas, self.source.name, summary, at, caller)
         with about_index(target.name):
             committed = target.projects.change(name, listed)
-        return _result(committed.before, committed.after, files, warnings)
+        return self._result(committed.before, committed.after, files, tuple(replaced), warnings)
 
     def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
         """Return the files of a release in the source, if the caller may promote it."""
@@ -208,6 +210,40 @@ class Promotion(Struct, frozen=True):
             if stored.has_intact_provenance(before.name, file):
                 replaced[file.filename] = listed.provenance
         return replaced
+
+    def _result(
+        self,
+        before: Project,
+        after: Project,
+        files: Sequence[File],
+        attested: tuple[str, ...],
+        warnings: tuple[str, ...] = (),
+    ) -> Promoted:
+        """Return what became of a release's files, of which `attested` get their attestations."""
+        records = [after.by_filename.get(file.filename, file) for file in files]
+        unattested = [
+            file for file in records if not file.has_provenance and file.filename not in attested
+        ]
+        return Promoted(
+            project=after,
+            new=tuple(file for file in records if file.filename not in before.by_filename),
+            present=tuple(file for file in records if file.filename in before.by_filename),
+            attested=attested,
+            warnings=(*warnings, *self._hidden(unattested)),
+        )
+
+    def _hidden(self, unattested: Sequence[File]) -> Iterator[str]:
+        """Yield a warning if a rule of the target hides these files without a provenance."""
+        rules = self.target.uploads.home.rules
+        if not unattested or not (rules.attested or rules.verified):
+            return
+        what = unattested[0].filename
+        if len(unattested) > 1:
+            what = f"{len(unattested)} files of this release"
+        yield (
+            f"The index {self.target.name} hides files without attestations: {what}. Upload again "
+            f"with attestations to {self.source.name}, and promote again."
+        )
 
     def _summary(self, name: NormalizedName, files: Sequence[File]) -> str:
         """Return the summary in the core metadata of a release."""
@@ -340,18 +376,6 @@ def _missing(
     if quotas is not None and missing:
         quotas.require_room(project, size_of_files(missing))
     return tuple(missing)
-
-
-def _result(
-    before: Project, after: Project, files: tuple[File, ...], warnings: tuple[str, ...] = ()
-) -> Promoted:
-    records = [after.by_filename.get(file.filename, file) for file in files]
-    return Promoted(
-        project=after,
-        new=tuple(file for file in records if file.filename not in before.by_filename),
-        present=tuple(file for file in records if file.filename in before.by_filename),
-        warnings=warnings,
-    )
 
 
 def _without_notes(file: File) -> File:

@@ -102,6 +102,8 @@ class PublishedFile(Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
     project: str = ""
     """The normalised name of the project that has it, or empty from a server that is older."""
+    attested: bool = False
+    """Whether a file that was there got its attestations now."""
 
 
 class ValidatedFile(Struct, frozen=True):
@@ -401,9 +403,10 @@ class Uploads(Struct, frozen=True):
             self.descriptions.begin(validated.contents.core)
         status: Literal["uploaded", "there"] = "uploaded" if decision.is_new else "there"
         entry = decision.entry
-        if sent.provenance and not self.files.has_intact_provenance(name, entry):
+        is_attested = bool(sent.provenance) and not self.files.has_intact_provenance(name, entry)
+        if is_attested:
             self._add_provenance(name, entry, sent.provenance, caller)
-        return PublishedFile(entry.filename, entry.sha256, status, warnings, name)
+        return PublishedFile(entry.filename, entry.sha256, status, warnings, name, is_attested)
 
     def _check_attestations(self, upload: SpooledUpload, caller: Caller) -> SentAttestations:
         """Return what becomes of the attestations of an upload. Raises as `AttestationRules`."""

@@ -1,9 +1,11 @@
 """The page of a release on which people promote it to other indexes, below the path of its own."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
@@ -13,6 +15,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_requiring, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.model.project import PROVENANCE_SUFFIX, Event
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 RELEASE = "/dev/project/demo/1.0/"
@@ -86,6 +89,26 @@ def test_people_promote(server: InProcessServer) -> None:
     arrived = text_of(ana.open("/prod/project/demo/1.0/"))
     assert "Promoted from dev by ana, by password on 2026-01-01" in arrived
     assert len(server.index.named("prod").projects.get(NormalizedName("demo")).files) == 2
+
+
+def test_later_attestations_are_promoted(server: InProcessServer) -> None:
+    """The page names the files there that would get attestations, and has the button for it."""
+    ana, name = signed_in(server, "ana"), NormalizedName("demo")
+    assert send(ana) == 303
+    dev = server.index.named("dev")
+    file = dev.projects.get(name).files[0]
+    digest = sha256(b"{}").hexdigest()
+    attested = Event.attested(file.filename, digest, at=file.uploaded_at, by="local:test")
+    signed = replace(file, sidecars={PROVENANCE_SUFFIX: digest})
+    dev.files.put_provenance(name, signed, b"{}")
+    dev.projects.change(name, lambda _: (attested,))
+
+    shown = text_of(ana.open(PROMOTE))
+    assert f"These files there would get their attestations: {file.filename}" in shown
+    assert "Promote to prod" in shown
+    assert send(ana) == 303
+
+    assert "attestations" not in text_of(ana.open(PROMOTE))
 
 
 def test_who_may_promote_to_no_index(server: InProcessServer) -> None:

@@ -143,6 +143,7 @@ def _targets(
                 name=other.name,
                 new=tuple(file.filename for file in trial.promoted),
                 present=len(trial.present),
+                attested=trial.attested,
                 warnings=trial.warnings,
             )
 

@@ -18,6 +18,8 @@ class PromotionTarget(Struct, frozen=True, kw_only=True):
     """The names of the files that it lacks."""
     present: int = 0
     """How many files it has."""
+    attested: tuple[str, ...] = ()
+    """The names of those of them that would get their attestations."""
     warnings: tuple[str, ...] = ()
     """What the release would lack there."""
     error: str = ""
