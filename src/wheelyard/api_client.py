@@ -458,7 +458,16 @@ class ApiConnection:
         content = None if fields is None else encode(fields)
         headers = {} if content is None else {"Content-Type": "application/json"}
         request = _Request(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS)
-        return self._answer(request, kind, MAX_ATTEMPTS if repeats else 1)
+        return self._answer(request, self._reader(kind), MAX_ATTEMPTS if repeats else 1)
+
+    def fetch(self, path: str) -> bytes:
+        """
+        Return what is at a path below the URL of the index, which is none of its API.
+
+        Nothing in it is escaped. Raises as `send`.
+        """
+        request = _Request("GET", path, {}, None, ANSWER_START_SECONDS)
+        return self._answer(request, bytes, MAX_ATTEMPTS)
 
     def upload(self, form: UploadForm, kind: type[T]) -> T:
         """
@@ -468,19 +477,23 @@ class ApiConnection:
         """
         seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
         request = _Request("POST", "legacy/", form.headers, form, seconds)
-        return self._answer(request, kind, MAX_ATTEMPTS)
+        return self._answer(request, self._reader(kind), MAX_ATTEMPTS)
 
-    def _answer(self, request: _Request, kind: type[T], attempts: int) -> T:
-        """Send a request up to `attempts` times, and return the answer."""
+    def _reader(self, kind: type[T]) -> Callable[[bytes], T]:
+        """Return what reads a `kind` in JSON, or raises DecodeError, and hides the credential."""
+        return lambda body: Decoder(kind).decode(self._secrets.json(body or b"null"))
+
+    def _answer(self, request: _Request, read: Callable[[bytes], T], attempts: int) -> T:
+        """Send a request up to `attempts` times, and return what is read from the answer."""
         try:
-            return Retries(self.runtime, attempts).run(self._exchange, request, kind)
+            return Retries(self.runtime, attempts).run(self._exchange, request, read)
         except FetchError as fault:
             # the error that the server answered with, if it was the last attempt's
             if isinstance(fault.__cause__, WheelyardError):
                 raise fault.__cause__ from None
             raise self._no_answer(fault) from fault
 
-    def _exchange(self, request: _Request, kind: type[T]) -> T:
+    def _exchange(self, request: _Request, read: Callable[[bytes], T]) -> T:
         """
         Send a request once, and return the answer.
 
@@ -498,7 +511,7 @@ class ApiConnection:
             if fault.is_late:  # the next attempt might have to be waited for as long
                 raise self._no_answer(fault) from fault
             raise
-        return self._decode(response, kind)
+        return self._decode(response, read)
 
     def _no_answer(self, fault: FetchError) -> Unavailable:
         advice = "Check the URL and whether the server runs, and try again."
@@ -509,9 +522,9 @@ class ApiConnection:
             code="server_unavailable",
         )
 
-    def _decode(self, response: ClientResponse, kind: type[T]) -> T:
+    def _decode(self, response: ClientResponse, read: Callable[[bytes], T]) -> T:
         """
-        Return the body of a response.
+        Return what is read from the body of a response.
 
         Raises its error, as a FetchError if it is transient.
         """
@@ -519,7 +532,7 @@ class ApiConnection:
             body = bytes(response.body(ANSWER_LIMIT_BYTES))
         if response.status in range(200, 300):
             try:
-                return Decoder(kind).decode(self._secrets.json(body or b"null"))
+                return read(body)
             except DecodeError as error:
                 raise self._no_index(response) from error
         refusal = self._refusal(response, body)

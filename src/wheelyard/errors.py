@@ -76,6 +76,9 @@ UPSTREAM_CODES: Final = frozenset(
 )
 """The codes of an Unavailable that concerns one project or file of an upstream index."""
 
+ALL_EXTRAS: Final = "otel"
+"""The file of `requirements/` that has every extra."""
+
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.?!]) (?=[A-Z'])")
 
@@ -188,12 +191,19 @@ def about_index(index: str) -> Iterator[None]:
 
 
 def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:
-    """Return the error for a setting or a place, `user`, whose library is not installed."""
+    """
+    Return the error for a setting or a place, `user`, whose library is not installed.
+
+    `lock` names the file of `requirements/` that has the extra.
+    """
+    remark = ""
+    if lock == ALL_EXTRAS:
+        remark = " This file has all extras."
     return Invalid(
         f"{user} needs {library}, which is not installed. Install 'wheelyard[{extra}]' (as a tool: "
         f"uvx --from 'wheelyard[{extra}]' wheelyard, or pipx run --spec 'wheelyard[{extra}]' "
         "wheelyard). In a clone: .venv/bin/python -m pip install --require-hashes --requirement "
-        f"requirements/{lock}.txt.",
+        f"requirements/{lock}.txt.{remark}",
         code="bad_setting",
     )
 

@@ -1,6 +1,7 @@
 """Attestations of an authority in memory: which hold for a file, and which do not."""
 
 import json
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,6 +49,16 @@ def test_a_public_provenance_holds_by_the_shipped_root() -> None:
     AttestationVerifier("").verify_provenance(body, filename, digest)
     with pytest.raises(Invalid, match="another SHA-256"):
         AttestationVerifier("").verify_provenance(body, filename, OTHER)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the message names it, and of a clone the file that has all extras."""
+    monkeypatch.setitem(sys.modules, "sigstore", None)
+
+    with pytest.raises(Invalid, match=r"wheelyard\[attestations\]") as refused:
+        AttestationVerifier("").require_usable()
+
+    assert refused.value.message.endswith("requirements/otel.txt. This file has all extras.")
 
 
 def changed(attestation: dict[str, Any], *path: str | int, value: object) -> dict[str, Any]:

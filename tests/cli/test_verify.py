@@ -11,6 +11,7 @@ from tests.attestations.test_uploads import PUBLISHERS, WIDGET
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.index_tables import put_tables_at, toml_of
+from tests.sources.web.fake_server import running_fake_server
 
 pytestmark = pytest.mark.integration
 
@@ -112,3 +113,18 @@ def test_another_file_of_the_name_is_refused(verified: Path, wheelyard: Typed) -
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "another SHA-256. Do not use the file until you know why." in done.stderr
+
+
+@pytest.mark.parametrize("provenance", [b'{"attestation_bundles": []}', b"?", b"[" * 100_000])
+def test_a_provenance_of_nobody_proves_nothing(
+    wheelyard: Typed, sandbox: Sandbox, provenance: bytes
+) -> None:
+    """A file fails if the server sends a provenance without attestations, or none at all."""
+    (sandbox.folder / WIDGET.filename).write_bytes(WIDGET.body)
+    path = f"/integrity/widget/1.0/{WIDGET.filename}/provenance"
+    with running_fake_server() as server:
+        server.file(path, provenance)
+        done = wheelyard("verify", WIDGET.filename, "--server", server.url)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "has no attestations. Do not use the file" in done.stderr

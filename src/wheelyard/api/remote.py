@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from msgspec import to_builtins
 from msgspec.structs import fields
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from wheelyard.api.access_operations import TokenAnswer, list_tokens
 from wheelyard.api.operation import Call
@@ -78,6 +79,15 @@ class RemoteApi:
         connection = self.connection if row.is_of_index else self._server
         answer: T = connection.send(row.method, path, row.answer, body, repeats=row.repeats)
         return answer
+
+    def provenance(self, name: NormalizedName, version: Version, filename: str) -> bytes:
+        """
+        Return the provenance of a file, also of a public one.
+
+        Raises as `call`.
+        """
+        segments = ("integrity", name, str(version), filename, "provenance")
+        return self.connection.fetch("/".join(quote(text, safe="") for text in segments))
 
     def name_of(self, principal: str) -> str:
         """

@@ -25,6 +25,7 @@ from packaging.utils import (
 )
 
 from wheelyard.errors import (
+    ALL_EXTRAS,
     INVALID_ATTESTATIONS,
     UNKNOWN_AUTHORITY,
     Invalid,
@@ -274,7 +275,7 @@ class AttestationVerifier:
                 raise self._unreadable_root(why) from error
 
     def _missing_extra(self) -> Invalid:
-        return missing_extra(self._needed_by, "Sigstore", "attestations", "otel")
+        return missing_extra(self._needed_by, "Sigstore", "attestations", ALL_EXTRAS)
 
     def _unreadable_root(self, why: str) -> Invalid:
         return Invalid(

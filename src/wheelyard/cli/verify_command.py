@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import Argument, Option
 from msgspec import Struct
-from msgspec.json import decode
 
 from wheelyard.api.provenance_operations import (
-    ProvenanceAnswer,
     ProvenanceQuery,
     show_provenance,
 )
@@ -22,9 +20,15 @@ from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import JSON, cli_command, print_result
 from wheelyard.errors import INVALID_ATTESTATIONS, UNKNOWN_AUTHORITY, Invalid, NotFound
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
-from wheelyard.model.attestations import REPOSITORY, Attestation, Signer
+from wheelyard.model.attestations import (
+    REPOSITORY,
+    Attestation,
+    Provenance,
+    Signer,
+    read_provenance,
+)
 from wheelyard.model.decoding import escaped
-from wheelyard.model.distribution_filename import known_filename_readings
+from wheelyard.model.distribution_filename import KnownDistribution, known_filename_readings
 
 if TYPE_CHECKING:
     from wheelyard.archive.attestation_verifier import AttestationVerifier
@@ -108,7 +112,8 @@ def verify_command(file: Path, trusted_root: str, repository: Url | None) -> Non
     """
     Verify FILE by its provenance in the index, here and without a connection to Sigstore.
 
-    Print who has signed it. The exit status is 1 if it has no provenance, is another file than that
+    A server is also asked about public files, a store only about private ones. Print who has signed
+    it. The exit status is 1 if it has no provenance, is another file than that
     of the index, or an attestation does not hold, or is of another repository than the one that is
     given. It needs the extra `attestations`.
     """
@@ -122,8 +127,8 @@ def verify_command(file: Path, trusted_root: str, repository: Url | None) -> Non
     verifier.require_usable()
     attestations = [
         _verify(verifier, attestation, file.name, sha256)
-        for bundle in provenance["attestation_bundles"]
-        for attestation in bundle["attestations"]
+        for bundle in provenance.attestation_bundles
+        for attestation in bundle.attestations
     ]
     if repository is not None:
         for attestation in attestations:
@@ -203,21 +208,49 @@ def _require_repository(filename: str, signer: Signer, repository: Url) -> None:
     )
 
 
-def _find_provenance(api: Api, filename: str) -> dict[str, Any]:
-    """Return the provenance that the index has of a file. Raises NotFound if it has none."""
-    query = ProvenanceQuery(filename)
+def _find_provenance(api: Api, filename: str) -> Provenance:
+    """
+    Return the provenance that the index has of a file, of a server also that of a public one.
+
+    Raises NotFound if it has none, and Invalid (code `invalid_attestations`) for a document that
+    has no attestations.
+    """
+    try:
+        provenance = read_provenance(_fetch_provenance(api, filename))
+    except (ValueError, RecursionError) as error:
+        raise _no_attestations(filename) from error
+    if not any(bundle.attestations for bundle in provenance.attestation_bundles):
+        raise _no_attestations(filename)
+    return provenance
+
+
+def _no_attestations(filename: str) -> Invalid:
+    return Invalid(
+        f"What the index has as the provenance of {escaped(filename)} has no attestations. Do not "
+        "use the file until you know why.",
+        code=INVALID_ATTESTATIONS,
+    )
+
+
+def _fetch_provenance(api: Api, filename: str) -> bytes:
     # raises for a file that is none
-    first, *others = (reading.project for reading in known_filename_readings(filename))
-    for name in others:
+    first, *others = known_filename_readings(filename)
+    for reading in others:
         with suppress(NotFound):
-            return _read(api.call(show_provenance, name, query))
-    return _read(api.call(show_provenance, first, query))
+            return _provenance_of(api, reading)
+    return _provenance_of(api, first)
 
 
-def _read(answer: ProvenanceAnswer) -> dict[str, Any]:
-    """Return the document in an answer."""
-    document: dict[str, Any] = decode(answer.provenance)
-    return document
+def _provenance_of(api: Api, reading: KnownDistribution) -> bytes:
+    """Return the provenance of a file of a project. Raises NotFound if the index has none."""
+    name, filename = reading.project, reading.filename
+    if not isinstance(api, LocalApi):
+        return api.provenance(name, reading.version, filename)
+    try:
+        return api.call(show_provenance, name, ProvenanceQuery(filename)).provenance
+    except NotFound as error:
+        message = f"{error.message} A store has private files: for a public one, give --server."
+        raise NotFound(message) from error
 
 
 def _lines(verified: Verification) -> Iterator[str]:

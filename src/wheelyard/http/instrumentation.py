@@ -54,7 +54,7 @@ from prometheus_client.registry import Collector
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.catalog.stored_credentials import StartThread, in_background
 from wheelyard.concurrency.runtime import Clock
-from wheelyard.errors import WheelyardError, missing_extra
+from wheelyard.errors import ALL_EXTRAS, WheelyardError, missing_extra
 from wheelyard.http import logs
 from wheelyard.http.logs import CURRENT_REQUEST
 from wheelyard.http.messages import Request
@@ -350,4 +350,4 @@ def require_telemetry(settings: Settings) -> None:
             "opentelemetry.instrumentation.asgi"
         ):
             return
-    raise missing_extra("telemetry.otlp_endpoint", "OpenTelemetry", "otel", "otel")
+    raise missing_extra("telemetry.otlp_endpoint", "OpenTelemetry", "otel", ALL_EXTRAS)
