@@ -12,14 +12,14 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = {
-    "upload to a folder": (56, 13),
-    "upload to a bucket": (59, 9),
-    "cold page on a folder": (38, 2),
-    "cold page on a bucket": (41, 2),
-    "cold web page on a folder": (64, 7),
-    "cold web page on a bucket": (66, 6),
-    "cold web page of a manager on a folder": (65, 10),
-    "cold web page of a manager on a bucket": (68, 9),
+    "upload to a folder": (57, 14),
+    "upload to a bucket": (60, 10),
+    "cold page on a folder": (39, 3),
+    "cold page on a bucket": (43, 2),
+    "cold web page on a folder": (65, 8),
+    "cold web page on a bucket": (68, 6),
+    "cold web page of a manager on a folder": (66, 11),
+    "cold web page of a manager on a bucket": (69, 9),
     "cold form on a folder": (39, 5),
     "cold form on a bucket": (42, 3),
     "remembered page on a folder": (14, 1),

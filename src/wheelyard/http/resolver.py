@@ -319,7 +319,7 @@ def has_namespaces(context: IndexContext) -> bool:
 
     Raises Unavailable if they cannot be read.
     """
-    return context.process.site is None and bool(context.index.server.namespaces.load().all)
+    return context.process.site is None and bool(context.index.server.namespaces.known().all)
 
 
 def namespaces_of(

@@ -9,13 +9,16 @@ its namespace goes on as before.
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
+from threading import Lock
 from typing import Final
 
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.journaled_documents import NamespaceRecords
+from wheelyard.catalog.stored_credentials import in_background
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Invalid, field_errors, quoted
+from wheelyard.errors import Conflict, Invalid, Unavailable, field_errors, quoted
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import File, Project
@@ -86,14 +89,44 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         self._find_token_owner = find_token_owner
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._parsed: tuple[ObjectVersion, NamespacesInForce] | None = None
+        self._is_refreshing = Lock()
 
     def load(self) -> NamespacesInForce:
         """
         Return the namespaces in force, read from the store if they may have changed.
 
-        It is the same object until they change.
+        It is the same object until they change. Rights are decided by these alone.
         """
-        snapshot = self.records.get()
+        return self._in_force(self.records.get())
+
+    def known(self) -> NamespacesInForce:
+        """
+        Return what pages tell of the namespaces, which is read in the background if it is old.
+
+        No page waits for that, and none is older than the one before it.
+        """
+        if self.records.peek() is not None:  # nothing has to be read
+            return self.load()
+        snapshot = self.records.peek("any")
+        if snapshot is None:
+            return self.load()
+        if self._is_refreshing.acquire(blocking=False):
+            in_background(self._refresh)
+        return self._in_force(snapshot)
+
+    def read_ahead(self) -> None:
+        """Read what a server would otherwise ask the store for within its first requests."""
+        with suppress(Unavailable):  # each request whose answer depends on it says so
+            self._in_force(self.records.read_ahead())
+
+    def _refresh(self) -> None:
+        try:
+            with suppress(Unavailable):  # the next page tries it again
+                self.records.get()
+        finally:
+            self._is_refreshing.release()
+
+    def _in_force(self, snapshot: Snapshot[NamespaceList]) -> NamespacesInForce:
         parsed = self._parsed
         if parsed is None or parsed[0] != snapshot.version:
             if snapshot.value is None:
@@ -110,7 +143,7 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         """Return the namespaces that a project is in, as its page names them, the widest first."""
         return tuple(
             ProjectNamespace(namespace.name, self._is_owned(namespace, project))
-            for namespace in self.load().of(project.name)
+            for namespace in self.known().of(project.name)
         )
 
     def _is_owned(self, namespace: Namespace, project: Project) -> bool:

@@ -146,6 +146,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     )
     main = server.indexes.main()
     if is_server:
+        server.namespaces.read_ahead()
         main.search.read_ahead()
     return main
 
