@@ -17,6 +17,8 @@ from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from tests.operations.two_indexes import TwoIndexes
+from wheelyard.api.health_operations import show_health
+from wheelyard.api.operation import Call
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable
 from wheelyard.model.access import Caller
@@ -186,6 +188,7 @@ def test_nested_namespaces_have_one_owner(harness: IndexHarness, first: str, sec
         {"name": "a-b-c-d-e", "owners": ["user:ana@acme.dev"]},
         {"name": "acme", "owners": []},
         {"name": "acme", "owners": ["anonymous"]},
+        {"name": "acme", "owners": ["allAuthenticated"]},
         {"name": "acme", "owners": ["nobody"]},
         {"name": "acme"},
         {"owners": ["user:ana@acme.dev"]},
@@ -248,6 +251,25 @@ def test_a_copy_has_the_namespaces(harness: IndexHarness, tmp_path: Path) -> Non
     assert [commit.number for commit in copied.history(0, None)] == [1, 2]
 
 
+def test_a_copy_of_a_lost_document(harness: IndexHarness, tmp_path: Path) -> None:
+    """A copy says that the source has lost its namespaces, and does not pass over them."""
+    target = IndexHarness(tmp_path / "other")
+    grant(harness.index)
+    harness.store.delete(keys.NAMESPACES)
+    copying = store_copy(harness.index.stores, harness.index.changes, target.index)
+    report = copying.run(lambda _, __: None, with_credentials=True)
+    assert "namespaces.json is lost" in str(report.problems)
+
+
+def test_a_change_in_another_spelling(harness: IndexHarness) -> None:
+    """A namespace is changed and revoked by any spelling of its name."""
+    grant(harness.index, "Acme.Core")
+    namespaces = harness.index.server.namespaces
+    assert namespaces.change("ACME_core", {"owners": ["htpasswd:cy"]}, BY).name == "acme-core"
+    namespaces.remove("acme.CORE", BY)
+    assert names_of(namespaces) == []
+
+
 def test_a_lost_document_opens_nothing(harness: IndexHarness) -> None:
     """Without the document whose journal is there, nobody publishes, and a rebuild mends it."""
     grant(harness.index)
@@ -255,6 +277,11 @@ def test_a_lost_document_opens_nothing(harness: IndexHarness) -> None:
     other = harness.opened(seed=6)
     with pytest.raises(Unavailable):
         other.uploads.accept(make_wheel("acme_x", "1.0").arrival(harness.folder), ANYBODY)
+    for look in (other.server.namespaces.show, other.server.applying.show):
+        with pytest.raises(Unavailable):
+            look()
+    parts = show_health(Call(index=other, caller=ALICE)).parts
+    assert [part.state for part in parts if part.name == "namespaces"] == ["failed"]
 
     harness.check(rebuild=True)
 

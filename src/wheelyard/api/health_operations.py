@@ -87,6 +87,7 @@ def _parts(index: Index) -> Iterator[HealthPart]:
         yield from _upstream_parts(index.upstream)
     yield from _public_files_parts(index)
     yield from _attestation_parts(index)
+    yield from _namespace_parts(index)
     for certificate in tls_files(index.settings):
         text = f"Valid until {certificate.value.expires:%Y-%m-%d %H:%M} UTC."
         yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
@@ -115,6 +116,21 @@ def _attestation_parts(index: Index) -> Iterator[HealthPart]:
         return
     text = f"They are compared with {escaped(verifier.title)}, whose newest key is of"
     yield HealthPart("attestations", "ok", f"{text} {newest:%Y-%m-%d}.")
+
+
+def _namespace_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield a part if there are namespaces, or nobody can say which."""
+    try:
+        in_force = index.server.namespaces.load()
+    except Unavailable as fault:
+        text = (
+            f"{fault.message} Until then no new project is taken, and no public one is looked up."
+        )
+        yield HealthPart("namespaces", "failed", text)
+        return
+    granted = [namespace for namespace in in_force.all if namespace.since is not None]
+    if granted:
+        yield HealthPart("namespaces", "ok", f"{counted(len(granted), 'namespace')} in force.")
 
 
 def _server_part(index: Index) -> HealthPart:

@@ -1,10 +1,11 @@
 """The operations on namespaces."""
 
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct, field
 
 from wheelyard.api.table_operations import (
     NewTable,
-    TableAnswer,
     TableEdit,
     TableHistory,
     TableJson,
@@ -13,10 +14,17 @@ from wheelyard.api.table_operations import (
     TableTexts,
 )
 from wheelyard.model.stored_namespaces import NAMESPACE_KIND, ListedNamespace, NamespaceCommit
+from wheelyard.model.stored_tables import TableKeys
+
+KeysOfNamespace = Annotated[TableKeys, Meta(title="NamespaceKeys")]
 
 
-class NamespaceAnswer(TableAnswer[ListedNamespace], frozen=True):
+class NamespaceAnswer(Struct, frozen=True):
     """All namespaces."""
+
+    tables: tuple[ListedNamespace, ...] = field(name="namespaces")
+    revision: int
+    """The number of the last change in the store."""
 
 
 class NamespaceHistory(TableHistory[NamespaceCommit], frozen=True):
@@ -26,12 +34,16 @@ class NamespaceHistory(TableHistory[NamespaceCommit], frozen=True):
 class NewNamespace(NewTable, frozen=True, forbid_unknown_fields=True):
     """A namespace to grant, and why."""
 
+    keys: KeysOfNamespace = field(name="namespace")
+    """The keys of a `[[namespace]]` table."""
     even_if_public: bool = False
     """Whether public packages that are in use are not served any more."""
 
 
 class NamespaceEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of the owners of a namespace, and why."""
+
+    keys: KeysOfNamespace = field(name="namespace")
 
 
 class NamespaceRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):

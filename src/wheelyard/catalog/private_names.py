@@ -92,6 +92,10 @@ class PrivateNames:
         self._patterns = patterns
         self._is_in_namespace = is_in_namespace
 
+    def matches_pattern(self, name: NormalizedName) -> bool:
+        """Return whether a pattern of the settings makes a name private."""
+        return self._patterns.match(name)
+
     def is_reserved(self, name: NormalizedName) -> bool:
         """
         Return whether a name is private whether or not there is such a project.

@@ -397,7 +397,7 @@ def _simple_api(root: str) -> Iterator[Route]:
     yield Route("project_detail", f"{root}/{{name}}/", packages.project_detail)
     # with a slash at the end, it is the page of a project of this name
     yield Route("namespaces", f"{root}/namespaces", _answer_namespaces)
-    yield Route("namespaces", f"{root}/namespace/{{namespace}}", namespaces.answer_one)
+    yield Route("namespaces", f"{root}/namespace/{{namespace}}/?", namespaces.answer_one)
     yield Route("redirect", f"{root}/{{name}}", packages.redirect_to_slash)
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.access import ANONYMOUS
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import Groups, expand, groups_in, parse_group_name, parse_principal
 from wheelyard.model.project import EventCommit
@@ -133,8 +133,8 @@ def groups_of_owners(keys: TableKeys) -> frozenset[str]:
 def _parse_owner(text: str) -> str:
     if text.startswith(_GROUP) and "@" not in text:
         return f"{_GROUP}{parse_group_name(text.removeprefix(_GROUP))}"
-    if text == ANONYMOUS:
-        raise Invalid(f"{ANONYMOUS} can own nothing. Name somebody.", code="bad_setting")
+    if text in {ANONYMOUS, ALL_AUTHENTICATED}:
+        raise Invalid(f"{text} can own nothing. Name somebody.", code="bad_setting")
     return parse_principal(text)
 
 
@@ -179,6 +179,9 @@ class NamespaceList(TableList[StoredNamespace], frozen=True, kw_only=True, omit_
 
 class ListedNamespace(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
     """A namespace in a list for people and programs."""
+
+    keys: TableKeys = field(name="namespace")
+    """The keys of its table."""
 
 
 NAMESPACE_KIND: Final = TableKind[NamespaceList, AnyNamespaceEvent, ListedNamespace](

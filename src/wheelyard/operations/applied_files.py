@@ -59,7 +59,8 @@ class AppliedFiles:
         Nothing is pruned. Raises as `Applying.apply`, but for what another server changes at the
         same time.
         """
-        options = ApplyOptions(note=f"serve on {node()}")
+        # nobody answers a question at the start, and what clients have asked for decides no start
+        options = ApplyOptions(note=f"serve on {node()}", even_if_public=True)
         for _ in self._retries.attempts():
             try:
                 return self._applying.apply(self._files, BY, options)

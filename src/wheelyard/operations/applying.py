@@ -82,7 +82,7 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
     is_done: bool
     """Whether all of it is in force now."""
     problems: tuple[str, ...] = ()
-    """Why indexes that the file makes or changes are not served here, in sentences."""
+    """What asks for a look, in sentences, such as an index that is not served here."""
     applied: AppliedFile | None = None
     """When the same file was applied before, if it was: then nothing is written."""
 
@@ -241,7 +241,8 @@ class Applying(Struct, frozen=True):
                 self.publishers.require_fit(event, after.publishers)
         for change in plan.namespaces:
             self.namespaces.require_no_overlap(change, after.namespaces)
-            if isinstance(change, NamespaceGranted) and not options.even_if_public:
+            is_asked = not (options.dry_run or options.even_if_public)
+            if isinstance(change, NamespaceGranted) and is_asked:
                 self.namespaces.require_unused(change.keys)
         if not options.even_if_own:
             self.access.require_still_admin(keep_admin, plan.before.access, after.access)
@@ -364,12 +365,20 @@ class Applying(Struct, frozen=True):
         self.indexes.commit(lambda _stored: (event,))
 
     def _problems(self, plan: Plan) -> Iterator[str]:
-        """Yield why indexes that a plan makes or changes are not served, as a layer is unknown."""
+        """
+        Yield what asks for a look in a plan, in sentences.
+
+        That is an index that is not served, as a layer is unknown, and a namespace that hides
+        public packages in use.
+        """
         problems = self.indexes.in_force.read(plan.after.indexes).problems
         for event in plan.indexes:
             name = _index_name(event)
             if name in problems:
                 yield problems[name]
+        for change in plan.namespaces:
+            if isinstance(change, NamespaceGranted) and (why := self.namespaces.hides(change.keys)):
+                yield why
 
     def _anonymous_changes(
         self, before: IndexState, after: IndexState

@@ -6,13 +6,13 @@ record, so that a change is in force everywhere within 15 seconds. A project tha
 its namespace goes on as before.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.journaled_documents import NamespaceRecords
@@ -39,7 +39,7 @@ from wheelyard.model.stored_namespaces import (
 from wheelyard.model.stored_tables import TableKeys
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.stored_tables import StoredTables
-from wheelyard.remedies import Advice, Remedy
+from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 NAMESPACE_RESERVED: Final = "namespace_reserved"
@@ -188,8 +188,30 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
                     "its owners publish new projects. Choose another name, or ask an administrator "
                     "of this index to make you an owner.",
                     code=NAMESPACE_RESERVED,
-                    advice=Advice(Remedy.LIST_NAMESPACES),
                 )
+
+    def read_stored(self) -> NamespaceList:
+        """See `StoredTables`. Raises Unavailable if the store has lost them, too."""
+        stored = self.records.get("current").value
+        if stored is None:
+            self.records.require_not_lost("who owns which names")
+            return NamespaceList()
+        return stored
+
+    def change(
+        self,
+        name: str,
+        keys: Mapping[str, Any],
+        by: str,
+        note: str = "",
+        as_of: datetime | None = None,
+    ) -> ListedNamespace:
+        """Give a namespace, in any spelling of its name, other owners. Raises as `StoredTables`."""
+        return super().change(canonicalize_name(name), keys, by, note, as_of)
+
+    def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
+        """Revoke a namespace, in any spelling of its name. Raises as `StoredTables`."""
+        return super().remove(canonicalize_name(name), by, note)
 
     def require_no_owner(self, group: str) -> None:
         """Raise Conflict (code `group_in_use`) if a group owns a namespace."""
@@ -219,19 +241,21 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
 
     def require_unused(self, keys: TableKeys) -> None:
         """Raise Conflict (code `hides_public_names`) if public names in use would be hidden."""
+        why = self.hides(keys)
+        if why:
+            raise Conflict(why, code=HIDES_PUBLIC_NAMES, advice=Advice(Remedy.CONFIRM_PUBLIC_NAMES))
+
+    def hides(self, keys: TableKeys) -> str:
+        """Return in a sentence which public names in use would be hidden, or an empty text."""
         with field_errors():
             namespace = parse_namespace(keys, self.runtime.now())
         names = self._find_public_names(namespace)
         if not names:
-            return
+            return ""
         listed = ", ".join(names[:NAMED_PROJECTS])
         if len(names) > NAMED_PROJECTS:
             listed = f"{listed}, and {len(names) - NAMED_PROJECTS} more"
-        raise Conflict(
-            f"Public packages that are in use here would not be served any more: {listed}.",
-            code=HIDES_PUBLIC_NAMES,
-            advice=Advice(Remedy.CONFIRM_PUBLIC_NAMES),
-        )
+        return f"Public packages that are in use here would not be served any more: {listed}."
 
     def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
         """See `StoredTables`."""
@@ -273,7 +297,8 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
             if overlaps and other.name != namespace.name and other.owners != namespace.owners:
                 raise Conflict(
                     f"The namespace {namespace.name} overlaps {other.name}, which has other "
-                    "owners. Give both the same owners, or revoke one of them.",
+                    "owners. Give both the same owners, at once by one applied file, or revoke one "
+                    "of them.",
                     code=NAMESPACE_OVERLAPS,
                     field="owners",
                 )

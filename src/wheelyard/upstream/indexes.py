@@ -161,11 +161,10 @@ class Explainer(Struct, frozen=True):
 
     def _private(self, name: NormalizedName) -> FileReason:
         what = "has been published or reserved here; the list of private names says more"
-        if self.upstream.names.is_reserved(name):
-            what = (
-                "matches a pattern of the settings (upstream.private, access.private_names), or is "
-                "in a namespace"
-            )
+        if self.upstream.names.matches_pattern(name):
+            what = "matches a pattern of the settings: upstream.private, access.private_names"
+        elif self.upstream.names.is_reserved(name):
+            what = "is in a namespace"
         text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
         return FileReason("private", text)
 

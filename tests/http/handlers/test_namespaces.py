@@ -117,7 +117,7 @@ def test_who_is_shown_a_namespace(tmp_path: Path) -> None:
         grant(server, "empty")
         grant(server, "acme-core")
         of_acme, of_core = token(server, "acme", "acme-*"), token(server, "acme-core")
-        of_other = token(server, "other")
+        of_other, of_prefix = token(server, "other"), token(server, "acme-*")
 
         assert server.get("/simple/namespaces").status == 401
         assert [each["name"] for each in page(server, "/simple/namespaces", of_acme)] == [
@@ -125,6 +125,7 @@ def test_who_is_shown_a_namespace(tmp_path: Path) -> None:
             "acme-core",
         ]
         assert page(server, "/simple/namespaces", of_other) == []
+        assert len(page(server, "/simple/namespaces", of_prefix)) == 2
         assert len(page(server, "/simple/namespaces", of_core)) == 2
         for name in ("acme", "empty", "nothing"):
             assert server.get(f"/simple/namespace/{name}", of_other).status == 404

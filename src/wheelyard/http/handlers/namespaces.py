@@ -11,7 +11,7 @@ from wheelyard.http.error_responses import error_response
 from wheelyard.http.messages import Response, make_response
 from wheelyard.http.representation import MediaType, accepted_json
 from wheelyard.http.responses import VARY, page_headers
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.stored_namespaces import Namespace
 
@@ -56,8 +56,21 @@ def _readable(request: IndexRequest) -> Sequence[Namespace]:
     return [
         namespace
         for namespace in index.server.namespaces.load().all
-        if caller.may(Action.READ, namespace.name) or any(map(namespace.has, names))
+        if _may_read_of(caller, namespace) or any(map(namespace.has, names))
     ]
+
+
+def _may_read_of(caller: Caller, namespace: Namespace) -> bool:
+    """Return whether a scope of a caller is about names of a namespace, which need not exist."""
+    if caller.may(Action.READ, namespace.name):
+        return True
+    patterns = (
+        pattern
+        for scope in caller.scopes
+        if Action.READ in scope.actions
+        for pattern in scope.projects
+    )
+    return any(pattern.startswith(f"{namespace.name}-") for pattern in patterns)
 
 
 def _response(request: IndexRequest, document: object) -> Response:
@@ -71,4 +84,4 @@ def _response(request: IndexRequest, document: object) -> Response:
             VARY,
         )
     headers = page_headers(request.context, media_type)
-    return make_response(200, media_type.value.content_type, encode(document), *headers, VARY)
+    return make_response(200, media_type.value.content_type, encode(document), *headers)

@@ -40,6 +40,13 @@ def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
     with source_faults(source):
         in_source, _ = kind.read(source)
     if not in_source.revision:
+        with source_faults(source):
+            is_lost = next(source.list(kind.entries), None) is not None
+        if is_lost:
+            raise Conflict(
+                f"in FROM: {kind.key} is lost. 'wheelyard check --rebuild' makes it from its "
+                "journal."
+            )
         return 0
     with target_faults():
         in_target, _ = kind.read(target.commits.store)
@@ -113,15 +120,23 @@ class CredentialCopy(Struct, frozen=True):
     """Those of the target."""
 
     def wanted(self) -> Iterator[Key]:
-        """Yield the key of each object that may have to be copied."""
+        """Yield the key of each object that may have to be copied, also of a lost document."""
+        lost = {records.kind.key: False for records in self.rights}
         # such a record never changes
         used = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
         for entry in self.source.list(keys.CREDENTIALS):
             # what has a journal is copied with it
             left_out = (*_JOURNALS, keys.SESSIONS, removed.DEVICE_LOGINS)
             is_left_out = entry.key.startswith(left_out)
+            # a document comes before its journal
+            if entry.key in lost:
+                del lost[entry.key]
+            for records in self.rights:
+                if entry.key.startswith(records.kind.entries) and records.kind.key in lost:
+                    lost[records.kind.key] = True
             if not is_left_out and entry.key not in used:
                 yield entry.key
+        yield from (key for key, has_journal in lost.items() if has_journal)
 
     def has_outdated_lines(self) -> bool:
         """Return whether the source has the document of outdated lines."""
@@ -131,8 +146,8 @@ class CredentialCopy(Struct, frozen=True):
         """
         Copy one of the wanted objects, if it is newer, and return how many were written.
 
-        For what has a journal, that is the number of commits. Raises Conflict or
-        Unavailable if the object is damaged, or cannot be read in the source.
+        For what has a journal, that is the number of commits. Raises Conflict or Unavailable if the
+        object is damaged or lost, or cannot be read in the source.
         """
         for records in self.rights:
             if key == records.kind.key:

@@ -13,7 +13,6 @@ OWNERS: Final = FormField(
     "Owners",
     "Principals and groups, such as group:platform, with commas between.",
     is_required=True,
-    limit=2000,
 )
 
 
@@ -23,6 +22,7 @@ class NamespacePages(TablePages):
     ADD_ACTION: ClassVar[str] = "grant"
     LIST: ClassVar[str] = "namespaces.html"
     FORM: ClassVar[str] = "namespace_form.html"
+    NAME_FIELD: ClassVar[FormField] = FormField("name", "Name", is_required=True, limit=128)
     CONFIRMED: ClassVar[str] = HIDES_PUBLIC_NAMES
 
     def form_values(

@@ -262,17 +262,17 @@ class TablePages:
                 if new:  # without a redirect, as they are shown once
                     done = {"done": (action,), self.name_key: (row.name,)}
                     return self._list(request, FormFields(done), new, 201)
-            else:
-                name = keys.pop(self.name_key)
-                confirmed = _confirmed(fields, json.confirmations_of(json.edit))
-                edit = json.edit(
-                    name=name or "",
-                    keys=keys,
-                    note=note,
-                    as_of=_shown_at(fields),
-                    **confirmed,
-                )
-                api.call(self.operations.change, edit)
+                return self._done(request, action, row.name)
+            name = keys.pop(self.name_key)
+            confirmed = _confirmed(fields, json.confirmations_of(json.edit))
+            edit = json.edit(
+                name=name or "",
+                keys=keys,
+                note=note,
+                as_of=_shown_at(fields),
+                **confirmed,
+            )
+            api.call(self.operations.change, edit)
         return self._done(request, action, fields.text(self.name_key))
 
     def _new_warnings(self, request: IndexRequest, row: ListedTable) -> list[Caution]:
