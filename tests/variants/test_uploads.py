@@ -13,6 +13,7 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, Clock, IndexHarness, fake_runtime
 from tests.operations.two_indexes import TwoIndexes
+from tests.storage.wrapping import ObservedStore
 from tests.variants.wheels import make_variant, variant_json
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
@@ -266,6 +267,25 @@ def test_promoted_wheels_have_to_fit(harness: IndexHarness) -> None:
     file = indexes.listed()[make_variant("v3", version="2.0").filename]
     assert indexes.prod.files.variant(DEMO, file) == variant_json("v3")
     assert harness.check().problems == []
+
+
+def test_a_promotion_looks_again_in_its_commit(harness: IndexHarness) -> None:
+    """A release that stops to fit while it is promoted is not listed in the other index."""
+    indexes = TwoIndexes(harness, settings=TAKES_VARIANTS)
+    indexes.upload(V3)
+    contradicted = list[bool]()
+
+    def contradict(verb: str, key: str) -> None:
+        # the promotion has looked at the target, and notes it in its source
+        if (verb, key) == ("put", "indexes/dev/projects/demo.json") and not contradicted:
+            contradicted.append(True)
+            indexes.upload(OTHER_V3, indexes.prod)
+
+    with pytest.raises(Invalid) as refusal:
+        indexes.reopened(ObservedStore(harness.store, contradict)).promote()
+
+    assert (refusal.value.code, contradicted) == ("variant_conflict", [True])
+    assert list(indexes.reopened().listed()) == [OTHER_V3.filename]
 
 
 def test_an_upload_without_a_label_reads_no_more(tmp_path: Path) -> None:

@@ -135,7 +135,8 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
             existing = self.existing.get(name, {})
         obsolete = set[Key]()
         if self.copies_files:  # before the pages that link to them
-            obsolete.update(writer.copy_missing(listing, listing.open.store_of))
+            documents = listing.open.page_documents()
+            obsolete.update(writer.copy_missing(listing, listing.open.store_of, documents))
         files, project = listing.open, Project(name=name)
         if isinstance(files, PrivateFiles):
             project = files.first.project

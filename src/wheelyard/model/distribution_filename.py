@@ -304,6 +304,14 @@ def variants_filename(project: NormalizedName, version: str) -> str:
     return f"{project.replace('-', '_')}-{version}{VARIANTS_SUFFIX}"
 
 
+def release_of_variants(filename: str) -> str:
+    """Return the version in the name of such a document without trailing zeros, or nothing."""
+    _, _, version = filename.removesuffix(VARIANTS_SUFFIX).partition("-")
+    with suppress(Invalid):
+        return strip_trailing_zeros(str(parse_version(version)))
+    return ""
+
+
 def filename_readings(
     filename: str, *, zip_sdists: bool = False, is_lenient: bool = False
 ) -> tuple[Distribution, ...]:

@@ -543,6 +543,15 @@ class Project(
         return releases
 
     @cached_property
+    def variants(self) -> dict[str, list[File]]:
+        """Lists of the wheels with a label, by version without trailing zeros."""
+        releases = dict[str, list[File]]()
+        for file in self.files:
+            if file.variant:
+                releases.setdefault(strip_trailing_zeros(file.version), []).append(file)
+        return releases
+
+    @cached_property
     def deleted_keys(self) -> frozenset[UniquenessKey]:
         """The uniqueness keys of the deleted filenames."""
         return frozenset(

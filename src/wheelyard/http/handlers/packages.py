@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -147,7 +148,8 @@ def project_detail(request: IndexRequest) -> Response:
 
     def render() -> bytes:
         context = request.context
-        return rendering(listing, context.files_from_page, context.provenance_root)
+        shown = replace(listing, files=listing.open.page_files())
+        return rendering(shown, context.files_from_page, context.provenance_root)
 
     # types of HTML share a page, and so do those of JSON
     page = (media_type, (name, is_json), listing.version, render)
