@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -18,7 +18,7 @@ NAME: Final = "yard_variants"
 DRIVER: Final = "NV_VARIANT_PROVIDER_FORCE_CUDA_DRIVER_VERSION"
 """Says to uv which driver this machine is to have."""
 PREVIEW: Final = {"UV_PREVIEW_FEATURES": "wheel-variants"}
-COMMON: Final = {
+COMMON: Final[dict[str, Any]] = {
     "default-priorities": {"namespace": ["nvidia"]},
     # PEP 825 does not have it, and uv knows by it what to ask the machine for
     "providers": {

@@ -295,5 +295,5 @@ def _version_of(listing: "UpstreamListing | MergedListing") -> ObjectVersion:
     """Return another version whenever the pages of a public project show something else."""
     origin = listing.origin
     shown = (listing.status, listing.reason, listing.files, listing.empty_versions, origin.label)
-    content = encode([*shown, origin.hidden(), origin.decisions()])
+    content = encode([*shown, listing.variants, origin.hidden(), origin.decisions()])
     return ObjectVersion(f"upstream {sha256(content).hexdigest()}")

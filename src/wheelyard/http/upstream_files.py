@@ -95,20 +95,14 @@ class PublicFiles(Struct, frozen=True):
 
         That a rule hides some of these wheels changes no document: other labels do no harm.
         """
-        if not self._page.variants:
+        if not self.listing.variants:
             return {}
         labelled = (file for file in self.listing.files if label_of(file.filename))
         releases = {strip_trailing_zeros(file.version) for file in labelled}
-        upstream = self.reader.upstream
-        documents = {}
-        for document in self._page.variants:
-            release = strip_trailing_zeros(document.version)
-            if release not in releases:
-                continue
-            # offline, nobody can fetch it
-            if not upstream.config.offline or upstream.files.find(self._page, document):
-                documents[release] = document
-        return documents
+        documents = {
+            strip_trailing_zeros(document.version): document for document in self.listing.variants
+        }
+        return {release: documents[release] for release in releases & documents.keys()}
 
     def repeats(self) -> Repeats:
         """Return the page, the policy and what says that the name is not private, or None."""
