@@ -125,6 +125,7 @@ def test_a_page_has_the_document_of_each_release(server: InProcessServer) -> Non
     assert "immutable" in answer.headers["cache-control"]
     html = server.get("/simple/demo/", ("Accept", "text/html")).body.decode()
     assert f'{file["url"]}#sha256={file["hashes"]["sha256"]}"' in html
+    assert server.index.server.check.run(rebuild=False).problems == []
     for path in ("/pypi/demo/json", "/search.json", "/project/demo/files/", "/feed.xml"):
         assert b"variants.json" not in server.get(path).body
 

@@ -11,12 +11,15 @@ from packaging.version import Version
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import Made, make_wheel
+from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, Clock, IndexHarness, fake_runtime
+from tests.operations.store_copies import copy_whole
 from tests.operations.two_indexes import TwoIndexes
 from tests.storage.wrapping import ObservedStore
 from tests.variants.wheels import make_variant, variant_json
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
+from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, UploadSettings
 from wheelyard.storage.base import Store, Stores
@@ -286,6 +289,32 @@ def test_a_promotion_looks_again_in_its_commit(harness: IndexHarness) -> None:
 
     assert (refusal.value.code, contradicted) == ("variant_conflict", [True])
     assert list(indexes.reopened().listed()) == [OTHER_V3.filename]
+
+
+def test_a_copy_has_them(servers: Servers) -> None:
+    """A copy of a store has the `variant.json` of each wheel, so that its pages are the same."""
+    servers.upload(V3)
+    target = Servers(servers.folder)
+    copy_whole(servers.index(), target.index())
+    assert target.index().files.variant(DEMO, target.index().projects.get(DEMO).files[0])
+    assert target.index().server.check.run(rebuild=False).problems == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "codes", "listed"),
+    [
+        (TAKES_VARIANTS, ["variant_conflict"], [V3.filename, PLAIN.filename]),
+        (Settings(), ["invalid_filename", "invalid_filename"], [PLAIN.filename]),
+    ],
+)
+def test_an_import_takes_what_fits(
+    servers: Servers, settings: Settings, codes: list[str], listed: list[str]
+) -> None:
+    """An import takes and refuses wheels with a label as an upload does."""
+    offered = [FakeFiles().offer(made) for made in (V3, OTHER_V3, PLAIN)]
+    report = Importer(servers.index(settings=settings).uploads).run(FakeSource(offered), ALICE)
+    assert [refusal.code for refusal in report.refused] == codes
+    assert servers.listed() == listed
 
 
 def test_an_upload_without_a_label_reads_no_more(tmp_path: Path) -> None:

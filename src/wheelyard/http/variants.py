@@ -75,8 +75,9 @@ def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> 
     """
     Return the documents about the wheels with a label that an index shows of a project.
 
-    It is asked for all releases, or for one version without trailing zeros. Raises Unavailable if
-    the store does not answer. Of a wheel whose `variant.json` it has lost, nothing is shown.
+    It is asked for all releases, or for one version without trailing zeros. Of a release of which
+    the store has lost a `variant.json`, no wheel with a label is shown of that layer. Raises
+    Unavailable if the store does not answer.
     """
     documents, left_out = list[VariantsFile](), set[str]()
     name, variants = sources.merged.name, sources.merged.variants

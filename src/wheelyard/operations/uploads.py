@@ -206,7 +206,7 @@ class AddFiles(Struct, frozen=True):
         check, fitting = VariantCheck(self.stored, project), list[FileDecision]()
         for file, decision in zip(self.files, decisions, strict=True):
             try:
-                if decision.is_new:
+                if decision.is_new and file.variant:
                     _count_in(check, file.file, file.variant)
             except WheelyardError as refusal:
                 fitting.append(FileDecision(decision.entry, refusal=refusal))
@@ -216,12 +216,11 @@ class AddFiles(Struct, frozen=True):
 
 
 def _count_in(check: VariantCheck, file: File, variant: bytes) -> None:
-    """Count in a new file if it is a wheel with a label. Raises as `VariantCheck.add`."""
-    if variant:
-        # without a wheel with a label, nothing loads it
-        from wheelyard.model.wheel_variants import read_variant  # noqa: PLC0415
+    """Count in a new wheel with a label. Raises as `VariantCheck.add`."""
+    # without a wheel with a label, nothing loads it
+    from wheelyard.model.wheel_variants import read_variant  # noqa: PLC0415
 
-        check.add(file, read_variant(variant))
+    check.add(file, read_variant(variant))
 
 
 def _within(
@@ -564,7 +563,8 @@ class Uploads(Struct, frozen=True):
         if listed is not None:
             return ValidatedFile(upload, listed, contents, is_listed=True)
         file = self._new_entry(upload, contents, caller, attestations)
-        _count_in(VariantCheck(self.files, before), file, contents.variant)
+        if contents.variant:
+            _count_in(VariantCheck(self.files, before), file, contents.variant)
         return ValidatedFile(upload, file, contents, provenance=attestations.provenance)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
