@@ -59,7 +59,7 @@ def make_wheel(
     label: str = "",
     variant: bytes = b"",
 ) -> Made:
-    """Return a wheel, perhaps with a label and a `variant.json`; other `content`, other bytes."""
+    """Return a wheel, perhaps with a label. Other `content` makes other bytes."""
     info = f"{name}-{version}.dist-info"
     members = {
         f"{name.lower()}.py": content,

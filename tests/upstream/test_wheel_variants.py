@@ -94,7 +94,7 @@ def test_a_document_without_wheels_is_left_out(tmp_path: Path, public: FakeUpstr
 
 
 def test_a_rule_changes_no_document(tmp_path: Path, public: FakeUpstream) -> None:
-    """Where a rule hides some wheels, the document stays as it is; it goes with the last one."""
+    """Where a rule hides some wheels, the document stays as it is, until the last one is hidden."""
     public.publish(file(V3, days=1))
     with front(tmp_path, public, cooldown_days=7) as server:
         assert sorted(page_of(server, "demo").files) == sorted(set(ALL) - {V3.filename})

@@ -149,7 +149,7 @@ def test_there_is_no_other_document(server: InProcessServer, path: str) -> None:
 
 
 def test_it_follows_the_wheels(server: InProcessServer) -> None:
-    """A label goes with its only wheel, and comes back with it; the last takes the document."""
+    """A label goes with its only wheel and comes back with it, and the last takes the document."""
     server.publish(V3, V2, make_variant("v2", tag="py2-none-any"), PLAIN)
     assert labels(server) == {"v2", "v3"}
     delete(server, V3)

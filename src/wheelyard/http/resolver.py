@@ -115,9 +115,10 @@ class PrivateFiles(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        variants, site = self.page_variants, self.context.process.site
+        variants = self.page_variants
         if variants is None:
             return self.project.status.served(self.project.files)
+        site = self.context.process.site
         if site is not None and site.files_url:  # nobody makes the documents there
             return [file for file in self.project.files if not file.variant]
         if site is None:
@@ -215,7 +216,7 @@ class PrivateFiles(Struct, frozen=True):
 
     def _variants_response(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with the document about the wheels with a label of a release."""
-        name, digest = self.project.name, wanted.sha256
+        digest = wanted.sha256
         release = release_of_variants(wanted.filename)
         if wanted.is_metadata or not digest or not release:
             return file_not_found()
@@ -224,10 +225,12 @@ class PrivateFiles(Struct, frozen=True):
             made = self._variants(release).documents
             body = next((document.body for document in made if document.sha256 == digest), None)
             # a client may have an older page
-            body = body or self._kept_variants().find(name, digest, wanted.filename)
+            kept = self._kept_variants()
+            body = body or kept.find(self.project.name, digest, wanted.filename)
         if body is None:
             return file_not_found()
-        headers = file_cache_headers(self.context.read_policy.cache_scope(name))
+        scope = self.context.read_policy.cache_scope(self.project.name)
+        headers = file_cache_headers(scope)
         sent = FileToSend(sha256=digest, size=len(body), headers=headers, body=body)
         return file_response(request, self.context, sent)
 

@@ -387,13 +387,12 @@ class MergedFiles(Struct, frozen=True):
         with a document about some.
         """
         owners = self._variant_owners
-        files = [
-            file
-            for file in self.listing.files
-            if not label_of(file.filename)
-            or owners.get(strip_trailing_zeros(file.version)) is self._part_of(file.filename)
-        ]
-        return _on_page(files, self.page_variants)
+
+        def is_owned(file: UpstreamFile) -> bool:
+            owner = owners.get(strip_trailing_zeros(file.version))
+            return not label_of(file.filename) or owner is self._part_of(file.filename)
+
+        return _on_page(tuple(filter(is_owned, self.listing.files)), self.page_variants)
 
     @property
     def page_variants(self) -> dict[str, UpstreamFile]:
@@ -479,12 +478,12 @@ def _on_page(
     """Return the files of a page, without wheels with a label that no document is about."""
     if not variants and not any(label_of(file.filename) for file in files):
         return files
-    shown = [
-        file
-        for file in files
-        if not label_of(file.filename) or strip_trailing_zeros(file.version) in variants
-    ]
-    return sorted((*shown, *variants.values()), key=lambda file: file.filename)
+
+    def is_usable(file: UpstreamFile) -> bool:
+        return not label_of(file.filename) or strip_trailing_zeros(file.version) in variants
+
+    shown = (*filter(is_usable, files), *variants.values())
+    return sorted(shown, key=lambda file: file.filename)
 
 
 def _to_send(file: UpstreamFile, size: int | None, *, takes_ranges: bool) -> FileToSend:

@@ -79,11 +79,15 @@ def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> 
     the store has lost a `variant.json`, no wheel with a label is shown of that layer. Raises
     Unavailable if the store does not answer.
     """
-    documents, left_out = list[VariantsFile](), set[str]()
-    name, variants = sources.merged.name, sources.merged.variants
-    releases = variants if not release else {release} & variants.keys()
+    documents = list[VariantsFile]()
+    left_out = set[str]()
+    name = sources.merged.name
+    releases = list(sources.merged.variants)
+    if release:
+        releases = [version for version in releases if version == release]
     for version in releases:
-        joined, fitting = None, list[File]()
+        joined = None
+        fitting = list[File]()
         for layer in _layers(sources, version):
             try:
                 joined = _with_layer(joined, name, layer, stored)
@@ -147,21 +151,17 @@ class KeptVariants(Struct, frozen=True):
     ) -> None:
         """Write the documents of a page, unless that was done today, or the store takes nothing."""
         day = today.date()
-        new = [
-            document
-            for document in documents
-            if self.notes.get(("variants", name, document.sha256, day)) is None
-        ]
+        notes = {("variants", name, document.sha256, day): document for document in documents}
+        new = {note: notes[note] for note in notes if self.notes.get(note) is None}
         # a page is more important than what an older one links to
         with suppress(WheelyardError):
-            for document in prefetch_map(partial(self._write, name), new):
-                note = ("variants", name, document.sha256, day)
+            list(prefetch_map(partial(self._write, name), new.values()))
+            for note in new:
                 self.notes.put(note, True, _NOTE_BYTES)  # noqa: FBT003 - a value
 
-    def _write(self, name: NormalizedName, document: VariantsFile) -> VariantsFile:
+    def _write(self, name: NormalizedName, document: VariantsFile) -> None:
         key = keys.kept_variants(name, document.sha256, document.filename)
         self.store.put(key, document.body, None)
-        return document
 
     def find(self, name: NormalizedName, digest: str, filename: str) -> bytes | None:
         """

@@ -33,12 +33,10 @@ NULL: Final = "null"
 VARIANT_CONFLICT: Final = "variant_conflict"
 """The code of an Invalid for a wheel that does not fit the others of its release."""
 
-_SCHEMA, _PRIORITIES, _NAMESPACE, _VARIANTS = (
-    "$schema",
-    "default-priorities",
-    "namespace",
-    "variants",
-)
+_SCHEMA: Final = "$schema"
+_PRIORITIES: Final = "default-priorities"
+_NAMESPACE: Final = "namespace"
+_VARIANTS: Final = "variants"
 _KNOWN: Final = frozenset({_SCHEMA, _PRIORITIES, _VARIANTS})
 _URL: Final = re.compile(rf"https://[!-~]{{1,{SCHEMA_LIMIT}}}")
 _LABEL: Final = re.compile(rf"[0-9a-z_.]{{1,{LABEL_LIMIT}}}")
@@ -160,14 +158,15 @@ def _united(one: object, other: object, where: str) -> object:
         return other
     if other is _ABSENT:
         return one
-    members, others = one, other
-    if not isinstance(members, dict) or not isinstance(others, dict):
-        members, others = {where: one}, {where: other}
-    for key in members.keys() & others.keys():
-        # as bytes: for Python, 1 and true are equal
-        if _canonical(members[key]) != _canonical(others[key]):
+    # as bytes: for Python, 1 and true are equal
+    if _canonical(one) == _canonical(other):
+        return one
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        raise _conflict(f"{quoted(where)} says something else")
+    for key in one.keys() & other.keys():
+        if _canonical(one[key]) != _canonical(other[key]):
             raise _conflict(f"{quoted(where)} says something else")
-    return {**members, **others} if members is one else one
+    return {**one, **other}
 
 
 def _decode(raw: bytes) -> object:
@@ -214,7 +213,8 @@ def _finite(text: str) -> float:
 
 def _depth(value: object) -> int:
     """Return how deep lists and objects are nested, without recursion."""
-    depth, level = 0, [value]
+    depth = 0
+    level = [value]
     while level:
         inner = list[object]()
         for member in level:

@@ -203,7 +203,8 @@ class AddFiles(Struct, frozen=True):
 
     def _fitting(self, project: Project, decisions: Sequence[FileDecision]) -> list[FileDecision]:
         """Return the decisions, with a refusal of each new wheel whose label does not fit."""
-        check, fitting = VariantCheck(self.stored, project), list[FileDecision]()
+        check = VariantCheck(self.stored, project)
+        fitting = list[FileDecision]()
         for file, decision in zip(self.files, decisions, strict=True):
             try:
                 if decision.is_new and file.variant:
@@ -592,8 +593,8 @@ class Uploads(Struct, frozen=True):
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
         quotas = None if self.quota_check is None else self.quota_check.for_files()
-        now, is_lenient = self.runtime.now(), self.rules.lenient
-        return AddFiles(before, files, now, caller, is_lenient, quotas, self.files)
+        now = self.runtime.now()
+        return AddFiles(before, files, now, caller, self.rules.lenient, quotas, self.files)
 
     def accept_path(
         self,
