@@ -135,7 +135,6 @@ def test_a_page_has_the_document_of_each_release(server: InProcessServer) -> Non
     [
         f"/files/demo/{'0' * 64}/{DOCUMENT}",
         f"/files/demo/{{}}/{DOCUMENT}.metadata",
-        "/files/demo/{}/demo-2.0-variants.json",
         "/files/demo/{}/demo-x-variants.json",
         "/files/other/{}/other-1.0-variants.json",
         f"/files/demo/{DOCUMENT}",
@@ -183,6 +182,16 @@ def test_who_has_an_older_page_gets_its_document(start: Start) -> None:
         _sweep(other)
     assert other.get(old).status == 404
     assert labels(other) == {"v2", "v3"}
+
+
+def test_documents_of_several_releases_are_kept(server: InProcessServer) -> None:
+    """Also where documents of releases are the same, who has an older page gets each of them."""
+    server.publish(V3, make_variant("v3", version="2.0"))
+    listed = json.loads(server.get("/simple/demo/", JSON).body)["files"]
+    links = [path_of(file) for file in listed if file["filename"].endswith("-variants.json")]
+    assert len(links) == 2
+    server.publish(V2, make_variant("v2", version="2.0"))
+    assert [server.get(link).status for link in links] == [200, 200]
 
 
 def _sweep(server: InProcessServer) -> None:

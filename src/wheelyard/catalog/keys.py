@@ -18,7 +18,7 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     leases/<job>.json                                      who does a job that one process does
     derived/search-4.msgpack.gz                            facts of all projects, for searches
     derived/descriptions/<renderer>/<digest>.json          the HTML of a description
-    derived/variants/<project>/<sha256>/<filename>         of older pages: about wheel variants
+    derived/variants/<project>/<sha256>.json               of older pages: about wheel variants
     derived/copied.json                                    what the last copy to here has seen
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
@@ -256,9 +256,10 @@ def description(renderer: str, digest: str) -> Key:
     return Key(f"{DESCRIPTIONS}{renderer}/{digest}.json")
 
 
-def kept_variants(name: NormalizedName, sha256: str, filename: str) -> Key:
+def kept_variants(name: NormalizedName, sha256: str) -> Key:
     """Return the key of a document about wheel variants that a page has linked to."""
-    return Key(f"{KEPT_VARIANTS}{name}/{sha256}/{filename}")
+    # of many releases it has the same bytes, which are written once
+    return Key(f"{KEPT_VARIANTS}{name}/{sha256}.json")
 
 
 class DownloadBatch(Struct, frozen=True):

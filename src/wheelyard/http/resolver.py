@@ -225,8 +225,7 @@ class PrivateFiles(Struct, frozen=True):
             made = self._variants(release).documents
             body = next((document.body for document in made if document.sha256 == digest), None)
             # a client may have an older page
-            kept = self._kept_variants()
-            body = body or kept.find(self.project.name, digest, wanted.filename)
+            body = body or self._kept_variants().find(self.project.name, digest)
         if body is None:
             return file_not_found()
         scope = self.context.read_policy.cache_scope(self.project.name)

@@ -160,16 +160,15 @@ class KeptVariants(Struct, frozen=True):
                 self.notes.put(note, True, _NOTE_BYTES)  # noqa: FBT003 - a value
 
     def _write(self, name: NormalizedName, document: VariantsFile) -> None:
-        key = keys.kept_variants(name, document.sha256, document.filename)
-        self.store.put(key, document.body, None)
+        self.store.put(keys.kept_variants(name, document.sha256), document.body, None)
 
-    def find(self, name: NormalizedName, digest: str, filename: str) -> bytes | None:
+    def find(self, name: NormalizedName, digest: str) -> bytes | None:
         """
         Return the document that had a digest on an earlier page, or None if it is not kept.
 
         Raises Unavailable if the store does not answer.
         """
-        stored = self.store.get(keys.kept_variants(name, digest, filename))
+        stored = self.store.get(keys.kept_variants(name, digest))
         if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != digest:
             return None
         return stored.body
