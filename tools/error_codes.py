@@ -209,6 +209,24 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="correct the field that the message names",
             ),
             ErrorCodes(
+                codes=("invalid_variant",),
+                statuses=(400,),
+                happened=(
+                    "`variant.json` of a wheel with a label is missing or malformed, or is about "
+                    "another label"
+                ),
+                remedy="build the [wheel variant](wheel-variants.md) again",
+            ),
+            ErrorCodes(
+                codes=("variant_conflict",),
+                statuses=(400,),
+                happened=(
+                    "`variant.json` of a wheel with a label contradicts that of another wheel of "
+                    "the release"
+                ),
+                remedy="build all [wheel variants](wheel-variants.md) of a release alike",
+            ),
+            ErrorCodes(
                 codes=("record_mismatch",),
                 statuses=(400,),
                 happened="RECORD and the archive disagree",

@@ -24,10 +24,12 @@ from tests.download_counts.processes import Process
 from tests.exporting.export_fixture import delete, publish, set_status, yank
 from tests.http.packages import Package, sdist, wheel
 from tests.index_tables import toml_of
+from tests.operations.distributions import Made, make_wheel
 from tests.operations.fake_sources import LONG_AGO
 from tests.operations.in_memory_index import ALICE, START, IndexHarness, objects, remove_now
 from tests.operations.old_files import EGG, list_old_file
 from tests.upgrades.kept_stores import SETTINGS, SIMPLE_JSON, KeptStore, Seen, ask
+from tests.variants.wheels import make_variant
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import changes, keys
 from wheelyard.catalog.document_cache import Codec
@@ -81,9 +83,12 @@ SITE_PATHS: Final = (
     "/api/v1/upstream/decisions/history",
     "/simple/idna/",
 )
-PROJECTS: Final = ("demo", "half-gone", "gone", "kept-in", "old", "older", "worn", "reserved")
+VARIANTS: Final = (make_variant("v2", "varied"), make_variant("v3", "varied"))
+PROJECTS: Final = (
+    *("demo", "half-gone", "gone", "kept-in", "old", "older", "worn", "reserved", "varied"),
+)
 """The projects; what is kept of each is asked about."""
-SHOWN: Final = ("demo", "half-gone", "gone", "old", "older", "worn")
+SHOWN: Final = ("demo", "half-gone", "gone", "old", "older", "worn", "varied")
 """Those with a page: the others have no file, or are in quarantine."""
 
 
@@ -145,6 +150,10 @@ def _add_downloads(harness: IndexHarness) -> None:
         harness.clock.advance(hours=2)
 
 
+def _package(made: Made) -> Package:
+    return Package(made.filename, made.body, b"")
+
+
 def _add_projects(harness: IndexHarness) -> None:
     """Publish projects of each status and kind, and give the changes serials after each."""
     index, folder, days = harness.index, harness.folder, timedelta(days=1)
@@ -182,6 +191,7 @@ def _add_projects(harness: IndexHarness) -> None:
         lambda: remove_now(index, sha256(wheel("back", "2.0").data).hexdigest(), "back"),
         lambda: publish(index, folder, wheel("gone")),
         lambda: delete(index, "gone", "1.0"),
+        lambda: publish(index, folder, *map(_package, (make_wheel("varied"), *VARIANTS))),
         lambda: publish(index, folder, wheel("kept-in"), wheel("old"), wheel("older")),
         lambda: set_status(index, "kept-in", Status.QUARANTINED, "malware?"),
         lambda: set_status(index, "old", Status.ARCHIVED, "use demo"),

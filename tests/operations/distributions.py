@@ -56,14 +56,18 @@ def make_wheel(
     content: bytes = b"",
     tag: str = "py3-none-any",
     metadata: bytes = b"",
+    label: str = "",
+    variant: bytes = b"",
 ) -> Made:
-    """Return a wheel; other `content`, other bytes."""
+    """Return a wheel, perhaps with a label. Other `content` makes other bytes."""
     info = f"{name}-{version}.dist-info"
     members = {
         f"{name.lower()}.py": content,
         f"{info}/METADATA": metadata or _metadata(name, version),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nTag: {tag}\n".encode(),
     }
+    if variant:
+        members[f"{info}/variant.json"] = variant
     lines = [f"{path},{_record_hash(body)},{len(body)}\n" for path, body in members.items()]
     record = f"{info}/RECORD"
     members[record] = "".join([*lines, f"{record},,\n"]).encode()
@@ -71,7 +75,8 @@ def make_wheel(
     with zipfile.ZipFile(out, "w") as archive:
         for path, body in members.items():
             archive.writestr(zipfile.ZipInfo(path), body)
-    return Made(f"{name}-{version}-{tag}.whl", out.getvalue())
+    ending = f"-{label}.whl" if label else ".whl"
+    return Made(f"{name}-{version}-{tag}{ending}", out.getvalue())
 
 
 def make_requiring(name: str, version: str, *requirements: str) -> Made:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
+from msgspec import field
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -497,7 +498,7 @@ def test_an_upload_that_a_removal_overlooks_can_be_repeated(harness: IndexHarnes
 class FilesRemovedOnce(Files, frozen=True):
     """Files of which another index removes what was stored first, before it is listed."""
 
-    removals: list[Callable[[], object]]
+    removals: list[Callable[[], object]] = field(default_factory=list)
 
     def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
         """Store them, and let the other index remove them once."""
@@ -511,7 +512,7 @@ def test_an_upload_keeps_its_bytes_while_another_index_removes_them(harness: Ind
     indexes = TwoIndexes(harness)
     indexes.upload(WHEEL)
     remove = partial(remove_now, indexes.dev, WHEEL.sha256)
-    files = FilesRemovedOnce(indexes.prod.files.store, [remove])
+    files = FilesRemovedOnce(indexes.prod.files.store, removals=[remove])
 
     uploads = replace(indexes.prod.uploads, files=files)
     uploads.accept(WHEEL.arrival(harness.folder), ALICE)

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 from packaging.version import Version
 
 from tests.http.packages import Package
+from wheelyard.model.distribution_filename import without_label
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html; charset=utf-8"
@@ -201,8 +202,11 @@ class FakePage:
 
 def project_of(filename: str) -> tuple[str, str]:
     """Return the normalised project and version of a filename."""
-    if filename.endswith(".whl"):
-        name, version, *_ = parse_wheel_filename(filename)
+    if filename.endswith("-variants.json"):
+        name, text, _ = filename.split("-")
+        version = Version(text)
+    elif filename.endswith(".whl"):
+        name, version, *_ = parse_wheel_filename(without_label(filename))
     else:
         name, version = parse_sdist_filename(filename)
     return name, str(version)

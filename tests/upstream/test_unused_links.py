@@ -15,14 +15,19 @@ from wheelyard.upstream.parsing import MAX_OTHER_FORMATS, MAX_UNUSED_LINKS
 
 FILES = "https://files.example.com/"
 GOOD = entry(filename="acme-tool-9.tar.gz", url="/good")
-NO_WHEEL = "is not named as a wheel is: name-version[-build]-python-abi-platform.whl"
+NO_WHEEL = "is not named as a wheel is: name-version[-build]-python-abi-platform[-label].whl"
 NO_SDIST = "is not named as an sdist is: name-version.tar.gz, with a version by PEP 440"
 NO_DISTRIBUTION = "is not named like a distribution"
 OF_ANOTHER = "is not a file of acme-tool, by its name"
 REASONS = {
     "acme__tool-1.0-py3-none-any.whl": NO_WHEEL,
-    "acme_tool-1.0-py3-none-any-x86_64_v3.whl": NO_WHEEL,
-    "acme_tool-1.0-variants.json": NO_DISTRIBUTION,
+    "acme_tool-1.0-py3-none-any-X86_64_v3.whl": NO_WHEEL,
+    "acme_tool-1.0-py3-none-any-x86_64_v3.whl": (
+        "is a wheel variant without acme_tool-1.0-variants.json"
+    ),
+    "acme_tool-1.0-variants.json": "has no SHA-256",
+    "acme_tool-final-variants.json": "has no version by PEP 440 in its name",
+    "acme_core-1.0-variants.json": "is not about wheels of acme-tool, by its name",
     "acme-tool-latest.tar.gz": NO_SDIST,
     "acme-tool-1.0-final-1.tar.gz": OF_ANOTHER,
     "acme-core-1.0-1.tar.gz": OF_ANOTHER,

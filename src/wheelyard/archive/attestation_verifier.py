@@ -42,6 +42,7 @@ from wheelyard.model.attestations import (
     read_statement,
 )
 from wheelyard.model.decoding import escaped
+from wheelyard.model.distribution_filename import label_of, without_label
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -351,7 +352,7 @@ def _parsed(filename: str) -> object:
     """Return what a filename says, in one spelling, or None if it is none of a distribution."""
     try:
         if filename.endswith(".whl"):
-            return parse_wheel_filename(filename)
+            return label_of(filename), parse_wheel_filename(without_label(filename))
         return parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
         return None

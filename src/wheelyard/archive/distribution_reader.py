@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.archive.archive_rules import (
     ArchiveLimits,
@@ -47,6 +48,8 @@ class DistributionContents(Struct, frozen=True):
     """Sentences about what is valid but not recommended."""
     waived_rules: tuple[str, ...] = ()
     """The codes of the waived rules that the file breaks, sorted."""
+    variant: bytes = b""
+    """The `variant.json` of a wheel with a label, in canonical form, or nothing."""
 
 
 def read_distribution(
@@ -67,16 +70,16 @@ def read_distribution(
     Raises Invalid if the file is not the distribution that its name promises, if clients would read
     it in different ways, or if it exceeds a limit. The code is one of `invalid_archive`,
     `unsafe_archive`, `archive_bomb`, `missing_metadata`, `invalid_metadata`, `invalid_name`,
-    `invalid_version`, `record_mismatch`, `name_mismatch` and `version_mismatch`. Raises OSError if
-    the file cannot be read.
+    `invalid_version`, `record_mismatch`, `name_mismatch`, `version_mismatch` and `invalid_variant`.
+    Raises OSError if the file cannot be read.
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
         context = ReadContext(file.fileno(), limits, deadline, leniency)
-        metadata, core, warnings = _read(context, distribution)
-    warnings += metadata_warnings(core)
+        contents = _read(context, distribution)
+    warnings = contents.warnings + metadata_warnings(contents.core)
     waived = tuple(sorted(rule.value for rule in leniency.waived))
-    return DistributionContents(metadata, core, warnings, waived)
+    return replace(contents, warnings=warnings, waived_rules=waived)
 
 
 def decide_reading(
@@ -111,22 +114,22 @@ def decide_reading(
     return decided
 
 
-def _read(
-    context: ReadContext, distribution: Distribution
-) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
-    """Validate a file, and return its raw metadata or None, its parsed metadata, and warnings."""
+def _read(context: ReadContext, distribution: Distribution) -> DistributionContents:
+    """Validate a file, and return what is in it, without the warnings about its metadata."""
     if isinstance(distribution, Wheel):
         # metadata first: it names the licence files, and a wrong name costs no reading of members
         wheel = open_wheel(context, distribution)
         core = _parse_core(wheel.metadata, distribution, context.leniency)
+        variant = wheel.read_variant(distribution.label)
         wheel.check(core)
-        return wheel.metadata, core, wheel.warnings
+        return DistributionContents(wheel.metadata, core, wheel.warnings, variant=variant)
     sdist = read_sdist(context, distribution)
     if sdist.metadata is None:
-        return None, parse_any(None, distribution.project, distribution.version), sdist.warnings
+        core = parse_any(None, distribution.project, distribution.version)
+        return DistributionContents(None, core, sdist.warnings)
     core = _parse_core(sdist.metadata, distribution, context.leniency)
     sdist.check(core, context.leniency)
-    return sdist.metadata, core, sdist.warnings
+    return DistributionContents(sdist.metadata, core, sdist.warnings)
 
 
 def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:

@@ -35,6 +35,7 @@ from wheelyard.model.distribution_filename import TAG_LIMIT, Wheel, is_stem_of
 from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
 
 _DIST_INFO = ".dist-info"
+VARIANT_FILE = "variant.json"
 _WHEEL_VERSION = re.compile(r"(?P<major>[0-9]{1,4})(?:\.[0-9]{1,4})+")
 _KNOWN_WHEEL_VERSION = "1.0"
 
@@ -61,6 +62,27 @@ class OpenWheel(Struct, frozen=True):
     """The `.dist-info` folder, without a slash at the end."""
     metadata: bytes
     warnings: tuple[str, ...]
+
+    def read_variant(self, label: str) -> bytes:
+        """
+        Return the `variant.json` of a wheel with a label, in canonical form, else nothing.
+
+        Raises Invalid (code `invalid_variant`) if it is missing or malformed, and as `read_path`.
+        """
+        if not label:
+            return b""
+        # few wheels have a label
+        from wheelyard.model.wheel_variants import (  # noqa: PLC0415
+            WHEEL_LIMIT,
+            encode_variant,
+            missing_variant,
+            parse_variant,
+        )
+
+        path = f"{self.folder}/{VARIANT_FILE}"
+        if path not in self.archive.members:
+            raise missing_variant(label)
+        return encode_variant(parse_variant(self.archive.read_path(path, WHEEL_LIMIT), label))
 
     def check(self, core: CoreMetadata) -> None:
         """
@@ -102,6 +124,10 @@ def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
     name = find_case_collision(archive.members)
     if name is not None:
         warnings.append(f"Two files differ only in upper and lower case: {quoted(name)}.")
+    if f"{folder}/{VARIANT_FILE}" in archive.members and not wheel.label:
+        warnings.append(
+            "It has a variant.json, and no label in its name: clients take it for any machine."
+        )
     warnings.extend(unportable_warnings(archive.members))
     warnings.extend(
         f"RECORD{suffix} is deprecated by PEP 815, as no installer reads it; leave it out."

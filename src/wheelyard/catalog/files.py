@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -18,9 +18,12 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.model.metadata import CoreMetadata, parse_any
-from wheelyard.model.project import PROVENANCE_SUFFIX, File, Project
+from wheelyard.model.project import PROVENANCE_SUFFIX, VARIANT_SUFFIX, File, Project
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Entry, Key, Store, Stored, Stores
+
+if TYPE_CHECKING:
+    from wheelyard.model.wheel_variants import VariantDocument
 
 
 class FileContent(Struct, frozen=True):
@@ -33,6 +36,12 @@ class FileContent(Struct, frozen=True):
     """None if it has none."""
     provenance: bytes = b""
     """Empty if it has none."""
+    variant: bytes = b""
+    """The canonical `variant.json` of a wheel with a label, or empty if it has none."""
+
+
+VARIANTS_CAPACITY: Final = 4 * 1024**2
+"""Bytes of the JSON of wheel variants that are kept in memory, parsed."""
 
 
 class Files(Struct, frozen=True):
@@ -43,6 +52,10 @@ class Files(Struct, frozen=True):
     """
 
     store: Store
+    variants: "LruCache[str, VariantDocument]" = field(
+        default_factory=lambda: LruCache(VARIANTS_CAPACITY)
+    )
+    """The `variant.json` of wheels, by digest: many wheels of a project have the same."""
 
     def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
         """Store distributions and their core metadata, over what is at their keys."""
@@ -97,6 +110,25 @@ class Files(Struct, frozen=True):
         if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.provenance:
             return None
         return stored.body
+
+    def variant(self, name: NormalizedName, file: File) -> "VariantDocument":
+        """
+        Return the `variant.json` of a wheel that has one.
+
+        Raises Unavailable if the store has lost or changed it.
+        """
+        document = self.variants.get(file.variant)
+        if document is not None:
+            return document
+        # without a wheel with a label, nothing loads it
+        from wheelyard.model.wheel_variants import read_variant  # noqa: PLC0415
+
+        stored = self.store.get(keys.sidecar(name, file, VARIANT_SUFFIX))
+        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.variant:
+            raise missing_file_error(file)
+        document = read_variant(stored.body)
+        self.variants.put(file.variant, document, len(stored.body))
+        return document
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
         """Return whether the store has a distribution and its sidecars, with the listed digests."""
@@ -183,6 +215,8 @@ def _objects(name: NormalizedName, body: FileContent) -> Iterator[tuple[Key, Pat
         yield keys.core_metadata(name, file.sha256, file.filename), body.core_metadata
     if body.provenance:
         yield keys.sidecar(name, file, PROVENANCE_SUFFIX), body.provenance
+    if body.variant:
+        yield keys.sidecar(name, file, VARIANT_SUFFIX), body.variant
 
 
 _CODEC: Final = ProjectCodec()

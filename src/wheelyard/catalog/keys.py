@@ -18,6 +18,7 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     leases/<job>.json                                      who does a job that one process does
     derived/search-5.msgpack.gz                            facts of all projects, for searches
     derived/descriptions/<renderer>/<digest>.json          the HTML of a description
+    derived/variants/<project>/<sha256>.json               of older pages: about wheel variants
     derived/copied.json                                    what the last copy to here has seen
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
@@ -90,6 +91,7 @@ DERIVED = "derived/"
 SEARCH = Key(f"{DERIVED}search-5.msgpack.gz")
 COPIED = Key(f"{DERIVED}copied.json")
 DESCRIPTIONS = f"{DERIVED}descriptions/"
+KEPT_VARIANTS = f"{DERIVED}variants/"
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
 PACKAGE_REQUESTS = Key("requests.json")
@@ -256,6 +258,12 @@ def numbered_entry(prefix: str, number: int) -> Key:
 def description(renderer: str, digest: str) -> Key:
     """Return the key of what a renderer has made of a description."""
     return Key(f"{DESCRIPTIONS}{renderer}/{digest}.json")
+
+
+def kept_variants(name: NormalizedName, sha256: str) -> Key:
+    """Return the key of a document about wheel variants that a page has linked to."""
+    # of many releases it has the same bytes, which are written once
+    return Key(f"{KEPT_VARIANTS}{name}/{sha256}.json")
 
 
 class DownloadBatch(Struct, frozen=True):

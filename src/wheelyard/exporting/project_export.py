@@ -135,7 +135,8 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
             existing = self.existing.get(name, {})
         obsolete = set[Key]()
         if self.copies_files:  # before the pages that link to them
-            obsolete.update(writer.copy_missing(listing, listing.open.store_of))
+            documents = listing.open.page_documents()
+            obsolete.update(writer.copy_missing(listing, listing.open.store_of, documents))
         files, project = listing.open, Project(name=name)
         if isinstance(files, PrivateFiles):
             project = files.first.project
@@ -294,5 +295,5 @@ def _version_of(listing: "UpstreamListing | MergedListing") -> ObjectVersion:
     """Return another version whenever the pages of a public project show something else."""
     origin = listing.origin
     shown = (listing.status, listing.reason, listing.files, listing.empty_versions, origin.label)
-    content = encode([*shown, origin.hidden(), origin.decisions()])
+    content = encode([*shown, listing.variants, origin.hidden(), origin.decisions()])
     return ObjectVersion(f"upstream {sha256(content).hexdigest()}")

@@ -1,7 +1,7 @@
 """The pages of a static site: which there are, and how they are written, compared and removed."""
 
 import gzip
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.exporting.site_folder import SiteLease, SiteStore
-from wheelyard.rendering.listing import Listing
+from wheelyard.rendering.listing import Listing, ShownFile
 from wheelyard.rendering.project_facts import releases_of
 from wheelyard.rendering.web.file_list import has_requirements_file
 from wheelyard.rendering.web.home_page import PROJECTS_ON_A_PAGE
@@ -205,22 +205,32 @@ class SiteWriter:
             self._lease.require()
             self.place.store.delete(key)
 
-    def copy_missing(self, listing: Listing, store_of: Callable[[str], Store]) -> list[Key]:
+    def copy_missing(
+        self,
+        listing: Listing,
+        store_of: Callable[[str], Store],
+        documents: Sequence[ShownFile] = (),
+    ) -> list[Key]:
         """
         Copy those files of a project, and their core metadata, that are missing or incomplete.
 
-        `store_of` returns where a file is, by its filename.
+        `store_of` returns where a file is, by its filename. `documents` are what the page of the
+        Simple API has besides, of which some are not stored, and written.
 
         Return its files in the site that it does not serve. Google copies from bucket to bucket
         without this machine. obstore does so within one bucket alone, and a site has one of its
         own. Raises NotFound if the store has lost a file that the project serves.
         """
-        required, existing = required_objects(listing), self.sizes([keys.files_of(listing.name)])
+        required = required_objects(listing, documents)
+        existing = self.sizes([keys.files_of(listing.name)])
         for key, wanted in required.items():
             # the digest is in the key, so an object of another size is incomplete
             if key not in existing or wanted.size not in (None, existing[key]):
                 self._lease.require()
-                self._copy(key, store_of(wanted.filename))
+                if wanted.body:
+                    self.place.store.put_file(key, wanted.body, FILE_TYPE)
+                else:
+                    self._copy(key, store_of(wanted.filename))
         return [key for key in existing if key not in required and keys.parse_file_key(key)]
 
     def _copy(self, key: Key, source: Store) -> None:
@@ -252,14 +262,19 @@ class RequiredObject(NamedTuple):
     """That of the file."""
     size: int | None
     """Bytes, or None if that is not known."""
+    body: bytes = b""
+    """The bytes if they are stored nowhere."""
 
 
-def required_objects(listing: Listing) -> dict[Key, RequiredObject]:
-    """Return the files and core metadata that pages link to, by their keys."""
+def required_objects(
+    listing: Listing, documents: Sequence[ShownFile] = ()
+) -> dict[Key, RequiredObject]:
+    """Return the files, core metadata and documents that pages link to, by their keys."""
     required = dict[Key, RequiredObject]()
-    for file in listing.files:
+    for file in (*listing.files, *documents):
         parts = (listing.name, file.sha256, file.filename)
-        required[keys.distribution(*parts)] = RequiredObject(file.filename, file.size)
+        body: bytes = getattr(file, "body", b"")
+        required[keys.distribution(*parts)] = RequiredObject(file.filename, file.size, body)
         if file.serves_metadata:
             required[keys.core_metadata(*parts)] = RequiredObject(file.filename, None)
     return required

@@ -7,6 +7,7 @@ served if the project's document lists it, and the project's status permits it.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -32,19 +33,26 @@ from wheelyard.http.responses import (
     file_cache_headers,
     file_response,
 )
-from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.distribution_filename import (
+    VARIANTS_SUFFIX,
+    release_of_variants,
+    strip_trailing_zeros,
+)
+from wheelyard.model.index_name import end_of_day
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.model.stored_namespaces import ProjectNamespace
-from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, hidden_files
+from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, ShownFile, hidden_files
 from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_repository import ProjectSources
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
+from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_files import MergedFiles, PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
+    from wheelyard.http.variants import KeptVariants, PageVariants
     from wheelyard.upstream.indexes import UpstreamListing
 
 NAMESPACES_SECONDS: Final = 15.0
@@ -72,9 +80,68 @@ class PrivateFiles(Struct, frozen=True):
     def version(self) -> ObjectVersion:
         """Another one for each other content. ABSENT if there is no document."""
         projects = self.sources.projects
-        if len(projects) == 1 and self.first.index == self.context.index.name:
-            return self.first.version
-        return ObjectVersion(" ".join(f"{source.index}:{source.version}" for source in projects))
+        version = self.first.version
+        if len(projects) > 1 or self.first.index != self.context.index.name:
+            text = " ".join(f"{source.index}:{source.version}" for source in projects)
+            version = ObjectVersion(text)
+        if not self.project.variants:
+            return version
+        # a page is made each day, and keeps then what it links to
+        return ObjectVersion(f"{version} {self._now.date()}")
+
+    @property
+    def _now(self) -> datetime:
+        return self.context.index.server.runtime.now()
+
+    @property
+    def page_variants(self) -> "PageVariants | None":
+        """
+        What the page has beside the files, or None without wheels with a label.
+
+        Raises Unavailable if the store does not answer.
+        """
+        if not self.project.variants or not self.project.status.serves_files:
+            return None
+        return self._variants()
+
+    def page_documents(self) -> Sequence[ShownFile]:
+        """
+        Return what the page of the Simple API has beside the files.
+
+        Raises Unavailable if the store does not answer.
+        """
+        variants = self.page_variants
+        return () if variants is None else variants.documents
+
+    def page_files(self) -> Sequence[ShownFile]:
+        """
+        Return the files on the page of the Simple API, which also links to what is made of them.
+
+        Raises Unavailable if the store does not answer.
+        """
+        variants = self.page_variants
+        if variants is None:
+            return self.project.status.served(self.project.files)
+        site = self.context.process.site
+        if site is not None and site.files_url:  # nobody makes the documents there
+            return [file for file in self.project.files if not file.variant]
+        if site is None:
+            self._kept_variants().keep(self.project.name, variants.documents, self._now)
+        return variants.on_page(self.project.files)
+
+    def _variants(self, release: str = "") -> "PageVariants":
+        # no server without a wheel with a label needs it
+        from wheelyard.http.variants import page_variants  # noqa: PLC0415
+
+        return page_variants(self.sources, self.context.index.files, release)
+
+    def _kept_variants(self) -> "KeptVariants":
+        from wheelyard.http.variants import KeptVariants  # noqa: PLC0415
+
+        store = self.context.index.stores.documents
+        if self.context.process.server.settings.server.read_only:
+            store = ReadOnlyStore(store)
+        return KeptVariants(store, self.context.remembered)
 
     def store_of(self, filename: str) -> Store:
         """Return where a listed file is kept, at the keys of `catalog.keys`."""
@@ -86,7 +153,10 @@ class PrivateFiles(Struct, frozen=True):
         made_from: MadeFrom | None = None
         if self.sources.made_from is not None:
             made_from = cache_keys(self.sources.made_from, self.project.name)
-        changes_at = self.sources.changes_at
+        times = [self.sources.changes_at]
+        if self.project.variants:
+            times.append(end_of_day(self._now.date()))
+        changes_at = min((time for time in times if time is not None), default=None)
         if changes_at is None:
             return made_from, inf
         runtime = self.context.index.server.runtime
@@ -132,6 +202,8 @@ class PrivateFiles(Struct, frozen=True):
         Raises Unavailable if the store has lost the file, or does not answer. Raises Invalid (412)
         if If-Match has another ETag.
         """
+        if wanted.filename.endswith(VARIANTS_SUFFIX):
+            return self._variants_response(request, wanted)
         file, name = self.find_served(wanted.filename), self.project.name
         if file is None or not wanted.is_served(file):
             return file_not_found()
@@ -145,6 +217,25 @@ class PrivateFiles(Struct, frozen=True):
             if document is not None and document.by_filename.get(file.filename) == file:
                 raise missing_file_error(file) from error
             return file_not_found()
+
+    def _variants_response(self, request: Request, wanted: WantedFile) -> Response:
+        """Return the response with the document about the wheels with a label of a release."""
+        digest = wanted.sha256
+        release = release_of_variants(wanted.filename)
+        if wanted.is_metadata or not digest or not release:
+            return file_not_found()
+        body = None
+        if self.project.status.serves_files:
+            made = self._variants(release).documents
+            body = next((document.body for document in made if document.sha256 == digest), None)
+            # a client may have an older page
+            body = body or self._kept_variants().find(self.project.name, digest)
+        if body is None:
+            return file_not_found()
+        scope = self.context.read_policy.cache_scope(self.project.name)
+        headers = file_cache_headers(scope)
+        sent = FileToSend(sha256=digest, size=len(body), headers=headers, body=body)
+        return file_response(request, self.context, sent)
 
     def _send(self, request: Request, wanted: WantedFile, file: File) -> Response:
         """

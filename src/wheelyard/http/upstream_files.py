@@ -7,7 +7,7 @@ if the store does not have it yet, while it is fetched.
 """
 
 from asyncio import get_running_loop, wrap_future
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -38,9 +38,16 @@ from wheelyard.http.responses import (
     response_without_bytes,
 )
 from wheelyard.http.upstream_reader import UpstreamReader
-from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
+from wheelyard.model.distribution_filename import (
+    VARIANTS_SUFFIX,
+    label_of,
+    parse_known_filename,
+    release_of_variants,
+    strip_trailing_zeros,
+)
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
+from wheelyard.rendering.listing import ShownFile
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.file_fetch import PassedOnFile
@@ -72,6 +79,30 @@ class PublicFiles(Struct, frozen=True):
     @property
     def _page(self) -> UpstreamPage:
         return self.listing.origin.page
+
+    def page_documents(self) -> Sequence[ShownFile]:
+        """Return what the page of the Simple API has beside the files."""
+        return tuple(self.page_variants.values())
+
+    def page_files(self) -> Sequence[ShownFile]:
+        """Return the files on the page of the Simple API, and the documents about some of them."""
+        return _on_page(self.listing.files, self.page_variants)
+
+    @property
+    def page_variants(self) -> dict[str, UpstreamFile]:
+        """
+        The documents about wheels with a label that are shown, by version without trailing zeros.
+
+        That a rule hides some of these wheels changes no document: other labels do no harm.
+        """
+        if not self.listing.variants:
+            return {}
+        labelled = (file for file in self.listing.files if label_of(file.filename))
+        releases = {strip_trailing_zeros(file.version) for file in labelled}
+        documents = {
+            strip_trailing_zeros(document.version): document for document in self.listing.variants
+        }
+        return {release: documents[release] for release in releases & documents.keys()}
 
     def repeats(self) -> Repeats:
         """Return the page, the policy and what says that the name is not private, or None."""
@@ -153,6 +184,8 @@ class PublicFiles(Struct, frozen=True):
         refusal, page = self.listing.origin.refused_for, self._page
         if refusal is not None:
             raise self._refused_file(request, wanted.filename, refusal)
+        if wanted.filename.endswith(VARIANTS_SUFFIX):
+            return self._variants_response(request, wanted)
         file = page.by_filename.get(wanted.filename)
         if file is None and wanted.sha256 and not wanted.is_metadata:
             return self._removed_file(request, wanted)
@@ -161,6 +194,20 @@ class PublicFiles(Struct, frozen=True):
         self._require_allowed(request, file)
         send = self._core_metadata if wanted.is_metadata else self._distribution
         return send(request, file)
+
+    def _variants_response(self, request: Request, wanted: WantedFile) -> Response:
+        """Return the response with the document about the wheels with a label of a release."""
+        document = self.page_variants.get(release_of_variants(wanted.filename))
+        if document is None or wanted.filename != document.filename or wanted.is_metadata:
+            return file_not_found()
+        if wanted.sha256 in (None, document.sha256):
+            return self._distribution(request, document)
+        # a client may have an older page, by which the store has got what was there then
+        earlier = replace(document, sha256=wanted.sha256, size=None)
+        stored = self.reader.upstream.files.find(self._page, earlier)
+        if stored is None:
+            return file_not_found()
+        return file_response(request, self.context, self._stored(stored))
 
     def provenance(self, request: Request, filename: str, release: str) -> FoundProvenance | None:
         """
@@ -328,6 +375,40 @@ class MergedFiles(Struct, frozen=True):
         """Return where a listed file is kept if it was fetched."""
         return self._part_of(filename).store_of(filename)
 
+    def page_documents(self) -> Sequence[ShownFile]:
+        """Return what the page of the Simple API has beside the files."""
+        return tuple(self.page_variants.values())
+
+    def page_files(self) -> Sequence[ShownFile]:
+        """
+        Return the files on the page of the Simple API, and the documents about some of them.
+
+        Of a release with wheels with a label, those are left out that are not from the first index
+        with a document about some.
+        """
+        owners = self._variant_owners
+
+        def is_owned(file: UpstreamFile) -> bool:
+            owner = owners.get(strip_trailing_zeros(file.version))
+            return not label_of(file.filename) or owner is self._part_of(file.filename)
+
+        return _on_page(tuple(filter(is_owned, self.listing.files)), self.page_variants)
+
+    @property
+    def page_variants(self) -> dict[str, UpstreamFile]:
+        """The documents about wheels with a label, by version without trailing zeros."""
+        owners = self._variant_owners
+        return {release: part.page_variants[release] for release, part in owners.items()}
+
+    @property
+    def _variant_owners(self) -> dict[str, PublicFiles]:
+        """The first part that has a document about a release."""
+        owners = dict[str, PublicFiles]()
+        for part in self.parts:
+            for release in part.page_variants:
+                owners.setdefault(release, part)
+        return owners
+
     def repeats(self) -> Repeats:
         """Return all that the parts are made from, or None if that is not known of one."""
         made_from: MadeFrom = ()
@@ -360,6 +441,9 @@ class MergedFiles(Struct, frozen=True):
         """Return the response with a file or its core metadata, as `PublicFiles` does."""
         if wanted.filename in self.listing.places:
             return self._part_of(wanted.filename).response(request, wanted)
+        if wanted.filename.endswith(VARIANTS_SUFFIX):
+            part = self._variant_owners.get(release_of_variants(wanted.filename), self.parts[0])
+            return part.response(request, wanted)
         for part in self.parts:
             removed = {(file.filename, file.sha256) for file in part.listing.origin.page.removed}
             if (wanted.filename, wanted.sha256) in removed:
@@ -386,6 +470,20 @@ def public_files(
         return PublicFiles(context, reader, listing)
     parts = tuple(PublicFiles(context, reader, part, is_part=True) for part in listing.parts)
     return MergedFiles(parts, listing)
+
+
+def _on_page(
+    files: Sequence[UpstreamFile], variants: Mapping[str, UpstreamFile]
+) -> Sequence[UpstreamFile]:
+    """Return the files of a page, without wheels with a label that no document is about."""
+    if not variants and not any(label_of(file.filename) for file in files):
+        return files
+
+    def is_usable(file: UpstreamFile) -> bool:
+        return not label_of(file.filename) or strip_trailing_zeros(file.version) in variants
+
+    shown = (*filter(is_usable, files), *variants.values())
+    return sorted(shown, key=lambda file: file.filename)
 
 
 def _to_send(file: UpstreamFile, size: int | None, *, takes_ranges: bool) -> FileToSend:

@@ -8,7 +8,7 @@ files that a store has from before.
 The order of the checks matters (ASCII, bytes, length, our grammar, then packaging): packaging alone
 accepts newlines, path separators and look-alike letters, and takes seconds for a filename with
 thousands of tags. Follows the binary distribution format and source distribution format
-specifications, PEP 440 and PEP 625.
+specifications, PEP 440, PEP 625, and for wheels with a label PEP 825, a draft.
 
 An old build tool wrote a version with a hyphen into the name of an sdist as it was, so that
 `demo-1.0-1.tar.gz` is version 1.0-1 of demo, or version 1 of demo-1.0. So a filename has a reading
@@ -52,6 +52,10 @@ DIGIT_RUN_LIMIT = 64
 """Digits in a row, in a version."""
 TAG_LIMIT = 1000
 """Combinations of compressed wheel tags."""
+LABEL_LIMIT = 64
+"""Characters of the label of a wheel variant."""
+VARIANTS_SUFFIX = "-variants.json"
+"""Ends the name of the document about all wheel variants of a release."""
 
 RESERVED_NAMES = frozenset({"simple", "pypi", "legacy", "namespaces", "namespace"})
 """Names that no new project gets, because its path would be that of something else."""
@@ -61,9 +65,12 @@ _PART = r"[A-Za-z0-9_.+!]+"
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _WHEEL = re.compile(
     rf"(?P<name>{_PART})-(?P<version>{_PART})(-[0-9][A-Za-z0-9_.]*)?"
-    rf"-(?P<tags>{_PART}-{_PART}-{_PART})\.whl",
+    rf"-(?P<tags>{_PART}-{_PART}-{_PART})"
+    rf"(?:-(?P<label>[0-9a-z_.]{{1,{LABEL_LIMIT}}}))?\.whl",
     re.ASCII,
 )
+_LABEL_HYPHENS = 5
+"""The fewest hyphens in the name of a wheel with a label."""
 SDIST_SUFFIX = ".tar.gz"
 ZIP_SUFFIX = ".zip"
 LENIENT_SUFFIXES = (SDIST_SUFFIX, ZIP_SUFFIX, ".tgz")
@@ -138,16 +145,23 @@ class Wheel(Struct, frozen=True):
     """The build tag as PEP 427 orders it, or an empty string."""
     tags: tuple[str, ...]
     """Sorted: `py3-none-any`."""
+    label: str = ""
+    """The label of a wheel variant (PEP 825), or an empty string."""
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """A tuple of kind, version, build tag and tags, which is unique except for the spelling."""
-        return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
+        """
+        A tuple of kind, version, build tag, label and tags.
+
+        It is unique except for the spelling.
+        """
+        release = canonicalize_version(self.version)
+        return ("wheel", release, self.build, self.label, *self.tags)
 
     @property
     def python_version(self) -> str:
         """The Python tag of the filename, which is `python_version` in PyPI's JSON API."""
-        return self.filename.split("-")[-3]
+        return without_label(self.filename).split("-")[-3]
 
 
 class ObsoleteDistribution(Struct, frozen=True):
@@ -168,6 +182,21 @@ class ObsoleteDistribution(Struct, frozen=True):
         """A tuple of kind, version, Python version and platform, unique except for the spelling."""
         release = canonicalize_version(self.version)
         return (self.packagetype, release, self.python_version, self.platform)
+
+
+def label_of(filename: str) -> str:
+    """Return the label in the name of a wheel, or an empty text if it has none, or is no wheel."""
+    # most names have too few hyphens, and an expression takes ten times as long to say so
+    if filename.count("-") < _LABEL_HYPHENS or not filename.endswith(".whl"):
+        return ""
+    match = _WHEEL.fullmatch(filename)
+    return match["label"] or "" if match else ""
+
+
+def without_label(filename: str) -> str:
+    """Return the name of a wheel as it would be without its label."""
+    label = label_of(filename)
+    return f"{filename.removesuffix(f'-{label}.whl')}.whl" if label else filename
 
 
 Distribution = Sdist | Wheel
@@ -270,6 +299,19 @@ def file_url(name: NormalizedName, sha256: str, filename: str) -> str:
     return f"{name}/{sha256}/{filename}" if sha256 else f"{name}/{filename}"
 
 
+def variants_filename(project: NormalizedName, version: str) -> str:
+    """Return the name of the document about the wheels with a label of a release (PEP 825)."""
+    return f"{project.replace('-', '_')}-{version}{VARIANTS_SUFFIX}"
+
+
+def release_of_variants(filename: str) -> str:
+    """Return the version in the name of such a document without trailing zeros, or nothing."""
+    _, _, version = filename.removesuffix(VARIANTS_SUFFIX).partition("-")
+    with suppress(Invalid):
+        return strip_trailing_zeros(str(parse_version(version)))
+    return ""
+
+
 def filename_readings(
     filename: str, *, zip_sdists: bool = False, is_lenient: bool = False
 ) -> tuple[Distribution, ...]:
@@ -295,6 +337,12 @@ def _readings(
     suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
     if filename.endswith(LENIENT_SUFFIXES if is_lenient else suffixes):
         return _sdist_readings(filename, project)
+    if filename.endswith(VARIANTS_SUFFIX):
+        raise Invalid(
+            f"The index makes {quoted(filename)} itself, from the wheels with a label of the "
+            "release. Upload those, and leave this file out.",
+            code="invalid_filename",
+        )
     raise Invalid(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
         "Build a wheel and an sdist with 'python -m build'.",
@@ -386,23 +434,28 @@ def _check_text(filename: str) -> None:
 def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     match = _WHEEL.fullmatch(filename)
     if match is None:
-        raise _bad_filename(filename, "a wheel is name-version[-build]-python-abi-platform.whl")
+        form = "name-version[-build]-python-abi-platform[-label].whl"
+        raise _bad_filename(filename, f"a wheel is {form}")
     parts = match["tags"].split("-")
     # packaging makes all combinations of the tags, so they are counted before
     if prod(part.count(".") + 1 for part in parts) > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())
-    if parts[-1].endswith(_EXTENSIONS) or not (is_lenient or _NO_TAGS.isdisjoint(words)):
+    label = match["label"] or ""
+    has_extension = (label or parts[-1]).endswith(_EXTENSIONS)
+    if has_extension or not (is_lenient or _NO_TAGS.isdisjoint(words)):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:
-        project, _, build, tags = parse_wheel_filename(filename)
+        # packaging knows no labels yet
+        project, _, build, tags = parse_wheel_filename(without_label(filename))
     except (InvalidWheelFilename, InvalidVersion, ValueError) as error:
         raise _bad_filename(filename, str(error)) from error
     _check_project(match["name"], filename)
     # packaging gives a build tag as number and rest, by which installers order wheels
     spelled = "".join(str(part) for part in build)
-    return Wheel(filename, project, version, spelled, tuple(sorted(str(tag) for tag in tags)))
+    all_tags = tuple(sorted(str(tag) for tag in tags))
+    return Wheel(filename, project, version, spelled, all_tags, label)
 
 
 def _sdist_readings(filename: str, of: NormalizedName | None) -> tuple[Sdist, ...]:

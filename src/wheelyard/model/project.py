@@ -35,6 +35,8 @@ METADATA_SUFFIX: Final = "metadata"
 """The suffix of the core metadata beside a file."""
 PROVENANCE_SUFFIX: Final = "provenance"
 """The suffix of the provenance beside a file (PEP 740)."""
+VARIANT_SUFFIX: Final = "variant"
+"""The suffix of the `variant.json` of a wheel with a label, in canonical form (PEP 825)."""
 NO_JSON: Final = Raw(b"")
 """The data of an event that has none, and the last commit of a project without commits."""
 
@@ -55,7 +57,7 @@ class File(
     """The time of the upload, in UTC. For an imported file that at its source, if it is known."""
     uploaded_by: str
     sidecars: Mapping[str, str] = {}
-    """SHA-256 by suffix of what is stored beside the file: its core metadata and provenance."""
+    """SHA-256 by suffix of what is stored beside the file: its core metadata, for example."""
     requires_python: str | None = None
     yanked: str | None = None
     """The reason, perhaps empty, if the file is yanked, or None."""
@@ -121,6 +123,11 @@ class File(
     def has_provenance(self) -> bool:
         """Whether a provenance is stored with the file."""
         return self.provenance != ""
+
+    @property
+    def variant(self) -> str:
+        """SHA-256 of the stored `variant.json` of a wheel with a label, or an empty text."""
+        return self.sidecars.get(VARIANT_SUFFIX, "")
 
     @property
     def other_hashes(self) -> tuple[str, ...]:
@@ -533,6 +540,15 @@ class Project(
         releases = dict[str, list[File]]()
         for file in self.files:
             releases.setdefault(strip_trailing_zeros(file.version), []).append(file)
+        return releases
+
+    @cached_property
+    def variants(self) -> dict[str, list[File]]:
+        """Lists of the wheels with a label, by version without trailing zeros."""
+        releases = dict[str, list[File]]()
+        for file in self.files:
+            if file.variant:
+                releases.setdefault(strip_trailing_zeros(file.version), []).append(file)
         return releases
 
     @cached_property

@@ -29,6 +29,7 @@ from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.quotas import QuotaCheck
+from wheelyard.operations.variant_check import VariantCheck, require_fit
 from wheelyard.remedies import Advice, Remedy
 
 ReleaseAction = Literal["yank", "unyank", "delete", "restore", "pin", "unpin"]
@@ -210,7 +211,8 @@ class Lifecycle(Struct, frozen=True):
         deleted it. Raises NotFound (code `not_kept`) if none of the
         selected files is kept. Raises Conflict if the bytes of one of them are damaged (code
         `not_intact`), or if the files in the trash have changed meanwhile. Raises TooLarge (code
-        `quota_exceeded`) if a quota has no room for them.
+        `quota_exceeded`) if a quota has no room for them, and Invalid (code `variant_conflict`) if
+        a wheel with a label does not fit its release any more.
         """
         change = partial(self._change, action, caller, name, selection, reason, dry_run=dry_run)
         # a yank too: it is what stops the installations of a release, and is as small
@@ -250,6 +252,8 @@ class Lifecycle(Struct, frozen=True):
                 promoted.require_no_other(files)
             if quotas is not None and names:
                 quotas.require_room(project, size_of_files(files))
+            if action == "restore":
+                require_fit(VariantCheck(self.files, project), files)
             return (self._event(action, caller, names, reason, at),) if names else ()
 
         if dry_run:

@@ -30,6 +30,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.catalog.document_cache import damaged
+from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import REMOVED_RULE, describe_removed_rules
 from wheelyard.concurrency.runtime import Runtime
@@ -42,6 +43,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.quotas import FileQuotas
 from wheelyard.operations.search.project_table import described_in
 from wheelyard.operations.uploads import Uploads, find_identical, require_not_released
+from wheelyard.operations.variant_check import VariantCheck, require_fit
 from wheelyard.remedies import Advice, Remedy
 
 REFUSED: Final = "promotion_refused"
@@ -106,7 +108,8 @@ class Promotion(Struct, frozen=True):
         the target forbids it. Its code is `removed_rule` if the target has a rule that was removed.
         Raises Conflict if the target has other bytes under the name of a file or has deleted it, or
         if the release changes meanwhile. Raises TooLarge (code `quota_exceeded`) if a quota of the
-        target has no room for all files. Raises as `Uploads.permit_project` and
+        target has no room for all files, and Invalid (code `variant_conflict`) if a wheel with a
+        label does not fit those of the release there. Raises as `Uploads.permit_project` and
         `Uploads.claim_new_name` for the target.
         """
         files = self._release(name, version)
@@ -115,8 +118,10 @@ class Promotion(Struct, frozen=True):
         before, at = target.projects.read_for_update(name), self.runtime.now()
         try:
             with about_index(target.name):
-                missing = frozenset(file.filename for file in _missing(before, files, at, quotas))
-        except (Conflict, Forbidden) as refusal:
+                new = _missing(before, files, at, quotas)
+                require_fit(VariantCheck(target.uploads.files, before), new)
+                missing = frozenset(file.filename for file in new)
+        except (Conflict, Forbidden, Invalid) as refusal:
             message = f"The index {target.name} refuses it: {refusal.message}"
             raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
         if missing:  # what is there already is no matter of rules
@@ -135,7 +140,10 @@ class Promotion(Struct, frozen=True):
             note = _Note(version, files, missing | replaced.keys(), data, at, caller)
             with about_index(self.source.name):
                 self.source.projects.change(name, note)
-        listed = _List(before, files, replaced, quotas, self.source.name, summary, at, caller)
+        stored = target.uploads.files
+        listed = _List(
+            before, files, replaced, quotas, stored, self.source.name, summary, at, caller
+        )
         with about_index(target.name):
             committed = target.projects.change(name, listed)
         return self._result(committed.before, committed.after, files, tuple(replaced), warnings)
@@ -258,7 +266,8 @@ class Promotion(Struct, frozen=True):
 
 
 # The intents are pure, as they are called again after a conflict, perhaps by other threads. So what
-# the store had to be asked for was asked before.
+# the store had to be asked for was asked before, but for the `variant.json` of wheels that another
+# process has just listed: it never changes.
 
 
 class _Note(Struct, frozen=True):
@@ -303,6 +312,8 @@ class _List(Struct, frozen=True):
     """The SHA-256 of each provenance of the target that another one replaces, by filename."""
     quotas: FileQuotas | None
     """What the quotas of the target leave, or None without any."""
+    stored: Files
+    """Has the `variant.json` of the wheels that the target lists."""
     source: str
     summary: str
     at: datetime
@@ -312,9 +323,11 @@ class _List(Struct, frozen=True):
         """Return one event for each file that `project` lacks, or whose provenance is replaced."""
         require_not_released(project, self.validated_against)
         by, by_name = self.caller.principal, self.caller.name
+        missing = _missing(project, self.files, self.at, self.quotas)
+        require_fit(VariantCheck(self.stored, project), missing)
         listed = tuple(
             Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
-            for file in _missing(project, self.files, self.at, self.quotas)
+            for file in missing
         )
         attested = tuple(
             Event.attested(file.filename, file.provenance, at=self.at, by=by, by_name=by_name)

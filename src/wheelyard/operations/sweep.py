@@ -48,6 +48,12 @@ ORPHAN_AGE: Final = timedelta(days=1)
 """The age from which a sweep removes files that no project lists."""
 RENEWAL_AGE: Final = ORPHAN_AGE / 2
 """The age from which a copy writes equal bytes again, so that a sweep does not remove them."""
+KEPT_VARIANTS_AGE: Final = timedelta(days=3)
+"""
+The age from which a document of an older page is deleted (`http/variants.py`).
+
+A page writes it on the day on which it is shown, and it is served for a day after that.
+"""
 LEASE_TIME: Final = timedelta(minutes=10)
 """How long the job waits for a process that has died."""
 RENEWAL_SECONDS: Final = 120.0
@@ -376,9 +382,11 @@ class DailySweep:
         try:
             self._sweep.stores.documents.with_reserve(partial(self._changes.remove_stale, now))
             for prefix in self._sweep.removal.indexes():
-                remove_old(PrefixedStore(self._sweep.stores.documents, prefix), now)
+                store = PrefixedStore(self._sweep.stores.documents, prefix)
+                remove_old(store, now)
+                _remove_kept_variants(store, now)
         except WheelyardError as error:
-            self._log_failure("marks of commits and old descriptions stay in the store", error)
+            self._log_failure("marks of commits and what was made of pages stay", error)
         try:
             for prefix in self._sweep.removal.indexes():
                 fold(PrefixedStore(self._sweep.stores.documents, prefix), now)
@@ -389,6 +397,13 @@ class DailySweep:
         if error.message != self._logged:
             self._logged = error.message
             logger.warning("%s: %s", what, error.message)
+
+
+def _remove_kept_variants(store: Store, now: float) -> None:
+    """Delete what pages have linked to that nobody shows any more, at a time in seconds."""
+    for entry in store.list(keys.KEPT_VARIANTS):
+        if entry.modified < now - KEPT_VARIANTS_AGE.total_seconds():
+            store.delete(entry.key)
 
 
 RETENTION: Final = timedelta(hours=1)

@@ -38,6 +38,7 @@ from wheelyard.model.distribution_filename import (
     Distribution,
     KnownDistribution,
     Sdist,
+    Wheel,
     filename_readings,
     parse_filename,
     parse_known_filename,
@@ -50,6 +51,7 @@ from wheelyard.model.project import (
     METADATA_SUFFIX,
     PROVENANCE_SUFFIX,
     SUMMARY_LIMIT,
+    VARIANT_SUFFIX,
     Event,
     File,
     Project,
@@ -65,6 +67,7 @@ from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.operations.unused_index import UnusedIndex
+from wheelyard.operations.variant_check import VariantCheck
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
@@ -87,6 +90,8 @@ class UploadRules(Struct, frozen=True, kw_only=True):
     """The largest file, in bytes."""
     zip_sdists: bool = False
     """Whether to accept `.zip` sdists, which PEP 625 has retired."""
+    wheel_variants: bool = False
+    """Whether to accept wheels with a label (PEP 825)."""
     lenient: bool = False
     """Whether to waive the rules of `archive/archive_rules.py`."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
@@ -120,6 +125,11 @@ class ValidatedFile(Struct, frozen=True):
     """The provenance to keep beside it, or nothing."""
 
     @property
+    def variant(self) -> bytes:
+        """The `variant.json` of a wheel with a label, if the wheel was read, or nothing."""
+        return b"" if self.contents is None else self.contents.variant
+
+    @property
     def summary(self) -> str:
         """The first `SUMMARY_LIMIT` characters of the summary in its metadata, if that was read."""
         return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
@@ -147,10 +157,12 @@ class AddFiles(Struct, frozen=True):
     """The time of the events, in UTC."""
     caller: Caller
     """Who adds them."""
-    is_lenient: bool = False
+    is_lenient: bool
     """Whether one version may have several sdists in different formats."""
-    quotas: FileQuotas | None = None
+    quotas: FileQuotas | None
     """What the quotas leave, or None without any."""
+    stored: Files
+    """Has the `variant.json` of the wheels that the project lists."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return one event for each file that is new to `project` and not refused by it."""
@@ -172,6 +184,8 @@ class AddFiles(Struct, frozen=True):
     def decide(self, project: Project) -> list[FileDecision]:
         """Return what `project` makes of each file, in order: a refusal is returned, not raised."""
         decisions = [self._decide(project, file) for file in self.files]
+        if any(file.variant for file in self.files):
+            decisions = self._fitting(project, decisions)
         return decisions if self.quotas is None else _within(self.quotas, project, decisions)
 
     def _decide(self, project: Project, file: ValidatedFile) -> FileDecision:
@@ -189,6 +203,28 @@ class AddFiles(Struct, frozen=True):
         except WheelyardError as error:
             return FileDecision(file.file, refusal=error)
         return FileDecision(listed or file.file, is_new=listed is None)
+
+    def _fitting(self, project: Project, decisions: Sequence[FileDecision]) -> list[FileDecision]:
+        """Return the decisions, with a refusal of each new wheel whose label does not fit."""
+        check = VariantCheck(self.stored, project)
+        fitting = list[FileDecision]()
+        for file, decision in zip(self.files, decisions, strict=True):
+            try:
+                if decision.is_new and file.variant:
+                    _count_in(check, file.file, file.variant)
+            except WheelyardError as refusal:
+                fitting.append(FileDecision(decision.entry, refusal=refusal))
+            else:
+                fitting.append(decision)
+        return fitting
+
+
+def _count_in(check: VariantCheck, file: File, variant: bytes) -> None:
+    """Count in a new wheel with a label. Raises as `VariantCheck.add`."""
+    # without a wheel with a label, nothing loads it
+    from wheelyard.model.wheel_variants import read_variant  # noqa: PLC0415
+
+    check.add(file, read_variant(variant))
 
 
 def _within(
@@ -302,12 +338,28 @@ class Uploads(Struct, frozen=True):
         distribution = parse_filename(
             filename, project, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
         )
+        self._require_no_label(distribution)
         self._permit(distribution, caller)
         return distribution
 
     def _readings(self, filename: str) -> tuple[Distribution, ...]:
         rules = self.rules
-        return filename_readings(filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient)
+        readings = filename_readings(
+            filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
+        )
+        self._require_no_label(readings[0])
+        return readings
+
+    def _require_no_label(self, distribution: Distribution) -> None:
+        """Raise Invalid if a file is a wheel with a label, and the settings take none."""
+        label = distribution.label if isinstance(distribution, Wheel) else ""
+        if label and not self.rules.wheel_variants:
+            raise Invalid(
+                f"{quoted(distribution.filename)} is a wheel variant with the label {label} "
+                "(PEP 825), which this index does not take. An operator sets wheel_variants = true "
+                "in [uploads] to take it.",
+                code="invalid_filename",
+            )
 
     def _permit(self, distribution: Distribution, caller: Caller) -> None:
         self.permit_project(distribution.project, caller)
@@ -530,6 +582,8 @@ class Uploads(Struct, frozen=True):
         if listed is not None:
             return ValidatedFile(upload, listed, contents, is_listed=True)
         file = self._new_entry(upload, contents, caller, attestations)
+        if contents.variant:
+            _count_in(VariantCheck(self.files, before), file, contents.variant)
         return ValidatedFile(upload, file, contents, provenance=attestations.provenance)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
@@ -557,7 +611,8 @@ class Uploads(Struct, frozen=True):
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
         quotas = None if self.quota_check is None else self.quota_check.for_files()
-        return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient, quotas)
+        now = self.runtime.now()
+        return AddFiles(before, files, now, caller, self.rules.lenient, quotas, self.files)
 
     def accept_path(
         self,
@@ -622,7 +677,7 @@ class Uploads(Struct, frozen=True):
             size=upload.size,
             uploaded_at=source.upload_time(now) or now,
             uploaded_by=source.uploaded_by or caller.principal,
-            sidecars=_sidecars(metadata, attestations.provenance),
+            sidecars=_sidecars(metadata, attestations.provenance, contents.variant),
             requires_python=contents.core.requires_python,
             yanked=source.yanked,
             imported_at=None if upload.source_metadata is None else now,
@@ -632,19 +687,23 @@ class Uploads(Struct, frozen=True):
         )
 
 
-def _sidecars(metadata: bytes | None, provenance: bytes) -> dict[str, str]:
+def _sidecars(metadata: bytes | None, provenance: bytes, variant: bytes) -> dict[str, str]:
     """Return the SHA-256 by suffix of what is stored beside a file."""
     sidecars = dict[str, str]()
     if metadata is not None:
         sidecars[METADATA_SUFFIX] = sha256(metadata).hexdigest()
     if provenance:
         sidecars[PROVENANCE_SUFFIX] = sha256(provenance).hexdigest()
+    if variant:
+        sidecars[VARIANT_SUFFIX] = sha256(variant).hexdigest()
     return sidecars
 
 
 def _contents(files: Iterable[ValidatedFile]) -> list[FileContent]:
     return [
-        FileContent(file.file, file.upload.path, file.contents.metadata, file.provenance)
+        FileContent(
+            file.file, file.upload.path, file.contents.metadata, file.provenance, file.variant
+        )
         for file in files
         if file.contents is not None
     ]

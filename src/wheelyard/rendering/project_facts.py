@@ -18,6 +18,7 @@ from wheelyard.model.distribution_filename import (
     listed_version,
     parse_known_filename,
     strip_trailing_zeros,
+    without_label,
 )
 from wheelyard.model.project import SUMMARY_LIMIT, File, Project, Status
 from wheelyard.rendering.listing import F_co, ShownFile, ShownProject
@@ -425,7 +426,7 @@ def _package_type(filename: str) -> tuple[str, str]:
     """Return PyPI's `packagetype` and `python_version` of a file, by its filename."""
     # without parsing the filename of a wheel or an sdist, which nearly all files are
     if filename.endswith(".whl"):
-        return "bdist_wheel", filename.split("-")[-3]
+        return "bdist_wheel", without_label(filename).split("-")[-3]
     if filename.endswith(".tar.gz"):
         return "sdist", "source"
     distribution, *_ = known_filename_readings(filename)  # each reading says the same of these

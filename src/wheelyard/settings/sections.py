@@ -203,6 +203,8 @@ class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The largest file."""
     zip_sdists: bool = False
     """Whether `.zip` sdists are accepted, which PEP 625 has made obsolete."""
+    wheel_variants: bool = False
+    """Whether [wheels with a label](wheel-variants.md) are accepted (PEP 825, a draft)."""
 
 
 class AttestationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -299,6 +299,8 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
     """What clients may see of a page of an upstream index."""
 
     files: tuple[UpstreamFile, ...]
+    variants: tuple[UpstreamFile, ...] = ()
+    """The documents about wheels with a label, also of releases of which none is shown."""
     empty_versions: tuple[str, ...]
     origin: UpstreamOrigin
 
@@ -321,7 +323,7 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
     def looks(self) -> tuple[object, ...]:
         """What clients can see of it."""
         shown = self.origin.label, self.status, self.reason, self.files, self.empty_versions
-        return *shown, self.origin.view.hidden
+        return *shown, self.variants, self.origin.view.hidden
 
 
 def _in_order(
@@ -617,6 +619,7 @@ class UpstreamIndex:
             status=page.status,
             reason=page.reason,
             files=self._available(page, view.shown),
+            variants=self._available_variants(page),
             empty_versions=view.empty_versions,
             version=version,
             origin=UpstreamOrigin(
@@ -645,6 +648,14 @@ class UpstreamIndex:
         stored = self.files.cache(page.upstream).sizes(page.name)
         kept = (as_stored(page.name, file, stored) for file in shown)
         return tuple(file for file in kept if file and self._may_download(page, file))
+
+    def _available_variants(self, page: UpstreamPage) -> tuple[UpstreamFile, ...]:
+        """Return the documents about wheels with a label that clients can download."""
+        if not self.config.offline or not page.variants:
+            return page.variants
+        stored = self.files.cache(page.upstream).sizes(page.name)
+        kept = (as_stored(page.name, document, stored) for document in page.variants)
+        return tuple(filter(None, kept))
 
     def _may_download(self, page: UpstreamPage, file: UpstreamFile) -> bool:
         if not self.policy.asks_sidecars:

@@ -40,6 +40,8 @@ class MergedListing(Listing, frozen=True, kw_only=True):
     files: tuple[UpstreamFile, ...]
     parts: tuple[UpstreamListing, ...]
     """What each of them has, in the order of the layers."""
+    variants: tuple[UpstreamFile, ...] = ()
+    """The documents about wheels with a label that each of them has."""
     places: Mapping[str, UpstreamListing]
     """Which of them decides about a file, by filename, also if it is hidden."""
     hidden: Mapping[str, FileReason]
@@ -93,6 +95,7 @@ def merged_listing(parts: tuple[UpstreamListing, ...]) -> UpstreamListing | Merg
         empty_versions=_empty_versions(parts, files),
         version=" ".join(map(_version, parts)),
         parts=parts,
+        variants=tuple(document for part in parts for document in part.variants),
         places=places,
         hidden=hidden,
         origin=origin,

@@ -87,6 +87,12 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     reason: str = ""
     files: tuple[UpstreamFile, ...] = ()
     """Sorted by filename."""
+    variants: tuple[UpstreamFile, ...] = ()
+    """
+    The documents about the wheels with a label, one of each release that has some (PEP 825).
+
+    They may change with these wheels, and are no files of the project.
+    """
     other_formats: tuple[OtherFormat, ...] = ()
     """For `wheelyard upstream why`. Sorted by filename."""
     unused_links: tuple[UnusedLink, ...] = ()

@@ -32,12 +32,15 @@ from wheelyard.model.distribution_filename import (
     ACCEPTED_FORMATS,
     FILENAME_LIMIT,
     SDIST_SUFFIX,
+    VARIANTS_SUFFIX,
     ZIP_SUFFIX,
     Distribution,
     filename_readings,
+    label_of,
     parse_filename,
     parse_version,
     strip_trailing_zeros,
+    variants_filename,
 )
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import UnusedLink
@@ -106,6 +109,7 @@ def parse_page(
     for entry in page.files:
         files.add(entry)
         has_links = True
+    files.leave_out_single_variants()
     is_listing = files.has_distributions or page.version is not UNSET
     if page.is_html and not (is_listing or _is_empty(fetched.body, has_links=has_links)):
         # a page to sign in with, or of an error, has no links to files either
@@ -124,6 +128,7 @@ def parse_page(
         status=_status(page.status),
         reason=_text(page.reason),
         files=tuple(by_filename[filename] for filename in sorted(by_filename)),
+        variants=tuple(files.variants[release] for release in sorted(files.variants)),
         other_formats=tuple(starmap(OtherFormat, sorted(files.other_formats.items()))),
         empty_versions=_empty_versions(page.versions, by_filename.values()),
         alternate_locations=_locations(page.locations),
@@ -227,6 +232,8 @@ class _FileParser(Struct):
     has_distributions: bool = False
     """Whether there was a distribution, if only of another project."""
     by_filename: dict[str, UpstreamFile] = {}
+    variants: dict[str, UpstreamFile] = {}
+    """The documents about wheels with a label, by version without trailing zeros."""
     refused: dict[str, str] = {}
     """Some of the hosts that files may not be fetched from, and why."""
     other_formats: dict[str, str] = {}
@@ -261,6 +268,9 @@ class _FileParser(Struct):
         filename, reference = entry.filename, entry.url
         if not isinstance(filename, str) or not isinstance(reference, str):
             raise _Unusable("has no filename, or no URL")
+        if filename.endswith(VARIANTS_SUFFIX):
+            self._add_variants(entry, filename, reference)
+            return
         version = self._version(filename)
         if not version:
             self._leave_out(filename)
@@ -299,6 +309,47 @@ class _FileParser(Struct):
             self._count_unused(filename, "is listed twice")
         if before is None or _said_digests(file) > _said_digests(before):
             self.by_filename[filename] = file
+
+    def _add_variants(self, entry: PageEntry, filename: str, reference: str) -> None:
+        """Add the document about the wheels with a label of a release, or raise _Unusable."""
+        name, _, version = filename.removesuffix(VARIANTS_SUFFIX).partition("-")
+        if len(filename) > FILENAME_LIMIT or canonicalize_name(name) != self.name:
+            raise _Unusable(f"is not about wheels of {self.name}, by its name")
+        try:
+            release = str(parse_version(version))
+        except Invalid as error:
+            raise _Unusable("has no version by PEP 440 in its name") from error
+        digest, _ = _digests(entry.hashes)
+        # it changes with the wheels, so that without a digest nobody knows which one is stored
+        if not digest:
+            raise _Unusable("has no SHA-256")
+        size = entry.size
+        document = UpstreamFile(
+            filename=filename,
+            version=release,
+            url=self._allowed_url(reference),
+            sha256=digest,
+            size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
+            uploaded_at=parse_iso_date(entry.upload_time),
+        )
+        self.variants.setdefault(strip_trailing_zeros(release), document)
+
+    def leave_out_single_variants(self) -> None:
+        """
+        Leave out wheels with a label that no document is about, and documents about none.
+
+        For when all files are added. Clients can use neither.
+        """
+        labelled = [file for file in self.by_filename.values() if label_of(file.filename)]
+        releases = {strip_trailing_zeros(file.version) for file in labelled}
+        for file in labelled:
+            if strip_trailing_zeros(file.version) not in self.variants:
+                del self.by_filename[file.filename]
+                document = variants_filename(self.name, file.version)
+                self._count_unused(file.filename, f"is a wheel variant without {document}")
+        for release in self.variants.keys() - releases:
+            document = self.variants.pop(release).filename
+            self._count_unused(document, "is about wheel variants, and there is none")
 
     def _leave_out(self, filename: str) -> None:
         """Note a distribution of this project in a format that is not shown, or raise _Unusable."""
@@ -385,7 +436,7 @@ def _why_not_named(filename: str, project: NormalizedName) -> str:
         filename_readings(filename, zip_sdists=True)
         return f"is not a file of {project}, by its name"
     if filename.endswith(".whl"):
-        return "is not named as a wheel is: name-version[-build]-python-abi-platform.whl"
+        return "is not named as a wheel is: name-version[-build]-python-abi-platform[-label].whl"
     return "is not named as an sdist is: name-version.tar.gz, with a version by PEP 440"
 
 

@@ -23,7 +23,7 @@ from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 from wheelyard.model.access import NO_PATTERNS, NameFilter, NamePatterns
 from wheelyard.remedies import Advice, Caution, Remedy
 
-READING: Final = "5"
+READING: Final = "6"
 """Another text whenever `parsing` takes something else from a page."""
 
 SLOWNESS_SECONDS: Final = 30.0

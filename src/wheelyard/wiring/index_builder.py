@@ -172,7 +172,11 @@ class IndexBuilder(Struct, frozen=True):
             packages.catalog.files,
             self.server.spool,
             self.server.runtime,
-            UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
+            UploadRules(
+                max_size=limits.max_file_size * MIB,
+                zip_sdists=limits.zip_sdists,
+                wheel_variants=limits.wheel_variants,
+            ),
             TakenNames(self.server.definitions.names if definition.is_main else _no_names),
             definition,
             packages.claims,

@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -155,7 +156,8 @@ def project_detail(request: IndexRequest) -> Response:
         return _detail_json(request, listing, media_type)
 
     def render() -> bytes:
-        return simple_pages.detail_html(listing, context.files_from_page, context.provenance_root)
+        shown = replace(listing, files=listing.open.page_files())
+        return simple_pages.detail_html(shown, context.files_from_page, context.provenance_root)
 
     # types of HTML share a page, and so do those of JSON
     page = (media_type, (name, False), listing.version, render)
@@ -170,8 +172,9 @@ def _detail_json(
     namespaces = resolver.namespaces_of(context, listing)
 
     def render() -> bytes:
+        shown = replace(listing, files=listing.open.page_files())
         return simple_pages.detail_json(
-            listing, context.files_from_page, context.provenance_root, namespaces
+            shown, context.files_from_page, context.provenance_root, namespaces
         )
 
     version = f"{listing.version} {namespaces}"

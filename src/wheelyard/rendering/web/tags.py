@@ -11,8 +11,14 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from wheelyard.model.distribution_filename import SDIST_SUFFIXES, known_filename_readings
+from wheelyard.model.distribution_filename import (
+    SDIST_SUFFIXES,
+    known_filename_readings,
+    label_of,
+    without_label,
+)
 
 Version = tuple[int, ...]
 
@@ -136,10 +142,22 @@ class Compatibility(Struct, frozen=True):
 def compatibility_of(filename: str) -> Compatibility:
     """Return what the distribution of this name is for, which is the name of a listed file."""
     if filename.endswith(".whl"):
-        return _of_wheel("-".join(filename[: -len(".whl")].lower().split("-")[-3:]))
+        return _of_labelled(filename) if label_of(filename) else _of_wheel(_tags(filename))
     if filename.endswith(SDIST_SUFFIXES):
         return Compatibility("sdist", "source code", (), (), (9, 0, ""))
     return _of_obsolete(filename)
+
+
+def _of_labelled(filename: str) -> Compatibility:
+    wheel = _of_wheel(_tags(without_label(filename)))
+    label = label_of(filename)
+    rank, version, natural = wheel.order
+    order = (rank, version, f"{natural}-{label}")
+    return replace(wheel, text=f"{wheel.text}, variant {label}", order=order)
+
+
+def _tags(filename: str) -> str:
+    return "-".join(filename[: -len(".whl")].lower().split("-")[-3:])
 
 
 @lru_cache(4096)  # many files have the same tags

@@ -1,0 +1,261 @@
+"""
+Wheel variants (PEP 825, a draft): the `variant.json` of a wheel, and the document of a release.
+
+Each wheel with a label has a `variant.json` with the properties of this label. A release has one
+document with all labels, `NAME-VERSION-variants.json`, by which a client chooses among the wheels.
+It is made from those of the wheels, has the same bytes in whatever order they come, and is never
+kept as truth. Keys that PEP 825 does not have are carried on: the draft still changes, and uv needs
+`providers`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any, Final, TypeAlias
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.distribution_filename import LABEL_LIMIT
+
+VariantDocument: TypeAlias = Mapping[str, Any]
+"""A valid `variant.json` in canonical form, or what several of them say together."""
+
+WHEEL_LIMIT: Final = 256 * 1024
+"""Bytes of the `variant.json` of a wheel."""
+RELEASE_LIMIT: Final = 1024 * 1024
+"""Bytes of the document of a release."""
+MAX_DEPTH: Final = 12
+"""Nested objects and lists."""
+SCHEMA_LIMIT: Final = 256
+"""Characters of the URL of the schema."""
+NULL: Final = "null"
+"""The label of the wheel without properties, which is for every machine."""
+VARIANT_CONFLICT: Final = "variant_conflict"
+"""The code of an Invalid for a wheel that does not fit the others of its release."""
+
+_SCHEMA: Final = "$schema"
+_PRIORITIES: Final = "default-priorities"
+_NAMESPACE: Final = "namespace"
+_VARIANTS: Final = "variants"
+_KNOWN: Final = frozenset({_SCHEMA, _PRIORITIES, _VARIANTS})
+_URL: Final = re.compile(rf"https://[!-~]{{1,{SCHEMA_LIMIT}}}")
+_LABEL: Final = re.compile(rf"[0-9a-z_.]{{1,{LABEL_LIMIT}}}")
+_NAME: Final = re.compile("[a-z0-9_]+")
+_VALUE: Final = re.compile("[a-z0-9_.]+")
+
+
+def parse_variant(raw: bytes, label: str) -> VariantDocument:
+    """
+    Return the `variant.json` of the wheel with a label.
+
+    Raises Invalid (code `invalid_variant`) if it is malformed, or not about exactly this label.
+    """
+    document = _object(_decode(raw), "it")
+    schema = document.get(_SCHEMA)
+    if not isinstance(schema, str) or not _URL.fullmatch(schema):
+        raise _malformed(f"{_SCHEMA} is no https URL")
+    priorities = _object(document.get(_PRIORITIES), _PRIORITIES)
+    order = _texts(priorities.get(_NAMESPACE), f"{_PRIORITIES}.{_NAMESPACE}", _NAME)
+    variants = _object(document.get(_VARIANTS), _VARIANTS)
+    if list(variants) != [label] or not _LABEL.fullmatch(label):
+        raise _malformed(f"{_VARIANTS} has not exactly the label of the filename, {quoted(label)}")
+    properties = _properties(_object(variants[label], f"{_VARIANTS}.{label}"), order)
+    if (label == NULL) != (not properties):
+        raise _malformed(f"the label {NULL}, and no other, has no properties")
+    others = {key: value for key, value in document.items() if key not in _KNOWN}
+    return {_SCHEMA: schema, _PRIORITIES: priorities, _VARIANTS: {label: properties}, **others}
+
+
+def _properties(
+    namespaces: Mapping[str, Any], order: Iterable[str]
+) -> dict[str, dict[str, list[str]]]:
+    """Return the values of each feature by namespace, or raise Invalid if they are malformed."""
+    properties = dict[str, dict[str, list[str]]]()
+    for namespace, features in namespaces.items():
+        if namespace not in order:
+            raise _malformed(f"{_PRIORITIES}.{_NAMESPACE} lacks {quoted(namespace)}")
+        if not _object(features, f"the namespace {quoted(namespace)}"):
+            raise _malformed(f"the namespace {quoted(namespace)} has no feature")
+        properties[namespace] = {}
+        for feature, values in features.items():
+            if not _NAME.fullmatch(feature):
+                raise _malformed(f"the feature {quoted(feature)} is not of {_NAME.pattern}")
+            # sorted, as two orders of one set are no contradiction
+            what = f"the feature {quoted(feature)} of {quoted(namespace)}"
+            properties[namespace][feature] = sorted(_texts(values, what, _VALUE))
+    return properties
+
+
+def missing_variant(label: str) -> Invalid:
+    """Return the error for a wheel that has a label, and no `variant.json`."""
+    return _malformed(f"there is none beside METADATA, and the filename has the label {label}")
+
+
+def read_variant(record: bytes) -> VariantDocument:
+    """Return what `encode_variant` has made of a document."""
+    document: VariantDocument = json.loads(record)
+    return document
+
+
+def encode_variant(document: VariantDocument) -> bytes:
+    """Return the JSON of a document, whose bytes follow from what it says."""
+    return _canonical(document)
+
+
+def join_variants(release: VariantDocument, other: VariantDocument) -> VariantDocument:
+    """
+    Return what two documents say together, in whatever order.
+
+    Raises Invalid (code `variant_conflict`) if they contradict each other, or are too long.
+    """
+    if release[_SCHEMA] != other[_SCHEMA]:
+        # versions of a draft promise nothing to each other
+        raise _conflict(f"{_SCHEMA} is {quoted(other[_SCHEMA])}, and {quoted(release[_SCHEMA])}")
+    priorities = {
+        **_joined_rest(release[_PRIORITIES], other[_PRIORITIES]),
+        _NAMESPACE: _joined_order(release[_PRIORITIES][_NAMESPACE], other[_PRIORITIES][_NAMESPACE]),
+    }
+    variants = dict(release[_VARIANTS])
+    for label, properties in other[_VARIANTS].items():
+        if variants.setdefault(label, properties) != properties:
+            raise _conflict(f"the label {quoted(label)} has other properties")
+    united = dict[str, Any]()
+    for key in (release.keys() | other.keys()) - _KNOWN:
+        united[key] = _united(release.get(key, _ABSENT), other.get(key, _ABSENT), key)
+    return {_SCHEMA: release[_SCHEMA], _PRIORITIES: priorities, **united, _VARIANTS: variants}
+
+
+def require_short(release: VariantDocument) -> None:
+    """Raise Invalid (code `variant_conflict`) if the document of a release is too long."""
+    if len(encode_variant(release)) > RELEASE_LIMIT:
+        raise _conflict(f"together they have more than {RELEASE_LIMIT} bytes")
+
+
+_ABSENT: Final = object()
+
+
+def _joined_rest(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what two priorities say besides the order, or raise Invalid if they differ."""
+    rest = {key: value for key, value in one.items() if key != _NAMESPACE}
+    other_rest = {key: value for key, value in other.items() if key != _NAMESPACE}
+    if _canonical(rest) != _canonical(other_rest):
+        raise _conflict(f"{_PRIORITIES} says something else")
+    return rest
+
+
+def _joined_order(one: list[str], other: list[str]) -> list[str]:
+    """Return the longer of two orders, or raise Invalid unless it begins with the shorter."""
+    short, long = sorted((one, other), key=len)
+    if long[: len(short)] != short:
+        orders = f"{quoted(', '.join(other))} and {quoted(', '.join(one))}"
+        raise _conflict(f"{_PRIORITIES}.{_NAMESPACE} has two orders, {orders}")
+    return long
+
+
+def _united(one: object, other: object, where: str) -> object:
+    """Return what two values of a key say that PEP 825 does not have, or raise Invalid."""
+    if one is _ABSENT:
+        return other
+    if other is _ABSENT:
+        return one
+    # as bytes: for Python, 1 and true are equal
+    if _canonical(one) == _canonical(other):
+        return one
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        raise _conflict(f"{quoted(where)} says something else")
+    for key in one.keys() & other.keys():
+        if _canonical(one[key]) != _canonical(other[key]):
+            raise _conflict(f"{quoted(where)} says something else")
+    return {**one, **other}
+
+
+def _decode(raw: bytes) -> object:
+    """Return the value of a JSON text that every reader takes for the same."""
+    if len(raw) > WHEEL_LIMIT:
+        raise _malformed(f"it has more than {WHEEL_LIMIT} bytes")
+    try:
+        value: object = json.loads(
+            raw.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_number,
+            parse_float=_finite,
+        )
+        # not every reader takes half of a pair of surrogates
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise _malformed("it is no JSON in UTF-8") from error
+    if _depth(value) > MAX_DEPTH:
+        raise _malformed(f"it is nested more than {MAX_DEPTH} times")
+    return value
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _malformed("an object has a key twice")
+    return members
+
+
+def _refuse_number(text: str) -> object:
+    raise _malformed(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise _malformed("it has a number that is too large")
+    return number
+
+
+def _depth(value: object) -> int:
+    """Return how deep lists and objects are nested, without recursion."""
+    depth = 0
+    level = [value]
+    while level:
+        inner = list[object]()
+        for member in level:
+            if isinstance(member, dict):
+                inner += member.values()
+            elif isinstance(member, list):
+                inner += member
+        level = inner
+        depth += 1
+    return depth
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _malformed(f"{what} is no object")
+    return value
+
+
+def _texts(value: object, what: str, pattern: re.Pattern[str]) -> list[str]:
+    """Return a list of different texts, at least one, or raise Invalid if it is none."""
+    if not isinstance(value, list) or not value:
+        raise _malformed(f"{what} is no list with an entry")
+    for text in value:
+        if not isinstance(text, str) or not pattern.fullmatch(text):
+            raise _malformed(f"{what} has an entry that is not of {pattern.pattern}")
+    if len(set(value)) != len(value):
+        raise _malformed(f"{what} has an entry twice")
+    return value
+
+
+def _malformed(why: str) -> Invalid:
+    return Invalid(
+        f"The variant.json of the wheel is not valid: {why}. Build the wheel again with a current "
+        "build tool.",
+        code="invalid_variant",
+    )
+
+
+def _conflict(why: str) -> Invalid:
+    return Invalid(
+        "The variant.json of the wheel does not fit those of the other wheels of the release: "
+        f"{why}. Build all wheels of a release with the same variants, and use a new version.",
+        code=VARIANT_CONFLICT,
+    )

@@ -1,0 +1,1 @@
+"""Wheel variants (PEP 825): uploads, pages, upstream indexes and clients."""
