@@ -41,18 +41,17 @@ from wheelyard.model.distribution_filename import (
 from wheelyard.model.index_name import end_of_day
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
-from wheelyard.model.stored_namespaces import ProjectNamespace
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, ShownFile, hidden_files
 from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_repository import ProjectSources
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
-from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_files import MergedFiles, PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.http.variants import KeptVariants, PageVariants
+    from wheelyard.model.stored_namespaces import ProjectNamespace
     from wheelyard.upstream.indexes import UpstreamListing
 
 NAMESPACES_SECONDS: Final = 15.0
@@ -125,7 +124,7 @@ class PrivateFiles(Struct, frozen=True):
         site = self.context.process.site
         if site is not None and site.files_url:  # nobody makes the documents there
             return [file for file in self.project.files if not file.variant]
-        if site is None:
+        if site is None and not self.context.process.server.settings.server.read_only:
             self._kept_variants().keep(self.project.name, variants.documents, self._now)
         return variants.on_page(self.project.files)
 
@@ -138,10 +137,7 @@ class PrivateFiles(Struct, frozen=True):
     def _kept_variants(self) -> "KeptVariants":
         from wheelyard.http.variants import KeptVariants  # noqa: PLC0415
 
-        store = self.context.index.stores.documents
-        if self.context.process.server.settings.server.read_only:
-            store = ReadOnlyStore(store)
-        return KeptVariants(store, self.context.remembered)
+        return KeptVariants(self.context.index.stores.documents, self.context.remembered)
 
     def store_of(self, filename: str) -> Store:
         """Return where a listed file is kept, at the keys of `catalog.keys`."""
@@ -415,7 +411,7 @@ def has_namespaces(context: IndexContext) -> bool:
 
 def namespaces_of(
     context: IndexContext, listing: OpenListing
-) -> tuple[ProjectNamespace, ...] | None:
+) -> "tuple[ProjectNamespace, ...] | None":
     """
     Return the namespaces of a project, or None if the index has none at all.
 

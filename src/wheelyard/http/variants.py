@@ -142,7 +142,7 @@ class KeptVariants(Struct, frozen=True):
     """Keeps the documents of pages for those who have an older page."""
 
     store: Store
-    """That of the documents of the index, which perhaps may only be read."""
+    """That of the documents of the index."""
     notes: "LruCache[object, object]"
     """Which documents this process has kept today."""
 

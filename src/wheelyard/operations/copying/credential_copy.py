@@ -26,6 +26,7 @@ from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.person import Person
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import ABSENT, Found, Key, Store, Stored
 
 
@@ -43,10 +44,7 @@ def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
         with source_faults(source):
             is_lost = next(source.list(kind.entries), None) is not None
         if is_lost:
-            raise Conflict(
-                f"in FROM: {kind.key} is lost. 'wheelyard check --rebuild' makes it from its "
-                "journal."
-            )
+            raise Conflict(f"in FROM: {kind.key} is lost.", advice=Advice(Remedy.CHECK_STORE))
         return 0
     with target_faults():
         in_target, _ = kind.read(target.commits.store)
