@@ -185,6 +185,7 @@ def test_what_a_publisher_has_signed_is_kept(
     ("identity", "difference"),
     [
         (github().with_claims(c15="6666"), "gh, the claim repository_id is '6666', and not '1001'"),
+        (github().with_claims(c15="\x1b[2J"), r"repository_id is '\x1b[2J', and not '1001'"),
         (github().with_claims(c17="6666"), "repository_owner_id is '6666', and not '2002'"),
         (github().with_claims(c15=""), "repository_id is not there, and not '1001'"),
         (
@@ -204,8 +205,8 @@ def test_what_a_publisher_has_signed_is_kept(
             "iss is 'https://gitlab.evil', and not 'https://",
         ),
         (
-            google("\x1b[2Jother@acme.iam.gserviceaccount.com"),
-            r"go, the claim email is '\x1b[2Jother@acme.iam.gserviceaccount.com', and not '",
+            google("other@acme.iam.gserviceaccount.com"),
+            "go, the claim email is 'other@acme.iam.gserviceaccount.com', and not '",
         ),
     ],
 )
@@ -219,7 +220,7 @@ def test_another_signer_is_refused(
         upload(server, WIDGET, sent)
 
     assert refused.value.code == "invalid_attestations"
-    assert identity.subject.replace("\x1b", r"\x1b") in refused.value.message
+    assert identity.subject in refused.value.message
     assert difference in refused.value.message
     assert_nothing_is_stored(server)
 
