@@ -73,6 +73,13 @@ def code_of(raw: bytes, label: str = "v3") -> str:
         ("v3", {"default-priorities": {"namespace": []}}),
         ("v3", {"default-priorities": {"namespace": ["x86_64", "x86_64"]}}),
         ("v3", {"default-priorities": {"namespace": ["x86_64", 1]}}),
+        ("v3", {"default-priorities": {"namespace": ["x86_64"], "feature": {}}}),
+        ("v3", {"providers": 1}),
+        ("v3", {"providers": {}}),
+        ("v3", {"providers": {"x86_64": None}}),
+        ("v3", {"providers": {"x86_64": {}, "nvidia": {}}}),
+        ("v3", {"static-properties": []}),
+        ("v3", {"more": 1}),
         ("v3", {"$schema": None}),
         ("v3", {"$schema": "http://example.com"}),
         ("v3", {"$schema": "https://example.com/\n"}),
@@ -136,13 +143,8 @@ def test_the_release_has_the_labels_of_all_its_wheels() -> None:
             {"default-priorities": ORDER},
             {"default-priorities": {"namespace": ["nvidia", "x86_64"]}},
         ),
-        (
-            {"default-priorities": ORDER},
-            {"default-priorities": {"namespace": ["x86_64", "nvidia"], "feature": {}}},
-        ),
         ({"providers": {"x86_64": {"a": 1}}}, {"providers": {"x86_64": {"a": True}}}),
-        ({"providers": 1}, {"providers": True}),
-        ({"providers": {}}, {"providers": []}),
+        ({"static-properties": {"a": 1}}, {"static-properties": {"a": True}}),
     ],
 )
 def test_contradictions_are_refused(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -158,7 +160,12 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     features = st.dictionaries(NAMES, VALUES, min_size=1, max_size=2)
     properties = draw(st.dictionaries(st.sampled_from(order), features, min_size=1, max_size=2))
     label = draw(st.sampled_from(("v2", "v3", "cu.12")))
-    others = draw(st.dictionaries(st.sampled_from(("providers", "more")), JSON, max_size=2))
+    others = dict[str, Any]()
+    if draw(st.booleans()):
+        provider = st.dictionaries(st.sampled_from(("requires", "plugin-api")), JSON)
+        others["providers"] = {namespace: draw(provider) for namespace in order}
+    if draw(st.booleans()):
+        others["static-properties"] = draw(st.dictionaries(NAMES, JSON, max_size=2))
     priorities = {"namespace": order}
     changes = {"default-priorities": priorities, "variants": {label: properties}}
     return label, variant_json(label, **others, **changes)

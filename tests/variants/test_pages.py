@@ -19,7 +19,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, OPEN_MAIN, Clock
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, Clock, remove_now
 from tests.variants.wheels import make_variant, variant_json
 from wheelyard.catalog import keys
 from wheelyard.exporting.site_folder import RequestedOptions
@@ -336,3 +336,17 @@ def test_nothing_is_loaded_without_a_label(tmp_path: Path) -> None:
     )
     assert (done.returncode, "wheelyard.operations.uploads" in done.stderr) == (0, True)
     assert "wheel_variants" not in done.stderr
+
+
+def test_after_a_removal_at_once_earlier_pages_lose_their_document(
+    server: InProcessServer,
+) -> None:
+    """Nobody reads of a wheel that was removed at once in the document of an earlier page."""
+    server.publish(V3, V2)
+    earlier = path_of(files(server)[DOCUMENT])
+    assert server.get(earlier).status == 200
+
+    remove_now(server.index, V3.sha256)
+
+    assert labels(server) == {"v2"}
+    assert server.get(earlier).status == 404

@@ -107,7 +107,7 @@ def test_while_it_is_off_the_setting_is_named(servers: Servers, *, is_lenient: b
         with pytest.raises(Invalid) as refusal:
             ask()
         assert refusal.value.code == "invalid_filename"
-        assert "a wheel variant with the label v3 (PEP 825)" in refusal.value.message
+        assert "the label v3 of a wheel variant (PEP 825)" in refusal.value.message
         assert "wheel_variants = true in [uploads]" in refusal.value.message
 
 

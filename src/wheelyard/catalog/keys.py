@@ -263,7 +263,12 @@ def description(renderer: str, digest: str) -> Key:
 def kept_variants(name: NormalizedName, sha256: str) -> Key:
     """Return the key of a document about wheel variants that a page has linked to."""
     # of many releases it has the same bytes, which are written once
-    return Key(f"{KEPT_VARIANTS}{name}/{sha256}.json")
+    return Key(f"{all_kept_variants(name)}{sha256}.json")
+
+
+def all_kept_variants(name: NormalizedName) -> str:
+    """Return the prefix of the documents about wheel variants of a project."""
+    return f"{KEPT_VARIANTS}{name}/"
 
 
 class DownloadBatch(Struct, frozen=True):

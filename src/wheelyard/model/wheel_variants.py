@@ -4,8 +4,8 @@ Wheel variants (PEP 825, a draft): the `variant.json` of a wheel, and the docume
 Each wheel with a label has a `variant.json` with the properties of this label. A release has one
 document with all labels, `NAME-VERSION-variants.json`, by which a client chooses among the wheels.
 It is made from those of the wheels, has the same bytes in whatever order they come, and is never
-kept as truth. Keys that PEP 825 does not have are carried on: the draft still changes, and uv needs
-`providers`.
+kept as truth. Two keys that PEP 825 does not have are carried on, as uv reads them: `providers`,
+which it needs, and `static-properties`. For any other key, uv refuses the whole release.
 """
 
 import json
@@ -38,6 +38,8 @@ _PRIORITIES: Final = "default-priorities"
 _NAMESPACE: Final = "namespace"
 _VARIANTS: Final = "variants"
 _KNOWN: Final = frozenset({_SCHEMA, _PRIORITIES, _VARIANTS})
+_PROVIDERS: Final = "providers"
+_STATIC_PROPERTIES: Final = "static-properties"
 _URL: Final = re.compile(rf"https://[!-~]{{1,{SCHEMA_LIMIT}}}")
 _LABEL: Final = re.compile(rf"[0-9a-z_.]{{1,{LABEL_LIMIT}}}")
 _NAME: Final = re.compile("[a-z0-9_]+")
@@ -56,6 +58,7 @@ def parse_variant(raw: bytes, label: str) -> VariantDocument:
         raise _malformed(f"{_SCHEMA} is no https URL")
     priorities = _object(document.get(_PRIORITIES), _PRIORITIES)
     order = _texts(priorities.get(_NAMESPACE), f"{_PRIORITIES}.{_NAMESPACE}", _NAME)
+    _require_no_other_key(priorities, (_NAMESPACE,), _PRIORITIES)
     variants = _object(document.get(_VARIANTS), _VARIANTS)
     if list(variants) != [label] or not _LABEL.fullmatch(label):
         raise _malformed(f"{_VARIANTS} has not exactly the label of the filename, {quoted(label)}")
@@ -63,6 +66,15 @@ def parse_variant(raw: bytes, label: str) -> VariantDocument:
     if (label == NULL) != (not properties):
         raise _malformed(f"the label {NULL}, and no other, has no properties")
     others = {key: value for key, value in document.items() if key not in _KNOWN}
+    _require_no_other_key(others, (_PROVIDERS, _STATIC_PROPERTIES), "it")
+    if _PROVIDERS in others:
+        providers = _object(others[_PROVIDERS], _PROVIDERS)
+        if providers.keys() != set(order):
+            raise _malformed(f"{_PROVIDERS} has not exactly the namespaces of {_PRIORITIES}")
+        for namespace, provider in providers.items():
+            _object(provider, f"{_PROVIDERS}.{namespace}")
+    if _STATIC_PROPERTIES in others:
+        _object(others[_STATIC_PROPERTIES], _STATIC_PROPERTIES)
     return {_SCHEMA: schema, _PRIORITIES: priorities, _VARIANTS: {label: properties}, **others}
 
 
@@ -111,36 +123,26 @@ def join_variants(release: VariantDocument, other: VariantDocument) -> VariantDo
     if release[_SCHEMA] != other[_SCHEMA]:
         # versions of a draft promise nothing to each other
         raise _conflict(f"{_SCHEMA} is {quoted(other[_SCHEMA])}, and {quoted(release[_SCHEMA])}")
-    priorities = {
-        **_joined_rest(release[_PRIORITIES], other[_PRIORITIES]),
-        _NAMESPACE: _joined_order(release[_PRIORITIES][_NAMESPACE], other[_PRIORITIES][_NAMESPACE]),
-    }
+    order = _joined_order(release[_PRIORITIES][_NAMESPACE], other[_PRIORITIES][_NAMESPACE])
     variants = dict(release[_VARIANTS])
     for label, properties in other[_VARIANTS].items():
         if variants.setdefault(label, properties) != properties:
             raise _conflict(f"the label {quoted(label)} has other properties")
     united = dict[str, Any]()
     for key in (release.keys() | other.keys()) - _KNOWN:
-        united[key] = _united(release.get(key, _ABSENT), other.get(key, _ABSENT), key)
-    return {_SCHEMA: release[_SCHEMA], _PRIORITIES: priorities, **united, _VARIANTS: variants}
+        united[key] = _united(release.get(key, {}), other.get(key, {}), key)
+    return {
+        _SCHEMA: release[_SCHEMA],
+        _PRIORITIES: {_NAMESPACE: order},
+        **united,
+        _VARIANTS: variants,
+    }
 
 
 def require_short(release: VariantDocument) -> None:
     """Raise Invalid (code `variant_conflict`) if the document of a release is too long."""
     if len(encode_variant(release)) > RELEASE_LIMIT:
         raise _conflict(f"together they have more than {RELEASE_LIMIT} bytes")
-
-
-_ABSENT: Final = object()
-
-
-def _joined_rest(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what two priorities say besides the order, or raise Invalid if they differ."""
-    rest = {key: value for key, value in one.items() if key != _NAMESPACE}
-    other_rest = {key: value for key, value in other.items() if key != _NAMESPACE}
-    if _canonical(rest) != _canonical(other_rest):
-        raise _conflict(f"{_PRIORITIES} says something else")
-    return rest
 
 
 def _joined_order(one: list[str], other: list[str]) -> list[str]:
@@ -152,17 +154,9 @@ def _joined_order(one: list[str], other: list[str]) -> list[str]:
     return long
 
 
-def _united(one: object, other: object, where: str) -> object:
-    """Return what two values of a key say that PEP 825 does not have, or raise Invalid."""
-    if one is _ABSENT:
-        return other
-    if other is _ABSENT:
-        return one
+def _united(one: Mapping[str, Any], other: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return what two objects say together, or raise Invalid if they contradict each other."""
     # as bytes: for Python, 1 and true are equal
-    if _canonical(one) == _canonical(other):
-        return one
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        raise _conflict(f"{quoted(where)} says something else")
     for key in one.keys() & other.keys():
         if _canonical(one[key]) != _canonical(other[key]):
             raise _conflict(f"{quoted(where)} says something else")
@@ -231,6 +225,12 @@ def _object(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _malformed(f"{what} is no object")
     return value
+
+
+def _require_no_other_key(value: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    unknown = sorted(value.keys() - set(known))
+    if unknown:
+        raise _malformed(f"{what} has the unknown key {quoted(unknown[0])}")
 
 
 def _texts(value: object, what: str, pattern: re.Pattern[str]) -> list[str]:

@@ -8,8 +8,9 @@ removed from all of them.
 1. Each index gets a commit that takes the files out of its list and its trash: the others first. A
    process that dies in between has removed it from some of them. So does each index that a file is
    noted as promoted to (`promotion.py`): it never lists a filename that was deleted there.
-2. Then the rendered descriptions go, and then all objects with this digest. A process that dies
-   before leaves bytes that no index lists. The same removal again finds them by their keys, and so
+2. Then the rendered descriptions go, and the documents about wheel variants that earlier pages
+   link to, and then all objects with this digest. A process that dies before leaves bytes that no
+   index lists. The same removal again finds them by their keys, and so
    does the sweep.
 3. The documents are read again: it fails if an index lists the bytes by then, as somebody has
    uploaded or promoted the file meanwhile.
@@ -193,6 +194,9 @@ class ImmediateDeletion(Struct, frozen=True):
         objects = self._objects(name, digest)
         # before the bytes that they are found by
         remove_results(self._stores_of_indexes(), self._core_metadata(name, digest, objects))
+        for store in self._stores_of_indexes():
+            for entry in store.list(keys.all_kept_variants(name)):
+                store.delete(entry.key)
         self.removal.remove(name, objects)
 
     def _require_gone(

@@ -355,9 +355,10 @@ class Uploads(Struct, frozen=True):
         label = distribution.label if isinstance(distribution, Wheel) else ""
         if label and not self.rules.wheel_variants:
             raise Invalid(
-                f"{quoted(distribution.filename)} is a wheel variant with the label {label} "
-                "(PEP 825), which this index does not take. An operator sets wheel_variants = true "
-                "in [uploads] to take it.",
+                # uv shows only the first sentence
+                f"{quoted(distribution.filename)} has the label {label} of a wheel variant "
+                "(PEP 825), which this index takes only with wheel_variants = true in [uploads]. "
+                "Ask its operator, or upload the wheel without a label.",
                 code="invalid_filename",
             )
 
