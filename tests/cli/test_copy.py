@@ -203,7 +203,8 @@ def test_files_of_a_bucket_of_their_own_are_copied(
     assert google.log.records(kind="insert") == []
     documents = [record for record in google.log.records(price="B") if "projects/" in record.name]
     assert documents == []
-    assert len(google.log.records(price="A")) <= 9
+    # three of them look whether a document that the source does not have is lost
+    assert len(google.log.records(price="A")) <= 12
     assert len(google.log.records(price="B")) <= 20
 
 

@@ -17,8 +17,10 @@ from tests.operations.fake_sources import FakeFiles, FakeSource
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from tests.operations.two_indexes import TwoIndexes
+from wheelyard.api.access_operations import AccessQuestion, ActionWord, explain_access
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
+from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable
 from wheelyard.model.access import Caller
@@ -59,6 +61,21 @@ def grant(index: Index, name: str = "acme", *owners: str) -> None:
 def names_of(namespaces: Namespaces) -> list[str]:
     """Return the names of the namespaces in force."""
     return [namespace.name for namespace in namespaces.load().all]
+
+
+def test_the_explanation_of_a_right_names_the_namespace(harness: IndexHarness) -> None:
+    """Whoever asks who may upload reads that a new project there is for its owners."""
+    grant(harness.index)
+    call = Call(index=harness.index, caller=ALICE)
+
+    def explain(project: str, action: ActionWord) -> AccessExplanation:
+        return explain_access(call, AccessQuestion(ALICE.principal, project, action))
+
+    said = explain("acme-x", "upload")
+    assert said.allowed
+    assert said.hints == ("a new project in the namespace acme is only for: user:ana@acme.dev",)
+    assert not explain("other", "upload").hints
+    assert not explain("acme-x", "read").hints
 
 
 @pytest.mark.parametrize("name", ["acme", "Acme.Core", "acme_x", "ACME--y"])

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from wheelyard.api.operation import (
     Call,
@@ -116,7 +116,7 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     action = ACTIONS[body.action]
     if action is Action.APPROVE:  # what is decided about public packages counts in all indexes
         index = index.named(MAIN)
-    return explain(
+    explanation = explain(
         parse_subject(body.who, index.authenticator),
         action,
         name,
@@ -124,6 +124,14 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
         index.settings.private_patterns,
         may_be_public=index.may_be_public(name),
     )
+    if not explanation.allowed or action is not Action.UPLOAD:
+        return explanation
+    limits = tuple(
+        f"a new project in the namespace {namespace.name} is only for: {', '.join(owners)}"
+        for namespace in index.server.namespaces.load().of(name)
+        if (owners := sorted(namespace.owners))
+    )
+    return replace(explanation, hints=(*explanation.hints, *limits))
 
 
 def add_grant(call: Call, body: GrantFields) -> AddedGrant:

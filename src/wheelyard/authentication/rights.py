@@ -227,7 +227,7 @@ class AccessExplanation(Struct, frozen=True):
     reasons: tuple[str, ...]
     """If allowed, each sufficient reason; otherwise the response that the caller gets, and why."""
     hints: tuple[str, ...] = ()
-    """Other principals that the caller may have, if they would change a no."""
+    """What limits a yes, or other principals of the caller that would change a no."""
 
 
 def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:

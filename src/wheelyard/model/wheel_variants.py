@@ -227,8 +227,8 @@ def _object(value: object, what: str) -> dict[str, Any]:
     return value
 
 
-def _require_no_other_key(value: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    unknown = sorted(value.keys() - set(known))
+def _require_no_other_key(value: Mapping[str, Any], names: Iterable[str], what: str) -> None:
+    unknown = sorted(value.keys() - set(names))
     if unknown:
         raise _malformed(f"{what} has the unknown key {quoted(unknown[0])}")
 

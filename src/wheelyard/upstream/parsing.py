@@ -349,7 +349,7 @@ class _FileParser(Struct):
                 self._count_unused(file.filename, f"is a wheel variant without {document}")
         for release in self.variants.keys() - releases:
             document = self.variants.pop(release).filename
-            self._count_unused(document, "is about wheel variants, and there is none")
+            self._count_unused(document, "is about wheel variants, and no wheel has a label")
 
     def _leave_out(self, filename: str) -> None:
         """Note a distribution of this project in a format that is not shown, or raise _Unusable."""

@@ -43,7 +43,7 @@ LISTED: Final = {
         f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
         f"/integrity/demo/1.0/{DEMO.filename}/provenance "
         f"/packages/x/{DEMO.filename} /-/assets/style.css /-/projects/1/ /-/sign-in "
-        "/-/docs/ /-/docs/tokens/"
+        "/-/docs/ /-/docs/tokens/ /simple/namespaces /simple/namespace/acme"
     ),
     POST: (
         "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
