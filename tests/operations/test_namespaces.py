@@ -24,6 +24,7 @@ from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable
 from wheelyard.model.access import Caller
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_file import read_tables
 from wheelyard.model.stored_namespaces import Namespace
 from wheelyard.operations.applying import ApplyOptions, SourcedTables
@@ -66,10 +67,12 @@ def names_of(namespaces: Namespaces) -> list[str]:
 def test_the_explanation_of_a_right_names_the_namespace(harness: IndexHarness) -> None:
     """Whoever asks who may upload reads that a new project there is for its owners."""
     grant(harness.index)
+    rights = GrantFields(who=("htpasswd:cy",), projects=("*",), actions=("read", "upload"))
+    harness.index.server.access.grant(rights, BY)
     call = Call(index=harness.index, caller=ALICE)
 
     def explain(project: str, action: ActionWord) -> AccessExplanation:
-        return explain_access(call, AccessQuestion(ALICE.principal, project, action))
+        return explain_access(call, AccessQuestion("htpasswd:cy", project, action))
 
     said = explain("acme-x", "upload")
     assert said.allowed
