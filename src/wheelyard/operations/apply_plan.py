@@ -9,7 +9,7 @@ nor afterwards.
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -44,7 +44,6 @@ from wheelyard.model.stored_indexes import (
     IndexKeys,
     IndexList,
     IndexMade,
-    IndexRemoved,
     MainChanged,
     RetentionChanged,
     RetentionKeys,
@@ -54,21 +53,16 @@ from wheelyard.model.stored_indexes import (
 from wheelyard.model.stored_namespaces import (
     NAMESPACE_KIND,
     AnyNamespaceEvent,
-    NamespaceChanged,
-    NamespaceGranted,
     NamespaceList,
-    NamespaceRevoked,
     canonical_namespace,
     groups_of_owners,
 )
 from wheelyard.model.stored_publishers import (
     PUBLISHER_KIND,
     AnyPublisherEvent,
-    PublisherAdded,
-    PublisherChanged,
     PublisherList,
-    PublisherRemoved,
 )
+from wheelyard.model.stored_tables import TableEvent, TableKeys, TableKind, TableList
 
 MEETS_OTHER: Final = "group_in_use"
 """The code of a Conflict for a group that a grant of another source needs."""
@@ -76,6 +70,7 @@ Kind = Literal["index", "group", "grant", "publisher", "namespace", "retention"]
 Outcome = Literal["added", "changed", "removed"]
 D = TypeVar("D")
 E = TypeVar("E")
+T = TypeVar("T", bound=TableEvent)
 
 
 class IndexState(Struct, frozen=True):
@@ -129,6 +124,17 @@ def _fold(apply: Callable[[D, E], D], document: D, events: Iterable[E]) -> D:
     return document
 
 
+class _Tables(Struct, Generic[T], frozen=True):
+    """The tables of a kind in the file and in the store."""
+
+    noun: Kind
+    kind: TableKind[Any, T, Any]
+    canonical: Callable[[TableKeys], TableKeys]
+    """Returns keys as equal ones are written."""
+    given: tuple[TableKeys, ...]
+    stored: TableList[Any]
+
+
 class Planner:
     """
     Plans what a file changes.
@@ -161,8 +167,6 @@ class Planner:
         self._changes = list[AppliedChange]()
         self._becoming = dict[str, GrantFields]()
         """The grant of the file that each stored one is, or becomes, by its id."""
-        self._namespaces_before = NamespaceList()
-        self._named_namespaces = {str(keys["name"]): keys for keys in tables.namespace}
 
     def plan(self, state: IndexState) -> Plan:
         """
@@ -172,28 +176,26 @@ class Planner:
         """
         self._changes = []
         self._becoming = self._grants_of_file(state.access)
-        self._namespaces_before = state.namespaces
         # in the order in which people read it: what goes, what changes, what comes
-        taken_rights = (*self._revoked(state.access), *self._taken_groups(state.access))
-        taken_publishers = tuple(self._removed_publishers(state.publishers))
+        taken_rights = (*self._revoked(state.access), *self._taken_groups(state))
+        publishers = self._publishers(state.publishers)
+        taken_publishers = tuple(self._removed(publishers))
         indexes = (
-            *self._removed_indexes(state.indexes),
+            *self._removed(self._indexes(state.indexes)),
             *self._main(state.indexes.main),
-            *self._indexes(state.indexes),
+            *self._given_indexes(state.indexes),
             *self._retention(state.indexes.retention),
         )
-        namespaces = (
-            *self._revoked_namespaces(state.namespaces),
-            *self._namespaces(state.namespaces),
-        )
-        given_publishers = tuple(self._publishers(state.publishers))
+        namespaces = self._namespaces(state.namespaces)
+        namespace_events = (*self._removed(namespaces), *self._given(namespaces))
+        given_publishers = tuple(self._given(publishers))
         given_rights = (*self._given_groups(state.access), *self._granted(state.access))
         return Plan(
             before=state,
             changes=tuple(self._changes),
             taken_rights=taken_rights,
             taken_publishers=taken_publishers,
-            namespaces=namespaces,
+            namespaces=namespace_events,
             indexes=indexes,
             given_publishers=given_publishers,
             given_rights=given_rights,
@@ -206,13 +208,39 @@ class Planner:
         """Return whether what has a source goes if the file lacks it."""
         return self._prunes and source == self._source
 
-    def _removed_indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
-        named = {keys["name"] for keys in self._tables.index}
-        for index in stored.tables:
-            if index.name not in named and self._is_pruned(index.source):
-                text = INDEX_KIND.describe_keys(index.keys)
-                self._note("index", index.name, "removed", text)
-                yield IndexRemoved(at=self._at, by=self._by, name=index.name)
+    def _indexes(self, stored: IndexList) -> _Tables[AnyIndexEvent]:
+        return _Tables("index", INDEX_KIND, canonical_index, self._tables.index, stored)
+
+    def _publishers(self, stored: PublisherList) -> _Tables[AnyPublisherEvent]:
+        given = self._tables.publisher
+        return _Tables("publisher", PUBLISHER_KIND, canonical_publisher, given, stored)
+
+    def _namespaces(self, stored: NamespaceList) -> _Tables[AnyNamespaceEvent]:
+        given = self._tables.namespace
+        return _Tables("namespace", NAMESPACE_KIND, canonical_namespace, given, stored)
+
+    def _removed(self, tables: _Tables[T]) -> Iterator[T]:
+        """Yield the removal of each table that is pruned, as the file lacks it."""
+        named = {keys[tables.kind.name_key] for keys in tables.given}
+        for table in tables.stored.tables:
+            if table.name not in named and self._is_pruned(table.source):
+                text = tables.kind.describe_keys(table.keys)
+                self._note(tables.noun, table.name, "removed", text)
+                yield tables.kind.removed(at=self._at, by=self._by, name=table.name)
+
+    def _given(self, tables: _Tables[T]) -> Iterator[T]:
+        """Yield the new tables, and the changes of others, in the order of the file."""
+        kind = tables.kind
+        for keys in tables.given:
+            name = str(keys[kind.name_key])
+            text = kind.describe_keys(keys)
+            before = tables.stored.find(name)
+            if before is None:
+                self._note(tables.noun, name, "added", text)
+                yield kind.added(at=self._at, by=self._by, keys=keys, source=self._source)
+            elif _as_written(tables.canonical, before.keys) != keys:
+                self._note(tables.noun, name, "changed", text)
+                yield kind.changed(at=self._at, by=self._by, keys=keys, source=self._source)
 
     def _main(self, stored: StoredIndex | None) -> Iterator[AnyIndexEvent]:
         """Yield the change of main, which is as no file has changed it if this one lacks it."""
@@ -228,7 +256,7 @@ class Planner:
             self._note("index", MAIN, "changed", INDEX_KIND.describe_keys(keys))
             yield MainChanged(at=self._at, by=self._by, keys=keys, source=self._source)
 
-    def _indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
+    def _given_indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
         """Yield the changes of indexes that are there, and then the new ones."""
         made = list[IndexMade]()
         for keys in self._tables.index:
@@ -263,46 +291,6 @@ class Planner:
             outcome = "removed"
         self._note("retention", "rules", outcome, stored_indexes.describe_rules(rules or before))
         yield RetentionChanged(at=self._at, by=self._by, rules=rules, source=self._source)
-
-    def _removed_publishers(self, stored: PublisherList) -> Iterator[AnyPublisherEvent]:
-        named = {keys["id"] for keys in self._tables.publisher}
-        for publisher in stored.tables:
-            if publisher.name not in named and self._is_pruned(publisher.source):
-                text = PUBLISHER_KIND.describe_keys(publisher.keys)
-                self._note("publisher", publisher.name, "removed", text)
-                yield PublisherRemoved(at=self._at, by=self._by, name=publisher.name)
-
-    def _publishers(self, stored: PublisherList) -> Iterator[AnyPublisherEvent]:
-        for keys in self._tables.publisher:
-            publisher_id = str(keys["id"])
-            text = PUBLISHER_KIND.describe_keys(keys)
-            before = stored.find(publisher_id)
-            if before is None:
-                self._note("publisher", publisher_id, "added", text)
-                yield PublisherAdded(at=self._at, by=self._by, keys=keys, source=self._source)
-            elif _as_written(canonical_publisher, before.keys) != keys:
-                self._note("publisher", publisher_id, "changed", text)
-                yield PublisherChanged(at=self._at, by=self._by, keys=keys, source=self._source)
-
-    def _revoked_namespaces(self, stored: NamespaceList) -> Iterator[AnyNamespaceEvent]:
-        named = {keys["name"] for keys in self._tables.namespace}
-        for namespace in stored.tables:
-            if namespace.name not in named and self._is_pruned(namespace.source):
-                text = NAMESPACE_KIND.describe_keys(namespace.keys)
-                self._note("namespace", namespace.name, "removed", text)
-                yield NamespaceRevoked(at=self._at, by=self._by, name=namespace.name)
-
-    def _namespaces(self, stored: NamespaceList) -> Iterator[AnyNamespaceEvent]:
-        for keys in self._tables.namespace:
-            name = str(keys["name"])
-            text = NAMESPACE_KIND.describe_keys(keys)
-            before = stored.find(name)
-            if before is None:
-                self._note("namespace", name, "added", text)
-                yield NamespaceGranted(at=self._at, by=self._by, keys=keys, source=self._source)
-            elif _as_written(canonical_namespace, before.keys) != keys:
-                self._note("namespace", name, "changed", text)
-                yield NamespaceChanged(at=self._at, by=self._by, keys=keys, source=self._source)
 
     def _grants_of_file(self, rules: AccessRules) -> dict[str, GrantFields]:
         """Return the grant of the file that each stored one is, or becomes, by its id."""
@@ -344,8 +332,9 @@ class Planner:
     def _new_grant(self, grant_id: str, fields: GrantFields) -> Granted:
         return Granted(at=self._at, by=self._by, id=grant_id, grant=fields, source=self._source)
 
-    def _taken_groups(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+    def _taken_groups(self, state: IndexState) -> Iterator[AnyAccessEvent]:
         """Yield the members that groups lose, and the groups that go."""
+        rules = state.access
         for name, members in self._tables.groups.items():
             removed = tuple(sorted(set(rules.groups.get(name, ())) - set(members)))
             if removed:
@@ -354,7 +343,7 @@ class Planner:
             source = rules.group_sources.get(name, "")
             if name not in self._tables.groups and self._is_pruned(source):
                 self._require_no_grant(name, rules)
-                self._require_no_namespace(name)
+                self._require_no_namespace(name, state.namespaces)
                 self._note("group", name, "removed", ", ".join(members))
                 yield GroupDeleted(at=self._at, by=self._by, name=name)
 
@@ -369,11 +358,12 @@ class Planner:
                     code=MEETS_OTHER,
                 )
 
-    def _require_no_namespace(self, group: str) -> None:
+    def _require_no_namespace(self, group: str, namespaces: NamespaceList) -> None:
         """Raise Conflict if a group that goes owns a namespace that stays."""
-        for table in self._namespaces_before.tables:
-            is_kept = table.name in self._named_namespaces or not self._is_pruned(table.source)
-            keys = self._named_namespaces.get(table.name, table.keys)
+        named = {keys["name"]: keys for keys in self._tables.namespace}
+        for table in namespaces.tables:
+            is_kept = table.name in named or not self._is_pruned(table.source)
+            keys = named.get(table.name, table.keys)
             if is_kept and group in groups_of_owners(keys):
                 raise Conflict(
                     f"The group {group} is not in the file, and owns the namespace {table.name}. "
