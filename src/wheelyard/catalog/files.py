@@ -89,7 +89,7 @@ class Files(Struct, frozen=True):
         """
         if not file.has_provenance:
             raise NotFound(f"{file.filename} has no provenance.")
-        body = self._intact_provenance(name, file)
+        body = self._intact_sidecar(name, file, PROVENANCE_SUFFIX)
         if body is None:
             # not 404, which says that there are no attestations
             raise Unavailable(
@@ -102,12 +102,15 @@ class Files(Struct, frozen=True):
 
     def has_intact_provenance(self, name: NormalizedName, file: File) -> bool:
         """Return whether a distribution has a provenance, and the store has not lost it."""
-        return file.has_provenance and self._intact_provenance(name, file) is not None
+        if not file.has_provenance:
+            return False
+        return self._intact_sidecar(name, file, PROVENANCE_SUFFIX) is not None
 
-    def _intact_provenance(self, name: NormalizedName, file: File) -> bytes | None:
-        """Return the listed provenance, or None if the store has lost or changed it."""
-        stored = self.store.get(keys.sidecar(name, file, PROVENANCE_SUFFIX))
-        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.provenance:
+    def _intact_sidecar(self, name: NormalizedName, file: File, suffix: str) -> bytes | None:
+        """Return a listed sidecar, or None if the store has lost or changed it."""
+        stored = self.store.get(keys.sidecar(name, file, suffix))
+        expected = file.sidecars.get(suffix)
+        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != expected:
             return None
         return stored.body
 
@@ -123,11 +126,11 @@ class Files(Struct, frozen=True):
         # without a wheel with a label, nothing loads it
         from wheelyard.model.wheel_variants import read_variant  # noqa: PLC0415
 
-        stored = self.store.get(keys.sidecar(name, file, VARIANT_SUFFIX))
-        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.variant:
+        body = self._intact_sidecar(name, file, VARIANT_SUFFIX)
+        if body is None:
             raise missing_file_error(file)
-        document = read_variant(stored.body)
-        self.variants.put(file.variant, document, len(stored.body))
+        document = read_variant(body)
+        self.variants.put(file.variant, document, len(body))
         return document
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:

@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes, has_no_serials
-from wheelyard.catalog.commits import Commits, JournaledCache, ProjectCommits
+from wheelyard.catalog.commits import C, Commits, D, E, JournaledCache, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_documents import (
@@ -27,7 +27,9 @@ from wheelyard.catalog.journaled_documents import (
     PUBLISHERS,
     AccessRecords,
     DecisionRecords,
+    EventJournal,
     IndexRecords,
+    JournaledDocument,
     NamespaceRecords,
     ProjectCodec,
     PublisherRecords,
@@ -141,12 +143,10 @@ def open_catalog(
     # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
-    access = JournaledCache(ACCESS, credentials, runtime, token_policy)
-    decisions = JournaledCache(DECISIONS, store, runtime, policy)
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     last_uses = LastUses(credentials, runtime, threads=threads)
-    indexes = _index_records(store, policy, retries, threads)
+    indexes = _journaled(INDEX_LIST, store, policy, retries, threads)
     projects = open_projects(store, store, retries, policy, FreeNames(indexes))
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     return Catalog(
@@ -160,10 +160,10 @@ def open_catalog(
         files=Files(stores.files),
         token_records=TokenRecords(credentials, records, retries, last_uses, threads),
         used_id_tokens=UsedIdTokens(credentials),
-        access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
-        publisher_records=_publishers(credentials, token_policy, retries, threads),
-        namespace_records=_namespaces(credentials, token_policy, retries, threads),
-        decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
+        access_records=_journaled(ACCESS, credentials, token_policy, retries, threads),
+        publisher_records=_journaled(PUBLISHERS, credentials, token_policy, retries, threads),
+        namespace_records=_journaled(NAMESPACES, credentials, token_policy, retries, threads),
+        decision_records=_journaled(DECISIONS, store, policy, retries, threads),
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),
         people=PeopleRecords(credentials, people, runtime, threads),
@@ -265,31 +265,21 @@ def _package_requests(
     )
 
 
-def _publishers(
-    store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
-) -> PublisherRecords:
-    documents = JournaledCache(PUBLISHERS, store, retries.runtime, policy)
-    return PublisherRecords(PUBLISHERS, Commits(store, documents, retries, threads))
-
-
-def _namespaces(
-    store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
-) -> NamespaceRecords:
-    documents = JournaledCache(NAMESPACES, store, retries.runtime, policy)
-    return NamespaceRecords(NAMESPACES, Commits(store, documents, retries, threads))
+def _journaled(
+    kind: EventJournal[D, C, E],
+    store: Store,
+    policy: CachePolicy,
+    retries: ConflictRetries,
+    threads: int,
+) -> JournaledDocument[D, C, E]:
+    documents = JournaledCache(kind, store, retries.runtime, policy)
+    return JournaledDocument(kind, Commits(store, documents, retries, threads))
 
 
 def _sessions(store: Store, policy: CachePolicy, runtime: Runtime) -> SessionRecords:
     session_keys = DocumentCache(store, Codec(SessionKey), runtime, policy)
     ended = DocumentCache(store, Codec(EndedSession), runtime, policy)
     return SessionRecords(store, session_keys, ended, runtime)
-
-
-def _index_records(
-    store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
-) -> IndexRecords:
-    documents = JournaledCache(INDEX_LIST, store, retries.runtime, policy)
-    return IndexRecords(INDEX_LIST, Commits(store, documents, retries, threads))
 
 
 class StoreFormat(
