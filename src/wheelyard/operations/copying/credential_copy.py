@@ -102,7 +102,6 @@ _PASSWORDS: Final = Codec(removed.ChangedPasswords)
 
 RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
 """The documents below `credentials/` that have a journal, at least one."""
-_JOURNALS: Final = (keys.ACCESS_JOURNAL, keys.PUBLISHERS_JOURNAL, keys.NAMESPACES_JOURNAL)
 
 
 class CredentialCopy(Struct, frozen=True):
@@ -119,22 +118,23 @@ class CredentialCopy(Struct, frozen=True):
 
     def wanted(self) -> Iterator[Key]:
         """Yield the key of each object that may have to be copied, also of a lost document."""
-        lost = {records.kind.key: False for records in self.rights}
         # such a record never changes
         used = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
+        before: Key | None = None
         for entry in self.source.list(keys.CREDENTIALS):
-            # what has a journal is copied with it
-            left_out = (*_JOURNALS, keys.SESSIONS, removed.DEVICE_LOGINS)
-            is_left_out = entry.key.startswith(left_out)
-            # a document comes before its journal
-            if entry.key in lost:
-                del lost[entry.key]
-            for records in self.rights:
-                if entry.key.startswith(records.kind.entries) and records.kind.key in lost:
-                    lost[records.kind.key] = True
-            if not is_left_out and entry.key not in used:
-                yield entry.key
-        yield from (key for key, has_journal in lost.items() if has_journal)
+            key = self._copied_with(entry.key)
+            is_left_out = key in used or key.startswith((keys.SESSIONS, removed.DEVICE_LOGINS))
+            # a document comes right before its journal
+            if key != before and not is_left_out:
+                yield key
+            before = key
+
+    def _copied_with(self, key: Key) -> Key:
+        """Return the key of the document whose journal an object is in, or else its own."""
+        for records in self.rights:
+            if key.startswith(records.kind.entries):
+                return records.kind.key
+        return key
 
     def has_outdated_lines(self) -> bool:
         """Return whether the source has the document of outdated lines."""
