@@ -377,7 +377,7 @@ class MergedFiles(Struct, frozen=True):
 
     def page_documents(self) -> Sequence[ShownFile]:
         """Return what the page of the Simple API has beside the files."""
-        return tuple(self.page_variants.values())
+        return tuple(_documents_of(self._variant_owners).values())
 
     def page_files(self) -> Sequence[ShownFile]:
         """
@@ -392,13 +392,7 @@ class MergedFiles(Struct, frozen=True):
             owner = owners.get(strip_trailing_zeros(file.version))
             return not label_of(file.filename) or owner is self._part_of(file.filename)
 
-        return _on_page(tuple(filter(is_owned, self.listing.files)), self.page_variants)
-
-    @property
-    def page_variants(self) -> dict[str, UpstreamFile]:
-        """The documents about wheels with a label, by version without trailing zeros."""
-        owners = self._variant_owners
-        return {release: part.page_variants[release] for release, part in owners.items()}
+        return _on_page(tuple(filter(is_owned, self.listing.files)), _documents_of(owners))
 
     @property
     def _variant_owners(self) -> dict[str, PublicFiles]:
@@ -470,6 +464,11 @@ def public_files(
         return PublicFiles(context, reader, listing)
     parts = tuple(PublicFiles(context, reader, part, is_part=True) for part in listing.parts)
     return MergedFiles(parts, listing)
+
+
+def _documents_of(owners: Mapping[str, PublicFiles]) -> dict[str, UpstreamFile]:
+    """Return the document of each owner about its release, by version without trailing zeros."""
+    return {release: part.page_variants[release] for release, part in owners.items()}
 
 
 def _on_page(

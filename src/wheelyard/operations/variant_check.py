@@ -52,11 +52,10 @@ class VariantCheck:
 
         release = strip_trailing_zeros(file.version)
         if release not in self._documents:
-            for listed in self._project.by_release.get(release, ()):
-                if listed.variant:
-                    other = self._files.variant(self._project.name, listed)
-                    joined = join_variants(self._documents.get(release, other), other)
-                    self._documents[release] = joined
+            for listed in self._project.variants.get(release, ()):
+                other = self._files.variant(self._project.name, listed)
+                joined = join_variants(self._documents.get(release, other), other)
+                self._documents[release] = joined
         joined = join_variants(self._documents.get(release, document), document)
         require_short(joined)
         self._documents[release] = joined

@@ -32,10 +32,10 @@ def answer_one(request: IndexRequest) -> Response:
     except Invalid as error:
         raise NotFound(error.message) from error
     readable = _readable(request)
-    namespace = next((namespace for namespace in readable if namespace.name == name), None)
-    if namespace is None:
-        raise NotFound(f"There is no namespace {quoted(name)}.")
     in_force = request.context.index.server.namespaces.load()
+    namespace = in_force.find(name)
+    if namespace is None or namespace not in readable:
+        raise NotFound(f"There is no namespace {quoted(name)}.")
     parent = in_force.parent_of(namespace)
     shown: dict[str, Any] = {"name": namespace.name, "parent": None, "children": []}
     if parent is not None and parent in readable:
