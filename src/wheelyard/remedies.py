@@ -71,6 +71,8 @@ class Remedy(StrEnum):
     """[the path of the htpasswd file]"""
     LIST_PUBLISHERS = "list_publishers"
     LIST_NAMESPACES = "list_namespaces"
+    LIST_WEBHOOKS = "list_webhooks"
+    NEW_WEBHOOK_SECRET = "new_webhook_secret"  # noqa: S105 - the name of a command
     LIST_TOKENS = "list_tokens"
     CREATE_TOKEN = "create_token"  # noqa: S105 - a code
     ROTATE_TOKEN = "rotate_token"  # noqa: S105 - a code

@@ -73,6 +73,8 @@ def mark_commit(
     name: NormalizedName,
     number: int,
     earlier: Sequence[bytes] = (),
+    *,
+    is_copied: bool = False,
 ) -> Key:
     """
     Mark that a project may get the commit `number`, which has to be made right after.
@@ -80,13 +82,16 @@ def mark_commit(
     Return the key of the mark.
 
     `earlier` are stored commits that are added with it and that the journal does not have yet. If
-    the writer dies, whoever gives the serial writes them into the journal.
+    the writer dies, whoever gives the serial writes them into the journal. All of them come from
+    another store if the commit `is_copied`: only such a mark has a body.
 
     Raises Unavailable if the store does not answer. Raises Unavailable if putting the mark took so
     long that it may be deleted before the commit.
     """
     began = runtime.monotonic()
-    body = _EARLIER.encode([Raw(commit.rstrip()) for commit in earlier]) if earlier else b""
+    body = b""
+    if is_copied:
+        body = _EARLIER.encode([Raw(commit.rstrip()) for commit in earlier])
     # a key of its own: nobody else writes it, or deletes it as an old one while it is needed
     key = keys.pending_mark(name, number, runtime.new_id())
     store.put(key, body, None)
@@ -102,6 +107,18 @@ class ProjectChange(Struct, frozen=True, array_like=True, forbid_unknown_fields=
     serial: int
     project: NormalizedName
     revision: int
+
+
+class CommitRange(Struct, frozen=True):
+    """Commits of a project that got one serial."""
+
+    serial: int
+    project: NormalizedName
+    first: int
+    """The number of the first one. Some of the first ones may have an earlier serial, too."""
+    copied: int
+    """The number of the last one that came from another store, or 0 if none did."""
+    last: int
 
 
 class BoundedChange(NamedTuple):
@@ -145,6 +162,10 @@ class SealedChanges(Struct, frozen=True, omit_defaults=True):
     entries: tuple[ProjectChange, ...]
     made: dict[int, int] = {}
     """The `Moments` of the entries that got their serial more than `CLOCK_TOLERANCE` later."""
+    first: dict[int, int] = {}
+    """The first commit of the entries that are about several, by their serials."""
+    copied: dict[int, int] = {}
+    """The last commit that came from another store, of the entries that have such, by serials."""
 
 
 class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -160,6 +181,10 @@ class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, 
     entries: tuple[ProjectChange, ...]
     made: dict[int, int] = field(default_factory=dict)
     """As in `SealedChanges`."""
+    first: dict[int, int] = field(default_factory=dict)
+    """As in `SealedChanges`."""
+    copied: dict[int, int] = field(default_factory=dict)
+    """As in `SealedChanges`."""
 
     @property
     def newest(self) -> int:
@@ -173,6 +198,9 @@ class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, 
 
 
 NO_CHANGES: Final = ChangeLog(revision=0, write_id="", start=0, previous=0, entries=())
+
+
+_Piece = SealedChanges | ChangeLog
 
 
 class _Moment(Struct, frozen=True):
@@ -254,6 +282,19 @@ class Changes(Struct, frozen=True):
         later = self._later(log, serial, limit) + unnumbered
         return later[:limit], log.newest
 
+    def commits_since(self, serial: int, limit: int) -> tuple[list[CommitRange], int]:
+        """
+        Return the commits that got a serial after one that was returned before, and the newest.
+
+        Each commit that was made before this call is among them, unless there are more than
+        `limit` serials, or it could get none. Raises as `since`.
+        """
+        log, _ = self._sequenced()
+        pieces = self._pieces(log, serial, limit)
+        _require_serial(pieces, serial)
+        ranges = [commits for piece in pieces for commits in _ranges(piece, serial)]
+        return ranges[:limit], log.newest
+
     def given_since(self, log: ChangeLog, serial: int) -> tuple[list[ProjectChange], int]:
         """Return what `since` does, but only the changes of this log, and give no serials."""
         return self._later(log, serial), log.newest
@@ -267,7 +308,7 @@ class Changes(Struct, frozen=True):
         log, unnumbered = self._sequenced()
         # a serial is not below the seconds at which it was given, which is after the commit
         serial = _seconds_of_serials(moment) - 1
-        entries, _ = self._entries(log, serial)
+        entries = [entry for piece in self._pieces(log, serial) for entry in piece.entries]
         return [change for change in entries if change.serial > serial] + unnumbered, log.newest
 
     def newest_first(self) -> Iterator[tuple[ProjectChange, float]]:
@@ -345,8 +386,10 @@ class Changes(Struct, frozen=True):
         # in this order: a mark that is missing here was deleted after its serial was written
         marks = self._marks()
         log = self.documents.get(keys.CHANGES, "current").value
-        entries = self._entries(log, 0)[0] if log else []
-        newest = {entry.project: entry.revision for entry in entries}
+        pieces = list[_Piece]()
+        if log is not None:
+            pieces = self._pieces(log, 0)
+        newest = {entry.project: entry.revision for piece in pieces for entry in piece.entries}
         missing = {
             name: revision
             for name, revision in revisions.items()
@@ -436,7 +479,7 @@ class Changes(Struct, frozen=True):
                     moments = [
                         document.made for name, _ in changed if (document := documents[name])
                     ]
-                    after = self._extended(log, changed, moments)
+                    after = self._extended(log, changed, moments, marks)
                     # if the answer is lost, the next attempt finds the entries, or adds them
                     if not self.documents.swap(keys.CHANGES, after, before.version):
                         continue
@@ -491,9 +534,12 @@ class Changes(Struct, frozen=True):
         log: ChangeLog,
         changed: Sequence[tuple[NormalizedName, int]],
         moments: Sequence[int | None],
+        marks: Marks,
     ) -> ChangeLog:
         """
         Return the log with entries for these revisions of projects, and when these were made.
+
+        The marks say which commits came with a revision, and which of these from another store.
 
         Writes the oldest entries to an object of their own if the log has too many.
         """
@@ -501,7 +547,8 @@ class Changes(Struct, frozen=True):
         if len(entries) >= MOST_ENTRIES:
             sealed, entries = entries[:SEALED_ENTRIES], entries[SEALED_ENTRIES:]
             # the bytes follow from the log: whoever writes the same key writes the same
-            body = _SEALED.encode(SealedChanges(previous, sealed, _moments_of(sealed, log.made)))
+            facts = (_facts_of(sealed, fact) for fact in (log.made, log.first, log.copied))
+            body = _SEALED.encode(SealedChanges(previous, sealed, *facts))
             previous = sealed[-1].serial
             self.store.put(keys.sealed_changes(previous), body, None)
         first = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
@@ -511,6 +558,18 @@ class Changes(Struct, frozen=True):
             for change, made in zip(new, moments, strict=True)
             if made is not None and change.serial - made > CLOCK_TOLERANCE.total_seconds()
         }
+        several = dict[int, int]()
+        copied = dict[int, int]()
+        for change in new:
+            of_project = [mark for mark in marks[change.project] if mark.number <= change.revision]
+            before = log.revisions.get(change.project, 0)
+            number = max(of_project[0].number, before + 1)
+            if number < change.revision:
+                several[change.serial] = number
+            # only a copy puts marks that have a body
+            last = max((mark.number for mark in of_project if mark.size), default=0)
+            if last > before:
+                copied[change.serial] = last
         write_id = self.runtime.new_id()
         return replace(
             log,
@@ -518,7 +577,9 @@ class Changes(Struct, frozen=True):
             write_id=write_id,
             previous=previous,
             entries=(*entries, *new),
-            made=_moments_of(entries, log.made) | late,
+            made=_facts_of(entries, log.made) | late,
+            first=_facts_of(entries, log.first) | several,
+            copied=_facts_of(entries, log.copied) | copied,
         )
 
     def _document(self, name: NormalizedName) -> _Document | None:
@@ -555,21 +616,19 @@ class Changes(Struct, frozen=True):
 
     def _later(self, log: ChangeLog, serial: int, limit: int | None = None) -> list[ProjectChange]:
         """Return the entries after a serial. Raises NotFound if no entry ever had it."""
-        entries, first = self._entries(log, serial, limit)
-        if serial not in {0, first} and all(entry.serial != serial for entry in entries):
-            fact = f"No change has the serial {serial} here: begin again with 0."
-            raise NotFound(fact, code="unknown_serial")
-        return [entry for entry in entries if entry.serial > serial]
+        pieces = self._pieces(log, serial, limit)
+        _require_serial(pieces, serial)
+        return [entry for piece in pieces for entry in piece.entries if entry.serial > serial]
 
-    def _entries(
-        self, log: ChangeLog, serial: int, limit: int | None = None
-    ) -> tuple[list[ProjectChange], int]:
+    def _pieces(self, log: ChangeLog, serial: int, limit: int | None = None) -> list[_Piece]:
         """
-        Return the entries after a serial and perhaps older ones, and the serial before all of them.
+        Return what has the entries after a serial, and perhaps older ones, the oldest first.
 
         Once `limit` are there, no more objects are read.
         """
-        end, first, entries = max(serial, log.start), log.previous, list[ProjectChange]()
+        end = max(serial, log.start)
+        pieces = list[_Piece]()
+        count = 0
         is_far_behind, after = end < log.previous, keys.sealed_changes(end)
         numbers = (
             number
@@ -583,13 +642,14 @@ class Changes(Struct, frozen=True):
             # the objects form a chain: a gap means that the one in between is lost
             if sealed.previous > end:
                 raise self._lost(keys.sealed_changes(sealed.previous))
-            entries += sealed.entries
-            end, first = number, min(first, sealed.previous)
-            if limit and len(entries) >= limit and entries[-limit].serial > serial:
-                return entries, first
+            pieces.append(sealed)
+            end = number
+            count += sum(entry.serial > serial for entry in sealed.entries)
+            if limit and count >= limit:
+                return pieces
         if end < log.previous:
             raise self._lost(keys.sealed_changes(log.previous))
-        return [*entries, *log.entries], first
+        return [*pieces, log]
 
     def _lost(self, key: Key) -> Unavailable:
         return lost(
@@ -620,10 +680,33 @@ def _latest(serial: int) -> float:
     return (time_of(serial) + CLOCK_TOLERANCE).timestamp()
 
 
-def _moments_of(entries: Sequence[ProjectChange], made: Moments) -> dict[int, int]:
-    """Return the moments of these entries."""
-    serials = (change.serial for change in entries if change.serial in made) if made else ()
-    return {serial: made[serial] for serial in serials}
+def _facts_of(entries: Sequence[ProjectChange], facts: Mapping[int, int]) -> dict[int, int]:
+    """Return those of the facts that are about these entries."""
+    if not facts:
+        return {}
+    serials = (change.serial for change in entries)
+    return {serial: facts[serial] for serial in serials if serial in facts}
+
+
+def _require_serial(pieces: Sequence[_Piece], serial: int) -> None:
+    """Raise NotFound if no entry ever had a serial."""
+    given = {entry.serial for piece in pieces for entry in piece.entries}
+    if serial not in {0, pieces[0].previous} | given:
+        fact = f"No change has the serial {serial} here: begin again with 0."
+        raise NotFound(fact, code="unknown_serial")
+
+
+def _ranges(piece: _Piece, serial: int) -> Iterator[CommitRange]:
+    """Yield the commits of the entries after a serial."""
+    for entry in piece.entries:
+        if entry.serial > serial:
+            yield CommitRange(
+                serial=entry.serial,
+                project=entry.project,
+                first=piece.first.get(entry.serial, entry.revision),
+                copied=piece.copied.get(entry.serial, 0),
+                last=entry.revision,
+            )
 
 
 def _seconds_of_serials(moment: datetime) -> int:

@@ -428,7 +428,7 @@ class Commits(Generic[D, C, E]):
             if new[0].previous != kind.digest(document):
                 raise diverged()
             after = kind.fold_all(document, new)
-            if self._write(kind, before.version, document, after, new[:-1]):
+            if self._write(kind, before.version, document, after, new[:-1], is_copied=True):
                 # a crash from here on leaves a mark that has these commits
                 for commit in new[:-1]:
                     with suppress(Conflict):  # whoever gave a serial was faster
@@ -487,12 +487,14 @@ class Commits(Generic[D, C, E]):
         document: D,
         after: D,
         earlier: Sequence[C] = (),
+        *,
+        is_copied: bool = False,
     ) -> bool:
         """
         Write `after` over `document`, and return whether no other writer was faster.
 
         `before` is the version of `document`. `earlier` are commits that the journal lacks beside
-        the last one.
+        the last one. All come from another store if they are `is_copied`.
 
         Raises what `require_free` raises. Raises Unavailable if the journal has the next commit
         although the document has not changed: then the document is outdated or lost, and a commit
@@ -504,14 +506,21 @@ class Commits(Generic[D, C, E]):
             if self.documents.get(kind.key, "current").version == before:
                 raise kind.contradiction(self.store, number)
             return False
+        mark: Key | None = None
         if kind.project is not None:
             # a crash after this leaves a mark without a commit, which the daily sweep deletes
             bodies = [kind.commits.encode(commit) for commit in earlier]
-            mark = mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
+            mark = mark_commit(
+                self.store, self.runtime, kind.project, after.revision, bodies, is_copied=is_copied
+            )
             if self._require_free is not None and kind.makes_name(document, after):
                 self._require_free_after(mark, kind.project, self._require_free)
         was_written = partial(kind.was_written, self.store, after)
         is_written = self.documents.swap(kind.key, after, before, was_written)
+        if is_copied and not is_written and mark is not None:
+            # else the commit of whoever was faster would count as copied
+            with suppress(WheelyardError):
+                self.store.delete(mark)
         self.has_committed |= is_written
         return is_written
 

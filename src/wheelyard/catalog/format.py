@@ -25,6 +25,7 @@ from wheelyard.catalog.journaled_documents import (
     INDEX_LIST,
     NAMESPACES,
     PUBLISHERS,
+    WEBHOOKS,
     AccessRecords,
     DecisionRecords,
     EventJournal,
@@ -33,6 +34,7 @@ from wheelyard.catalog.journaled_documents import (
     NamespaceRecords,
     ProjectCodec,
     PublisherRecords,
+    WebhookRecords,
 )
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords, PersonNames
@@ -54,6 +56,7 @@ from wheelyard.catalog.stored_credentials import (
     TokenRecords,
     UsedIdTokens,
 )
+from wheelyard.catalog.webhook_records import WebhookSecrets, WebhookStates
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
@@ -61,6 +64,7 @@ from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
 from wheelyard.model.package_requests import RequestList
 from wheelyard.model.person import Person
+from wheelyard.model.webhook_state import WebhookState
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
 from wheelyard.storage.forwarding import PrefixedStore, ReadOnlyStore
 
@@ -97,6 +101,9 @@ class Catalog(Struct, frozen=True):
     access_records: AccessRecords
     publisher_records: PublisherRecords
     namespace_records: NamespaceRecords
+    webhook_records: WebhookRecords
+    webhook_states: WebhookStates
+    webhook_secrets: WebhookSecrets
     decision_records: DecisionRecords
     index_records: IndexRecords
     request_records: RequestRecords
@@ -113,9 +120,9 @@ class Catalog(Struct, frozen=True):
     @property
     def credential_documents(
         self,
-    ) -> tuple[AccessRecords, PublisherRecords, NamespaceRecords]:
+    ) -> tuple[AccessRecords, PublisherRecords, NamespaceRecords, WebhookRecords]:
         """The documents below `credentials/` that have a journal."""
-        return *self.rights, self.namespace_records
+        return *self.rights, self.namespace_records, self.webhook_records
 
 
 def open_catalog(
@@ -149,6 +156,7 @@ def open_catalog(
     indexes = _journaled(INDEX_LIST, store, policy, retries, threads)
     projects = open_projects(store, store, retries, policy, FreeNames(indexes))
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
+    sessions = _sessions(credentials, token_policy, runtime)
     return Catalog(
         is_new=written is None,
         is_older=written is not None and written.is_older,
@@ -163,6 +171,9 @@ def open_catalog(
         access_records=_journaled(ACCESS, credentials, token_policy, retries, threads),
         publisher_records=_journaled(PUBLISHERS, credentials, token_policy, retries, threads),
         namespace_records=_journaled(NAMESPACES, credentials, token_policy, retries, threads),
+        webhook_records=_journaled(WEBHOOKS, credentials, policy, retries, threads),
+        webhook_states=_webhook_states(store, policy, retries),
+        webhook_secrets=WebhookSecrets(credentials, sessions),
         decision_records=_journaled(DECISIONS, store, policy, retries, threads),
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),
@@ -171,7 +182,7 @@ def open_catalog(
             DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
         ),
         person_names=PersonNames(credentials, retries),
-        session_records=_sessions(credentials, token_policy, runtime),
+        session_records=sessions,
     )
 
 
@@ -255,6 +266,11 @@ def open_changes(
         is_unknown=lambda _key: has_no_serials(store),
     )
     return Changes(store, logs, runtime, retries, threads, not gives_serials)
+
+
+def _webhook_states(store: Store, policy: CachePolicy, retries: ConflictRetries) -> WebhookStates:
+    documents = DocumentCache(store, Codec(WebhookState), retries.runtime, policy)
+    return WebhookStates(store, documents, retries)
 
 
 def _package_requests(

@@ -1,11 +1,12 @@
 """
 The documents that have a journal, and the stored form of projects, of which nothing is lost.
 
-Grants, groups, trusted publishers and namespaces lie beside the tokens, so that a process which may
-write packages only cannot change rights. An older version of wheelyard knows no publishers of the
-store, and gives no job a token for them. Decisions about packages of upstream indexes are the
-operator's own, so they lie outside of `upstream/`, whose content can be fetched again: a backup has
-them. An older version that knows one index only does not read the list of indexes.
+Grants, groups, trusted publishers, namespaces and webhooks lie beside the tokens, so that a process
+which may write packages only cannot change rights. An older version of wheelyard knows no
+publishers of the store, and gives no job a token for them. Decisions about packages of upstream
+indexes are the operator's own, so they lie outside of `upstream/`, whose content can be fetched
+again: a backup has them. An older version that knows one index only does not read the list of
+indexes.
 
 What a newer version of wheelyard has written is kept: fields that this version does not know, and
 commits byte for byte, since their digests are the hash chain of the journal. If the document says
@@ -45,6 +46,12 @@ from wheelyard.model.stored_publishers import (
     PublisherList,
 )
 from wheelyard.model.stored_tables import TableKind, TableList
+from wheelyard.model.stored_webhooks import (
+    WEBHOOK_KIND,
+    AnyWebhookEvent,
+    WebhookCommit,
+    WebhookList,
+)
 from wheelyard.storage.base import Key
 
 J = TypeVar("J", bound=AccessRules | DecisionList | TableList[Any])
@@ -215,6 +222,8 @@ PublisherRecords: TypeAlias = JournaledDocument[PublisherList, PublisherCommit, 
 """The trusted publishers in the store."""
 NamespaceRecords: TypeAlias = JournaledDocument[NamespaceList, NamespaceCommit, AnyNamespaceEvent]
 """The namespaces in the store."""
+WebhookRecords: TypeAlias = JournaledDocument[WebhookList, WebhookCommit, AnyWebhookEvent]
+"""The webhooks in the store."""
 DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
 """The decisions in the store."""
 IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEvent]
@@ -328,6 +337,9 @@ NAMESPACES: Final[EventJournal[NamespaceList, NamespaceCommit, AnyNamespaceEvent
     keys.NAMESPACES_JOURNAL,
     "servers may refuse new projects, and public packages",
 )
+WEBHOOKS: Final[EventJournal[WebhookList, WebhookCommit, AnyWebhookEvent]] = table_journal(
+    WEBHOOK_KIND, keys.WEBHOOKS, keys.WEBHOOKS_JOURNAL, "webhooks may be told of nothing"
+)
 DECISIONS: Final = EventJournal(
     what="the decisions about upstream packages",
     consequence="servers may refuse packages of upstream indexes",
@@ -346,6 +358,7 @@ DOCUMENTS: Final[tuple[EventJournal[Any, Any, Any], ...]] = (
     ACCESS,
     PUBLISHERS,
     NAMESPACES,
+    WEBHOOKS,
     DECISIONS,
     INDEX_LIST,
 )

@@ -23,6 +23,7 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
     requests.json                                          who asked for hidden public packages
+    webhooks/<name>.json                                   how far deliveries of a webhook are
     downloads/months/<yyyy-mm>.json.gz                     counts of downloads in a month
     downloads/new/<process>.<number>.json                  counts that are not added to them yet
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
@@ -41,6 +42,9 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     credentials/publishers/<number>.json                   change `number` of them
     credentials/namespaces.json                            who owns which namespaces
     credentials/namespaces/<number>.json                   change `number` of them
+    credentials/webhooks.json                              webhooks of the store
+    credentials/webhooks/<number>.json                     change `number` of them
+    credentials/webhook-secrets/<name>.json                the sealed secret of a webhook
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
@@ -95,6 +99,7 @@ KEPT_VARIANTS = f"{DERIVED}variants/"
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
 PACKAGE_REQUESTS = Key("requests.json")
+WEBHOOK_STATES = "webhooks/"
 DOWNLOADS = "downloads/"
 MONTHS_OF_DOWNLOADS = f"{DOWNLOADS}months/"
 NEW_DOWNLOADS = f"{DOWNLOADS}new/"
@@ -114,6 +119,9 @@ PUBLISHERS = Key("credentials/publishers.json")
 PUBLISHERS_JOURNAL = "credentials/publishers/"
 NAMESPACES = Key("credentials/namespaces.json")
 NAMESPACES_JOURNAL = "credentials/namespaces/"
+WEBHOOKS = Key("credentials/webhooks.json")
+WEBHOOKS_JOURNAL = "credentials/webhooks/"
+WEBHOOK_SECRETS = "credentials/webhook-secrets/"
 TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
@@ -253,6 +261,16 @@ def probe(prefix: str, unique: str) -> Key:
 def numbered_entry(prefix: str, number: int) -> Key:
     """Return the key of the change `number` of the document whose journal has this prefix."""
     return Key(f"{prefix}{number:010}.json")
+
+
+def webhook_state(name: str) -> Key:
+    """Return the key of how far the deliveries of a webhook are."""
+    return Key(f"{WEBHOOK_STATES}{name}.json")
+
+
+def webhook_secret(name: str) -> Key:
+    """Return the key of the sealed secret of a webhook."""
+    return Key(f"{WEBHOOK_SECRETS}{name}.json")
 
 
 def description(renderer: str, digest: str) -> Key:

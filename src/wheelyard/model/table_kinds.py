@@ -8,11 +8,13 @@ from wheelyard.model.stored_indexes import INDEX_KIND
 from wheelyard.model.stored_namespaces import NAMESPACE_KIND
 from wheelyard.model.stored_publishers import PUBLISHER_KIND
 from wheelyard.model.stored_tables import TableEvent, TableKind
+from wheelyard.model.stored_webhooks import WEBHOOK_KIND
 
 TABLE_KINDS: Final[tuple[TableKind[Any, Any, Any], ...]] = (
     INDEX_KIND,
     PUBLISHER_KIND,
     NAMESPACE_KIND,
+    WEBHOOK_KIND,
 )
 KIND_OF_EVENT: Final[Mapping[type[TableEvent], TableKind[Any, Any, Any]]] = MappingProxyType(
     {event: kind for kind in TABLE_KINDS for event in kind.events}

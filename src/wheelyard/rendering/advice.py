@@ -201,6 +201,12 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         Remedy.LIST_NAMESPACES: Wording(
             "namespace list", "{} shows those there are.", "The page Namespaces shows them."
         ),
+        Remedy.LIST_WEBHOOKS: Wording(
+            "webhook list", "{} shows those there are.", "The page Webhooks shows them."
+        ),
+        Remedy.NEW_WEBHOOK_SECRET: Wording(
+            "webhook new-secret {}", "{} makes one.", "The page of the webhook makes one."
+        ),
         Remedy.LIST_TOKENS: Wording(
             "token list", "{} shows those there are.", "The page API tokens shows those there are."
         ),

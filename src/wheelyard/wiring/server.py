@@ -7,7 +7,7 @@ What few callers need is made when it is asked for, and its module is imported o
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -18,7 +18,7 @@ from wheelyard.authentication.sessions import Sessions
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval
 from wheelyard.catalog.format import Catalog
-from wheelyard.catalog.journaled_documents import DecisionRecords
+from wheelyard.catalog.journaled_documents import DecisionRecords, JournaledDocument
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords
 from wheelyard.catalog.store_clock import StoreClock
@@ -34,6 +34,8 @@ from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.index_warnings import grant_warnings
 from wheelyard.operations.namespaces import Namespaces, namespaces_of_patterns
 from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.webhook_endpoints import WebhookEndpoints, WebhookVariables
+from wheelyard.operations.webhooks import Webhooks
 from wheelyard.remedies import Caution
 from wheelyard.settings.sections import SettingPath, Settings
 from wheelyard.settings.validation import stored_grant_warnings
@@ -307,6 +309,42 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             self._token_owner,
         )
 
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """The webhooks of the store."""
+        endpoints = WebhookEndpoints(
+            self.catalog.webhook_secrets, WebhookVariables({}, {}), self.runtime
+        )
+        return Webhooks(
+            self.catalog.webhook_records,
+            self.catalog.webhook_states,
+            endpoints,
+            self.runtime,
+            self._feed_ends,
+            self.definitions.names,
+        )
+
+    def _feed_ends(self) -> Mapping[str, int]:
+        """Return the newest serial of each index, and the last commit of each other journal."""
+        names = (MAIN, *sorted(self.definitions.names()))
+        ends = {name: self.indexes.catalog_of(name).changes.newest() for name in names}
+        for name, records in self.access_journals:
+            document = records.get("current").value
+            ends[name] = 0
+            if document is not None:
+                ends[name] = document.revision
+        return ends
+
+    @property
+    def access_journals(self) -> tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]:
+        """The journals that say who may do what, each with its name."""
+        return (
+            ("-access", self.access.records),
+            ("-publishers", self.catalog.publisher_records),
+            ("-namespaces", self.catalog.namespace_records),
+            ("-indexes", self.catalog.index_records),
+        )
+
     def _token_owner(self, principal: str) -> str:
         """
         Return the principal of who owns the token of a principal, or an empty text.
@@ -381,10 +419,8 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             ),
             tokens=self.authenticator.tokens.records,
             others=(
-                ("-access", self.access.records),
-                ("-publishers", self.catalog.publisher_records),
-                ("-namespaces", self.catalog.namespace_records),
-                ("-indexes", self.catalog.index_records),
+                *self.access_journals,
+                ("-webhooks", self.catalog.webhook_records),
                 (DECISIONS, self.decisions),
             ),
             threads=1 if self.is_local else PREFETCH_THREADS,

@@ -30,7 +30,6 @@ counts only after it has answered. Without a refresh token a session is over aft
 - `claims.py`: from claims to a person
 - `attempts.py`: sign-ins that have begun
 - `confirmed_people.py`: the records of people, and renewals
-- `sealing.py`: encryption of what is kept
 - `sign_in.py`: all of it together, for sessions and handlers
 
 A person is found by provider and subject (`sub`), never by name. The name is for grants, pages and

@@ -24,8 +24,8 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 
 from wheelyard.authentication.sign_in.provider import AuthorizationRequest, expired_sign_in
-from wheelyard.authentication.sign_in.sealing import Sealer
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.catalog.sealing import Sealer
 from wheelyard.catalog.stored_credentials import UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict

@@ -2,7 +2,8 @@
 Copies of credentials, and of the documents that have a journal.
 
 Sessions of browsers are left out: whoever has the key that signs them could be anybody, so it stays
-where it is, and a copy holds no secret. So are logins through a browser, which are of no use.
+where it is, and a copy holds no secret. So are logins through a browser, which are of no use, and the
+secrets of webhooks, which that key opens.
 
 A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
 A line of the htpasswd file that is outdated in the source, or in the target, stays so: every copy
@@ -100,6 +101,9 @@ _PEOPLE: Final = Codec(Person)
 _PASSWORDS: Final = Codec(removed.ChangedPasswords)
 
 
+_LEFT_OUT: Final = (keys.SESSIONS, removed.DEVICE_LOGINS, keys.WEBHOOK_SECRETS)
+
+
 RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
 """The documents below `credentials/` that have a journal, at least one."""
 
@@ -123,7 +127,7 @@ class CredentialCopy(Struct, frozen=True):
         before: Key | None = None
         for entry in self.source.list(keys.CREDENTIALS):
             key = self._copied_with(entry.key)
-            is_left_out = key in used or key.startswith((keys.SESSIONS, removed.DEVICE_LOGINS))
+            is_left_out = key in used or key.startswith(_LEFT_OUT)
             # a document comes right before its journal
             if key != before and not is_left_out:
                 yield key

@@ -1,0 +1,334 @@
+"""
+Webhooks: which URLs are told what happens to which projects of which indexes.
+
+The store keeps the keys of `[[webhook]]` tables, with a journal. A secret is none of the keys.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import NamePatterns, parse_name_patterns
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, NAME_FORM, parse_index_name
+from wheelyard.model.project import EventCommit
+from wheelyard.model.stored_tables import (
+    NEVER_CHANGED,
+    ListedTable,
+    StoredTable,
+    TableAdded,
+    TableChanged,
+    TableKeys,
+    TableKind,
+    TableList,
+    TableRemoved,
+)
+from wheelyard.remedies import Advice, Caution, Remedy
+
+KEPT: Final = "kept"
+"""The value of `secret` in a file, which says that the store or a variable has one."""
+IMPORTED: Final = "imported"
+"""The word in `events` by which events of imports and copies are sent, too."""
+MAX_URL_CHARS: Final = 2000
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class WebhookEvent(StrEnum):
+    """What a webhook can be told of."""
+
+    RELEASED = "released"
+    """The first file of a version was added."""
+    FILE_ADDED = "file_added"
+    """Another file of a version was added."""
+    YANKED = "yanked"
+    UNYANKED = "unyanked"
+    DELETED = "deleted"
+    RESTORED = "restored"
+    PROMOTED = "promoted"
+    """Files came from another index."""
+    STATUS = "status"
+    """The status of a project was set (PEP 792)."""
+    RESERVED = "reserved"
+    """A name was made private, without a file."""
+    PACKAGE_REQUESTED = "package_requested"
+    """Public packages wait for a decision."""
+    ACCESS_CHANGED = "access_changed"
+    """Somebody's rights, a publisher, a namespace or an index was changed."""
+
+
+OF_SERVER: Final = frozenset({WebhookEvent.PACKAGE_REQUESTED, WebhookEvent.ACCESS_CHANGED})
+"""Events that are about no project of an index. A webhook gets them if it names them."""
+OF_PROJECTS: Final = frozenset(WebhookEvent) - OF_SERVER
+"""Events of the feeds of indexes. A webhook that names no events gets all of these."""
+
+
+class WebhookFormat(StrEnum):
+    """What is sent to a webhook."""
+
+    STANDARD = "standard"
+    """JSON, signed as Standard Webhooks says."""
+    SLACK = "slack"
+    """A line of text, which Slack, Teams and Mattermost take."""
+
+
+_Words = tuple[Annotated[str, Meta(title="a text")], ...]
+EventWord = Literal[
+    "released",
+    "file_added",
+    "yanked",
+    "unyanked",
+    "deleted",
+    "restored",
+    "promoted",
+    "status",
+    "reserved",
+    "package_requested",
+    "access_changed",
+    "imported",
+]
+"""The words of `WebhookEvent`, and `IMPORTED`."""
+
+
+class WebhookFields(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The keys of a `[[webhook]]` table, before validation."""
+
+    name: Annotated[str, Meta(title="a name such as builds")]
+    url: Annotated[str, Meta(title="a URL such as https://ci.example/hook")] = ""
+    events: tuple[EventWord, ...] = ()
+    indexes: _Words = ()
+    projects: _Words = ()
+    format: Literal["standard", "slack"] = "standard"
+    allow_private: bool = False
+    secret: Literal["kept"] | UnsetType = UNSET
+
+
+class Webhook(Struct, frozen=True, kw_only=True):
+    """A webhook, whose keys are valid."""
+
+    name: str
+    url: str
+    """Empty if only a variable of the server has it."""
+    events: frozenset[WebhookEvent]
+    takes_imports: bool
+    """Whether events of imports and copies are sent, too."""
+    indexes: frozenset[str]
+    """Names, or `EVERY_INDEX`."""
+    projects: NamePatterns | None
+    """None for all."""
+    format: WebhookFormat
+    allow_private: bool
+    """Whether its host may have an address in the private networks of the settings."""
+    created: datetime
+    """When it was added, UTC: another one of the same name has another time."""
+
+    def is_about(self, project: NormalizedName) -> bool:
+        """Return whether events of a project are sent."""
+        return self.projects is None or self.projects.match(project)
+
+    def has_index(self, name: str) -> bool:
+        """Return whether events of an index are sent."""
+        return name in self.indexes or EVERY_INDEX in self.indexes
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether what is sent is signed, for which it needs a secret."""
+        return self.format is WebhookFormat.STANDARD
+
+
+def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
+    """
+    Return the webhook of the keys of a table.
+
+    Raises Invalid if one of them is wrong.
+    """
+    checked = WEBHOOK_KIND.checked(keys)
+    name = str(checked["name"])
+    if not NAME_FORM.fullmatch(name):
+        raise _wrong("name", f"{quoted(name)} has other characters than a-z, digits and hyphens")
+    form = WebhookFormat(checked.get("format", WebhookFormat.STANDARD))
+    url = str(checked.get("url", ""))
+    if form is WebhookFormat.SLACK and url:
+        raise _wrong(
+            "url",
+            "a URL that a chat takes messages at is a secret. Leave it out here, and set "
+            f"{variable_of(name, 'URL')} of the server",
+        )
+    _require_url(url)
+    words = [str(word) for word in checked.get("events", ())]
+    named = frozenset(WebhookEvent(word) for word in words if word != IMPORTED)
+    patterns = [str(text) for text in checked.get("projects", ())]
+    projects: NamePatterns | None = None
+    if patterns:
+        projects = parse_name_patterns(patterns)
+    return Webhook(
+        name=name,
+        url=url,
+        events=named or OF_PROJECTS,
+        takes_imports=IMPORTED in words,
+        indexes=frozenset(map(_parse_index, checked.get("indexes", ()))) or frozenset({MAIN}),
+        projects=projects,
+        format=form,
+        allow_private=bool(checked.get("allow_private", False)),
+        created=created,
+    )
+
+
+def canonical_webhook(keys: TableKeys) -> TableKeys:
+    """
+    Return the keys of a webhook as equal ones have them, without `secret`.
+
+    Raises Invalid if one is wrong.
+    """
+    webhook = parse_webhook(keys, NEVER_CHANGED)
+    canonical: TableKeys = {"name": webhook.name}
+    if webhook.url:
+        canonical["url"] = webhook.url
+    for key in ("events", "indexes"):
+        if keys.get(key):
+            canonical[key] = sorted(set(map(str, keys[key])))
+    if webhook.projects is not None:
+        canonical["projects"] = sorted(webhook.projects.texts)
+    if webhook.format is not WebhookFormat.STANDARD:
+        canonical["format"] = str(webhook.format)
+    if webhook.allow_private:
+        canonical["allow_private"] = True
+    return canonical
+
+
+def variable_of(name: str, what: str) -> str:
+    """Return the variable of a server for the `SECRET` or the `URL` of a webhook."""
+    return f"WHEELYARD_WEBHOOK_{variable_part_of(name)}_{what}"
+
+
+def variable_part_of(name: str) -> str:
+    """Return the name of a webhook as its variables have it. No two names give the same."""
+    # a name has letters, digits and hyphens alone
+    return name.upper().replace("-", "_")
+
+
+def _parse_index(text: str) -> str:
+    if text in {EVERY_INDEX, MAIN}:
+        return text
+    return parse_index_name(text)
+
+
+def _require_url(text: str) -> None:
+    """Raise Invalid unless a text is empty, or a URL that a webhook may have."""
+    why = url_problem(text)
+    if text and why:
+        raise _wrong("url", why)
+
+
+def url_problem(text: str) -> str:
+    """Return why a text can be no URL of a webhook, without repeating it, or an empty text."""
+    try:
+        url = urlsplit(text)
+        host = url.hostname or ""
+        _ = url.port
+    except ValueError:
+        return "it is no URL such as https://ci.example/hook"
+    is_clean = text.isascii() and text.isprintable() and " " not in text
+    is_short = len(text) <= MAX_URL_CHARS
+    if url.scheme not in {"http", "https"} or not host or not is_clean or not is_short:
+        return f"it is no URL such as https://ci.example/hook of at most {MAX_URL_CHARS} characters"
+    if url.username is not None or url.password is not None:
+        return "it has a user name or a password, which pages would show. Leave them out"
+    if url.fragment:
+        return "it has a part behind #, which is never sent. Leave it out"
+    if url.scheme == "http" and host not in _LOOPBACK:
+        return "http:// lets others read what is sent. Take https://, or an address of this machine"
+    return ""
+
+
+def _wrong(key: str, why: str) -> Invalid:
+    return Invalid(f"{key}: {why}.", code="invalid_field", field=key)
+
+
+class WebhookAdded(TableAdded, frozen=True, kw_only=True, omit_defaults=True, tag="webhook-added"):
+    """A webhook was added."""
+
+
+class WebhookChanged(
+    TableChanged, frozen=True, kw_only=True, omit_defaults=True, tag="webhook-changed"
+):
+    """A webhook has other keys now."""
+
+
+class WebhookRemoved(
+    TableRemoved, frozen=True, kw_only=True, omit_defaults=True, tag="webhook-removed"
+):
+    """A webhook was removed."""
+
+
+AnyWebhookEvent = WebhookAdded | WebhookChanged | WebhookRemoved
+
+
+class WebhookCommit(EventCommit[AnyWebhookEvent], frozen=True, kw_only=True, omit_defaults=True):
+    """One write of the document, with the events that it added."""
+
+
+class StoredWebhook(StoredTable, frozen=True, kw_only=True, omit_defaults=True):
+    """A webhook in the store."""
+
+
+class WebhookList(TableList[StoredWebhook], frozen=True, kw_only=True, omit_defaults=True):
+    """The webhooks in the store after the commits 1 to `revision`."""
+
+    tables: tuple[StoredWebhook, ...] = ()
+    commit: WebhookCommit | None = None
+    """The last commit, number `revision`."""
+
+
+class ListedWebhook(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
+    """A webhook in a list for people and programs."""
+
+    keys: TableKeys = field(name="webhook")
+    """The keys of its table."""
+    url_from: str = ""
+    """The variable that has the URL, or empty if a key has it."""
+    secret_from: str = ""
+    """Where the secret is: `store`, or the name of a variable. Empty if it has none."""
+    secret: str = ""
+    """The secret, right after it was made, and never again."""
+    unknown_indexes: tuple[str, ...] = ()
+    """The indexes that it names and that do not exist."""
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """See `ListedTable`."""
+        return tuple(
+            Caution(f"there is no index {name}: correct the name, or add the index")
+            for name in self.unknown_indexes
+        )
+
+
+WEBHOOK_KIND: Final = TableKind[WebhookList, AnyWebhookEvent, ListedWebhook](
+    noun="webhook",
+    plural="webhooks",
+    title="webhooks",
+    exists_code="webhook_exists",
+    changed_code="webhook_changed",
+    fields=WebhookFields,
+    fixed_keys={"name": "The name of a webhook stays as it is. Remove it, and add another one."},
+    list_them=Advice(Remedy.LIST_WEBHOOKS),
+    titles=("Webhook", "Keys", "Added"),
+    added_word="added",
+    document=WebhookList,
+    commit=WebhookCommit,
+    stored=StoredWebhook,
+    events={
+        WebhookAdded: "Added webhooks",
+        WebhookChanged: "Changed webhooks",
+        WebhookRemoved: "Removed webhooks",
+    },
+    added=WebhookAdded,
+    changed=WebhookChanged,
+    removed=WebhookRemoved,
+    listed=ListedWebhook,
+)

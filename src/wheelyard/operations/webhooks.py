@@ -1,0 +1,214 @@
+"""The webhooks of the store: their tables, and what each begins with."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Final
+
+from msgspec.structs import replace
+
+from wheelyard.catalog.commits import Committed, Intent
+from wheelyard.catalog.journaled_documents import WebhookRecords
+from wheelyard.catalog.webhook_records import WebhookStates
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid, NotFound, field_errors, quoted
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
+from wheelyard.model.stored_tables import TableKeys
+from wheelyard.model.stored_webhooks import (
+    WEBHOOK_KIND,
+    AnyWebhookEvent,
+    ListedWebhook,
+    StoredWebhook,
+    Webhook,
+    WebhookAdded,
+    WebhookChanged,
+    WebhookCommit,
+    WebhookList,
+    canonical_webhook,
+    parse_webhook,
+    variable_of,
+)
+from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.webhook_endpoints import WebhookEndpoints
+from wheelyard.remedies import Caution
+
+MOST_WEBHOOKS: Final = 50
+TOO_MANY: Final = "too_many_webhooks"
+
+FindStarts = Callable[[], Mapping[str, int]]
+"""Returns the newest serial of the feed of each index, and of each other journal by its name."""
+
+
+class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedWebhook]):
+    """
+    Returns the webhooks of the store, and changes them.
+
+    Threads may share it.
+
+    Args:
+        records: Those of the store.
+        states: How far their deliveries are.
+        endpoints: Their URLs and secrets.
+        runtime: Its clock.
+        find_starts: Says where a new webhook begins.
+        index_names: Returns the names of all indexes but main.
+    """
+
+    def __init__(
+        self,
+        records: WebhookRecords,
+        states: WebhookStates,
+        endpoints: WebhookEndpoints,
+        runtime: Runtime,
+        find_starts: FindStarts,
+        index_names: Callable[[], Iterable[str]],
+    ) -> None:
+        super().__init__(WEBHOOK_KIND, records, runtime)
+        self.states = states
+        self.endpoints = endpoints
+        self._find_starts = find_starts
+        self._index_names = index_names
+
+    def in_force(self) -> tuple[Webhook, ...]:
+        """Return the webhooks whose keys are valid, as they are in the store now."""
+        webhooks = list[Webhook]()
+        for table in self.read_stored().tables:
+            with suppress(Invalid):  # of a newer version: `problems` says so
+                webhooks.append(parse_webhook(table.keys, table.created))
+        return tuple(webhooks)
+
+    def find(self, name: str) -> Webhook:
+        """Return a webhook. Raises NotFound if there is none, and Invalid if its keys are wrong."""
+        table = self.require_stored(name, self.read_stored())
+        return parse_webhook(table.keys, table.created)
+
+    def add(self, keys: TableKeys, by: str, note: str = "") -> ListedWebhook:
+        """
+        Add a webhook, which begins with what happens from now on, and return it.
+
+        It has the new secret, unless a variable has one. Raises as `StoredTables.add`, and Conflict
+        (code `too_many_webhooks`) if there are 50.
+        """
+        added = super().add(keys, by, note)
+        return self._with_secret(added.name, is_new=True)
+
+    def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
+        """Remove a webhook, its secret, and what waits for it. Raises as `StoredTables.remove`."""
+        cautions = super().remove(name, by, note)
+        # a crash before leaves both without a webhook: another one of that name takes neither
+        self.endpoints.secrets.remove(name)
+        self.states.remove(name)
+        return cautions
+
+    def make_secret(self, name: str, by: str, note: str = "") -> ListedWebhook:
+        """
+        Make another secret for a webhook, and return it with that.
+
+        The old one signs nothing from then on. Raises NotFound if there is no such webhook. Raises
+        Conflict (code `secret_in_variable`) if a variable has the secret, or none is needed.
+        """
+        webhook = self.find(name)
+        if not webhook.is_signed:
+            raise Conflict(
+                f"What is sent to the webhook {name} is not signed, so it needs no secret.",
+                code="secret_in_variable",
+            )
+        if self.endpoints.has_variable(name):
+            raise Conflict(
+                f"The secret of the webhook {name} is in {variable_of(name, 'SECRET')} of the "
+                "server. Set another one there.",
+                code="secret_in_variable",
+            )
+        self._note_secret(name, by, note)
+        return self._with_secret(name, is_new=False)
+
+    def commit(
+        self, intent: Intent[WebhookList, AnyWebhookEvent], *, is_end: bool = False
+    ) -> Committed[WebhookList, AnyWebhookEvent]:
+        """Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now."""
+        # before the commit, so that nothing of what is answered afterwards is passed over
+        starts = self._find_starts()
+        committed = super().commit(intent, is_end=is_end)
+        for event in committed.events:
+            if isinstance(event, WebhookAdded | WebhookChanged):
+                self._begin(str(event.keys["name"]), committed.after, starts)
+        return committed
+
+    def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
+        """See `StoredTables`."""
+        del name
+        with field_errors():
+            return canonical_webhook(keys)
+
+    def require_fit(self, event: AnyWebhookEvent, stored: WebhookList) -> None:
+        """Raise Conflict if there are too many."""
+        if isinstance(event, WebhookAdded) and len(stored.tables) >= MOST_WEBHOOKS:
+            raise Conflict(
+                f"There are {MOST_WEBHOOKS} webhooks. Remove one before you add another one.",
+                code=TOO_MANY,
+            )
+
+    def problems(self, stored: WebhookList) -> dict[str, str]:
+        """See `StoredTables`."""
+        problems = dict[str, str]()
+        for table in stored.tables:
+            try:
+                self.endpoints.find(parse_webhook(table.keys, table.created))
+            except Invalid as fault:
+                problems[table.name] = fault.message
+        return problems
+
+    def listed_in(self, stored: WebhookList) -> Iterable[ListedWebhook]:
+        """See `StoredTables`."""
+        return [self._listed(row) for row in super().listed_in(stored)]
+
+    def _listed(self, row: ListedWebhook) -> ListedWebhook:
+        """Return a webhook of a list, with where its URL and its secret are."""
+        url_from = ""
+        if not row.keys.get("url"):
+            url_from = variable_of(row.name, "URL")
+        existing = {MAIN, EVERY_INDEX, *self._index_names()}
+        unknown = set(map(str, row.keys.get("indexes", ()))) - existing
+        return replace(
+            row,
+            url_from=url_from,
+            secret_from=self.endpoints.secret_from(row.name),
+            unknown_indexes=tuple(sorted(unknown)),
+        )
+
+    def _with_secret(self, name: str, *, is_new: bool) -> ListedWebhook:
+        """Return a webhook after it got a secret, unless none is needed of a new one."""
+        webhook = self.find(name)
+        secret = ""
+        if webhook.is_signed and not (is_new and self.endpoints.has_variable(name)):
+            secret = self.endpoints.make_secret(name)
+        for row in self.show():
+            if row.name == name:
+                return replace(row, secret=secret)
+        raise NotFound(f"The webhook {quoted(name)} has been removed meanwhile.")
+
+    def _note_secret(self, name: str, by: str, note: str) -> None:
+        """Commit that a webhook gets another secret, so that the journal says who made it."""
+        why = "another secret"
+        if note:
+            why = f"{why}: {note}"
+
+        def intent(stored: WebhookList) -> tuple[AnyWebhookEvent, ...]:
+            table = self.require_stored(name, stored)
+            changed = WebhookChanged(at=self.runtime.now(), by=by, note=why, keys=table.keys)
+            return (changed,)
+
+        self.commit(intent)
+
+    def _begin(self, name: str, after: WebhookList, starts: Mapping[str, int]) -> None:
+        """Note where feeds and journals are, of which a webhook was told nothing so far."""
+        table: StoredWebhook | None = after.find(name)
+        if table is None:
+            return
+        webhook = parse_webhook(table.keys, table.created)
+        needed = {place: start for place, start in starts.items() if _needs(webhook, place)}
+        self.states.change(name, table.created, lambda state: state.begun_at(needed))
+
+
+def _needs(webhook: Webhook, place: str) -> bool:
+    """Return whether a webhook is told of what is in a feed or a journal."""
+    return place.startswith("-") or webhook.has_index(place)
