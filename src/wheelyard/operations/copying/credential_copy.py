@@ -2,8 +2,8 @@
 Copies of credentials, and of the documents that have a journal.
 
 Sessions of browsers are left out: whoever has the key that signs them could be anybody, so it stays
-where it is, and a copy holds no secret. So are logins through a browser, which are of no use, and the
-secrets of webhooks, which that key opens.
+where it is, and a copy holds no secret. So are logins through a browser, which are of no use, and
+the secrets of webhooks, which that key opens.
 
 A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
 A line of the htpasswd file that is outdated in the source, or in the target, stays so: every copy
