@@ -25,6 +25,7 @@ from wheelyard.authentication.verifiers.google_endpoints import (
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_file import ALL_TABLES
+from wheelyard.model.variable_names import variable_part
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
@@ -49,7 +50,6 @@ from wheelyard.settings.value_checks import (
     problem,
     quote_safely,
     table_problems,
-    variable_part,
 )
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
