@@ -56,6 +56,7 @@ def refusal(text: str, folder: Path) -> str:
         ("iap.audience", [[""]]),
         ("trusted_publishing.audience", [["1", "2", "3", "4", "5", "6"]]),
         ("trusted_publishing.private_issuers", ["https://a.dev", ["a.dev"], ["ftp://a.dev"]]),
+        ("webhooks.allow_private_networks", ["10.0.0.0/8", ["a.dev"], ["10.0.0.1/8"]]),
     ],
 )
 def test_each_refusal_names_a_setting(tmp_path: Path, setting: str, values: list[object]) -> None:

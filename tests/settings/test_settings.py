@@ -110,6 +110,7 @@ def test_an_earlier_name_of_a_variable_stops_the_start(names: str, section: str)
         ("google.access_token", "tokeninfo_url"),
         ("iap", "keys_url"),
         ("web", "remote_images"),
+        ("notifications", "webhook"),
     ],
 )
 def test_a_removed_setting_says_so(section: str, key: str) -> None:
@@ -142,6 +143,19 @@ def test_a_removed_setting_that_protected_nobody_has_no_effect(section: str, key
         assert loaded.settings == Settings()
         (said,) = settings_without_effect(loaded.sources)
         assert said.startswith(f"{section}.{key}, from {source}: it was removed")
+
+
+def test_settings_of_messages_name_what_takes_their_place() -> None:
+    """Who had messages sent to a webhook, or by mail, is told to make a `[[webhook]]`."""
+    words = r'a \[\[webhook\]\] with events = \["package_requested"\] \(docs/webhooks.md\)'
+    with pytest.raises(Invalid, match=words):
+        read(WHEELYARD_NOTIFICATIONS_WEBHOOK="https://a.example/hunter2")
+    loaded = load_settings(environ={"WHEELYARD_NOTIFICATIONS_MAIL_TO": "ana@acme.dev"})
+    (said,) = settings_without_effect(loaded.sources)
+    assert re.search(words, said)
+    words = "notifications.allow_private_networks: it is webhooks.allow_private_networks now"
+    with pytest.raises(Invalid, match=words):
+        read(WHEELYARD_TOML='[notifications]\nallow_private_networks = ["10.0.0.0/8"]')
 
 
 def test_the_earlier_setting_of_passwords_names_the_new_one() -> None:

@@ -39,8 +39,7 @@ VALUES: Final[Mapping[str, tuple[str, str]]] = {
     "upstream.snapshot": ("2026-10-31", "2026-10-31T12:00:00Z"),
     "upstream.allowed_licenses": ("MIT", "BSD-*"),
     "upstream.allow_private_networks": ("10.0.0.0/8", "::1/128"),
-    "notifications.webhook": ("https://a.example/hook", "https://b.example"),
-    "notifications.allow_private_networks": ("10.0.0.0/8", "::1/128"),
+    "webhooks.allow_private_networks": ("10.0.0.0/8", "::1/128"),
     "upstream.blocked_licenses": ("GPL-3.0-only", "AGPL-*"),
 }
 """Two values of settings for which not every word is one."""

@@ -142,7 +142,9 @@ Fields that may differ with version and time.
 Those of the Simple API say nothing of a project. `source` was the settings or the store, and is the
 file that has made something.
 """
-REMOVED: Final = {"approved-for", *REMOVED_RULES, "by_installer", "installers", "source"}
+REMOVED: Final = frozenset(
+    {"approved-for", *REMOVED_RULES, "by_installer", "installers", "not_sent", "source"}
+)
 """Fields of features that were removed before the first release, and one that may be empty now."""
 
 

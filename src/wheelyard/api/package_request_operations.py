@@ -66,8 +66,6 @@ class WaitingRequests(Struct, frozen=True):
     """Those with reasons first, then the one that was asked for last."""
     as_of: datetime = NOTHING_DECIDED
     """When the last decision was made that is known here, UTC."""
-    not_sent: str = ""
-    """Why the last message about requests was not sent, or an empty text."""
 
 
 class PackageAsk(PackageQuestion, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,7 +92,7 @@ def list_requests(call: Call) -> WaitingRequests:
     stored = index.server.package_requests.get()
     waiting = stored.open_ones(decided, index.server.runtime.now())
     rows = tuple(_row(request, decided, (request.code,)) for request in _visible(call, waiting))
-    return WaitingRequests(rows, _as_of(decided), stored.message.error if stored.message else "")
+    return WaitingRequests(rows, _as_of(decided))
 
 
 def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:

@@ -36,10 +36,7 @@ def requests() -> None:
     api = open_api()
     listed = api.call(package_request_operations.list_requests)
     lines = [line for request in listed.requests for line in _lines(request, api)]
-    lines = lines or ["nothing waits for a decision"]
-    if listed.not_sent:
-        lines.append(f"the last message about requests was not sent: {listed.not_sent}")
-    print_result(listed, lines)
+    print_result(listed, lines or ["nothing waits for a decision"])
 
 
 def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:

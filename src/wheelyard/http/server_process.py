@@ -154,11 +154,6 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
             from wheelyard.retention.daily import DailyRetention  # noqa: PLC0415
 
             DailyRetention(lambda: index.server.retention, index.server.runtime).start()
-        if index.settings.notifications.webhook and index.upstream is not None:
-            # nothing of it is loaded while it is off
-            from wheelyard.notifications.notifier import Notifier  # noqa: PLC0415
-
-            Notifier(index).start()
     try:
         command.start_watching(index)
     except WheelyardError as error:  # a folder that was there at the start

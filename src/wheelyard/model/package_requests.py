@@ -1,7 +1,7 @@
 """Requests for public packages: what clients and people wanted of what is hidden, and who."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -82,8 +82,6 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When it is shown by time alone, UTC, or None if it never is."""
     asks: tuple[Ask, ...] = ()
     """People who have said why they need it."""
-    told_at: datetime | None = None
-    """When a message told that it waits, UTC."""
 
     @property
     def key(self) -> RequestKey:
@@ -112,7 +110,6 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
             times=self.times + other.times,
             first=min(self.first, other.first),
             asks=asks,
-            told_at=self.told_at or other.told_at,
         )
 
     def is_open(self, decided: ProjectDecisions, now: datetime) -> bool:
@@ -135,9 +132,13 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return True
         return self.last - decision.at > SETTLING
 
-    def is_new(self, decided: ProjectDecisions) -> bool:
-        """Return whether an open request waits since the last message, or a decision after it."""
-        told_at = self.told_at
+    def is_new(self, decided: ProjectDecisions, told_at: datetime | None) -> bool:
+        """
+        Return whether nobody was told that this open request waits, as it does now.
+
+        `told_at` is when somebody was told of it last. A later reason makes it new, and so does a
+        later decision.
+        """
         if told_at is None or any(ask.at > told_at for ask in self.asks):
             return True
         decision = self.decision(decided)
@@ -159,15 +160,6 @@ def _lets_through(approval: Decision, code: str) -> bool:
     return is_lifted or (code == COOLDOWN and bool(approval.version))
 
 
-class SentMessage(Struct, frozen=True, omit_defaults=True):
-    """The last message that told of requests."""
-
-    at: datetime
-    """UTC."""
-    error: str = ""
-    """Why it was not sent, or an empty text."""
-
-
 class RequestList(
     Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
@@ -175,7 +167,6 @@ class RequestList(
 
     requests: tuple[PackageRequest, ...] = ()
     """Sorted by project and version."""
-    message: SentMessage | None = None
 
     def open_ones(self, decided: DecisionList, now: datetime) -> tuple[PackageRequest, ...]:
         """Return the requests that wait for a decision, those with reasons first, newest first."""
@@ -217,14 +208,6 @@ class RequestList(
             times=0,
         )
         return self.with_noted((changed,), now)
-
-    def with_told(self, keys: Collection[RequestKey], message: SentMessage) -> "RequestList":
-        """Return the list after a message, which has told of some requests."""
-        requests = (
-            replace(request, told_at=message.at) if request.key in keys else request
-            for request in self.requests
-        )
-        return replace(self, requests=tuple(requests), message=message)
 
     def asked_by(
         self, project: NormalizedName, version: str, decided: ProjectDecisions, now: datetime

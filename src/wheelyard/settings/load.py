@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.google_endpoints import (
     GOOGLE,
@@ -23,8 +24,10 @@ from wheelyard.authentication.verifiers.google_endpoints import (
     endpoints_at,
 )
 from wheelyard.errors import Invalid
+from wheelyard.http_client.urls import is_url
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_file import ALL_TABLES
+from wheelyard.model.variable_names import variable_part
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
@@ -49,8 +52,8 @@ from wheelyard.settings.value_checks import (
     problem,
     quote_safely,
     table_problems,
-    variable_part,
 )
+from wheelyard.settings.webhook_section import WebhookVariables
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
@@ -70,16 +73,19 @@ _INDEX_CREDENTIAL: Final = re.compile(r"WHEELYARD_UPSTREAM_([A-Z0-9_]+)_(USERNAM
 """A variable for an upstream index, with its label."""
 _SIGN_IN_SECRET: Final = re.compile(r"WHEELYARD_SIGN_IN_([A-Z0-9_]+)_(SECRET)")
 """A variable for a provider of `[[sign_in]]`, with its name."""
+_OF_WEBHOOK: Final = re.compile(r"WHEELYARD_WEBHOOK_([A-Z0-9_]+)_(SECRET|URL)")
+"""A variable for a `[[webhook]]` of the store, with its name."""
 _PASSED_OVER: Final = re.compile(
     rf"WHEELYARD_IMPORT_[A-Z0-9_]+|{_INDEX_CREDENTIAL.pattern}|{_SIGN_IN_SECRET.pattern}|"
+    rf"{_OF_WEBHOOK.pattern}|"
     r"WHEELYARD_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z0-9_]+)"
 )
 """
 Variables that are not settings.
 
-They are those of `wheelyard import`, of upstream indexes and of providers, and those that
-Kubernetes makes of a Service whose name begins with `wheelyard`.
+They are those of `wheelyard import`, of upstream indexes, of providers and of webhooks, and those
+that Kubernetes makes of a Service whose name begins with `wheelyard`.
 """
 _TABLE_SECRETS: Final = (
     (INDEX_TABLES, "label", _INDEX_CREDENTIAL),
@@ -93,12 +99,13 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
         ("access", "static_token"): "WHEELYARD_ACCESS_STATIC_TOKEN, or name a static_tokens_file",
         ("upstream", "password"): "WHEELYARD_UPSTREAM_PASSWORD",
-        ("notifications", "webhook"): "WHEELYARD_NOTIFICATIONS_WEBHOOK",
     }
 )
 """Secrets that a file must not have, and what to set instead."""
 _NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
-_NO_MAIL: Final = "it was removed: nobody gets mail. Set notifications.webhook, or take it away"
+_WEBHOOK: Final = 'a [[webhook]] with events = ["package_requested"] (docs/webhooks.md)'
+"""What says now that requests for public packages wait."""
+_NO_MAIL: Final = f"it was removed: nobody gets mail. Make {_WEBHOOK}, or take it away"
 _MAIL_SETTINGS: Final = (
     "mail_to",
     "mail_from",
@@ -124,6 +131,8 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
             "it was removed: other servers learnt who reads a page. Take it away"
         ),
         **{("notifications", key): _NO_MAIL for key in _MAIL_SETTINGS},
+        ("notifications", "webhook"): f"it was removed. Make {_WEBHOOK}, and take it away",
+        ("notifications", "allow_private_networks"): "it is webhooks.allow_private_networks now",
         ("web", "pictures"): "it was removed: pictures of other servers are links. Take it away",
         ("upstream", "mode"): (
             "it was removed. Without it, upstream.allow is the list of the only names that are "
@@ -202,15 +211,16 @@ def load_settings(
         value = given.get(path)
         entries = value.value if value else ()
         unplaced.extend(_insert_credentials(path, entries, key, variables, environ))
+    of_webhooks, unusable = _of_webhooks(environ)
     _drop_other_indexes(given, tables, environ)
     # a table that is wrong may be why a variable has none
     effective = [value for path, value in given.items() if path not in _WITHOUT_EFFECT]
-    if problems := [*_problems(effective, config_source)] or unplaced:
+    if problems := [*_problems(effective, config_source), *unusable] or unplaced:
         raise bad_setting(". ".join(problems))
     # the types were checked above, by messages that name the setting
     settings = convert(_nested(effective), Settings, strict=False)
     _check_given(settings, given)
-    settings = validate(settings)
+    settings = validate(replace(settings, webhook_variables=of_webhooks))
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
 
@@ -448,6 +458,28 @@ def _insert_credentials(
             by_name[match[1]][match[2].lower()] = environ[name]
         else:
             yield f"{name}: no [[{'.'.join(path)}]] has a {key} for it"
+
+
+def _of_webhooks(environ: Mapping[str, str]) -> tuple[WebhookVariables, list[str]]:
+    """
+    Return what variables have for webhooks, and a sentence for each of them that is unusable.
+
+    The store has the webhooks, so a variable may be of one that is not there yet.
+    """
+    values: dict[str, dict[str, str]] = {"SECRET": {}, "URL": {}}
+    unusable = list[str]()
+    for variable in sorted(environ):
+        match = _OF_WEBHOOK.fullmatch(variable)
+        text = environ[variable]
+        if not match or not text:
+            continue
+        name, kind = match.groups()
+        values[kind][name] = text
+        if why := problem(text, str, strict=True, is_secret=True):
+            unusable.append(f"{variable}: {why}")
+        elif kind == "URL" and not is_url(text):
+            unusable.append(f"{variable}: it is no URL such as https://a.example/x")
+    return WebhookVariables(secrets=values["SECRET"], urls=values["URL"]), unusable
 
 
 def _drop_other_indexes(

@@ -21,9 +21,9 @@ from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.rule_keys import RULE_KEYS
 from wheelyard.settings import value_checks as kinds
-from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sign_in_section import SignInSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.settings.webhook_section import WebhookSettings, WebhookVariables
 
 DEFAULT_STORE: Final = "./wheelyard-data"
 MEMORY_LOCATION: Final = "memory:"
@@ -36,6 +36,8 @@ SettingPath = tuple[str, ...]
 VARIABLE_PREFIX: Final = "WHEELYARD_"
 ARRAY_TABLES: Final = frozenset({"sign_in", "upstream.index"})
 """Arrays of tables, `[[name]]` in TOML, with a dot in a section."""
+OF_ENVIRONMENT: Final = frozenset({("webhook_variables",)})
+"""Paths of `Settings` that are no settings: the environment alone has them."""
 PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
@@ -285,9 +287,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     upstream: UpstreamSettings = UpstreamSettings()
-    notifications: NotificationSettings = NotificationSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     sign_in: tuple[dict[str, Any], ...] = ()
     """`[[sign_in]]` tables, as written, with the secrets of the environment."""
+    webhook_variables: WebhookVariables = WebhookVariables()
+    """Secrets and URLs of webhooks, which no file and no option has."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"Settings(server={self.server!r}, store={self.store!r})"
@@ -384,7 +388,7 @@ class Setting(Struct, frozen=True):
     @property
     def is_secret(self) -> bool:
         """Whether the setting is a secret, which must not be shown."""
-        return self.path[-1].endswith(("_token", "password", "webhook"))
+        return self.path[-1].endswith(("_token", "password"))
 
     @property
     def variable(self) -> str:
@@ -435,6 +439,8 @@ def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
     # those of a table come before the keys of rules, which several tables have
     for field in sorted(fields(section), key=lambda field: field.name in RULE_KEYS):
         path = (*above, field.name)
+        if path in OF_ENVIRONMENT:
+            continue
         if is_section(field.type):
             yield from _within(field.type, path)
         else:

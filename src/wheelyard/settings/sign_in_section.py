@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from wheelyard.model.person import PROVIDER_NAME
+from wheelyard.model.variable_names import variable_part
 from wheelyard.settings import value_checks as kinds
 
 SIGN_IN_TABLES: Final = ("sign_in",)
@@ -89,7 +90,7 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def secret_variable(self) -> str:
         """The name of the variable that has the secret."""
-        return f"WHEELYARD_SIGN_IN_{kinds.variable_part(self.name)}_SECRET"
+        return f"WHEELYARD_SIGN_IN_{variable_part(self.name)}_SECRET"
 
     @property
     def has_groups(self) -> bool:

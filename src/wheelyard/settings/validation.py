@@ -56,7 +56,7 @@ def validate(settings: Settings) -> Settings:
     # all of them in one message, so that one start shows what has to be corrected
     checks = (_place_errors, _contradictions, _sign_in_errors, _upstream_errors)
     problems = [*chain.from_iterable(check(settings) for check in checks)]
-    if problems := [*problems, *settings.notifications.problems]:
+    if problems := [*problems, *settings.webhooks.problems]:
         raise bad_setting(". ".join(problems))
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")

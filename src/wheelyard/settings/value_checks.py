@@ -120,11 +120,6 @@ def _members(value: object, kind: Any) -> Iterator[tuple[object, Any]]:  # noqa:
             yield inner, of_value
 
 
-def variable_part(name: str) -> str:
-    """Return how a name stands in the names of variables: `my-index` is `MY_INDEX`."""
-    return re.sub("[^A-Z0-9]", "_", name.upper())
-
-
 def table_problems(
     place: str, tables: Sequence[Mapping[str, object]], section: type[Struct]
 ) -> Iterator[str]:

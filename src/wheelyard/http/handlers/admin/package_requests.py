@@ -111,7 +111,6 @@ class RequestPages:
         listed = api.call(package_request_operations.list_requests)
         rows = listed.requests
         values = {
-            "not_sent": listed.not_sent,
             "form": self._pages.form(request),
             "as_of": listed.as_of,
             "rows": rows,

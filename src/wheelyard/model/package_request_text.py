@@ -1,10 +1,10 @@
-"""The words of one message about all requests that wait."""
+"""The words of one message about all requests for public packages that wait."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from wheelyard.api.package_request_operations import WaitingRequest
 from wheelyard.model.decoding import counted, escaped
+from wheelyard.model.package_requests import PackageRequest
 
 MOST_SHOWN: Final = 10
 """Requests that a message names."""
@@ -12,8 +12,8 @@ REASON_CHARS: Final = 200
 """Characters of a reason in a message."""
 
 
-def digest_of(
-    news: Sequence[WaitingRequest], waiting: int, url: str, describe: Callable[[str], str]
+def describe_requests(
+    news: Sequence[PackageRequest], waiting: int, url: str, describe: Callable[[str], str]
 ) -> str:
     """
     Return the message about new requests, of `waiting` in all, with words of strangers in it.
@@ -22,7 +22,8 @@ def digest_of(
     a chat: nothing in it mentions people, or is a link that hides its URL.
     """
     packages = counted(len(news), "public package")
-    lines = [f"{packages} {'waits' if len(news) == 1 else 'wait'} for a decision:"]
+    verb = "waits" if len(news) == 1 else "wait"
+    lines = [f"{packages} {verb} for a decision:"]
     lines += [_line(request, describe) for request in news[:MOST_SHOWN]]
     if len(news) > MOST_SHOWN:
         lines.append(f"- and {len(news) - MOST_SHOWN} more")
@@ -33,7 +34,7 @@ def digest_of(
     return text.replace("@", "@\u200b").replace("](", "] (")
 
 
-def _line(request: WaitingRequest, describe: Callable[[str], str]) -> str:
+def _line(request: PackageRequest, describe: Callable[[str], str]) -> str:
     people = "; ".join(describe(who) for who in request.who[:3])
     more = "; and others" if len(request.who) > len(request.who[:3]) else ""
     reasons = "; ".join(escaped(ask.reason[:REASON_CHARS]) for ask in request.asks[-3:])

@@ -1,1 +1,0 @@
-"""Tests of messages that something waits."""
