@@ -4,6 +4,7 @@ Webhooks: which URLs are told what happens to which projects of which indexes.
 The store keeps the keys of `[[webhook]]` tables, with a journal. A secret is none of the keys.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -27,6 +28,7 @@ from wheelyard.model.stored_tables import (
     TableList,
     TableRemoved,
 )
+from wheelyard.model.variable_names import variable_part
 from wheelyard.remedies import Advice, Caution, Remedy
 
 KEPT: Final = "kept"
@@ -141,6 +143,22 @@ class Webhook(Struct, frozen=True, kw_only=True):
         return self.format is WebhookFormat.STANDARD
 
 
+class WebhookVariables(Struct, frozen=True, kw_only=True):
+    """
+    What the environment of a process has for webhooks.
+
+    The keys are what `variable_part` returns for the names of webhooks.
+    """
+
+    secrets: Mapping[str, str] = {}
+    """Of `WHEELYARD_WEBHOOK_<NAME>_SECRET`."""
+    urls: Mapping[str, str] = {}
+    """Of `WHEELYARD_WEBHOOK_<NAME>_URL`, which may have a secret in them."""
+
+    def __repr__(self) -> str:  # without secrets, because it may be logged
+        return f"WebhookVariables(secrets={sorted(self.secrets)}, urls={sorted(self.urls)})"
+
+
 def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
     """
     Return the webhook of the keys of a table.
@@ -203,13 +221,7 @@ def canonical_webhook(keys: TableKeys) -> TableKeys:
 
 def variable_of(name: str, what: str) -> str:
     """Return the variable of a server for the `SECRET` or the `URL` of a webhook."""
-    return f"WHEELYARD_WEBHOOK_{variable_part_of(name)}_{what}"
-
-
-def variable_part_of(name: str) -> str:
-    """Return the name of a webhook as its variables have it. No two names give the same."""
-    # a name has letters, digits and hyphens alone
-    return name.upper().replace("-", "_")
+    return f"WHEELYARD_WEBHOOK_{variable_part(name)}_{what}"
 
 
 def _parse_index(text: str) -> str:

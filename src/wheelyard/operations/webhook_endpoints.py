@@ -6,7 +6,6 @@ the store. A secret is told once, when it is made: it is in no key, journal or c
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -14,7 +13,8 @@ from msgspec import Struct
 from wheelyard.catalog.webhook_records import WebhookSecrets
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
-from wheelyard.model.stored_webhooks import Webhook, url_problem, variable_of, variable_part_of
+from wheelyard.model.stored_webhooks import Webhook, WebhookVariables, url_problem, variable_of
+from wheelyard.model.variable_names import variable_part
 from wheelyard.remedies import Advice, Remedy
 
 SECRET_BYTES: Final = 32
@@ -26,16 +26,6 @@ NO_DELIVERY: Final = "no_delivery"
 """The code of an Invalid for a webhook that nothing can be sent to, as its URL or secret lacks."""
 IN_STORE: Final = "store"
 """Where a secret is that no variable has."""
-
-
-class WebhookVariables(Struct, frozen=True):
-    """What variables of this process say of webhooks, by `variable_part_of` their names."""
-
-    secrets: Mapping[str, str]
-    urls: Mapping[str, str]
-
-    def __repr__(self) -> str:  # without secrets, because it may be logged
-        return "WebhookVariables()"
 
 
 class Endpoint(Struct, frozen=True):
@@ -74,7 +64,7 @@ class WebhookEndpoints(Struct, frozen=True):
 
     def has_variable(self, name: str) -> bool:
         """Return whether a variable has the secret of a webhook."""
-        return variable_part_of(name) in self.variables.secrets
+        return variable_part(name) in self.variables.secrets
 
     def secret_from(self, name: str) -> str:
         """Return where the secret of a webhook is: a variable, `IN_STORE`, or empty for nowhere."""
@@ -95,7 +85,7 @@ class WebhookEndpoints(Struct, frozen=True):
         if webhook.url:
             return webhook.url
         variable = variable_of(webhook.name, "URL")
-        url = self.variables.urls.get(variable_part_of(webhook.name))
+        url = self.variables.urls.get(variable_part(webhook.name))
         if url is None:
             raise _no_delivery(f"Nothing says where it is. Set {variable} of the server.")
         why = url_problem(url)
@@ -106,7 +96,7 @@ class WebhookEndpoints(Struct, frozen=True):
     def _key(self, name: str) -> bytes:
         variable = variable_of(name, "SECRET")
         if self.has_variable(name):
-            key = signing_key(self.variables.secrets[variable_part_of(name)])
+            key = signing_key(self.variables.secrets[variable_part(name)])
             if key is None:
                 raise _no_delivery(
                     f"{variable} of the server is no secret. Set it to {SECRET_PREFIX} and "

@@ -27,6 +27,7 @@ from wheelyard.errors import Invalid
 from wheelyard.http_client.urls import is_url
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_file import ALL_TABLES
+from wheelyard.model.stored_webhooks import WebhookVariables
 from wheelyard.model.variable_names import variable_part
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import (
@@ -53,7 +54,6 @@ from wheelyard.settings.value_checks import (
     quote_safely,
     table_problems,
 )
-from wheelyard.settings.webhook_section import WebhookVariables
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"

@@ -20,10 +20,11 @@ from msgspec.structs import fields
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.rule_keys import RULE_KEYS
+from wheelyard.model.stored_webhooks import WebhookVariables
 from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.sign_in_section import SignInSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.settings.webhook_section import WebhookSettings, WebhookVariables
+from wheelyard.settings.webhook_section import WebhookSettings
 
 DEFAULT_STORE: Final = "./wheelyard-data"
 MEMORY_LOCATION: Final = "memory:"

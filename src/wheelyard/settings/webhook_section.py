@@ -1,6 +1,6 @@
-"""Section `[webhooks]`, and what the environment has for webhooks of the store."""
+"""Section `[webhooks]`: where webhooks may lead."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Final
 
@@ -28,19 +28,3 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                     f"webhooks.allow_private_networks: {text} has link-local addresses, which are "
                     "never asked. Take it away"
                 )
-
-
-class WebhookVariables(Struct, frozen=True, kw_only=True):
-    """
-    What the environment has for webhooks of the store.
-
-    The keys are what `variable_part` returns for the names of webhooks.
-    """
-
-    secrets: Mapping[str, str] = {}
-    """Of `WHEELYARD_WEBHOOK_<NAME>_SECRET`."""
-    urls: Mapping[str, str] = {}
-    """Of `WHEELYARD_WEBHOOK_<NAME>_URL`, which may have a secret in them."""
-
-    def __repr__(self) -> str:  # without secrets, because it may be logged
-        return f"WebhookVariables(secrets={sorted(self.secrets)}, urls={sorted(self.urls)})"

@@ -34,7 +34,7 @@ from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.index_warnings import grant_warnings
 from wheelyard.operations.namespaces import Namespaces, namespaces_of_patterns
 from wheelyard.operations.sweep import PublishingCleanup
-from wheelyard.operations.webhook_endpoints import WebhookEndpoints, WebhookVariables
+from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 from wheelyard.operations.webhooks import Webhooks
 from wheelyard.remedies import Caution
 from wheelyard.settings.sections import SettingPath, Settings
@@ -313,7 +313,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     def webhooks(self) -> Webhooks:
         """The webhooks of the store."""
         endpoints = WebhookEndpoints(
-            self.catalog.webhook_secrets, WebhookVariables({}, {}), self.runtime
+            self.catalog.webhook_secrets, self.settings.webhook_variables, self.runtime
         )
         return Webhooks(
             self.catalog.webhook_records,
