@@ -17,7 +17,7 @@ from wheelyard.api.operation import Call, WrittenReason
 from wheelyard.api.public_package_operations import PackageQuestion, explain_package
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
-from wheelyard.model.access import Action, parse_name_patterns
+from wheelyard.model.access import Action, Caller, everywhere, parse_name_patterns
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.package_requests import (
@@ -40,10 +40,14 @@ from wheelyard.model.public_packages import (
 from wheelyard.model.rule_reasons import Code
 from wheelyard.operations.audit_log import log_request
 from wheelyard.operations.lifecycle import REASON_LIMIT
+from wheelyard.webhooks.package_news import WaitingPackages
+from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
 
+_WEBHOOKS: Final = Caller("local:webhooks", (everywhere(Action.READ | Action.APPROVE),))
+"""Sees every request."""
 NOTHING_DECIDED: Final = datetime.min.replace(tzinfo=UTC)
 """When the last decision was made, if there is none."""
 
@@ -93,6 +97,14 @@ def list_requests(call: Call) -> WaitingRequests:
     waiting = stored.open_ones(decided, index.server.runtime.now())
     rows = tuple(_row(request, decided, (request.code,)) for request in _visible(call, waiting))
     return WaitingRequests(rows, _as_of(decided))
+
+
+def find_waiting(index: Index) -> WaitingPackages | None:
+    """Return what waits, for webhooks, or None if the index has no upstream index."""
+    if index.upstream is None:
+        return None
+    waiting = list_requests(Call(index=index, caller=_WEBHOOKS)).requests
+    return WaitingPackages(waiting, index.server.decisions.get("current").value or DecisionList())
 
 
 def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:

@@ -121,6 +121,14 @@ class CommitRange(Struct, frozen=True):
     last: int
 
 
+class FeedEnd(Struct, frozen=True):
+    """How far a feed is. Two that are equal are of one write."""
+
+    newest: int
+    """The highest serial that was given."""
+    write_id: str
+
+
 class BoundedChange(NamedTuple):
     """A change, and the times of the commits that it may be about, in seconds since the epoch."""
 
@@ -294,6 +302,27 @@ class Changes(Struct, frozen=True):
         _require_serial(pieces, serial)
         ranges = [commits for piece in pieces for commits in _ranges(piece, serial)]
         return ranges[:limit], log.newest
+
+    def end(self) -> FeedEnd:
+        """Return the end of the feed, after giving a serial to each commit that has none."""
+        log, _ = self._sequenced()
+        return FeedEnd(log.newest, log.write_id)
+
+    def touch(self) -> None:
+        """
+        Write the feed again as it is, so that whoever compares its `end` looks at everything.
+
+        Raises Unavailable if it cannot be written, as by a process that may not.
+        """
+        for _ in self.retries.attempts():
+            before = self.documents.get(keys.CHANGES, "current")
+            if before.value is None:
+                self._require_new()
+            log = before.value or NO_CHANGES
+            after = replace(log, revision=log.revision + 1, write_id=self.runtime.new_id())
+            if self.documents.swap(keys.CHANGES, after, before.version):
+                return
+        raise self.retries.exhausted(keys.CHANGES)
 
     def given_since(self, log: ChangeLog, serial: int) -> tuple[list[ProjectChange], int]:
         """Return what `since` does, but only the changes of this log, and give no serials."""

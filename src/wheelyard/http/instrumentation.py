@@ -289,6 +289,7 @@ class Instrumentation:
             )
         self._registry.register(index.server.store_metrics.durations)
         self._registry.register(index.server.traits.operation_counter.metric)
+        self._registry.register(index.server.webhook_metrics.registry)
         if index.upstream is not None:
             self._registry.register(index.upstream.observation.registry)
 

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import read_format, rewrite_format
 from wheelyard.errors import WheelyardError
@@ -33,6 +34,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import whole_place
+from wheelyard.wiring.webhooks import build_dispatcher
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
@@ -154,6 +156,8 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
             from wheelyard.retention.daily import DailyRetention  # noqa: PLC0415
 
             DailyRetention(lambda: index.server.retention, index.server.runtime).start()
+        # it is small, and asks the store once a minute while there is no webhook
+        build_dispatcher(index.server, partial(find_waiting, index)).start()
     try:
         command.start_watching(index)
     except WheelyardError as error:  # a folder that was there at the start

@@ -109,6 +109,11 @@ def is_public(address: Address) -> bool:
     return is_unicast and not any(address in network for network in NON_PUBLIC_V6)
 
 
+def is_link_local(address: Address) -> bool:
+    """Return whether an address is one of those that routers do not pass on."""
+    return _inner(address).is_link_local
+
+
 def every_address(_address: Address) -> bool:
     """Return True, for a host that the caller of a command has named."""
     return True

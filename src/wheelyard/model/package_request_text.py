@@ -30,8 +30,13 @@ def describe_requests(
     if waiting > len(news):
         lines.append(f"{waiting - len(news)} of earlier messages wait, too.")
     lines.append(f"Approve or block them: {url}")
-    text = "\n".join(lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text.replace("@", "@\u200b").replace("](", "] (")
+    return for_chat("\n".join(lines))
+
+
+def for_chat(text: str) -> str:
+    """Return a text for a chat, in which nothing mentions people, or is a link without its URL."""
+    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return safe.replace("@", "@\u200b").replace("](", "] (")
 
 
 def _line(request: PackageRequest, describe: Callable[[str], str]) -> str:

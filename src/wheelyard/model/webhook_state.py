@@ -67,8 +67,12 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """That of the next message."""
     ranges: tuple[tuple[int, int], ...]
     """The first and the last number of the commits that wait, in their order."""
+    copied: int = 0
+    """The number of the last commit that came from another store, or 0."""
     due: datetime
     """When the next message is tried again, UTC."""
+    since: datetime | None = None
+    """When it was tried first, UTC, or None if it was not."""
     attempts: int = 0
     """How often it was tried."""
     event: str = ""
@@ -80,14 +84,19 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str = ""
     """The id of the message, if no journal has it."""
 
-    def with_commits(self, first: int, last: int) -> "WaitingJournal":
+    def with_commits(self, first: int, last: int, copied: int) -> "WaitingJournal":
         """Return the journal with further commits that wait."""
         if self.ranges and self.ranges[-1][1] + 1 >= first:
             start, end = self.ranges[-1]
             ranges = (*self.ranges[:-1], (start, max(end, last)))
         else:
             ranges = (*self.ranges, (first, last))
-        return replace(self, ranges=ranges)
+        return replace(self, ranges=ranges, copied=max(self.copied, copied))
+
+    def from_place(self, place: MessagePlace) -> "WaitingJournal":
+        """Return the journal when all messages before a place are done with."""
+        ranges = tuple((start, end) for start, end in self.ranges if end >= place.number)
+        return replace(self, place=place, ranges=ranges)
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):

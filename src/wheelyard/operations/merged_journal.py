@@ -29,17 +29,15 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import (
     CLOCK_TOLERANCE,
     BoundedChange,
-    Changes,
     ProjectChange,
     latest_first,
 )
 from wheelyard.catalog.commits import Journal
+from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.journaled_documents import JournaledDocument
-from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import DAMAGED, UNREADABLE_CODES, Unavailable
-from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Commit
 from wheelyard.model.project_json import EventJson, JournalEntry, entry_of, other_entry_of
 from wheelyard.operations.journal_reader import BEGINNING, lost_message, with_owners
@@ -160,18 +158,6 @@ class _OpenJournal(Struct, eq=False):
             revision = self.journal.document.revision
             self.cuts.put(self.name, _Cut(revision, number, at, self.newer_at), 1)
         self.newer_at = at
-
-
-class IndexJournals(Struct, frozen=True):
-    """The journals of the projects of an index."""
-
-    index: str
-    projects: Projects
-    changes: Changes
-
-    def journal_name(self, project: NormalizedName) -> str:
-        """Return the name of the journal of a project, as in `JournalPlace`."""
-        return project if self.index == MAIN else f"{self.index}/{project}"
 
 
 _NamedProject: TypeAlias = tuple[IndexJournals, NormalizedName]

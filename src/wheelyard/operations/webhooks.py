@@ -1,13 +1,14 @@
 """The webhooks of the store: their tables, and what each begins with."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from wheelyard.catalog.commits import Committed, Intent
-from wheelyard.catalog.journaled_documents import WebhookRecords
+from wheelyard.catalog.index_journals import IndexJournals
+from wheelyard.catalog.journaled_documents import JournaledDocument, WebhookRecords
 from wheelyard.catalog.webhook_records import WebhookStates
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, field_errors, quoted
@@ -34,8 +35,10 @@ from wheelyard.remedies import Caution
 MOST_WEBHOOKS: Final = 50
 TOO_MANY: Final = "too_many_webhooks"
 
-FindStarts = Callable[[], Mapping[str, int]]
-"""Returns the newest serial of the feed of each index, and of each other journal by its name."""
+FindIndexes = Callable[[], Mapping[str, IndexJournals]]
+"""Returns the journals and the feed of each index of the store, by its name."""
+AccessJournals = Mapping[str, JournaledDocument[Any, Any, Any]]
+"""The journals about rights, by names that begin with a hyphen."""
 
 
 class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedWebhook]):
@@ -49,8 +52,8 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         states: How far their deliveries are.
         endpoints: Their URLs and secrets.
         runtime: Its clock.
-        find_starts: Says where a new webhook begins.
-        index_names: Returns the names of all indexes but main.
+        find_indexes: Returns the indexes of the store.
+        access: The journals about rights.
     """
 
     def __init__(
@@ -59,14 +62,14 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         states: WebhookStates,
         endpoints: WebhookEndpoints,
         runtime: Runtime,
-        find_starts: FindStarts,
-        index_names: Callable[[], Iterable[str]],
+        find_indexes: FindIndexes,
+        access: AccessJournals,
     ) -> None:
         super().__init__(WEBHOOK_KIND, records, runtime)
         self.states = states
         self.endpoints = endpoints
-        self._find_starts = find_starts
-        self._index_names = index_names
+        self._find_indexes = find_indexes
+        self._access = access
 
     def in_force(self) -> tuple[Webhook, ...]:
         """Return the webhooks whose keys are valid, as they are in the store now."""
@@ -99,6 +102,24 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         self.states.remove(name)
         return cautions
 
+    def send_again(self, name: str, ids: Collection[str] | None) -> int:
+        """
+        Have dead letters be sent again, all of them for None, and return how many.
+
+        A server sends them. Raises NotFound if there is no such webhook, or no such dead letter.
+        """
+        table = self.require_stored(name, self.read_stored())
+        state = self.states.read_stored(name, table.created)
+        dead = {letter.id for letter in state.dead}
+        if ids is None:
+            ids = dead
+        for missing in sorted(set(ids) - dead):
+            raise NotFound(f"The webhook {name} has no dead letter {quoted(missing)}.")
+        if ids:
+            self.states.change(name, table.created, lambda state: state.sent_again(ids))
+            self.announce()
+        return len(ids)
+
     def make_secret(self, name: str, by: str, note: str = "") -> ListedWebhook:
         """
         Make another secret for a webhook, and return it with that.
@@ -126,12 +147,17 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
     ) -> Committed[WebhookList, AnyWebhookEvent]:
         """Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now."""
         # before the commit, so that nothing of what is answered afterwards is passed over
-        starts = self._find_starts()
+        starts = self._find_ends()
         committed = super().commit(intent, is_end=is_end)
         for event in committed.events:
             if isinstance(event, WebhookAdded | WebhookChanged):
                 self._begin(str(event.keys["name"]), committed.after, starts)
+        self.announce()
         return committed
+
+    def announce(self) -> None:
+        """Have each server look at all webhooks: the feed is what they look at."""
+        self._find_indexes()[MAIN].changes.touch()
 
     def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
         """See `StoredTables`."""
@@ -166,7 +192,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         url_from = ""
         if not row.keys.get("url"):
             url_from = variable_of(row.name, "URL")
-        existing = {MAIN, EVERY_INDEX, *self._index_names()}
+        existing = {EVERY_INDEX, *self._find_indexes()}
         unknown = set(map(str, row.keys.get("indexes", ()))) - existing
         return replace(
             row,
@@ -185,6 +211,13 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
             if row.name == name:
                 return replace(row, secret=secret)
         raise NotFound(f"The webhook {quoted(name)} has been removed meanwhile.")
+
+    def _find_ends(self) -> dict[str, int]:
+        """Return the newest serial of each feed, and the last commit of each other journal."""
+        ends = ends_of(self._access)
+        for name, index in self._find_indexes().items():
+            ends[name] = index.changes.newest()
+        return ends
 
     def _note_secret(self, name: str, by: str, note: str) -> None:
         """Commit that a webhook gets another secret, so that the journal says who made it."""
@@ -207,6 +240,19 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         webhook = parse_webhook(table.keys, table.created)
         needed = {place: start for place, start in starts.items() if _needs(webhook, place)}
         self.states.change(name, table.created, lambda state: state.begun_at(needed))
+
+
+def ends_of(journals: AccessJournals) -> dict[str, int]:
+    """
+    Return the number of the last commit of each journal, 0 without any.
+
+    Raises Unavailable if the store does not answer.
+    """
+    ends = dict[str, int]()
+    for name, records in journals.items():
+        document = records.get("current").value or records.kind.empty
+        ends[name] = document.revision
+    return ends
 
 
 def _needs(webhook: Webhook, place: str) -> bool:

@@ -137,6 +137,7 @@ class IndexBuilder(Struct, frozen=True):
             log_event,
             search.note_commit,
             catalog.serials.note_commit,
+            server.note_commit,
         )
         packages = _Packages(catalog, search, upstream, claims)
         if definition.is_main:

@@ -6,6 +6,7 @@ What few callers need is made when it is asked for, and its module is imported o
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from threading import Event
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from wheelyard.authentication.sessions import Sessions
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval
 from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.journaled_documents import DecisionRecords, JournaledDocument
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords
@@ -28,6 +30,7 @@ from wheelyard.model.access import Caller, parse_name_patterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_indexes import IndexList
 from wheelyard.model.stored_namespaces import Namespace
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.index_definitions import IndexDefinitions
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from wheelyard.operations.sweep import Sweep
     from wheelyard.retention.runs import Retention
     from wheelyard.upstream.kept_files import KeptSize
+    from wheelyard.webhooks.metrics import WebhookMetrics
+    from wheelyard.webhooks.sender import WebhookSender
     from wheelyard.wiring.index import Index
 
 REMOTE_CHECK_THREADS: Final = 16
@@ -320,30 +325,55 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             self.catalog.webhook_states,
             endpoints,
             self.runtime,
-            self._feed_ends,
-            self.definitions.names,
+            self.index_journals,
+            self.access_journals,
         )
 
-    def _feed_ends(self) -> Mapping[str, int]:
-        """Return the newest serial of each index, and the last commit of each other journal."""
-        names = (MAIN, *sorted(self.definitions.names()))
-        ends = {name: self.indexes.catalog_of(name).changes.newest() for name in names}
-        for name, records in self.access_journals:
-            document = records.get("current").value
-            ends[name] = 0
-            if document is not None:
-                ends[name] = document.revision
-        return ends
+    @cached_property
+    def webhook_sender(self) -> "WebhookSender":
+        """What sends messages to webhooks."""
+        # few have webhooks
+        from wheelyard.wiring.webhooks import build_sender
+
+        return build_sender(self)
+
+    @cached_property
+    def webhook_metrics(self) -> "WebhookMetrics":
+        """What counts the messages to webhooks."""
+        from wheelyard.webhooks.metrics import WebhookMetrics
+
+        return WebhookMetrics()
+
+    @cached_property
+    def committed(self) -> Event:
+        """Set by each commit of this process to a project of any index."""
+        return Event()
+
+    def note_commit(self, *_: object) -> None:
+        """Note that this process has just committed."""
+        self.committed.set()
+
+    def index_journals(self) -> dict[str, IndexJournals]:
+        """Return the journals and the feed of each index of the store, by its name."""
+        stored = self.definitions.snapshot("fresh").value or IndexList()
+        created = {table.name: table.created for table in stored.tables}
+        journals = dict[str, IndexJournals]()
+        for name in (MAIN, *sorted(self.definitions.names())):
+            catalog = self.indexes.catalog_of(name)
+            journals[name] = IndexJournals(
+                name, catalog.projects, catalog.changes, created.get(name)
+            )
+        return journals
 
     @property
-    def access_journals(self) -> tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]:
-        """The journals that say who may do what, each with its name."""
-        return (
-            ("-access", self.access.records),
-            ("-publishers", self.catalog.publisher_records),
-            ("-namespaces", self.catalog.namespace_records),
-            ("-indexes", self.catalog.index_records),
-        )
+    def access_journals(self) -> dict[str, JournaledDocument[Any, Any, Any]]:
+        """The journals that say who may do what, by names that no project has."""
+        return {
+            "-access": self.access.records,
+            "-publishers": self.catalog.publisher_records,
+            "-namespaces": self.catalog.namespace_records,
+            "-indexes": self.catalog.index_records,
+        }
 
     def _token_owner(self, principal: str) -> str:
         """
@@ -405,21 +435,13 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     def merged_journal(self) -> "MergedJournal":
         """The journals of everything as one."""
         # only pages for administrators need it
-        from wheelyard.operations.merged_journal import (
-            DECISIONS,
-            IndexJournals,
-            MergedJournal,
-        )
+        from wheelyard.operations.merged_journal import DECISIONS, MergedJournal
 
-        names = (MAIN, *sorted(self.definitions.names()))
-        catalogs = ((name, self.indexes.catalog_of(name)) for name in names)
         return MergedJournal(
-            indexes=tuple(
-                IndexJournals(name, catalog.projects, catalog.changes) for name, catalog in catalogs
-            ),
+            indexes=tuple(self.index_journals().values()),
             tokens=self.authenticator.tokens.records,
             others=(
-                *self.access_journals,
+                *self.access_journals.items(),
                 ("-webhooks", self.catalog.webhook_records),
                 (DECISIONS, self.decisions),
             ),

@@ -1,0 +1,24 @@
+"""The journals and the feed of one index of a store."""
+
+from datetime import datetime
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.changes import Changes
+from wheelyard.catalog.projects import Projects
+from wheelyard.model.index_name import MAIN
+
+
+class IndexJournals(Struct, frozen=True):
+    """The journals of the projects of an index, and the feed that says which has changed."""
+
+    index: str
+    projects: Projects
+    changes: Changes
+    created: datetime | None = None
+    """When the index was made, UTC, or None for main."""
+
+    def journal_name(self, project: NormalizedName) -> str:
+        """Return the name of the journal of a project: without the index if that is main."""
+        return project if self.index == MAIN else f"{self.index}/{project}"

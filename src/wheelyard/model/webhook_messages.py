@@ -1,0 +1,443 @@
+"""
+The messages that webhooks get: which events of a commit are one message, and what it says.
+
+A message follows from the journal, so it is the same after a restart, and on another server.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from itertools import groupby
+from typing import Final
+from urllib.parse import quote
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import counted, escaped, redact_tokens
+from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
+from wheelyard.model.index_name import MAIN
+from wheelyard.model.package_request_text import describe_requests, for_chat
+from wheelyard.model.package_requests import PackageRequest
+from wheelyard.model.project import Event, EventKind, File, NumberedCommit, Project, Status
+from wheelyard.model.stored_webhooks import WebhookEvent
+from wheelyard.model.webhook_state import MessagePlace
+
+BODY_VERSION: Final = 1
+"""The version of the form of a message. A field may be added without another version."""
+MAX_FILES_IN_LINE: Final = 5
+DescribePrincipal = Callable[[str], str]
+"""Returns a principal in words."""
+
+_EVENTS: Final[Mapping[str, WebhookEvent]] = {
+    EventKind.YANKED: WebhookEvent.YANKED,
+    EventKind.UNYANKED: WebhookEvent.UNYANKED,
+    EventKind.DELETED: WebhookEvent.DELETED,
+    EventKind.RESTORED: WebhookEvent.RESTORED,
+    EventKind.STATUS: WebhookEvent.STATUS,
+    EventKind.RESERVED: WebhookEvent.RESERVED,
+}
+"""The event of a webhook for each kind of event in a journal, but for uploads."""
+
+
+class MessageFile(Struct, frozen=True, kw_only=True):
+    """A file that a message is about."""
+
+    filename: str
+    sha256: str
+    """64 hexadecimal digits."""
+    size: int
+    """Bytes."""
+    url: str
+    """Where the index serves it. One that was deleted is there no more."""
+
+
+class ProjectMessage(Struct, frozen=True, kw_only=True):
+    """What happened to a project. Each of these is sent, also an empty one."""
+
+    type: str
+    """`project.released`, and so on: one for each event of the feed of an index."""
+    version: int = BODY_VERSION
+    """The version of this form, 1. Fields may be added without another version."""
+    time: datetime
+    """UTC."""
+    by: str
+    """The principal that did it, such as `user:anna@example.com`."""
+    by_name: str
+    """The name of the token in `by`, or empty."""
+    index: str
+    """The index in which it happened; `main` is the one at the root of the server."""
+    project: NormalizedName
+    release: str
+    """The version of the project that it is about, or empty if it is about all of it."""
+    url: str
+    """The page of the release, or of the project."""
+    files: tuple[MessageFile, ...]
+    from_index: str
+    """The index that files were promoted from, or empty."""
+    status: str
+    """The new status of the project (PEP 792), or empty."""
+    reason: str
+    """The reason that was given, without tokens in it."""
+    imported: bool
+    """Whether it came by an import or a copy, and happened earlier elsewhere."""
+
+
+class AccessMessage(Struct, frozen=True, kw_only=True):
+    """What somebody has changed about rights, publishers, namespaces or indexes."""
+
+    type: str
+    """`access.changed`."""
+    version: int = BODY_VERSION
+    time: datetime
+    by: str
+    changes: tuple[str, ...]
+    """Each change in words."""
+    url: str
+    """The journal."""
+
+
+class RequestedPackage(Struct, frozen=True, kw_only=True):
+    """A public package that waits for a decision."""
+
+    project: NormalizedName
+    release: str
+    """Empty for the whole project."""
+    who: tuple[str, ...]
+    """The principals who wanted it."""
+    reasons: tuple[str, ...]
+    """Why they need it, in their words."""
+    hidden: str
+    """What hides it, in sentences."""
+
+
+class RequestsMessage(Struct, frozen=True, kw_only=True):
+    """Which public packages wait for a decision, of which no message has told."""
+
+    type: str
+    """`package.requested`."""
+    version: int = BODY_VERSION
+    time: datetime
+    requests: tuple[RequestedPackage, ...]
+    waiting: int
+    """How many wait in all."""
+    text: str
+    """The same as a text for people."""
+    url: str
+    """The page of requests."""
+
+
+class TestMessage(Struct, frozen=True, kw_only=True):
+    """A message that somebody has sent to try the webhook."""
+
+    type: str
+    """`webhook.test`."""
+    version: int = BODY_VERSION
+    time: datetime
+    by: str
+    webhook: str
+    """Its name."""
+    url: str
+    """The page of the index."""
+
+
+AnyMessage = ProjectMessage | AccessMessage | RequestsMessage | TestMessage
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """A message with its id."""
+
+    id: str
+    """The same for each try, and for each webhook."""
+    place: MessagePlace
+    event: str
+    """A word of `WebhookEvent`, or `test`."""
+    subject: str
+    """What it is about, in words, for people."""
+    message: AnyMessage
+
+
+class MessageUrls(Struct, frozen=True):
+    """The URLs of this server in messages."""
+
+    base: str
+    """That of the server, without a slash at the end."""
+
+    def of_page(self, index: str, project: NormalizedName, release: str) -> str:
+        """Return the URL of the page of a release, or of a project if the release is empty."""
+        url = f"{self._root(index)}/project/{project}/"
+        if release:
+            url = f"{url}{quote(release, safe='')}/"
+        return url
+
+    def of_file(self, index: str, project: NormalizedName, file: File) -> str:
+        """Return the URL of a file."""
+        return f"{self._root(index)}/files/{project}/{file.sha256}/{quote(file.filename)}"
+
+    @property
+    def of_journal(self) -> str:
+        """The URL of the journal of the server."""
+        return f"{self.base}/-/admin/journal/"
+
+    @property
+    def of_requests(self) -> str:
+        """The URL of the page of requests for public packages."""
+        return f"{self.base}/-/admin/requests/"
+
+    def _root(self, index: str) -> str:
+        if index == MAIN:
+            return self.base
+        return f"{self.base}/{index}"
+
+
+class EventGroup(Struct, frozen=True, kw_only=True):
+    """Events of a commit that one message tells of."""
+
+    position: int
+    """Which group of the commit it is, counted from 0."""
+    event: WebhookEvent
+    """`RELEASED` for each upload: whether it is the first one, only the project can say."""
+    release: str
+    is_imported: bool
+    """Whether it came by an import."""
+    events: tuple[Event, ...]
+
+    @property
+    def filenames(self) -> tuple[str, ...]:
+        """The names of the files that it is about."""
+        return tuple(name for event in self.events for name in event.files)
+
+
+class _EventPart(Struct, frozen=True):
+    """What an event says of one version."""
+
+    event: WebhookEvent
+    release: str
+    stored: Event
+    filenames: tuple[str, ...]
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the event is that of an import."""
+        if self.stored.what != EventKind.UPLOADED:
+            return False
+        file = self.stored.file
+        return file.promoted_at is None and file.imported_at is not None
+
+    @property
+    def group(self) -> tuple[str, str, bool, str, str]:
+        """What is equal for events that one message tells of."""
+        return self.event, self.release, self.is_imported, self.stored.by, self.stored.reason
+
+
+def groups_of(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGroup, ...]:
+    """Return the events of a commit, as messages tell of them. Some of no message are left out."""
+    parts = [part for event in events for part in _parts_of(project, event)]
+    groups = list[EventGroup]()
+    for _, same in groupby(parts, key=lambda part: part.group):
+        together = tuple(same)
+        first = together[0]
+        groups.append(
+            EventGroup(
+                position=len(groups),
+                event=first.event,
+                release=first.release,
+                is_imported=first.is_imported,
+                events=tuple(_about(part.stored, part.filenames) for part in together),
+            )
+        )
+    return tuple(groups)
+
+
+def _about(event: Event, filenames: tuple[str, ...]) -> Event:
+    """Return an event that is about these files alone."""
+    if event.files == filenames:
+        return event
+    return Event(
+        what=event.what,
+        at=event.at,
+        by=event.by,
+        by_name=event.by_name,
+        files=filenames,
+        reason=event.reason,
+        data=event.data,
+    )
+
+
+def _parts_of(project: NormalizedName, event: Event) -> list[_EventPart]:
+    if event.what == EventKind.UPLOADED:
+        return [_upload_part(event)]
+    kind = _EVENTS.get(event.what)
+    if kind is None:
+        return []
+    if not event.files:
+        return [_EventPart(kind, "", event, ())]
+    by_release = dict[str, list[str]]()
+    for filename in event.files:
+        by_release.setdefault(_release_of(filename, project), []).append(filename)
+    return [
+        _EventPart(kind, release, event, tuple(filenames))
+        for release, filenames in by_release.items()
+    ]
+
+
+def _upload_part(event: Event) -> _EventPart:
+    file = event.file
+    kind = WebhookEvent.RELEASED
+    if file.promoted_at is not None:
+        kind = WebhookEvent.PROMOTED
+    return _EventPart(kind, file.version, event, event.files)
+
+
+def _release_of(filename: str, project: NormalizedName) -> str:
+    """Return the version of a file by its name, or an empty text if the name has none."""
+    try:
+        return str(parse_known_filename(filename, project).version)
+    except Invalid:  # a name that an earlier version of this program has taken
+        return ""
+
+
+def event_of(group: EventGroup, project: Project) -> WebhookEvent:
+    """
+    Return what a group of events is about.
+
+    An upload is the first of its release unless another file of that came before. Files that are
+    gone for good do not count.
+    """
+    if group.event is not WebhookEvent.RELEASED:
+        return group.event
+    release = strip_trailing_zeros(group.release)
+    first = min((event.file for event in group.events), key=_order)
+    for file in (*project.files, *project.trash):
+        is_same = strip_trailing_zeros(file.version) == release
+        if is_same and file.filename not in group.filenames and _order(file) < _order(first):
+            return WebhookEvent.FILE_ADDED
+    return WebhookEvent.RELEASED
+
+
+def _order(file: File) -> tuple[datetime, str]:
+    """Return the order in which files came. Clocks differ, so it is only one that all agree on."""
+    return file.came_at, file.filename
+
+
+def message_of(
+    group: EventGroup,
+    event: WebhookEvent,
+    index: str,
+    project: NormalizedName,
+    files: Mapping[str, File],
+    urls: MessageUrls,
+) -> ProjectMessage:
+    """Return the message about a group of events. `files` has those that it is about, by name."""
+    last = group.events[-1]
+    status = ""
+    if event is WebhookEvent.STATUS:
+        status = str(Status(last.status))
+    from_index = ""
+    if event is WebhookEvent.PROMOTED:
+        from_index = last.file.source_index
+    told = [files[name] for name in group.filenames if name in files]
+    return ProjectMessage(
+        type=f"project.{event}",
+        time=last.at,
+        by=last.by,
+        by_name=last.by_name,
+        index=index,
+        project=project,
+        release=group.release,
+        url=urls.of_page(index, project, group.release),
+        files=tuple(_message_file(file, index, project, urls) for file in told),
+        from_index=from_index,
+        status=status,
+        reason=redact_tokens(last.reason),
+        imported=group.is_imported,
+    )
+
+
+def _message_file(
+    file: File, index: str, project: NormalizedName, urls: MessageUrls
+) -> MessageFile:
+    return MessageFile(
+        filename=file.filename,
+        sha256=file.sha256,
+        size=file.size,
+        url=urls.of_file(index, project, file),
+    )
+
+
+def requests_message(
+    news: Sequence[PackageRequest],
+    waiting: int,
+    time: datetime,
+    urls: MessageUrls,
+    describe: DescribePrincipal,
+) -> RequestsMessage:
+    """Return the message about requests, of `waiting` in all."""
+    return RequestsMessage(
+        type="package.requested",
+        time=time,
+        requests=tuple(
+            RequestedPackage(
+                project=request.project,
+                release=request.version,
+                who=request.who,
+                reasons=tuple(redact_tokens(ask.reason) for ask in request.asks),
+                hidden=request.reason,
+            )
+            for request in news
+        ),
+        waiting=waiting,
+        text=describe_requests(news, waiting, urls.of_requests, describe),
+        url=urls.of_requests,
+    )
+
+
+def message_id(place: MessagePlace, commit: NumberedCommit) -> str:
+    """Return the id of a message, which is the same on each server, and at each try."""
+    text = f"{place.journal}\0{commit.number}\0{commit.id}\0{place.position}"
+    return f"msg_{sha256(text.encode()).hexdigest()[:32]}"
+
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    "project.released": "{by} released {what} in {index}",
+    "project.file_added": "{by} added files to {what} in {index}",
+    "project.yanked": "{by} yanked files of {what} in {index}",
+    "project.unyanked": "{by} took back the yank of files of {what} in {index}",
+    "project.deleted": "{by} deleted files of {what} in {index}",
+    "project.restored": "{by} restored files of {what} in {index}",
+    "project.promoted": "{by} promoted {what} from {from_index} to {index}",
+    "project.status": "{by} set {what} in {index} to {status}",
+    "project.reserved": "{by} reserved the name {what} in {index}",
+}
+
+
+def text_of(message: AnyMessage, describe: DescribePrincipal) -> str:
+    """Return a message as a line or two for a chat, with words of strangers in it."""
+    if isinstance(message, RequestsMessage):
+        return message.text
+    if isinstance(message, AccessMessage):
+        changes = "; ".join(map(escaped, message.changes))
+        return for_chat(f"{describe(message.by)}: {changes}. {message.url}")
+    if isinstance(message, TestMessage):
+        return for_chat(f"{describe(message.by)} tries the webhook {message.webhook}.")
+    sentence = _SENTENCES[message.type].format(
+        by=describe(message.by),
+        what=f"{message.project} {message.release}".rstrip(),
+        index=message.index,
+        from_index=message.from_index,
+        status=message.status,
+    )
+    reason = ""
+    if message.reason:
+        reason = f' "{escaped(message.reason)}"'
+    return for_chat(f"{sentence}{_files_in_words(message.files)}.{reason} {message.url}")
+
+
+def _files_in_words(files: Sequence[MessageFile]) -> str:
+    if not files:
+        return ""
+    names = ", ".join(file.filename for file in files[:MAX_FILES_IN_LINE])
+    if len(files) > MAX_FILES_IN_LINE:
+        names = f"{names} and {counted(len(files) - MAX_FILES_IN_LINE, 'more file')}"
+    return f" ({names})"

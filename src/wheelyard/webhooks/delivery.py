@@ -1,0 +1,441 @@
+"""
+Delivers to one webhook all that is due: batch after batch, each with one write of the state.
+
+A batch begins with what has failed before, then with dead letters that are wanted again, then with
+what is new. It ends after some messages, or after some seconds: what was sent and not written down
+is sent again after a crash.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+from msgspec.json import decode, encode
+from msgspec.structs import replace
+
+from wheelyard.catalog.changes import CommitRange
+from wheelyard.catalog.index_journals import IndexJournals
+from wheelyard.catalog.webhook_records import WebhookStates
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
+from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
+from wheelyard.model.webhook_messages import (
+    DescribePrincipal,
+    Outgoing,
+    ProjectMessage,
+    RequestsMessage,
+    requests_message,
+)
+from wheelyard.model.webhook_state import (
+    MOST_WAITING,
+    REQUESTS,
+    Attempt,
+    DeadLetter,
+    MessagePlace,
+    WaitingJournal,
+    WebhookState,
+    pause_after,
+)
+from wheelyard.webhooks.messages import LostCommit, MessageSource
+from wheelyard.webhooks.metrics import WebhookMetrics
+from wheelyard.webhooks.package_news import FindWaiting, find_news
+from wheelyard.webhooks.sender import TRY_SECONDS, Outcome, WebhookSender
+
+BATCH_MESSAGES: Final = 50
+"""The messages after which it is written how far a webhook is."""
+BATCH_SECONDS: Final = 5.0
+"""The time after which it is."""
+BATCH_RANGES: Final = 200
+"""The entries of a feed that are read at a time."""
+MARGIN_SECONDS: Final = 2.0
+"""How much longer than a try the lease has to last."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class DeliveryTools(Struct, frozen=True, kw_only=True):
+    """What the deliveries to all webhooks share."""
+
+    source: MessageSource
+    sender: WebhookSender
+    states: WebhookStates
+    runtime: Runtime
+    may_send: Callable[[float], bool]
+    """Returns whether no other process can send for so many seconds."""
+    find_waiting: FindWaiting
+    describe: DescribePrincipal
+    metrics: WebhookMetrics
+
+
+class LeaseLost(Exception):
+    """Another process may deliver now."""
+
+
+class Delivery:
+    """Delivers to one webhook, in a thread of its own."""
+
+    def __init__(self, webhook: Webhook, tools: DeliveryTools) -> None:
+        self._webhook = webhook
+        self._tools = tools
+
+    def run(self) -> WebhookState:
+        """
+        Deliver all that is due, and return the state of the webhook.
+
+        Raises Unavailable if the store does not answer. Raises Conflict if another process has
+        delivered meanwhile.
+        """
+        webhook = self._webhook
+        while True:
+            state = self._tools.states.read_stored(webhook.name, webhook.created)
+            batch = _Batch(webhook, self._tools, state)
+            is_done = batch.run()
+            state = batch.write()
+            if is_done:
+                return state
+
+
+class _Batch:
+    """A few messages to a webhook, and what becomes of its state."""
+
+    def __init__(self, webhook: Webhook, tools: DeliveryTools, before: WebhookState) -> None:
+        self._webhook = webhook
+        self._tools = tools
+        self._before = before
+        self._now = tools.runtime.now()
+        self._began = tools.runtime.monotonic()
+        self._cursors = dict(before.cursors)
+        self._waiting = dict(before.waiting)
+        self._told = dict(before.told)
+        self._last_request_at = before.last_request_at
+        self._note = before.note
+        self._attempts = list[Attempt]()
+        self._dead = list[DeadLetter]()
+        self._sent_again = set[str]()
+        self._has_made = False
+        """Whether it has made a message that no journal has, and not sent it."""
+
+    def run(self) -> bool:
+        """Send what is due, and return whether that was all."""
+        try:
+            self._send_waiting()
+            self._send_again()
+            self._send_new()
+        except LeaseLost:
+            return True
+        return not (self._is_full or self._has_made)
+
+    def write(self) -> WebhookState:
+        """
+        Write how far the webhook is, and return its state.
+
+        Raises Conflict if another process has delivered meanwhile: what it has written counts.
+        """
+        webhook = self._webhook
+        return self._tools.states.change(webhook.name, webhook.created, self._after)
+
+    def _after(self, stored: WebhookState) -> WebhookState:
+        """Return the state after the batch. Only deliveries change how far it is."""
+        before = self._before
+        if stored.cursors != before.cursors or stored.waiting != before.waiting:
+            raise Conflict(f"Another process delivers to the webhook {self._webhook.name}.")
+        again = tuple(letter for letter in stored.again if letter.id not in self._sent_again)
+        state = replace(
+            stored,
+            cursors=self._cursors,
+            waiting=self._waiting,
+            told=self._told,
+            last_request_at=self._last_request_at,
+            again=again,
+            note=self._note,
+        )
+        return state.with_dead(self._dead).with_attempts(self._attempts)
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether it has sent enough to be written down."""
+        seconds = self._tools.runtime.monotonic() - self._began
+        return len(self._attempts) >= BATCH_MESSAGES or seconds >= BATCH_SECONDS
+
+    def _send_waiting(self) -> None:
+        due = [journal for journal in self._waiting.values() if journal.due <= self._now]
+        # what was tried least often first, so that one that hangs does not hold up all others
+        for journal in sorted(due, key=lambda journal: (journal.attempts, journal.due)):
+            if self._is_full:
+                return
+            self._send_journal(journal)
+
+    def _send_again(self) -> None:
+        for letter in self._before.again:
+            if self._is_full:
+                return
+            outgoing = self._message_of(letter)
+            if isinstance(outgoing, str):
+                self._dead.append(replace(letter, at=self._now, error=outgoing))
+            else:
+                outcome = self._try(outgoing)
+                if not outcome.attempt.is_delivered:
+                    again = replace(letter, at=self._now, error=outcome.attempt.error)
+                    self._dead.append(again)
+            self._sent_again.add(letter.id)
+
+    def _send_new(self) -> None:
+        feeds = self._tools.source.find_indexes()
+        for name in sorted(feeds):
+            if self._webhook.has_index(name):
+                try:
+                    self._send_feed(feeds[name])
+                except Unavailable as fault:
+                    if fault.code not in UNREADABLE_CODES:
+                        raise
+                    # the other indexes go on
+                    self._note = fault.message
+        # of an index that is gone, another one of its name begins anew
+        for name in self._cursors.keys() - feeds.keys():
+            if not name.startswith("-"):
+                del self._cursors[name]
+        if WebhookEvent.ACCESS_CHANGED in self._webhook.events:
+            self._send_access()
+        self._make_requests()
+
+    def _has_room(self) -> bool:
+        """Whether further journals may begin to wait."""
+        return not self._is_full and len(self._waiting) < MOST_WAITING
+
+    def _send_feed(self, feed: IndexJournals) -> None:
+        while self._has_room():
+            cursor = self._cursors.get(feed.index)
+            if cursor is None:
+                cursor = self._first_cursor(feed)
+            try:
+                ranges, newest = feed.changes.commits_since(cursor, BATCH_RANGES)
+            except NotFound:
+                # a backup was restored, or the feed made again: nobody knows what was sent
+                self._cursors[feed.index] = feed.changes.newest()
+                self._note = (
+                    f"On {self._now:%Y-%m-%d at %H:%M} UTC, the feed of {feed.index} was another "
+                    "one: what happened there shortly before was not sent."
+                )
+                return
+            for commits in ranges:
+                if not self._has_room():
+                    return
+                self._send_range(feed, commits)
+                self._cursors[feed.index] = commits.serial
+            if len(ranges) < BATCH_RANGES:
+                self._cursors[feed.index] = max(newest, self._cursors.get(feed.index, 0))
+                return
+
+    def _first_cursor(self, feed: IndexJournals) -> int:
+        """Return where a webhook begins that has no place in a feed yet."""
+        if feed.created is not None and feed.created > self._webhook.created:
+            return 0  # all of the index is newer
+        return feed.changes.newest()
+
+    def _send_range(self, feed: IndexJournals, commits: CommitRange) -> None:
+        if not self._webhook.is_about(commits.project):
+            return
+        first = commits.first
+        if not self._webhook.takes_imports:
+            first = max(first, commits.copied + 1)
+        if first > commits.last:
+            return
+        name = f"{feed.index}/{commits.project}"
+        self._add(name, first, commits.last, commits.copied)
+
+    def _add(self, name: str, first: int, last: int, copied: int = 0) -> None:
+        """Send what is about further commits of a journal, or have it wait behind what waits."""
+        waiting = self._waiting.get(name)
+        if waiting is not None:
+            self._waiting[name] = waiting.with_commits(first, last, copied)
+            return
+        journal = WaitingJournal(
+            place=MessagePlace(name, first), ranges=((first, last),), due=self._now, copied=copied
+        )
+        self._send_journal(journal)
+
+    def _send_access(self) -> None:
+        for name, end in self._tools.source.access_ends().items():
+            cursor = self._cursors.get(name, end)
+            if cursor < end and self._has_room():
+                self._add(name, cursor + 1, end)
+                self._cursors[name] = end
+            elif cursor >= end:
+                # also below: the document of a backup
+                self._cursors[name] = end
+
+    def _send_journal(self, journal: WaitingJournal) -> None:
+        """Send the messages of a journal up to the first one that fails, which then waits."""
+        name = journal.place.journal
+        if name == REQUESTS:
+            self._send_made(journal)
+            return
+        # it stays where it is until the message is done with, also if a batch ends in between
+        self._waiting[name] = journal
+        place = journal.place
+        try:
+            messages = self._tools.source.messages(
+                place, journal.ranges, journal.event, journal.copied
+            )
+            for outgoing in messages:
+                place = outgoing.place
+                if place != journal.place:
+                    journal = _untried(journal.from_place(place), self._now)
+                    self._waiting[name] = journal
+                if not self._is_sent(outgoing):
+                    continue
+                if self._is_full:
+                    return
+                outcome = self._try(outgoing)
+                if not self._is_done_with(journal, outgoing, outcome):
+                    return
+        except NotFound:
+            pass  # the index is gone, and with it who would look at it
+        except LostCommit as lost:
+            self._pass_over(journal, lost)
+            return
+        del self._waiting[name]
+
+    def _is_sent(self, outgoing: Outgoing) -> bool:
+        """Return whether the webhook is told of a message."""
+        webhook = self._webhook
+        message = outgoing.message
+        if isinstance(message, ProjectMessage) and message.imported and not webhook.takes_imports:
+            return False
+        return outgoing.event in webhook.events
+
+    def _is_done_with(self, journal: WaitingJournal, outgoing: Outgoing, outcome: Outcome) -> bool:
+        """Return whether a message was delivered or given up, or note when it is tried again."""
+        attempt = outcome.attempt
+        if attempt.is_delivered:
+            return True
+        attempts = journal.attempts + 1
+        pause = pause_after(attempts)
+        if pause is None:
+            self._dead.append(
+                DeadLetter(
+                    id=outgoing.id,
+                    place=outgoing.place,
+                    event=outgoing.event,
+                    at=self._now,
+                    error=attempt.error,
+                    body=journal.body,
+                )
+            )
+            return True
+        self._waiting[outgoing.place.journal] = replace(
+            journal,
+            due=self._tools.runtime.now() + max(pause, outcome.wait),
+            since=journal.since or self._now,
+            attempts=attempts,
+            event=outgoing.event,
+            error=attempt.error,
+        )
+        return False
+
+    def _pass_over(self, journal: WaitingJournal, lost: LostCommit) -> None:
+        """Wait until a damaged commit is repaired, or give up the messages about it."""
+        name = journal.place.journal
+        at_lost = MessagePlace(name, lost.number)
+        if journal.place.number != lost.number:
+            journal = _untried(journal.from_place(at_lost), self._now)
+        attempts = journal.attempts + 1
+        pause = pause_after(attempts)
+        if pause is not None:
+            self._waiting[name] = replace(
+                journal,
+                attempts=attempts,
+                due=self._now + pause,
+                since=journal.since or self._now,
+                error=lost.why,
+            )
+            return
+        self._dead.append(
+            DeadLetter(
+                id=f"{name}-{lost.number}", place=at_lost, event="", at=self._now, error=lost.why
+            )
+        )
+        following = _untried(journal.from_place(MessagePlace(name, lost.number + 1)), self._now)
+        if following.ranges:
+            self._waiting[name] = following
+        else:
+            del self._waiting[name]
+
+    def _make_requests(self) -> None:
+        """Make a message about requests for packages, if one is due."""
+        state = replace(self._before, waiting=self._waiting)
+        news = find_news(self._webhook, state, self._tools.find_waiting, self._now)
+        if news is None or not self._has_room():
+            return
+        self._told = news.told
+        self._last_request_at = self._now
+        source = self._tools.source
+        message = requests_message(
+            news.requests, news.waiting, self._now, source.urls, self._tools.describe
+        )
+        # it is written down first, and sent by the next batch: no journal could give it again
+        self._waiting[REQUESTS] = WaitingJournal(
+            place=MessagePlace(REQUESTS, 0),
+            ranges=(),
+            due=self._now,
+            body=encode(message).decode(),
+            id=f"msg_requests_{self._tools.runtime.new_id()}",
+        )
+        self._has_made = True
+
+    def _send_made(self, journal: WaitingJournal) -> None:
+        """Send a message that no journal has."""
+        self._waiting[REQUESTS] = journal
+        if self._is_full:
+            return
+        outgoing = _made(journal.place, journal.id, journal.body)
+        outcome = self._try(outgoing)
+        if self._is_done_with(journal, outgoing, outcome):
+            del self._waiting[REQUESTS]
+
+    def _message_of(self, letter: DeadLetter) -> Outgoing | str:
+        """Return the message of a dead letter, or why it cannot be made."""
+        if letter.body:
+            return _made(letter.place, letter.id, letter.body)
+        number = letter.place.number
+        try:
+            messages = self._tools.source.messages(letter.place, ((number, number),), letter.event)
+            for outgoing in messages:
+                if outgoing.place == letter.place:
+                    return outgoing
+        except NotFound as gone:
+            return gone.message
+        except LostCommit as lost:
+            return lost.why
+        return "the journal has no such change any more"
+
+    def _try(self, outgoing: Outgoing) -> Outcome:
+        """Send a message. Raises LeaseLost if another process may begin to send."""
+        tools = self._tools
+        outcome = tools.sender.send(
+            self._webhook, outgoing, lambda: tools.may_send(TRY_SECONDS + MARGIN_SECONDS)
+        )
+        if outcome is None:
+            raise LeaseLost
+        self._attempts.append(outcome.attempt)
+        tools.metrics.count(self._webhook.name, outcome.attempt)
+        return outcome
+
+
+def _untried(journal: WaitingJournal, now: datetime) -> WaitingJournal:
+    """Return a journal whose next message was not tried yet."""
+    return replace(journal, attempts=0, due=now, since=None, event="", error="")
+
+
+def _made(place: MessagePlace, message_id: str, body: str) -> Outgoing:
+    """Return the message of a stored body."""
+    message = decode(body, type=RequestsMessage)
+    return Outgoing(
+        id=message_id,
+        place=place,
+        event=WebhookEvent.PACKAGE_REQUESTED,
+        subject="packages that wait for a decision",
+        message=message,
+    )

@@ -1,0 +1,293 @@
+"""Looks at the feeds, and has webhooks told of what is new, in one process at a time."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from threading import Event, Thread
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.catalog.changes import FeedEnd
+from wheelyard.catalog.index_journals import IndexJournals
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, WheelyardError
+from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
+from wheelyard.model.webhook_state import WebhookState
+from wheelyard.operations.webhooks import Webhooks
+from wheelyard.webhooks.delivery import Delivery, DeliveryTools
+from wheelyard.webhooks.lease import DeliveryLease
+from wheelyard.webhooks.messages import MessageSource
+from wheelyard.webhooks.package_news import find_news
+
+LOOK_SECONDS: Final = 10.0
+"""How often a server looks at the feeds for commits of other processes."""
+PAUSE_SECONDS: Final = 1.0
+"""The least time between two looks, so that many commits make few of them."""
+LIST_SECONDS: Final = 60.0
+"""How often a server looks which indexes there are, or without webhooks, whether there are some."""
+ACCESS_SECONDS: Final = 30.0
+"""How often the journals about rights are looked at, if a webhook is told of them."""
+REQUESTS_SECONDS: Final = 300.0
+"""How often requests for public packages are looked at, if a webhook is told of them."""
+TICK_SECONDS: Final = 2.0
+"""How often the lease is looked at while threads deliver."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class _Glance(Struct, frozen=True):
+    """What a process knows of when it has last looked at everything."""
+
+    webhooks: tuple[Webhook, ...]
+    indexes: Mapping[str, IndexJournals]
+    ends: dict[str, FeedEnd]
+    """The end of each feed that a webhook is told of, and of that of main."""
+    access: dict[str, int]
+    due: datetime | None
+    """When the next message that has failed is tried again, or None if there is none."""
+
+
+class WebhookDispatcher:
+    """
+    Has webhooks told of what is new, for ever, in one thread of a server.
+
+    Args:
+        webhooks: Those of the store.
+        tools: What their deliveries share.
+        lease: What lets one process deliver at a time.
+        runtime: Its clocks.
+        committed: Set by each commit of this process.
+    """
+
+    def __init__(
+        self,
+        webhooks: Webhooks,
+        tools: DeliveryTools,
+        lease: DeliveryLease,
+        runtime: Runtime,
+        committed: Event,
+    ) -> None:
+        self._webhooks = webhooks
+        self._tools = tools
+        self._lease = lease
+        self._runtime = runtime
+        self._committed = committed
+        self._glance: _Glance | None = None
+        self._threads = dict[str, Thread]()
+        self._ended = Event()
+        """Set when a thread of a webhook ends."""
+        self._times = dict[float, float]()
+        """When each of the intervals is over, by the monotonic clock."""
+        self._logged = ""
+        """The last failure that the log has. Each is there once."""
+
+    @property
+    def _source(self) -> MessageSource:
+        return self._tools.source
+
+    def start(self) -> None:
+        """Start `run` in a daemon thread, and return at once."""
+        Thread(target=self.run, name="webhooks", daemon=True).start()
+
+    def run(self) -> None:
+        """Deliver whenever something is due, for ever."""
+        while True:
+            seconds = self.deliver_if_due()
+            # cleared before the look: a commit during it is looked at by the next one
+            self._committed.wait(seconds)
+            self._runtime.pause(PAUSE_SECONDS)
+            self._committed.clear()
+
+    def deliver_if_due(self) -> float:
+        """Deliver what is due, and return after how many seconds to look again."""
+        try:
+            if not self._is_due():
+                return self._seconds_to_look()
+            return self._deliver()
+        except Conflict:  # another process has begun to deliver
+            self._glance = None
+            return LOOK_SECONDS
+        except WheelyardError as error:
+            self._log(error.message)
+            return LOOK_SECONDS
+
+    def _seconds_to_look(self) -> float:
+        glance = self._glance
+        if glance is None or not glance.webhooks:
+            return LIST_SECONDS
+        if glance.due is None:
+            return LOOK_SECONDS
+        left = (glance.due - self._runtime.now()).total_seconds()
+        return min(max(left, 0.0), LOOK_SECONDS)
+
+    def _is_due(self) -> bool:
+        """Return whether something may have to be sent, by the feeds and by what is in memory."""
+        glance = self._glance
+        if glance is None or self._has_own_change(glance):
+            return True
+        is_listed = self._is_time(LIST_SECONDS)
+        if not glance.webhooks:
+            return is_listed
+        if glance.due is not None and glance.due <= self._runtime.now():
+            return True
+        indexes = glance.indexes
+        if is_listed:
+            indexes = self._source.find_indexes()
+        if self._feed_ends(glance.webhooks, indexes) != glance.ends:
+            return True
+        # no feed tells of these
+        is_rights = _any_wants(glance.webhooks, WebhookEvent.ACCESS_CHANGED)
+        is_requests = _any_wants(glance.webhooks, WebhookEvent.PACKAGE_REQUESTED)
+        if is_rights and self._is_time(ACCESS_SECONDS):
+            return self._source.access_ends() != glance.access
+        return is_requests and self._is_time(REQUESTS_SECONDS)
+
+    def _is_time(self, seconds: float) -> bool:
+        """Return whether so many seconds have passed since the last time that this was true."""
+        now = self._runtime.monotonic()
+        if now < self._times.get(seconds, now):
+            return False
+        is_first = seconds not in self._times
+        self._times[seconds] = now + seconds
+        return not is_first
+
+    def _has_own_change(self, glance: _Glance) -> bool:
+        """Return whether this process has changed the webhooks, as memory says."""
+        snapshot = self._webhooks.records.peek("any")
+        if snapshot is None or snapshot.value is None:
+            return False
+        return {table.name for table in snapshot.value.tables} != {
+            webhook.name for webhook in glance.webhooks
+        }
+
+    @staticmethod
+    def _feed_ends(
+        webhooks: Sequence[Webhook], indexes: Mapping[str, IndexJournals]
+    ) -> dict[str, FeedEnd]:
+        """Return the ends of the feeds that webhooks are told of, and of that of main."""
+        ends = dict[str, FeedEnd]()
+        for name, index in indexes.items():
+            # whoever changes webhooks touches the feed of main
+            if name == MAIN or any(webhook.has_index(name) for webhook in webhooks):
+                ends[name] = index.changes.end()
+        return ends
+
+    def _deliver(self) -> float:
+        """Look at everything, deliver what is due, and return when to look again."""
+        states = self._look()
+        pending = self._pending(states)
+        if not pending:
+            return self._seconds_to_look()
+        wait = self._lease.take()
+        if wait:
+            self._glance = None
+            return min(wait.total_seconds(), LOOK_SECONDS)
+        try:
+            # again: the process that had the lease may have delivered
+            self._start(self._pending(self._look()))
+            while self._threads:
+                self._wait_for_threads()
+                self._lease.renew()
+                if self._is_due():
+                    self._start(self._pending(self._look()))
+        finally:
+            # what still runs sends nothing any more
+            self._lease.give_back()
+        self._look()
+        return self._seconds_to_look()
+
+    def _look(self) -> dict[str, WebhookState]:
+        """Read the webhooks and their states, and remember what they are up to."""
+        webhooks = self._webhooks.in_force()
+        # the feeds first: what is added meanwhile is found by the next look
+        indexes: Mapping[str, IndexJournals] = {}
+        ends = dict[str, FeedEnd]()
+        access = dict[str, int]()
+        if webhooks:
+            indexes = self._source.find_indexes()
+            ends = self._feed_ends(webhooks, indexes)
+        if _any_wants(webhooks, WebhookEvent.ACCESS_CHANGED):
+            access = self._source.access_ends()
+        states = {
+            webhook.name: self._tools.states.read_stored(webhook.name, webhook.created)
+            for webhook in webhooks
+        }
+        self._tools.metrics.note(states, self._runtime.now())
+        dues = [
+            journal.due
+            for name, state in states.items()
+            for journal in state.waiting.values()
+            if name not in self._threads
+        ]
+        self._glance = _Glance(
+            webhooks=webhooks,
+            indexes=indexes,
+            ends=ends,
+            access=access,
+            due=min(dues, default=None),
+        )
+        return states
+
+    def _pending(self, states: dict[str, WebhookState]) -> list[Webhook]:
+        """Return the webhooks that may have to be told of something, and have no thread."""
+        glance = self._glance
+        if glance is None:
+            return []
+        return [
+            webhook
+            for webhook in glance.webhooks
+            if webhook.name not in self._threads
+            and self._is_pending(webhook, states[webhook.name], glance)
+        ]
+
+    def _is_pending(self, webhook: Webhook, state: WebhookState, glance: _Glance) -> bool:
+        now = self._runtime.now()
+        if state.again or any(journal.due <= now for journal in state.waiting.values()):
+            return True
+        for name, end in glance.ends.items():
+            if webhook.has_index(name) and state.cursors.get(name) != end.newest:
+                return True
+        if WebhookEvent.ACCESS_CHANGED in webhook.events:
+            for name, number in glance.access.items():
+                if state.cursors.get(name) != number:
+                    return True
+        return find_news(webhook, state, self._tools.find_waiting, now) is not None
+
+    def _start(self, webhooks: Sequence[Webhook]) -> None:
+        for webhook in webhooks:
+            thread = Thread(
+                target=partial(self._run, webhook), name=f"webhook {webhook.name}", daemon=True
+            )
+            self._threads[webhook.name] = thread
+            thread.start()
+
+    def _run(self, webhook: Webhook) -> None:
+        """Deliver to one webhook, in its thread."""
+        try:
+            Delivery(webhook, self._tools).run()
+        except Conflict:  # another process has the lease
+            pass
+        except WheelyardError as error:
+            self._log(f"{webhook.name}: {error.message}")
+        finally:
+            self._ended.set()
+
+    def _wait_for_threads(self) -> None:
+        """Wait until a thread ends, but not longer than the lease can wait."""
+        self._ended.wait(TICK_SECONDS)
+        self._ended.clear()
+        for name, thread in tuple(self._threads.items()):
+            if not thread.is_alive():
+                del self._threads[name]
+
+    def _log(self, why: str) -> None:
+        if why != self._logged:
+            self._logged = why
+            logger.warning("webhooks are told of nothing for now: %s", why)
+
+
+def _any_wants(webhooks: Sequence[Webhook], event: WebhookEvent) -> bool:
+    return any(event in webhook.events for webhook in webhooks)

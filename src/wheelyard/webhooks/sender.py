@@ -1,0 +1,210 @@
+"""Sends one message to one webhook: signs it, and says what became of it."""
+
+import hmac
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import timedelta
+from importlib.metadata import version
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid
+from wheelyard.http_client.client import ClientResponse, Network, Requester
+from wheelyard.http_client.hosts import Address, AddressPolicy, FetchError, PublicOr, is_link_local
+from wheelyard.http_client.urls import BadUrl, parse_url
+from wheelyard.model.decoding import escaped, redact_tokens
+from wheelyard.model.stored_webhooks import Webhook, WebhookFormat
+from wheelyard.model.webhook_messages import (
+    AnyMessage,
+    DescribePrincipal,
+    MessageUrls,
+    Outgoing,
+    TestMessage,
+    text_of,
+)
+from wheelyard.model.webhook_state import Attempt, MessagePlace
+from wheelyard.operations.webhook_endpoints import Endpoint, WebhookEndpoints
+
+TRY_SECONDS: Final = 10.0
+"""The longest time of one try, from the name lookup to the end of the answer."""
+ANSWER_BYTES: Final = 2_000
+"""Bytes of an answer that are read."""
+ANSWER_CHARS: Final = 200
+"""Characters of an answer that are kept."""
+LONGEST_WAIT: Final = timedelta(hours=1)
+"""The longest pause that a receiver can ask for by Retry-After."""
+TEST: Final = "test"
+"""What a message to try a webhook is about."""
+_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+
+class Outcome(Struct, frozen=True):
+    """What became of a try."""
+
+    attempt: Attempt
+    wait: timedelta = timedelta()
+    """How long the receiver wants to be left alone."""
+
+
+class WebhookSender:
+    """
+    Sends messages to webhooks.
+
+    Threads may share it. A redirect is not followed. Which addresses are allowed is checked when
+    the connection is made, so no name can lead elsewhere later.
+
+    Args:
+        endpoints: Where webhooks are.
+        networks: Private networks for those that allow them.
+        urls: The URLs in messages.
+        runtime: Its clock.
+        describe: Returns a principal in words, for chats.
+    """
+
+    def __init__(
+        self,
+        endpoints: WebhookEndpoints,
+        networks: Sequence[str],
+        urls: MessageUrls,
+        runtime: Runtime,
+        describe: DescribePrincipal,
+    ) -> None:
+        self._endpoints = endpoints
+        self._urls = urls
+        self._runtime = runtime
+        self.describe = describe
+        private = tuple(map(ip_network, networks))
+        self._public = Requester(runtime, _network(()))
+        self._private = Requester(runtime, _network(private))
+
+    def send(
+        self, webhook: Webhook, outgoing: Outgoing, may_send: Callable[[], bool]
+    ) -> Outcome | None:
+        """
+        Send a message once, and return what became of it. A failure is part of that.
+
+        Return None if it may not be sent any more. That is asked when the time limit runs already,
+        so a process that stands still meanwhile sends nothing afterwards.
+        """
+        began = self._runtime.monotonic()
+        status = 0
+        answer = ""
+        error = ""
+        wait = timedelta()
+        try:
+            endpoint = self._endpoints.find(webhook)
+            requester = self._public
+            if webhook.allow_private:
+                requester = self._private
+            with requester.deadline(TRY_SECONDS):
+                if not may_send():
+                    return None
+                with closing(self._post(requester, webhook, endpoint, outgoing)) as response:
+                    status = response.status
+                    answer = _beginning_of(response, endpoint)
+                    if not 200 <= status < 300:  # noqa: PLR2004 - of HTTP
+                        fault = requester.status_error(response)
+                        error = fault.why
+                        wait = timedelta(seconds=fault.wait)
+        except Invalid as incomplete:
+            error = incomplete.message
+        except BadUrl:
+            error = "its URL cannot be used"
+        except FetchError as fault:
+            error = fault.why
+        attempt = Attempt(
+            id=outgoing.id,
+            event=outgoing.event,
+            subject=outgoing.subject,
+            at=self._runtime.now(),
+            seconds=round(self._runtime.monotonic() - began, 3),
+            status=status,
+            error=error,
+            answer=answer,
+        )
+        return Outcome(attempt, min(wait, LONGEST_WAIT))
+
+    def test(self, webhook: Webhook, by: str) -> Attempt:
+        """Send a message that tries the webhook, and return what became of it."""
+        now = self._runtime.now()
+        message = TestMessage(
+            type="webhook.test", time=now, by=by, webhook=webhook.name, url=f"{self._urls.base}/"
+        )
+        outgoing = Outgoing(
+            id=f"msg_test_{self._runtime.new_id()}",
+            place=MessagePlace(TEST, 0),
+            event=TEST,
+            subject="a test",
+            message=message,
+        )
+        outcome = self.send(webhook, outgoing, lambda: True)
+        assert outcome is not None  # noqa: S101 - it may be sent
+        return outcome.attempt
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._public.close()
+        self._private.close()
+
+    def _post(
+        self, requester: Requester, webhook: Webhook, endpoint: Endpoint, outgoing: Outgoing
+    ) -> ClientResponse:
+        body = self._body(webhook, outgoing.message)
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "User-Agent": f"wheelyard/{version('wheelyard')}",
+        }
+        if endpoint.key is not None:
+            stamp = str(int(self._runtime.seconds()))
+            headers["webhook-id"] = outgoing.id
+            headers["webhook-timestamp"] = stamp
+            headers["webhook-signature"] = signature(endpoint.key, outgoing.id, stamp, body)
+        return requester.send("POST", parse_url(endpoint.url), headers, body)
+
+    def _body(self, webhook: Webhook, message: AnyMessage) -> bytes:
+        if webhook.format is WebhookFormat.SLACK:
+            return encode({"text": text_of(message, self.describe)})
+        return encode(message)
+
+
+def signature(key: bytes, message_id: str, stamp: str, body: bytes) -> str:
+    """Return the signature of a message (Standard Webhooks, symmetric, version 1)."""
+    signed = f"{message_id}.{stamp}.".encode() + body
+    return f"v1,{b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
+
+
+def _network(private: tuple[IPv4Network | IPv6Network, ...]) -> Network:
+    """Return what may be connected to: https anywhere that is allowed, http on this machine."""
+    anywhere = PublicOr(private)
+    here = PublicOr(_LOOPBACK, only_loopback=True)
+
+    def is_allowed(address: Address) -> bool:
+        return anywhere(address) and not is_link_local(address)
+
+    refusal = (
+        "its host {host} has a private address. If that is meant, name its network in "
+        "webhooks.allow_private_networks, and give the webhook allow_private"
+    )
+    policies = {
+        "https": AddressPolicy(is_allowed=is_allowed, refusal=refusal),
+        "http": AddressPolicy(
+            is_allowed=here, refusal="its URL is http, and {host} is not this machine"
+        ),
+    }
+    return Network(policies=policies, start=TRY_SECONDS, idle=TRY_SECONDS)
+
+
+def _beginning_of(response: ClientResponse, endpoint: Endpoint) -> str:
+    """Return the beginning of an answer, without secrets, or an empty text if it has none."""
+    try:
+        body = bytes(response.body(ANSWER_BYTES, is_cut=True))
+    except FetchError:  # the status is there, which is what counts
+        return ""
+    text = redact_tokens(body.decode("utf-8", "replace")).replace(endpoint.url, "***")
+    return escaped(" ".join(text.split()))[:ANSWER_CHARS]
