@@ -1,0 +1,393 @@
+"""What webhooks are told, in which order, and what becomes of messages that nobody takes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE
+from tests.operations.two_indexes import DEMO, TwoIndexes
+from tests.webhooks.harness import BY, WebhookHarness, running_webhooks
+from tests.webhooks.receivers import Received
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.model.project import Status
+from wheelyard.model.webhook_state import PAUSES
+from wheelyard.operations.lifecycle import Selection
+
+ONE = Selection(Version("1.0"))
+OTHER = make_wheel("other")
+
+
+@pytest.fixture
+def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
+    """An index, and a receiver."""
+    with running_webhooks(tmp_path) as harness:
+        yield harness
+
+
+def projects_of(received: list[Received]) -> list[str]:
+    """Return the projects and releases of messages."""
+    return [f"{message.json['project']} {message.json['release']}" for message in received]
+
+
+def test_a_release_is_told_with_a_signature(hooks: WebhookHarness) -> None:
+    """A webhook is told of a new release, and the library of Standard Webhooks verifies it."""
+    hooks.add()
+    wheel = make_wheel()
+    file = hooks.index.upload(wheel)
+
+    hooks.deliver()
+
+    [received] = hooks.receiver.taken
+    assert received.is_signed
+    assert received.json == {
+        "type": "project.released",
+        "version": 1,
+        "time": "2026-01-01T00:00:00Z",
+        "by": "local:alice",
+        "by_name": "",
+        "index": "main",
+        "project": "demo",
+        "release": "1.0",
+        "url": "http://127.0.0.1:8080/project/demo/1.0/",
+        "files": [
+            {
+                "filename": wheel.filename,
+                "sha256": file.sha256,
+                "size": file.size,
+                "url": f"http://127.0.0.1:8080/files/demo/{file.sha256}/{wheel.filename}",
+            }
+        ],
+        "from_index": "",
+        "status": "",
+        "reason": "",
+        "imported": False,
+    }
+
+
+def test_everything_that_happens_to_a_project_is_told_in_order(hooks: WebhookHarness) -> None:
+    """A webhook is told of releases, files, yanks, deletions, restores and status, in order."""
+    hooks.add()
+    index = hooks.index.index
+    hooks.index.upload(make_wheel())
+    hooks.index.clock.advance(seconds=1)
+    hooks.index.upload(make_sdist())
+    index.lifecycle.change("yank", ALICE, DEMO, ONE, "it is bad")
+    index.lifecycle.change("unyank", ALICE, DEMO, ONE, "")
+    index.lifecycle.change("delete", ALICE, DEMO, ONE, "")
+    index.lifecycle.change("restore", ALICE, DEMO, ONE, "")
+    index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "it is over")
+
+    hooks.deliver()
+
+    assert hooks.receiver.types == [
+        "project.released",
+        "project.file_added",
+        "project.yanked",
+        "project.unyanked",
+        "project.deleted",
+        "project.restored",
+        "project.status",
+    ]
+    yanked = hooks.receiver.taken[2].json
+    assert (yanked["reason"], len(yanked["files"])) == ("it is bad", 2)
+    assert hooks.receiver.taken[6].json["status"] == "archived"
+
+
+def test_nothing_that_was_before_a_webhook_is_told(hooks: WebhookHarness) -> None:
+    """A new webhook begins with what happens after it was added."""
+    hooks.index.upload(make_wheel())
+    hooks.add()
+    hooks.index.upload(OTHER)
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["other 1.0"]
+
+
+def test_nothing_is_told_twice(hooks: WebhookHarness) -> None:
+    """A server that finds that another one has delivered sends nothing again."""
+    hooks.add()
+    first = hooks.server()
+    second = hooks.server()
+    hooks.index.upload(make_wheel())
+
+    first.deliver()
+    second.deliver()
+    first.deliver()
+
+    assert len(hooks.receiver.asked) == 1
+
+
+def test_a_failing_message_holds_up_its_project_alone(hooks: WebhookHarness) -> None:
+    """While a message fails, later ones of its project wait, and those of others arrive."""
+    hooks.add()
+    hooks.receiver.answer = lambda received: 500 if received.json["project"] == "demo" else 200
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(OTHER)
+    hooks.index.upload(make_sdist())
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["other 1.0"]
+    hooks.receiver.answer = lambda _: 200
+    hooks.deliver()
+    assert len(hooks.receiver.taken) == 1
+    hooks.index.clock.advance(seconds=5)
+    hooks.deliver()
+    assert hooks.receiver.types == ["project.released", "project.released", "project.file_added"]
+    assert len({received.body for received in hooks.receiver.asked}) == 3
+
+
+def test_a_message_is_tried_for_a_day_and_then_given_up(hooks: WebhookHarness) -> None:
+    """A message that fails for a day is a dead letter, and what waited behind it arrives."""
+    hooks.add()
+    hooks.receiver.answer = lambda received: 500 if received.type == "project.released" else 200
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(make_sdist())
+    began = hooks.index.clock.now
+    server = hooks.server()
+
+    server.deliver()
+    for pause in PAUSES:
+        assert hooks.receiver.taken == []
+        hooks.index.clock.advance(seconds=pause.total_seconds())
+        server.deliver()
+
+    assert (hooks.index.clock.now - began).total_seconds() > 23 * 3600
+    assert len(hooks.receiver.asked) == len(PAUSES) + 2
+    assert hooks.receiver.types == ["project.file_added"]
+    [letter] = hooks.state().dead
+    assert (letter.event, letter.error) == ("released", "it answers with status 500")
+    assert not hooks.state().waiting
+
+
+def test_a_dead_letter_is_sent_again(hooks: WebhookHarness) -> None:
+    """A dead letter that somebody sends again has the same id and body as before."""
+    hooks.add()
+    hooks.receiver.answer = lambda _: 500
+    hooks.index.upload(make_wheel())
+    server = hooks.server()
+    server.deliver()
+    for pause in PAUSES:
+        hooks.index.clock.advance(seconds=pause.total_seconds())
+        server.deliver()
+    [letter] = hooks.state().dead
+    hooks.receiver.answer = lambda _: 200
+
+    assert hooks.webhooks.send_again("builds", [letter.id]) == 1
+    server.deliver()
+
+    [received] = hooks.receiver.taken
+    assert {(asked.id, asked.body) for asked in hooks.receiver.asked} == {
+        (received.id, received.body)
+    }
+    assert not hooks.state().dead
+
+
+def test_retry_after_is_waited_for(hooks: WebhookHarness) -> None:
+    """A receiver that says when to come again is left alone until then."""
+    hooks.add()
+    hooks.receiver.answer = lambda _: 429
+    hooks.receiver.headers = {"Retry-After": "60"}
+    hooks.index.upload(make_wheel())
+    hooks.deliver()
+
+    hooks.index.clock.advance(seconds=59)
+    hooks.deliver()
+    assert len(hooks.receiver.asked) == 1
+
+    hooks.index.clock.advance(seconds=1)
+    hooks.deliver()
+    assert len(hooks.receiver.asked) == 2
+
+
+def test_a_redirect_is_not_followed(hooks: WebhookHarness) -> None:
+    """A receiver cannot lead a message elsewhere."""
+    hooks.add()
+    hooks.receiver.answer = lambda _: 307
+    hooks.receiver.headers = {"Location": hooks.receiver.url}
+    hooks.index.upload(make_wheel())
+
+    hooks.deliver()
+
+    assert len(hooks.receiver.asked) == 1
+    assert hooks.state().attempts[0].error == "it answers with status 307"
+
+
+def test_secrets_in_an_answer_are_not_kept(hooks: WebhookHarness) -> None:
+    """What a receiver answers is kept without the URL, without tokens and cut off."""
+    hooks.add()
+    token = "wyd_" + "a" * 48
+    hooks.receiver.text = f"{hooks.receiver.url} \x1b[31m {token} ".encode() + b"x" * 5_000_000
+    hooks.index.upload(make_wheel())
+
+    hooks.deliver()
+
+    [attempt] = hooks.state().attempts
+    assert attempt.answer.startswith("*** \\x1b[31m wyd_*** xxx")
+    assert len(attempt.answer) == 200
+    assert (attempt.status, attempt.error) == (200, "")
+
+
+def test_a_webhook_is_told_of_its_projects_and_events_alone(hooks: WebhookHarness) -> None:
+    """The keys `projects` and `events` say what a webhook is told."""
+    hooks.add(projects=["dem*"], events=["yanked"])
+    hooks.index.upload(make_wheel())
+    hooks.index.upload(OTHER)
+    lifecycle = hooks.index.index.lifecycle
+    lifecycle.change("yank", ALICE, NormalizedName("other"), ONE, "")
+    lifecycle.change("yank", ALICE, DEMO, ONE, "")
+
+    hooks.deliver()
+
+    assert [(message.type, message.json["project"]) for message in hooks.receiver.taken] == [
+        ("project.yanked", "demo")
+    ]
+
+
+def test_a_promotion_is_told_by_the_index_that_it_went_to(hooks: WebhookHarness) -> None:
+    """A webhook of `prod` is told of a promotion once, with all files, and where they came from."""
+    indexes = TwoIndexes(hooks.index)
+    indexes.upload(make_wheel())
+    indexes.upload(make_sdist())
+    hooks.add(indexes=["prod"])
+    hooks.add("everything", indexes=["*"])
+
+    indexes.promote()
+    hooks.deliver()
+
+    both = [message.json for message in hooks.receiver.once()]
+    assert [message["type"] for message in both] == ["project.promoted"]
+    assert (both[0]["index"], both[0]["from_index"], len(both[0]["files"])) == ("prod", "dev", 2)
+    assert len(hooks.receiver.taken) == 2
+
+
+def test_a_new_index_is_told_from_its_beginning(hooks: WebhookHarness) -> None:
+    """A webhook of all indexes is told of what happens in one that was made later."""
+    hooks.add(indexes=["*"])
+    hooks.index.clock.advance(seconds=1)
+    indexes = TwoIndexes(hooks.index)
+    indexes.upload(make_wheel())
+
+    hooks.deliver()
+
+    assert [message.json["index"] for message in hooks.receiver.taken] == ["dev"]
+
+
+def test_changes_of_rights_are_told_if_they_are_asked_for(hooks: WebhookHarness) -> None:
+    """A webhook that names `access_changed` is told who has granted what."""
+    hooks.add(events=["access_changed"])
+    indexes = TwoIndexes(hooks.index)
+    del indexes
+
+    hooks.deliver()
+
+    changes = [change for message in hooks.receiver.taken for change in message.json["changes"]]
+    assert {message.type for message in hooks.receiver.taken} == {"access.changed"}
+    assert [change.partition(",")[0] for change in changes] == [
+        "index dev: made",
+        "index prod: made",
+    ]
+
+
+def test_a_removed_webhook_leaves_nothing(hooks: WebhookHarness) -> None:
+    """A webhook that is removed takes its secret and its state with it."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.deliver()
+
+    hooks.webhooks.remove("builds", BY)
+
+    left = [entry.key for entry in hooks.index.store.list("") if "builds" in entry.key]
+    assert left == []
+    hooks.index.clock.advance(seconds=1)
+    hooks.add()
+    hooks.index.upload(OTHER)
+    hooks.deliver()
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0", "other 1.0"]
+
+
+def test_a_new_secret_signs_from_then_on(hooks: WebhookHarness) -> None:
+    """After a new secret was made, messages are signed with that."""
+    hooks.add()
+    made = hooks.webhooks.make_secret("builds", BY)
+    hooks.receiver.secret = made.secret
+    hooks.index.upload(make_wheel())
+
+    hooks.deliver()
+
+    assert hooks.receiver.taken[0].is_signed
+    with pytest.raises(Invalid):
+        hooks.webhooks.add({"name": "b", "url": "https://a.example/", "secret": "mine"}, BY)
+
+
+def test_a_name_is_taken_once(hooks: WebhookHarness) -> None:
+    """Two webhooks cannot have one name, whose variables would be the same."""
+    hooks.add()
+    with pytest.raises(Conflict):
+        hooks.add()
+
+
+def test_a_store_that_was_made_again_is_told_from_now_on(hooks: WebhookHarness) -> None:
+    """After a restore the feed is another one: the webhook begins at its end, and says so."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.deliver()
+    webhook = hooks.webhooks.find("builds")
+    hooks.webhooks.states.change(
+        "builds",
+        webhook.created,
+        lambda state: type(state)(created=state.created, cursors={"main": 5}),
+    )
+    hooks.index.upload(OTHER)
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
+    assert "was another one" in hooks.state().note
+    hooks.index.upload(make_wheel("third"))
+    hooks.deliver()
+    assert projects_of(hooks.receiver.taken)[1:] == ["third 1.0"]
+
+
+def made(number: int) -> Made:
+    """Return a wheel of a project of its own."""
+    return make_wheel(f"project{number:03}")
+
+
+def test_hundreds_of_messages_arrive_in_the_order_of_the_feed(hooks: WebhookHarness) -> None:
+    """Many releases are told in order, in several batches."""
+    hooks.add()
+    for number in range(130):
+        hooks.index.upload(made(number))
+
+    hooks.deliver()
+
+    names = [message.json["project"] for message in hooks.receiver.taken]
+    assert names == [f"project{number:03}" for number in range(130)]
+
+
+def test_a_dead_receiver_is_told_all_once_it_is_back(hooks: WebhookHarness) -> None:
+    """Whatever has piled up for a receiver that was down for an hour arrives, once each."""
+    hooks.add()
+    hooks.receiver.answer = lambda _: 503
+    server = hooks.server()
+    for number in range(230):
+        hooks.index.upload(made(number))
+    for _ in range(12):
+        server.deliver()
+        hooks.index.clock.advance(minutes=5)
+    hooks.receiver.answer = lambda _: 200
+
+    for _ in range(4):
+        hooks.index.clock.advance(hours=1)
+        server.deliver()
+
+    assert sorted(message.json["project"] for message in hooks.receiver.taken) == [
+        f"project{number:03}" for number in range(230)
+    ]
+    assert not hooks.state().dead
