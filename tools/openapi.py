@@ -22,6 +22,12 @@ from wheelyard.model.grants import ACTIONS, GROUP_NAME
 from wheelyard.model.index_name import DATED, MAIN, NAME_LIMIT_CHARS, RESERVED_INDEX_NAMES
 from wheelyard.model.project_json import ENTRY_KINDS, SHOWN_KINDS
 from wheelyard.model.rule_reasons import LIFTABLE, OF_VERSIONS
+from wheelyard.model.webhook_messages import (
+    AccessMessage,
+    ProjectMessage,
+    RequestsMessage,
+    TrialMessage,
+)
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
@@ -146,6 +152,13 @@ TEXTS: Final[dict[str, dict[str, Any]]] = {
     "Tables": {"type": "object", "description": "As docs/index-file.md has them."},
 }
 """Texts and tables whose rules are in the code."""
+MESSAGES: Final[dict[str, type[msgspec.Struct]]] = {
+    "project": ProjectMessage,
+    "access.changed": AccessMessage,
+    "package.requested": RequestsMessage,
+    "webhook.test": TrialMessage,
+}
+"""What webhooks get, by what it is about."""
 PATH_TEXTS: Final = {"name": "Name", "id": "TokenId"}
 FAILURES: Final = {
     "400": "What the schema does not say of the body is wrong.",
@@ -166,9 +179,10 @@ def document() -> dict[str, Any]:
         described[row.method.lower()] = _operation(row, texts)
     bodies = [row.body for row in OPERATIONS if row.body and row.method != "GET"]
     answers = [kind for row in OPERATIONS for kind in _answers(row)]
-    schemas = _schemas([*bodies, *answers], texts)
+    schemas = _schemas([*bodies, *answers, *MESSAGES.values()], texts)
     return base | {
         "paths": paths | base["paths"],
+        "webhooks": {name: _message(kind) for name, kind in MESSAGES.items()},
         "components": base["components"] | {"schemas": texts | schemas},
     }
 
@@ -257,6 +271,22 @@ def _operation(row: ApiOperation, texts: dict[str, Any]) -> dict[str, Any]:
     )
     described["responses"] = _responses(row, is_free=is_free)
     return described
+
+
+def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return what is sent to a webhook, as a request to it."""
+    content = {"schema": {"$ref": f"{REF}{kind.__name__}"}}
+    return {
+        "post": {
+            "summary": (getdoc(kind) or "").partition("\n\n")[0].rstrip("."),
+            "description": "Signed as Standard Webhooks says.",
+            "requestBody": {"required": True, "content": {"application/json": content}},
+            "responses": {
+                "2XX": {"description": "It is taken."},
+                "default": {"description": "It is sent again later."},
+            },
+        }
+    }
 
 
 def _titles(types: list[Any]) -> set[str]:

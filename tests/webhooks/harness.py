@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.operations.in_memory_index import IndexHarness
 from tests.webhooks.receivers import Receiver, running_receiver
@@ -31,7 +30,7 @@ class WebhookHarness:
         """The webhooks of the store."""
         return self.index.index.server.webhooks
 
-    def add(self, name: str = "builds", **keys: Any) -> str:
+    def add(self, name: str = "builds", **keys: object) -> str:
         """Add a webhook that leads to the receiver, and return its secret."""
         added = self.webhooks.add({"name": name, "url": self.receiver.url, **keys}, BY)
         if not self.receiver.secret:

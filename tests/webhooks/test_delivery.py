@@ -391,3 +391,20 @@ def test_a_dead_receiver_is_told_all_once_it_is_back(hooks: WebhookHarness) -> N
         f"project{number:03}" for number in range(230)
     ]
     assert not hooks.state().dead
+
+
+def test_what_a_webhook_is_told_anew_begins_when_it_was_changed(hooks: WebhookHarness) -> None:
+    """A webhook that gets an index back, or another event, is told of nothing from before."""
+    indexes = TwoIndexes(hooks.index)
+    hooks.add(indexes=["dev"])
+    hooks.webhooks.change("builds", {"indexes": ["prod"]}, BY)
+    indexes.upload(make_wheel())
+    hooks.webhooks.change("builds", {"indexes": ["dev"], "events": ["released"]}, BY)
+    hooks.webhooks.change("builds", {"events": ["released", "access_changed"]}, BY)
+    hooks.deliver()
+    assert hooks.receiver.taken == []
+
+    indexes.upload(OTHER)
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["other 1.0"]

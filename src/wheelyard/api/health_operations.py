@@ -13,6 +13,7 @@ from wheelyard.api.operation import Call
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_tables import NEVER_CHANGED
 from wheelyard.operations.server_state import ServerState
 from wheelyard.operations.sweep import EVERY, JOB, last_completed
 from wheelyard.remedies import Caution
@@ -88,6 +89,7 @@ def _parts(index: Index) -> Iterator[HealthPart]:
     yield from _public_files_parts(index)
     yield from _attestation_parts(index)
     yield from _namespace_parts(index)
+    yield from _webhook_parts(index)
     for certificate in tls_files(index.settings):
         text = f"Valid until {certificate.value.expires:%Y-%m-%d %H:%M} UTC."
         yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
@@ -131,6 +133,33 @@ def _namespace_parts(index: Index) -> Iterator[HealthPart]:
     granted = [namespace for namespace in in_force.all if namespace.since is not None]
     if granted:
         yield HealthPart("namespaces", "ok", f"{counted(len(granted), 'namespace')} in force.")
+
+
+def _webhook_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield a part for each webhook: whether messages to it arrive."""
+    webhooks = index.server.webhooks
+    try:
+        rows = webhooks.show()
+    except Unavailable as fault:
+        yield HealthPart("webhooks", "failed", f"They are told of nothing. {fault.message}")
+        return
+    for row in rows:
+        name = f"webhook {row.name}"
+        if row.problem:
+            yield HealthPart(name, "failed", f"It is told of nothing. {row.problem}")
+            continue
+        try:
+            state = webhooks.states.read_stored(row.name, row.created or NEVER_CHANGED)
+        except Unavailable as fault:
+            yield HealthPart(name, "failed", f"It is told of nothing. {fault.message}")
+            continue
+        failing = [journal for journal in state.waiting.values() if journal.error]
+        if failing or state.dead:
+            text = f"{counted(len(failing), 'project')} wait for another try, and "
+            text += f"{counted(len(state.dead), 'message')} were given up. Its page says why."
+            yield HealthPart(name, "warning", text)
+        else:
+            yield HealthPart(name, "ok", "All messages have arrived.")
 
 
 def _server_part(index: Index) -> HealthPart:

@@ -56,7 +56,7 @@ from wheelyard.catalog.stored_credentials import (
     TokenRecords,
     UsedIdTokens,
 )
-from wheelyard.catalog.webhook_records import WebhookSecrets, WebhookStates
+from wheelyard.catalog.webhook_records import SealedSecret, WebhookSecrets, WebhookStates
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
@@ -173,7 +173,11 @@ def open_catalog(
         namespace_records=_journaled(NAMESPACES, credentials, token_policy, retries, threads),
         webhook_records=_journaled(WEBHOOKS, credentials, policy, retries, threads),
         webhook_states=_webhook_states(store, policy, retries),
-        webhook_secrets=WebhookSecrets(credentials, sessions),
+        webhook_secrets=WebhookSecrets(
+            credentials,
+            DocumentCache(credentials, Codec(SealedSecret), runtime, token_policy),
+            sessions,
+        ),
         decision_records=_journaled(DECISIONS, store, policy, retries, threads),
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),

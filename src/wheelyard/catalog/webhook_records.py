@@ -8,12 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, DocumentCache, UnreadableIgnored
+from wheelyard.catalog.document_cache import DocumentCache, UnreadableIgnored
 from wheelyard.catalog.sealing import Sealer
 from wheelyard.catalog.stored_credentials import SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.webhook_state import WebhookState
-from wheelyard.storage.base import ABSENT, Store, Stored
+from wheelyard.storage.base import ABSENT, Store
 
 
 class WebhookStates(Struct, frozen=True):
@@ -81,7 +81,6 @@ class SealedSecret(Struct, frozen=True):
         return "SealedSecret()"
 
 
-_SECRETS: Final = Codec(SealedSecret)
 _PURPOSE: Final = "secret of a webhook"
 
 
@@ -89,28 +88,31 @@ class WebhookSecrets(Struct, frozen=True):
     """
     Keeps the secrets of webhooks, sealed by the key of sessions.
 
-    So whoever reads a copy of the store, which has no such key, cannot sign anything. Threads may
-    share it. Each method raises Unavailable if the store does not answer.
+    So whoever reads a copy of the store, which has no such key, cannot sign anything. A secret is
+    that of the webhook that was added at a time, and of no other one that has its name later.
+    Threads may share it. Each method raises Unavailable if the store does not answer.
     """
 
     store: Store
+    documents: DocumentCache[SealedSecret]
     sessions: SessionRecords
 
-    def read_stored(self, name: str) -> str | None:
+    def get(self, name: str, created: datetime) -> str | None:
         """Return the secret of a webhook, or None if there is none that this store can open."""
-        stored = self.store.get(keys.webhook_secret(name))
         key = self.sessions.key()
-        if not isinstance(stored, Stored) or key is None:
+        if key is None:
             return None
         with UnreadableIgnored():
-            sealed = _SECRETS.decode(keys.webhook_secret(name), stored.body).sealed
-            return self._sealer(key).open(sealed, name)
+            secret = self.documents.get(keys.webhook_secret(name)).value
+            if secret is not None:
+                return self._sealer(key).open(secret.sealed, _context(name, created))
         return None
 
-    def keep(self, name: str, secret: str) -> None:
+    def keep(self, name: str, created: datetime, secret: str) -> None:
         """Keep the secret of a webhook, in place of the one that it may have."""
-        sealed = self._sealer(self.sessions.require_key()).seal(secret, name)
-        self.store.put(keys.webhook_secret(name), _SECRETS.encode(SealedSecret(sealed)), None)
+        sealer = self._sealer(self.sessions.require_key())
+        sealed = SealedSecret(sealer.seal(secret, _context(name, created)))
+        self.documents.put(keys.webhook_secret(name), sealed, None)
 
     def remove(self, name: str) -> None:
         """Delete the secret of a webhook, if there is one."""
@@ -118,3 +120,7 @@ class WebhookSecrets(Struct, frozen=True):
 
     def _sealer(self, key: bytes) -> Sealer:
         return Sealer(key, _PURPOSE, self.sessions.runtime.random)
+
+
+def _context(name: str, created: datetime) -> str:
+    return f"{name} {created.isoformat()}"

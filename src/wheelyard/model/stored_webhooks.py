@@ -133,9 +133,10 @@ class Webhook(Struct, frozen=True, kw_only=True):
         """Return whether events of a project are sent."""
         return self.projects is None or self.projects.match(project)
 
-    def has_index(self, name: str) -> bool:
-        """Return whether events of an index are sent."""
-        return name in self.indexes or EVERY_INDEX in self.indexes
+    def reads_feed(self, index: str) -> bool:
+        """Return whether events of the feed of an index are sent."""
+        is_named = index in self.indexes or EVERY_INDEX in self.indexes
+        return is_named and not self.events <= OF_SERVER
 
     @property
     def is_signed(self) -> bool:

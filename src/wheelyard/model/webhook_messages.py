@@ -98,7 +98,7 @@ class AccessMessage(Struct, frozen=True, kw_only=True):
     """The journal."""
 
 
-class RequestedPackage(Struct, frozen=True, kw_only=True):
+class WaitingPackage(Struct, frozen=True, kw_only=True):
     """A public package that waits for a decision."""
 
     project: NormalizedName
@@ -119,7 +119,7 @@ class RequestsMessage(Struct, frozen=True, kw_only=True):
     """`package.requested`."""
     version: int = BODY_VERSION
     time: datetime
-    requests: tuple[RequestedPackage, ...]
+    requests: tuple[WaitingPackage, ...]
     waiting: int
     """How many wait in all."""
     text: str
@@ -128,7 +128,7 @@ class RequestsMessage(Struct, frozen=True, kw_only=True):
     """The page of requests."""
 
 
-class TestMessage(Struct, frozen=True, kw_only=True):
+class TrialMessage(Struct, frozen=True, kw_only=True):
     """A message that somebody has sent to try the webhook."""
 
     type: str
@@ -142,7 +142,7 @@ class TestMessage(Struct, frozen=True, kw_only=True):
     """The page of the index."""
 
 
-AnyMessage = ProjectMessage | AccessMessage | RequestsMessage | TestMessage
+AnyMessage = ProjectMessage | AccessMessage | RequestsMessage | TrialMessage
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):
@@ -337,7 +337,7 @@ def message_of(
     from_index = ""
     if event is WebhookEvent.PROMOTED:
         from_index = last.file.source_index
-    told = [files[name] for name in group.filenames if name in files]
+    records = [files[name] for name in group.filenames if name in files]
     return ProjectMessage(
         type=f"project.{event}",
         time=last.at,
@@ -347,7 +347,7 @@ def message_of(
         project=project,
         release=group.release,
         url=urls.of_page(index, project, group.release),
-        files=tuple(_message_file(file, index, project, urls) for file in told),
+        files=tuple(_message_file(file, index, project, urls) for file in records),
         from_index=from_index,
         status=status,
         reason=redact_tokens(last.reason),
@@ -378,7 +378,7 @@ def requests_message(
         type="package.requested",
         time=time,
         requests=tuple(
-            RequestedPackage(
+            WaitingPackage(
                 project=request.project,
                 release=request.version,
                 who=request.who,
@@ -419,7 +419,7 @@ def text_of(message: AnyMessage, describe: DescribePrincipal) -> str:
     if isinstance(message, AccessMessage):
         changes = "; ".join(map(escaped, message.changes))
         return for_chat(f"{describe(message.by)}: {changes}. {message.url}")
-    if isinstance(message, TestMessage):
+    if isinstance(message, TrialMessage):
         return for_chat(f"{describe(message.by)} tries the webhook {message.webhook}.")
     sentence = _SENTENCES[message.type].format(
         by=describe(message.by),

@@ -5,7 +5,7 @@ The events of a project have an order, so a journal of which a message has faile
 It is noted with the place of that message, and not with all that is behind it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -150,7 +150,7 @@ class WebhookState(
     """The serial up to which the feed of an index was read, and how far each other journal was."""
     waiting: dict[str, WaitingJournal] = field(default_factory=dict)
     """By the names of journals."""
-    told: dict[str, datetime] = field(default_factory=dict)
+    announced: dict[str, datetime] = field(default_factory=dict)
     """When a message has told of a request for a public package."""
     last_request_at: datetime | None = None
     """When the last message about requests was made."""
@@ -188,9 +188,14 @@ class WebhookState(
         dead = tuple(letter for letter in self.dead if letter.id not in named)
         return replace(self, again=(*self.again, *again), dead=dead)
 
-    def begun_at(self, cursors: Mapping[str, int]) -> "WebhookState":
-        """Return the state after these places of feeds and journals, where it has no place yet."""
-        return replace(self, cursors={**cursors, **self.cursors})
+    def begun_at(self, starts: Mapping[str, int], places: Collection[str]) -> "WebhookState":
+        """
+        Return the state in which these feeds and journals begin anew.
+
+        `places` are all that the webhook is told of. What it is told of no more is forgotten.
+        """
+        kept = {place: number for place, number in self.cursors.items() if place in places}
+        return replace(self, cursors={**kept, **starts})
 
 
 def pause_after(attempts: int) -> timedelta | None:

@@ -6,6 +6,7 @@ the store. A secret is told once, when it is made: it is in no key, journal or c
 """
 
 from base64 import b64decode, b64encode
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -60,25 +61,25 @@ class WebhookEndpoints(Struct, frozen=True):
         url = self._url(webhook)
         if not webhook.is_signed:
             return Endpoint(url, None)
-        return Endpoint(url, self._key(webhook.name))
+        return Endpoint(url, self._key(webhook))
 
     def has_variable(self, name: str) -> bool:
         """Return whether a variable has the secret of a webhook."""
         return variable_part(name) in self.variables.secrets
 
-    def secret_from(self, name: str) -> str:
+    def secret_from(self, name: str, created: datetime) -> str:
         """Return where the secret of a webhook is: a variable, `IN_STORE`, or empty for nowhere."""
         if self.has_variable(name):
             return variable_of(name, "SECRET")
-        if self.secrets.read_stored(name) is not None:
+        if self.secrets.get(name, created) is not None:
             return IN_STORE
         return ""
 
-    def make_secret(self, name: str) -> str:
+    def make_secret(self, webhook: Webhook) -> str:
         """Make a secret for a webhook, in place of the one that the store may have."""
         random = self.runtime.random.randbytes(SECRET_BYTES)
         secret = SECRET_PREFIX + b64encode(random).decode()
-        self.secrets.keep(name, secret)
+        self.secrets.keep(webhook.name, webhook.created, secret)
         return secret
 
     def _url(self, webhook: Webhook) -> str:
@@ -93,7 +94,8 @@ class WebhookEndpoints(Struct, frozen=True):
             raise _no_delivery(f"{variable} of the server is wrong: {why}.")
         return url
 
-    def _key(self, name: str) -> bytes:
+    def _key(self, webhook: Webhook) -> bytes:
+        name = webhook.name
         variable = variable_of(name, "SECRET")
         if self.has_variable(name):
             key = signing_key(self.variables.secrets[variable_part(name)])
@@ -103,8 +105,7 @@ class WebhookEndpoints(Struct, frozen=True):
                     f"{SECRET_LENGTHS[0]} to {SECRET_LENGTHS[-1]} random bytes in base64."
                 )
             return key
-        secret = self.secrets.read_stored(name)
-        key = signing_key(secret or "")
+        key = signing_key(self.secrets.get(name, webhook.created) or "")
         if key is None:
             raise Invalid(
                 f"The webhook {name} has no secret. Make one, or set {variable} of the server.",

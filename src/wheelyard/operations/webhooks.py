@@ -13,7 +13,7 @@ from wheelyard.catalog.webhook_records import WebhookStates
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, field_errors, quoted
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
-from wheelyard.model.stored_tables import TableKeys
+from wheelyard.model.stored_tables import NEVER_CHANGED, TableKeys
 from wheelyard.model.stored_webhooks import (
     WEBHOOK_KIND,
     AnyWebhookEvent,
@@ -23,6 +23,7 @@ from wheelyard.model.stored_webhooks import (
     WebhookAdded,
     WebhookChanged,
     WebhookCommit,
+    WebhookEvent,
     WebhookList,
     canonical_webhook,
     parse_webhook,
@@ -30,7 +31,6 @@ from wheelyard.model.stored_webhooks import (
 )
 from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
-from wheelyard.remedies import Caution
 
 MOST_WEBHOOKS: Final = 50
 TOO_MANY: Final = "too_many_webhooks"
@@ -94,14 +94,6 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         added = super().add(keys, by, note)
         return self._with_secret(added.name, is_new=True)
 
-    def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
-        """Remove a webhook, its secret, and what waits for it. Raises as `StoredTables.remove`."""
-        cautions = super().remove(name, by, note)
-        # a crash before leaves both without a webhook: another one of that name takes neither
-        self.endpoints.secrets.remove(name)
-        self.states.remove(name)
-        return cautions
-
     def send_again(self, name: str, ids: Collection[str] | None) -> int:
         """
         Have dead letters be sent again, all of them for None, and return how many.
@@ -147,11 +139,15 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
     ) -> Committed[WebhookList, AnyWebhookEvent]:
         """Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now."""
         # before the commit, so that nothing of what is answered afterwards is passed over
-        starts = self._find_ends()
+        ends = self._find_ends()
         committed = super().commit(intent, is_end=is_end)
         for event in committed.events:
             if isinstance(event, WebhookAdded | WebhookChanged):
-                self._begin(str(event.keys["name"]), committed.after, starts)
+                self._begin(str(event.keys["name"]), committed, ends)
+            else:
+                # a crash before leaves both, and another webhook of that name takes neither
+                self.endpoints.secrets.remove(event.name)
+                self.states.remove(event.name)
         self.announce()
         return committed
 
@@ -197,7 +193,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         return replace(
             row,
             url_from=url_from,
-            secret_from=self.endpoints.secret_from(row.name),
+            secret_from=self.endpoints.secret_from(row.name, row.created or NEVER_CHANGED),
             unknown_indexes=tuple(sorted(unknown)),
         )
 
@@ -206,7 +202,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         webhook = self.find(name)
         secret = ""
         if webhook.is_signed and not (is_new and self.endpoints.has_variable(name)):
-            secret = self.endpoints.make_secret(name)
+            secret = self.endpoints.make_secret(webhook)
         for row in self.show():
             if row.name == name:
                 return replace(row, secret=secret)
@@ -232,14 +228,25 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
 
         self.commit(intent)
 
-    def _begin(self, name: str, after: WebhookList, starts: Mapping[str, int]) -> None:
+    def _begin(
+        self,
+        name: str,
+        committed: Committed[WebhookList, AnyWebhookEvent],
+        ends: Mapping[str, int],
+    ) -> None:
         """Note where feeds and journals are, of which a webhook was told nothing so far."""
-        table: StoredWebhook | None = after.find(name)
+        table: StoredWebhook | None = committed.after.find(name)
         if table is None:
             return
         webhook = parse_webhook(table.keys, table.created)
-        needed = {place: start for place, start in starts.items() if _needs(webhook, place)}
-        self.states.change(name, table.created, lambda state: state.begun_at(needed))
+        before: StoredWebhook | None = committed.before.find(name)
+        places = {place for place in ends if _reads(webhook, place)}
+        new = places
+        if before is not None:
+            earlier = parse_webhook(before.keys, before.created)
+            new = {place for place in places if not _reads(earlier, place)}
+        starts = {place: ends[place] for place in new}
+        self.states.change(name, table.created, lambda state: state.begun_at(starts, places))
 
 
 def ends_of(journals: AccessJournals) -> dict[str, int]:
@@ -255,6 +262,8 @@ def ends_of(journals: AccessJournals) -> dict[str, int]:
     return ends
 
 
-def _needs(webhook: Webhook, place: str) -> bool:
+def _reads(webhook: Webhook, place: str) -> bool:
     """Return whether a webhook is told of what is in a feed or a journal."""
-    return place.startswith("-") or webhook.has_index(place)
+    if place.startswith("-"):
+        return WebhookEvent.ACCESS_CHANGED in webhook.events
+    return webhook.reads_feed(place)

@@ -108,7 +108,7 @@ class _Batch:
         self._began = tools.runtime.monotonic()
         self._cursors = dict(before.cursors)
         self._waiting = dict(before.waiting)
-        self._told = dict(before.told)
+        self._announced = dict(before.announced)
         self._last_request_at = before.last_request_at
         self._note = before.note
         self._attempts = list[Attempt]()
@@ -146,7 +146,7 @@ class _Batch:
             stored,
             cursors=self._cursors,
             waiting=self._waiting,
-            told=self._told,
+            announced=self._announced,
             last_request_at=self._last_request_at,
             again=again,
             note=self._note,
@@ -155,9 +155,13 @@ class _Batch:
 
     @property
     def _is_full(self) -> bool:
-        """Whether it has sent enough to be written down."""
+        """Whether it has done enough to be written down."""
+        if len(self._attempts) >= BATCH_MESSAGES:
+            return True
+        # a slow store alone ends no batch, or the next one would not come further
+        has_moved = bool(self._attempts) or self._cursors != self._before.cursors
         seconds = self._tools.runtime.monotonic() - self._began
-        return len(self._attempts) >= BATCH_MESSAGES or seconds >= BATCH_SECONDS
+        return has_moved and seconds >= BATCH_SECONDS
 
     def _send_waiting(self) -> None:
         due = [journal for journal in self._waiting.values() if journal.due <= self._now]
@@ -184,7 +188,7 @@ class _Batch:
     def _send_new(self) -> None:
         feeds = self._tools.source.find_indexes()
         for name in sorted(feeds):
-            if self._webhook.has_index(name):
+            if self._webhook.reads_feed(name):
                 try:
                     self._send_feed(feeds[name])
                 except Unavailable as fault:
@@ -369,7 +373,7 @@ class _Batch:
         news = find_news(self._webhook, state, self._tools.find_waiting, self._now)
         if news is None or not self._has_room():
             return
-        self._told = news.told
+        self._announced = news.announced
         self._last_request_at = self._now
         source = self._tools.source
         message = requests_message(

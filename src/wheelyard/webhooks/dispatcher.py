@@ -171,7 +171,7 @@ class WebhookDispatcher:
         ends = dict[str, FeedEnd]()
         for name, index in indexes.items():
             # whoever changes webhooks touches the feed of main
-            if name == MAIN or any(webhook.has_index(name) for webhook in webhooks):
+            if name == MAIN or any(webhook.reads_feed(name) for webhook in webhooks):
                 ends[name] = index.changes.end()
         return ends
 
@@ -193,9 +193,11 @@ class WebhookDispatcher:
                 self._lease.renew()
                 if self._is_due():
                     self._start(self._pending(self._look()))
-        finally:
-            # what still runs sends nothing any more
-            self._lease.give_back()
+        except WheelyardError:
+            # what is being sent right now ends before another process may begin
+            self._lease.forget()
+            raise
+        self._lease.give_back()
         self._look()
         return self._seconds_to_look()
 
@@ -233,6 +235,7 @@ class WebhookDispatcher:
 
     def _pending(self, states: dict[str, WebhookState]) -> list[Webhook]:
         """Return the webhooks that may have to be told of something, and have no thread."""
+        self._drop_ended()
         glance = self._glance
         if glance is None:
             return []
@@ -248,7 +251,7 @@ class WebhookDispatcher:
         if state.again or any(journal.due <= now for journal in state.waiting.values()):
             return True
         for name, end in glance.ends.items():
-            if webhook.has_index(name) and state.cursors.get(name) != end.newest:
+            if webhook.reads_feed(name) and state.cursors.get(name) != end.newest:
                 return True
         if WebhookEvent.ACCESS_CHANGED in webhook.events:
             for name, number in glance.access.items():
@@ -279,6 +282,10 @@ class WebhookDispatcher:
         """Wait until a thread ends, but not longer than the lease can wait."""
         self._ended.wait(TICK_SECONDS)
         self._ended.clear()
+        self._drop_ended()
+
+    def _drop_ended(self) -> None:
+        """Forget the threads that have ended."""
         for name, thread in tuple(self._threads.items()):
             if not thread.is_alive():
                 del self._threads[name]

@@ -151,11 +151,11 @@ class MessageSource:
 
         What a message says of them never changes, so any document that has them will do.
         """
-        found = dict[str, File]()
+        records = dict[str, File]()
         for file in chain(project.files, project.trash):
             if file.filename in filenames:
-                found[file.filename] = file
-        missing = set(filenames) - found.keys()
+                records[file.filename] = file
+        missing = set(filenames) - records.keys()
         # only of files that were deleted for good: the journal has them
         for earlier in range(number, 0, -1):
             if not missing:
@@ -163,9 +163,9 @@ class MessageSource:
             commit = journal.find(earlier)
             for event in () if commit is None else commit.events:
                 if event.what == EventKind.UPLOADED and event.file.filename in missing:
-                    found[event.file.filename] = event.file
+                    records[event.file.filename] = event.file
                     missing.discard(event.file.filename)
-        return found
+        return records
 
 
 def _numbers(ranges: Ranges, first: int) -> Iterator[int]:

@@ -33,7 +33,7 @@ class PackageNews(Struct, frozen=True):
     """The new ones."""
     waiting: int
     """How many wait in all."""
-    told: dict[str, datetime]
+    announced: dict[str, datetime]
     """When a message has told of each request that waits, once this one is made."""
 
 
@@ -50,25 +50,25 @@ def find_news(
     if waiting is None:
         return None
     news = list[PackageRequest]()
-    told = dict[str, datetime]()
+    announced = dict[str, datetime]()
     for request in waiting.requests:
         key = _told_key(request)
-        told_at = _told_at(webhook, request, state.told)
+        told_at = _told_at(webhook, request, state.announced)
         if request.is_new(waiting.decided.for_project(request.project), told_at):
             news.append(request)
-            told[key] = now
-        elif key in state.told:
-            told[key] = state.told[key]
+            announced[key] = now
+        elif key in state.announced:
+            announced[key] = state.announced[key]
     if not news:
         return None
-    return PackageNews(tuple(news), len(waiting.requests), told)
+    return PackageNews(tuple(news), len(waiting.requests), announced)
 
 
 def _told_at(
-    webhook: Webhook, request: PackageRequest, told: Mapping[str, datetime]
+    webhook: Webhook, request: PackageRequest, announced: Mapping[str, datetime]
 ) -> datetime | None:
     """Return when the webhook was told of a request, or None if it has to be."""
-    told_at = told.get(_told_key(request))
+    told_at = announced.get(_told_key(request))
     # a webhook begins with what happens after it was added
     if told_at is None and request.first <= webhook.created:
         return webhook.created

@@ -24,7 +24,7 @@ from wheelyard.model.webhook_messages import (
     DescribePrincipal,
     MessageUrls,
     Outgoing,
-    TestMessage,
+    TrialMessage,
     text_of,
 )
 from wheelyard.model.webhook_state import Attempt, MessagePlace
@@ -132,7 +132,7 @@ class WebhookSender:
     def test(self, webhook: Webhook, by: str) -> Attempt:
         """Send a message that tries the webhook, and return what became of it."""
         now = self._runtime.now()
-        message = TestMessage(
+        message = TrialMessage(
             type="webhook.test", time=now, by=by, webhook=webhook.name, url=f"{self._urls.base}/"
         )
         outgoing = Outgoing(
