@@ -23,13 +23,13 @@ from wheelyard.model.stored_webhooks import (
     WebhookChanged,
     WebhookCommit,
     WebhookList,
+    WebhookRemoved,
     canonical_webhook,
     parse_webhook,
     variable_of,
 )
 from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
-from wheelyard.remedies import Caution
 
 MOST_WEBHOOKS: Final = 50
 TOO_MANY: Final = "too_many_webhooks"
@@ -91,14 +91,6 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         added = super().add(keys, by, note)
         return self._with_secret(added.name, is_new=True)
 
-    def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
-        """Remove a webhook, its secret, and what waits for it. Raises as `StoredTables.remove`."""
-        cautions = super().remove(name, by, note)
-        # a crash before leaves both without a webhook: another one of that name takes neither
-        self.endpoints.secrets.remove(name)
-        self.states.remove(name)
-        return cautions
-
     def make_secret(self, name: str, by: str, note: str = "") -> ListedWebhook:
         """
         Make another secret for a webhook, and return it with that.
@@ -124,12 +116,20 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
     def commit(
         self, intent: Intent[WebhookList, AnyWebhookEvent], *, is_end: bool = False
     ) -> Committed[WebhookList, AnyWebhookEvent]:
-        """Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now."""
+        """
+        Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now.
+
+        Of a webhook that was removed, the secret goes, and what waits for it.
+        """
         # before the commit, so that nothing of what is answered afterwards is passed over
         starts = self._find_starts()
         committed = super().commit(intent, is_end=is_end)
         for event in committed.events:
-            if isinstance(event, WebhookAdded | WebhookChanged):
+            if isinstance(event, WebhookRemoved):
+                # after a crash before, another one of that name takes neither of them
+                self.endpoints.secrets.remove(event.name)
+                self.states.remove(event.name)
+            else:
                 self._begin(str(event.keys["name"]), committed.after, starts)
         return committed
 
@@ -141,7 +141,12 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
 
     def require_fit(self, event: AnyWebhookEvent, stored: WebhookList) -> None:
         """Raise Conflict if there are too many."""
-        if isinstance(event, WebhookAdded) and len(stored.tables) >= MOST_WEBHOOKS:
+        if isinstance(event, WebhookAdded):
+            self.require_few(len(stored.tables) + 1)
+
+    def require_few(self, count: int) -> None:
+        """Raise Conflict (code `too_many_webhooks`) if there would be more webhooks than may be."""
+        if count > MOST_WEBHOOKS:
             raise Conflict(
                 f"There are {MOST_WEBHOOKS} webhooks. Remove one before you add another one.",
                 code=TOO_MANY,
