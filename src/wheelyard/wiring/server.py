@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.sweep import Sweep
     from wheelyard.retention.runs import Retention
     from wheelyard.upstream.kept_files import KeptSize
+    from wheelyard.webhooks.sender import WebhookSender
     from wheelyard.wiring.index import Index
 
 REMOTE_CHECK_THREADS: Final = 16
@@ -324,6 +325,14 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             self._feed_ends,
             self.definitions.names,
         )
+
+    @cached_property
+    def webhook_sender(self) -> "WebhookSender":
+        """What sends to webhooks."""
+        # only what is sent needs it
+        from wheelyard.webhooks.sender import WebhookSender
+
+        return WebhookSender()
 
     def _feed_ends(self) -> Mapping[str, int]:
         """Return the newest serial of each index, and the last commit of each other journal."""
