@@ -8,7 +8,8 @@ import pytest
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.index_file import IndexTables, read_tables, to_toml
-from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
+from wheelyard.operations.apply_plan import IndexState
+from wheelyard.operations.applying import Applying, ApplyOptions, ApplyReport, SourcedTables
 from wheelyard.wiring.index import Index
 
 BO: Final = "local:bo"
@@ -116,3 +117,25 @@ def test_a_file_with_too_many_webhooks_is_refused(harness: IndexHarness) -> None
 
     assert refused.value.code == "too_many_webhooks"
     assert harness.index.server.webhooks.show() == ()
+
+
+def test_a_webhook_that_somebody_changes_meanwhile_stays(
+    harness: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody else changes between plan and commit stays, and the file is refused."""
+    put(harness.index, HOOK)
+    other = harness.opened(seed=7).server.webhooks
+    read_state = Applying.read_state
+
+    def read_and_change(applying: Applying) -> IndexState:
+        state = read_state(applying)
+        other.change("builds", {"projects": ["other"]}, BO)
+        return state
+
+    monkeypatch.setattr(Applying, "read_state", read_and_change)
+    with pytest.raises(Conflict) as refused:
+        put(harness.index, HOOK.replace("acme-*", "acme-core"))
+
+    assert refused.value.code == "changed_meanwhile"
+    assert "The webhook 'builds' was changed meanwhile" in refused.value.message
+    assert other.show()[0].keys["projects"] == ["other"]
