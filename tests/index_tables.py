@@ -14,6 +14,7 @@ from wheelyard.model.index_file import TABLES, read_tables
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexKeys, RetentionChanged, RetentionKeys
 from wheelyard.operations.index_administration import IndexAdministration
+from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -39,14 +40,13 @@ def put_tables(index: Index, text: str) -> None:
         server.access.edit_group("set", name, members, BY)
     for fields in tables.grant:
         server.access.grant(fields, BY)
-    stored = server.publishers.read_stored()
-    for keys in tables.publisher:
-        if stored.find(keys["id"]) is None:
-            server.publishers.add(keys, BY)
-    named = server.namespaces.read_stored()
-    for keys in tables.namespace:
-        if named.find(keys["name"]) is None:
-            server.namespaces.add(keys, BY)
+    kinds: tuple[StoredTables[Any, Any, Any, Any], ...]
+    kinds = (server.publishers, server.namespaces, server.webhooks)
+    for kind in kinds:
+        stored = kind.read_stored()
+        for keys in tables.of(kind.kind.noun):
+            if stored.find(keys[kind.kind.name_key]) is None:
+                kind.add(keys, BY)
     if tables.retention is not None:
         put_rules(index, tables.retention)
 

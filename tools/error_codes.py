@@ -139,6 +139,36 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="read it again",
             ),
             ErrorCodes(
+                codes=("webhook_exists",),
+                statuses=(409,),
+                happened="there is a webhook of this name",
+                remedy="choose another name, or change that one",
+            ),
+            ErrorCodes(
+                codes=("webhook_changed",),
+                statuses=(409,),
+                happened="somebody else has changed this webhook since it was read",
+                remedy="read it again",
+            ),
+            ErrorCodes(
+                codes=("too_many_webhooks",),
+                statuses=(409,),
+                happened="there are 50 webhooks",
+                remedy="remove one",
+            ),
+            ErrorCodes(
+                codes=("no_delivery",),
+                statuses=(400,),
+                happened="nothing can be sent to the webhook: it has no URL, or no secret",
+                remedy="see the message",
+            ),
+            ErrorCodes(
+                codes=("secret_in_variable",),
+                statuses=(409,),
+                happened="the secret of the webhook is in a variable, or it needs none",
+                remedy="set another one there",
+            ),
+            ErrorCodes(
                 codes=("index_changed",),
                 statuses=(409,),
                 happened="somebody else has changed the index meanwhile",

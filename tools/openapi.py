@@ -85,7 +85,15 @@ TITLES: Final = {
 }
 """The texts that types of files are, by what messages call them."""
 FREE_FORM: Final = frozenset(
-    {"Principal", "Principals", "IndexKeys", "PublisherKeys", "Tables", "JournalPlace"}
+    {
+        "Principal",
+        "Principals",
+        "IndexKeys",
+        "PublisherKeys",
+        "WebhookKeys",
+        "Tables",
+        "JournalPlace",
+    }
 )
 """Texts and tables of which the schema does not say all."""
 WRONG_IN_AN_INDEX: Final = frozenset({"NameChange", "ReleasePromotion"})
@@ -149,6 +157,7 @@ TEXTS: Final[dict[str, dict[str, Any]]] = {
     },
     "IndexKeys": {"type": "object", "description": "As docs/indexes.md has them."},
     "PublisherKeys": {"type": "object", "description": "As docs/trusted-publishing.md has them."},
+    "WebhookKeys": {"type": "object", "description": "As docs/webhooks.md has them."},
     "Tables": {"type": "object", "description": "As docs/index-file.md has them."},
 }
 """Texts and tables whose rules are in the code."""

@@ -76,6 +76,8 @@ SITE_PATHS: Final = (
     "/api/v1/publishers/history",
     "/api/v1/namespaces",
     "/api/v1/namespaces/history",
+    "/api/v1/webhooks",
+    "/api/v1/webhooks/history",
     "/api/v1/indexes",
     "/api/v1/indexes/history",
     "/dev/simple/",
@@ -296,6 +298,10 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
         index.server.namespaces.add({"name": name, "owners": ["group:team"]}, by)
     index.server.namespaces.change("acme", {"owners": ["htpasswd:ana"]}, by, "hers now")
     index.server.namespaces.remove("gone", by)
+    for name in ("builds", "gone-hook"):
+        index.server.webhooks.add({"name": name, "url": "https://ci.example/hook"}, by)
+    index.server.webhooks.change("builds", {"events": ["released", "imported"]}, by, "less")
+    index.server.webhooks.remove("gone-hook", by)
     valid = [made[name][0] for name in ("admin", "ci", "of-ana", "rotated")] + [rotated.token]
     for token in valid:
         # on the day on which they are used to ask, so that this changes nothing

@@ -12,6 +12,7 @@ from tests.http.packages import sdist, wheel
 from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.operation import ApiOperation
 from wheelyard.api.table import OPERATIONS
+from wheelyard.api.webhook_operations import WEBHOOK_ROWS, WEBHOOKS
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.index_name import EVERY_INDEX
@@ -183,5 +184,5 @@ def test_every_operation_is_asked_for() -> None:
     of_releases = ("delete-now", "restore", "pin", "unpin", "promote")
     later = {f"projects/{{name}}/{what}" for what in of_releases} | {"retention", "retention/run"}
     later |= {"tokens/change", "tables", "tables/apply", "projects/{name}/provenance"}
-    later |= {row.path for row in NAMESPACES.rows}
+    later |= {row.path for row in (*NAMESPACES.rows, *WEBHOOKS.rows, *WEBHOOK_ROWS)}
     assert left == {"upstream/why", "upstream/refresh", "health", "settings", *later}

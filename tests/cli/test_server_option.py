@@ -336,6 +336,22 @@ def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
     assert "here" not in remote("access", "show").stdout
 
 
+def test_administrators_manage_webhooks(remote: Typed, local: Typed) -> None:
+    """Webhooks are added, looked at and removed on a server as in its store."""
+    added = remote("webhook", "add", "builds", "url=https://ci.example/hook")
+    assert added.returncode == 0, added.stderr
+    secret = remote("webhook", "new-secret", "builds").stdout.strip()
+    assert secret.startswith("whsec_")
+    for command in ("list", "history", "show builds", "deliveries builds --json"):
+        words = command.split()
+        there, here = remote("webhook", *words), local("webhook", *words)
+        assert (there.returncode, there.stdout) == (0, here.stdout)
+        assert secret not in there.stdout
+    assert remote("show").stdout.count('secret = "kept"') == 1
+    assert remote("webhook", "send-again", "builds", "no-such-id").returncode == 1
+    assert remote("webhook", "remove", "builds").stdout == "builds: removed\n"
+
+
 def test_administrators_end_access(remote: Typed, local: Typed) -> None:
     """An administrator ends somebody's access, sees that, and admits them again from anywhere."""
     for line in (

@@ -427,6 +427,7 @@ def test_a_change_since_the_plan_is_not_overwritten(harness: IndexHarness, kind:
         applying.access,
         applying.publishers,
         applying.namespaces,
+        applying.webhooks,
         is_private=False,
     )
     with pytest.raises(Conflict) as refused:

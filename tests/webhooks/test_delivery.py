@@ -178,7 +178,7 @@ def test_a_dead_letter_is_sent_again(hooks: WebhookHarness) -> None:
     [letter] = hooks.state().dead
     hooks.receiver.answer = lambda _: 200
 
-    assert hooks.webhooks.send_again("builds", [letter.id]) == 1
+    assert hooks.webhooks.send_again("builds", [letter.id]) == (letter.id,)
     server.deliver()
 
     [received] = hooks.receiver.taken

@@ -29,6 +29,7 @@ from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import Call, RequiredRight
 from wheelyard.api.publisher_operations import PUBLISHERS
+from wheelyard.api.webhook_operations import WEBHOOK_ROWS, WEBHOOKS
 from wheelyard.operations.journal_reader import JournalSource, StoreJournals
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.settings.sections import MIB
@@ -49,7 +50,7 @@ _RETENTION = RequiredRight.ADMIN, retention_operations.RETENTION
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
 
-TABLE_OPERATIONS: Final = (PUBLISHERS, NAMESPACES, INDEXES)
+TABLE_OPERATIONS: Final = (PUBLISHERS, NAMESPACES, WEBHOOKS, INDEXES)
 
 _of_index = partial(Row, is_of_index=True)
 # a token is shown once, so that the request is never repeated
@@ -122,6 +123,7 @@ OPERATIONS: Final = (
     Row("GET", "people/show", people_operations.show_person, *_PEOPLE, is_long=True),
     Row("GET", "people/groups", people_operations.list_provider_groups, *_PEOPLE, is_long=True),
     *(row for operations in TABLE_OPERATIONS for row in operations.rows),
+    *WEBHOOK_ROWS,
     Row("GET", "tables", apply_operations.show_tables, *_TABLES),
     Row(
         "POST",

@@ -173,11 +173,7 @@ def open_catalog(
         namespace_records=_journaled(NAMESPACES, credentials, token_policy, retries, threads),
         webhook_records=_journaled(WEBHOOKS, credentials, policy, retries, threads),
         webhook_states=_webhook_states(store, policy, retries),
-        webhook_secrets=WebhookSecrets(
-            credentials,
-            DocumentCache(credentials, Codec(SealedSecret), runtime, token_policy),
-            sessions,
-        ),
+        webhook_secrets=_webhook_secrets(credentials, token_policy, sessions),
         decision_records=_journaled(DECISIONS, store, policy, retries, threads),
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),
@@ -275,6 +271,11 @@ def open_changes(
 def _webhook_states(store: Store, policy: CachePolicy, retries: ConflictRetries) -> WebhookStates:
     documents = DocumentCache(store, Codec(WebhookState), retries.runtime, policy)
     return WebhookStates(store, documents, retries)
+
+
+def _webhook_secrets(store: Store, policy: CachePolicy, sessions: SessionRecords) -> WebhookSecrets:
+    documents = DocumentCache(store, Codec(SealedSecret), sessions.runtime, policy)
+    return WebhookSecrets(store, documents, sessions)
 
 
 def _package_requests(

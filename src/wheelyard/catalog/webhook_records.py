@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import DocumentCache, UnreadableIgnored
-from wheelyard.catalog.sealing import Sealer
 from wheelyard.catalog.stored_credentials import SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.webhook_state import WebhookState
 from wheelyard.storage.base import ABSENT, Store
+
+if TYPE_CHECKING:
+    from wheelyard.catalog.sealing import Sealer
 
 
 class WebhookStates(Struct, frozen=True):
@@ -118,7 +120,10 @@ class WebhookSecrets(Struct, frozen=True):
         """Delete the secret of a webhook, if there is one."""
         self.store.delete(keys.webhook_secret(name))
 
-    def _sealer(self, key: bytes) -> Sealer:
+    def _sealer(self, key: bytes) -> "Sealer":
+        # what encrypts takes a while to import, and few have webhooks
+        from wheelyard.catalog.sealing import Sealer  # noqa: PLC0415
+
         return Sealer(key, _PURPOSE, self.sessions.runtime.random)
 
 

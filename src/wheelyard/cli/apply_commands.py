@@ -80,10 +80,9 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     """
     Put into the store what the TOML files FILE say of the index.
 
-    They have the tables [main], [[index]], [groups], [[grant]], [[publisher]], [[namespace]]
-    and [[retention]].
-    Sections of the settings of a server are passed over. A file that was applied last of its source
-    changes nothing, so that what was revoked since stays so.
+    They have the tables [main], [[index]], [groups], [[grant]], [[publisher]], [[namespace]],
+    [[webhook]] and [[retention]]. Sections of the settings of a server are passed over. A file that
+    was applied last of its source changes nothing, so that what was revoked since stays so.
     """
     wanted = tuple(read_files(files, source))
     api = _open_whole(makes_store=not options["dry_run"])

@@ -59,6 +59,7 @@ COMMAND_GROUPS: Final = {
         "people": "list people, and show what one may do",
         "publisher": "list, add, change and remove trusted publishers of CI jobs",
         "namespace": "say who alone may publish new projects of names such as acme-*",
+        "webhook": "tell URLs what happens, and show what came of it",
         "password": "make a line of an htpasswd file",
         "login": "get a token of your own, and store it for pip, uv and others",
         "logout": "revoke that token, and remove it",
@@ -117,6 +118,7 @@ COMMAND_MODULES: Final = {
     "upstream": "upstream_commands",
     "usage": "store_commands",
     "verify": "verify_command",
+    "webhook": "webhook_commands",
     "why": "why_command",
     "yank": "release_commands",
 }

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from io import BufferedWriter, FileIO, TextIOWrapper
 from threading import Lock
@@ -203,12 +203,18 @@ def _reserve_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-@contextmanager
-def show_token(token_id: str) -> Iterator[None]:
-    """
-    Raise Unavailable after this `with` block, which prints a token, if standard output failed.
+def show_token(token_id: str) -> AbstractContextManager[None]:
+    """Return a `show_once` for a token, whose message says how to revoke the token `token_id`."""
+    advice = Advice(Remedy.REVOKE_TOKEN, token_id)
+    return show_once(f"Token {token_id}", "Revoke it, and run this command again.", advice)
 
-    The message says how to revoke the token `token_id`.
+
+@contextmanager
+def show_once(what: str, remedy: str, advice: Advice) -> Iterator[None]:
+    """
+    Raise Unavailable after this `with` block, which prints a secret, if standard output failed.
+
+    `what` is the secret in words, and `remedy` a sentence that says what to do then.
     """
     try:
         yield
@@ -217,9 +223,7 @@ def show_token(token_id: str) -> Iterator[None]:
         error = raised
     if error is not None:
         raise Unavailable(
-            f"Token {token_id} was made and could not be shown: {error.strerror}. Revoke it, and "
-            "run this command again.",
-            advice=Advice(Remedy.REVOKE_TOKEN, token_id),
+            f"{what} was made and could not be shown: {error.strerror}. {remedy}", advice=advice
         ) from error
 
 

@@ -17,6 +17,7 @@ from wheelyard.api.operation import ApiOperation
 from wheelyard.api.publisher_operations import PUBLISHERS
 from wheelyard.api.table import OPERATIONS
 from wheelyard.api.table_operations import TableOperations
+from wheelyard.api.webhook_operations import WEBHOOKS
 from wheelyard.authentication.authorization import require_approver
 from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest, ProcessContext
@@ -52,6 +53,7 @@ from wheelyard.http.handlers.admin.retention import RetentionPage
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
+from wheelyard.http.handlers.admin.webhooks import WebhookPages
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
 from wheelyard.http.handlers.home_and_probes import Probes
 from wheelyard.http.handlers.upload_page import UploadPage
@@ -95,6 +97,7 @@ class RouteTables(Struct, frozen=True):
 TABLE_PAGES: Final[tuple[tuple[type[TablePages], TableOperations], ...]] = (
     (PublisherPages, PUBLISHERS),
     (NamespacePages, NAMESPACES),
+    (WebhookPages, WEBHOOKS),
     (IndexPages, INDEXES),
 )
 """The pages of each kind of table, and the operations of the kind."""

@@ -6,10 +6,10 @@ both: each reader passes over what is for the other one, by its name.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec import Struct, to_builtins
 from msgspec.json import encode
@@ -30,17 +30,28 @@ from wheelyard.model.index_definition import (
 )
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import (
+    INDEX_KIND,
     NAME,
     PROMOTE_ONLY,
     IndexKeys,
     RetentionKeys,
     with_main,
 )
-from wheelyard.model.stored_namespaces import canonical_namespace
-from wheelyard.model.stored_publishers import PublisherKeys
-from wheelyard.model.stored_tables import TableKeys
+from wheelyard.model.stored_namespaces import NAMESPACE_KIND, canonical_namespace
+from wheelyard.model.stored_publishers import PUBLISHER_KIND, PublisherKeys
+from wheelyard.model.stored_tables import TableKeys, TableKind
+from wheelyard.model.stored_webhooks import WEBHOOK_KIND, canonical_webhook
 
-TABLES: Final = ("main", "index", "groups", "grant", "publisher", "namespace", "retention")
+TABLES: Final = (
+    "main",
+    "index",
+    "groups",
+    "grant",
+    "publisher",
+    "namespace",
+    "webhook",
+    "retention",
+)
 """The tables that describe the index, in the order in which a file has them."""
 FORMER_TABLES: Final = ("promotion", "quotas")
 """Tables that the settings of version 0.1 had for main. Their keys are those of `[main]`."""
@@ -60,8 +71,14 @@ class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grant: tuple[GrantFields, ...] = ()
     publisher: tuple[PublisherKeys, ...] = ()
     namespace: tuple[TableKeys, ...] = ()
+    webhook: tuple[TableKeys, ...] = ()
     retention: tuple[RetentionKeys, ...] | None = None
     """`[[retention]]`, or None if the file has no such table."""
+
+    def of(self, noun: str) -> tuple[TableKeys, ...]:
+        """Return the tables of a kind whose tables have names, by its noun."""
+        tables: tuple[TableKeys, ...] = getattr(self, noun)
+        return tables
 
     @property
     def digest(self) -> str:
@@ -82,12 +99,10 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     groups = _groups(tables.get("groups", {}))
     return IndexTables(
         main=_main(tables),
-        index=tuple(_indexes(_array(tables, "index"))),
         groups=groups,
         grant=tuple(_grants(_array(tables, "grant"))),
-        publisher=tuple(_publishers(_array(tables, "publisher"))),
-        namespace=tuple(_namespaces(_array(tables, "namespace"))),
         retention=_retention(tables),
+        **{kind.noun: tuple(_named(tables, kind)) for kind in (INDEXES, *NAMED)},
     )
 
 
@@ -105,20 +120,17 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
     of_main = [file.main for file in files if file.main is not None]
     if len(of_main) > 1:
         raise _twice("[main]")
-    indexes = tuple(keys for file in files for keys in file.index)
-    publishers = tuple(keys for file in files for keys in file.publisher)
-    namespaces = tuple(keys for file in files for keys in file.namespace)
-    _require_different("index", [str(keys["name"]) for keys in indexes])
-    _require_different("publisher", [str(keys["id"]) for keys in publishers])
-    _require_different("namespace", [str(keys["name"]) for keys in namespaces])
+    named = dict[str, tuple[TableKeys, ...]]()
+    for kind in (INDEXES, *NAMED):
+        tables = tuple(keys for file in files for keys in file.of(kind.noun))
+        kind.require_different(tables)
+        named[kind.noun] = tables
     return IndexTables(
         main=next(iter(of_main), None),
-        index=indexes,
         groups=groups,
         grant=tuple(dict.fromkeys(fields for file in files for fields in file.grant)),
-        publisher=publishers,
-        namespace=namespaces,
         retention=_joined_retention(files),
+        **named,
     )
 
 
@@ -177,6 +189,40 @@ def canonical_publisher(table: PublisherKeys) -> PublisherKeys:
     return canonical_keys(table, parse_publisher(table))
 
 
+class NamedTables(Struct, frozen=True, kw_only=True):
+    """A kind of table of which a file has several, each with a name of its own."""
+
+    noun: Literal["index", "publisher", "namespace", "webhook"]
+    """What one is called, which is the name of its array."""
+    kind: TableKind[Any, Any, Any]
+    canonical: Callable[[TableKeys], TableKeys]
+    """
+    Returns the keys of a table as equal ones have them.
+
+    It raises Invalid or InvalidField if one is wrong.
+    """
+    is_whole: bool = False
+    """Whether it follows from all tables of the kind whether one of them fits."""
+
+    def require_different(self, tables: Collection[TableKeys]) -> None:
+        """Raise Invalid (code `wrong_file`) if two tables have one name."""
+        names = Counter(str(keys[self.kind.name_key]) for keys in tables)
+        for name, count in names.items():
+            if count > 1:
+                raise _twice(f"the {self.noun} {quoted(name)}")
+
+
+INDEXES: Final = NamedTables(noun="index", kind=INDEX_KIND, canonical=canonical_index)
+NAMED: Final = (
+    NamedTables(noun="publisher", kind=PUBLISHER_KIND, canonical=canonical_publisher),
+    NamedTables(
+        noun="namespace", kind=NAMESPACE_KIND, canonical=canonical_namespace, is_whole=True
+    ),
+    NamedTables(noun="webhook", kind=WEBHOOK_KIND, canonical=canonical_webhook),
+)
+"""The kinds whose tables have names and are no indexes, in the order in which a file has them."""
+
+
 def _array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each table of an array with what messages call it."""
     array = tables.get(name, [])
@@ -212,16 +258,16 @@ def _main(tables: Mapping[str, Any]) -> IndexKeys | None:
         raise _wrong(fault.message) from fault
 
 
-def _indexes(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[IndexKeys]:
-    names = list[str]()
-    for title, table in tables:
+def _named(tables: Mapping[str, Any], kind: NamedTables) -> list[TableKeys]:
+    """Return the tables of a kind in the order of the file."""
+    read = list[TableKeys]()
+    for title, table in _array(tables, kind.noun):
         try:
-            keys = canonical_index(table)
+            read.append(kind.canonical(table))
         except (InvalidField, Invalid) as fault:
             raise _wrong(f"{title}: {_sentence(fault)}") from fault
-        names.append(str(keys["name"]))
-        yield keys
-    _require_different("index", names)
+    kind.require_different(read)
+    return read
 
 
 def _grants(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[GrantFields]:
@@ -234,32 +280,6 @@ def _grants(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[GrantField
         if fields not in given:
             given.add(fields)
             yield fields
-
-
-def _publishers(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[PublisherKeys]:
-    ids = list[str]()
-    for title, table in tables:
-        try:
-            keys = canonical_publisher(table)
-        except Invalid as fault:
-            if "id" in table:  # the message names it
-                raise _wrong(fault.message) from fault
-            raise _wrong(f"{title}: {fault.message}") from fault
-        ids.append(str(keys["id"]))
-        yield keys
-    _require_different("publisher", ids)
-
-
-def _namespaces(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[TableKeys]:
-    names = list[str]()
-    for title, table in tables:
-        try:
-            keys = canonical_namespace(table)
-        except Invalid as fault:
-            raise _wrong(f"{title}: {fault.message}") from fault
-        names.append(str(keys["name"]))
-        yield keys
-    _require_different("namespace", names)
 
 
 def _retention(tables: Mapping[str, Any]) -> tuple[RetentionKeys, ...] | None:
@@ -292,12 +312,6 @@ def _groups(table: object) -> dict[str, tuple[str, ...]]:
     return groups
 
 
-def _require_different(kind: str, names: list[str]) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise _twice(f"the {kind} {quoted(name)}")
-
-
 def _twice(what: str) -> Invalid:
     return _wrong(f"{what[0].upper()}{what[1:]} is there twice. Leave one out.")
 
@@ -326,10 +340,9 @@ def _blocks(tables: IndexTables) -> Iterator[str]:
         yield _block("[groups]", tables.groups)
     for fields in tables.grant:
         yield _block("[[grant]]", to_builtins(fields))
-    for keys in tables.publisher:
-        yield _block("[[publisher]]", keys)
-    for keys in tables.namespace:
-        yield _block("[[namespace]]", keys)
+    for kind in NAMED:
+        for keys in tables.of(kind.noun):
+            yield _block(f"[[{kind.noun}]]", keys)
     for keys in tables.retention or ():
         yield _block("[[retention]]", keys)
 

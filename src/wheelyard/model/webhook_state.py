@@ -112,7 +112,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is sent, if no journal has it."""
 
 
-class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A try to deliver a message."""
 
     id: str
@@ -160,7 +160,7 @@ class WebhookState(
     """The oldest one first."""
     dropped: int = 0
     """How many dead letters were dropped, as there were too many."""
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[DeliveryAttempt, ...] = ()
     """The newest one first."""
     note: str = ""
     """What was passed over, and why, in a sentence."""
@@ -170,7 +170,7 @@ class WebhookState(
         """The journal whose message was tried most often, or None if none waits."""
         return max(self.waiting.values(), key=lambda journal: journal.attempts, default=None)
 
-    def with_attempts(self, attempts: Iterable[Attempt]) -> "WebhookState":
+    def with_attempts(self, attempts: Iterable[DeliveryAttempt]) -> "WebhookState":
         """Return the state with further attempts, given in the order in which they were made."""
         newest = (*reversed(tuple(attempts)), *self.attempts)
         return replace(self, attempts=newest[:MOST_ATTEMPTS])

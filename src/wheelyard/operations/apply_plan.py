@@ -7,9 +7,9 @@ change, then rights are given. So nobody can read at any time what they could re
 nor afterwards.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,11 +29,13 @@ from wheelyard.model.grants import (
     groups_in,
 )
 from wheelyard.model.index_file import (
+    INDEXES,
+    NAMED,
     IndexTables,
+    NamedTables,
     canonical_grant,
     canonical_index,
     canonical_main,
-    canonical_publisher,
 )
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention_rules import canonical_rules
@@ -50,36 +52,29 @@ from wheelyard.model.stored_indexes import (
     StoredIndex,
     StoredRetention,
 )
-from wheelyard.model.stored_namespaces import (
-    NAMESPACE_KIND,
-    AnyNamespaceEvent,
-    NamespaceList,
-    canonical_namespace,
-    groups_of_owners,
-)
-from wheelyard.model.stored_publishers import (
-    PUBLISHER_KIND,
-    AnyPublisherEvent,
-    PublisherList,
-)
-from wheelyard.model.stored_tables import TableEvent, TableKeys, TableKind, TableList
+from wheelyard.model.stored_namespaces import NAMESPACE_KIND, groups_of_owners
+from wheelyard.model.stored_tables import TableEvent, TableList
 
 MEETS_OTHER: Final = "group_in_use"
 """The code of a Conflict for a group that a grant of another source needs."""
-Kind = Literal["index", "group", "grant", "publisher", "namespace", "retention"]
+Kind = Literal["index", "group", "grant", "publisher", "namespace", "webhook", "retention"]
 Outcome = Literal["added", "changed", "removed"]
 D = TypeVar("D")
 E = TypeVar("E")
-T = TypeVar("T", bound=TableEvent)
 
 
 class IndexState(Struct, frozen=True):
     """The documents of a store that describe the index."""
 
-    indexes: IndexList = IndexList()
-    access: AccessRules = AccessRules()
-    publishers: PublisherList = PublisherList()
-    namespaces: NamespaceList = NamespaceList()
+    indexes: IndexList
+    access: AccessRules
+    named: Mapping[str, Any]
+    """Those of the kinds of `NAMED`, by the noun of each."""
+
+    @property
+    def of_kinds(self) -> tuple[tuple[NamedTables, TableList[Any]], ...]:
+        """The kinds of `NAMED`, each with its document."""
+        return tuple((kind, self.named[kind.noun]) for kind in NAMED)
 
 
 class AppliedChange(Struct, frozen=True, kw_only=True):
@@ -93,28 +88,41 @@ class AppliedChange(Struct, frozen=True, kw_only=True):
     """What it is afterwards, in words, or what it was if it is removed."""
 
 
+class TableStep(Struct, frozen=True):
+    """Changes of the tables of a kind of `NAMED`, which are one commit."""
+
+    of: NamedTables
+    events: tuple[TableEvent, ...]
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """The events by which the documents come to say what a file says, in the order of commits."""
 
     before: IndexState
     changes: tuple[AppliedChange, ...]
     taken_rights: tuple[AnyAccessEvent, ...]
-    taken_publishers: tuple[AnyPublisherEvent, ...]
-    namespaces: tuple[AnyNamespaceEvent, ...]
+    early_steps: tuple[TableStep, ...]
+    """What comes before the changes of indexes, as it takes something away."""
     indexes: tuple[AnyIndexEvent, ...]
-    given_publishers: tuple[AnyPublisherEvent, ...]
+    late_steps: tuple[TableStep, ...]
     given_rights: tuple[AnyAccessEvent, ...]
+
+    def events_of(self, noun: str) -> tuple[Any, ...]:
+        """Return the changes of the tables of a kind of `NAMED`."""
+        steps = (step for step in (*self.early_steps, *self.late_steps) if step.of.noun == noun)
+        return tuple(event for step in steps for event in step.events)
 
     @property
     def after(self) -> IndexState:
         """The documents once all of it is done."""
         access = (*self.taken_rights, *self.given_rights)
-        publishers = (*self.taken_publishers, *self.given_publishers)
         return IndexState(
             _fold(INDEX_KIND.apply, self.before.indexes, self.indexes),
             _fold(grants.apply, self.before.access, access),
-            _fold(PUBLISHER_KIND.apply, self.before.publishers, publishers),
-            _fold(NAMESPACE_KIND.apply, self.before.namespaces, self.namespaces),
+            {
+                named.noun: _fold(named.kind.apply, stored, self.events_of(named.noun))
+                for named, stored in self.before.of_kinds
+            },
         )
 
 
@@ -122,17 +130,6 @@ def _fold(apply: Callable[[D, E], D], document: D, events: Iterable[E]) -> D:
     for event in events:
         document = apply(document, event)
     return document
-
-
-class _Tables(Struct, Generic[T], frozen=True):
-    """The tables of a kind in the file and in the store."""
-
-    noun: Kind
-    kind: TableKind[Any, T, Any]
-    canonical: Callable[[TableKeys], TableKeys]
-    """Returns keys as equal ones are written."""
-    given: tuple[TableKeys, ...]
-    stored: TableList[Any]
 
 
 class Planner:
@@ -178,26 +175,22 @@ class Planner:
         self._becoming = self._grants_of_file(state.access)
         # in the order in which people read it: what goes, what changes, what comes
         taken_rights = (*self._revoked(state.access), *self._taken_groups(state))
-        publishers = self._publishers(state.publishers)
-        taken_publishers = tuple(self._removed(publishers))
+        early_steps = tuple(self._early_steps(state))
         indexes = (
-            *self._removed(self._indexes(state.indexes)),
+            *self._removed(INDEXES, state.indexes),
             *self._main(state.indexes.main),
             *self._given_indexes(state.indexes),
             *self._retention(state.indexes.retention),
         )
-        namespaces = self._namespaces(state.namespaces)
-        namespace_events = (*self._removed(namespaces), *self._given(namespaces))
-        given_publishers = tuple(self._given(publishers))
+        late_steps = tuple(self._late_steps(state))
         given_rights = (*self._given_groups(state.access), *self._granted(state.access))
         return Plan(
             before=state,
             changes=tuple(self._changes),
             taken_rights=taken_rights,
-            taken_publishers=taken_publishers,
-            namespaces=namespace_events,
+            early_steps=early_steps,
             indexes=indexes,
-            given_publishers=given_publishers,
+            late_steps=late_steps,
             given_rights=given_rights,
         )
 
@@ -208,38 +201,42 @@ class Planner:
         """Return whether what has a source goes if the file lacks it."""
         return self._prunes and source == self._source
 
-    def _indexes(self, stored: IndexList) -> _Tables[AnyIndexEvent]:
-        return _Tables("index", INDEX_KIND, canonical_index, self._tables.index, stored)
+    def _early_steps(self, state: IndexState) -> Iterator[TableStep]:
+        """Yield what is removed of each kind, and with it what comes if all has to fit."""
+        for named in NAMED:
+            stored = state.named[named.noun]
+            events = [*self._removed(named, stored)]
+            if named.is_whole:
+                events += self._given(named, stored)
+            yield TableStep(named, tuple(events))
 
-    def _publishers(self, stored: PublisherList) -> _Tables[AnyPublisherEvent]:
-        given = self._tables.publisher
-        return _Tables("publisher", PUBLISHER_KIND, canonical_publisher, given, stored)
+    def _late_steps(self, state: IndexState) -> Iterator[TableStep]:
+        """Yield what comes and changes of each kind that is left."""
+        for named in NAMED:
+            if not named.is_whole:
+                yield TableStep(named, tuple(self._given(named, state.named[named.noun])))
 
-    def _namespaces(self, stored: NamespaceList) -> _Tables[AnyNamespaceEvent]:
-        given = self._tables.namespace
-        return _Tables("namespace", NAMESPACE_KIND, canonical_namespace, given, stored)
-
-    def _removed(self, tables: _Tables[T]) -> Iterator[T]:
+    def _removed(self, named: NamedTables, stored: TableList[Any]) -> Iterator[Any]:
         """Yield the removal of each table that is pruned, as the file lacks it."""
-        named = {keys[tables.kind.name_key] for keys in tables.given}
-        for table in tables.stored.tables:
-            if table.name not in named and self._is_pruned(table.source):
-                text = tables.kind.describe_keys(table.keys)
-                self._note(tables.noun, table.name, "removed", text)
-                yield tables.kind.removed(at=self._at, by=self._by, name=table.name)
+        kind = named.kind
+        given = {keys[kind.name_key] for keys in self._tables.of(named.noun)}
+        for table in stored.tables:
+            if table.name not in given and self._is_pruned(table.source):
+                self._note(named.noun, table.name, "removed", kind.describe_keys(table.keys))
+                yield kind.removed(at=self._at, by=self._by, name=table.name)
 
-    def _given(self, tables: _Tables[T]) -> Iterator[T]:
+    def _given(self, named: NamedTables, stored: TableList[Any]) -> Iterator[Any]:
         """Yield the new tables, and the changes of others, in the order of the file."""
-        kind = tables.kind
-        for keys in tables.given:
+        kind = named.kind
+        for keys in self._tables.of(named.noun):
             name = str(keys[kind.name_key])
             text = kind.describe_keys(keys)
-            before = tables.stored.find(name)
+            before = stored.find(name)
             if before is None:
-                self._note(tables.noun, name, "added", text)
+                self._note(named.noun, name, "added", text)
                 yield kind.added(at=self._at, by=self._by, keys=keys, source=self._source)
-            elif _as_written(tables.canonical, before.keys) != keys:
-                self._note(tables.noun, name, "changed", text)
+            elif _as_written(named.canonical, before.keys) != keys:
+                self._note(named.noun, name, "changed", text)
                 yield kind.changed(at=self._at, by=self._by, keys=keys, source=self._source)
 
     def _main(self, stored: StoredIndex | None) -> Iterator[AnyIndexEvent]:
@@ -343,7 +340,7 @@ class Planner:
             source = rules.group_sources.get(name, "")
             if name not in self._tables.groups and self._is_pruned(source):
                 self._require_no_grant(name, rules)
-                self._require_no_namespace(name, state.namespaces)
+                self._require_no_namespace(name, state.named[NAMESPACE_KIND.noun])
                 self._note("group", name, "removed", ", ".join(members))
                 yield GroupDeleted(at=self._at, by=self._by, name=name)
 
@@ -358,7 +355,7 @@ class Planner:
                     code=MEETS_OTHER,
                 )
 
-    def _require_no_namespace(self, group: str, namespaces: NamespaceList) -> None:
+    def _require_no_namespace(self, group: str, namespaces: TableList[Any]) -> None:
         """Raise Conflict if a group that goes owns a namespace that stays."""
         named = {keys["name"]: keys for keys in self._tables.namespace}
         for table in namespaces.tables:
@@ -406,20 +403,16 @@ def tables_of(state: IndexState) -> IndexTables:
     retention: tuple[RetentionKeys, ...] | None = None
     if state.indexes.retention is not None:
         retention = _as_written(canonical_rules, state.indexes.retention.rules)
+    named = {
+        of.noun: tuple(_as_written(of.canonical, table.keys) for table in stored.tables)
+        for of, stored in ((INDEXES, state.indexes), *state.of_kinds)
+    }
     return IndexTables(
         main=main,
-        index=tuple(_as_written(canonical_index, index.keys) for index in state.indexes.tables),
         groups=dict(rules.groups),
         grant=tuple(dict.fromkeys(_canonical(granted.grant) for granted in rules.grants)),
-        publisher=tuple(
-            _as_written(canonical_publisher, publisher.keys)
-            for publisher in state.publishers.tables
-        ),
-        namespace=tuple(
-            _as_written(canonical_namespace, namespace.keys)
-            for namespace in state.namespaces.tables
-        ),
         retention=retention,
+        **named,
     )
 
 

@@ -6,10 +6,11 @@ made on what the plan was made from: what somebody has changed meanwhile is neve
 digest of the file is written last. So who is killed on the way does it again, and ends at the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.catalog.removed import FORMER_MAIN_PROBLEM, RENAME_MAIN
 from wheelyard.errors import Conflict, Invalid, quoted
@@ -38,25 +39,37 @@ from wheelyard.model.stored_indexes import (
     RetentionChanged,
 )
 from wheelyard.model.stored_namespaces import (
-    AnyNamespaceEvent,
+    NAMESPACE_KIND,
     NamespaceChanged,
     NamespaceGranted,
-    NamespaceList,
     groups_of_owners,
 )
-from wheelyard.model.stored_publishers import (
-    AnyPublisherEvent,
-    PublisherAdded,
-    PublisherChanged,
-    PublisherList,
-    PublisherRemoved,
+from wheelyard.model.stored_publishers import PUBLISHER_KIND
+from wheelyard.model.stored_tables import (
+    TableAdded,
+    TableChanged,
+    TableEvent,
+    TableKeys,
+    TableKind,
+    TableList,
+    TableRemoved,
 )
+from wheelyard.model.stored_webhooks import KEPT, WEBHOOK_KIND
 from wheelyard.operations.access_control import NOBODY, AccessControl, Principals
-from wheelyard.operations.apply_plan import AppliedChange, IndexState, Plan, Planner, tables_of
+from wheelyard.operations.apply_plan import (
+    AppliedChange,
+    IndexState,
+    Plan,
+    Planner,
+    TableStep,
+    tables_of,
+)
 from wheelyard.operations.index_administration import INDEX_IN_USE, IndexAdministration
 from wheelyard.operations.index_fit import require_lists_fit
 from wheelyard.operations.namespaces import Namespaces
 from wheelyard.operations.publishers import Publishers
+from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.webhooks import Webhooks
 
 CHANGED_MEANWHILE: Final = "changed_meanwhile"
 """The code of a Conflict for what somebody has changed since the plan was made."""
@@ -136,21 +149,35 @@ class Applying(Struct, frozen=True):
     access: AccessControl
     publishers: Publishers
     namespaces: Namespaces
+    webhooks: Webhooks
     is_private: bool
     """Whether the settings close all indexes, whatever the store says."""
+
+    @property
+    def _named(self) -> dict[str, StoredTables[Any, Any, Any, Any]]:
+        """What changes the tables of each kind of `NAMED`, by the noun of the kind."""
+        all_tables = (self.publishers, self.namespaces, self.webhooks)
+        return {tables.kind.noun: tables for tables in all_tables}
 
     def read_state(self) -> IndexState:
         """Return the documents as they are in the store now."""
         return IndexState(
             self.indexes.in_force.stored(),
             self.access.read_stored(),
-            self.publishers.read_stored(),
-            self.namespaces.read_stored(),
+            {noun: tables.read_stored() for noun, tables in self._named.items()},
         )
 
     def show(self) -> IndexTables:
-        """Return what describes the index now."""
-        return tables_of(self.read_state())
+        """Return what describes the index now, with the webhooks that have a secret marked."""
+        tables = tables_of(self.read_state())
+        with_secret = {row.name for row in self.webhooks.show() if row.secret_from}
+        webhooks = list[TableKeys]()
+        for keys in tables.webhook:
+            if keys[WEBHOOK_KIND.name_key] in with_secret:
+                webhooks.append({**keys, "secret": KEPT})
+            else:
+                webhooks.append(keys)
+        return replace(tables, webhook=tuple(webhooks))
 
     def apply(
         self,
@@ -166,8 +193,8 @@ class Applying(Struct, frozen=True):
         a grant of a file does not fit into what is there. Raises Conflict if an index that has to
         go has packages, (code `own_access`) as `AccessControl.revoke` does, (code `opens_index`) as
         `IndexAdministration.make` does, (codes `namespace_overlaps` and `hides_public_names`) as
-        `Namespaces.add` does, and (code `changed_meanwhile`) if somebody else changes the same
-        things at the same time.
+        `Namespaces.add` does, (code `too_many_webhooks`) as `Webhooks.add` does, and (code
+        `changed_meanwhile`) if somebody else changes the same things at the same time.
         """
         state = self.read_state()
         steps = list[_Step]()
@@ -236,16 +263,22 @@ class Applying(Struct, frozen=True):
         after = plan.after
         self._require_indexes(plan, after.indexes, even_if_open=options.even_if_open)
         self._require_rights(plan, after)
-        for event in plan.given_publishers:
-            if isinstance(event, PublisherAdded | PublisherChanged):
-                self.publishers.require_fit(event, after.publishers)
-        for change in plan.namespaces:
-            self.namespaces.require_no_overlap(change, after.namespaces)
+        self._require_named(plan, after)
+        for change in plan.events_of(NAMESPACE_KIND.noun):
             is_asked = not (options.dry_run or options.even_if_public)
             if isinstance(change, NamespaceGranted) and is_asked:
                 self.namespaces.require_unused(change.keys)
         if not options.even_if_own:
             self.access.require_still_admin(keep_admin, plan.before.access, after.access)
+
+    def _require_named(self, plan: Plan, after: IndexState) -> None:
+        """Raise Invalid or Conflict unless all tables of each kind fit together."""
+        for publisher in plan.events_of(PUBLISHER_KIND.noun):
+            self.publishers.require_fit(publisher, after.named[PUBLISHER_KIND.noun])
+        for namespace in plan.events_of(NAMESPACE_KIND.noun):
+            self.namespaces.require_no_overlap(namespace, after.named[NAMESPACE_KIND.noun])
+        if any(isinstance(event, TableAdded) for event in plan.events_of(WEBHOOK_KIND.noun)):
+            self.webhooks.require_few(len(after.named[WEBHOOK_KIND.noun].tables))
 
     def _require_indexes(self, plan: Plan, after: IndexList, *, even_if_open: bool) -> None:
         definitions = self.indexes.in_force
@@ -269,24 +302,22 @@ class Applying(Struct, frozen=True):
                 raise _no_such(f"group {quoted(group)}", "a grant of the file names")
             for index in event.grant.index.split(","):
                 _require_index(index, after.indexes, "a grant of the file names")
-        for granted in plan.namespaces:
+        for granted in plan.events_of(NAMESPACE_KIND.noun):
             if isinstance(granted, NamespaceGranted | NamespaceChanged):
                 for group in sorted(groups_of_owners(granted.keys) - after.access.groups.keys()):
                     raise _no_such(f"group {quoted(group)}", "a namespace of the file names")
-        for change in plan.given_publishers:
-            if isinstance(change, PublisherAdded | PublisherChanged):
+        for change in plan.events_of(PUBLISHER_KIND.noun):
+            if isinstance(change, TableAdded | TableChanged):
                 what = f"the publisher {quoted(change.keys['id'])} names"
                 for index in str(change.keys.get("index", MAIN)).split(","):
                     _require_index(index, after.indexes, what)
 
     def _commit(self, plan: Plan, by: str) -> None:
         """Commit the events of a plan, first what takes rights away, and last what gives some."""
-        access, publishers = plan.before.access, plan.before.publishers
-        access = self._commit_access(access, plan.taken_rights)
-        publishers = self._commit_publishers(publishers, plan.taken_publishers)
-        self._commit_namespaces(plan.before.namespaces, plan.namespaces)
+        access = self._commit_access(plan.before.access, plan.taken_rights)
+        named = self._commit_steps(plan.before.named, plan.early_steps)
         self._commit_indexes(plan.before.indexes, plan.indexes, by)
-        self._commit_publishers(publishers, plan.given_publishers)
+        self._commit_steps(named, plan.late_steps)
         self._commit_access(access, plan.given_rights)
 
     def _commit_access(
@@ -304,36 +335,32 @@ class Applying(Struct, frozen=True):
 
         return self.access.commit(intent).after
 
-    def _commit_publishers(
-        self, expected: PublisherList, events: Sequence[AnyPublisherEvent]
-    ) -> PublisherList:
-        """Commit changes of publishers, and return the document afterwards."""
-        if not events:
+    def _commit_steps(
+        self, expected: Mapping[str, TableList[Any]], steps: Sequence[TableStep]
+    ) -> Mapping[str, TableList[Any]]:
+        """Commit changes of tables, and return the documents afterwards."""
+        after = dict(expected)
+        for step in steps:
+            after[step.of.noun] = self._commit_tables(expected[step.of.noun], step)
+        return after
+
+    def _commit_tables(self, expected: TableList[Any], step: TableStep) -> TableList[Any]:
+        """Commit changes of the tables of a kind, and return the document afterwards."""
+        if not step.events:
             return expected
+        kind = step.of.kind
 
-        def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
-            for event in events:
-                publisher_id = _publisher_id(event)
-                if stored.find(publisher_id) != expected.find(publisher_id):
-                    raise _changed(f"The publisher {quoted(publisher_id)}")
-            return tuple(events)
+        def intent(stored: TableList[Any]) -> tuple[TableEvent, ...]:
+            if step.of.is_whole and stored.tables != expected.tables:
+                raise _changed(f"The list of {kind.title}")
+            for event in step.events:
+                name = _name_of(event, kind)
+                if stored.find(name) != expected.find(name):
+                    raise _changed(f"The {kind.noun} {quoted(name)}")
+            return step.events
 
-        return self.publishers.commit(intent).after
-
-    def _commit_namespaces(
-        self, expected: NamespaceList, events: Sequence[AnyNamespaceEvent]
-    ) -> None:
-        """Commit changes of namespaces."""
-        if not events:
-            return
-
-        def intent(stored: NamespaceList) -> tuple[AnyNamespaceEvent, ...]:
-            # all of them: whether two overlap follows from the other ones, too
-            if stored.tables != expected.tables:
-                raise _changed("The list of namespaces")
-            return tuple(events)
-
-        self.namespaces.commit(intent)
+        after: TableList[Any] = self._named[kind.noun].commit(intent).after
+        return after
 
     def _commit_indexes(
         self, expected: IndexList, events: Sequence[AnyIndexEvent], by: str
@@ -368,17 +395,22 @@ class Applying(Struct, frozen=True):
         """
         Yield what asks for a look in a plan, in sentences.
 
-        That is an index that is not served, as a layer is unknown, and a namespace that hides
-        public packages in use.
+        That is an index that is not served, as a layer is unknown, a namespace that hides public
+        packages in use, and a webhook that nothing can be sent to, as it has no secret yet.
         """
-        problems = self.indexes.in_force.read(plan.after.indexes).problems
+        not_served = self.indexes.in_force.read(plan.after.indexes).problems
         for event in plan.indexes:
             name = _index_name(event)
-            if name in problems:
-                yield problems[name]
-        for change in plan.namespaces:
+            if name in not_served:
+                yield not_served[name]
+        for change in plan.events_of(NAMESPACE_KIND.noun):
             if isinstance(change, NamespaceGranted) and (why := self.namespaces.hides(change.keys)):
                 yield why
+        named = {_name_of(event, WEBHOOK_KIND) for event in plan.events_of(WEBHOOK_KIND.noun)}
+        if named:
+            problems = self.webhooks.problems(plan.after.named[WEBHOOK_KIND.noun])
+            for name in sorted(named & problems.keys()):
+                yield f"webhook {name}: {problems[name]}"
 
     def _anonymous_changes(
         self, before: IndexState, after: IndexState
@@ -444,10 +476,15 @@ def _title_of_right(event: AnyAccessEvent) -> str:
             return "A grant of the file"
 
 
-def _publisher_id(event: AnyPublisherEvent) -> str:
-    if isinstance(event, PublisherRemoved):
-        return event.name
-    return str(event.keys["id"])
+def _name_of(event: TableEvent, kind: TableKind[Any, Any, Any]) -> str:
+    """Return the name of the table that an event is about."""
+    match event:
+        case TableRemoved(name=name):
+            return name
+        case TableAdded(keys=keys) | TableChanged(keys=keys):
+            return str(keys[kind.name_key])
+        case _:
+            return ""
 
 
 def _index_name(event: AnyIndexEvent) -> str:

@@ -29,14 +29,14 @@ IN_STORE: Final = "store"
 """Where a secret is that no variable has."""
 
 
-class Endpoint(Struct, frozen=True):
+class WebhookEndpoint(Struct, frozen=True):
     """Where messages to a webhook go, and the key that signs them, or None for a chat."""
 
     url: str
     key: bytes | None
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
-        return "Endpoint()"
+        return "WebhookEndpoint()"
 
 
 class WebhookEndpoints(Struct, frozen=True):
@@ -52,7 +52,7 @@ class WebhookEndpoints(Struct, frozen=True):
     runtime: Runtime
     """Its randomness is for secrets."""
 
-    def find(self, webhook: Webhook) -> Endpoint:
+    def find(self, webhook: Webhook) -> WebhookEndpoint:
         """
         Return where messages to a webhook go, and the key that signs them.
 
@@ -60,8 +60,8 @@ class WebhookEndpoints(Struct, frozen=True):
         """
         url = self._url(webhook)
         if not webhook.is_signed:
-            return Endpoint(url, None)
-        return Endpoint(url, self._key(webhook))
+            return WebhookEndpoint(url, None)
+        return WebhookEndpoint(url, self._key(webhook))
 
     def has_variable(self, name: str) -> bool:
         """Return whether a variable has the secret of a webhook."""

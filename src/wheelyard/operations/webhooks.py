@@ -25,10 +25,12 @@ from wheelyard.model.stored_webhooks import (
     WebhookCommit,
     WebhookEvent,
     WebhookList,
+    WebhookRemoved,
     canonical_webhook,
     parse_webhook,
     variable_of,
 )
+from wheelyard.model.webhook_state import DeliveryAttempt, WebhookState
 from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 
@@ -94,23 +96,39 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         added = super().add(keys, by, note)
         return self._with_secret(added.name, is_new=True)
 
-    def send_again(self, name: str, ids: Collection[str] | None) -> int:
+    def send_again(self, name: str, ids: Collection[str] | None) -> tuple[str, ...]:
         """
-        Have dead letters be sent again, all of them for None, and return how many.
+        Have dead letters be sent again, all of them for None, and return their ids.
 
-        A server sends them. Raises NotFound if there is no such webhook, or no such dead letter.
+        A server sends them that runs on the store. Raises NotFound, and changes nothing, if there
+        is no such webhook, or no such dead letter.
         """
         table = self.require_stored(name, self.read_stored())
-        state = self.states.read_stored(name, table.created)
-        dead = {letter.id for letter in state.dead}
-        if ids is None:
-            ids = dead
-        for missing in sorted(set(ids) - dead):
-            raise NotFound(f"The webhook {name} has no dead letter {quoted(missing)}.")
-        if ids:
-            self.states.change(name, table.created, lambda state: state.sent_again(ids))
-            self.announce()
-        return len(ids)
+        letters = tuple[str, ...]()
+
+        def change(state: WebhookState) -> WebhookState:
+            nonlocal letters
+            dead = tuple(letter.id for letter in state.dead)
+            letters = dead
+            if ids is not None:
+                letters = tuple(dict.fromkeys(ids))
+            for letter in letters:
+                if letter not in dead:
+                    raise NotFound(
+                        f"The webhook {name} has no message {quoted(letter)} that was given up. It "
+                        "may have been sent again. Look at its deliveries as they are now."
+                    )
+            return state.sent_again(letters)
+
+        self.states.change(name, table.created, change)
+        self.announce()
+        return letters
+
+    def note_test(self, webhook: Webhook, attempt: DeliveryAttempt) -> None:
+        """Note that somebody has tried a webhook, among its deliveries."""
+        self.states.change(
+            webhook.name, webhook.created, lambda state: state.with_attempts((attempt,))
+        )
 
     def make_secret(self, name: str, by: str, note: str = "") -> ListedWebhook:
         """
@@ -137,17 +155,21 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
     def commit(
         self, intent: Intent[WebhookList, AnyWebhookEvent], *, is_end: bool = False
     ) -> Committed[WebhookList, AnyWebhookEvent]:
-        """Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now."""
+        """
+        Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now.
+
+        Of a webhook that was removed, the secret goes, and what waits for it.
+        """
         # before the commit, so that nothing of what is answered afterwards is passed over
         ends = self._find_ends()
         committed = super().commit(intent, is_end=is_end)
         for event in committed.events:
-            if isinstance(event, WebhookAdded | WebhookChanged):
-                self._begin(str(event.keys["name"]), committed, ends)
-            else:
-                # a crash before leaves both, and another webhook of that name takes neither
+            if isinstance(event, WebhookRemoved):
+                # after a crash before, another one of that name takes neither of them
                 self.endpoints.secrets.remove(event.name)
                 self.states.remove(event.name)
+            else:
+                self._begin(str(event.keys["name"]), committed, ends)
         self.announce()
         return committed
 
@@ -163,7 +185,12 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
 
     def require_fit(self, event: AnyWebhookEvent, stored: WebhookList) -> None:
         """Raise Conflict if there are too many."""
-        if isinstance(event, WebhookAdded) and len(stored.tables) >= MOST_WEBHOOKS:
+        if isinstance(event, WebhookAdded):
+            self.require_few(len(stored.tables) + 1)
+
+    def require_few(self, count: int) -> None:
+        """Raise Conflict (code `too_many_webhooks`) if there would be more webhooks than may be."""
+        if count > MOST_WEBHOOKS:
             raise Conflict(
                 f"There are {MOST_WEBHOOKS} webhooks. Remove one before you add another one.",
                 code=TOO_MANY,

@@ -31,8 +31,8 @@ from wheelyard.model.webhook_messages import (
 from wheelyard.model.webhook_state import (
     MOST_WAITING,
     REQUESTS,
-    Attempt,
     DeadLetter,
+    DeliveryAttempt,
     MessagePlace,
     WaitingJournal,
     WebhookState,
@@ -41,7 +41,7 @@ from wheelyard.model.webhook_state import (
 from wheelyard.webhooks.messages import LostCommit, MessageSource
 from wheelyard.webhooks.metrics import WebhookMetrics
 from wheelyard.webhooks.package_news import FindWaiting, find_news
-from wheelyard.webhooks.sender import TRY_SECONDS, Outcome, WebhookSender
+from wheelyard.webhooks.sender import TRY_SECONDS, SendResult, WebhookSender
 
 BATCH_MESSAGES: Final = 50
 """The messages after which it is written how far a webhook is."""
@@ -111,7 +111,7 @@ class _Batch:
         self._announced = dict(before.announced)
         self._last_request_at = before.last_request_at
         self._note = before.note
-        self._attempts = list[Attempt]()
+        self._attempts = list[DeliveryAttempt]()
         self._dead = list[DeadLetter]()
         self._sent_again = set[str]()
         self._has_made = False
@@ -179,9 +179,9 @@ class _Batch:
             if isinstance(outgoing, str):
                 self._dead.append(replace(letter, at=self._now, error=outgoing))
             else:
-                outcome = self._try(outgoing)
-                if not outcome.attempt.is_delivered:
-                    again = replace(letter, at=self._now, error=outcome.attempt.error)
+                result = self._try(outgoing)
+                if not result.attempt.is_delivered:
+                    again = replace(letter, at=self._now, error=result.attempt.error)
                     self._dead.append(again)
             self._sent_again.add(letter.id)
 
@@ -292,8 +292,8 @@ class _Batch:
                     continue
                 if self._is_full:
                     return
-                outcome = self._try(outgoing)
-                if not self._is_done_with(journal, outgoing, outcome):
+                result = self._try(outgoing)
+                if not self._is_done_with(journal, outgoing, result):
                     return
         except NotFound:
             pass  # the index is gone, and with it who would look at it
@@ -310,9 +310,11 @@ class _Batch:
             return False
         return outgoing.event in webhook.events
 
-    def _is_done_with(self, journal: WaitingJournal, outgoing: Outgoing, outcome: Outcome) -> bool:
+    def _is_done_with(
+        self, journal: WaitingJournal, outgoing: Outgoing, result: SendResult
+    ) -> bool:
         """Return whether a message was delivered or given up, or note when it is tried again."""
-        attempt = outcome.attempt
+        attempt = result.attempt
         if attempt.is_delivered:
             return True
         attempts = journal.attempts + 1
@@ -331,7 +333,7 @@ class _Batch:
             return True
         self._waiting[outgoing.place.journal] = replace(
             journal,
-            due=self._tools.runtime.now() + max(pause, outcome.wait),
+            due=self._tools.runtime.now() + max(pause, result.wait),
             since=journal.since or self._now,
             attempts=attempts,
             event=outgoing.event,
@@ -395,8 +397,8 @@ class _Batch:
         if self._is_full:
             return
         outgoing = _made(journal.place, journal.id, journal.body)
-        outcome = self._try(outgoing)
-        if self._is_done_with(journal, outgoing, outcome):
+        result = self._try(outgoing)
+        if self._is_done_with(journal, outgoing, result):
             del self._waiting[REQUESTS]
 
     def _message_of(self, letter: DeadLetter) -> Outgoing | str:
@@ -415,17 +417,17 @@ class _Batch:
             return lost.why
         return "the journal has no such change any more"
 
-    def _try(self, outgoing: Outgoing) -> Outcome:
+    def _try(self, outgoing: Outgoing) -> SendResult:
         """Send a message. Raises LeaseLost if another process may begin to send."""
         tools = self._tools
-        outcome = tools.sender.send(
+        result = tools.sender.send(
             self._webhook, outgoing, lambda: tools.may_send(TRY_SECONDS + MARGIN_SECONDS)
         )
-        if outcome is None:
+        if result is None:
             raise LeaseLost
-        self._attempts.append(outcome.attempt)
-        tools.metrics.count(self._webhook.name, outcome.attempt)
-        return outcome
+        self._attempts.append(result.attempt)
+        tools.metrics.count(self._webhook.name, result.attempt)
+        return result
 
 
 def _untried(journal: WaitingJournal, now: datetime) -> WaitingJournal:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from wheelyard.model.webhook_state import Attempt, WebhookState
+from wheelyard.model.webhook_state import DeliveryAttempt, WebhookState
 
 
 class WebhookMetrics:
@@ -34,7 +34,7 @@ class WebhookMetrics:
             multiprocess_mode="livemostrecent",
         )
 
-    def count(self, name: str, attempt: Attempt) -> None:
+    def count(self, name: str, attempt: DeliveryAttempt) -> None:
         """Count a try."""
         result = "failed"
         if attempt.is_delivered:

@@ -27,8 +27,8 @@ from wheelyard.model.webhook_messages import (
     TrialMessage,
     text_of,
 )
-from wheelyard.model.webhook_state import Attempt, MessagePlace
-from wheelyard.operations.webhook_endpoints import Endpoint, WebhookEndpoints
+from wheelyard.model.webhook_state import DeliveryAttempt, MessagePlace
+from wheelyard.operations.webhook_endpoints import WebhookEndpoint, WebhookEndpoints
 
 TRY_SECONDS: Final = 10.0
 """The longest time of one try, from the name lookup to the end of the answer."""
@@ -43,10 +43,10 @@ TEST: Final = "test"
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-class Outcome(Struct, frozen=True):
+class SendResult(Struct, frozen=True):
     """What became of a try."""
 
-    attempt: Attempt
+    attempt: DeliveryAttempt
     wait: timedelta = timedelta()
     """How long the receiver wants to be left alone."""
 
@@ -84,7 +84,7 @@ class WebhookSender:
 
     def send(
         self, webhook: Webhook, outgoing: Outgoing, may_send: Callable[[], bool]
-    ) -> Outcome | None:
+    ) -> SendResult | None:
         """
         Send a message once, and return what became of it. A failure is part of that.
 
@@ -117,7 +117,7 @@ class WebhookSender:
             error = "its URL cannot be used"
         except FetchError as fault:
             error = fault.why
-        attempt = Attempt(
+        attempt = DeliveryAttempt(
             id=outgoing.id,
             event=outgoing.event,
             subject=outgoing.subject,
@@ -127,9 +127,9 @@ class WebhookSender:
             error=error,
             answer=answer,
         )
-        return Outcome(attempt, min(wait, LONGEST_WAIT))
+        return SendResult(attempt, min(wait, LONGEST_WAIT))
 
-    def test(self, webhook: Webhook, by: str) -> Attempt:
+    def test(self, webhook: Webhook, by: str) -> DeliveryAttempt:
         """Send a message that tries the webhook, and return what became of it."""
         now = self._runtime.now()
         message = TrialMessage(
@@ -152,7 +152,7 @@ class WebhookSender:
         self._private.close()
 
     def _post(
-        self, requester: Requester, webhook: Webhook, endpoint: Endpoint, outgoing: Outgoing
+        self, requester: Requester, webhook: Webhook, endpoint: WebhookEndpoint, outgoing: Outgoing
     ) -> ClientResponse:
         body = self._body(webhook, outgoing.message)
         headers = {
@@ -200,7 +200,7 @@ def _network(private: tuple[IPv4Network | IPv6Network, ...]) -> Network:
     return Network(policies=policies, start=TRY_SECONDS, idle=TRY_SECONDS)
 
 
-def _beginning_of(response: ClientResponse, endpoint: Endpoint) -> str:
+def _beginning_of(response: ClientResponse, endpoint: WebhookEndpoint) -> str:
     """Return the beginning of an answer, without secrets, or an empty text if it has none."""
     try:
         body = bytes(response.body(ANSWER_BYTES, is_cut=True))

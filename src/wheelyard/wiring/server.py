@@ -290,6 +290,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             self.access,
             self.publishers,
             self.namespaces,
+            self.webhooks,
             self.settings.access.private,
         )
 

@@ -43,12 +43,15 @@ LISTED: Final = {
         f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
         f"/integrity/demo/1.0/{DEMO.filename}/provenance "
         f"/packages/x/{DEMO.filename} /-/assets/style.css /-/projects/1/ /-/sign-in "
-        "/-/docs/ /-/docs/tokens/ /simple/namespaces /simple/namespace/acme"
+        "/-/docs/ /-/docs/tokens/ /simple/namespaces /simple/namespace/acme "
+        "/api/v1/webhooks /api/v1/webhooks/history /api/v1/webhooks/deliveries"
     ),
     POST: (
         "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
         "/api/v1/projects/demo/yank /api/v1/projects/demo/unyank /api/v1/projects/demo/delete "
-        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/"
+        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/ "
+        "/api/v1/webhooks/add /api/v1/webhooks/new-secret /api/v1/webhooks/send-again "
+        "/api/v1/webhooks/test"
     ),
     DELETE: "/api/v1/tokens/0123456789",
 }

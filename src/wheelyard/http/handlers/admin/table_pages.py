@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import urlencode
 
@@ -75,21 +76,34 @@ class TablePages:
 
     def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: add, change or remove a table."""
+        return self.pages.answer_form(
+            request, partial(self.act, request), partial(self.ask_again, request)
+        )
 
-        def act(fields: FormFields) -> Response:
-            action = fields.action(self.ADD_ACTION, "change", "remove")
-            if action == "remove":
-                return self._remove(request, fields)
-            return self._save(request, fields, action)
+    def act(self, request: IndexRequest, fields: FormFields) -> Response:
+        """Do what a form asks for. Raises WheelyardError to refuse it. A kind may do more."""
+        action = fields.action(self.ADD_ACTION, "change", "remove")
+        if action == "remove":
+            return self._remove(request, fields)
+        return self._save(request, fields, action)
 
-        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
-            action = fields.text("action")
-            if action in {"change", "remove"}:
-                name = fields.text(self.name_key)
-                return self._of_stored(request, action, name, form, status)
-            return self._form_of(request, self.variant_in(fields), None, form, status)
+    def ask_again(
+        self, request: IndexRequest, fields: FormFields, form: FormState, status: int
+    ) -> Response:
+        """Return the page of a form that was refused. A kind may have more forms."""
+        action = fields.text("action")
+        if action in {"change", "remove"}:
+            name = fields.text(self.name_key)
+            return self._of_stored(request, action, name, form, status)
+        return self._form_of(request, self.variant_in(fields), None, form, status)
 
-        return self.pages.answer_form(request, act, ask_again)
+    def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
+        """Return what is shown once a table is added. A kind may show more."""
+        new = self._new_warnings(request, row)
+        if new:  # without a redirect, as they are shown once
+            done = {"done": (self.ADD_ACTION,), self.name_key: (row.name,)}
+            return self._list(request, FormFields(done), new, 201)
+        return self._done(request, self.ADD_ACTION, row.name)
 
     def answer_history(self, request: IndexRequest) -> Response:
         """Handle GET: the changes, newest first."""
@@ -257,12 +271,7 @@ class TablePages:
                 given = {key: value for key, value in keys.items() if value is not None}
                 confirmed = _confirmed(fields, json.confirmations_of(json.new))
                 body = json.new(keys=given, note=note, **confirmed)
-                row = api.call(self.operations.add, body)
-                new = self._new_warnings(request, row)
-                if new:  # without a redirect, as they are shown once
-                    done = {"done": (action,), self.name_key: (row.name,)}
-                    return self._list(request, FormFields(done), new, 201)
-                return self._done(request, action, row.name)
+                return self.answer_added(request, api.call(self.operations.add, body))
             name = keys.pop(self.name_key)
             confirmed = _confirmed(fields, json.confirmations_of(json.edit))
             edit = json.edit(

@@ -56,6 +56,12 @@ SECTIONS: Final = (
         "revoke them.",
     ),
     Section(
+        "webhooks/",
+        "Webhooks",
+        "URLs that are told what happens, and what was sent to them. Add, test, change and remove "
+        "them.",
+    ),
+    Section(
         "indexes/",
         "Indexes",
         "Indexes such as dev and prod, and from which layers each is made. Make, change and "

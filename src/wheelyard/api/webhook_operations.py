@@ -1,0 +1,248 @@
+"""The operations on webhooks: their tables, their secrets, and what is known of deliveries."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct, field
+
+from wheelyard.api.operation import ApiOperation, Call, Note, RequiredRight
+from wheelyard.api.table_operations import (
+    NewTable,
+    TableEdit,
+    TableHistory,
+    TableJson,
+    TableOperations,
+    TableRemoval,
+    TableTexts,
+)
+from wheelyard.model.stored_tables import TableKeys
+from wheelyard.model.stored_webhooks import (
+    WEBHOOK_KIND,
+    ListedWebhook,
+    StoredWebhook,
+    WebhookCommit,
+)
+from wheelyard.model.webhook_state import MOST_DEAD, DeadLetter, DeliveryAttempt
+
+KeysOfWebhook = Annotated[TableKeys, Meta(title="WebhookKeys")]
+
+
+class WebhookAnswer(Struct, frozen=True):
+    """All webhooks."""
+
+    tables: tuple[ListedWebhook, ...] = field(name="webhooks")
+    revision: int
+    """The number of the last change in the store."""
+
+
+class WebhookHistory(TableHistory[WebhookCommit], frozen=True):
+    """Changes of the webhooks, oldest first."""
+
+
+class NewWebhook(NewTable, frozen=True, forbid_unknown_fields=True):
+    """A webhook to add, and why."""
+
+    keys: KeysOfWebhook = field(name="webhook")
+    """The keys of a `[[webhook]]` table."""
+
+
+class WebhookEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
+    """A change of a webhook, and why."""
+
+    keys: KeysOfWebhook = field(name="webhook")
+
+
+class WebhookRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):
+    """The webhook to remove, and why."""
+
+
+class NamedWebhook(Struct, frozen=True, forbid_unknown_fields=True):
+    """A webhook, by its name."""
+
+    name: str
+
+
+class NewWebhookSecret(Struct, frozen=True, forbid_unknown_fields=True):
+    """The webhook that gets another secret, and why."""
+
+    name: str
+    note: Note = ""
+
+
+class LettersToSend(Struct, frozen=True, forbid_unknown_fields=True):
+    """Messages of a webhook that were given up, to send again."""
+
+    name: str
+    ids: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_DEAD)] | None = None
+    """Those to send. Without them, all are sent."""
+
+
+class WaitingMessages(Struct, frozen=True, kw_only=True):
+    """A journal whose next message has failed, or was not tried yet, with all that follow it."""
+
+    journal: str
+    """`INDEX/PROJECT`, or the name of a journal that is no project's."""
+    event: str
+    """What the next message is about."""
+    attempts: int
+    """How often it was tried."""
+    due: datetime
+    """When it is tried again, UTC."""
+    error: str
+    """Why the last try has failed."""
+
+
+class GivenUpMessage(Struct, frozen=True, kw_only=True):
+    """A message that was given up."""
+
+    id: str
+    journal: str
+    """`INDEX/PROJECT`, or the name of a journal that is no project's."""
+    event: str
+    at: datetime
+    """When it was given up, UTC."""
+    error: str
+    """Why the last try has failed."""
+
+
+class WebhookDeliveries(Struct, frozen=True, kw_only=True):
+    """What is known of the deliveries of a webhook."""
+
+    name: str
+    attempts: tuple[DeliveryAttempt, ...]
+    """The last ones, newest first."""
+    waiting: tuple[WaitingMessages, ...]
+    """What is tried again by itself."""
+    dead: tuple[GivenUpMessage, ...]
+    """What was given up, oldest first."""
+    again: tuple[GivenUpMessage, ...]
+    """What was given up, and somebody wants to be sent again."""
+    dropped: int
+    """How many messages that were given up are not kept, as there were too many."""
+    note: str
+    """What was passed over, and why, in a sentence."""
+
+
+class MessagesToSend(Struct, frozen=True):
+    """The messages that a server sends again."""
+
+    name: str
+    ids: tuple[str, ...]
+
+
+def make_secret(call: Call, body: NewWebhookSecret) -> ListedWebhook:
+    """
+    Make another secret for a webhook, which is told this once.
+
+    The old one signs nothing from then on.
+    """
+    return call.index.server.webhooks.make_secret(body.name, call.by, body.note)
+
+
+def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
+    """Show the last deliveries of a webhook, what waits, and what was given up."""
+    table = _table(call, body.name)
+    state = call.index.server.webhooks.states.read_stored(body.name, table.created)
+    waiting = (
+        WaitingMessages(
+            journal=name,
+            event=journal.event,
+            attempts=journal.attempts,
+            due=journal.due,
+            error=journal.error,
+        )
+        for name, journal in sorted(state.waiting.items())
+    )
+    return WebhookDeliveries(
+        name=body.name,
+        attempts=state.attempts,
+        waiting=tuple(waiting),
+        dead=_given_up(state.dead),
+        again=_given_up(state.again),
+        dropped=state.dropped,
+        note=state.note,
+    )
+
+
+def send_again(call: Call, body: LettersToSend) -> MessagesToSend:
+    """
+    Have messages that were given up sent again, which a server does that runs on the store.
+
+    Raises NotFound, and changes nothing, if one of the ids is of no such message.
+    """
+    ids = call.index.server.webhooks.send_again(body.name, body.ids)
+    return MessagesToSend(body.name, ids)
+
+
+def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
+    """
+    Send a message of a test to a webhook now, and show what came of it.
+
+    Raises Invalid (code `no_delivery`) if it has no URL, or no secret.
+    """
+    server = call.index.server
+    webhook = server.webhooks.find(body.name)
+    server.webhooks.endpoints.find(webhook)
+    attempt = server.webhook_sender.test(webhook, call.by)
+    server.webhooks.note_test(webhook, attempt)
+    return attempt
+
+
+def _table(call: Call, name: str) -> StoredWebhook:
+    """Return a webhook of the store, also one whose keys are wrong. Raises NotFound."""
+    webhooks = call.index.server.webhooks
+    table = webhooks.read_stored().find(name)
+    if table is None:
+        raise webhooks.unknown(name)
+    return table
+
+
+def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
+    return tuple(
+        GivenUpMessage(
+            id=letter.id,
+            journal=letter.place.journal,
+            event=letter.event,
+            at=letter.at,
+            error=letter.error,
+        )
+        for letter in letters
+    )
+
+
+_SEE: Final = "see or change webhooks"
+_CHANGE: Final = "change webhooks"
+
+WEBHOOKS: Final = TableOperations(
+    WEBHOOK_KIND,
+    TableJson(
+        answer=WebhookAnswer,
+        listed=ListedWebhook,
+        history=WebhookHistory,
+        new=NewWebhook,
+        edit=WebhookEdit,
+        removal=WebhookRemoval,
+        removed=None,
+    ),
+    TableTexts(
+        list="List the webhooks.",
+        history="Show the changes of webhooks that follow a number.",
+        add="Add a webhook, whose secret is told this once.",
+        change="Give other values to keys of a webhook.",
+        remove="Remove a webhook, its secret, and what waits for it.",
+        right_to_see=_SEE,
+        right_to_change=_CHANGE,
+    ),
+    lambda call: call.index.server.webhooks,
+)
+_post = partial(ApiOperation, "POST", repeats=False)
+WEBHOOK_ROWS: Final = (
+    # a secret is shown once, so that the request is never repeated
+    _post("webhooks/new-secret", make_secret, RequiredRight.OWN_ADMIN, _CHANGE, status=201),
+    ApiOperation("GET", "webhooks/deliveries", list_deliveries, RequiredRight.ADMIN, _SEE),
+    _post("webhooks/send-again", send_again, RequiredRight.ADMIN, _SEE),
+    _post("webhooks/test", send_test, RequiredRight.ADMIN, _SEE, is_long=True),
+)
+"""The operations beside those on the tables."""

@@ -1,0 +1,126 @@
+"""The pages of webhooks, each with its deliveries."""
+
+from typing import ClassVar, Final
+from urllib.parse import urlencode
+
+from msgspec.structs import replace
+
+from wheelyard.api import webhook_operations
+from wheelyard.api.webhook_operations import LettersToSend, NamedWebhook, NewWebhookSecret
+from wheelyard.errors import NotFound, quoted
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.forms import FormFields
+from wheelyard.http.handlers.admin.table_pages import TablePages
+from wheelyard.http.messages import Response
+from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_tables import ListedTable, TableKeys
+from wheelyard.model.stored_webhooks import WEBHOOK_KIND, ListedWebhook, WebhookFormat
+from wheelyard.model.webhook_state import DeliveryAttempt
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.admin.form_fields import FormField
+from wheelyard.rendering.web.admin.webhook_fields import FIELDS, NAME_FIELD
+
+ACTIONS: Final = ("new-secret", "send-again", "test")
+"""What the page of one webhook does."""
+SENT_AGAIN: Final = "send-again"
+
+
+class WebhookPages(TablePages):
+    """The pages of webhooks."""
+
+    LIST: ClassVar[str] = "webhooks.html"
+    FORM: ClassVar[str] = "webhook_form.html"
+    QUESTION: ClassVar[str] = "webhook_remove.html"
+    NAME_FIELD: ClassVar[FormField] = NAME_FIELD
+
+    def answer(self, request: IndexRequest) -> Response:
+        """Handle GET: the deliveries of a webhook, or as `TablePages`."""
+        query = self.pages.query(request)
+        name = query.text("show")
+        if not name:
+            return super().answer(request)
+        is_again = query.text("done") == SENT_AGAIN
+        return self._show(request, name, self.pages.form(request), is_again=is_again)
+
+    def act(self, request: IndexRequest, fields: FormFields) -> Response:
+        """See `TablePages`."""
+        name = fields.text("name")
+        api = self.pages.api(request)
+        match fields.text("action"):
+            case "new-secret":
+                secret = NewWebhookSecret(name=name, note=fields.text("note"))
+                row = api.call(webhook_operations.make_secret, secret)
+                return self._show_secret(request, row)
+            case "send-again":
+                letters = LettersToSend(name=name, ids=fields.all("id") or None)
+                api.call(webhook_operations.send_again, letters)
+                query = urlencode({"show": name, "done": SENT_AGAIN})
+                return self.pages.done(request, query)
+            case "test":
+                attempt = api.call(webhook_operations.send_test, NamedWebhook(name))
+                # without a redirect, as what came of it is shown once
+                return self._show(request, name, self.pages.form(request), tested=attempt)
+            case _:
+                return super().act(request, fields)
+
+    def ask_again(
+        self, request: IndexRequest, fields: FormFields, form: FormState, status: int
+    ) -> Response:
+        """See `TablePages`."""
+        if fields.text("action") in ACTIONS:
+            return self._show(request, fields.text("name"), form, status)
+        if fields.text("format") == WebhookFormat.SLACK:
+            # that URL is a secret: no page repeats it
+            form = replace(form, values={**form.values, "url": ()})
+        return super().ask_again(request, fields, form, status)
+
+    def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
+        """See `TablePages`."""
+        if isinstance(row, ListedWebhook) and row.secret:
+            return self._show_secret(request, row)
+        return super().answer_added(request, row)
+
+    def form_values(
+        self, request: IndexRequest, variant: str, before: ListedTable | None
+    ) -> dict[str, object]:
+        """See `TablePages`."""
+        del variant, before
+        names = (MAIN, *sorted(request.context.index.server.definitions.names()))
+        return {"keys": FIELDS, "index_names": names}
+
+    def keys_in(self, fields: FormFields) -> TableKeys:
+        """See `TablePages`. A form says nothing of the secret."""
+        keys = super().keys_in(fields)
+        del keys["secret"]
+        return keys
+
+    def _show(
+        self,
+        request: IndexRequest,
+        name: str,
+        form: FormState,
+        status: int = 200,
+        *,
+        tested: DeliveryAttempt | None = None,
+        is_again: bool = False,
+    ) -> Response:
+        """Return the page of one webhook. Raises NotFound if there is none."""
+        api = self.pages.api(request)
+        rows = api.call(self.operations.list).tables
+        row = next((row for row in rows if row.name == name), None)
+        if row is None:
+            raise NotFound(f"There is no webhook {quoted(name)}. It may have been removed.")
+        values = {
+            "form": form,
+            "row": row,
+            "description": WEBHOOK_KIND.describe_keys(row.keys),
+            "names": self.pages.names_of(request, (row.created_by,)),
+            "deliveries": api.call(webhook_operations.list_deliveries, NamedWebhook(name)),
+            "tested": tested,
+            "is_again": is_again,
+        }
+        return self.pages.show(request, self.section, "webhook.html", values, status)
+
+    def _show_secret(self, request: IndexRequest, row: ListedWebhook) -> Response:
+        """Return the page that shows a secret once."""
+        return self.pages.show(request, self.section, "webhook_secret.html", {"row": row}, 201)

@@ -1,0 +1,113 @@
+"""`wheelyard webhook`: webhooks of the store, from the command line."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Done, Typed
+
+URL = "url=https://ci.example/hook"
+
+
+@pytest.fixture
+def webhook(wheelyard: Typed) -> Typed:
+    """Type a subcommand of `webhook`, for a store."""
+    assert wheelyard("token", "create", "ci", "--store", "there").returncode == 0
+
+    def run(*arguments: str) -> Done:
+        return wheelyard("webhook", *arguments, "--store", "there")
+
+    return run
+
+
+def test_a_webhook_comes_changes_and_goes(webhook: Typed, wheelyard: Typed) -> None:
+    """A webhook is added, changed key by key and removed, and the journal has it all."""
+    added = webhook("add", "builds", URL, "events=yanked,released", "projects=acme-*")
+    assert added.returncode == 0, added.stderr
+    changed = webhook("change", "builds", "projects=", "allow_private=true", "--note", "T-1")
+    assert changed.returncode == 0, changed.stderr
+    row = json.loads(webhook("list", "--json").stdout)["webhooks"][0]
+    assert row["webhook"] == {
+        "name": "builds",
+        "url": "https://ci.example/hook",
+        "events": ["released", "yanked"],
+        "allow_private": True,
+    }
+    facts = webhook("show", "builds").stdout
+    assert "events\treleased, yanked" in facts
+    assert "secret from\tstore" in facts
+
+    assert webhook("remove", "builds").stdout == "builds: removed\n"
+
+    history = [line.split("\t")[2] for line in webhook("history").stdout.splitlines()]
+    assert [line.partition(",")[0] for line in history] == [
+        "webhook builds: added",
+        "webhook builds: changed",
+        "webhook builds: removed",
+    ]
+    journal = wheelyard("journal", "--store", "there").stdout.splitlines()
+    assert journal[-1].endswith("webhook builds: removed")
+
+
+def test_a_secret_is_printed_once(webhook: Typed, wheelyard: Typed) -> None:
+    """The secret is printed when it is made, with the sentence that it is not shown again."""
+    added = webhook("add", "builds", URL)
+    again = webhook("new-secret", "builds", "--note", "was in a log")
+
+    secrets = [added.stdout.splitlines()[1], again.stdout.strip()]
+    assert all(secret.startswith("whsec_") for secret in secrets)
+    assert secrets[0] != secrets[1]
+    assert all("It is not shown again." in done.stderr for done in (added, again))
+    later = [webhook(what) for what in ("list", "history")]
+    later += [webhook("show", "builds"), webhook("deliveries", "builds")]
+    later += [wheelyard(what, "--store", "there") for what in ("show", "journal")]
+    assert not any(secret in done.stdout for secret in secrets for done in later)
+    assert 'secret = "kept"' in later[-2].stdout
+
+
+def test_a_chat_has_no_secret_and_its_url_in_a_variable(webhook: Typed) -> None:
+    """A webhook of a chat gets no secret, and the command says which variable has to be set."""
+    added = webhook("add", "chat", "format=slack")
+
+    assert "whsec_" not in added.stdout
+    assert "Set WHEELYARD_WEBHOOK_CHAT_URL of the server" in added.stderr
+    assert "WHEELYARD_WEBHOOK_CHAT_URL" in webhook("show", "chat").stdout
+
+
+def test_deliveries_of_a_new_webhook(webhook: Typed) -> None:
+    """Nothing was sent to a new webhook so far, and there is nothing to send again."""
+    webhook("add", "builds", URL)
+
+    deliveries = webhook("deliveries", "builds")
+    again = webhook("send-again", "builds", "--all")
+    as_json = json.loads(webhook("deliveries", "builds", "--json").stdout)
+
+    assert [(done.returncode, done.stdout) for done in (deliveries, again)] == [(0, ""), (0, "")]
+    assert (as_json["attempts"], as_json["dead"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ("add x url=ftp://x", 1, "it is no URL"),
+        ("add x colour=red", 1, "is no key of a webhook"),
+        ("add x url", 2, "is no KEY=VALUE"),
+        ("add x name=y", 2, "Leave name= out"),
+        ("add x format=slack url=https://chat.example/s", 1, "WHEELYARD_WEBHOOK_X_URL"),
+        ("add x events=exploded url=https://ci.example/", 1, "events"),
+        ("change x events=", 1, "no webhook"),
+        ("show x", 1, "no webhook"),
+        ("remove x", 1, "no webhook"),
+        ("new-secret x", 1, "no webhook"),
+        ("test x", 1, "no webhook"),
+        ("deliveries x", 1, "no webhook"),
+        ("send-again x", 2, "or give --all"),
+        ("send-again x --all", 1, "no webhook"),
+    ],
+)
+def test_what_is_refused(webhook: Typed, arguments: str, status: int, words: str) -> None:
+    """What makes no webhook, or is about none, is refused in one line, and nothing is stored."""
+    done = webhook(*arguments.split(" "))
+
+    assert (done.returncode, words in done.stderr) == (status, True), done.stderr
+    assert webhook("list").stdout == ""

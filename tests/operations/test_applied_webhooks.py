@@ -1,0 +1,146 @@
+"""Webhooks in a file that describes the index: what is added, pruned and told of their secrets."""
+
+import tomllib
+from typing import Final
+
+import pytest
+
+from tests.operations.in_memory_index import IndexHarness
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.model.index_file import IndexTables, read_tables, to_toml
+from wheelyard.operations.apply_plan import IndexState
+from wheelyard.operations.applying import Applying, ApplyOptions, ApplyReport, SourcedTables
+from wheelyard.operations.webhooks import Webhooks
+from wheelyard.wiring.index import Index
+
+BO: Final = "local:bo"
+HOOK: Final = """
+[[webhook]]
+name = "builds"
+url = "https://ci.example/hook"
+events = ["yanked", "released"]
+projects = ["acme-*"]
+secret = "kept"
+"""
+MANY: Final = "\n".join(
+    f'[[webhook]]\nname = "h{number}"\nurl = "https://ci.example/"' for number in range(51)
+)
+
+
+def secret_of(webhooks: Webhooks) -> str | None:
+    """Return the secret that the store keeps of the webhook `builds`."""
+    return webhooks.endpoints.secrets.get("builds", webhooks.find("builds").created)
+
+
+def tables_in(text: str) -> IndexTables:
+    """Return what the text of a file says."""
+    return read_tables(tomllib.loads(text), ())
+
+
+def put(index: Index, text: str, options: ApplyOptions | None = None) -> ApplyReport:
+    """Apply a file, and return what it has changed."""
+    file = SourcedTables("team.toml", tables_in(text))
+    return index.server.applying.apply([file], BO, options or ApplyOptions())[0]
+
+
+def test_a_file_adds_a_webhook_and_says_that_it_has_no_secret(harness: IndexHarness) -> None:
+    """A webhook of a file has no secret at first, and the report says what to do about that."""
+    report = put(harness.index, HOOK)
+    again = put(harness.index, HOOK, ApplyOptions(again=True))
+
+    change = report.changes[0]
+    assert (change.outcome, change.kind, change.name) == ("added", "webhook", "builds")
+    assert [
+        "Make one, or set WHEELYARD_WEBHOOK_BUILDS_SECRET" in why for why in report.problems
+    ] == [True]
+    assert not again.changes
+    hook = harness.index.server.webhooks.find("builds")
+    assert hook.url == "https://ci.example/hook"
+
+
+def test_a_file_that_is_shown_says_that_there_is_a_secret(harness: IndexHarness) -> None:
+    """The file that is shown has secret = "kept", never the secret, and can be applied."""
+    put(harness.index, HOOK)
+    before = to_toml(harness.index.server.applying.show())
+    secret = harness.index.server.webhooks.make_secret("builds", BO).secret
+    shown_text = to_toml(harness.index.server.applying.show())
+
+    assert "secret" not in before
+    assert 'secret = "kept"' in shown_text
+    assert secret not in shown_text
+    assert not put(harness.index, shown_text).changes
+
+
+def test_a_webhook_that_a_file_lacks_is_pruned_with_its_secret(harness: IndexHarness) -> None:
+    """Pruning removes a webhook, and another one of its name has neither secret nor progress."""
+    webhooks = harness.index.server.webhooks
+    put(harness.index, HOOK)
+    webhooks.make_secret("builds", BO)
+
+    report = put(harness.index, "", ApplyOptions(prune=True))
+
+    assert [(change.outcome, change.name) for change in report.changes] == [("removed", "builds")]
+    assert webhooks.show() == ()
+    assert put(harness.index, HOOK).problems
+
+
+def test_a_file_changes_a_webhook_and_keeps_its_secret(harness: IndexHarness) -> None:
+    """Other keys of a webhook in a file leave its secret as it is."""
+    webhooks = harness.index.server.webhooks
+    put(harness.index, HOOK)
+    secret = webhooks.make_secret("builds", BO).secret
+
+    report = put(harness.index, HOOK.replace("acme-*", "acme-core"))
+
+    assert [(change.outcome, change.kind) for change in report.changes] == [("changed", "webhook")]
+    assert report.problems == ()
+    assert secret_of(webhooks) == secret
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{HOOK}\n{HOOK}", "The webhook 'builds' is there twice"),
+        (HOOK.replace('"kept"', '"whsec_x"'), "[[webhook]] number 1: secret"),
+        (HOOK.replace("https:", "ftp:"), "[[webhook]] number 1: url: it is no URL"),
+        (f'{HOOK}format = "slack"', "set WHEELYARD_WEBHOOK_BUILDS_URL of the server"),
+    ],
+)
+def test_a_wrong_webhook_is_refused_in_a_sentence(text: str, why: str) -> None:
+    """A file with a wrong webhook is refused as a whole, and the message says what to correct."""
+    with pytest.raises(Invalid) as refused:
+        tables_in(text)
+
+    assert why in refused.value.message
+    assert refused.value.code == "wrong_file"
+
+
+def test_a_file_with_too_many_webhooks_is_refused(harness: IndexHarness) -> None:
+    """A file cannot add more webhooks than there may be, and then changes nothing."""
+    with pytest.raises(Conflict) as refused:
+        put(harness.index, MANY)
+
+    assert refused.value.code == "too_many_webhooks"
+    assert harness.index.server.webhooks.show() == ()
+
+
+def test_a_webhook_that_somebody_changes_meanwhile_stays(
+    harness: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody else changes between plan and commit stays, and the file is refused."""
+    put(harness.index, HOOK)
+    other = harness.opened(seed=7).server.webhooks
+    read_state = Applying.read_state
+
+    def read_and_change(applying: Applying) -> IndexState:
+        state = read_state(applying)
+        other.change("builds", {"projects": ["other"]}, BO)
+        return state
+
+    monkeypatch.setattr(Applying, "read_state", read_and_change)
+    with pytest.raises(Conflict) as refused:
+        put(harness.index, HOOK.replace("acme-*", "acme-core"))
+
+    assert refused.value.code == "changed_meanwhile"
+    assert "The webhook 'builds' was changed meanwhile" in refused.value.message
+    assert other.show()[0].keys["projects"] == ["other"]
