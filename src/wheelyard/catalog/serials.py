@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
-from threading import Lock
+from threading import Event, Lock
 from typing import Final
 
 from msgspec import Struct, field
@@ -62,6 +62,8 @@ class ProjectSerials(Struct):
     """Until when no page tries to give a serial to a project, as it has got none."""
     _reads: int = 0
     """How many reads for a page have begun."""
+    committed: Event = field(default_factory=Event)
+    """Set by each commit of this process, for whoever waits for one."""
     _listing: Lock = field(default_factory=Lock)
     """Held while serials are given."""
     _reading: Lock = field(default_factory=Lock)
@@ -72,6 +74,7 @@ class ProjectSerials(Struct):
     def note_commit(self, *_: object) -> None:
         """Have the next caller of `listed` give serials, as this process has just committed."""
         self._due_at = -inf
+        self.committed.set()
 
     def peek(self) -> SerialTable | None:
         """Return the table if `listed` would return it without asking the store, else None."""

@@ -26,8 +26,8 @@ LOOK_SECONDS: Final = 10.0
 """How often a server looks at the feeds for commits of other processes."""
 PAUSE_SECONDS: Final = 1.0
 """The least time between two looks, so that many commits make few of them."""
-LIST_SECONDS: Final = 60.0
-"""How often a server looks which indexes there are, or without webhooks, whether there are some."""
+LIST_SECONDS: Final = 30.0
+"""How often a server on a bucket looks which indexes there are, and whether there are webhooks."""
 ACCESS_SECONDS: Final = 30.0
 """How often the journals about rights are looked at, if a webhook is told of them."""
 REQUESTS_SECONDS: Final = 300.0
@@ -60,6 +60,8 @@ class WebhookDispatcher:
         lease: What lets one process deliver at a time.
         runtime: Its clocks.
         committed: Set by each commit of this process.
+        list_seconds: How often to look which indexes there are, and without webhooks, whether there
+            are some.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class WebhookDispatcher:
         lease: DeliveryLease,
         runtime: Runtime,
         committed: Event,
+        list_seconds: float = LIST_SECONDS,
     ) -> None:
         self._webhooks = webhooks
         self._tools = tools
         self._lease = lease
         self._runtime = runtime
         self._committed = committed
+        self._list_seconds = list_seconds
         self._glance: _Glance | None = None
         self._threads = dict[str, Thread]()
         self._ended = Event()
@@ -116,9 +120,8 @@ class WebhookDispatcher:
 
     def _seconds_to_look(self) -> float:
         glance = self._glance
-        if glance is None or not glance.webhooks:
-            return LIST_SECONDS
-        if glance.due is None:
+        # without webhooks, too: memory tells of one that this process has added
+        if glance is None or glance.due is None:
             return LOOK_SECONDS
         left = (glance.due - self._runtime.now()).total_seconds()
         return min(max(left, 0.0), LOOK_SECONDS)
@@ -128,7 +131,7 @@ class WebhookDispatcher:
         glance = self._glance
         if glance is None or self._has_own_change(glance):
             return True
-        is_listed = self._is_time(LIST_SECONDS)
+        is_listed = self._is_time(self._list_seconds)
         if not glance.webhooks:
             return is_listed
         if glance.due is not None and glance.due <= self._runtime.now():

@@ -137,8 +137,8 @@ class IndexBuilder(Struct, frozen=True):
             log_event,
             search.note_commit,
             catalog.serials.note_commit,
-            server.note_commit,
         )
+        catalog.serials.committed = server.committed
         packages = _Packages(catalog, search, upstream, claims)
         if definition.is_main:
             self.of_main.append(packages)

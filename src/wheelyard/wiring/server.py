@@ -350,10 +350,6 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         """Set by each commit of this process to a project of any index."""
         return Event()
 
-    def note_commit(self, *_: object) -> None:
-        """Note that this process has just committed."""
-        self.committed.set()
-
     def index_journals(self) -> dict[str, IndexJournals]:
         """Return the journals and the feed of each index of the store, by its name."""
         stored = self.definitions.snapshot("fresh").value or IndexList()

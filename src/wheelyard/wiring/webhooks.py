@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from wheelyard.model.access import describe_principal
 from wheelyard.model.webhook_messages import MessageUrls
 from wheelyard.webhooks.delivery import DeliveryTools
-from wheelyard.webhooks.dispatcher import WebhookDispatcher
+from wheelyard.webhooks.dispatcher import LIST_SECONDS, LOOK_SECONDS, WebhookDispatcher
 from wheelyard.webhooks.lease import DeliveryLease
 from wheelyard.webhooks.messages import MessageSource
 from wheelyard.webhooks.package_news import FindWaiting
@@ -50,4 +50,9 @@ def build_dispatcher(server: "Server", find_waiting: FindWaiting) -> WebhookDisp
         describe=sender.describe,
         metrics=server.webhook_metrics,
     )
-    return WebhookDispatcher(server.webhooks, tools, lease, server.runtime, server.committed)
+    list_seconds = LIST_SECONDS
+    if server.is_local:  # where a look costs nothing
+        list_seconds = LOOK_SECONDS
+    return WebhookDispatcher(
+        server.webhooks, tools, lease, server.runtime, server.committed, list_seconds
+    )
