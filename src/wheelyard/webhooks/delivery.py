@@ -222,6 +222,7 @@ class _Batch:
                     f"On {self._now:%Y-%m-%d at %H:%M} UTC, the feed of {feed.index} was another "
                     "one: what happened there shortly before was not sent."
                 )
+                logger.warning("webhook %s: %s", self._webhook.name, self._note)
                 return
             for commits in ranges:
                 if not self._has_room():
