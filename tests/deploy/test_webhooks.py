@@ -1,6 +1,7 @@
 """deploy/webhooks: the receivers run, and verify; the build is one that Cloud Build takes."""
 
 import json
+import re
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
@@ -24,13 +25,14 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
     sealed,
 )
-from tests.clients.harness import Sandbox, new_sandbox, wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, wheelyard
 from tests.deploy.running import DEPLOY, assert_valid, problems
 from tests.http_server import is_listening, running_program
 from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
 from tests.webhooks.harness import WebhookHarness, running_webhooks
+from wheelyard.model.webhook_messages import ProjectMessage
 from wheelyard.wiring.stores import system_runtime
 
 FOLDER = DEPLOY / "webhooks"
@@ -276,7 +278,11 @@ def test_the_build_is_one_that_cloud_build_takes(sandbox: Sandbox) -> None:
     assert problems(sandbox, "cloudbuild.v1", "Build", build) == ""
     assert build["options"]["logging"] == "CLOUD_LOGGING_ONLY"
     used = {word[1:] for word in build["steps"][0]["args"] if word.startswith("$")}
-    assert used <= build["substitutions"].keys()
+    page = (REPOSITORY / "docs" / "webhook-recipes.md").read_text()
+    bound = dict(re.findall(r"(_[A-Z]+)=\$\(body\.(\w+)\)", page))
+    assert len(bound) == 4
+    assert used | bound.keys() <= build["substitutions"].keys()
+    assert set(bound.values()) <= set(ProjectMessage.__struct_fields__)
 
 
 def test_the_step_of_the_build_exports(sandbox: Sandbox) -> None:
