@@ -15,9 +15,12 @@ from tests.deploy.running import DEPLOY, documents
 from tests.http.packages import publish, wheel
 from tests.http.remote_store import RemoteStore, remote_server
 from tests.http.servers import RunningServer, running_server
+from tests.ports import free_port
 from tests.test_conventions import headings
 from tests.waiting import until
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.forwarding import Operation, OperationCounter
+from wheelyard.wiring.build import open_index
 
 FOLDER = DEPLOY / "monitoring"
 PAGE = REPOSITORY / "docs" / "deploy" / "monitoring.md"
@@ -48,13 +51,18 @@ def expressions() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """An index that something was done with, and that logs what it is asked."""
+    """An index that something was done with, that logs, and whose webhook nobody answers."""
     config = '[log]\nformat = "json"\naccess = true\n'
-    with running_server(tmp_path_factory.mktemp("figures") / "folder", config=config) as server:
+    folder = tmp_path_factory.mktemp("figures") / "folder"
+    before = open_index(Settings(store=StoreSettings(location=str(folder / "store"))))
+    keys = {"name": "builds", "url": f"http://127.0.0.1:{free_port()}/"}
+    before.server.webhooks.add(keys, "local:test")
+    with running_server(folder, config=config) as server:
         publish(server, wheel())
         for path in ("/simple/", "/simple/demo/", "/ready", "/metrics"):
             assert server.get(path).status_code == 200
         until(lambda: "wheelyard_expiring_tokens " in server.get("/metrics").text)
+        until(lambda: "wheelyard_webhook_deliveries_total{" in server.get("/metrics").text)
         yield server
 
 

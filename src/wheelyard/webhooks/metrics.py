@@ -34,6 +34,9 @@ class WebhookMetrics:
             multiprocess_mode="livemostrecent",
         )
 
+        self._names = set[str]()
+        """The webhooks of which something was noted."""
+
     def count(self, name: str, attempt: DeliveryAttempt) -> None:
         """Count a try."""
         result = "failed"
@@ -42,7 +45,11 @@ class WebhookMetrics:
         self._deliveries.labels(name, result).inc()
 
     def note(self, states: Mapping[str, WebhookState], now: datetime) -> None:
-        """Note what waits for each webhook."""
+        """Note what waits for each webhook, and forget those that are no more."""
+        for name in self._names - states.keys():
+            self._waiting.remove(name)
+            self._dead.remove(name)
+        self._names = set(states)
         for name, state in states.items():
             since = [journal.since for journal in state.waiting.values() if journal.since]
             age = timedelta()
