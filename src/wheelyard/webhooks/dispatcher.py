@@ -10,12 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog.changes import FeedEnd
+from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
-from wheelyard.model.webhook_state import WebhookState
+from wheelyard.model.webhook_state import MOST_WAITING, WebhookState
 from wheelyard.operations.webhooks import Webhooks
 from wheelyard.webhooks.delivery import Delivery, DeliveryTools
 from wheelyard.webhooks.lease import DeliveryLease
@@ -111,6 +112,8 @@ class WebhookDispatcher:
             self._glance = None
             return LOOK_SECONDS
         except WheelyardError as error:
+            # what was looked at may not be delivered, and no feed tells of it again
+            self._glance = None
             self._log(error.message)
             return LOOK_SECONDS
 
@@ -172,14 +175,14 @@ class WebhookDispatcher:
         for name, index in indexes.items():
             # whoever changes webhooks touches the feed of main
             if name == MAIN or any(webhook.has_index(name) for webhook in webhooks):
-                ends[name] = index.changes.end()
+                # one that is damaged does not hold up the others, and is due once it is repaired
+                with UnreadableIgnored():
+                    ends[name] = index.changes.end()
         return ends
 
     def _deliver(self) -> float:
         """Look at everything, deliver what is due, and return when to look again."""
-        states = self._look()
-        pending = self._pending(states)
-        if not pending:
+        if not self._threads and not self._pending(self._look()):
             return self._seconds_to_look()
         wait = self._lease.take()
         if wait:
@@ -194,9 +197,14 @@ class WebhookDispatcher:
                 if self._is_due():
                     self._start(self._pending(self._look()))
         finally:
-            # what still runs sends nothing any more
-            self._lease.give_back()
-        self._look()
+            # after a failure, a thread may still send: until it has ended, nobody else may. If it
+            # takes longer than the lease lasts, it finds that it may not go on
+            if not self._threads:
+                self._lease.give_back()
+        if self._pending(self._look()):
+            # a webhook has failed for now, or another process has delivered: nothing else is due
+            self._glance = None
+            return LOOK_SECONDS
         return self._seconds_to_look()
 
     def _look(self) -> dict[str, WebhookState]:
@@ -247,6 +255,8 @@ class WebhookDispatcher:
         now = self._runtime.now()
         if state.again or any(journal.due <= now for journal in state.waiting.values()):
             return True
+        if len(state.waiting) >= MOST_WAITING:
+            return False  # nothing new is read
         for name, end in glance.ends.items():
             if webhook.has_index(name) and state.cursors.get(name) != end.newest:
                 return True
@@ -273,15 +283,14 @@ class WebhookDispatcher:
         except WheelyardError as error:
             self._log(f"{webhook.name}: {error.message}")
         finally:
+            # not the dispatcher by `is_alive`: that is still true when it learns of the end
+            del self._threads[webhook.name]
             self._ended.set()
 
     def _wait_for_threads(self) -> None:
         """Wait until a thread ends, but not longer than the lease can wait."""
         self._ended.wait(TICK_SECONDS)
         self._ended.clear()
-        for name, thread in tuple(self._threads.items()):
-            if not thread.is_alive():
-                del self._threads[name]
 
     def _log(self, why: str) -> None:
         if why != self._logged:
