@@ -101,7 +101,8 @@ class MessageSource:
                 about = event_of(group, project)
                 if event and here == place:
                     about = WebhookEvent(event)
-                files = self._files(journal, project, number, group.filenames)
+                with _damage_at(number):  # the files may be in an earlier commit that is damaged
+                    files = self._files(journal, project, number, group.filenames)
                 message = message_of(group, about, index.index, name, files, self.urls)
                 if number <= copied:
                     message = replace(message, imported=True)
