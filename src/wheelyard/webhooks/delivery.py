@@ -138,8 +138,7 @@ class _Batch:
 
     def _after(self, stored: WebhookState) -> WebhookState:
         """Return the state after the batch. Only deliveries change how far it is."""
-        before = self._before
-        if stored.cursors != before.cursors or stored.waiting != before.waiting:
+        if _progress(stored) != _progress(self._before):
             raise Conflict(f"Another process delivers to the webhook {self._webhook.name}.")
         again = tuple(letter for letter in stored.again if letter.id not in self._sent_again)
         state = replace(
@@ -422,6 +421,16 @@ class _Batch:
         self._attempts.append(outcome.attempt)
         tools.metrics.count(self._webhook.name, outcome.attempt)
         return outcome
+
+
+def _progress(state: WebhookState) -> object:
+    """
+    Return how far a webhook is, which only deliveries change.
+
+    What it was told of requests is part of that: once such a message was made and sent, all else is
+    as before.
+    """
+    return state.cursors, state.waiting, state.told, state.last_request_at
 
 
 def _untried(journal: WaitingJournal, now: datetime) -> WaitingJournal:
