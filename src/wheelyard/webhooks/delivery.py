@@ -236,24 +236,19 @@ class _Batch:
     def _send_range(self, feed: IndexJournals, commits: CommitRange) -> None:
         if not self._webhook.is_about(commits.project):
             return
-        first = commits.first
-        if not self._webhook.takes_imports:
-            first = max(first, commits.copied + 1)
-        if first > commits.last:
+        if commits.is_copied and not self._webhook.takes_imports:
             return
         name = f"{feed.index}/{commits.project}"
-        self._add(name, first, commits.last, commits.copied)
+        self._add(name, commits.first, commits.last, is_copied=commits.is_copied)
 
-    def _add(self, name: str, first: int, last: int, copied: int = 0) -> None:
+    def _add(self, name: str, first: int, last: int, *, is_copied: bool = False) -> None:
         """Send what is about further commits of a journal, or have it wait behind what waits."""
         waiting = self._waiting.get(name)
         if waiting is not None:
-            self._waiting[name] = waiting.with_commits(first, last, copied)
+            self._waiting[name] = waiting.with_commits(first, last, is_copied=is_copied)
             return
-        journal = WaitingJournal(
-            place=MessagePlace(name, first), ranges=((first, last),), due=self._now, copied=copied
-        )
-        self._send_journal(journal)
+        journal = WaitingJournal(place=MessagePlace(name, first), ranges=(), due=self._now)
+        self._send_journal(journal.with_commits(first, last, is_copied=is_copied))
 
     def _send_access(self) -> None:
         for name, end in self._tools.source.access_ends().items():
@@ -320,6 +315,7 @@ class _Batch:
                     event=outgoing.event,
                     at=self._now,
                     error=attempt.error,
+                    is_copied=journal.is_copied(outgoing.place.number),
                     body=journal.body,
                 )
             )
@@ -353,7 +349,12 @@ class _Batch:
             return
         self._dead.append(
             DeadLetter(
-                id=f"{name}-{lost.number}", place=at_lost, event="", at=self._now, error=lost.why
+                id=f"{name}-{lost.number}",
+                place=at_lost,
+                event="",
+                at=self._now,
+                error=lost.why,
+                is_copied=journal.is_copied(lost.number),
             )
         )
         following = _untried(journal.from_place(MessagePlace(name, lost.number + 1)), self._now)
@@ -398,9 +399,10 @@ class _Batch:
         """Return the message of a dead letter, or why it cannot be made."""
         if letter.body:
             return _made(letter.place, letter.id, letter.body)
-        number = letter.place.number
+        alone = ((letter.place.number, letter.place.number),)
+        copied = alone if letter.is_copied else ()
         try:
-            messages = self._tools.source.messages(letter.place, ((number, number),), letter.event)
+            messages = self._tools.source.messages(letter.place, alone, letter.event, copied)
             for outgoing in messages:
                 if outgoing.place == letter.place:
                     return outgoing
