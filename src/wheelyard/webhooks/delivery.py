@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.json import decode, encode
 from msgspec.structs import replace
 
-from wheelyard.catalog.changes import CommitRange
+from wheelyard.catalog.changes import CLOCK_TOLERANCE, CommitRange
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.webhook_records import WebhookStates
 from wheelyard.concurrency.runtime import Runtime
@@ -229,7 +229,9 @@ class _Batch:
 
     def _first_cursor(self, feed: IndexJournals) -> int:
         """Return where a webhook begins that has no place in a feed yet."""
-        if feed.created is not None and feed.created > self._webhook.created:
+        # what was there when the webhook was added has a place, unless the process died that added
+        # it. Two servers may have made both, whose clocks differ
+        if feed.created is not None and feed.created > self._webhook.created - CLOCK_TOLERANCE:
             return 0  # all of the index is newer
         return feed.changes.newest()
 
