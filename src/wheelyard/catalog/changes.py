@@ -621,12 +621,12 @@ class Changes(Struct, frozen=True):
         serial = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
         for (name, revision), made in zip(changed, moments, strict=True):
             of_project = [mark for mark in marks[name] if mark.number <= revision]
+            copies = self._copied_numbers(of_project)
             # a listing may lack a mark and have a later one, so the log says it if it can
             number = log.revisions.get(name, 0) + 1
             if name not in log.revisions:
-                number = of_project[0].number
+                number = min(of_project[0].number, *copies, revision)
             numbers = range(min(number, revision), revision + 1)
-            copies = self._copied_numbers(of_project)
             # each serial is of copied commits alone, or of others alone
             for is_copied, same in groupby(numbers, copies.__contains__):
                 together = tuple(same)
