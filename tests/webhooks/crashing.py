@@ -10,10 +10,10 @@ from threading import ExceptHookArgs
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.in_memory_index import Clock, fake_runtime, objects
+from tests.upstream.settings import close
 from tests.webhooks.harness import WebhookHarness
 from tests.webhooks.receivers import Received, without_repetitions
 from wheelyard.api.package_request_operations import find_waiting
-from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -72,7 +72,7 @@ class CrashStage:
         index = build_index(
             Stores.of(store),
             Spool(self.hooks.index.folder),
-            Settings(),
+            self.hooks.settings,
             fake_runtime(self.clock, seed),
             StoreTraits(is_local=False),
         )
@@ -80,6 +80,7 @@ class CrashStage:
             yield build_dispatcher(index.server, partial(find_waiting, index))
         finally:
             index.server.webhook_sender.close()
+            close(index)
 
     def crash(self, store: Store, kind: FaultKind, nth: int) -> bool:
         """Have a server die at its nth call of the store, and return whether it came to that."""

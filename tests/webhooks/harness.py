@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.operations.in_memory_index import IndexHarness
+from tests.upstream.settings import close
 from tests.webhooks.receivers import Receiver, running_receiver
 from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.model.webhook_state import WebhookState
 from wheelyard.operations.webhooks import Webhooks
+from wheelyard.settings.sections import Settings
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.webhooks import build_dispatcher
 
@@ -25,13 +27,15 @@ class WebhookHarness:
     index: IndexHarness
     receiver: Receiver
     servers: "list[DeliveringServer]" = field(default_factory=list["DeliveringServer"])
+    settings: Settings = field(default_factory=Settings)
+    """Those of the servers that deliver."""
 
     @property
     def webhooks(self) -> Webhooks:
         """The webhooks of the store."""
         return self.index.index.server.webhooks
 
-    def add(self, name: str = "builds", **keys: Any) -> str:
+    def add(self, name: str = "builds", **keys: Any) -> str:  # noqa: ANN401
         """Add a webhook that leads to the receiver, and return its secret."""
         added = self.webhooks.add({"name": name, "url": self.receiver.url, **keys}, BY)
         if not self.receiver.secret:
@@ -40,7 +44,9 @@ class WebhookHarness:
 
     def server(self) -> "DeliveringServer":
         """Return another server over the same store, with empty caches."""
-        server = DeliveringServer(self.index.opened(seed=100 + len(self.servers)))
+        server = DeliveringServer(
+            self.index.opened(seed=100 + len(self.servers), settings=self.settings)
+        )
         self.servers.append(server)
         return server
 
@@ -65,6 +71,11 @@ class DeliveringServer:
         """Deliver what is due, and return after how many seconds to look again."""
         return self.dispatcher.deliver_if_due()
 
+    def close(self) -> None:
+        """Close its connections."""
+        self.index.server.webhook_sender.close()
+        close(self.index)
+
 
 @contextmanager
 def running_webhooks(folder: Path) -> Iterator[WebhookHarness]:
@@ -75,4 +86,4 @@ def running_webhooks(folder: Path) -> Iterator[WebhookHarness]:
             yield harness
         finally:
             for server in harness.servers:
-                server.index.server.webhook_sender.close()
+                server.close()
