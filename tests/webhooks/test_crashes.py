@@ -157,8 +157,13 @@ def test_what_the_store_did_not_take_is_delivered_by_the_next_look(
     assert nth > 20
 
 
-def test_a_server_that_has_stood_still_sends_nothing_more(stage: CrashStage) -> None:
+def test_a_server_that_has_stood_still_sends_nothing_more(
+    stage: CrashStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a process stands still, another one delivers; it sends nothing when it goes on."""
+    # the lease alone has to keep it from that, and not that the batch is over
+    monkeypatch.setattr(delivery, "BATCH_SECONDS", 1_000.0)
+    monkeypatch.setattr(delivery, "BATCH_MESSAGES", 100)
     store = stage.copy()
     receiver = stage.hooks.receiver
     came_first = list[int]()

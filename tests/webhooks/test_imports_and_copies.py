@@ -15,8 +15,9 @@ from tests.webhooks.harness import WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
 from wheelyard.model.webhook_state import PAUSES
-from wheelyard.storage.base import ABSENT, Store, Stores
+from wheelyard.storage.base import ABSENT, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.storage.memory import MemoryStore
 
 WHEEL, SECOND, THIRD = make_wheel(), make_wheel(version="2.0"), make_wheel(version="3.0")
 OTHER = make_wheel("other")
@@ -47,6 +48,14 @@ def copy(source: IndexHarness, target: IndexHarness, store: Store | None = None)
     index = target.opened(seed=3, store=store)
     report = store_copy(Stores.of(source.store), changes, index).run(lambda _, __: None)
     assert report.problems == []
+
+
+def _clone(index: IndexHarness) -> IndexHarness:
+    """Return an index over another store with the same objects."""
+    store = MemoryStore(index.clock.seconds)
+    for key, body in index.snapshot().items():
+        store.put(Key(key), body, None)
+    return IndexHarness(index.folder, index.clock, store)
 
 
 def told(hooks: WebhookHarness) -> dict[str, list[tuple[str, str, bool]]]:
@@ -104,12 +113,17 @@ def test_commits_of_ones_own_between_copies_are_told(
     hooks: WebhookHarness, source: IndexHarness
 ) -> None:
     """What is published in a target between two copies is told, also if nobody looks meanwhile."""
-    copy(source, hooks.index)
+    # nobody gives a serial before the end
+    no_serials = Fault(FaultKind.NOT_DONE, "put", "changes.json", times=1_000)
+    store = FaultyStore(hooks.index.store, (no_serials,))
+    copy(source, hooks.index, store)
     hooks.index.upload(SECOND)
     # the source gets it as well, so that it can go on after it
-    copy(hooks.index, source)
+    copy(_clone(hooks.index), source)
     source.upload(THIRD)
-    copy(source, hooks.index)
+    copy(source, hooks.index, store)
+    marks = list(hooks.index.store.list(keys.PENDING))
+    assert len(marks) == 3
 
     messages = told(hooks)
 

@@ -78,6 +78,7 @@ def test_one_message_an_hour(hooks: WebhookHarness) -> None:
         server.deliver()
     assert requested(hooks)[1:] == [["scipy"]]
     assert hooks.receiver.taken[1].json["waiting"] == 3
+    assert len({received.id for received in hooks.receiver.asked}) == 2
 
 
 def test_a_later_reason_is_told(hooks: WebhookHarness) -> None:
