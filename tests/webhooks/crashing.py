@@ -93,13 +93,14 @@ class CrashStage:
                 return True
         return False
 
-    def recover(self, store: Store, seed: int = 9_000) -> None:
-        """Have another server deliver all that is left."""
-        with self.server(store, seed) as server:
+    def recover(self, store: Store, times: int = 1) -> None:
+        """Have another server deliver all that is left, which looks so many times."""
+        with self.server(store, seed=9_000) as server:
             server.deliver_if_due()
-            # until the dead one can send nothing any more
-            self.clock.advance(seconds=30)
-            server.deliver_if_due()
+            for _ in range(times):
+                # until the dead one can send nothing any more
+                self.clock.advance(seconds=30)
+                server.deliver_if_due()
 
     def play(self, kind: FaultKind, check: Callable[[MemoryStore], None]) -> int:
         """Have a server die at each call of its own, have another go on, and check what came."""

@@ -100,8 +100,7 @@ def test_what_has_failed_arrives_wherever_a_server_dies(stage: CrashStage, kind:
         failed.clear()
         store = stage.copy()
         has_died = stage.crash(store, kind, nth)
-        for round_ in range(6):
-            stage.recover(store, 9_000 + round_)
+        stage.recover(store, times=6)
         check(store)
     assert nth > 20
 
@@ -126,7 +125,7 @@ def test_nothing_is_told_that_was_never_committed(hooks: WebhookHarness, kind: F
         except ProcessCrash:
             has_died = True
         document = store.get(keys.project(DEMO))
-        start.recover(store, 9_000 + nth)
+        start.recover(store)
         is_made = isinstance(document, Stored)
         answers.add(is_made)
         assert [message.type for message in hooks.receiver.taken] == ["project.released"] * is_made
