@@ -199,6 +199,7 @@ def hooks(tmp_path: Path) -> Iterator[WebhookHarness]:
         yield harness
 
 
+@pytest.mark.integration
 def test_the_url_of_a_variable_is_not_kept(hooks: WebhookHarness, tmp_path: Path) -> None:
     """A URL that a variable has is used, and neither the store nor a failure shows it."""
     hooks.webhooks.add({"name": "builds"}, "local:alice")

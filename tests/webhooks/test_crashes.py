@@ -21,6 +21,8 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key, Stored
 from wheelyard.webhooks import delivery
 
+pytestmark = pytest.mark.integration
+
 FIRST, SECOND = Selection(Version("1.0")), Selection(Version("2.0"))
 OTHER = NormalizedName("other")
 CRASHES = [FaultKind.CRASH, FaultKind.CRASH_AFTER]

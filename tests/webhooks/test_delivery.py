@@ -17,6 +17,8 @@ from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES
 from wheelyard.operations.lifecycle import Selection
 
+pytestmark = pytest.mark.integration
+
 ONE = Selection(Version("1.0"))
 OTHER = make_wheel("other")
 

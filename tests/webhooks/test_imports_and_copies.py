@@ -19,6 +19,8 @@ from wheelyard.storage.base import ABSENT, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.memory import MemoryStore
 
+pytestmark = pytest.mark.integration
+
 WHEEL, SECOND, THIRD = make_wheel(), make_wheel(version="2.0"), make_wheel(version="3.0")
 OTHER = make_wheel("other")
 

@@ -16,6 +16,8 @@ from wheelyard.model.stored_webhooks import WebhookVariables
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
+pytestmark = pytest.mark.integration
+
 EVENTS = ["package_requested"]
 
 

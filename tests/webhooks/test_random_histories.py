@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
@@ -21,6 +22,8 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Commit, EventKind
 from wheelyard.model.webhook_messages import groups_of
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
+
+pytestmark = pytest.mark.integration
 
 PROJECTS: Final = ("demo", "other", "third")
 WHEELS: Final = {

@@ -15,10 +15,11 @@ from tests.webhooks.receivers import running_receiver
 from tests.webhooks.serving import SocketReceiver, add_webhooks, drip, flood, hang, running_socket
 from wheelyard.webhooks import sender
 
+pytestmark = pytest.mark.integration
+
 Answer = Callable[[SocketReceiver, BaseRequestHandler], None]
 
 
-@pytest.mark.integration
 @pytest.mark.slow
 def test_a_slow_receiver_delays_no_other_and_no_upload(
     bucket_and_cluster: tuple[BucketView, BucketCluster], tmp_path: Path

@@ -16,6 +16,8 @@ from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.webhooks import build_dispatcher
 
+pytestmark = pytest.mark.integration
+
 LOOK = [("get", "changes.json"), ("list", "pending/")]
 WITH_LIST = sorted([*LOOK, ("get", "index-list.json")])
 FIRST, SECOND = make_wheel(), make_wheel(version="2.0")
