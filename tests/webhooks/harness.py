@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from tests.operations.in_memory_index import IndexHarness
+from tests.upstream.settings import close
 from tests.webhooks.receivers import Receiver, running_receiver
 from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.model.webhook_state import WebhookState
 from wheelyard.operations.webhooks import Webhooks
+from wheelyard.settings.sections import Settings
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.webhooks import build_dispatcher
 
@@ -24,6 +26,8 @@ class WebhookHarness:
     index: IndexHarness
     receiver: Receiver
     servers: "list[DeliveringServer]" = field(default_factory=list["DeliveringServer"])
+    settings: Settings = field(default_factory=Settings)
+    """Those of the servers that deliver."""
 
     @property
     def webhooks(self) -> Webhooks:
@@ -39,7 +43,9 @@ class WebhookHarness:
 
     def server(self) -> "DeliveringServer":
         """Return another server over the same store, with empty caches."""
-        server = DeliveringServer(self.index.opened(seed=100 + len(self.servers)))
+        server = DeliveringServer(
+            self.index.opened(seed=100 + len(self.servers), settings=self.settings)
+        )
         self.servers.append(server)
         return server
 
@@ -64,6 +70,11 @@ class DeliveringServer:
         """Deliver what is due, and return after how many seconds to look again."""
         return self.dispatcher.deliver_if_due()
 
+    def close(self) -> None:
+        """Close its connections."""
+        self.index.server.webhook_sender.close()
+        close(self.index)
+
 
 @contextmanager
 def running_webhooks(folder: Path) -> Iterator[WebhookHarness]:
@@ -74,4 +85,4 @@ def running_webhooks(folder: Path) -> Iterator[WebhookHarness]:
             yield harness
         finally:
             for server in harness.servers:
-                server.index.server.webhook_sender.close()
+                server.close()

@@ -1,6 +1,6 @@
 """Receivers of webhooks on this machine, which verify what they get."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,7 +71,15 @@ class Receiver:
     def once(self) -> list[Received]:
         """Return what was taken, without repetitions."""
         with self.lock:
-            return list({received.id: received for received in reversed(self.taken)}.values())[::-1]
+            return without_repetitions(self.taken)
+
+
+def without_repetitions(received: Iterable[Received]) -> list[Received]:
+    """Return messages as they came first."""
+    by_id = dict[str, Received]()
+    for message in received:
+        by_id.setdefault(message.id, message)
+    return list(by_id.values())
 
 
 @contextmanager
@@ -108,7 +116,7 @@ def running_receiver() -> Iterator[Receiver]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         receiver.port = server.server_port
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield receiver
         finally:

@@ -350,10 +350,28 @@ def test_a_store_that_was_made_again_is_told_from_now_on(hooks: WebhookHarness) 
     hooks.deliver()
 
     assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
-    assert "was another one" in hooks.state().note
+    assert "its feed is another one" in hooks.state().note
     hooks.index.upload(make_wheel("third"))
     hooks.deliver()
     assert projects_of(hooks.receiver.taken)[1:] == ["third 1.0"]
+
+
+def test_a_copy_of_a_store_begins_anew_and_says_so(hooks: WebhookHarness) -> None:
+    """Where nobody knows how far a webhook was, it begins at the newest change, and says so."""
+    indexes = TwoIndexes(hooks.index)
+    hooks.add(indexes=["*"])
+    indexes.upload(make_wheel())
+    hooks.deliver()
+    hooks.webhooks.states.remove("builds")
+    indexes.upload(make_wheel(version="2.0"))
+
+    hooks.deliver()
+
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0"]
+    assert "is not there any more" in hooks.state().note
+    indexes.upload(OTHER)
+    hooks.deliver()
+    assert projects_of(hooks.receiver.taken) == ["demo 1.0", "other 1.0"]
 
 
 def made(number: int) -> Made:

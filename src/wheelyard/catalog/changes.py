@@ -4,7 +4,8 @@ The feed: which projects have changed, in one order over all projects.
 A commit gets its serial in two steps.
 
 1. Right before the commit its writer puts a mark, an object of its own (`mark_commit`). It is empty
-   unless `wheelyard copy` adds several commits of a project at once: then it has all but the last.
+   unless the commit comes from another store by `wheelyard copy`. If that adds several commits of a
+   project at once, the mark has all but the last, else the one.
 2. Whoever asks for changes lists the marks, and reads the revisions of the marked projects. It adds
    an entry with a serial for each that has changed, by one compare-and-swap of `changes.json`. Then
    it deletes the marks of the commits that have a serial.
@@ -24,7 +25,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from heapq import heappop, heappush
-from itertools import chain
+from itertools import chain, groupby
 from math import inf
 from typing import Final, NamedTuple
 
@@ -72,26 +73,24 @@ def mark_commit(
     runtime: Runtime,
     name: NormalizedName,
     number: int,
-    earlier: Sequence[bytes] = (),
-    *,
-    is_copied: bool = False,
+    copied: Sequence[bytes] = (),
 ) -> Key:
     """
     Mark that a project may get the commit `number`, which has to be made right after.
 
     Return the key of the mark.
 
-    `earlier` are stored commits that are added with it and that the journal does not have yet. If
-    the writer dies, whoever gives the serial writes them into the journal. All of them come from
-    another store if the commit `is_copied`: only such a mark has a body.
+    `copied` are stored commits of another store: those that are added with it and that the journal
+    does not have yet, or without any, the commit itself. If the writer dies, whoever gives the
+    serial writes the former into the journal, and knows which commits were copied.
 
     Raises Unavailable if the store does not answer. Raises Unavailable if putting the mark took so
     long that it may be deleted before the commit.
     """
     began = runtime.monotonic()
     body = b""
-    if is_copied:
-        body = _EARLIER.encode([Raw(commit.rstrip()) for commit in earlier])
+    if copied:
+        body = _COPIED.encode([Raw(commit.rstrip()) for commit in copied])
     # a key of its own: nobody else writes it, or deletes it as an old one while it is needed
     key = keys.pending_mark(name, number, runtime.new_id())
     store.put(key, body, None)
@@ -116,9 +115,9 @@ class CommitRange(Struct, frozen=True):
     project: NormalizedName
     first: int
     """The number of the first one. Some of the first ones may have an earlier serial, too."""
-    copied: int
-    """The number of the last one that came from another store, or 0 if none did."""
     last: int
+    is_copied: bool
+    """Whether all of them came from another store. Else none did."""
 
 
 class FeedEnd(Struct, frozen=True):
@@ -173,7 +172,7 @@ class SealedChanges(Struct, frozen=True, omit_defaults=True):
     first: dict[int, int] = {}
     """The first commit of the entries that are about several, by their serials."""
     copied: dict[int, int] = {}
-    """The last commit that came from another store, of the entries that have such, by serials."""
+    """The last commit of the entries whose commits came from another store, by their serials."""
 
 
 class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -218,8 +217,10 @@ class _Moment(Struct, frozen=True):
 
 
 class _Link(Struct, frozen=True):
-    """What is read of a commit: the digest of the one before, and when it was made."""
+    """What is read of a commit: which it is, the digest of the one before, and when it was made."""
 
+    number: int = 0
+    id: str = ""
     previous: str = ""
     events: tuple[_Moment, ...] = ()
 
@@ -237,13 +238,20 @@ class _Document(Struct, frozen=True):
         return _seconds_of_serials(max(moments)) if moments else None
 
 
+class _CopiedCommit(NamedTuple):
+    """A commit of another store, as it is stored."""
+
+    number: int
+    body: bytes
+
+
 _NO_DOCUMENT: Final = _Document(0)
 
 
 Marks = Mapping[NormalizedName, Sequence[keys.PendingMark]]
 """The marks of each project, by their numbers, as a listing has them."""
 
-_EARLIER: Final = Codec(list[Raw])
+_COPIED: Final = Codec(list[Raw])
 _LINKS: Final = Codec(_Link)
 _DOCUMENTS: Final = Codec(_Document)
 _SEALED: Final = Codec(SealedChanges)
@@ -534,29 +542,55 @@ class Changes(Struct, frozen=True):
 
     def _write_earlier(self, mark: keys.PendingMark) -> None:
         """Write the commits that came with the one of a mark, if that was made."""
+        earlier = [commit for commit in self._copied_by(mark) if commit.number < mark.number]
+        for commit in earlier:
+            with suppress(Conflict):  # it is there
+                self.store.put(keys.commit(mark.project, commit.number), commit.body, ABSENT)
+
+    def _copied_by(self, mark: keys.PendingMark) -> list[_CopiedCommit]:
+        """Return the commits of another store that a mark has, or none if these were not made."""
         stored = self.store.get(mark.key) if mark.size else None
         if not isinstance(stored, Stored):
-            return
-        earlier = [
+            return []
+        bodies = [
             bytes(commit) + b"\n"
-            for commit in _EARLIER.decode(self.store.whole_key(mark.key), stored.body)
+            for commit in _COPIED.decode(self.store.whole_key(mark.key), stored.body)
         ]
         # of two writers of commits with one number, the mark may be the loser's
-        if earlier and self._previous(mark) == digest(earlier[-1]):
-            for number, commit in enumerate(earlier, mark.number - len(earlier)):
-                with suppress(Conflict):  # it is there
-                    self.store.put(keys.commit(mark.project, number), commit, ABSENT)
+        made = self._link(mark)
+        if not bodies or made is None:
+            return []
+        last = _LINKS.decode(mark.key, bodies[-1])
+        if last.number == mark.number:  # a mark of one commit has that itself
+            return [_CopiedCommit(mark.number, bodies[-1])] if last.id == made.id else []
+        if made.previous != digest(bodies[-1]):
+            return []
+        return [
+            _CopiedCommit(number, body)
+            for number, body in enumerate(bodies, mark.number - len(bodies))
+        ]
 
-    def _previous(self, mark: keys.PendingMark) -> str:
-        """Return the digest before the commit of a mark, or an empty text if that was not made."""
+    def _link(self, mark: keys.PendingMark) -> _Link | None:
+        """Return what is read of the commit with the number of a mark, or None without any."""
         key = keys.project(mark.project)
         stored = self.store.get(key)
         document = _DOCUMENTS.decode(key, stored.body) if isinstance(stored, Stored) else None
         if document and document.revision == mark.number:
-            return document.commit.previous
+            return document.commit
         key = keys.commit(mark.project, mark.number)
         stored = self.store.get(key)
-        return _LINKS.decode(key, stored.body).previous if isinstance(stored, Stored) else ""
+        return _LINKS.decode(key, stored.body) if isinstance(stored, Stored) else None
+
+    def _copied_numbers(self, marks: Iterable[keys.PendingMark]) -> set[int]:
+        """Return the numbers of the commits of marks that came from another store."""
+        numbers = set[int]()
+        for mark in marks:
+            # one that is damaged is told as a commit of this store, and not left out
+            with UnreadableIgnored():
+                copied = self._copied_by(mark)
+                if copied:
+                    numbers |= {mark.number, *(commit.number for commit in copied)}
+        return numbers
 
     def _extended(
         self,
@@ -580,25 +614,31 @@ class Changes(Struct, frozen=True):
             body = _SEALED.encode(SealedChanges(previous, sealed, *facts))
             previous = sealed[-1].serial
             self.store.put(keys.sealed_changes(previous), body, None)
-        first = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
-        new = [ProjectChange(first + at, *change) for at, change in enumerate(changed)]
-        late = {
-            change.serial: made
-            for change, made in zip(new, moments, strict=True)
-            if made is not None and change.serial - made > CLOCK_TOLERANCE.total_seconds()
-        }
+        new = list[ProjectChange]()
+        late = dict[int, int]()
         several = dict[int, int]()
         copied = dict[int, int]()
-        for change in new:
-            of_project = [mark for mark in marks[change.project] if mark.number <= change.revision]
-            before = log.revisions.get(change.project, 0)
-            number = max(of_project[0].number, before + 1)
-            if number < change.revision:
-                several[change.serial] = number
-            # only a copy puts marks that have a body
-            last = max((mark.number for mark in of_project if mark.size), default=0)
-            if last > before:
-                copied[change.serial] = last
+        serial = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
+        for (name, revision), made in zip(changed, moments, strict=True):
+            of_project = [mark for mark in marks[name] if mark.number <= revision]
+            copies = self._copied_numbers(of_project)
+            # a listing may lack a mark and have a later one, so the log says it if it can
+            number = log.revisions.get(name, 0) + 1
+            if name not in log.revisions:
+                number = min(of_project[0].number, *copies, revision)
+            numbers = range(min(number, revision), revision + 1)
+            # each serial is of copied commits alone, or of others alone
+            for is_copied, same in groupby(numbers, copies.__contains__):
+                together = tuple(same)
+                first, last = together[0], together[-1]
+                new.append(ProjectChange(serial, name, last))
+                if made is not None and serial - made > CLOCK_TOLERANCE.total_seconds():
+                    late[serial] = made
+                if first < last:
+                    several[serial] = first
+                if is_copied:
+                    copied[serial] = last
+                serial += 1
         write_id = self.runtime.new_id()
         return replace(
             log,
@@ -733,8 +773,8 @@ def _ranges(piece: _Piece, serial: int) -> Iterator[CommitRange]:
                 serial=entry.serial,
                 project=entry.project,
                 first=piece.first.get(entry.serial, entry.revision),
-                copied=piece.copied.get(entry.serial, 0),
                 last=entry.revision,
+                is_copied=entry.serial in piece.copied,
             )
 
 

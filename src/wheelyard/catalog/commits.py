@@ -509,10 +509,11 @@ class Commits(Generic[D, C, E]):
         mark: Key | None = None
         if kind.project is not None:
             # a crash after this leaves a mark without a commit, which the daily sweep deletes
-            bodies = [kind.commits.encode(commit) for commit in earlier]
-            mark = mark_commit(
-                self.store, self.runtime, kind.project, after.revision, bodies, is_copied=is_copied
-            )
+            copied = list(earlier)
+            if is_copied and not earlier:
+                copied += [last for last in [kind.last_commit(after)] if last is not None]
+            bodies = [kind.commits.encode(commit) for commit in copied]
+            mark = mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
             if self._require_free is not None and kind.makes_name(document, after):
                 self._require_free_after(mark, kind.project, self._require_free)
         was_written = partial(kind.was_written, self.store, after)

@@ -67,8 +67,8 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """That of the next message."""
     ranges: tuple[tuple[int, int], ...]
     """The first and the last number of the commits that wait, in their order."""
-    copied: int = 0
-    """The number of the last commit that came from another store, or 0."""
+    copied: tuple[tuple[int, int], ...] = ()
+    """The first and the last number of those among them that came from another store."""
     due: datetime
     """When the next message is tried again, UTC."""
     since: datetime | None = None
@@ -84,19 +84,28 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str = ""
     """The id of the message, if no journal has it."""
 
-    def with_commits(self, first: int, last: int, copied: int) -> "WaitingJournal":
+    def with_commits(self, first: int, last: int, *, is_copied: bool) -> "WaitingJournal":
         """Return the journal with further commits that wait."""
+        copied = self.copied
+        if is_copied and (first, last) not in copied:
+            copied = (*copied, (first, last))
         if self.ranges and self.ranges[-1][1] + 1 >= first:
             start, end = self.ranges[-1]
             ranges = (*self.ranges[:-1], (start, max(end, last)))
         else:
             ranges = (*self.ranges, (first, last))
-        return replace(self, ranges=ranges, copied=max(self.copied, copied))
+        return replace(self, ranges=ranges, copied=copied)
 
     def from_place(self, place: MessagePlace) -> "WaitingJournal":
         """Return the journal when all messages before a place are done with."""
-        ranges = tuple((start, end) for start, end in self.ranges if end >= place.number)
-        return replace(self, place=place, ranges=ranges)
+        number = place.number
+        ranges = tuple((start, end) for start, end in self.ranges if end >= number)
+        copied = tuple((start, end) for start, end in self.copied if end >= number)
+        return replace(self, place=place, ranges=ranges, copied=copied)
+
+    def is_copied(self, number: int) -> bool:
+        """Return whether a commit came from another store."""
+        return any(start <= number <= end for start, end in self.copied)
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,6 +117,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
     """When it was given up, UTC."""
     error: str
+    is_copied: bool = False
+    """Whether the commit came from another store."""
     body: str = ""
     """What is sent, if no journal has it."""
 

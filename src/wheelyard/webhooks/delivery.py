@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.json import decode, encode
 from msgspec.structs import replace
 
-from wheelyard.catalog.changes import CommitRange
+from wheelyard.catalog.changes import CLOCK_TOLERANCE, CommitRange
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.webhook_records import WebhookStates
 from wheelyard.concurrency.runtime import Runtime
@@ -138,8 +138,7 @@ class _Batch:
 
     def _after(self, stored: WebhookState) -> WebhookState:
         """Return the state after the batch. Only deliveries change how far it is."""
-        before = self._before
-        if stored.cursors != before.cursors or stored.waiting != before.waiting:
+        if _progress(stored) != _progress(self._before):
             raise Conflict(f"Another process delivers to the webhook {self._webhook.name}.")
         again = tuple(letter for letter in stored.again if letter.id not in self._sent_again)
         state = replace(
@@ -218,11 +217,7 @@ class _Batch:
             except NotFound:
                 # a backup was restored, or the feed made again: nobody knows what was sent
                 self._cursors[feed.index] = feed.changes.newest()
-                self._note = (
-                    f"On {self._now:%Y-%m-%d at %H:%M} UTC, the feed of {feed.index} was another "
-                    "one: what happened there shortly before was not sent."
-                )
-                logger.warning("webhook %s: %s", self._webhook.name, self._note)
+                self._note_gap("its feed is another one", feed.index)
                 return
             for commits in ranges:
                 if not self._has_room():
@@ -235,31 +230,40 @@ class _Batch:
 
     def _first_cursor(self, feed: IndexJournals) -> int:
         """Return where a webhook begins that has no place in a feed yet."""
-        if feed.created is not None and feed.created > self._webhook.created:
+        if not self._before.revision:
+            # a copy of a store has no states, and nobody knows what was sent
+            self._note_gap("how far it was is not there any more", feed.index)
+            return feed.changes.newest()
+        # what was there when the webhook was added has a place. Two servers may have made the
+        # webhook and the index, whose clocks differ
+        if feed.created is not None and feed.created > self._webhook.created - CLOCK_TOLERANCE:
             return 0  # all of the index is newer
         return feed.changes.newest()
+
+    def _note_gap(self, why: str, index: str) -> None:
+        """Note that the webhook begins anew with an index, for people who miss a message."""
+        self._note = (
+            f"On {self._now:%Y-%m-%d at %H:%M} UTC the webhook began anew with {index}, as {why}: "
+            "what happened there shortly before was not sent."
+        )
+        logger.warning("webhook %s: %s", self._webhook.name, self._note)
 
     def _send_range(self, feed: IndexJournals, commits: CommitRange) -> None:
         if not self._webhook.is_about(commits.project):
             return
-        first = commits.first
-        if not self._webhook.takes_imports:
-            first = max(first, commits.copied + 1)
-        if first > commits.last:
+        if commits.is_copied and not self._webhook.takes_imports:
             return
         name = f"{feed.index}/{commits.project}"
-        self._add(name, first, commits.last, commits.copied)
+        self._add(name, commits.first, commits.last, is_copied=commits.is_copied)
 
-    def _add(self, name: str, first: int, last: int, copied: int = 0) -> None:
+    def _add(self, name: str, first: int, last: int, *, is_copied: bool = False) -> None:
         """Send what is about further commits of a journal, or have it wait behind what waits."""
         waiting = self._waiting.get(name)
         if waiting is not None:
-            self._waiting[name] = waiting.with_commits(first, last, copied)
+            self._waiting[name] = waiting.with_commits(first, last, is_copied=is_copied)
             return
-        journal = WaitingJournal(
-            place=MessagePlace(name, first), ranges=((first, last),), due=self._now, copied=copied
-        )
-        self._send_journal(journal)
+        journal = WaitingJournal(place=MessagePlace(name, first), ranges=(), due=self._now)
+        self._send_journal(journal.with_commits(first, last, is_copied=is_copied))
 
     def _send_access(self) -> None:
         for name, end in self._tools.source.access_ends().items():
@@ -328,6 +332,7 @@ class _Batch:
                     event=outgoing.event,
                     at=self._now,
                     error=attempt.error,
+                    is_copied=journal.is_copied(outgoing.place.number),
                     body=journal.body,
                 )
             )
@@ -361,7 +366,12 @@ class _Batch:
             return
         self._dead.append(
             DeadLetter(
-                id=f"{name}-{lost.number}", place=at_lost, event="", at=self._now, error=lost.why
+                id=f"{name}-{lost.number}",
+                place=at_lost,
+                event="",
+                at=self._now,
+                error=lost.why,
+                is_copied=journal.is_copied(lost.number),
             )
         )
         following = _untried(journal.from_place(MessagePlace(name, lost.number + 1)), self._now)
@@ -406,9 +416,10 @@ class _Batch:
         """Return the message of a dead letter, or why it cannot be made."""
         if letter.body:
             return _made(letter.place, letter.id, letter.body)
-        number = letter.place.number
+        alone = ((letter.place.number, letter.place.number),)
+        copied = alone if letter.is_copied else ()
         try:
-            messages = self._tools.source.messages(letter.place, ((number, number),), letter.event)
+            messages = self._tools.source.messages(letter.place, alone, letter.event, copied)
             for outgoing in messages:
                 if outgoing.place == letter.place:
                     return outgoing
@@ -429,6 +440,16 @@ class _Batch:
         self._attempts.append(result.attempt)
         tools.metrics.count(self._webhook.name, result.attempt)
         return result
+
+
+def _progress(state: WebhookState) -> object:
+    """
+    Return how far a webhook is, which only deliveries change.
+
+    What it was told of requests is part of that: once such a message was made and sent, all else is
+    as before.
+    """
+    return state.cursors, state.waiting, state.announced, state.last_request_at
 
 
 def _untried(journal: WaitingJournal, now: datetime) -> WaitingJournal:

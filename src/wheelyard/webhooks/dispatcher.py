@@ -10,12 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog.changes import FeedEnd
+from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
-from wheelyard.model.webhook_state import WebhookState
+from wheelyard.model.webhook_state import MOST_WAITING, WebhookState
 from wheelyard.operations.webhooks import Webhooks
 from wheelyard.webhooks.delivery import Delivery, DeliveryTools
 from wheelyard.webhooks.lease import DeliveryLease
@@ -27,7 +28,9 @@ LOOK_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 1.0
 """The least time between two looks, so that many commits make few of them."""
 LIST_SECONDS: Final = 30.0
-"""How often a server on a bucket looks which indexes there are, and whether there are webhooks."""
+"""How often a server on a bucket looks whether there are webhooks, while there is none."""
+INDEXES_SECONDS: Final = 60.0
+"""How often a server looks which indexes there are."""
 ACCESS_SECONDS: Final = 30.0
 """How often the journals about rights are looked at, if a webhook is told of them."""
 REQUESTS_SECONDS: Final = 300.0
@@ -60,8 +63,7 @@ class WebhookDispatcher:
         lease: What lets one process deliver at a time.
         runtime: Its clocks.
         committed: Set by each commit of this process.
-        list_seconds: How often to look which indexes there are, and without webhooks, whether there
-            are some.
+        list_seconds: How often to look whether there are webhooks, while there is none.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class WebhookDispatcher:
         self._committed = committed
         self._list_seconds = list_seconds
         self._glance: _Glance | None = None
+        self._states = dict[str, WebhookState]()
+        """As they were at the last look at everything."""
         self._threads = dict[str, Thread]()
         self._ended = Event()
         """Set when a thread of a webhook ends."""
@@ -99,10 +103,15 @@ class WebhookDispatcher:
     def run(self) -> None:
         """Deliver whenever something is due, for ever."""
         while True:
-            seconds = self.deliver_if_due()
-            # cleared before the look: a commit during it is looked at by the next one
+            seconds = LOOK_SECONDS
+            try:
+                seconds = self.deliver_if_due()
+            except Exception:
+                # a fault of ours: it must not be the last look of this server
+                logger.exception("webhooks are told of nothing for now")
             self._committed.wait(seconds)
             self._runtime.pause(PAUSE_SECONDS)
+            # before the look: a commit during it is looked at by the next one
             self._committed.clear()
 
     def deliver_if_due(self) -> float:
@@ -115,8 +124,13 @@ class WebhookDispatcher:
             self._glance = None
             return LOOK_SECONDS
         except WheelyardError as error:
+            # what was looked at may not be delivered, and no feed tells of it again
+            self._glance = None
             self._log(error.message)
             return LOOK_SECONDS
+        finally:
+            # also if nothing is due: what waits gets older
+            self._tools.metrics.note(self._states, self._runtime.now())
 
     def _seconds_to_look(self) -> float:
         glance = self._glance
@@ -131,13 +145,12 @@ class WebhookDispatcher:
         glance = self._glance
         if glance is None or self._has_own_change(glance):
             return True
-        is_listed = self._is_time(self._list_seconds)
         if not glance.webhooks:
-            return is_listed
+            return self._is_time(self._list_seconds)
         if glance.due is not None and glance.due <= self._runtime.now():
             return True
         indexes = glance.indexes
-        if is_listed:
+        if self._is_time(INDEXES_SECONDS):
             indexes = self._source.find_indexes()
         if self._feed_ends(glance.webhooks, indexes) != glance.ends:
             return True
@@ -175,14 +188,14 @@ class WebhookDispatcher:
         for name, index in indexes.items():
             # whoever changes webhooks touches the feed of main
             if name == MAIN or any(webhook.reads_feed(name) for webhook in webhooks):
-                ends[name] = index.changes.end()
+                # one that is damaged does not hold up the others, and is due once it is repaired
+                with UnreadableIgnored():
+                    ends[name] = index.changes.end()
         return ends
 
     def _deliver(self) -> float:
         """Look at everything, deliver what is due, and return when to look again."""
-        states = self._look()
-        pending = self._pending(states)
-        if not pending:
+        if not self._threads and not self._pending(self._look()):
             return self._seconds_to_look()
         wait = self._lease.take()
         if wait:
@@ -196,12 +209,15 @@ class WebhookDispatcher:
                 self._lease.renew()
                 if self._is_due():
                     self._start(self._pending(self._look()))
-        except WheelyardError:
-            # what is being sent right now ends before another process may begin
-            self._lease.forget()
-            raise
-        self._lease.give_back()
-        self._look()
+        finally:
+            # after a failure, a thread may still send: until it has ended, nobody else may. If it
+            # takes longer than the lease lasts, it finds that it may not go on
+            if not self._threads:
+                self._lease.give_back()
+        if self._pending(self._look()):
+            # a webhook has failed for now, or another process has delivered: nothing else is due
+            self._glance = None
+            return LOOK_SECONDS
         return self._seconds_to_look()
 
     def _look(self) -> dict[str, WebhookState]:
@@ -220,7 +236,7 @@ class WebhookDispatcher:
             webhook.name: self._tools.states.read_stored(webhook.name, webhook.created)
             for webhook in webhooks
         }
-        self._tools.metrics.note(states, self._runtime.now())
+        self._states = states
         dues = [
             journal.due
             for name, state in states.items()
@@ -238,7 +254,6 @@ class WebhookDispatcher:
 
     def _pending(self, states: dict[str, WebhookState]) -> list[Webhook]:
         """Return the webhooks that may have to be told of something, and have no thread."""
-        self._drop_ended()
         glance = self._glance
         if glance is None:
             return []
@@ -253,6 +268,8 @@ class WebhookDispatcher:
         now = self._runtime.now()
         if state.again or any(journal.due <= now for journal in state.waiting.values()):
             return True
+        if len(state.waiting) >= MOST_WAITING:
+            return False  # nothing new is read
         for name, end in glance.ends.items():
             if webhook.reads_feed(name) and state.cursors.get(name) != end.newest:
                 return True
@@ -279,19 +296,14 @@ class WebhookDispatcher:
         except WheelyardError as error:
             self._log(f"{webhook.name}: {error.message}")
         finally:
+            # not the dispatcher by `is_alive`: that is still true when it learns of the end
+            del self._threads[webhook.name]
             self._ended.set()
 
     def _wait_for_threads(self) -> None:
         """Wait until a thread ends, but not longer than the lease can wait."""
         self._ended.wait(TICK_SECONDS)
         self._ended.clear()
-        self._drop_ended()
-
-    def _drop_ended(self) -> None:
-        """Forget the threads that have ended."""
-        for name, thread in tuple(self._threads.items()):
-            if not thread.is_alive():
-                del self._threads[name]
 
     def _log(self, why: str) -> None:
         if why != self._logged:

@@ -92,10 +92,6 @@ class DeliveryLease:
         finally:
             self._held_since = None
 
-    def forget(self) -> None:
-        """Send nothing more, and let another process take it when it is over."""
-        self._held_since = None
-
     def is_held_for(self, seconds: float) -> bool:
         """Return whether no other process can take it for so many seconds."""
         since = self._held_since

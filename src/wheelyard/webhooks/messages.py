@@ -65,13 +65,13 @@ class MessageSource:
         return ends_of(self.access)
 
     def messages(
-        self, place: MessagePlace, ranges: Ranges, event: str, copied: int = 0
+        self, place: MessagePlace, ranges: Ranges, event: str, copied: Ranges = ()
     ) -> Iterator[Outgoing]:
         """
         Yield the messages about these commits of a journal, from a place on.
 
         `event` is what the first one is about, if that was found out before, else empty: it depends
-        on what else the project has. Commits up to `copied` came from another store.
+        on what else the project has. The commits in `copied` came from another store.
 
         Raises NotFound if the journal is gone, and LostCommit when it comes to a damaged commit.
         """
@@ -80,7 +80,7 @@ class MessageSource:
         return self._of_access(place, ranges)
 
     def _of_project(
-        self, place: MessagePlace, ranges: Ranges, event: str, copied: int
+        self, place: MessagePlace, ranges: Ranges, event: str, copied: Ranges
     ) -> Iterator[Outgoing]:
         index = self.find_indexes().get(place.index)
         if index is None:
@@ -101,9 +101,10 @@ class MessageSource:
                 about = event_of(group, project)
                 if event and here == place:
                     about = WebhookEvent(event)
-                files = self._files(journal, project, number, group.filenames)
+                with _damage_at(number):  # the files may be in an earlier commit that is damaged
+                    files = self._files(journal, project, number, group.filenames)
                 message = message_of(group, about, index.index, name, files, self.urls)
-                if number <= copied:
+                if any(start <= number <= end for start, end in copied):
                     message = replace(message, imported=True)
                 yield Outgoing(
                     id=message_id(here, commit),

@@ -36,8 +36,6 @@ ANSWER_BYTES: Final = 2_000
 """Bytes of an answer that are read."""
 ANSWER_CHARS: Final = 200
 """Characters of an answer that are kept."""
-LONGEST_WAIT: Final = timedelta(hours=1)
-"""The longest pause that a receiver can ask for by Retry-After."""
 TEST: Final = "test"
 """What a message to try a webhook is about."""
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -48,7 +46,7 @@ class SendResult(Struct, frozen=True):
 
     attempt: DeliveryAttempt
     wait: timedelta = timedelta()
-    """How long the receiver wants to be left alone."""
+    """How long the receiver wants to be left alone, by Retry-After; five minutes at most."""
 
 
 class WebhookSender:
@@ -127,7 +125,7 @@ class WebhookSender:
             error=error,
             answer=answer,
         )
-        return SendResult(attempt, min(wait, LONGEST_WAIT))
+        return SendResult(attempt, wait)
 
     def test(self, webhook: Webhook, by: str) -> DeliveryAttempt:
         """Send a message that tries the webhook, and return what became of it."""
