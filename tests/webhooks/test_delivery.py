@@ -374,6 +374,21 @@ def test_a_copy_of_a_store_begins_anew_and_says_so(hooks: WebhookHarness) -> Non
     assert projects_of(hooks.receiver.taken) == ["demo 1.0", "other 1.0"]
 
 
+def test_one_file_alone_is_the_first_of_a_release(hooks: WebhookHarness) -> None:
+    """Of two files of a release, one is told as its first, whatever the clocks of servers say."""
+    hooks.add()
+    hooks.index.upload(make_wheel())
+    hooks.deliver()
+    hooks.index.clock.advance(seconds=-30)
+    hooks.index.upload(make_sdist())
+    hooks.index.clock.advance(seconds=60)
+    hooks.index.upload(make_wheel(tag="py2-none-any"))
+
+    hooks.deliver()
+
+    assert hooks.receiver.types == ["project.released", "project.file_added", "project.file_added"]
+
+
 def made(number: int) -> Made:
     """Return a wheel of a project of its own."""
     return make_wheel(f"project{number:03}")

@@ -298,27 +298,20 @@ def _release_of(filename: str, project: NormalizedName) -> str:
         return ""
 
 
-def event_of(group: EventGroup, project: Project) -> WebhookEvent:
-    """
-    Return what a group of events is about.
-
-    An upload is the first of its release unless another file of that came before. Files that are
-    gone for good do not count.
-    """
-    if group.event is not WebhookEvent.RELEASED:
-        return group.event
-    release = strip_trailing_zeros(group.release)
-    first = min((event.file for event in group.events), key=_order)
-    for file in (*project.files, *project.trash):
-        is_same = strip_trailing_zeros(file.version) == release
-        if is_same and file.filename not in group.filenames and _order(file) < _order(first):
-            return WebhookEvent.FILE_ADDED
-    return WebhookEvent.RELEASED
+def has_release(events: Iterable[Event], release: str) -> bool:
+    """Return whether one of the events has added a file of a release."""
+    same = strip_trailing_zeros(release)
+    uploads = (event.file for event in events if event.what == EventKind.UPLOADED)
+    return any(strip_trailing_zeros(file.version) == same for file in uploads)
 
 
-def _order(file: File) -> tuple[datetime, str]:
-    """Return the order in which files came. Clocks differ, so it is only one that all agree on."""
-    return file.came_at, file.filename
+def has_older_file(project: Project, release: str, before: datetime) -> bool:
+    """Return whether a project has a file of a release that came before a time, perhaps deleted."""
+    same = strip_trailing_zeros(release)
+    return any(
+        strip_trailing_zeros(file.version) == same and file.came_at < before
+        for file in (*project.files, *project.trash)
+    )
 
 
 def message_of(

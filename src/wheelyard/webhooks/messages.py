@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, takewhile
 
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.changes import CLOCK_TOLERANCE
 from wheelyard.catalog.commits import Journal
 from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.model.project import Commit, EventKind, File, Project
@@ -15,10 +16,12 @@ from wheelyard.model.project_json import other_entry_of
 from wheelyard.model.stored_webhooks import WebhookEvent
 from wheelyard.model.webhook_messages import (
     AccessMessage,
+    EventGroup,
     MessageUrls,
     Outgoing,
-    event_of,
     groups_of,
+    has_older_file,
+    has_release,
     message_id,
     message_of,
 )
@@ -98,7 +101,7 @@ class MessageSource:
                 here = MessagePlace(place.journal, number, group.position)
                 if number == place.number and group.position < place.position:
                     continue
-                about = event_of(group, project)
+                about = self._event_of(group, commit, project, journal)
                 if event and here == place:
                     about = WebhookEvent(event)
                 with _damage_at(number):  # the files may be in an earlier commit that is damaged
@@ -113,6 +116,34 @@ class MessageSource:
                     subject=f"{name} {group.release}".rstrip() + f" in {index.index}",
                     message=message,
                 )
+
+    @staticmethod
+    def _event_of(
+        group: EventGroup, commit: Commit, project: Project, journal: Journal[Project, Commit]
+    ) -> WebhookEvent:
+        """
+        Return what a group of events is about.
+
+        An upload is the first of its release unless another file of that came before. The journal
+        says it of the last hours, in which clocks of servers may contradict it.
+        """
+        if group.event is not WebhookEvent.RELEASED:
+            return group.event
+        at = group.events[0].at
+        if has_older_file(project, group.release, at - CLOCK_TOLERANCE):
+            return WebhookEvent.FILE_ADDED
+        earlier = takewhile(lambda event: event not in group.events, commit.events)
+        if has_release(earlier, group.release):
+            return WebhookEvent.FILE_ADDED
+        for number in range(commit.number - 1, 0, -1):
+            before = journal.find(number)
+            if before is None:  # it is damaged, and others may tell
+                continue
+            if has_release(before.events, group.release):
+                return WebhookEvent.FILE_ADDED
+            if before.events[-1].at < at - 2 * CLOCK_TOLERANCE:
+                break
+        return WebhookEvent.RELEASED
 
     def _of_access(self, place: MessagePlace, ranges: Ranges) -> Iterator[Outgoing]:
         records = self.access[place.journal]
