@@ -12,6 +12,7 @@ from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.webhooks.harness import BY, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
+from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES
@@ -443,3 +444,16 @@ def test_what_a_webhook_is_told_anew_begins_when_it_was_changed(hooks: WebhookHa
     hooks.deliver()
 
     assert projects_of(hooks.receiver.taken) == ["other 1.0"]
+
+
+def test_a_damaged_state_holds_up_no_other_webhook(hooks: WebhookHarness) -> None:
+    """A webhook whose state is damaged is told of nothing, and the others are."""
+    hooks.add("broken")
+    hooks.add()
+    hooks.index.store.put(keys.webhook_state("broken"), b"{", None)
+    hooks.index.upload(make_wheel())
+
+    hooks.deliver()
+
+    assert hooks.receiver.types == ["project.released"]
+    assert len(hooks.receiver.asked) == 1

@@ -73,10 +73,11 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         self._find_indexes = find_indexes
         self._access = access
 
-    def in_force(self) -> tuple[Webhook, ...]:
-        """Return the webhooks whose keys are valid, as they are in the store now."""
+    @staticmethod
+    def in_force(stored: WebhookList) -> tuple[Webhook, ...]:
+        """Return the webhooks of a document whose keys are valid."""
         webhooks = list[Webhook]()
-        for table in self.read_stored().tables:
+        for table in stored.tables:
             with suppress(Invalid):  # of a newer version: `problems` says so
                 webhooks.append(parse_webhook(table.keys, table.created))
         return tuple(webhooks)

@@ -45,6 +45,8 @@ class _Glance(Struct, frozen=True):
     """What a process knows of when it has last looked at everything."""
 
     webhooks: tuple[Webhook, ...]
+    revision: int
+    """That of the list of webhooks."""
     indexes: Mapping[str, IndexJournals]
     ends: dict[str, FeedEnd]
     """The end of each feed that a webhook is told of, and of that of main."""
@@ -172,12 +174,14 @@ class WebhookDispatcher:
 
     def _has_own_change(self, glance: _Glance) -> bool:
         """Return whether this process has changed the webhooks, as memory says."""
+        return self._revision() not in {0, glance.revision}
+
+    def _revision(self) -> int:
+        """Return the revision of the webhooks in memory, or 0 if none are there."""
         snapshot = self._webhooks.records.peek("any")
         if snapshot is None or snapshot.value is None:
-            return False
-        return {table.name for table in snapshot.value.tables} != {
-            webhook.name for webhook in glance.webhooks
-        }
+            return 0
+        return snapshot.value.revision
 
     @staticmethod
     def _feed_ends(
@@ -205,9 +209,10 @@ class WebhookDispatcher:
             # again: the process that had the lease may have delivered
             self._start(self._pending(self._look()))
             while self._threads:
-                self._wait_for_threads()
+                has_ended = self._wait_for_threads()
                 self._lease.renew()
-                if self._is_due():
+                # what has failed in a thread that has ended may be due again before others end
+                if has_ended or self._is_due():
                     self._start(self._pending(self._look()))
         finally:
             # after a failure, a thread may still send: until it has ended, nobody else may. If it
@@ -222,7 +227,8 @@ class WebhookDispatcher:
 
     def _look(self) -> dict[str, WebhookState]:
         """Read the webhooks and their states, and remember what they are up to."""
-        webhooks = self._webhooks.in_force()
+        stored = self._webhooks.read_stored()
+        webhooks = self._webhooks.in_force(stored)
         # the feeds first: what is added meanwhile is found by the next look
         indexes: Mapping[str, IndexJournals] = {}
         ends = dict[str, FeedEnd]()
@@ -232,10 +238,11 @@ class WebhookDispatcher:
             ends = self._feed_ends(webhooks, indexes)
         if _any_wants(webhooks, WebhookEvent.ACCESS_CHANGED):
             access = self._source.access_ends()
-        states = {
-            webhook.name: self._tools.states.read_stored(webhook.name, webhook.created)
-            for webhook in webhooks
-        }
+        states = dict[str, WebhookState]()
+        for webhook in webhooks:
+            # the others go on if a state is damaged, and the page Health says which it is
+            with UnreadableIgnored():
+                states[webhook.name] = self._tools.states.read_stored(webhook.name, webhook.created)
         self._states = states
         dues = [
             journal.due
@@ -245,6 +252,7 @@ class WebhookDispatcher:
         ]
         self._glance = _Glance(
             webhooks=webhooks,
+            revision=stored.revision,
             indexes=indexes,
             ends=ends,
             access=access,
@@ -260,7 +268,8 @@ class WebhookDispatcher:
         return [
             webhook
             for webhook in glance.webhooks
-            if webhook.name not in self._threads
+            if webhook.name in states
+            and webhook.name not in self._threads
             and self._is_pending(webhook, states[webhook.name], glance)
         ]
 
@@ -300,10 +309,11 @@ class WebhookDispatcher:
             del self._threads[webhook.name]
             self._ended.set()
 
-    def _wait_for_threads(self) -> None:
-        """Wait until a thread ends, but not longer than the lease can wait."""
-        self._ended.wait(TICK_SECONDS)
+    def _wait_for_threads(self) -> bool:
+        """Wait until a thread ends, as long as the lease can wait, and return whether one has."""
+        has_ended = self._ended.wait(TICK_SECONDS)
         self._ended.clear()
+        return has_ended
 
     def _log(self, why: str) -> None:
         if why != self._logged:
