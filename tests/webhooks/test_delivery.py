@@ -10,10 +10,11 @@ from packaging.version import Version
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.operations.two_indexes import DEMO, TwoIndexes
-from tests.webhooks.harness import BY, WebhookHarness, running_webhooks
+from tests.storage.wrapping import ObservedStore
+from tests.webhooks.harness import BY, DeliveringServer, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid
+from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.model.webhook_state import PAUSES
 from wheelyard.operations.lifecycle import Selection
@@ -364,6 +365,7 @@ def test_a_copy_of_a_store_begins_anew_and_says_so(hooks: WebhookHarness) -> Non
     indexes.upload(make_wheel())
     hooks.deliver()
     hooks.webhooks.states.remove("builds")
+    hooks.index.clock.advance(hours=1)
     indexes.upload(make_wheel(version="2.0"))
 
     hooks.deliver()
@@ -457,3 +459,24 @@ def test_a_damaged_state_holds_up_no_other_webhook(hooks: WebhookHarness) -> Non
 
     assert hooks.receiver.types == ["project.released"]
     assert len(hooks.receiver.asked) == 1
+
+
+def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHarness) -> None:
+    """While another project cannot be read, a message that was taken is sent once."""
+    hooks.add()
+    hooks.index.upload(make_wheel("alpha"))
+    hooks.index.upload(OTHER)
+
+    def fail(_: str, key: str) -> None:
+        if key == "projects/other.json":
+            raise Unavailable("It does not answer.")
+
+    store = ObservedStore(hooks.index.store, fail)
+    server = DeliveringServer(hooks.index.opened(seed=50, store=store))
+    hooks.servers.append(server)
+    for _ in range(3):
+        server.deliver()
+
+    assert projects_of(hooks.receiver.asked) == ["alpha 1.0"]
+    hooks.deliver()
+    assert projects_of(hooks.receiver.taken) == ["alpha 1.0", "other 1.0"]

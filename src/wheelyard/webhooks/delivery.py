@@ -8,7 +8,8 @@ is sent again after a crash.
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from wheelyard.catalog.changes import CLOCK_TOLERANCE, CommitRange
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.webhook_records import WebhookStates
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
+from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
 from wheelyard.model.webhook_messages import (
     DescribePrincipal,
@@ -49,6 +50,8 @@ BATCH_SECONDS: Final = 5.0
 """The time after which it is."""
 BATCH_RANGES: Final = 200
 """The entries of a feed that are read at a time."""
+ADDED_WITHIN: Final = timedelta(minutes=1)
+"""The longest time from the commit of a new webhook to the write of its state."""
 MARGIN_SECONDS: Final = 2.0
 """How much longer than a try the lease has to last."""
 
@@ -91,7 +94,13 @@ class Delivery:
         while True:
             state = self._tools.states.read_stored(webhook.name, webhook.created)
             batch = _Batch(webhook, self._tools, state)
-            is_done = batch.run()
+            try:
+                is_done = batch.run()
+            except WheelyardError:
+                # else what was sent would be sent again at each try, as long as the fault lasts
+                with suppress(WheelyardError):
+                    batch.write()
+                raise
             state = batch.write()
             if is_done:
                 return state
@@ -231,8 +240,10 @@ class _Batch:
     def _first_cursor(self, feed: IndexJournals) -> int:
         """Return where a webhook begins that has no place in a feed yet."""
         if not self._before.revision:
-            # a copy of a store has no states, and nobody knows what was sent
-            self._note_gap("how far it was is not there any more", feed.index)
+            # a copy of a store has no states, and nobody knows what was sent. One of a webhook that
+            # was added just now is still being written
+            if self._now - self._webhook.created > ADDED_WITHIN:
+                self._note_gap("how far it was is not there any more", feed.index)
             return feed.changes.newest()
         # what was there when the webhook was added has a place. Two servers may have made the
         # webhook and the index, whose clocks differ
