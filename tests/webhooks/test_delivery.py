@@ -466,6 +466,7 @@ def test_what_was_sent_is_not_sent_again_while_the_store_fails(hooks: WebhookHar
     hooks.add()
     hooks.index.upload(make_wheel("alpha"))
     hooks.index.upload(OTHER)
+    hooks.index.index.changes.newest()
 
     def fail(_: str, key: str) -> None:
         if key == "projects/other.json":

@@ -231,8 +231,9 @@ class _Batch:
             for commits in ranges:
                 if not self._has_room():
                     return
-                self._send_range(feed, commits)
+                # before: the journal waits from now on, whatever ends this batch
                 self._cursors[feed.index] = commits.serial
+                self._send_range(feed, commits)
             if len(ranges) < BATCH_RANGES:
                 self._cursors[feed.index] = max(newest, self._cursors.get(feed.index, 0))
                 return
@@ -280,8 +281,8 @@ class _Batch:
         for name, end in self._tools.source.access_ends().items():
             cursor = self._cursors.get(name, end)
             if cursor < end and self._has_room():
-                self._add(name, cursor + 1, end)
                 self._cursors[name] = end
+                self._add(name, cursor + 1, end)
             elif cursor >= end:
                 # also below: the document of a backup
                 self._cursors[name] = end
