@@ -3,7 +3,7 @@ Takes messages of a push subscription of Pub/Sub, after verifying who sends them
 
 The subscription sends an ID token of its service account. Its signature, issuer, audience, time and
 e-mail address are verified here. For Cloud Run or any other place that Google reaches, with
-`pyjwt[crypto]` installed. docs/webhooks.md says how it is deployed. It reads
+`pyjwt[crypto]` installed. docs/webhook-recipes.md says how it is deployed. It reads
 
     AUDIENCE   the audience of the subscription
     ACCOUNT    the e-mail address of its service account

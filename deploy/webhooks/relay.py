@@ -1,7 +1,8 @@
 """
 Publishes what a webhook of wheelyard sends to a topic of Pub/Sub, after verifying its signature.
 
-For Cloud Run, with `standardwebhooks` installed. docs/webhooks.md says how it is deployed. It reads
+For Cloud Run, with `standardwebhooks` installed. docs/webhook-recipes.md says how it is deployed.
+It reads
 
     WEBHOOK_SECRET         the secret of the webhook, whsec_...
     TOPIC                  projects/PROJECT/topics/NAME

@@ -154,7 +154,12 @@ def test_deliveries_are_shown(server: InProcessServer) -> None:
     """The last deliveries, what waits and what was given up are shown, with their errors."""
     ask(server, "POST webhooks/add", {"webhook": KEYS}, 201)
     waits = WaitingJournal(
-        place=MessagePlace("main/acme", 3), ranges=((3, 4),), due=AT, attempts=2, error="timeout"
+        place=MessagePlace("main/acme", 3),
+        ranges=((3, 4),),
+        due=AT,
+        since=AT,
+        attempts=2,
+        error="timeout",
     )
     tried = DeliveryAttempt(id="m", event="yanked", subject="acme 1.0 in main", at=AT, status=500)
     give_state(
@@ -172,6 +177,7 @@ def test_deliveries_are_shown(server: InProcessServer) -> None:
             "id": "msg-1",
             "journal": "main/acme",
             "event": "released",
+            "subject": "",
             "at": "2030-01-02T03:04:00Z",
             "error": "410 Gone",
         }

@@ -70,7 +70,7 @@ def test_a_chat_has_no_secret_and_its_url_in_a_variable(webhook: Typed) -> None:
     added = webhook("add", "chat", "format=slack")
 
     assert "whsec_" not in added.stdout
-    assert "Set WHEELYARD_WEBHOOK_CHAT_URL of the server" in added.stderr
+    assert "This process has no WHEELYARD_WEBHOOK_CHAT_URL" in added.stderr
     assert "WHEELYARD_WEBHOOK_CHAT_URL" in webhook("show", "chat").stdout
 
 

@@ -57,10 +57,9 @@ def test_variables_of_webhooks_are_shown_nowhere() -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "words"),
     [
-        (URL, "chat.example/T0PS3CRET", f"{URL}: it is no URL such as https://a.example/x"),
         (SECRET, "T0PS3CRET\udcff", f"{SECRET}: expected text in UTF-8"),
-        ("WHEELYARD_WEBHOOK_SECRET", "T0PS3CRET", "WHEELYARD_WEBHOOK_SECRET: the store keeps"),
-        ("WHEELYARD_WEBHOOK_CI_TOKEN", "T0PS3CRET", "WHEELYARD_WEBHOOK_CI_TOKEN: the store keeps"),
+        ("WHEELYARD_WEBHOOK_SECRET", "T0PS3CRET", "WHEELYARD_WEBHOOK_SECRET is no setting"),
+        ("WHEELYARD_WEBHOOK_CI_TOKEN", "T0PS3CRET", "WHEELYARD_WEBHOOK_CI_TOKEN is no setting"),
     ],
 )
 def test_unusable_variables_stop_the_start(variable: str, text: str, words: str) -> None:

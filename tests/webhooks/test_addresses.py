@@ -19,8 +19,8 @@ from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 from wheelyard.webhooks.sender import WebhookSender
 
 NAME = "hooks.example"
-PRIVATE = "its host hooks.example has a private address"
-REFUSED = "has a private address"
+PRIVATE = "its host hooks.example has an address that is not public"
+REFUSED = "has an address that is not public"
 
 
 @dataclass

@@ -146,6 +146,21 @@ def test_a_failing_message_holds_up_its_project_alone(hooks: WebhookHarness) -> 
     assert len({received.body for received in hooks.receiver.asked}) == 3
 
 
+def test_a_receiver_that_fails_for_one_project_delays_no_other(hooks: WebhookHarness) -> None:
+    """What is new is sent before what has failed is tried again."""
+    hooks.add()
+    hooks.receiver.answer = lambda received: 500 if received.json["project"] == "demo" else 200
+    server = hooks.server()
+    hooks.index.upload(make_wheel())
+    server.deliver()
+    hooks.index.clock.advance(seconds=5)
+    hooks.index.upload(OTHER)
+
+    server.deliver()
+
+    assert projects_of(hooks.receiver.asked) == ["demo 1.0", "other 1.0", "demo 1.0"]
+
+
 def test_a_message_is_tried_for_a_day_and_then_given_up(hooks: WebhookHarness) -> None:
     """A message that fails for a day is a dead letter, and what waited behind it arrives."""
     hooks.add()
@@ -182,7 +197,7 @@ def test_a_dead_letter_is_sent_again(hooks: WebhookHarness) -> None:
     [letter] = hooks.state().dead
     hooks.receiver.answer = lambda _: 200
 
-    assert hooks.webhooks.send_again("builds", [letter.id]) == (letter.id,)
+    assert hooks.webhooks.send_again("builds", [letter.id], BY) == (letter.id,)
     server.deliver()
 
     [received] = hooks.receiver.taken
@@ -226,13 +241,14 @@ def test_secrets_in_an_answer_are_not_kept(hooks: WebhookHarness) -> None:
     """What a receiver answers is kept without the URL, without tokens and cut off."""
     hooks.add()
     token = "wyd_" + "a" * 48
-    hooks.receiver.text = f"{hooks.receiver.url} \x1b[31m {token} ".encode() + b"x" * 5_000_000
+    echo = f"{hooks.receiver.url} \x1b[31m {token} POST /hooks/T0PS3CRET {hooks.receiver.secret} "
+    hooks.receiver.text = echo.encode() + b"x" * 5_000_000
     hooks.index.upload(make_wheel())
 
     hooks.deliver()
 
     [attempt] = hooks.state().attempts
-    assert attempt.answer.startswith("*** \\x1b[31m wyd_*** xxx")
+    assert attempt.answer.startswith("*** \\x1b[31m wyd_*** POST *** whsec_*** xxx")
     assert len(attempt.answer) == 200
     assert (attempt.status, attempt.error) == (200, "")
 

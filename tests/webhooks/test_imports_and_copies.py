@@ -11,7 +11,7 @@ from tests.operations.fake_sources import FakeFiles, taken
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from tests.operations.two_indexes import DEMO
-from tests.webhooks.harness import WebhookHarness, running_webhooks
+from tests.webhooks.harness import BY, WebhookHarness, running_webhooks
 from tests.webhooks.receivers import Received
 from wheelyard.catalog import keys
 from wheelyard.model.webhook_state import PAUSES
@@ -151,8 +151,8 @@ def test_what_waits_behind_a_failure_is_still_told_apart(
         server.deliver()
     assert [letter.is_copied for letter in hooks.state("all").dead] == [True]
     hooks.receiver.answer = lambda _: 200
-    hooks.webhooks.send_again("own", None)
-    hooks.webhooks.send_again("all", None)
+    hooks.webhooks.send_again("own", None, BY)
+    hooks.webhooks.send_again("all", None, BY)
     hooks.index.clock.advance(hours=9)
 
     messages = told(hooks)

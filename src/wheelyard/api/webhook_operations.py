@@ -86,6 +86,8 @@ class WaitingMessages(Struct, frozen=True, kw_only=True):
     """`INDEX/PROJECT`, or the name of a journal that is no project's."""
     event: str
     """What the next message is about."""
+    subject: str
+    """The same in words, if it was tried."""
     attempts: int
     """How often it was tried."""
     due: datetime
@@ -101,6 +103,8 @@ class GivenUpMessage(Struct, frozen=True, kw_only=True):
     journal: str
     """`INDEX/PROJECT`, or the name of a journal that is no project's."""
     event: str
+    subject: str
+    """What it is about, in words."""
     at: datetime
     """When it was given up, UTC."""
     error: str
@@ -149,6 +153,7 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
         WaitingMessages(
             journal=name,
             event=journal.event,
+            subject=journal.subject,
             attempts=journal.attempts,
             due=journal.due,
             error=journal.error,
@@ -172,7 +177,7 @@ def send_again(call: Call, body: LettersToSend) -> MessagesToSend:
 
     Raises NotFound, and changes nothing, if one of the ids is of no such message.
     """
-    ids = call.index.server.webhooks.send_again(body.name, body.ids)
+    ids = call.index.server.webhooks.send_again(body.name, body.ids, call.by)
     return MessagesToSend(body.name, ids)
 
 
@@ -186,7 +191,7 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
     webhook = server.webhooks.find(body.name)
     server.webhooks.endpoints.find(webhook)
     attempt = server.webhook_sender.test(webhook, call.by)
-    server.webhooks.note_test(webhook, attempt)
+    server.webhooks.note_test(webhook, attempt, call.by)
     return attempt
 
 
@@ -205,6 +210,7 @@ def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
             id=letter.id,
             journal=letter.place.journal,
             event=letter.event,
+            subject=letter.subject,
             at=letter.at,
             error=letter.error,
         )

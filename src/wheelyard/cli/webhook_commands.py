@@ -23,7 +23,7 @@ from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.field_texts import value_of_text
 from wheelyard.model.stored_tables import TableKeys
-from wheelyard.model.stored_webhooks import WEBHOOK_KIND, ListedWebhook
+from wheelyard.model.stored_webhooks import WEBHOOK_KIND, ListedWebhook, variable_of
 from wheelyard.model.webhook_state import DeliveryAttempt
 from wheelyard.remedies import Advice, Remedy
 
@@ -283,6 +283,8 @@ def _print_secret(row: ListedWebhook) -> None:
     with show_once(what, "Make another one.", advice):
         click.echo(row.secret)
     click.echo(SHOWN_ONCE, err=True)
+    variable = variable_of(row.name, "SECRET")
+    click.echo(f"It signs unless a server has {variable}, which it then takes.", err=True)
 
 
 def _delivery_lines(deliveries: WebhookDeliveries) -> Iterator[tuple[str, ...]]:
@@ -291,12 +293,23 @@ def _delivery_lines(deliveries: WebhookDeliveries) -> Iterator[tuple[str, ...]]:
     for journal in deliveries.waiting:
         due = f"{journal.due:%Y-%m-%d %H:%M:%S} UTC"
         tries = f"tried {journal.attempts} times"
-        yield f"waits until {due}", tries, journal.event, journal.journal, journal.error
+        yield (
+            f"waits until {due}",
+            tries,
+            journal.event,
+            journal.subject or journal.journal,
+            journal.error,
+        )
     for letter in deliveries.again:
-        yield f"waits to be sent again: {letter.id}", letter.event, letter.journal
+        yield f"waits to be sent again: {letter.id}", letter.event, letter.subject or letter.journal
     for letter in deliveries.dead:
         at = f"{letter.at:%Y-%m-%d %H:%M:%S} UTC"
-        yield f"given up {at}: {letter.id}", letter.event, letter.journal, letter.error
+        yield (
+            f"given up {at}: {letter.id}",
+            letter.event,
+            letter.subject or letter.journal,
+            letter.error,
+        )
 
 
 def _cells(attempt: DeliveryAttempt) -> tuple[str, ...]:

@@ -94,7 +94,9 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     `wrong_file`) for an unknown table, and for the first table that is wrong.
     """
     for name in tables:
-        if name not in ALL_TABLES and name not in of_process:
+        # [webhooks] is a section of the settings, and [[webhooks]] a misspelt [[webhook]]
+        is_misspelt = isinstance(tables[name], list) and name.removesuffix("s") in TABLES
+        if name not in ALL_TABLES and (name not in of_process or is_misspelt):
             raise _wrong(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
     groups = _groups(tables.get("groups", {}))
     return IndexTables(

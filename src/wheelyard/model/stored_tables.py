@@ -245,7 +245,8 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
                 if isinstance(event, TableAdded):
                     change = self.added_word
                 name = keys.get(self.name_key)
-                return f"{self.noun} {name}: {change}, {self.describe_keys(keys)}{note}"
+                described = ", ".join(filter(None, (change, self.describe_keys(keys))))
+                return f"{self.noun} {name}: {described}{note}"
         return self.noun
 
     def describe_keys(self, keys: Mapping[str, Any]) -> str:

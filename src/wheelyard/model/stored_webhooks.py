@@ -7,6 +7,7 @@ The store keeps the keys of `[[webhook]]` tables, with a journal. A secret is no
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -62,6 +63,8 @@ class WebhookEvent(StrEnum):
     """Somebody's rights, a publisher, a namespace or an index was changed."""
 
 
+EVENT_WORDS: Final = (*(str(event) for event in WebhookEvent), IMPORTED)
+"""What `events` may have."""
 OF_SERVER: Final = frozenset({WebhookEvent.PACKAGE_REQUESTED, WebhookEvent.ACCESS_CHANGED})
 """Events that are about no project of an index. A webhook gets them if it names them."""
 OF_PROJECTS: Final = frozenset(WebhookEvent) - OF_SERVER
@@ -78,21 +81,6 @@ class WebhookFormat(StrEnum):
 
 
 _Words = tuple[Annotated[str, Meta(title="a text")], ...]
-EventWord = Literal[
-    "released",
-    "file_added",
-    "yanked",
-    "unyanked",
-    "deleted",
-    "restored",
-    "promoted",
-    "status",
-    "reserved",
-    "package_requested",
-    "access_changed",
-    "imported",
-]
-"""The words of `WebhookEvent`, and `IMPORTED`."""
 
 
 class WebhookFields(
@@ -102,12 +90,12 @@ class WebhookFields(
 
     name: Annotated[str, Meta(title="a name such as builds")]
     url: Annotated[str, Meta(title="a URL such as https://ci.example/hook")] = ""
-    events: tuple[EventWord, ...] = ()
+    events: _Words = ()
     indexes: _Words = ()
     projects: _Words = ()
     format: Literal["standard", "slack"] = "standard"
     allow_private: bool = False
-    secret: Literal["kept"] | UnsetType = UNSET
+    secret: str | UnsetType = UNSET
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
@@ -180,6 +168,17 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
         )
     _require_url(url)
     words = [str(word) for word in checked.get("events", ())]
+    for word in words:
+        if word not in EVENT_WORDS:
+            raise _wrong(
+                "events", f"{quoted(word)} is none. Choose some of {', '.join(EVENT_WORDS)}"
+            )
+    if checked.get("secret", KEPT) != KEPT:
+        raise _wrong(
+            "secret",
+            f'no file and no command has a secret. Write "{KEPT}", or leave it out, and set '
+            f"{variable_of(name, 'SECRET')} of the server, or have it make a secret",
+        )
     named = frozenset(WebhookEvent(word) for word in words if word != IMPORTED)
     patterns = [str(text) for text in checked.get("projects", ())]
     projects: NamePatterns | None = None
@@ -248,15 +247,30 @@ def url_problem(text: str) -> str:
         return "it is no URL such as https://ci.example/hook"
     is_clean = text.isascii() and text.isprintable() and " " not in text
     is_short = len(text) <= MAX_URL_CHARS
-    if url.scheme not in {"http", "https"} or not host or not is_clean or not is_short:
-        return f"it is no URL such as https://ci.example/hook of at most {MAX_URL_CHARS} characters"
-    if url.username is not None or url.password is not None:
-        return "it has a user name or a password, which pages would show. Leave them out"
-    if url.fragment:
-        return "it has a part behind #, which is never sent. Leave it out"
-    if url.scheme == "http" and host not in _LOOPBACK:
-        return "http:// lets others read what is sent. Take https://, or an address of this machine"
-    return ""
+    if not host.isascii():
+        why = "its host has other letters than ASCII. Write it as DNS has it, such as xn--..."
+    elif url.scheme not in {"http", "https"} or not host or not is_clean or not is_short:
+        why = f"it is no URL such as https://ci.example/hook of at most {MAX_URL_CHARS} characters"
+    elif url.username is not None or url.password is not None:
+        why = "it has a user name or a password, which pages would show. Leave them out"
+    elif url.fragment:
+        why = "it has a part behind #, which is never sent. Leave it out"
+    elif _is_never_asked(host):
+        why = "its host is an address that is never asked, such as a link-local one"
+    elif url.scheme == "http" and host not in _LOOPBACK:
+        why = "http:// lets others read what is sent. Take https://, or an address of this machine"
+    else:
+        why = ""
+    return why
+
+
+def _is_never_asked(host: str) -> bool:
+    """Return whether a host is an address that no setting can allow."""
+    try:
+        address = ip_address(host)
+    except ValueError:  # a name, which is looked up at each connection
+        return False
+    return address.is_link_local or address.is_multicast or address.is_unspecified
 
 
 def _wrong(key: str, why: str) -> Invalid:

@@ -71,12 +71,14 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The first and the last number of those among them that came from another store."""
     due: datetime
     """When the next message is tried again, UTC."""
-    since: datetime | None = None
-    """When it was tried first, UTC, or None if it was not."""
+    since: datetime
+    """Since when this message is the next one, UTC."""
     attempts: int = 0
     """How often it was tried."""
     event: str = ""
     """What it is about, as it was at the first try."""
+    subject: str = ""
+    """The same in words, if it was tried: `acme 1.0 in main`."""
     error: str = ""
     """Why the last try has failed."""
     body: str = ""
@@ -114,6 +116,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     place: MessagePlace
     event: str
+    subject: str = ""
+    """What it is about, in words."""
     at: datetime
     """When it was given up, UTC."""
     error: str

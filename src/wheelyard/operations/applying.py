@@ -236,7 +236,7 @@ class Applying(Struct, frozen=True):
             changes=plan.changes,
             anonymous=tuple(self._anonymous_changes(before, plan.after)),
             is_done=not plan.changes or not (is_kept or options.dry_run),
-            problems=tuple(self._problems(plan)),
+            problems=tuple(self._problems(plan, file.tables)),
             applied=earlier,
         )
         return _Step(file=file, plan=plan, report=report, is_same=is_same, is_kept=is_kept)
@@ -391,12 +391,12 @@ class Applying(Struct, frozen=True):
         )
         self.indexes.commit(lambda _stored: (event,))
 
-    def _problems(self, plan: Plan) -> Iterator[str]:
+    def _problems(self, plan: Plan, tables: IndexTables) -> Iterator[str]:
         """
         Yield what asks for a look in a plan, in sentences.
 
         That is an index that is not served, as a layer is unknown, a namespace that hides public
-        packages in use, and a webhook that nothing can be sent to, as it has no secret yet.
+        packages in use, and a webhook of the file that nothing can be sent to, as it has no secret.
         """
         not_served = self.indexes.in_force.read(plan.after.indexes).problems
         for event in plan.indexes:
@@ -406,10 +406,10 @@ class Applying(Struct, frozen=True):
         for change in plan.events_of(NAMESPACE_KIND.noun):
             if isinstance(change, NamespaceGranted) and (why := self.namespaces.hides(change.keys)):
                 yield why
-        named = {_name_of(event, WEBHOOK_KIND) for event in plan.events_of(WEBHOOK_KIND.noun)}
-        if named:
+        if tables.webhook:
             problems = self.webhooks.problems(plan.after.named[WEBHOOK_KIND.noun])
-            for name in sorted(named & problems.keys()):
+            names = {str(keys[WEBHOOK_KIND.name_key]) for keys in tables.webhook}
+            for name in sorted(names & problems.keys()):
                 yield f"webhook {name}: {problems[name]}"
 
     def _anonymous_changes(

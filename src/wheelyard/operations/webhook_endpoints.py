@@ -88,7 +88,10 @@ class WebhookEndpoints(Struct, frozen=True):
         variable = variable_of(webhook.name, "URL")
         url = self.variables.urls.get(variable_part(webhook.name))
         if url is None:
-            raise _no_delivery(f"Nothing says where it is. Set {variable} of the server.")
+            raise _no_delivery(
+                f"This process has no {variable}, which says where it is. Set it of each server "
+                "that delivers, and start that again."
+            )
         why = url_problem(url)
         if why:
             raise _no_delivery(f"{variable} of the server is wrong: {why}.")
@@ -108,7 +111,8 @@ class WebhookEndpoints(Struct, frozen=True):
         key = signing_key(self.secrets.get(name, webhook.created) or "")
         if key is None:
             raise Invalid(
-                f"The webhook {name} has no secret. Make one, or set {variable} of the server.",
+                f"The webhook {name} has no secret here. Make one, or set {variable} of each "
+                "server that delivers, and start that again.",
                 code=NO_DELIVERY,
                 advice=Advice(Remedy.NEW_WEBHOOK_SECRET, name),
             )

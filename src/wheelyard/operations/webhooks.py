@@ -12,6 +12,7 @@ from wheelyard.catalog.journaled_documents import JournaledDocument, WebhookReco
 from wheelyard.catalog.webhook_records import WebhookStates
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, field_errors, quoted
+from wheelyard.model.decoding import counted
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.stored_tables import NEVER_CHANGED, TableKeys
 from wheelyard.model.stored_webhooks import (
@@ -31,6 +32,7 @@ from wheelyard.model.stored_webhooks import (
     variable_of,
 )
 from wheelyard.model.webhook_state import DeliveryAttempt, WebhookState
+from wheelyard.operations.audit_log import log_tables
 from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 
@@ -97,7 +99,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         added = super().add(keys, by, note)
         return self._with_secret(added.name, is_new=True)
 
-    def send_again(self, name: str, ids: Collection[str] | None) -> tuple[str, ...]:
+    def send_again(self, name: str, ids: Collection[str] | None, by: str) -> tuple[str, ...]:
         """
         Have dead letters be sent again, all of them for None, and return their ids.
 
@@ -122,11 +124,15 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
             return state.sent_again(letters)
 
         self.states.change(name, table.created, change)
+        log_tables(
+            self.kind.plural, by, f"webhook {name}: {counted(len(letters), 'message')} again"
+        )
         self.announce()
         return letters
 
-    def note_test(self, webhook: Webhook, attempt: DeliveryAttempt) -> None:
-        """Note that somebody has tried a webhook, among its deliveries."""
+    def note_test(self, webhook: Webhook, attempt: DeliveryAttempt, by: str) -> None:
+        """Note that somebody has tried a webhook, among its deliveries and in the log."""
+        log_tables(self.kind.plural, by, f"webhook {webhook.name}: tried")
         self.states.change(
             webhook.name, webhook.created, lambda state: state.with_attempts((attempt,))
         )

@@ -24,7 +24,6 @@ from wheelyard.authentication.verifiers.google_endpoints import (
     endpoints_at,
 )
 from wheelyard.errors import Invalid
-from wheelyard.http_client.urls import is_url
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_file import ALL_TABLES
 from wheelyard.model.stored_webhooks import WebhookVariables
@@ -294,6 +293,12 @@ def _require_known_variables(environ: Mapping[str, str], *, passes_over_index: b
             continue
         if name in earlier:
             raise bad_setting(f"{name}: {earlier[name]}")
+        if table == "webhook":
+            raise bad_setting(
+                f"{name} is no setting: the variables of a webhook are "
+                f"{VARIABLE_PREFIX}WEBHOOK_<NAME>_SECRET and {VARIABLE_PREFIX}WEBHOOK_<NAME>_URL. "
+                "Correct the name, or remove the variable"
+            )
         if table in ALL_TABLES:
             raise bad_setting(
                 f"{name}: the store keeps what describes the index. Write it into a file",
@@ -477,8 +482,6 @@ def _of_webhooks(environ: Mapping[str, str]) -> tuple[WebhookVariables, list[str
         values[kind][name] = text
         if why := problem(text, str, strict=True, is_secret=True):
             unusable.append(f"{variable}: {why}")
-        elif kind == "URL" and not is_url(text):
-            unusable.append(f"{variable}: it is no URL such as https://a.example/x")
     return WebhookVariables(secrets=values["SECRET"], urls=values["URL"]), unusable
 
 

@@ -1,8 +1,8 @@
 """
 Delivers to one webhook all that is due: batch after batch, each with one write of the state.
 
-A batch begins with what has failed before, then with dead letters that are wanted again, then with
-what is new. It ends after some messages, or after some seconds: what was sent and not written down
+A batch begins with what is new. Then come dead letters that are wanted again, and what has failed
+before. It ends after some messages, or after some seconds: what was sent and not written down
 is sent again after a crash.
 """
 
@@ -129,9 +129,11 @@ class _Batch:
     def run(self) -> bool:
         """Send what is due, and return whether that was all."""
         try:
-            self._send_waiting()
-            self._send_again()
+            # what failed before comes last: a receiver that hangs for one project delays no other
+            self._send_waiting(tried=False)
             self._send_new()
+            self._send_again()
+            self._send_waiting(tried=True)
         except LeaseLost:
             return True
         return not (self._is_full or self._has_made)
@@ -171,8 +173,13 @@ class _Batch:
         seconds = self._tools.runtime.monotonic() - self._began
         return has_moved and seconds >= BATCH_SECONDS
 
-    def _send_waiting(self) -> None:
-        due = [journal for journal in self._waiting.values() if journal.due <= self._now]
+    def _send_waiting(self, *, tried: bool) -> None:
+        """Send what is due of the journals that wait: those that have failed, or the others."""
+        due = [
+            journal
+            for journal in self._waiting.values()
+            if journal.due <= self._now and bool(journal.attempts) == tried
+        ]
         # what was tried least often first, so that one that hangs does not hold up all others
         for journal in sorted(due, key=lambda journal: (journal.attempts, journal.due)):
             if self._is_full:
@@ -274,7 +281,9 @@ class _Batch:
         if waiting is not None:
             self._waiting[name] = waiting.with_commits(first, last, is_copied=is_copied)
             return
-        journal = WaitingJournal(place=MessagePlace(name, first), ranges=(), due=self._now)
+        journal = WaitingJournal(
+            place=MessagePlace(name, first), ranges=(), due=self._now, since=self._now
+        )
         self._send_journal(journal.with_commits(first, last, is_copied=is_copied))
 
     def _send_access(self) -> None:
@@ -337,11 +346,13 @@ class _Batch:
         attempts = journal.attempts + 1
         pause = pause_after(attempts)
         if pause is None:
+            self._log_dead(outgoing.subject, attempt.error)
             self._dead.append(
                 DeadLetter(
                     id=outgoing.id,
                     place=outgoing.place,
                     event=outgoing.event,
+                    subject=outgoing.subject,
                     at=self._now,
                     error=attempt.error,
                     is_copied=journal.is_copied(outgoing.place.number),
@@ -352,9 +363,9 @@ class _Batch:
         self._waiting[outgoing.place.journal] = replace(
             journal,
             due=self._tools.runtime.now() + max(pause, result.wait),
-            since=journal.since or self._now,
             attempts=attempts,
             event=outgoing.event,
+            subject=outgoing.subject,
             error=attempt.error,
         )
         return False
@@ -372,10 +383,10 @@ class _Batch:
                 journal,
                 attempts=attempts,
                 due=self._now + pause,
-                since=journal.since or self._now,
                 error=lost.why,
             )
             return
+        self._log_dead(name, lost.why)
         self._dead.append(
             DeadLetter(
                 id=f"{name}-{lost.number}",
@@ -391,6 +402,10 @@ class _Batch:
             self._waiting[name] = following
         else:
             del self._waiting[name]
+
+    def _log_dead(self, subject: str, error: str) -> None:
+        name = self._webhook.name
+        logger.warning("webhook %s: a message about %s was given up: %s", name, subject, error)
 
     def _make_requests(self) -> None:
         """Make a message about requests for packages, if one is due."""
@@ -409,6 +424,7 @@ class _Batch:
             place=MessagePlace(REQUESTS, 0),
             ranges=(),
             due=self._now,
+            since=self._now,
             body=encode(message).decode(),
             id=f"msg_requests_{self._tools.runtime.new_id()}",
         )
@@ -466,7 +482,7 @@ def _progress(state: WebhookState) -> object:
 
 def _untried(journal: WaitingJournal, now: datetime) -> WaitingJournal:
     """Return a journal whose next message was not tried yet."""
-    return replace(journal, attempts=0, due=now, since=None, event="", error="")
+    return replace(journal, attempts=0, due=now, since=now, event="", subject="", error="")
 
 
 def _made(place: MessagePlace, message_id: str, body: str) -> Outgoing:

@@ -51,7 +51,7 @@ class WebhookMetrics:
             self._dead.remove(name)
         self._names = set(states)
         for name, state in states.items():
-            since = [journal.since for journal in state.waiting.values() if journal.since]
+            since = [journal.since for journal in state.waiting.values()]
             age = timedelta()
             if since:
                 age = max(now - min(since), age)

@@ -1,6 +1,7 @@
 """Sends one message to one webhook: signs it, and says what became of it."""
 
 import hmac
+import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -8,6 +9,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 from msgspec.json import encode
@@ -36,8 +38,11 @@ ANSWER_BYTES: Final = 2_000
 """Bytes of an answer that are read."""
 ANSWER_CHARS: Final = 200
 """Characters of an answer that are kept."""
+SECRET_CHARS: Final = 6
+"""The least characters of a part of a URL that may be a secret."""
 TEST: Final = "test"
 """What a message to try a webhook is about."""
+_SECRET_TEXT: Final = re.compile(r"whsec_[A-Za-z0-9+/=]+")
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -186,8 +191,9 @@ def _network(private: tuple[IPv4Network | IPv6Network, ...]) -> Network:
         return anywhere(address) and not is_link_local(address)
 
     refusal = (
-        "its host {host} has a private address. If that is meant, name its network in "
-        "webhooks.allow_private_networks, and give the webhook allow_private"
+        "its host {host} has an address that is not public. For a private one, name its network in "
+        "webhooks.allow_private_networks, and give the webhook allow_private. Link-local ones are "
+        "never asked"
     )
     policies = {
         "https": AddressPolicy(is_allowed=is_allowed, refusal=refusal),
@@ -204,5 +210,23 @@ def _beginning_of(response: ClientResponse, endpoint: WebhookEndpoint) -> str:
         body = bytes(response.body(ANSWER_BYTES, is_cut=True))
     except FetchError:  # the status is there, which is what counts
         return ""
-    text = redact_tokens(body.decode("utf-8", "replace")).replace(endpoint.url, "***")
-    return escaped(" ".join(text.split()))[:ANSWER_CHARS]
+    text = " ".join(body.decode("utf-8", "replace").split())
+    secrets = _secrets_of(endpoint)
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    if len(body) >= ANSWER_BYTES:
+        # where it is cut off, a part of a secret may be left
+        text = text[: -max(map(len, secrets))]
+    return escaped(redact_tokens(_SECRET_TEXT.sub("whsec_***", text)))[:ANSWER_CHARS]
+
+
+def _secrets_of(endpoint: WebhookEndpoint) -> list[str]:
+    """Return what an answer may repeat of a URL and its secret, the longest text first."""
+    url = urlsplit(endpoint.url)
+    texts = {endpoint.url, url.path, url.query, f"{url.path}?{url.query}"}
+    texts |= set(url.path.split("/")) | {value for _, value in parse_qsl(url.query)}
+    texts |= {unquote(text) for text in texts}
+    if endpoint.key is not None:
+        texts.add(b64encode(endpoint.key).decode())
+    # shorter ones are words such as hook, which any answer may have
+    return sorted((text for text in texts if len(text) >= SECRET_CHARS), key=len, reverse=True)

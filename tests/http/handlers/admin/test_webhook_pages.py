@@ -194,7 +194,7 @@ def test_a_page_says_what_is_wrong(admin: Administrator) -> None:
 
     for path in (PAGE, f"{PAGE}?show=chat"):
         page = admin.read(path)
-        assert "Set WHEELYARD_WEBHOOK_CHAT_URL of the server" in page
+        assert "This process has no WHEELYARD_WEBHOOK_CHAT_URL" in page
         assert "there is no index gone" in page
 
 
@@ -203,7 +203,12 @@ def test_deliveries_are_on_the_page(admin: Administrator) -> None:
     add(admin)
     assert "Nothing was sent so far." in admin.read(ONE)
     waits = WaitingJournal(
-        place=MessagePlace("main/acme", 3), ranges=((3, 4),), due=AT, attempts=2, error="timed out"
+        place=MessagePlace("main/acme", 3),
+        ranges=((3, 4),),
+        due=AT,
+        since=AT,
+        attempts=2,
+        error="timed out",
     )
     tried = DeliveryAttempt(
         id="m",
