@@ -105,3 +105,16 @@ def test_a_filter_of_files_leaves_the_search_alone(person: Person) -> None:
     assert search.input_value() == ""
     assert not search.evaluate("one => one === document.activeElement")
     assert not person.page.locator(".results").is_visible()
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_a_description_is_above_most_facts_on_phones(person: Person, width: int) -> None:
+    """On a phone and a tablet, only details and links are above the description of a project."""
+    person.look("light", width)
+    person.open("/project/acme-core/")
+    tops = [
+        person.page.locator(selector).bounding_box()["y"]
+        for selector in ("#links", ".description", "#releases")
+    ]
+
+    assert tops == sorted(tops)
