@@ -118,3 +118,20 @@ def test_a_description_is_above_most_facts_on_phones(person: Person, width: int)
     ]
 
     assert tops == sorted(tops)
+
+
+def test_a_page_is_printed_in_black_on_white(ana: Person) -> None:
+    """On paper, a page of a dark window is black on white, and has nothing that one can press."""
+    ana.open("/project/acme-core/")
+    ana.page.emulate_media(media="print", color_scheme="dark")
+    body = ana.page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    pressed = ana.page.locator("header, button, .button, nav, [type=search]").all()
+    visible = [each.inner_text() for each in pressed if each.is_visible()]
+    text = ana.text
+    ana.page.emulate_media(media="screen", color_scheme="light")
+
+    assert (body, visible) == (["rgb(0, 0, 0)", "rgb(255, 255, 255)"], [])
+    assert "uv add" in text
+    assert "pip install" not in text
