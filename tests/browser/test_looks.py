@@ -120,6 +120,18 @@ def test_a_description_is_above_most_facts_on_phones(person: Person, width: int)
     assert tops == sorted(tops)
 
 
+@pytest.mark.parametrize(
+    "path", ["/-/admin/journal/", "/-/admin/requests/", "/-/admin/names/", "/-/admin/tokens/"]
+)
+def test_tables_fit_with_text_of_twice_the_size(ana: Person, path: str) -> None:
+    """Whoever reads text at twice its size needs no wider window for the tables of lists."""
+    ana.open(path)
+    ana.page.evaluate("document.documentElement.style.fontSize = '200%'")
+    for width in (760, 1000, 1280, 1600):
+        ana.look("light", width)
+        assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_page_is_printed_in_black_on_white(ana: Person) -> None:
     """On paper, a page of a dark window is black on white, and has nothing that one can press."""
     ana.open("/project/acme-core/")
