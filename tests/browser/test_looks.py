@@ -105,3 +105,45 @@ def test_a_filter_of_files_leaves_the_search_alone(person: Person) -> None:
     assert search.input_value() == ""
     assert not search.evaluate("one => one === document.activeElement")
     assert not person.page.locator(".results").is_visible()
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_a_description_is_above_most_facts_on_phones(person: Person, width: int) -> None:
+    """On a phone and a tablet, only details and links are above the description of a project."""
+    person.look("light", width)
+    person.open("/project/acme-core/")
+    tops = [
+        person.page.locator(selector).bounding_box()["y"]
+        for selector in ("#links", ".description", "#releases")
+    ]
+
+    assert tops == sorted(tops)
+
+
+@pytest.mark.parametrize(
+    "path", ["/-/admin/journal/", "/-/admin/requests/", "/-/admin/names/", "/-/admin/tokens/"]
+)
+def test_tables_fit_with_text_of_twice_the_size(ana: Person, path: str) -> None:
+    """Whoever reads text at twice its size needs no wider window for the tables of lists."""
+    ana.open(path)
+    ana.page.evaluate("document.documentElement.style.fontSize = '200%'")
+    for width in (760, 1000, 1280, 1600):
+        ana.look("light", width)
+        assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_page_is_printed_in_black_on_white(ana: Person) -> None:
+    """On paper, a page of a dark window is black on white, and has nothing that one can press."""
+    ana.open("/project/acme-core/")
+    ana.page.emulate_media(media="print", color_scheme="dark")
+    body = ana.page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    pressed = ana.page.locator("header, button, .button, nav, [type=search]").all()
+    visible = [each.inner_text() for each in pressed if each.is_visible()]
+    text = ana.text
+    ana.page.emulate_media(media="screen", color_scheme="light")
+
+    assert (body, visible) == (["rgb(0, 0, 0)", "rgb(255, 255, 255)"], [])
+    assert "uv add" in text
+    assert "pip install" not in text

@@ -236,7 +236,132 @@ def test_headings_fit_the_page_and_ids_have_a_prefix(descriptions: Descriptions)
     assert re.findall(r"<(h\d)", html) == ["h3", "h4", "h4"]
     ids = re.findall(r' id="([^"]*)"', html)
     assert all(identifier.startswith("user-content-") for identifier in ids)
-    assert set(re.findall(r'href="#([^"]*)"', html)) == {"user-content-c", "user-content-files"}
+    targets = re.findall(r'href="#([^"]*)">(?:to C|f)<', html)
+    assert targets == ["user-content-c", "user-content-files"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "content_type"),
+    [
+        ("## Set *up*", MARKDOWN),
+        ("Set *up*\n--------", RST),
+        ('<h2 id="set-up">Set up</h2>', MARKDOWN),
+    ],
+)
+def test_a_heading_is_a_link_to_itself(
+    descriptions: Descriptions, heading: str, content_type: str
+) -> None:
+    """A heading is a link to itself, so that people can send it to others."""
+    html = shown(descriptions, f"{heading}\n\nText.\n", content_type)
+    assert 'id="user-content-set-up"' in html
+    assert re.search(
+        r'<h3[^>]*><a href="#user-content-set-up">Set (<em>)?up(</em>)?</a></h3>', html
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "## [1.0](https://a.example)",
+        '<a href="https://a.example"><h2 id="x">1.0</h2></a>',
+        '<details><summary><h2 id="x">1.0</h2></summary></details>',
+    ],
+)
+def test_a_heading_keeps_what_a_press_on_it_does(descriptions: Descriptions, text: str) -> None:
+    """A heading that is a link, or that opens something, does only that."""
+    html = shown(descriptions, text)
+    assert "1.0" in html
+    assert 'href="#' not in html
+
+
+def sections(count: int) -> str:
+    """Return Markdown with a title, and as many headings below it, each with one of its own."""
+    return "# Acme\n\n" + "".join(f"## Part {each}\n\n### Why\n\n" for each in range(count))
+
+
+def test_many_headings_are_listed_above_them(descriptions: Descriptions) -> None:
+    """A description with more than six headings begins with a fold-out of links to them."""
+    html = shown(descriptions, sections(3))
+    contents, _, rest = html.partition("</details>")
+
+    assert contents.startswith('<details class="contents"><summary dir="ltr">On this page<')
+    links = re.findall(r'<a href="#([^"]*)">([^<]*)</a>', contents)
+    texts = [text for _, text in links]
+    assert texts == ["Acme", "Part 0", "Why", "Part 1", "Why", "Part 2", "Why"]
+    assert [target for target, _ in links] == re.findall(r'<h\d id="([^"]*)"', rest)
+    assert contents.count("<ul>") == 1 + 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("text", "content_type"),
+    [
+        ("# Acme\n\n" + "## Part\n\n" * 5, MARKDOWN),
+        (".. contents::\n\n" + "".join(f"P{each}\n==\n\nText.\n\n" for each in range(9)), RST),
+    ],
+)
+def test_few_headings_are_not_listed(
+    descriptions: Descriptions, text: str, content_type: str
+) -> None:
+    """Six headings are not listed, and neither are those that the author has listed."""
+    assert "On this page" not in shown(descriptions, text, content_type)
+
+
+def test_headings_without_an_id_are_not_listed(descriptions: Descriptions) -> None:
+    """Only headings that a link can lead to are listed, in lists that are whole."""
+    html = shown(descriptions, "<h1>A</h1>\n\n<h2>B</h2>\n\n### C\n\n# D\n\n" + "## E\n\n" * 3)
+    contents = html.partition("</details>")[0]
+    assert text_of(contents) == "On this pageCDEEE"
+    assert contents.count("<ul>") == contents.count("</ul>")
+    assert contents.count("<li>") == contents.count("</li>")
+
+
+BADGE = "[![Build](https://a.example/b)](https://c.example)\n"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "text", "count"),
+    [
+        (MARKDOWN, "# Acme\n\n" + BADGE * 7, 7),
+        (MARKDOWN, BADGE * 3 + "![Tests](https://a.example/t)", 4),
+        (MARKDOWN, "<div align='center'>\n\n# Acme\n\n" + BADGE * 5 + "\n\nText\n\n</div>", 5),
+        (RST, "Acme\n====\n\n" + ".. image:: https://a.example/b\n   :alt: b\n" * 4 + "\nText", 4),
+    ],
+)
+def test_a_row_of_badges_is_folded(
+    descriptions: Descriptions, content_type: str, text: str, count: int
+) -> None:
+    """A row of badges at the beginning is one line, which shows them if somebody opens it."""
+    html = shown(descriptions, text, content_type)
+    summary, _, rest = html.partition(f'<summary dir="ltr">{count} badges</summary>')
+    badges = rest.partition("</details>")[0]
+
+    assert summary.endswith('<details class="badges">')
+    assert badges.count('<a href="https://') == count
+    assert "Text" not in badges
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BADGE * 3,
+        "Text and " + BADGE * 5,
+        "![a](a.png) " * 5,
+        "|a|\n|-|\n|" + BADGE.strip() * 5 + "|\n",
+        "# Acme\n\n## Sponsors\n\n" + BADGE * 5,
+    ],
+)
+def test_other_pictures_are_not_folded(descriptions: Descriptions, text: str) -> None:
+    """Few badges, those within a text, and pictures below the second heading stay as they are."""
+    assert "<details" not in shown(descriptions, text)
+
+
+def test_a_picture_without_a_text_is_no_heading(descriptions: Descriptions) -> None:
+    """A logo without a text that is written as a heading is a picture, not a heading `image`."""
+    html = shown(
+        descriptions, '<h1 align="center"><img src="https://a.example/logo"></h1>\n\n# Acme'
+    )
+    assert re.match(r'<p align="center"><a href="https://a.example/logo"[^>]*>image</a></p>', html)
+    assert re.findall(r"<h\d", html) == ["<h3"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ writes only elements and attributes that it knows. It makes ids that no part of 
 headings below those of the page, leaves out what a screen reader could not name, and shows images
 of other hosts as links. The text of such a link is the alternative
 text; several images in a row that have none are numbered, as a row of badges would else be the same
-word again and again.
+word again and again. What has many headings begins with a fold-out of links to them, and a row of
+badges above the second heading is folded, too: it says little, and stands above all text.
 
 Of our own documentation, headings begin at the first level, and relative links and images stay: the
 caller knows where they lead.
@@ -40,6 +41,8 @@ ID_PREFIX: Final = "user-content-"
 """Begins every id of a description, and no other id of a page."""
 HEADING_ABOVE: Final = 2
 """The level of the page's heading above a description."""
+LISTED_HEADINGS: Final = 7
+"""A description with so many headings begins with links to them."""
 
 _PHRASES: Final = frozenset(
     {"a", "abbr", "b", "cite", "code", "del", "em", "i", "kbd", "span", "strong", "sub", "sup"}
@@ -68,6 +71,8 @@ _CLASSES: Final = {
     "p": frozenset({"admonition-title"}),
 }
 """By the tag of a page; the style sheet knows them in descriptions alone."""
+_CONTENTS: Final = frozenset({"contents", "contents topic"})
+"""The classes that docutils gives to a list of all headings."""
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 _TOPS: Final = frozenset({"#top", f"#{ID_PREFIX}top"})
 _ID_OF_TOP: Final = re.compile(rf'\sid="(?:{ID_PREFIX})?top"')
@@ -77,9 +82,15 @@ _IMAGE: Final = "image"
 """Stands for the tag of what shows only images, in the parts of an element."""
 _UNNAMED_IMAGE: Final = "unnamed-image"
 """The same for a single image without a text of its own, whose text is `image` for now."""
-_IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u"}
-_ROW: Final = re.compile("u(?:b*u)+|.")
-"""Unnamed images with nothing but blanks and line breaks between them, or any other part."""
+_BADGE: Final = "badge"
+"""The same for a single image that has a text and leads somewhere, above the second heading."""
+_IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u", _BADGE: "l"}
+_BADGES: Final = re.compile("b*l(?:b*l){3,}b*")
+"""A row that is folded: four badges or more. Fewer have space on one line."""
+_ROW: Final = re.compile("u(?:b*u)+|l(?:b*l){3,}|.")
+"""Unnamed images, or badges, with only blanks and line breaks between them, or any other part."""
+_FOLDING: Final = frozenset({"", "center", "div", "section"})
+"""What may have a row of badges beside other parts; the empty one is the whole description."""
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 
 
@@ -93,10 +104,21 @@ class _Element(Struct):
     parts: list[tuple[str, str]] = []
     """The tag of each child, empty for text, and its HTML."""
     has_text: bool = False
+    target: str = ""
+    """Of a heading: the id that a link to it has, if the library has written one."""
 
     @property
     def html(self) -> str:
-        return "".join(_with_rows_of_images(self.parts))
+        return "".join(_with_rows_of_images(self.parts, folds=self.tag in _FOLDING))
+
+
+class _Heading(Struct):
+    level: int
+    """It is 1 for the highest level of the description."""
+    target: str
+    """The id that a link to it has, without a prefix. It may be empty."""
+    html: str
+    """Its text, which may have a link of its own."""
 
 
 def rewrite(html: str, *, is_own: bool = False) -> str:
@@ -122,14 +144,22 @@ class _Rewriter(HTMLParser):
         self._heading_above = 0 if is_own else HEADING_ABOVE
         self._open = [_Element("", {})]
         self._ids = set[str]()
-        self._headings = list[int]()
+        self._headings = list[_Heading]()
+        self._levels = list[int]()
+        """Of the headings above the next text, as the author has numbered them."""
+        self._has_contents = False
+        """Whether the author has a list of the headings."""
         self._has_top = has_top
         """Whether an element has the id `top`. If not, `#top` is the top of the page (HTML)."""
 
     def result(self) -> str:
         while len(self._open) > 1:
             self._end()
-        return self._open[0].html
+        html = self._open[0].html
+        is_short = len(self._headings) < LISTED_HEADINGS
+        if is_short or self._is_own or self._has_contents:
+            return html
+        return _contents(self._headings) + html
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._open.append(_Element(tag, {name: value or "" for name, value in attrs}))
@@ -179,19 +209,29 @@ class _Rewriter(HTMLParser):
     def _heading(self, element: _Element) -> tuple[str, str]:
         if not element.has_text:
             return "", element.html
+        name, align = self._id(element), _align(element)
+        if _has_only_unnamed_images(element):
+            return "p", f"<p{name}{align}>{element.html}</p>"
         level = int(element.tag[1])
-        while self._headings and self._headings[-1] >= level:
-            self._headings.pop()
-        self._headings.append(level)
-        tag = f"h{min(self._heading_above + len(self._headings), 6)}"
-        attributes = self._id(element) + _align(element)
-        return tag, f"<{tag}{attributes}>{element.html}</{tag}>"
+        while self._levels and self._levels[-1] >= level:
+            self._levels.pop()
+        self._levels.append(level)
+        target = element.attributes["id"] if name else element.target
+        heading = _Heading(len(self._levels), target.removeprefix(ID_PREFIX), element.html)
+        self._headings.append(heading)
+        tag = f"h{min(self._heading_above + heading.level, 6)}"
+        # a link has no other within it, and a press on a summary opens what is below it
+        is_linked = not (self._is_own or self._is_within("a", "summary"))
+        html = _linked(heading) if is_linked else heading.html
+        return tag, f"<{tag}{name}{align}>{html}</{tag}>"
 
     def _link(self, element: _Element) -> tuple[str, str]:
         target, name = element.attributes.get("href", "").strip(), self._id(element)
         title = element.attributes.get("title", "")
         title = f' title="{escape(title)}"' if title else ""
         is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
+        if target.startswith("#") and not element.has_text and self._open[-1].tag in _HEADINGS:
+            self._open[-1].target = target[1:]
         if element.has_text and target in _TOPS and not self._has_top:
             # docutils writes it into the title of a table of contents
             return "a", f'<a href="#top"{name}{title}>{element.html}</a>'
@@ -199,8 +239,8 @@ class _Rewriter(HTMLParser):
             anchor = escape(self._id_prefix + target[1:].removeprefix(ID_PREFIX))
             return "a", f'<a href="#{anchor}"{name}{title}>{element.html}</a>'
         if element.has_text and _ABSOLUTE.match(target):
-            link = _outward(target)
-            return _tag_of_link(element), f"<a {link}{name}{title}>{element.html}</a>"
+            tag = self._tag_of_badge(_tag_of_link(element))
+            return tag, f"<a {_outward(target)}{name}{title}>{element.html}</a>"
         if element.has_text and target and self._is_own:
             return _tag_of_link(element), f'<a href="{escape(target)}"{name}>{element.html}</a>'
         # a relative link leads to a file that is not here
@@ -223,10 +263,17 @@ class _Rewriter(HTMLParser):
             address = f'src="{escape(source)}" alt="{label}" loading="lazy"'
             return "img", f"<img {address}{size}>"
         if _ABSOLUTE.match(source) and not self._is_within("a"):
-            return tag, f"<a {_outward(source)}>{label}</a>"
+            return self._tag_of_badge(tag), f"<a {_outward(source)}>{label}</a>"
         return tag, f"<span>{label}</span>"
 
+    def _tag_of_badge(self, tag: str) -> str:
+        """Return the tag of a link in the parts of what it is in, where its tag is `tag` or a."""
+        return _BADGE if tag == _IMAGE and len(self._headings) < 2 else tag  # noqa: PLR2004
+
     def _other(self, element: _Element) -> tuple[str, str]:
+        if element.tag == "p" and _BADGES.fullmatch(_kinds(element.parts)):
+            element.tag = "div"  # a paragraph has no fold-out
+        self._has_contents |= element.attributes.get("class") in _CONTENTS
         tag = _RENAMED.get(element.tag, element.tag)
         if tag in {"br", "hr", "input"}:
             return tag, f"<{tag}>" if tag != "input" else self._checkbox(element)
@@ -292,15 +339,27 @@ def _tag_of_link(element: _Element) -> str:
     return tags[0] if len(tags) == 1 else _IMAGE
 
 
-def _with_rows_of_images(parts: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield the HTML of parts, with a blank between two images, and numbers for unnamed ones."""
-    kinds = "".join(map(_kind, parts))
+def _with_rows_of_images(parts: Sequence[tuple[str, str]], *, folds: bool) -> Iterator[str]:
+    """
+    Yield the HTML of parts, with a blank between two images, and numbers for unnamed ones.
+
+    `folds`: rows of badges are folded.
+    """
+    kinds = _kinds(parts) if folds else _kinds(parts).replace("l", "i")
     for row in _ROW.finditer(kinds):
         start, stop = row.span()
-        if re.fullmatch("[iu]{2}", kinds[max(start - 1, 0) : start + 1]):
+        if re.fullmatch("[iul]{2}", kinds[max(start - 1, 0) : start + 1]):
             yield " "
-        unnamed = [html for tag, html in parts[start:stop] if tag == _UNNAMED_IMAGE]
-        yield parts[start][1] if len(unnamed) < 2 else _numbered(unnamed)  # noqa: PLR2004
+        images = [html for tag, html in parts[start:stop] if tag in _IMAGE_KINDS]
+        if len(images) < 2:  # noqa: PLR2004
+            yield parts[start][1]
+        else:
+            yield _folded(images) if kinds[start] == "l" else _numbered(images)
+
+
+def _kinds(parts: Sequence[tuple[str, str]]) -> str:
+    """Return a letter for each part."""
+    return "".join(map(_kind, parts))
 
 
 def _kind(part: tuple[str, str]) -> str:
@@ -308,6 +367,39 @@ def _kind(part: tuple[str, str]) -> str:
     if tag in _IMAGE_KINDS:
         return _IMAGE_KINDS[tag]
     return "b" if tag == "br" or not (tag or html.strip()) else "o"
+
+
+def _has_only_unnamed_images(element: _Element) -> bool:
+    return {*_kinds(element.parts)} <= {"b", "u"}
+
+
+def _folded(badges: Sequence[str]) -> str:
+    """Return the HTML of badges in a row, of which one sees how many there are."""
+    # the first text without a direction of its own decides that of the description
+    summary = f'<summary dir="ltr">{len(badges)} badges</summary>'
+    return f'<details class="badges">{summary}{" ".join(badges)}</details>'
+
+
+def _linked(heading: _Heading) -> str:
+    """Return the HTML in a heading: a link to it, unless there is a link within it."""
+    if not heading.target or "<a " in heading.html:
+        return heading.html
+    return f'<a href="#{ID_PREFIX}{escape(heading.target)}">{heading.html}</a>'
+
+
+def _contents(headings: Sequence[_Heading]) -> str:
+    """Return a fold-out of links to headings, in lists within each other."""
+    made, depth = ['<details class="contents"><summary dir="ltr">On this page</summary>'], 0
+    for heading in headings:
+        text = re.sub("<[^>]*>", "", heading.html).strip()
+        if not heading.target:
+            continue
+        # a heading without a target may have been between the last one and this
+        level = min(heading.level, depth + 1)
+        made.append("<ul>" if level > depth else "</li>" + "</ul></li>" * (depth - level))
+        made.append(f'<li><a href="#{ID_PREFIX}{escape(heading.target)}">{text}</a>')
+        depth = level
+    return "".join([*made, "</li></ul>" * depth, "</details>\n"])
 
 
 def _numbered(images: Sequence[str]) -> str:
