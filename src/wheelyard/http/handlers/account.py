@@ -56,6 +56,8 @@ def answer_account(request: IndexRequest) -> Response:
     )
     viewer, form = request.web.viewer(caller), FormState(form_token(request))
     projects = _own_projects(request)
+    is_whole = request.query_field("projects") == "all"
+    first = projects if is_whole else projects[:OWN_PROJECTS_SHOWN]
     return request.web.show(
         viewer,
         200,
@@ -63,8 +65,8 @@ def answer_account(request: IndexRequest) -> Response:
         "../../",
         account=account,
         form=form,
-        projects=projects[:OWN_PROJECTS_SHOWN],
-        others=len(projects[OWN_PROJECTS_SHOWN:]),
+        projects=first,
+        others=len(projects) - len(first),
         has_indexes=request.web.has_other_indexes,
     )
 
