@@ -25,15 +25,18 @@ def refuse(
     error: WheelyardError,
     message: str,
     root: str = ROOT,
+    *,
+    user: str = "",
 ) -> Response:
     """
     Return the page with what is wrong, and log it if it is an error of the store.
 
+    `user` is the user name that was typed, which nobody has to type again.
     `root` is the way to the home page, if that is not the one of the page itself: after a
     sign-in with a provider.
     """
     request.context.process.store_errors.log(error)
-    page = _render(request, next_path, message, root=root)
+    page = _render(request, next_path, message, root=root, typed=user)
     content_type = MediaType.HTML.value.content_type
     return with_body(error_response_for(error), content_type, page, *request.web.security_headers)
 
@@ -45,14 +48,18 @@ def _render(
     *,
     has_signed_out: bool = False,
     root: str = ROOT,
+    typed: str = "",
 ) -> bytes:
     settings, caller = request.context.index.settings, request.caller
+    user = "" if caller.is_anonymous else caller.principal
+    own_name = user.removeprefix("htpasswd:") if user.startswith("htpasswd:") else ""
     return request.web.environment.render(
         "sign_in.html",
         request.web.viewer(caller),
         root,
         providers=_links(request.context.index, next_path),
-        user="" if caller.is_anonymous else caller.principal,
+        user=user,
+        user_name=typed or own_name,
         next_path=next_path,
         has_passwords=bool(settings.access.htpasswd_file),
         takes_id_tokens=bool(settings.google.id_token.audience),

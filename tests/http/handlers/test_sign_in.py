@@ -178,7 +178,7 @@ def test_cookie_of_an_older_server_is_in_nobodys_way(tmp_path: Path) -> None:
 def test_what_fails_is_said_and_not_repeated(
     server: InProcessServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After a wrong password the form comes again, the log says why, and neither has a secret."""
+    """After a wrong password the form has the user name, the log says why, and both no secret."""
     caplog.set_level(logging.DEBUG)
     browser = Browser(server)
     answers = [browser.sign_in("ana-typo", f"hunter{number}") for number in range(3)]
@@ -186,16 +186,28 @@ def test_what_fails_is_said_and_not_repeated(
 
     assert [each.status for each in answers] == [401] * 3
     assert {each.headers["www-authenticate"] for each in answers} == {'Bearer realm="wheelyard"'}
+    assert all(b">User name or password is wrong.<" in each.body for each in answers)
     assert limited.status == 429
     assert "Too many credentials" in limited.body.decode()
     assert f"Try again in {limited.headers['retry-after']} seconds." in limited.body.decode()
     for answer in (*answers, limited):
         assert b"<form" in answer.body
         assert b"hunter" not in answer.body
-        assert b"ana-typo" not in answer.body
+        assert b'value="ana-typo"' in answer.body
         assert "set-cookie" not in answer.headers
     assert "htpasswd_user" in caplog.text
     assert "hunter" not in caplog.text
+
+
+@pytest.mark.parametrize("typed", [("wyd_0123", "x"), ("s3cret-", "s3cret-"), ("a" * 300, "x")])
+def test_secret_in_the_wrong_field_is_not_shown(
+    server: InProcessServer, typed: tuple[str, str]
+) -> None:
+    """A token, or a password, that was typed as the user name does not come back with the form."""
+    answer = Browser(server).sign_in(*typed)
+
+    assert answer.status == 401
+    assert typed[0].encode() not in answer.body
 
 
 def test_a_token_is_typed_in_either_way(server: InProcessServer) -> None:
