@@ -78,7 +78,9 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     browser = Browser(server)
     refused = browser.open("/project/demo/?page=2")
     assert refused.status == 401
-    assert 'href="/-/sign-in/?next=/project/demo/%3Fpage%3D2"' in refused.body.decode()
+    assert '<form method="post" action="/-/sign-in/">' in refused.body.decode()
+    assert 'name="next" value="/project/demo/?page=2"' in refused.body.decode()
+    assert "You are not signed in, or not any more" in refused.body.decode()
     assert 'href="mailto:it@acme.dev"' in refused.body.decode()
 
     assert browser.open("/-/sign-in").headers["location"] == "/-/sign-in/"
@@ -103,6 +105,30 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     assert browser.open("/project/demo/").status == 401
     server.clock.advance(seconds=1)
     assert Browser(server, old).open("/project/demo/").status == 401
+
+
+def test_form_is_not_shown_where_a_password_would_be_refused(tmp_path: Path) -> None:
+    """Where passwords need HTTPS, a page over plain HTTP has a link in place of the form."""
+    settings = settings_in(tmp_path)
+    access = structs.replace(settings.access, require_https=True)
+    with in_process(tmp_path, structs.replace(settings, access=access)) as server:
+        safe = Browser(server).open("/project/demo/")
+        plain = Browser(server).open("/project/demo/", ("X-Forwarded-For", "192.0.2.1"))
+
+    assert (safe.status, b'name="password"' in safe.body) == (401, True)
+    assert (plain.status, b'name="password"' in plain.body) == (401, False)
+    assert b'href="/-/sign-in/?next=/project/demo/"' in plain.body
+
+
+def test_form_of_another_index_leads_to_main_and_back(tmp_path: Path) -> None:
+    """In an index beside main, the form signs people in where all do, and comes back."""
+    tables = toml_of(index=[{"name": "dev"}])
+    with in_process(tmp_path, settings_in(tmp_path), tables=tables) as server:
+        asked = Browser(server).open("/dev/project/demo/")
+
+    assert asked.status == 401
+    assert b'<form method="post" action="/-/sign-in/">' in asked.body
+    assert b'name="next" value="/dev/project/demo/"' in asked.body
 
 
 def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
