@@ -291,6 +291,8 @@ def _place(request: IndexRequest) -> _Place | Response:
     if unused is not None and is_own and listing.files:
         unused.note_use()
     viewer = request.web.choosing_viewer(request, name if is_own else None)
+    if listing.origin.is_upstream:
+        viewer = replace(viewer, may_decide=request.web.may_decide(request.caller, name))
     latest = _latest(request, listing)
     release = latest if sent is None else _release(listing, sent)
     if sent is not None:
@@ -414,7 +416,8 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
         "public": public,
         "not_shown": notes and notes.of_release(version),
     }
-    viewer = request.web.viewer(request.caller)
+    may_decide = public is not None and request.web.may_decide(request.caller, listing.name)
+    viewer = replace(request.web.viewer(request.caller), may_decide=may_decide)
     return request.web.show(viewer, 404, "missing_release.html", root, **values)
 
 

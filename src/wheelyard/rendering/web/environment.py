@@ -192,6 +192,8 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_administer: bool = False
     may_approve: bool = False
     """Whether the viewer may decide about public packages, and is no administrator."""
+    may_decide: bool = False
+    """Whether the viewer may approve the project of this page, if it is public, and change that."""
     may_promote: bool = False
     """Whether there is another index that the viewer may perhaps promote releases to."""
     may_ask: bool = False
