@@ -506,6 +506,22 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
     assert f'href="{path.rpartition("demo")[0]}' not in said
 
 
+def test_rights_are_given_from_the_page_that_shows_them(server: InProcessServer) -> None:
+    """An administrator comes from the rights on a project to the form that gives one, filled in."""
+    path, admin = "/project/demo/access/", signed_in(server, "admin")
+    link = re.search(
+        r'href="[./]*(/-/admin/grants/[^"]*)">Give somebody', admin.open(path).body.decode()
+    )
+    assert link is not None
+
+    form = admin.open(unescape(link[1])).body.decode()
+
+    assert '<option value="htpasswd" selected>' in form
+    assert 'name="projects" value="demo"' in form
+    assert "<option selected>main</option>" in form
+    assert "Give somebody" not in signed_in(server, "manager").open(path).body.decode()
+
+
 def test_a_project_of_a_layer_is_managed_where_it_is(server: InProcessServer) -> None:
     """No page of a project leads to pages that manage it, where it is from another index."""
     table = {"name": "team", "layers": ["team", "main"]}
