@@ -277,7 +277,7 @@ def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
     assert "Access ended" in page
     assert not index.catalog.person_names.holder("acme", person.name)
     history = admin.read("grants/history/")
-    assert "released the name of oidc:acme:zoe@acme.dev" in history
+    assert "released the name of zoe@acme.dev, by acme" in history
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The pages of grants: the list, a form for a new one, the question whether to revoke, history."""
 
+from functools import partial
 from typing import Final
 
 from msgspec import structs
@@ -74,7 +75,7 @@ class GrantPages:
             "grants and groups",
             access_operations.show_access,
             access_operations.access_history,
-            describe_event,
+            partial(describe_event, name_of=describe_principal),
         )
         return self._pages.answer_history(request, history)
 
