@@ -187,6 +187,8 @@ def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) 
     assert (after.status, after.reason) == (Status.QUARANTINED, "under review")
     release = manager.open(f"/project/{name}/manage/?version=1.0")
     assert "demo_s-1.0-py3-none-any.whl" in text_of(release)
+    told = "Reason: under review Set on 2026-01-01 by manager, by password"
+    assert told in text_of(manager.open(f"/project/{name}/"))
 
 
 @pytest.mark.parametrize(
