@@ -225,6 +225,19 @@ def test_what_fails_is_said_and_not_repeated(
     assert "hunter" not in caplog.text
 
 
+def test_page_of_too_many_attempts_says_once_how_long(server: InProcessServer) -> None:
+    """The page of too many attempts names one time to wait, which is that of the answer."""
+    typed = [b64encode(f"ana:typo{number}".encode()).decode() for number in range(4)]
+    browser, path = Browser(server), "/project/demo/"
+    answers = [browser.open(path, ("Authorization", f"Basic {each}")) for each in typed]
+    text = answers[-1].body.decode()
+
+    assert answers[-1].status == 429
+    assert f"Try again in {answers[-1].headers['retry-after']} seconds." in text
+    assert "<li>Wait that long, and load this page again.</li>" in text
+    assert "minute" not in text
+
+
 @pytest.mark.parametrize("typed", [("wyd_0123", "x"), ("s3cret-", "s3cret-"), ("a" * 300, "x")])
 def test_secret_in_the_wrong_field_is_not_shown(
     server: InProcessServer, typed: tuple[str, str]
