@@ -269,6 +269,10 @@ def test_policy_of_names(upstream: FakeUpstream, tmp_path: Path) -> None:
         assert page_of(server, "requests").status == 200
         assert page_of(server, "denied").status == 404
         assert page_of(server, "other").status == 404
+        shown = server.get("/project/denied/", ("accept", "text/html")).body
+    assert b"<h1>Not among the packages here</h1>" in shown
+    assert b"denied by the settings" in shown
+    assert b"spelling" not in shown
     assert upstream.asked("denied") == upstream.asked("other") == []
 
 

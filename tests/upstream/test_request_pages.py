@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,36 @@ def test_asking_leads_from_the_page_of_the_package(reader: Administrator) -> Non
     assert "Fill in" not in ask(reader, "requests", "1.0")
     assert "not hidden here: install it" in ask(reader, "requests", "1.0")
     assert "Say why you need it" in ask(reader, "numpy", "1.0", "")
+
+
+def test_approving_leads_from_the_page_of_the_package(
+    server: InProcessServer, admin: Administrator
+) -> None:
+    """Whoever may approve a hidden package does so from its page, also before anybody asks."""
+    approver = Administrator.of(server, "stranger")
+    paths = ("/project/numpy/", "/project/numpy/1.0/")
+    pages = [approver.browser.open(path).body.decode() for path in paths]
+    links = [
+        re.search(r'href="[./]*/-/admin/requests/(\?[^"]+)">Approve 1.0', page) for page in pages
+    ]
+    other = approver.browser.open("/project/requests/2.0/").body.decode()
+    assert "Ask for it" in other
+    assert "Approve" not in other
+    assert not any("Ask for it" in page for page in pages)
+    (link,) = {unescape(found[1]) for found in links if found}
+    question = approver.open(f"requests/{link}").body.decode()
+    assert "nobody yet" in question
+    assert 'name="package" value="numpy 1.0"' in question
+    assert "None of them waits" in approver.read(f"requests/{link.replace('numpy', 'requests')}")
+    assert server.index.server.package_requests.get().requests == ()
+
+    as_told = re.search(r'name="as_of" value="([^"]*)"', question)
+    assert as_told is not None
+    fields = {"as_of": as_told[1], "decide": "approve", "package": "numpy 1.0"}
+    assert "1 package approved." in approver.done(PAGE, **fields)
+
+    assert "numpy-1.0" in shown(server, "/simple/numpy/")[1]
+    assert "None of them waits" in admin.read(f"requests/{link}")
 
 
 def test_a_decision_of_a_colleague_is_shown_first(

@@ -5,6 +5,7 @@ Each raises Unavailable if the store does not answer.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -120,6 +121,35 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     codes = prefetch_map(partial(_codes, call.index.upstream), wanted)
     rows = zip(wanted, codes, strict=True)
     return WaitingRequests(tuple(_row(row, decided, why) for row, why in rows), _as_of(decided))
+
+
+def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
+    """
+    Return a hidden package that nobody has asked for as if somebody had, for whoever approves it.
+
+    None if the caller may not approve it, or nothing hides it. Raises as `explain_package`.
+    """
+    decided = call.index.server.decisions.get("current").value or DecisionList()
+    name, version = question.parsed
+    if not call.caller.may(Action.APPROVE, name):
+        return WaitingRequests((), _as_of(decided))
+    explanation, rows = explain_package(call, question), []
+    with suppress(Conflict, NotFound):
+        wanted, why = _hidden(explanation, name, version)
+        now = call.index.server.runtime.now()
+        hidden = PackageRequest(
+            project=name,
+            version=wanted.version if wanted else str(version or ""),
+            code=why[0].code,
+            reason=why[0].text,
+            who=(),
+            times=0,
+            first=now,
+            last=now,
+            until=why[0].changes_at,
+        )
+        rows.append(_row(hidden, decided, _codes(call.index.upstream, hidden)))
+    return WaitingRequests(tuple(rows), _as_of(decided))
 
 
 def _visible(call: Call, requests: Iterable[PackageRequest]) -> Iterator[PackageRequest]:

@@ -358,13 +358,16 @@ class HostPolicy(Struct, frozen=True):
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
             raise Invalid(message, code=UNKNOWN_HOST)
-        needs_https = self.requires_https and self._has_credential(scope, headers)
-        if needs_https and not self._is_encrypted(scope, headers):
+        if self._has_credential(scope, headers) and not self.takes_credentials(scope, headers):
             raise Forbidden(
                 "Credentials are taken over HTTPS only, and these came over plain HTTP, where "
                 "others may have read them. Replace them, and write https:// in the URL.",
                 code="https_required",
             )
+
+    def takes_credentials(self, scope: AsgiScope, headers: Headers) -> bool:
+        """Return whether a request could have a credential, and its page may ask for one."""
+        return not self.requires_https or self._is_encrypted(scope, headers)
 
     def _is_allowed_host(self, headers: Headers) -> bool:
         host = header_text(headers, b"host")
@@ -415,9 +418,14 @@ def referring_page(headers: Headers, server: ServerSettings) -> str:
 
 def sign_in_url(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
     """Return the path of the sign-in page, with a `next` that leads back to a page."""
-    page = raw_path + (b"?" + query if query else b"")
-    target = local_path("" if may_have_secret(page) else page.decode("latin-1"), server)
+    target = path_back(raw_path, query, server)
     return f"{build_path(server, ('-', 'sign-in'))}?next={quote(target, safe='/')}"
+
+
+def path_back(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
+    """Return the path that leads back to a page, or that of home if the page's has a secret."""
+    page = raw_path + (b"?" + query if query else b"")
+    return local_path("" if may_have_secret(page) else page.decode("latin-1"), server)
 
 
 def _is_page(text: str) -> bool:

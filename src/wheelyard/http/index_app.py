@@ -26,7 +26,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http import requests
+from wheelyard.http import requests, sign_in_page
 from wheelyard.http.client_paths import build_path, client_path
 from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.error_responses import (
@@ -157,8 +157,12 @@ def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[
         other_indexes=request.web.other_indexes(request) if is_missing else (),
     )
     root = build_path(settings.server)
+    policy = HostPolicy.of(request.context.index.server.settings)
+    may_ask = policy is None or policy.takes_credentials(scope, headers)
     # this needs neither the store nor anybody's rights, which may be what has failed
     with suppress(OSError):  # a template cannot be read
+        if is_unknown and sign_in and may_ask:
+            return sign_in_page.ask(request, facts, root), request.web.security_headers
         return request.web.error_page(facts, root, request.caller)
     return plain_error_page(root, facts), (CSP,)
 

@@ -2,21 +2,52 @@
 
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from wheelyard.errors import WheelyardError
+from wheelyard.http.client_paths import build_path, client_path
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import error_response_for, with_body
+from wheelyard.http.forms import path_back
 from wheelyard.http.messages import Response
 from wheelyard.http.representation import MediaType
 from wheelyard.rendering.web.account_pages import ProviderLink
+from wheelyard.rendering.web.home_page import ErrorFacts
 from wheelyard.wiring.index import Index
 
 ROOT = "../../"
 """The way from the page to the home page."""
 
 
+class _State(Struct, frozen=True):
+    """What the page says besides the ways to sign in."""
+
+    message: str = ""
+    """Why somebody could not sign in, or an empty text."""
+    user: str = ""
+    """The user name that was typed."""
+    has_signed_out: bool = False
+    asks: ErrorFacts | None = None
+    """The error in whose place the page is shown."""
+
+
 def show(request: IndexRequest, next_path: str, *, has_signed_out: bool) -> Response:
     """Return the page, from which somebody goes on to a path of this index."""
-    return request.web.own_page(200, _render(request, next_path, has_signed_out=has_signed_out))
+    return request.web.own_page(
+        200, _render(request, next_path, _State(has_signed_out=has_signed_out))
+    )
+
+
+def ask(request: IndexRequest, facts: ErrorFacts, root: str) -> bytes:
+    """
+    Return the bytes of the page in place of one that needs a sign-in.
+
+    It leads back there. `root` is the way to the home page.
+    """
+    server = request.context.index.server.settings.server
+    page = client_path(request.scope["raw_path"], server)
+    target = path_back(page, request.scope["query_string"], server)
+    return _render(request, target, _State(asks=facts), root)
 
 
 def refuse(
@@ -25,15 +56,17 @@ def refuse(
     error: WheelyardError,
     message: str,
     root: str = ROOT,
+    *,
+    user: str = "",
 ) -> Response:
     """
     Return the page with what is wrong, and log it if it is an error of the store.
 
     `root` is the way to the home page, if that is not the one of the page itself: after a
-    sign-in with a provider.
+    sign-in with a provider. `user` is the user name that was typed, which the page keeps.
     """
     request.context.process.store_errors.log(error)
-    page = _render(request, next_path, message, root=root)
+    page = _render(request, next_path, _State(message, user), root)
     content_type = MediaType.HTML.value.content_type
     return with_body(error_response_for(error), content_type, page, *request.web.security_headers)
 
@@ -41,25 +74,29 @@ def refuse(
 def _render(
     request: IndexRequest,
     next_path: str,
-    message: str = "",
-    *,
-    has_signed_out: bool = False,
+    state: _State,
     root: str = ROOT,
 ) -> bytes:
-    settings, caller = request.context.index.settings, request.caller
+    # of the server: the index that asks may be another one than main, where people sign in
+    settings, caller = request.context.index.server.settings, request.caller
+    user = "" if caller.is_anonymous else caller.principal
+    own_name = user.removeprefix("htpasswd:") if user.startswith("htpasswd:") else ""
     return request.web.environment.render(
         "sign_in.html",
         request.web.viewer(caller),
         root,
         providers=_links(request.context.index, next_path),
-        user="" if caller.is_anonymous else caller.principal,
+        action=build_path(settings.server, ("-", "sign-in")),
+        user=user,
+        user_name=state.user or own_name,
         next_path=next_path,
         has_passwords=bool(settings.access.htpasswd_file),
         takes_id_tokens=bool(settings.google.id_token.audience),
-        message=message,
-        is_form_wrong=bool(message) and root == ROOT,
-        has_signed_out=has_signed_out,
+        message=state.message,
+        is_form_wrong=bool(state.message) and root == ROOT,
+        has_signed_out=state.has_signed_out,
         contact=settings.web.contact,
+        asks=state.asks,
     )
 
 
@@ -68,7 +105,7 @@ def _links(index: Index, next_path: str) -> list[ProviderLink]:
     if index.sessions.sign_in is None:
         return []
     # absolute: the provider sends people back to this very host, which has to have the cookie
-    start, query = f"{index.settings.base_url}/-/sign-in", quote(next_path, safe="/")
+    start, query = f"{index.server.settings.base_url}/-/sign-in", quote(next_path, safe="/")
     return [
         ProviderLink(provider.config.title, f"{start}/{name}/?next={query}")
         for name, provider in index.sessions.sign_in.providers.items()

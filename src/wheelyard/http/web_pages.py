@@ -174,6 +174,13 @@ class WebPages:
             may_ask=self.context.process.site is None and not index.settings.server.read_only,
         )
 
+    def may_decide(self, caller: Caller, name: NormalizedName) -> bool:
+        """Return whether somebody may approve a public package on a page of this index."""
+        index = self.context.index
+        # people decide in main, where they may have other rights
+        is_open = index.definition.is_main and not index.settings.server.read_only
+        return is_open and not caller.is_anonymous and caller.may(Action.APPROVE, name)
+
     @property
     def has_other_indexes(self) -> bool:
         """Whether there are several indexes, as far as the store says it."""

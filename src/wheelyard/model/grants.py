@@ -1,7 +1,7 @@
 """Grants and groups: to which principals, for which names, with which rights, and their changes."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
@@ -287,10 +287,15 @@ def with_implied(principals: Iterable[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def describe_grant(grant: Grant) -> str:
-    """Return a grant in words, without its id: whom it names, actions, projects and note."""
-    note = f" ({grant.note})" if grant.note else ""
-    return f"{', '.join(sorted(grant.who))} may {describe_scope(grant.scope)}{note}"
+def describe_grant(grant: Grant, name_of: Callable[[str], str] = str) -> str:
+    """
+    Return a grant in words, without its id: whom it names, actions, projects and note.
+
+    `name_of` says how a principal is written.
+    """
+    note, separator = f" ({grant.note})" if grant.note else "", ", " if name_of is str else "; "
+    who = separator.join(map(name_of, sorted(grant.who)))
+    return f"{who} may {describe_scope(grant.scope)}{note}"
 
 
 def _check_grantable(who: frozenset[str], scope: Scope) -> None:
@@ -530,33 +535,41 @@ def parse_granted(granted: Granted, groups: Groups) -> Grant:
     return build_grant(granted.id, granted.grant, {**gone, **groups})
 
 
-def describe_event(event: AnyAccessEvent) -> str:
-    """Return a change in words, without who made it and when."""
+def describe_event(event: AnyAccessEvent, name_of: Callable[[str], str] = str) -> str:
+    """
+    Return a change in words, without who made it and when.
+
+    `name_of` says how a principal is written: a page has it in words, too.
+    """
     note = f" ({event.note})" if event.note else ""
     match event:
         case Granted(id=grant_id, grant=fields):
-            return f"granted {grant_id}: {describe_fields(fields)}"
+            return f"granted {grant_id}: {describe_fields(fields, name_of)}"
         case RightsNameIndex():
             return "each right names its index: one that names none is about main"
         case Revoked(id=grant_id):
             return f"revoked {grant_id}{note}"
         case GroupChanged(name=name, added=added, removed=removed):
             changes = {"added": added, "removed": removed}
-            parts = [f"{word} {', '.join(names)}" for word, names in changes.items() if names]
+            parts = [
+                f"{word} {', '.join(map(name_of, names))}"
+                for word, names in changes.items()
+                if names
+            ]
             return f"group {name}: {'; '.join(parts) or 'made'}{note}"
         case GroupDeleted(name=name):
             return f"group {name}: deleted{note}"
         case PersonEvent(who=who):
-            return f"{event.words} {who}{note}"
+            return f"{event.words} {name_of(who)}{note}"
 
 
 def _is_grant(entry: Granted | RightsNameIndex, grant_id: str) -> bool:
     return isinstance(entry, Granted) and entry.id == grant_id
 
 
-def describe_fields(fields: GrantFields) -> str:
-    """Return a valid grant in words: whom it names, actions, projects and note."""
-    return describe_grant(with_any_groups(fields))
+def describe_fields(fields: GrantFields, name_of: Callable[[str], str] = str) -> str:
+    """Return a valid grant in words, as `describe_grant` does."""
+    return describe_grant(with_any_groups(fields), name_of)
 
 
 def with_any_groups(fields: GrantFields) -> Grant:

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import escaped
 from wheelyard.model.public_packages import Decision, FileReason
 from wheelyard.remedies import Advice, Remedy
@@ -119,10 +120,10 @@ def not_among_those(approval: Decision) -> str:
 
 
 def _block(decision: Decision) -> str:
-    """Return the sentence that says who has blocked what, when and why."""
+    """Return the sentence that says when who has blocked what, and why."""
     why = f": {escaped(decision.reason)}" if decision.reason else ""
-    by = escaped(decision.by)
-    return f"{decision.target} was blocked by {by} on {decision.at:%Y-%m-%d}{why}."
+    by = escaped(describe_principal(decision.by))
+    return f"{decision.target} was blocked on {decision.at:%Y-%m-%d} by {by}{why}."
 
 
 def request_of(target: str) -> Advice:

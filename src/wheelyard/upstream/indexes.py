@@ -459,7 +459,7 @@ class UpstreamIndex:
         if asker is not None and refusal.code != Code.DENIED:
             self.requests.note(name, "", refusal, asker)
         if refusal.code in ABSENT_CODES:
-            raise NotFound(refusal.text, advice=refusal.advice)
+            raise NotFound(refusal.text, code=refusal.code, advice=refusal.advice)
         # a page without files: after a 404, uv would go on to its next index
         page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
         view = PageView((), {}, None, self.policy.generation or "")

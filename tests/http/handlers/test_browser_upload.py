@@ -71,7 +71,7 @@ def test_uploaded_file_is_on_its_project_page(server: InProcessServer, uploader:
 
     assert (page.status, page.headers["cache-control"]) == (200, "no-store")
     assert b'href="../../project/demo-a/"' in page.body
-    assert "demo_a-1.0.tar.gz uploaded Project page of demo-a" in text_of(page)
+    assert "demo_a-1.0.tar.gz uploaded Project page of demo-a Upload another" in text_of(page)
     added = server.index.projects.get(NormalizedName("demo-a"))
     assert {file.uploaded_by for file in added.files} == {"htpasswd:uploader"}
     stranger = signed_in(server, "stranger").open("/project/demo-a/")

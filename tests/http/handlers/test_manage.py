@@ -187,6 +187,8 @@ def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) 
     assert (after.status, after.reason) == (Status.QUARANTINED, "under review")
     release = manager.open(f"/project/{name}/manage/?version=1.0")
     assert "demo_s-1.0-py3-none-any.whl" in text_of(release)
+    told = "Reason: under review Set on 2026-01-01 by manager, by password"
+    assert told in text_of(manager.open(f"/project/{name}/"))
 
 
 @pytest.mark.parametrize(
@@ -504,6 +506,22 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
     assert "x7" not in said
     assert "for demo*, hidden; x7" in text_of(signed_in(server, "admin").open(path))
     assert f'href="{path.rpartition("demo")[0]}' not in said
+
+
+def test_rights_are_given_from_the_page_that_shows_them(server: InProcessServer) -> None:
+    """An administrator comes from the rights on a project to the form that gives one, filled in."""
+    path, admin = "/project/demo/access/", signed_in(server, "admin")
+    link = re.search(
+        r'href="[./]*(/-/admin/grants/[^"]*)">Give somebody', admin.open(path).body.decode()
+    )
+    assert link is not None
+
+    form = admin.open(unescape(link[1])).body.decode()
+
+    assert '<option value="htpasswd" selected>' in form
+    assert 'name="projects" value="demo"' in form
+    assert "<option selected>main</option>" in form
+    assert "Give somebody" not in signed_in(server, "manager").open(path).body.decode()
 
 
 def test_a_project_of_a_layer_is_managed_where_it_is(server: InProcessServer) -> None:

@@ -89,6 +89,22 @@ def test_own_projects_are_those_of_the_last_upload(server: InProcessServer) -> N
     assert own(server, "ben") == ["ml-train", "acme-core"]
 
 
+def test_account_begins_with_tokens_and_sign_out(server: InProcessServer) -> None:
+    """Tokens and the sign-out are above the projects, of which a link shows all."""
+    for number in range(21):
+        server.publish(wheel(f"ml-{number}"))
+    browser = Browser(server)
+    browser.sign_in("ben", PASSWORD)
+    page = browser.open(ACCOUNT).body.decode()
+    titles = re.findall("<h2>(.+?)</h2>", page)
+    assert titles == ["API tokens", "Sign out", "Your projects"]
+    link = re.search(r'<a href="\./(\?projects=all)">And 3 more</a>', page)
+    assert link is not None
+    whole = browser.open(f"{ACCOUNT}{link[1]}").body.decode()
+    assert whole.count('href="../../project/') == 23
+    assert "more</a>" not in whole
+
+
 def test_account_is_shown_while_the_store_is_down(tmp_path: Path) -> None:
     """Whoever wants to sign out can do so, although nobody knows their projects just now."""
     store = BrokenStore(lambda: 0.0)

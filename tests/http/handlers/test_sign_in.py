@@ -78,7 +78,9 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     browser = Browser(server)
     refused = browser.open("/project/demo/?page=2")
     assert refused.status == 401
-    assert 'href="/-/sign-in/?next=/project/demo/%3Fpage%3D2"' in refused.body.decode()
+    assert '<form method="post" action="/-/sign-in/">' in refused.body.decode()
+    assert 'name="next" value="/project/demo/?page=2"' in refused.body.decode()
+    assert "You are not signed in, or not any more" in refused.body.decode()
     assert 'href="mailto:it@acme.dev"' in refused.body.decode()
 
     assert browser.open("/-/sign-in").headers["location"] == "/-/sign-in/"
@@ -103,6 +105,30 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     assert browser.open("/project/demo/").status == 401
     server.clock.advance(seconds=1)
     assert Browser(server, old).open("/project/demo/").status == 401
+
+
+def test_form_is_not_shown_where_a_password_would_be_refused(tmp_path: Path) -> None:
+    """Where passwords need HTTPS, a page over plain HTTP has a link in place of the form."""
+    settings = settings_in(tmp_path)
+    access = structs.replace(settings.access, require_https=True)
+    with in_process(tmp_path, structs.replace(settings, access=access)) as server:
+        safe = Browser(server).open("/project/demo/")
+        plain = Browser(server).open("/project/demo/", ("X-Forwarded-For", "192.0.2.1"))
+
+    assert (safe.status, b'name="password"' in safe.body) == (401, True)
+    assert (plain.status, b'name="password"' in plain.body) == (401, False)
+    assert b'href="/-/sign-in/?next=/project/demo/"' in plain.body
+
+
+def test_form_of_another_index_leads_to_main_and_back(tmp_path: Path) -> None:
+    """In an index beside main, the form signs people in where all do, and comes back."""
+    tables = toml_of(index=[{"name": "dev"}])
+    with in_process(tmp_path, settings_in(tmp_path), tables=tables) as server:
+        asked = Browser(server).open("/dev/project/demo/")
+
+    assert asked.status == 401
+    assert b'<form method="post" action="/-/sign-in/">' in asked.body
+    assert b'name="next" value="/dev/project/demo/"' in asked.body
 
 
 def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
@@ -178,7 +204,7 @@ def test_cookie_of_an_older_server_is_in_nobodys_way(tmp_path: Path) -> None:
 def test_what_fails_is_said_and_not_repeated(
     server: InProcessServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After a wrong password the form comes again, the log says why, and neither has a secret."""
+    """After a wrong password the form has the user name, the log says why, and both no secret."""
     caplog.set_level(logging.DEBUG)
     browser = Browser(server)
     answers = [browser.sign_in("ana-typo", f"hunter{number}") for number in range(3)]
@@ -186,16 +212,41 @@ def test_what_fails_is_said_and_not_repeated(
 
     assert [each.status for each in answers] == [401] * 3
     assert {each.headers["www-authenticate"] for each in answers} == {'Bearer realm="wheelyard"'}
+    assert all(b">User name or password is wrong.<" in each.body for each in answers)
     assert limited.status == 429
     assert "Too many credentials" in limited.body.decode()
     assert f"Try again in {limited.headers['retry-after']} seconds." in limited.body.decode()
     for answer in (*answers, limited):
         assert b"<form" in answer.body
         assert b"hunter" not in answer.body
-        assert b"ana-typo" not in answer.body
+        assert b'value="ana-typo"' in answer.body
         assert "set-cookie" not in answer.headers
     assert "htpasswd_user" in caplog.text
     assert "hunter" not in caplog.text
+
+
+def test_page_of_too_many_attempts_says_once_how_long(server: InProcessServer) -> None:
+    """The page of too many attempts names one time to wait, which is that of the answer."""
+    typed = [b64encode(f"ana:typo{number}".encode()).decode() for number in range(4)]
+    browser, path = Browser(server), "/project/demo/"
+    answers = [browser.open(path, ("Authorization", f"Basic {each}")) for each in typed]
+    text = answers[-1].body.decode()
+
+    assert answers[-1].status == 429
+    assert f"Try again in {answers[-1].headers['retry-after']} seconds." in text
+    assert "<li>Wait that long, and load this page again.</li>" in text
+    assert "minute" not in text
+
+
+@pytest.mark.parametrize("typed", [("wyd_0123", "x"), ("s3cret-", "s3cret-"), ("a" * 300, "x")])
+def test_secret_in_the_wrong_field_is_not_shown(
+    server: InProcessServer, typed: tuple[str, str]
+) -> None:
+    """A token, or a password, that was typed as the user name does not come back with the form."""
+    answer = Browser(server).sign_in(*typed)
+
+    assert answer.status == 401
+    assert typed[0].encode() not in answer.body
 
 
 def test_a_token_is_typed_in_either_way(server: InProcessServer) -> None:

@@ -159,7 +159,7 @@ def test_what_nobody_has_approved_is_not_looked_up(tmp_path: Path, public: FakeU
 
 def test_a_block_says_more_than_a_missing_approval(tmp_path: Path, public: FakeUpstream) -> None:
     """Where only what is approved is shown, a block still says who has blocked it, and why."""
-    by = "requests 2.0 was blocked by local:ana on 2026-01-01: steals tokens."
+    by = "requests 2.0 was blocked on 2026-01-01 by ana, on the command line: steals tokens."
     with serving(tmp_path, public, approval=True) as server:
         ana(server).block(REQUESTS, Version("2.0"), "steals tokens")
         assert by in look(server, "/project/requests/", accept="text/html").body.decode()

@@ -284,12 +284,14 @@ def test_blocking_a_project_ends_its_approvals(harness: IndexHarness) -> None:
     assert shown(policy, found) == []
     refused = policy.refuses_name(DEMO)
     assert refused is not None
-    assert "by local:ana on 2026-01-01: taken over" in refused.text
+    assert "on 2026-01-01 by ana, on the command line: taken over" in refused.text
     approve(harness.index, "1.0")
     assert policy.refuses_name(DEMO) is None
     assert shown(policy, found) == ["1.0"]
     (why,) = policy.reasons(page(wheel("3.0")), NOW).values()
-    assert why[0].text.startswith("demo was blocked by local:ana on 2026-01-01: taken over. Use an")
+    assert why[0].text.startswith(
+        "demo was blocked on 2026-01-01 by ana, on the command line: taken over. Use an"
+    )
     decided = approve(harness.index)
     assert shown(policy, found) == ["1.0"]
     assert [each.target for each in decided.all if each.verdict is Verdict.BLOCKED] == ["demo 2.0"]

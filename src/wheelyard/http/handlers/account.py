@@ -38,6 +38,8 @@ TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
 SEE_OTHER: Final = 303
 OWN_PROJECTS_SHOWN: Final = 20
+MAX_USER_CHARS: Final = 255
+"""Of a user name that the form keeps."""
 
 
 def answer_account(request: IndexRequest) -> Response:
@@ -56,6 +58,8 @@ def answer_account(request: IndexRequest) -> Response:
     )
     viewer, form = request.web.viewer(caller), FormState(form_token(request))
     projects = _own_projects(request)
+    is_whole = request.query_field("projects") == "all"
+    first = projects if is_whole else projects[:OWN_PROJECTS_SHOWN]
     return request.web.show(
         viewer,
         200,
@@ -63,8 +67,8 @@ def answer_account(request: IndexRequest) -> Response:
         "../../",
         account=account,
         form=form,
-        projects=projects[:OWN_PROJECTS_SHOWN],
-        others=len(projects[OWN_PROJECTS_SHOWN:]),
+        projects=first,
+        others=len(projects) - len(first),
         has_indexes=request.web.has_other_indexes,
     )
 
@@ -117,7 +121,8 @@ def sign_in(request: IndexRequest) -> Response:
         if request.browser_session is not None:  # which the browser had before
             index.sessions.end(request.browser_session, request.caller.principal)
     except (Unauthenticated, Unavailable) as error:
-        return sign_in_page.refuse(request, target, error, _message_of(error))
+        message, user = _message_of(error, fields), _typed_user(fields)
+        return sign_in_page.refuse(request, target, error, message, user=user)
     seconds = session.expires_at - int(index.server.runtime.seconds())
     return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
 
@@ -164,7 +169,17 @@ def _credential(fields: FormFields, address: str) -> Credential:
     return token if is_token else Credential(user, secret, client_network=network)
 
 
-def _message_of(error: WheelyardError) -> str:
-    if error.message in (invalid_credential().message, invalid_password("").message):
-        return "That did not fit. Look at what you have typed, and try again."
-    return error_on_page(error)
+def _message_of(error: WheelyardError, fields: FormFields) -> str:
+    if error.message not in (invalid_credential().message, invalid_password("").message):
+        return error_on_page(error)
+    if fields.text("user"):
+        return "User name or password is wrong."
+    return "This token is wrong, or is no longer valid."
+
+
+def _typed_user(fields: FormFields) -> str:
+    """Return the user name that was typed, or an empty text for a token in its place."""
+    user = fields.text("user")
+    # what is shown again must be no secret, also if somebody has mistaken the field
+    is_secret = has_token_prefix(user) or user == fields.exact_text("password").strip()
+    return "" if is_secret or len(user) > MAX_USER_CHARS else user

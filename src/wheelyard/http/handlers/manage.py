@@ -166,10 +166,12 @@ def answer_access(request: IndexRequest) -> Response:
         )
     request.context.require_project(name)
     entries = effective_access(name, index.authenticator, index.tokens.all())
-    has_details = is_token_admin(request.caller)
-    return _show(
-        request, 200, name, "access.html", ACCESS, entries=entries, has_details=has_details
-    )
+    values = {
+        "entries": entries,
+        "has_details": is_token_admin(request.caller),
+        "may_grant": request.caller.administers_server and not index.settings.server.read_only,
+    }
+    return _show(request, 200, name, "access.html", ACCESS, **values)
 
 
 def _choose(request: IndexRequest, name: NormalizedName, fields: FormFields) -> Response:

@@ -52,6 +52,7 @@ from wheelyard.rendering.web.project_pages import (
     empty_page,
     project_page,
     releases_page,
+    status_set_in,
 )
 from wheelyard.rendering.web.provenance import ShownProvenance, shown_signers
 from wheelyard.rendering.web.public_package import notes_on, public_package
@@ -291,6 +292,8 @@ def _place(request: IndexRequest) -> _Place | Response:
     if unused is not None and is_own and listing.files:
         unused.note_use()
     viewer = request.web.choosing_viewer(request, name if is_own else None)
+    if listing.origin.is_upstream:
+        viewer = replace(viewer, may_decide=request.web.may_decide(request.caller, name))
     latest = _latest(request, listing)
     release = latest if sent is None else _release(listing, sent)
     if sent is not None:
@@ -310,7 +313,10 @@ def _place(request: IndexRequest) -> _Place | Response:
 def _empty(request: IndexRequest, place: _Place, tab: str) -> Response:
     """Return the page of a tab for a project without releases."""
     listing, files = place.listing, place.listing.open
-    deleted = files.project.deleted_filenames if isinstance(files, PrivateFiles) else ()
+    project = files.project if isinstance(files, PrivateFiles) else None
+    deleted = project.deleted_filenames if project else ()
+    # of another index, or of an earlier day, it is not told here who has set the status
+    status_set = status_set_in(project) if project and listing.origin.is_own else None
 
     def render() -> bytes:
         public = public_package(listing.origin)
@@ -321,6 +327,7 @@ def _empty(request: IndexRequest, place: _Place, tab: str) -> Response:
             tab,
             public,
             has_deleted_files=bool(deleted),
+            status_set=status_set,
             not_shown=notes_on(listing.origin, public),
             other_index=listing.origin.other_index,
         )
@@ -414,7 +421,8 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
         "public": public,
         "not_shown": notes and notes.of_release(version),
     }
-    viewer = request.web.viewer(request.caller)
+    may_decide = public is not None and request.web.may_decide(request.caller, listing.name)
+    viewer = replace(request.web.viewer(request.caller), may_decide=may_decide)
     return request.web.show(viewer, 404, "missing_release.html", root, **values)
 
 

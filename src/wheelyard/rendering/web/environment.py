@@ -192,6 +192,8 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_administer: bool = False
     may_approve: bool = False
     """Whether the viewer may decide about public packages, and is no administrator."""
+    may_decide: bool = False
+    """Whether the viewer may approve the project of this page, if it is public, and change that."""
     may_promote: bool = False
     """Whether there is another index that the viewer may perhaps promote releases to."""
     may_ask: bool = False
@@ -293,9 +295,14 @@ class PageEnvironment:
         return root + "../" * len(self._index_name.split("/")) if self._index_name else root
 
     def index_link(self, root: str) -> Markup:
-        """Return the URL of the Simple API as HTML, which a script replaces if it is uncertain."""
+        """
+        Return the URL of the Simple API as HTML, which a script replaces if it is uncertain.
+
+        Its host is never broken into two lines where a line has room for it.
+        """
         if self._is_certain:
-            return Markup.escape(self.index_url)
+            host, path = _split_host(self.index_url)
+            return Markup('<span class="host">{}</span>{}').format(host, path)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self.index_url)
 
     def login_command(self, root: str, index: str) -> Markup:
@@ -334,6 +341,13 @@ class PageEnvironment:
                 root, path, user, scheme, login or "", host, path, rest
             )
         return made
+
+
+def _split_host(url: str) -> tuple[str, str]:
+    """Return the scheme and the host of a URL, and the rest."""
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host}", f"{slash}{path}"
 
 
 def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:

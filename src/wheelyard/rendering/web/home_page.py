@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from html import escape
+from http import HTTPStatus
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard import errors
+from wheelyard.model.rule_reasons import Code
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
@@ -174,6 +176,7 @@ LASTING: Final = MappingProxyType(
     }
 )
 """Failures of a server that end only when its operator does something: what to tell them."""
+_REFUSED_NAMES: Final = (Code.DENIED, Code.NOT_LISTED)
 OFFLINE: Final = (
     "The setting 'upstream.offline' is on. What is installed through this store where there is a "
     "connection is served here, too."
@@ -212,7 +215,16 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
             return "Nobody can say now who you are"
         if self._is_offline:
             return "This index works offline"
+        if self.code == errors.UPSTREAM_UNAVAILABLE:
+            return "The upstream index does not answer just now"
+        if self.is_refused_name:
+            return "Not among the packages here"
         return TITLES.get(self.status, self.phrase)
+
+    @property
+    def is_refused_name(self) -> bool:
+        """Whether the policy refuses a name, so that another spelling of it does not help."""
+        return self.status == HTTPStatus.NOT_FOUND and self.code in _REFUSED_NAMES
 
     @property
     def for_operator(self) -> str:

@@ -17,6 +17,7 @@ from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.downloads import DownloadReport
+from wheelyard.model.project import Event, EventKind, Project
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
@@ -95,6 +96,17 @@ def releases_page(
     )
 
 
+def status_set_in(project: Project) -> Event | None:
+    """
+    Return the event that has set the status of a project, if it is in the last commit.
+
+    That is so of a quarantine until somebody changes a file. Older ones are not read for a page.
+    """
+    events = reversed(project.commit.events if project.commit else ())
+    last = next((event for event in events if event.what == EventKind.STATUS), None)
+    return last if last is not None and last.status is project.status else None
+
+
 def empty_page(  # noqa: PLR0913 - all that is on it
     environment: PageEnvironment,
     viewer: Viewer,
@@ -103,6 +115,7 @@ def empty_page(  # noqa: PLR0913 - all that is on it
     public: OriginNotes | None,
     *,
     has_deleted_files: bool,
+    status_set: Event | None = None,
     not_shown: OriginNotes | None = None,
     other_index: str | None = None,
 ) -> bytes:
@@ -121,6 +134,7 @@ def empty_page(  # noqa: PLR0913 - all that is on it
         frame=frame,
         project=project,
         has_deleted_files=has_deleted_files,
+        status_set=status_set,
         public=public,
         not_shown=not_shown or public,
     )

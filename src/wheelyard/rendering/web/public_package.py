@@ -44,6 +44,11 @@ class OriginNotes(Struct, frozen=True):
         return any(not files.is_by_view for files in self.hidden)
 
     @property
+    def newest_hidden(self) -> str:
+        """The newest version of which the policy hides files, or an empty text if there is none."""
+        return next((files.version for files in self.hidden if not files.is_by_view), "")
+
+    @property
     def stale_time(self) -> str:
         """When its upstream index confirmed it, if that does not answer now, or an empty text."""
         confirmed_at = self.origin.confirmed_at

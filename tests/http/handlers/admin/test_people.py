@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -192,8 +193,21 @@ def test_groups_of_providers_are_listed(admin: Administrator) -> None:
     assert "the group platform of acme oidc:acme:group:platform 1" in page
     assert "the group staff of acme oidc:acme:group:staff 2" in page
     form = admin.open("grants/?action=add&kind=other&who=oidc:acme:group:staff").body.decode()
-    assert 'value="oidc:acme:group:staff"' in form
-    assert '<option value="oidc:acme:group">' in form
+    assert 'name="who" value="staff"' in form
+    assert '<option value="oidc:acme:group" selected>' in form
+
+
+def test_grant_for_a_person_has_the_kind(admin: Administrator) -> None:
+    """The page of a person leads to a form with their kind and name, as people write them."""
+    page = admin.open(f"{PAGE}?who=htpasswd:reader").body.decode()
+    link = re.search(r'href="\.\./(grants/[^"]*)">Add a grant', page)
+    assert link is not None
+
+    form = admin.open(unescape(link[1])).body.decode()
+
+    assert '<option value="htpasswd" selected>' in form
+    assert 'name="who" value="reader"' in form
+    assert 'value="read" checked' in form
 
 
 @pytest.mark.parametrize("name", ["reader", "stranger"])
@@ -263,7 +277,7 @@ def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
     assert "Access ended" in page
     assert not index.catalog.person_names.holder("acme", person.name)
     history = admin.read("grants/history/")
-    assert "released the name of oidc:acme:zoe@acme.dev" in history
+    assert "released the name of zoe@acme.dev, by acme" in history
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The pages of grants: the list, a form for a new one, the question whether to revoke, history."""
 
+from functools import partial
 from typing import Final
+
+from msgspec import structs
 
 from wheelyard.api import access_operations
 from wheelyard.api.access_operations import GrantRevocation
@@ -28,7 +31,7 @@ from wheelyard.operations.access_control import (
     ListedGrant,
 )
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
+from wheelyard.rendering.web.admin.principal_kinds import chosen_principal, preset_principal
 
 SECTION: Final = "grants/"
 ROWS_ON_A_PAGE: Final = 100
@@ -44,7 +47,7 @@ class GrantPages:
         """Handle GET: the list, the form for a new grant, or the question whether to revoke one."""
         query = self._pages.query(request)
         if query.text("action") == "add":
-            return self._grant_form(request, self._pages.form(request, query), 200)
+            return self._grant_form(request, self._preset(request, query), 200)
         if query.text("revoke"):
             form = self._pages.form(request)
             return self._question(request, query.text("revoke"), form, 200)
@@ -72,7 +75,7 @@ class GrantPages:
             "grants and groups",
             access_operations.show_access,
             access_operations.access_history,
-            describe_event,
+            partial(describe_event, name_of=describe_principal),
         )
         return self._pages.answer_history(request, history)
 
@@ -94,6 +97,14 @@ class GrantPages:
             "names": self._pages.names_of(request, (row.created_by for row in rows)),
         }
         return self._pages.show(request, SECTION, "grants.html", values, status)
+
+    def _preset(self, request: IndexRequest, query: FormFields) -> FormState:
+        """Return the form as a link fills it in."""
+        form = self._pages.form(request, query)
+        kinds = tuple(credentials_in_use(request.context.index).grantees())
+        kind, who = preset_principal(query.text("kind"), query.text("who"), kinds)
+        values = {"can": (Action.READ.word,), **form.values, "kind": (kind,), "who": (who,)}
+        return structs.replace(form, values=values)
 
     def _grant_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
         index = request.context.index

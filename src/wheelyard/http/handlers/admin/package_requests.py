@@ -5,7 +5,8 @@ Pages of requests for public packages: whoever may approve them decides, and any
 an upstream index waits by `Request.wait`, as no thread of the handlers may.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from wheelyard.api.package_request_operations import (
     PackageAsk,
     RequestedPackage,
     WaitingRequest,
+    WaitingRequests,
 )
 from wheelyard.api.public_package_operations import (
     DecidedPackage,
@@ -127,11 +129,12 @@ class RequestPages:
         """Return the form with the reason, for those of the packages that wait."""
         wanted, is_approval = frozenset(fields.all("package")), fields.text("decide") != "block"
         api, upstream = self._pages.api(request), request.context.upstream
-        find = package_request_operations.find_requests
         if upstream is None:
-            listed = find(api, wanted)
+            listed = find_chosen(api, wanted)
         else:
-            listed = request.wait("chosen", upstream.answer, request.client_key, find, api, wanted)
+            listed = request.wait(
+                "chosen", upstream.answer, request.client_key, find_chosen, api, wanted
+            )
         chosen = listed.requests
         values = {
             "form": form,
@@ -177,6 +180,21 @@ class RequestPages:
             return self._pages.done(request, "done=1")
         notice = _decided(outcome.decided, verdict) if outcome.decided else ""
         return self._list(request, notice, outcome.notes)
+
+
+def find_chosen(api: LocalApi, targets: Collection[str]) -> WaitingRequests:
+    """
+    Return the requests for some packages.
+
+    A single one that nobody has asked for can be decided, too: a page about it leads there.
+    """
+    listed = package_request_operations.find_requests(api, targets)
+    if listed.requests or len(targets) != 1 or api.index.upstream is None:
+        return listed
+    project, _, version = next(iter(targets)).partition(" ")
+    with suppress(Invalid):  # no page leads to such a name
+        return package_request_operations.find_hidden(api, PackageQuestion(project, version))
+    return listed
 
 
 def _as_of(fields: FormFields) -> datetime:

@@ -10,6 +10,9 @@ from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
 
 OTHER: Final = "other"
 """The kind of a principal that is written as in a file."""
+PERSON: Final = "person"
+"""In a link to a form, the kind of whichever principals people have here."""
+_OF_PEOPLE: Final = ("oidc:", "htpasswd", "user")
 NOBODY: Final = ""
 
 
@@ -81,6 +84,24 @@ class CredentialsInUse(Struct, frozen=True, kw_only=True):
             yield _STATIC
         yield PrincipalKind(ANONYMOUS, "Somebody without a credential")
         yield _OTHER
+
+
+def preset_principal(kind: str, principal: str, kinds: Sequence[PrincipalKind]) -> tuple[str, str]:
+    """
+    Return the kind and the name with which a form begins, by those of the link that leads to it.
+
+    A link says `other` and the whole principal, or `person` for any that is a person's.
+    """
+    if kind == PERSON:
+        prefixes = [offered.prefix for offered in kinds if not offered.prefix.endswith(":group")]
+        people = (prefix for prefix in prefixes if prefix.startswith(_OF_PEOPLE))
+        return next(people, ""), principal
+    offers = (offered.prefix for offered in kinds)
+    fitting = [prefix for prefix in offers if principal.startswith(f"{prefix}:")]
+    if kind != OTHER or not fitting:
+        return kind, principal
+    prefix = max(fitting, key=len)  # also that of a group begins with that of its provider
+    return prefix, principal.removeprefix(f"{prefix}:")
 
 
 def chosen_principal(kind: str, name: str) -> str:

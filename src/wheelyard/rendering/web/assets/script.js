@@ -4,7 +4,11 @@
   // a page that was not told where it is reads it off the address bar
   for (const place of document.querySelectorAll("[data-root]")) {
     const url = new URL(place.dataset.root, location.href).href.split("?")[0];
-    place.textContent = url.replace("://", () => `://${place.dataset.login ?? ""}`);
+    const [, host, path] = url.match(/^([^:]*:\/\/[^/]*)(.*)$/);
+    const whole = document.createElement("span"); // which is never broken into two lines
+    whole.className = "host";
+    whole.textContent = host.replace("://", () => `://${place.dataset.login ?? ""}`);
+    place.replaceChildren(whole, path);
   }
   for (const place of document.querySelectorAll("[data-host]")) place.textContent = location.hostname;
 
