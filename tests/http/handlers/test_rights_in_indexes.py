@@ -72,7 +72,7 @@ def test_the_account_names_indexes_with_other_rights(
     """People see what they may do, and each index in which that is something else."""
     text = text_of(signed_in(server, name).open("/-/account/"))
 
-    assert f"You may {here} {elsewhere} Your names" in text
+    assert f"You may {here} {elsewhere} " in text
     assert "Your projects in the index main" in text
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from html import escape
-from http import HTTPStatus
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
@@ -176,6 +175,8 @@ LASTING: Final = MappingProxyType(
     }
 )
 """Failures of a server that end only when its operator does something: what to tell them."""
+NOT_FOUND: Final = 404
+"""The HTTP status of what is not there."""
 _REFUSED_NAMES: Final = (Code.DENIED, Code.NOT_LISTED)
 OFFLINE: Final = (
     "The setting 'upstream.offline' is on. What is installed through this store where there is a "
@@ -224,7 +225,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     @property
     def is_refused_name(self) -> bool:
         """Whether the policy refuses a name, so that another spelling of it does not help."""
-        return self.status == HTTPStatus.NOT_FOUND and self.code in _REFUSED_NAMES
+        return self.status == NOT_FOUND and self.code in _REFUSED_NAMES
 
     @property
     def for_operator(self) -> str:
