@@ -32,7 +32,9 @@ def test_people_ask_and_approvers_decide(
         sign_in(person)
         for letter in (first, second, third, fourth):
             person.open(f"/project/lib-{letter}/")
-            person.follow("Ask for it")
+            # who approves is led to the approval, and others ask at this address
+            assert "Approve it…" in person.text
+            person.open(f"/-/request/?project=lib-{letter}")
             person.page.get_by_label("Why you need it").fill("for TICKET-1")
             person.press("Ask for it")
             assert f"You have asked for lib-{letter}." in person.text
