@@ -144,3 +144,25 @@ def test_a_webhook_that_somebody_changes_meanwhile_stays(
     assert refused.value.code == "changed_meanwhile"
     assert "The webhook 'builds' was changed meanwhile" in refused.value.message
     assert other.show()[0].keys["projects"] == ["other"]
+
+
+def test_a_misspelt_table_of_webhooks_is_refused() -> None:
+    """An array with the name of the section of the settings is none, and is not passed over."""
+    with pytest.raises(Invalid, match="There is no table 'webhooks'"):
+        read_tables({"webhooks": [{"name": "builds"}]}, ("webhooks",))
+    assert read_tables({"webhooks": {}}, ("webhooks",)) == IndexTables()
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ('events = ["relesed"]', "'relesed' is none. Choose some of released, file_added"),
+        ('secret = "whsec_x"', "no file and no command has a secret"),
+        ('url = "https://169.254.169.254/"', "an address that is never asked"),
+        ('url = "https://bücher.example/"', "other letters than ASCII"),
+    ],
+)
+def test_a_wrong_key_says_what_is_right(keys: str, words: str) -> None:
+    """A wrong event, a secret, or an address that is never asked is refused with the reason."""
+    with pytest.raises(Invalid, match=words):
+        tables_in(f'[[webhook]]\nname = "builds"\n{keys}\n')
