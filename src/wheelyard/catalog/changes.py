@@ -592,6 +592,27 @@ class Changes(Struct, frozen=True):
                     numbers |= {mark.number, *(commit.number for commit in copied)}
         return numbers
 
+    def _unnumbered(
+        self,
+        log: ChangeLog,
+        name: NormalizedName,
+        revision: int,
+        marks: Iterable[keys.PendingMark],
+        serial: int,
+    ) -> Iterator[CommitRange]:
+        """Yield the commits of a project that get serials now, from this serial on."""
+        of_project = [mark for mark in marks if mark.number <= revision]
+        copies = self._copied_numbers(of_project)
+        # a listing may lack a mark and have a later one, so the log says it if it can
+        number = log.revisions.get(name, 0) + 1
+        if name not in log.revisions:
+            number = min(of_project[0].number, *copies, revision)
+        numbers = range(min(number, revision), revision + 1)
+        # each serial is of copied commits alone, or of others alone
+        for at, (is_copied, same) in enumerate(groupby(numbers, copies.__contains__)):
+            together = tuple(same)
+            yield CommitRange(serial + at, name, together[0], together[-1], is_copied)
+
     def _extended(
         self,
         log: ChangeLog,
@@ -620,25 +641,16 @@ class Changes(Struct, frozen=True):
         copied = dict[int, int]()
         serial = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
         for (name, revision), made in zip(changed, moments, strict=True):
-            of_project = [mark for mark in marks[name] if mark.number <= revision]
-            copies = self._copied_numbers(of_project)
-            # a listing may lack a mark and have a later one, so the log says it if it can
-            number = log.revisions.get(name, 0) + 1
-            if name not in log.revisions:
-                number = min(of_project[0].number, *copies, revision)
-            numbers = range(min(number, revision), revision + 1)
-            # each serial is of copied commits alone, or of others alone
-            for is_copied, same in groupby(numbers, copies.__contains__):
-                together = tuple(same)
-                first, last = together[0], together[-1]
-                new.append(ProjectChange(serial, name, last))
+            for commits in self._unnumbered(log, name, revision, marks[name], serial):
+                serial = commits.serial
+                new.append(ProjectChange(serial, name, commits.last))
                 if made is not None and serial - made > CLOCK_TOLERANCE.total_seconds():
                     late[serial] = made
-                if first < last:
-                    several[serial] = first
-                if is_copied:
-                    copied[serial] = last
-                serial += 1
+                if commits.first < commits.last:
+                    several[serial] = commits.first
+                if commits.is_copied:
+                    copied[serial] = commits.last
+            serial += 1
         write_id = self.runtime.new_id()
         return replace(
             log,

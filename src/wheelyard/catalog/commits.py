@@ -510,8 +510,9 @@ class Commits(Generic[D, C, E]):
         if kind.project is not None:
             # a crash after this leaves a mark without a commit, which the daily sweep deletes
             copied = list(earlier)
-            if is_copied and not earlier:
-                copied += [last for last in [kind.last_commit(after)] if last is not None]
+            last = kind.last_commit(after)
+            if is_copied and not earlier and last is not None:
+                copied.append(last)
             bodies = [kind.commits.encode(commit) for commit in copied]
             mark = mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
             if self._require_free is not None and kind.makes_name(document, after):
