@@ -53,15 +53,20 @@ class MessageFile(Struct, frozen=True, kw_only=True):
     """Where the index serves it. One that was deleted is there no more."""
 
 
-class ProjectMessage(Struct, frozen=True, kw_only=True):
-    """What happened to a project. Each of these is sent, also an empty one."""
+class Message(Struct, frozen=True, kw_only=True):
+    """What each message has. Each field of a message is sent, also an empty one."""
 
     type: str
-    """`project.released`, and so on: one for each event of the feed of an index."""
+    """What it is about: `project.released`, for example."""
     version: int = BODY_VERSION
     """The version of this form, 1. Fields may be added without another version."""
     time: datetime
     """UTC."""
+
+
+class ProjectMessage(Message, frozen=True, kw_only=True):
+    """What happened to a project: `project.released`, and so on for each event of a feed."""
+
     by: str
     """The principal that did it, such as `user:anna@example.com`."""
     by_name: str
@@ -84,13 +89,9 @@ class ProjectMessage(Struct, frozen=True, kw_only=True):
     """Whether it came by an import or a copy, and happened earlier elsewhere."""
 
 
-class AccessMessage(Struct, frozen=True, kw_only=True):
+class AccessMessage(Message, frozen=True, kw_only=True):
     """What somebody has changed about rights, publishers, namespaces or indexes."""
 
-    type: str
-    """`access.changed`."""
-    version: int = BODY_VERSION
-    time: datetime
     by: str
     changes: tuple[str, ...]
     """Each change in words."""
@@ -112,13 +113,9 @@ class WaitingPackage(Struct, frozen=True, kw_only=True):
     """What hides it, in sentences."""
 
 
-class RequestsMessage(Struct, frozen=True, kw_only=True):
+class RequestsMessage(Message, frozen=True, kw_only=True):
     """Which public packages wait for a decision, of which no message has told."""
 
-    type: str
-    """`package.requested`."""
-    version: int = BODY_VERSION
-    time: datetime
     requests: tuple[WaitingPackage, ...]
     waiting: int
     """How many wait in all."""
@@ -128,13 +125,9 @@ class RequestsMessage(Struct, frozen=True, kw_only=True):
     """The page of requests."""
 
 
-class TrialMessage(Struct, frozen=True, kw_only=True):
+class TrialMessage(Message, frozen=True, kw_only=True):
     """A message that somebody has sent to try the webhook."""
 
-    type: str
-    """`webhook.test`."""
-    version: int = BODY_VERSION
-    time: datetime
     by: str
     webhook: str
     """Its name."""
