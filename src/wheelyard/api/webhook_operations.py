@@ -21,7 +21,6 @@ from wheelyard.model.stored_tables import TableKeys
 from wheelyard.model.stored_webhooks import (
     WEBHOOK_KIND,
     ListedWebhook,
-    StoredWebhook,
     WebhookCommit,
 )
 from wheelyard.model.webhook_state import MOST_DEAD, DeadLetter, DeliveryAttempt
@@ -147,8 +146,10 @@ def make_secret(call: Call, body: NewWebhookSecret) -> ListedWebhook:
 
 def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
     """Show the last deliveries of a webhook, what waits, and what was given up."""
-    table = _table(call, body.name)
-    state = call.index.server.webhooks.states.read_stored(body.name, table.created)
+    webhooks = call.index.server.webhooks
+    # also one whose keys are wrong
+    table = webhooks.require_stored(body.name, webhooks.read_stored())
+    state = webhooks.states.read_stored(body.name, table.created)
     waiting = (
         WaitingMessages(
             journal=name,
@@ -193,15 +194,6 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
     attempt = server.webhook_sender.test(webhook, call.by)
     server.webhooks.note_test(webhook, attempt, call.by)
     return attempt
-
-
-def _table(call: Call, name: str) -> StoredWebhook:
-    """Return a webhook of the store, also one whose keys are wrong. Raises NotFound."""
-    webhooks = call.index.server.webhooks
-    table = webhooks.read_stored().find(name)
-    if table is None:
-        raise webhooks.unknown(name)
-    return table
 
 
 def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:

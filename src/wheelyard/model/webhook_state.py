@@ -180,11 +180,6 @@ class WebhookState(
     note: str = ""
     """What was passed over, and why, in a sentence."""
 
-    @property
-    def oldest_waiting(self) -> WaitingJournal | None:
-        """The journal whose message was tried most often, or None if none waits."""
-        return max(self.waiting.values(), key=lambda journal: journal.attempts, default=None)
-
     def with_attempts(self, attempts: Iterable[DeliveryAttempt]) -> "WebhookState":
         """Return the state with further attempts, given in the order in which they were made."""
         newest = (*reversed(tuple(attempts)), *self.attempts)

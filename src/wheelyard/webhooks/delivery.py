@@ -23,7 +23,6 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable, WheelyardError
 from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
 from wheelyard.model.webhook_messages import (
-    DescribePrincipal,
     Outgoing,
     ProjectMessage,
     RequestsMessage,
@@ -68,7 +67,6 @@ class DeliveryTools(Struct, frozen=True, kw_only=True):
     may_send: Callable[[float], bool]
     """Returns whether no other process can send for so many seconds."""
     find_waiting: FindWaiting
-    describe: DescribePrincipal
     metrics: WebhookMetrics
 
 
@@ -83,9 +81,9 @@ class Delivery:
         self._webhook = webhook
         self._tools = tools
 
-    def run(self) -> WebhookState:
+    def run(self) -> None:
         """
-        Deliver all that is due, and return the state of the webhook.
+        Deliver all that is due.
 
         Raises Unavailable if the store does not answer. Raises Conflict if another process has
         delivered meanwhile.
@@ -101,9 +99,9 @@ class Delivery:
                 with suppress(WheelyardError):
                     batch.write()
                 raise
-            state = batch.write()
+            batch.write()
             if is_done:
-                return state
+                return
 
 
 class _Batch:
@@ -138,14 +136,14 @@ class _Batch:
             return True
         return not (self._is_full or self._has_made)
 
-    def write(self) -> WebhookState:
+    def write(self) -> None:
         """
-        Write how far the webhook is, and return its state.
+        Write how far the webhook is.
 
         Raises Conflict if another process has delivered meanwhile: what it has written counts.
         """
         webhook = self._webhook
-        return self._tools.states.change(webhook.name, webhook.created, self._after)
+        self._tools.states.change(webhook.name, webhook.created, self._after)
 
     def _after(self, stored: WebhookState) -> WebhookState:
         """Return the state after the batch. Only deliveries change how far it is."""
@@ -417,7 +415,7 @@ class _Batch:
         self._last_request_at = self._now
         source = self._tools.source
         message = requests_message(
-            news.requests, news.waiting, self._now, source.urls, self._tools.describe
+            news.requests, news.waiting, self._now, source.urls, self._tools.sender.describe
         )
         # it is written down first, and sent by the next batch: no journal could give it again
         self._waiting[REQUESTS] = WaitingJournal(

@@ -30,7 +30,11 @@ from wheelyard.model.webhook_messages import (
     text_of,
 )
 from wheelyard.model.webhook_state import DeliveryAttempt, MessagePlace
-from wheelyard.operations.webhook_endpoints import WebhookEndpoint, WebhookEndpoints
+from wheelyard.operations.webhook_endpoints import (
+    SECRET_PREFIX,
+    WebhookEndpoint,
+    WebhookEndpoints,
+)
 
 TRY_SECONDS: Final = 10.0
 """The longest time of one try, from the name lookup to the end of the answer."""
@@ -42,7 +46,7 @@ SECRET_CHARS: Final = 6
 """The least characters of a part of a URL that may be a secret."""
 TEST: Final = "test"
 """What a message to try a webhook is about."""
-_SECRET_TEXT: Final = re.compile(r"whsec_[A-Za-z0-9+/=]+")
+_SECRET_TEXT: Final = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9+/=]+")
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -217,7 +221,7 @@ def _beginning_of(response: ClientResponse, endpoint: WebhookEndpoint) -> str:
     if len(body) >= ANSWER_BYTES:
         # where it is cut off, a part of a secret may be left
         text = text[: -max(map(len, secrets))]
-    return escaped(redact_tokens(_SECRET_TEXT.sub("whsec_***", text)))[:ANSWER_CHARS]
+    return escaped(redact_tokens(_SECRET_TEXT.sub(f"{SECRET_PREFIX}***", text)))[:ANSWER_CHARS]
 
 
 def _secrets_of(endpoint: WebhookEndpoint) -> list[str]:

@@ -37,17 +37,15 @@ def build_sender(server: "Server") -> WebhookSender:
 def build_dispatcher(server: "Server", find_waiting: FindWaiting) -> WebhookDispatcher:
     """Return what has webhooks told of what is new. `find_waiting` says which packages wait."""
     lease = DeliveryLease(server.stores.documents, server.runtime)
-    sender = server.webhook_sender
     tools = DeliveryTools(
         source=MessageSource(
             server.index_journals, server.access_journals, MessageUrls(server.settings.base_url)
         ),
-        sender=sender,
+        sender=server.webhook_sender,
         states=server.catalog.webhook_states,
         runtime=server.runtime,
         may_send=lease.is_held_for,
         find_waiting=find_waiting,
-        describe=sender.describe,
         metrics=server.webhook_metrics,
     )
     list_seconds = LIST_SECONDS
