@@ -33,6 +33,11 @@ class Browser:
             every = (*every, origin)
         return self._keep(self.server.get(target, *every, *headers, method="POST", body=[body]))
 
+    def follow(self, answer: InProcessResponse) -> InProcessResponse:
+        """Return the page to which the answer to a form leads."""
+        assert answer.status == 303, answer.body
+        return self.open(answer.headers["location"])
+
     def sign_in(self, user: str, password: str, next_path: str = "/") -> InProcessResponse:
         """Return the answer to the form of the sign-in page."""
         fields = {"user": user, "password": password, "next": next_path}

@@ -177,9 +177,18 @@ def require_form_token(request: IndexRequest, sent: str) -> None:
         )
 
 
-def _signature(request: IndexRequest, issued_at: str) -> str:
+def session_key(request: IndexRequest) -> bytes:
+    """
+    Return the key of sessions, which all processes of the index have.
+
+    Raises Unavailable if the store does not answer, or the key is damaged.
+    """
     records = request.context.index.sessions.records
-    key = records.peek_key() or records.require_key()
+    return records.peek_key() or records.require_key()
+
+
+def _signature(request: IndexRequest, issued_at: str) -> str:
+    key = session_key(request)
     session, principal = request.browser_session, request.caller.principal
     # so that nobody can send a form that was made for another session
     binding = f"session:{session.id}" if session else f"principal:{principal}"

@@ -1,5 +1,5 @@
 """
-The form with which people make API tokens, what a link fills in there, and the page of a new one.
+The form with which people make API tokens, and what a link fills in there.
 
 Whoever sends a link chooses what the form says. So a link fills in no more than its reader may give
 a token, and what is malformed is left out. The page says what it is that the token could do.
@@ -7,17 +7,15 @@ a token, and what is malformed is left out. The page says what it is that the to
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from wheelyard.api.access_operations import MAX_PATTERNS, MadeToken, NewToken
+from wheelyard.api.access_operations import MAX_PATTERNS, NewToken
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME, require_token_name
 from wheelyard.authentication.caller_tokens import OWN_ACTIONS, CallerTokens
-from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.errors import Invalid
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.model.access import (
     EVERY_PROJECT,
@@ -25,16 +23,12 @@ from wheelyard.model.access import (
     Caller,
     Pattern,
     Scope,
-    first_index,
     is_subset,
     parse_actions,
     parse_pattern,
     parse_right_indexes,
 )
 from wheelyard.model.index_name import MAIN
-from wheelyard.rendering.client_settings import USER
-from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.wiring.index import Index
 
 INDEX: Final = "index"
 """The field that a link from a page of an index sets to the name of that index."""
@@ -178,42 +172,3 @@ class LinkReader(Struct, frozen=True):
         if len(projects) > MAX_PATTERNS or not set(indexes).issubset(self.indexes):
             raise Invalid("No token that you make has these rights.", code="invalid_field")
         return Scope(actions, projects, indexes)
-
-
-def made_values(
-    environment: PageEnvironment, made: MadeToken, root: str, index: Index
-) -> dict[str, object]:
-    """
-    Return the values of the page that shows a new token, once, and how to use it.
-
-    `index` is the one whose page it is.
-    """
-    clients, token = environment.client_settings, made.token
-    name = first_index(made.scope.indexes)
-    if name != MAIN:
-        clients = replace(clients, root=f"{clients.root}/{name}")
-    url = clients.upload_url
-    to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
-    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
-    commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
-    return {
-        "made": made,
-        "scope": made.scope,
-        "user": USER,
-        # the page is sent with `no-store`: nothing else ever has the text of the token
-        "publishing": {
-            client: environment.with_links(command, root) for client, command in commands.items()
-        }
-        if Action.UPLOAD.word in made.can and _takes_uploads(index, made.scope)
-        else {},
-    }
-
-
-def _takes_uploads(index: Index, scope: Scope) -> bool:
-    """Return whether the one index that a token is about takes uploads."""
-    # of several indexes nobody knows to which the token is to publish
-    if len(scope.indexes) > 1:
-        return False
-    with suppress(WheelyardError):  # the token is made, and its page has to be shown
-        return index.named(first_index(scope.indexes)).takes_uploads
-    return False

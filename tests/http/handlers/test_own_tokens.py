@@ -56,10 +56,15 @@ def send(browser: Browser, **changes: str | Sequence[str]) -> InProcessResponse:
     return browser.send(PAGE, fields)
 
 
-def token_in(answer: InProcessResponse) -> str:
+def made(browser: Browser, **changes: str | Sequence[str]) -> str:
+    """Make or rotate a token by a form of the page, and return the token that is shown."""
+    return token_in(browser.follow(send(browser, **changes)))
+
+
+def token_in(page: InProcessResponse) -> str:
     """Return the token that a page shows."""
-    assert (answer.status, answer.headers["cache-control"]) == (201, "no-store"), answer.body
-    match = re.search("wyd_[0-9A-Za-z]{48}", answer.body.decode())
+    assert (page.status, page.headers["cache-control"]) == (200, "no-store"), page.body
+    match = re.search("wyd_[0-9A-Za-z]{48}", page.body.decode())
     assert match is not None
     return match[0]
 
@@ -76,14 +81,14 @@ def principal(server: InProcessServer, token: str) -> str:
 def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
     """A person makes a token, sees what it may do and when it ends, and replaces it by another."""
     ana = signed_in(server)
-    token = token_in(send(ana))
+    token = made(ana)
     page = ana.open(PAGE).body.decode()
     assert token not in page
     assert all(words in page for words in (token[4:14], "read acme-*", "2026-01-08", "never"))
     question = ana.open(f"{PAGE}?rotate={token[4:14]}").body.decode()
     assert "The old token works on" in question
 
-    answer = send(ana, action="rotate", token=token[4:14], hours="24")
+    answer = ana.follow(send(ana, action="rotate", token=token[4:14], hours="24"))
 
     new = token_in(answer)
     assert "works until 2026-01-02" in answer.body.decode()
@@ -91,7 +96,7 @@ def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
     assert [principal(server, each) for each in (token, new)] == [
         f"token:{each[4:14]}" for each in (token, new)
     ]
-    last = send(ana, action="rotate", token=new[4:14], hours="0")
+    last = ana.follow(send(ana, action="rotate", token=new[4:14], hours="0"))
     assert f"token:{token_in(last)[4:14]}" == principal(server, token_in(last))
     assert "is revoked" in last.body.decode()
     assert principal(server, new) == "token_revoked"
@@ -100,9 +105,55 @@ def test_a_person_makes_and_rotates_a_token(server: InProcessServer) -> None:
     assert send(ana, action="rotate", token=token[4:14], hours="x").status == 400
 
 
+def test_a_new_token_is_shown_once(server: InProcessServer) -> None:
+    """The page of a new token shows it once, and loading that page again makes no other token."""
+    ana = signed_in(server)
+    answer = send(ana)
+
+    token = token_in(ana.follow(answer))
+
+    assert token not in str(answer.headers)
+    again = ana.follow(answer).body.decode()
+    assert "is not shown again" in again
+    assert f"?revoke={token[4:14]}" in again
+    assert "wyd_" not in again
+    assert len(server.index.tokens.all()) == 1
+
+
+@pytest.mark.parametrize("cookie", ["x", "." * 4000, "A" * 200])
+def test_a_broken_cookie_of_a_token_shows_none(server: InProcessServer, cookie: str) -> None:
+    """A cookie that is damaged counts as none."""
+    ana = signed_in(server)
+    answer = send(ana)
+    (name,) = [name for name in ana.cookies if "secret" in name]
+    ana.cookies[name] = cookie
+
+    assert "is not shown again" in ana.follow(answer).body.decode()
+
+
+def test_a_new_token_is_shown_for_a_minute(server: InProcessServer) -> None:
+    """A cookie that was kept for longer than a minute shows no token."""
+    ana = signed_in(server)
+    answer = send(ana)
+
+    server.clock.advance(seconds=60)
+
+    assert "is not shown again" in ana.follow(answer).body.decode()
+
+
+def test_the_page_of_another_token_does_not_show_a_new_one(server: InProcessServer) -> None:
+    """The page of one token shows nothing of another, which its own page still shows."""
+    ana = signed_in(server)
+    first = send(ana)
+    second = send(ana, name="second")
+
+    assert b"wyd_" not in ana.follow(first).body
+    assert token_in(ana.follow(second))
+
+
 def test_nobody_sees_or_changes_tokens_of_others(server: InProcessServer) -> None:
     """The tokens of others are not shown, and can be neither rotated nor revoked."""
-    token = token_in(send(signed_in(server)))
+    token = made(signed_in(server))
     bo = signed_in(server, "bo")
 
     for target in (PAGE, f"{PAGE}?rotate={token[4:14]}", f"{PAGE}?revoke={token[4:14]}"):
@@ -145,13 +196,13 @@ def test_an_old_sign_in_is_renewed_and_leads_back(tmp_path: Path, prefix: str) -
         assert 'value="laptop &amp; tablet"' in back
         assert re.search('value="upload" checked', back)
         form["csrf_token"] = browser.form_token(target)
-        assert browser.send(page, form).status == 201
+        assert token_in(browser.follow(browser.send(page, form)))
 
 
 def test_a_rotation_asks_for_a_sign_in_too(server: InProcessServer) -> None:
     """Who has signed in long ago revokes a token at once, and rotates it after a new sign-in."""
     ana = signed_in(server)
-    token = token_in(send(ana))
+    token = made(ana)
     server.clock.advance(hours=2)
 
     question = ana.open(f"{PAGE}?rotate={token[4:14]}")
@@ -202,10 +253,11 @@ def test_a_token_for_a_view_comes_without_commands_that_publish(server: InProces
     server.index.server.access.grant(grant, "local:bo")
     ana = signed_in(server)
 
-    pages = {index: send(ana, can="upload", index=index) for index in ("main", "dev", "view")}
+    publishes = dict[str, bool]()
+    for index in ("main", "dev", "view"):
+        page = ana.follow(send(ana, can="upload", index=index))
+        publishes[index] = b"UV_PUBLISH_URL" in page.body
 
-    publishes = {index: b"UV_PUBLISH_URL" in page.body for index, page in pages.items()}
-    assert all(page.status == 201 for page in pages.values())
     assert publishes == {"main": True, "dev": True, "view": False}
 
 
@@ -269,25 +321,41 @@ def test_the_form_has_the_indexes_of_a_person(
     ("user", "index", "status", "words"),
     [
         ("ana", (), 400, "Choose the index that the token is for."),
-        ("ana", ("dev",), 201, "read acme-* in the index dev"),
+        ("ana", ("dev",), 200, "read acme-* in the index dev"),
         ("ana", ("dev", "prod"), 403, "no more than its owner in the index prod"),
         ("ana", ("*",), 403, "about all indexes is for administrators"),
         ("bo", (), 400, "Choose the index that the token is for."),
         ("bo", ("main",), 403, "no more than its owner in the index main"),
-        ("bo", ("dev", "prod"), 201, "read acme-* in the indexes dev and prod"),
-        ("admin", ("*",), 201, "read acme-* in all indexes"),
+        ("bo", ("dev", "prod"), 200, "read acme-* in the indexes dev and prod"),
+        ("admin", ("*",), 200, "read acme-* in all indexes"),
     ],
 )
 def test_a_token_is_for_the_indexes_that_are_ticked(
     indexes: InProcessServer, user: str, index: tuple[str, ...], status: int, words: str
 ) -> None:
     """A token is for the indexes that are ticked, and for none where its owner may do less."""
-    answer = send(signed_in(indexes, user), index=index)
+    browser = signed_in(indexes, user)
+    answer = send(browser, index=index)
+    if status == 200:
+        answer = browser.follow(answer)
 
     page = " ".join(unescape(re.sub("<[^>]*>", " ", answer.body.decode())).split())
     assert (answer.status, words in page) == (status, True), page
     ticked = re.findall('name="index" value="([^"]*)" checked', answer.body.decode())
-    assert set(ticked) == (set() if status == 201 else set(index))
+    assert set(ticked) == (set() if status == 200 else set(index))
+
+
+def test_a_new_token_is_shown_to_its_maker_alone(indexes: InProcessServer) -> None:
+    """Who has the cookie of a new token, but not its maker's session, does not see the token."""
+    ana, bo, admin = (signed_in(indexes, user) for user in ("ana", "bo", "admin"))
+    answer = send(ana, index=("dev",))
+    (cookie,) = [name for name in ana.cookies if "secret" in name]
+
+    for browser in (bo, admin):
+        browser.cookies[cookie] = ana.cookies[cookie]
+        assert b"wyd_" not in browser.follow(answer).body
+        page = browser.open(answer.headers["location"].replace("account", "admin"))
+        assert b"wyd_" not in page.body
 
 
 @pytest.mark.parametrize("path", ["", "setup/", "-/projects/1/", "as-of-2026-01-01/setup/"])

@@ -21,9 +21,15 @@ WANTED = {
 }
 
 
-def asked(users: GoogleUsersServer, email: str, path: str, **fields: str) -> Answer:
+def asked(
+    users: GoogleUsersServer, email: str, path: str, *, cookie: str = "", **fields: str
+) -> Answer:
     """Open a page, or send a form with these fields, as a person behind the proxy."""
-    headers = {"X-Goog-IAP-JWT-Assertion": users.assertion(email), "Accept": "text/html"}
+    headers = {
+        "X-Goog-IAP-JWT-Assertion": users.assertion(email),
+        "Accept": "text/html",
+        "Cookie": cookie,
+    }
     if not fields:
         return users.server.client.get(path, headers=headers)
     headers["Origin"] = users.server.url
@@ -46,8 +52,12 @@ def sent(users: GoogleUsersServer, email: str, path: str, **fields: str) -> Answ
 def made(users: GoogleUsersServer, email: str, path: str = OWN, **changes: str) -> str:
     """Make a token, and return it."""
     answer = sent(users, email, path, **{**WANTED, **changes})
-    assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store"), answer.text
-    match = re.search("wyd_[0-9A-Za-z]{48}", answer.text)
+    assert answer.status_code == 303, answer.text
+    # the index is an https one, whose cookies the client sends over https alone
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    page = asked(users, email, answer.headers["location"], cookie=cookie)
+    assert (page.status_code, page.headers["cache-control"]) == (200, "no-store"), page.text
+    match = re.search("wyd_[0-9A-Za-z]{48}", page.text)
     assert match is not None
     return match[0]
 
@@ -138,7 +148,7 @@ def test_unverified_header_says_nothing(users: GoogleUsersServer, header: str) -
 
     assert page.status_code == 200
     assert "more than an hour ago" not in page.text
-    assert client.post(OWN, headers=headers, data=fields).status_code == 201
+    assert client.post(OWN, headers=headers, data=fields).status_code == 303
     assert client.get("/-/account/", headers=headers).text == client.get(
         "/-/account/", headers={**headers, "Authorization": ""}
     ).text  # fmt: skip

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import MadeToken, TokenRotation
+from wheelyard.api.access_operations import TokenRotation
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.caller_tokens import is_token_admin
@@ -28,13 +28,13 @@ from wheelyard.http.forms import (
     require_form_token,
     sign_in_url,
 )
+from wheelyard.http.made_token_page import redirect_to_made, show_made
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
 from wheelyard.http.token_forms import (
     INDEX,
     LINKED_FIELDS,
     LinkReader,
-    made_values,
     new_token,
     preset_index,
 )
@@ -43,9 +43,11 @@ from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, Tokens
 
 
 def answer(request: IndexRequest) -> Response:
-    """Handle GET: the tokens with the form for a new one, or a question about one of them."""
+    """Handle GET: the tokens with the form for a new one, a new token, or a question about one."""
     fields = parse_form(request.query_string)
     view, rows = _view(request, fields), _rows(request)
+    if fields.text("made") in rows:
+        return show_made(request, fields.text("made"), TOKENS_ROOT)
     form = FormState(form_token(request))
     for action in ("revoke", "rotate"):
         row = rows.get(fields.text(action))
@@ -61,7 +63,7 @@ def answer(request: IndexRequest) -> Response:
 
 
 def answer_form(request: IndexRequest) -> Response:
-    """Handle POST: make or rotate a token and show it once, or revoke one."""
+    """Handle POST: make or rotate a token, which the next page shows once, or revoke one."""
     fields = read_form(request)
     view = _view(request, fields)
     try:
@@ -88,13 +90,13 @@ def _create(request: IndexRequest, fields: FormFields) -> Response:
     max_days, indexes = request.context.index.settings.tokens.max_days, _indexes(request)
     new = new_token(fields, max_days, indexes)
     made = _api_of_person(request).call(access_operations.create_token, new)
-    return _show_made(request, made)
+    return redirect_to_made(request, made)
 
 
 def _rotate(request: IndexRequest, fields: FormFields) -> Response:
     rotation = form_body(fields, TokenRotation)
     made = _api_of_person(request).call(access_operations.rotate_token, rotation)
-    return _show_made(request, made)
+    return redirect_to_made(request, made)
 
 
 def _revoke(request: IndexRequest, fields: FormFields) -> Response:
@@ -103,11 +105,6 @@ def _revoke(request: IndexRequest, fields: FormFields) -> Response:
     api.call(access_operations.revoke_token, token_id)
     query = urlencode({"revoked": token_id}).encode()
     return redirect(303, request.web.path(*request.segments, query=query))
-
-
-def _show_made(request: IndexRequest, made: MadeToken) -> Response:
-    values = made_values(request.web.environment, made, TOKENS_ROOT, request.context.index)
-    return _show(request, "token_made.html", 201, **values)
 
 
 def _api_of_person(request: IndexRequest) -> LocalApi:

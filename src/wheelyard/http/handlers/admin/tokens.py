@@ -15,9 +15,10 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, page_number, page_numbers, query_of
 from wheelyard.http.handlers.admin.principals import credentials_in_use
+from wheelyard.http.made_token_page import redirect_to_made, show_made
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
-from wheelyard.http.token_forms import made_values, new_token
+from wheelyard.http.token_forms import new_token
 from wheelyard.model.access import OWNER_PREFIXES
 from wheelyard.model.api_token import token_id_in
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
@@ -53,10 +54,13 @@ class TokenAdministration:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, the form for a new token, or the question whether to revoke."""
+        """Handle GET: the list, the form for a new token, a new one, or the question to revoke."""
         query = self._pages.query(request)
         if query.text("action") == "make":
             return self._token_form(request, self._pages.form(request), 200)
+        made = query.text("made")
+        if made:
+            return show_made(request, made, "../" * len(request.segments))
         ids = query.all("revoke")
         if ids:
             return self._question(request, ids, self._pages.form(request), 200)
@@ -72,7 +76,7 @@ class TokenAdministration:
         return redirect(301, request.web.path("-", "admin", "tokens"))
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: make a token and show it once, or revoke some."""
+        """Handle POST: make a token, which the next page shows once, or revoke some."""
 
         def act(fields: FormFields) -> Response:
             if fields.action("create", "revoke") == "revoke":
@@ -137,11 +141,7 @@ class TokenAdministration:
         # an administrator who is a person has to have signed in lately, as everybody
         signed_in = signed_in_at(request) if request.caller.can_own_tokens else None
         api = replace(self._pages.api(request), signed_in_at=signed_in)
-        made = api.call(access_operations.create_token, new)
-        root = "../" * len(request.segments)
-        values = made_values(request.web.environment, made, root, request.context.index)
-        viewer = request.web.viewer(request.caller)
-        return request.web.show(viewer, 201, "token_made.html", root, **values)
+        return redirect_to_made(request, api.call(access_operations.create_token, new))
 
     def _question(
         self, request: IndexRequest, ids: Sequence[str], form: FormState, status: int

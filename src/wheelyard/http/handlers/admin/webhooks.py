@@ -12,6 +12,7 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.http.messages import Response
+from wheelyard.http.one_time_secret import read_secret, redirect_with_secret, with_secret_removed
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_tables import ListedTable, TableKeys
 from wheelyard.model.stored_webhooks import WEBHOOK_KIND, ListedWebhook, WebhookFormat
@@ -36,6 +37,8 @@ class WebhookPages(TablePages):
     def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the deliveries of a webhook, or as `TablePages`."""
         query = self.pages.query(request)
+        if query.text("secret"):
+            return self._show_secret(request, query.text("secret"))
         name = query.text("show")
         if not name:
             return super().answer(request)
@@ -50,7 +53,7 @@ class WebhookPages(TablePages):
             case "new-secret":
                 secret = NewWebhookSecret(name=name, note=fields.text("note"))
                 row = api.call(webhook_operations.make_secret, secret)
-                return self._show_secret(request, row)
+                return _redirect_to_secret(request, row)
             case "send-again":
                 letters = LettersToSend(name=name, ids=fields.all("id") or None)
                 api.call(webhook_operations.send_again, letters)
@@ -77,7 +80,7 @@ class WebhookPages(TablePages):
     def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
         """See `TablePages`."""
         if isinstance(row, ListedWebhook) and row.secret:
-            return self._show_secret(request, row)
+            return _redirect_to_secret(request, row)
         return super().answer_added(request, row)
 
     def form_values(
@@ -106,10 +109,7 @@ class WebhookPages(TablePages):
     ) -> Response:
         """Return the page of one webhook. Raises NotFound if there is none."""
         api = self.pages.api(request)
-        rows = api.call(self.operations.list).tables
-        row = next((row for row in rows if row.name == name), None)
-        if row is None:
-            raise NotFound(f"There is no webhook {quoted(name)}. It may have been removed.")
+        row = self._listed(request, name)
         values = {
             "form": form,
             "row": row,
@@ -121,6 +121,27 @@ class WebhookPages(TablePages):
         }
         return self.pages.show(request, self.section, "webhook.html", values, status)
 
-    def _show_secret(self, request: IndexRequest, row: ListedWebhook) -> Response:
-        """Return the page that shows a secret once."""
-        return self.pages.show(request, self.section, "webhook_secret.html", {"row": row}, 201)
+    def _show_secret(self, request: IndexRequest, name: str) -> Response:
+        """Return the page that shows a secret once. Raises NotFound if there is no such webhook."""
+        row = self._listed(request, name)
+        secret = read_secret(request, _subject(name))
+        values = {"row": row, "secret": secret}
+        page = self.pages.show(request, self.section, "webhook_secret.html", values)
+        return with_secret_removed(request, page) if secret else page
+
+    def _listed(self, request: IndexRequest, name: str) -> ListedTable:
+        """Return a webhook as it is listed. Raises NotFound if there is none of that name."""
+        rows = self.pages.api(request).call(self.operations.list).tables
+        row: ListedTable | None = next((row for row in rows if row.name == name), None)
+        if row is None:
+            raise NotFound(f"There is no webhook {quoted(name)}. It may have been removed.")
+        return row
+
+
+def _redirect_to_secret(request: IndexRequest, row: ListedWebhook) -> Response:
+    query = urlencode({"secret": row.name})
+    return redirect_with_secret(request, _subject(row.name), row.secret, query)
+
+
+def _subject(name: str) -> str:
+    return f"webhook {name}"

@@ -1,0 +1,84 @@
+"""The page of a new token, which shows its text once, and how to publish with it."""
+
+from contextlib import suppress
+
+from markupsafe import Markup
+from msgspec.structs import replace
+
+from wheelyard.api import access_operations
+from wheelyard.api.access_operations import MadeToken, TokenAnswer
+from wheelyard.api.table import LocalApi
+from wheelyard.errors import NotFound, WheelyardError, quoted
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.messages import Response
+from wheelyard.http.one_time_secret import read_secret, redirect_with_secret, with_secret_removed
+from wheelyard.model.access import Action, Scope, first_index
+from wheelyard.model.index_name import MAIN
+from wheelyard.rendering.client_settings import USER
+from wheelyard.wiring.index import Index
+
+
+def redirect_to_made(request: IndexRequest, made: MadeToken) -> Response:
+    """Return the redirect from a form to the page that shows the new token once."""
+    return redirect_with_secret(request, _subject(made.id), made.token, f"made={made.id}")
+
+
+def show_made(request: IndexRequest, token_id: str, root: str) -> Response:
+    """
+    Return the page of a new token, with its text the first time that it is loaded.
+
+    Raises NotFound unless the caller may see a token with that id, and Unavailable if the store
+    does not answer.
+    """
+    index = request.context.index
+    listed = LocalApi(index=index, caller=request.caller).call(access_operations.list_tokens)
+    tokens = {token.id: token for token in listed.tokens}
+    made = tokens.get(token_id)
+    if made is None:
+        raise NotFound(f"There is no token {quoted(token_id)}. Look at the list of tokens.")
+    text = read_secret(request, _subject(token_id))
+    replaced = [token for token in listed.tokens if token.replaced_by == token_id]
+    values = {
+        "made": made,
+        "text": text,
+        "replaced": next(iter(replaced), None),
+        "user": USER,
+        "publishing": _publishing_commands(request, made, text, root),
+    }
+    viewer = request.web.viewer(request.caller)
+    page = request.web.show(viewer, 200, "token_made.html", root, **values)
+    return with_secret_removed(request, page) if text else page
+
+
+def _subject(token_id: str) -> str:
+    return f"token {token_id}"
+
+
+def _publishing_commands(
+    request: IndexRequest, made: TokenAnswer, text: str, root: str
+) -> dict[str, Markup]:
+    """Return the commands that publish with a new token, by their clients, if it may."""
+    scope = made.scope
+    can_publish = Action.UPLOAD.word in made.can and _takes_uploads(request.context.index, scope)
+    if not text or not can_publish:
+        return {}
+    environment = request.web.environment
+    clients = environment.client_settings
+    name = first_index(scope.indexes)
+    if name != MAIN:
+        clients = replace(clients, root=f"{clients.root}/{name}")
+    url = clients.upload_url
+    to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={text}"
+    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={text}"
+    commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
+    return {client: environment.with_links(command, root) for client, command in commands.items()}
+
+
+def _takes_uploads(index: Index, scope: Scope) -> bool:
+    """Return whether the one index that a token is about takes uploads."""
+    # of several indexes nobody knows to which the token is to publish
+    if len(scope.indexes) > 1:
+        return False
+    with suppress(WheelyardError):  # the token is made, and its page has to be shown
+        return index.named(first_index(scope.indexes)).takes_uploads
+    return False
