@@ -123,7 +123,7 @@ def test_pages_show_counts(server: InProcessServer) -> None:
     assert ">1 in 30 days</a>" in after.body.decode()
     assert 'last on <time datetime="2026-01-01">' in after.body.decode()
     assert "in 30 days" not in unchanged.body.decode()
-    assert '<td class="id"><a href="../1.0/">1.0</a></td><td>1 download</td>' in whole
+    assert '<td class="id"><a href="../1.0/">1.0</a></td><td data-label="Downloads">1</td>' in whole
     assert server.get("/project/demo/downloads/?days=7", HTML).status == 400
     assert server.get("/api/v1/projects/demo/downloads?days=401").status == 400
 
@@ -137,7 +137,7 @@ def test_counts_of_deleted_versions_stay(server: InProcessServer) -> None:
 
     page = server.get("/project/demo/downloads/", HTML).body.decode()
 
-    assert '<td class="id">1.0</td><td>1 download</td>' in page
+    assert '<td class="id">1.0</td><td data-label="Downloads">1</td>' in page
     assert server.get(FILE).status == 404
     assert downloads(server)["downloads"] == 1
 

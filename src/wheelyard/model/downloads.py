@@ -12,6 +12,8 @@ KEPT_DAYS: Final = 400
 """How long counts are kept, at least."""
 SHOWN_DAYS: Final = 30
 """The days that are shown unless others are asked for."""
+FREQUENT_VERSIONS: Final = 5
+"""How many versions a report has by day. A project may have thousands."""
 
 
 class DownloadKey(NamedTuple):  # there may be many thousands
@@ -44,6 +46,14 @@ class CountByVersion(Struct, frozen=True):
     """The day of the last one."""
 
 
+class VersionDays(Struct, frozen=True):
+    """The downloads of one version on each day."""
+
+    version: str
+    downloads: tuple[int, ...]
+    """As many as the report has days."""
+
+
 class DownloadReport(Struct, frozen=True, kw_only=True):
     """The downloads of a project in some days, the last of which is today."""
 
@@ -54,6 +64,8 @@ class DownloadReport(Struct, frozen=True, kw_only=True):
     """The day of the last download in this time, or None without one."""
     versions: tuple[CountByVersion, ...]
     """The most frequent first."""
+    frequent: tuple[VersionDays, ...]
+    """The first `FREQUENT_VERSIONS` of them that have a name."""
 
     @property
     def digest(self) -> str:
@@ -81,10 +93,18 @@ def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
         CountByVersion(version, downloads, last[version])
         for version, downloads in by_version.items()
     ]
+    versions.sort(key=lambda count: (-count.downloads, count.version))
+    frequent = [count.version for count in versions if count.version][:FREQUENT_VERSIONS]
+    numbers_of = {version: [0] * days for version in frequent}
+    for key, number in counts.items():
+        day = min(key.day, today)
+        if day >= since and key.version in numbers_of:
+            numbers_of[key.version][(day - since).days] += number
     shown_days = (since + timedelta(number) for number in range(days))
     return DownloadReport(
         days=tuple(CountByDay(day, by_day[day]) for day in shown_days),
         downloads=by_day.total(),
         last=max(last.values(), default=None),
-        versions=tuple(sorted(versions, key=lambda count: (-count.downloads, count.version))),
+        versions=tuple(versions),
+        frequent=tuple(VersionDays(name, tuple(numbers)) for name, numbers in numbers_of.items()),
     )

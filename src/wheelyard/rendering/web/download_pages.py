@@ -1,18 +1,24 @@
-"""The page with the downloads of a project, and the chart that the page of the project has, too."""
+"""The page with the downloads of a project."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
 from typing import Final
 
+from markupsafe import Markup
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, DownloadReport
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.figures import AreaChart, AreaStep, Series
 from wheelyard.rendering.web.project_frame import DOWNLOADS, ProjectFrame, version_path
 
 DAY_CHOICES: Final = (SHOWN_DAYS, 90, KEPT_DAYS)
 """The times that the page of the downloads can show, in days."""
-CHART_HEIGHT: Final = 20
+WEEKLY_FROM_DAYS: Final = 90
+"""From so many days on, the figure has weeks instead of days."""
+WEEK_DAYS: Final = 7
 
 
 class ListedVersion(Struct, frozen=True):
@@ -25,25 +31,53 @@ class ListedVersion(Struct, frozen=True):
     last: str
 
 
-class DownloadChart(Struct, frozen=True):
-    """The downloads of each day as bars, from the first to the last day."""
-
-    path: str
-    """The outline of all bars, in the form of SVG, one unit wide each."""
-    width: int
-    height: int = CHART_HEIGHT
-
-
-def chart_of(report: DownloadReport) -> DownloadChart:
-    """Return the chart of the days of a report."""
-    numbers = [count.downloads for count in report.days]
-    most = max(*numbers, 1)
-    bars = (
-        f"M{at}.1 {CHART_HEIGHT}v-{max(number * CHART_HEIGHT / most, 1):.3g}h.8V{CHART_HEIGHT}z"
-        for at, number in enumerate(numbers)
-        if number
+def figure_of(report: DownloadReport) -> Markup:
+    """Return the figure of the versions of a report over its days, or its weeks if it is long."""
+    frequent = sorted(report.frequent, key=lambda days: listed_version(days.version), reverse=True)
+    totals = [count.downloads for count in report.days]
+    series = [Series(days.version) for days in frequent]
+    downloads: list[Sequence[int]] = [days.downloads for days in frequent]
+    others = [total - sum(on_day) for total, *on_day in zip(totals, *downloads, strict=True)]
+    if any(others):
+        series.append(Series("other versions", is_rest=True))
+        downloads.append(others)
+    length = 1
+    if len(report.days) >= WEEKLY_FROM_DAYS:
+        length = WEEK_DAYS
+    # the last week ends today, and the first one may be shorter
+    starts = [0, *range(len(totals) % length or length, len(totals), length)]
+    ends = [*starts[1:], len(totals)]
+    steps = [
+        AreaStep(
+            _time_in_words(report.days[start].day, report.days[end - 1].day),
+            tuple(sum(on_days[start:end]) for on_days in downloads),
+        )
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    chart = AreaChart(
+        series=tuple(series),
+        steps=tuple(steps),
+        first=report.days[0].day.isoformat(),
+        last=report.days[-1].day.isoformat(),
+        summary=_summary(report, length),
     )
-    return DownloadChart("".join(bars), len(numbers))
+    return chart.draw()
+
+
+def _time_in_words(first: date, last: date) -> str:
+    if first == last:
+        return first.isoformat()
+    return f"{first} to {last}"
+
+
+def _summary(report: DownloadReport, length: int) -> str:
+    unit = "day"
+    if length == WEEK_DAYS:
+        unit = "week"
+    return (
+        f"Downloads by version in each {unit} from {report.since} to {report.days[-1].day}, "
+        f"{report.downloads:,} in all. The table below has them by version."
+    )
 
 
 def downloads_page(
@@ -63,7 +97,7 @@ def downloads_page(
         frame.root,
         frame=frame,
         report=report,
-        chart=chart_of(report),
+        figure=figure_of(report),
         choices=DAY_CHOICES,
         versions=list(_listed(report, versions)),
     )

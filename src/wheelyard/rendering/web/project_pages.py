@@ -23,8 +23,8 @@ from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
-from wheelyard.rendering.web.download_pages import chart_of
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.figures import draw_small_area
 from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
 from wheelyard.rendering.web.project_frame import (
     DESCRIPTION,
@@ -78,9 +78,15 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         users=len(content.used_by),
         uploaders=content.uploaders,
         report=content.downloads,
-        chart=content.downloads and chart_of(content.downloads),
+        figure=content.downloads and _downloads_figure(content.downloads),
         **latest.facts(environment),
     )
+
+
+def _downloads_figure(report: DownloadReport) -> Markup:
+    """Return the small figure of the days of a report."""
+    summary = f"Downloads on each of the last {len(report.days)} days, {report.downloads:,} in all"
+    return draw_small_area([count.downloads for count in report.days], summary)
 
 
 def releases_page(
