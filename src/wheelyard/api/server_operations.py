@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 USAGE: Final = "see what is stored"
 """What only administrators may do."""
+NEARLY_FULL: Final = 0.8
+"""The share of a quota from which on somebody should look at it."""
 
 
 class ProjectUsage(Struct, frozen=True, omit_defaults=True):

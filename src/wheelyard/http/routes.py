@@ -45,6 +45,7 @@ from wheelyard.http.handlers.admin.indexes import IndexPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.names import NamePages
 from wheelyard.http.handlers.admin.namespaces import NamespacePages
+from wheelyard.http.handlers.admin.overview import OverviewPage
 from wheelyard.http.handlers.admin.package_requests import RequestPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.people import PeoplePages
@@ -271,7 +272,7 @@ def _asking(process: ProcessContext) -> Iterator[Route]:
 
 def _administration() -> Iterator[Route]:
     pages = AdminPages()
-    yield _page("/-/admin/", pages.answer_overview)
+    yield from _admin_page("/-/admin/", OverviewPage(pages).answer)
     people = PeoplePages(pages)
     yield from _admin_page("/-/admin/people/", people.answer, people.answer_form)
     groups, grants = GroupPages(pages), GrantPages(pages)

@@ -31,6 +31,22 @@ def first_run_text(first_run: datetime, deleted: int) -> str:
     )
 
 
+def next_daily_run(retention: Retention) -> datetime | None:
+    """
+    Return before when no daily run comes, or None if one comes as soon as a server looks.
+
+    Raises Unavailable if the store does not answer.
+    """
+    first_run = retention.rules_clock.read_first_run()
+    last_run = retention.last_run()
+    if last_run is None:
+        return first_run
+    due = last_run + EVERY
+    if first_run is None:
+        return due
+    return max(due, first_run)
+
+
 class DailyRetention:
     """
     Applies the rules once a day, unless another process or an administrator has.

@@ -1,5 +1,5 @@
 """
-Figures as SVG: areas over time.
+Figures as SVG: areas over time, and bars.
 
 A figure has no size of its own: positions across are in percent, so that it is as wide as its
 place and its text stays as large as the text around it. Colours come from the style sheet. A
@@ -134,6 +134,15 @@ def draw_small_area(values: Sequence[int], summary: str) -> Markup:
         '<svg class="figure small" role="img" aria-label="{}" viewBox="0 0 {} {}" '
         'preserveAspectRatio="none"><path class="area-0" d="{}"/></svg>'
     ).format(summary, len(values), top, path)
+
+
+def draw_share(share: float) -> Markup:
+    """Return a bar that is filled to a share, where 1 is all, beside a text that says it."""
+    percent = f"{100 * min(max(share, 0), 1):.3g}"
+    return Markup(
+        '<svg class="figure share" height="10" aria-hidden="true"><rect width="100%" height="10"/>'
+        '<rect class="filled" width="{}%" height="10"/></svg>'
+    ).format(percent)
 
 
 def axis_top(most: int) -> int:

@@ -50,6 +50,9 @@ def test_rules_are_shown_and_applied(admin: Administrator) -> None:
     """An administrator sees what would go and why, keeps a release by a pin, deletes the rest."""
     page = admin.read(PAGE)
     assert "demo 1.0" in page
+    assert re.search(
+        "By project 2 releases with (.+?), the most first. .*demo \\1 2 Delete now", page
+    )
     assert "retention rule 1 (few): not among the last 1" in page
     assert "Last run never" in page
     manage = "/project/demo/manage/"

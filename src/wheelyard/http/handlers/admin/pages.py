@@ -204,12 +204,6 @@ class AdminPages:
         path = request.web.path(*request.segments, query=query.encode())
         return redirect(SEE_OTHER, path)
 
-    def answer_overview(self, request: IndexRequest) -> Response:
-        """Handle GET `/-/admin/`: what the pages are for."""
-        self._require_right(request.caller)
-        overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]
-        return self.show(request, "", "overview.html", {"overview": overview})
-
 
 @contextmanager
 def refused_for(field: str) -> Iterator[None]:

@@ -1,23 +1,46 @@
 """The page of rules of retention: what they would delete and keep, and the run."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
+from markupsafe import Markup
+from msgspec import Struct
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Response
+from wheelyard.model.retention import JudgedRelease
 from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.figures import draw_share
 
 SECTION: Final = "retention/"
 ROWS_ON_A_PAGE: Final = 100
+PROJECTS_ON_A_PAGE: Final = 20
+"""How many projects the sums name. All releases are listed below them."""
 CONFIRMATION: Final = "delete"
 """What has to be typed before anything is deleted."""
 KEPT: Final = "kept"
 """The value of the field `show` for what is kept, in place of what would be deleted."""
+
+_Place = tuple[str, NormalizedName]
+"""The names of an index and a project."""
+
+
+class FreedProject(Struct, frozen=True):
+    """What rules would delete of one project in one index."""
+
+    index: str
+    name: NormalizedName
+    releases: int
+    bytes: int
+    bar: Markup
+    """Its share of the project of which most would be deleted."""
 
 
 class RetentionPage:
@@ -58,6 +81,7 @@ class RetentionPage:
         if retention is not None:
             is_kept = query.text("show") == KEPT
             answer = retention.preview(request.caller, keeps=is_kept)
+            projects = _by_project(answer.deleted)
             rows, numbers = paged(answer.kept if is_kept else answer.deleted, query, ROWS_ON_A_PAGE)
             values |= {
                 "answer": answer,
@@ -66,7 +90,24 @@ class RetentionPage:
                 "rows": rows,
                 "numbers": numbers,
                 "bytes": sum(release.bytes for release in answer.deleted),
+                "projects": projects[:PROJECTS_ON_A_PAGE],
+                "more_projects": len(projects[PROJECTS_ON_A_PAGE:]),
                 "links": query_of({"show": query.text("show")}),
                 "confirmation": CONFIRMATION,
             }
         return self._pages.show(request, SECTION, "retention.html", values, status)
+
+
+def _by_project(deleted: Sequence[JudgedRelease]) -> list[FreedProject]:
+    """Return what would be deleted by index and project, the most bytes first."""
+    releases = Counter[_Place]()
+    sizes = Counter[_Place]()
+    for release in deleted:
+        releases[release.index, release.project] += 1
+        sizes[release.index, release.project] += release.bytes
+    most = max(sizes.values(), default=0)
+    places = sorted(sizes, key=lambda place: (-sizes[place], place))
+    return [
+        FreedProject(*place, releases[place], sizes[place], draw_share(sizes[place] / max(most, 1)))
+        for place in places
+    ]

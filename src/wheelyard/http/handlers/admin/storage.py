@@ -5,12 +5,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from wheelyard.api import server_operations
-from wheelyard.api.server_operations import ProjectUsage
+from wheelyard.api.server_operations import NEARLY_FULL, ProjectUsage
 from wheelyard.errors import NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Response
 from wheelyard.model.index_name import read_index_name
+from wheelyard.rendering.web.figures import draw_share
 
 SECTION: Final = "storage/"
 ROWS_ON_A_PAGE: Final = 100
@@ -50,8 +51,11 @@ class StoragePage:
         sort = query.text("sort")
         sort = sort if sort in ORDERS else "size"
         rows, numbers = paged(sorted(shown.projects, key=ORDERS[sort][1]), query, ROWS_ON_A_PAGE)
+        most = max((project.bytes for project in shown.projects), default=0)
         values = {
             "usage": shown,
+            "nearly_full": NEARLY_FULL,
+            "bars": {row.name: draw_share(row.bytes / max(most, 1)) for row in rows},
             "all_indexes": all_indexes,
             "stored": usage,
             "rows": rows,

@@ -1,0 +1,136 @@
+"""The first page for administrators: figures that ask for a look, and what the pages are for."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Final
+
+from markupsafe import Markup
+from msgspec import Struct
+
+from wheelyard.api import (
+    access_operations,
+    health_operations,
+    package_request_operations,
+    server_operations,
+)
+from wheelyard.api.access_operations import TokensQuery
+from wheelyard.api.server_operations import NEARLY_FULL
+from wheelyard.api.table import LocalApi
+from wheelyard.errors import WheelyardError
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.messages import Response
+from wheelyard.model.decoding import readable_size
+from wheelyard.rendering.web.admin.sections import SECTIONS
+from wheelyard.rendering.web.figures import draw_share
+from wheelyard.wiring.index import Index
+
+RECENT: Final = timedelta(days=30)
+"""The time of which the page says what was uploaded."""
+
+
+class Tile(Struct, frozen=True):
+    """One figure of the page."""
+
+    path: str
+    """Of the page that has more, below `-/admin/`."""
+    title: str
+    figure: str
+    words: str
+    """What the figure is, in a few words."""
+    picture: Markup = Markup()
+    asks: bool = False
+    """Whether somebody should look at it."""
+
+
+class OverviewPage:
+    """The first page for administrators."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: IndexRequest) -> Response:
+        """Handle GET `/-/admin/`: figures, and what the pages are for."""
+        self._pages.query(request)
+        overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]
+        figures = _Figures(request.context.index, self._pages.api(request))
+        values = {"overview": overview, "tiles": list(figures.tiles())}
+        return self._pages.show(request, "", "overview.html", values)
+
+
+class _Figures(Struct, frozen=True):
+    """What the page says of an index, for one caller, whose right each operation checks."""
+
+    index: Index
+    api: LocalApi
+
+    def tiles(self) -> Iterator[Tile]:
+        """Yield the tiles. One whose operation fails says why: the others are worth showing."""
+        sources: dict[str, Callable[[], Tile | None]] = {
+            "Package requests": self._requests,
+            "Health": self._health,
+            "Storage": self._storage,
+            "Uploads": self._uploads,
+            "API tokens": self._tokens,
+            "Retention": self._retention,
+        }
+        for title, source in sources.items():
+            try:
+                tile = source()
+            except WheelyardError as fault:
+                tile = Tile("health/", title, "unknown", fault.message, asks=True)
+            if tile is not None:
+                yield tile
+
+    def _requests(self) -> Tile | None:
+        if self.index.upstream is None:
+            return None
+        waiting = len(self.api.call(package_request_operations.list_requests).requests)
+        words = "waits for a decision" if waiting == 1 else "wait for a decision"
+        return Tile("requests/", "Package requests", f"{waiting:,}", words, asks=waiting > 0)
+
+    def _health(self) -> Tile:
+        health = self.api.call(health_operations.show_health)
+        bad = [part for part in health.parts if part.state in ("warning", "failed")]
+        number = len(bad) + len(health.warnings)
+        words = "warning" if number == 1 else "warnings"
+        return Tile("health/", "Health", f"{number:,}", words, asks=number > 0)
+
+    def _storage(self) -> Tile:
+        usage = self.api.call(server_operations.show_usage)
+        size = readable_size(usage.stored_bytes)
+        if usage.share is None:
+            words = f"in {usage.stored_files:,} files"
+            return Tile("storage/", "Storage", size, words)
+        words = f"{usage.share:.0%} of the quota of main"
+        is_nearly_full = usage.share >= NEARLY_FULL
+        return Tile("storage/", "Storage", size, words, draw_share(usage.share), is_nearly_full)
+
+    def _uploads(self) -> Tile:
+        since = self.index.server.runtime.now() - RECENT
+        projects = [facts for facts in self.index.search.table().projects if not facts.origin]
+        first = since.timestamp() * 1000
+        recent = sum(facts.uploaded >= first for facts in projects)
+        words = f"of {len(projects):,} projects got a file in the last {RECENT.days} days"
+        return Tile("journal/", "Uploads", f"{recent:,}", words)
+
+    def _tokens(self) -> Tile:
+        ending = self.api.call(access_operations.list_tokens, TokensQuery(state="expiring"))
+        number = len(ending.tokens)
+        words = "ends within 14 days" if number == 1 else "end within 14 days"
+        return Tile("tokens/?state=expiring", "API tokens", f"{number:,}", words, asks=number > 0)
+
+    def _retention(self) -> Tile | None:
+        retention = self.index.server.retention
+        if retention is None:
+            return None
+        settings = self.index.settings.server
+        if settings.read_only or not settings.daily_retention:
+            return Tile("retention/", "Retention", "by hand", "no daily run on this server")
+        # nothing of it is loaded while there is no rule
+        from wheelyard.retention.daily import next_daily_run  # noqa: PLC0415 - above
+
+        due = next_daily_run(retention)
+        if due is None or due <= self.index.server.runtime.now():
+            return Tile("retention/", "Retention", "now", "the next run is due")
+        return Tile("retention/", "Retention", f"{due:%Y-%m-%d %H:%M}", "UTC, the next run")

@@ -1,0 +1,77 @@
+"""The first page for administrators."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.index_tables import put_tables, toml_of
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.errors import Unavailable
+from wheelyard.settings.sections import ServerSettings
+
+RULE = '[[retention]]\nkeep_last = 1\nnote = "few"\n'
+DAILY = ServerSettings(public_url="http://index", daily_retention=True)
+
+
+def test_figures_say_what_asks_for_a_look(tmp_path: Path) -> None:
+    """The page says how much is stored, what was uploaded lately, and which tokens end soon."""
+    put = toml_of(main={"index_size": 1}) + TABLES
+    with in_process(tmp_path, settings_in(tmp_path), tables=put) as server:
+        server.publish(wheel("old"))
+        server.clock.advance(days=40)
+        server.publish(wheel("demo"), wheel("demo", "2.0"))
+        admin = Administrator.of(server)
+        calm = admin.read("")
+        request = TokenRequest(name="ci", lifetime=timedelta(days=3))
+        server.index.tokens.create(request, "local:bo")
+        page = admin.read("")
+
+    assert "Uploads 1 of 2 projects got a file in the last 30 days" in page
+    assert "of the quota of main" in page
+    assert "API tokens 0 end within 14 days" in calm
+    assert "API tokens 1 ends within 14 days" in page
+    assert not re.search("Retention (by hand|now|[0-9])", page)
+    assert "for a decision" not in page
+
+
+def test_the_next_run_of_retention_is_named(tmp_path: Path) -> None:
+    """With rules, the page says when the next daily run comes, or that none does."""
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
+        put_tables(server.index, RULE)
+        assert "Retention by hand no daily run" in Administrator.of(server).read("")
+    settings = settings_in(tmp_path, server=DAILY)
+    with in_process(tmp_path / "daily", settings, tables=TABLES) as server:
+        put_tables(server.index, RULE)
+        admin, retention = Administrator.of(server), server.index.server.retention
+        assert retention is not None
+        assert "Retention now the next run is due" in admin.read("")
+        first = retention.rules_clock.first_run()
+        assert f"Retention {first:%Y-%m-%d %H:%M} UTC, the next run" in admin.read("")
+
+
+def test_a_figure_that_is_unknown_hides_no_other(
+    admin: Administrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the store does not answer for one figure, its tile says so, and the rest is there."""
+
+    def fail(*_: object) -> object:
+        raise Unavailable("The store does not answer. Try again.")
+
+    monkeypatch.setattr(type(admin.server.index.caller_tokens), "visible", fail)
+
+    page = admin.read("")
+
+    assert "API tokens unknown The store does not answer." in page
+    assert "Storage" in page
+
+
+@pytest.mark.parametrize("name", ["reader", "stranger"])
+def test_the_overview_is_for_administrators(server: InProcessServer, name: str) -> None:
+    """Others see no figure."""
+    assert Administrator.of(server, name).open("").status == 403
+    assert server.get("/-/admin/").status == 401
