@@ -76,6 +76,22 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     assert "index dev: removed" in admin.read("journal/?what=index-removed")
 
 
+def test_ways_of_promotion_are_drawn(tmp_path: Path) -> None:
+    """The page shows from which index to which releases go, and how many projects each has."""
+    tables = (
+        {"name": "dev"},
+        {"name": "prod", "promote_from": ["dev"], "promote_only": True},
+        {"name": "test", "promote_only": False},
+        {"name": "view", "layers": ["prod"]},
+    )
+    put = toml_of(main=OPEN_MAIN, index=tables) + TABLES
+    with in_process(tmp_path, settings_in(tmp_path), tables=put) as server:
+        server.publish(wheel("tools"))
+        ways = Administrator.of(server).read(PAGE).partition("Ways of promotion")[2]
+
+    assert ways.startswith(" dev → the only way , to prod All indexes")
+
+
 def test_what_an_index_opens_is_confirmed(tmp_path: Path) -> None:
     """An index that opens another one's packages is made once that is confirmed, and is marked."""
     settings = settings_in(tmp_path)

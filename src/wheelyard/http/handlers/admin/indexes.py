@@ -1,7 +1,9 @@
 """The pages of indexes."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from wheelyard.catalog.removed import (
     REMOVED_KEYS,
@@ -14,12 +16,31 @@ from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.index_texts import INDEX_KEYS, index_of_texts, texts_of_index
+from wheelyard.model.promotion import NO_RULES
 from wheelyard.model.removed_filter import keys_of_filter
 from wheelyard.model.stored_indexes import FILTER, IndexKeys
 from wheelyard.model.stored_tables import ListedTable
 from wheelyard.operations.index_fit import OPENS_INDEX
 from wheelyard.rendering.web.admin.form_fields import FormField
 from wheelyard.rendering.web.admin.index_fields import NAME_FIELD, index_fields
+from wheelyard.wiring.index import Index
+
+
+class IndexSize(Struct, frozen=True):
+    """An index on a way of promotion."""
+
+    name: str
+    projects: int | None
+    """Its own ones, or None if this process has not looked at it yet."""
+
+
+class PromotionWay(Struct, frozen=True):
+    """From where an index takes releases."""
+
+    sources: tuple[IndexSize, ...]
+    target: IndexSize
+    is_only_way: bool
+    """Whether the index takes no uploads."""
 
 
 class IndexPages(TablePages):
@@ -32,6 +53,11 @@ class IndexPages(TablePages):
     NAME_FIELD: ClassVar[FormField] = NAME_FIELD
     RARE_TITLE: ClassVar[str] = "Rules and limits"
     CONFIRMED: ClassVar[str] = OPENS_INDEX
+
+    def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - of the kind
+        """See `TablePages`."""
+        ways = _ways(request.context.index.server.indexes.all())
+        return {**super().list_values(request, answer), "ways": ways}
 
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
@@ -65,6 +91,28 @@ class IndexPages(TablePages):
         """See `TablePages`."""
         given = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
         return {**{key: given.get(key) for key in INDEX_KEYS}, **dict(_taken_away(fields))}
+
+
+def _ways(indexes: Sequence[Index]) -> list[PromotionWay]:
+    """Return the ways of promotion to those indexes that say from where they take releases."""
+    sizes = {index.name: _size_of(index) for index in indexes if index.definition.has_packages}
+    ways = list[PromotionWay]()
+    for index in indexes:
+        rules = index.definition.promotion
+        if index.name in sizes and rules != NO_RULES:
+            names = rules.promote_from or [name for name in sizes if name != index.name]
+            sources = tuple(sizes[name] for name in names if name in sizes)
+            ways.append(PromotionWay(sources, sizes[index.name], rules.promote_only))
+    return ways
+
+
+def _size_of(index: Index) -> IndexSize:
+    # nothing is read for this
+    table = index.search.known
+    if not table.projects:
+        return IndexSize(index.name, None)
+    own = [project for project in table.projects if not project.origin]
+    return IndexSize(index.name, len(own))
 
 
 def _taken_away(fields: FormFields) -> Iterator[tuple[str, None]]:
