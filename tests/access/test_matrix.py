@@ -189,6 +189,7 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "files for people": RouteCase(f"/project/{name}/files/"),
         "files for people, older link": RouteCase(f"/project/{name}/1.0/files/cp312/", 301, 301),
         "releases for people": RouteCase(f"/project/{name}/releases/"),
+        "compared releases": RouteCase(f"/project/{name}/compare/"),
         "dependencies for people": RouteCase(f"/project/{name}/dependencies/"),
         "downloads for people": RouteCase(f"/project/{name}/downloads/"),
         "downloads for people, other spelling": RouteCase(f"/project/{odd}/downloads/", 301, 301),

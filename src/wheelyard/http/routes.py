@@ -23,6 +23,7 @@ from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest, ProcessContext
 from wheelyard.http.handlers import (
     account,
+    compare,
     docs,
     histories,
     home_and_probes,
@@ -327,6 +328,7 @@ def _projects() -> Iterator[Route]:
     project, release = "/project/{name}/", "/project/{name}/{version}/"
     yield replace(_page(project, project_pages.answer_description), name="project_page")
     yield _page(f"{project}releases/", project_pages.answer_releases)
+    yield replace(_page(f"{project}compare/", compare.answer), is_long=True)
     for path in (f"{project}history/", f"{project}history/{{number}}/"):
         yield replace(_page(path, histories.answer_history), is_long=True)
     feed = Route("feed", "", histories.answer_feed, accepts_iap=_has_iap_assertion, is_long=True)

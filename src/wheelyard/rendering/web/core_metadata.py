@@ -70,6 +70,16 @@ class Dependency(Struct, frozen=True):
     extras: tuple[str, ...]
     """The extras that it belongs to, or none if it is needed in any case."""
 
+    @property
+    def in_words(self) -> str:
+        """All of it in one line."""
+        words = " ".join(filter(None, (self.shown, self.versions)))
+        if self.condition:
+            words += f", only for {self.condition}"
+        if self.extras:
+            words += f", with the extra {' or '.join(self.extras)}"
+        return words
+
 
 def dependency_groups(
     requirements: Iterable[str], extras: Iterable[str]

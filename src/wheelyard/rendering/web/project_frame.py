@@ -14,6 +14,8 @@ HISTORY: Final = "history"
 DOWNLOADS: Final = "downloads"
 PROMOTE: Final = "promote"
 """Of a release alone. No tab leads there, as few may do that."""
+COMPARE: Final = "compare"
+"""No tab leads there: the list of releases does."""
 MANAGE: Final = "manage"
 ACCESS: Final = "access"
 

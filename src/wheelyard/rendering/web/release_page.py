@@ -155,7 +155,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "version_path": version_path(release.version),
             "released": release_date(release),
             "requires_python": release.metadata_file.requires_python,
-            "license": _license(core),
+            "license": license_of(core),
             "namespaces": self.namespaces,
             "links": tuple(project_links(core)),
             "authors": people(core.author, core.author_email),
@@ -228,7 +228,7 @@ def release_date(release: ReleaseOf[ShownFile]) -> str:
     return timestamp(min(times)) if times else ""
 
 
-def _license(core: CoreMetadata) -> str:
+def license_of(core: CoreMetadata) -> str:
     """Return the licence by the first field that names one: expression, classifiers, text."""
     if core.license_expression:
         return core.license_expression

@@ -1,0 +1,96 @@
+"""The page on which two releases of a project are compared."""
+
+from collections.abc import Sequence
+
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.http import resolver
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.messages import NO_STORE, Response, redirect
+from wheelyard.http.resolver import OpenListing
+from wheelyard.http.web_pages import ReleaseMetadata
+from wheelyard.model.distribution_filename import listed_version, parse_version
+from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.project_facts import ReleaseOf, latest_release, release_of, releases_of
+from wheelyard.rendering.web.compare_page import ComparedRelease, compare_page
+from wheelyard.rendering.web.project_frame import COMPARE
+from wheelyard.rendering.web.public_package import public_package
+from wheelyard.rendering.web.release_page import ReleaseHead
+
+OLD, NEW = "old", "new"
+"""The fields of the query, each with a version."""
+
+
+def answer(request: IndexRequest) -> Response:
+    """
+    Handle GET `/project/<name>/compare/?old=&new=`: two releases, the latest two by default.
+
+    Raises NotFound if there is no such release, or none at all.
+    """
+    name = request.web.require_lookup(request)
+    if name != request.path_params["name"]:
+        path = request.web.path("project", name, COMPARE, query=request.query_string)
+        return redirect(301, path)
+    listing = resolver.find(request.context, name, request)
+    releases = releases_of(listing)
+    latest = latest_release(releases)
+    if latest is None:
+        raise NotFound(f"{name} has no releases that could be compared.")
+    newer = _chosen(request, listing, NEW) or latest
+    older = _chosen(request, listing, OLD) or _before(releases, newer)
+    compared = None
+    if older is not None:
+        compared = (_read(request, listing, older), _read(request, listing, newer))
+    viewer = request.web.viewer(request.caller, name if listing.origin.is_own else None)
+    head = ReleaseHead(
+        project=listing,
+        release=newer,
+        latest=latest,
+        is_release=False,
+        public=public_package(listing.origin),
+        other_index=listing.origin.other_index,
+    )
+    page = compare_page(request.web.environment, viewer, head, releases, compared)
+    return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
+
+
+def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> ReleaseOf[ShownFile] | None:
+    """
+    Return the release that a field of the query names, or None without the field.
+
+    Raises NotFound if there is no such release, and Invalid for what is no version.
+    """
+    text = (request.query_field(field) or "").strip()
+    if not text:
+        return None
+    try:
+        release = release_of(listing, parse_version(text))
+    except Invalid as error:
+        error.field = field
+        raise
+    if release is None:
+        raise NotFound(f"{listing.name} has no release {text}. Look at the list of its releases.")
+    return release
+
+
+def _before(
+    releases: Sequence[ReleaseOf[ShownFile]], newer: ReleaseOf[ShownFile]
+) -> ReleaseOf[ShownFile] | None:
+    """Return the release before another one: before a final release, the final one if any."""
+    version = listed_version(newer.version)
+    earlier = [release for release in releases if listed_version(release.version) < version]
+    final = [release for release in earlier if not listed_version(release.version).is_prerelease]
+    if not version.is_prerelease and final:
+        return final[0]
+    return next(iter(earlier), None)
+
+
+def _read(
+    request: IndexRequest, listing: OpenListing, release: ReleaseOf[ShownFile]
+) -> ComparedRelease:
+    """
+    Return a release with its core metadata.
+
+    Raises as `ReleaseMetadata.core`.
+    """
+    metadata = ReleaseMetadata(request, listing, release.metadata_file)
+    return ComparedRelease(release, metadata.core, is_known=not metadata.is_missing)
