@@ -13,6 +13,7 @@ from tests.model.jobs import AUDIENCE, GITHUB
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import (
+    AccessExplanation,
     effective_access,
     explain,
     parse_subject,
@@ -31,6 +32,7 @@ from wheelyard.wiring.index import Index
 CORE = NormalizedName("acme-core")
 READ, UPLOAD = Action.READ, Action.UPLOAD.with_implied
 ANA = "user:ana@acme.dev"
+WHO = "ana@acme.dev, by Google"
 
 
 def index_of(folder: Path, settings: Settings, tables: str = "") -> Index:
@@ -102,7 +104,7 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
         (
             f"token:{owned} (ana's)",
             UPLOAD,
-            f"API token of {ANA}, inside the rights of its owner, until 2026-01-31",
+            f"API token of {WHO}, inside the rights of its owner, until 2026-01-31",
         ),
         ("anonymous", READ, f"grant {of_everybody}"),
     ]
@@ -112,6 +114,30 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
             subject = parse_subject(who, index.authenticator)
             explained = explain(subject, action, CORE, index.authenticator, ())
             assert explained.allowed == caller_of(index, who).may(action, CORE)
+
+
+def test_an_explanation_has_the_rights_that_it_is_about(tmp_path: Path) -> None:
+    """Beside each sentence there is the right that it is about, so that pages can lead to it."""
+    grant = {"who": ["group:team"], "projects": ["acme-*"], "actions": ["upload"], "note": "all"}
+    settings = Settings(access=AccessSettings(private=True, htpasswd_may=()))
+    index = index_of(tmp_path, settings, toml_of(grant=[grant], groups={"team": [ANA]}))
+    grant_id = index.server.access.show().grants[0].id
+
+    def ask(who: str, action: Action) -> AccessExplanation:
+        subject = parse_subject(who, index.authenticator)
+        return explain(subject, action, CORE, index.authenticator, ())
+
+    given, near = ask(ANA, Action.UPLOAD), ask("oidc:acme:ana@acme.dev", Action.UPLOAD)
+    anonymous, token = ask("anonymous", Action.READ), ask("anonymous", Action.UPLOAD)
+
+    assert [(right.kind, right.id, right.who) for right in given.rights] == [
+        ("grant", grant_id, "group:team")
+    ]
+    assert given.rights[0].members == (ANA,)
+    assert given.reasons == tuple(right.text for right in given.rights)
+    assert near.hints == tuple(right.text for right in near.rights)
+    assert [anonymous.grant_helps, token.grant_helps, given.grant_helps] == [True, False, False]
+    assert ask("user:bo@acme.dev", Action.MANAGE).grant_helps
 
 
 TABLE = {"name": "acme", "issuer": "https://login.acme.dev", "client_id": "wheelyard"}

@@ -97,6 +97,64 @@ def test_one_tab_is_open_in_forced_colours(person: Person, tabs: str) -> None:
     assert (len(lines) > 1, lines.index(True), lines.count(True)) == (True, 0, 1)
 
 
+@pytest.mark.parametrize("width", [320, 360])
+def test_the_frame_of_a_page_is_low_on_phones(ana: Person, width: int) -> None:
+    """On a phone, the header has two rows, and the tabs have one, in which the open one is seen."""
+    ana.look("light", width)
+    ana.open("/project/acme-core/access/")
+    tops = ana.page.locator("header").evaluate(
+        """header => new Set([...header.querySelectorAll("input, nav a")].map(one =>
+          Math.round(one.getBoundingClientRect().top / 20))).size"""
+    )
+    tabs, tab = ana.page.locator(".tabs"), ana.page.locator(".tabs [aria-current]")
+    row, opened = tabs.bounding_box(), tab.bounding_box()
+
+    assert tops == 2
+    assert row["height"] < 2 * LINE_PIXELS
+    assert (row["x"] <= opened["x"], opened["x"] + opened["width"] <= width) == (True, True)
+
+
+def test_the_open_tab_is_seen_without_scripts(browser: Browser, site: RunningServer) -> None:
+    """Also without scripts, the row of tabs begins where the open one is seen."""
+    with browser.person(site.url, java_script_enabled=False) as person:
+        person.look("light", 320)
+        person.open("/project/acme-core/downloads/")
+        opened = person.page.locator(".tabs [aria-current]").bounding_box()
+
+    assert 0 <= opened["x"] < opened["x"] + opened["width"] <= 320
+
+
+def test_the_sections_of_the_administration_fold_on_phones(ana: Person) -> None:
+    """On a phone, the sections are behind the name of the open one, above its heading."""
+    ana.look("light", 360)
+    ana.open("/-/admin/journal/")
+    navigation = ana.page.get_by_role("navigation", name="Administration")
+    assert navigation.get_by_role("link").count() == 0
+    assert navigation.bounding_box()["height"] < 3 * LINE_PIXELS
+
+    navigation.get_by_text("Administration: Journal").press("Enter")
+    navigation.get_by_role("link", name="Grants").click()
+
+    assert ana.page.get_by_role("heading", level=1).inner_text() == "Grants"
+    ana.look("light", 1280)
+    assert navigation.get_by_role("link", name="Journal").is_visible()
+    assert not navigation.locator("summary").is_visible()
+
+
+def test_one_section_is_open_in_forced_colours(ana: Person) -> None:
+    """Where the system chooses the colours, the open section is the one with a line beside it."""
+    ana.look("light", 1280)
+    ana.open("/-/admin/journal/")
+    ana.page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    has_line = """one => getComputedStyle(one).borderInlineStartColor
+      !== getComputedStyle(document.body).backgroundColor"""
+    links = ana.page.locator(".administration nav > ul a").all()
+    marked = [link.inner_text() for link in links if link.evaluate(has_line)]
+    ana.page.emulate_media(forced_colors="none", reduced_motion=None)
+
+    assert marked == ["Journal"]
+
+
 def test_a_filter_of_files_leaves_the_search_alone(person: Person) -> None:
     """The words of a filter of files are not those of the search for projects."""
     person.open("/project/many-wheels/files/?q=3.12")

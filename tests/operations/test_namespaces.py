@@ -76,7 +76,8 @@ def test_the_explanation_of_a_right_names_the_namespace(harness: IndexHarness) -
 
     said = explain("acme-x", "upload")
     assert said.allowed
-    assert said.hints == ("a new project in the namespace acme is only for: user:ana@acme.dev",)
+    only_for = "a new project in the namespace acme is only for: ana@acme.dev, by Google"
+    assert said.hints == (only_for,)
     assert not explain("other", "upload").hints
     assert not explain("acme-x", "read").hints
 

@@ -40,6 +40,7 @@ from wheelyard.model.access import (
     ANONYMOUS,
     Action,
     Scope,
+    describe_principal,
     parse_actions,
     parse_right_indexes,
     right_index_text,
@@ -127,9 +128,9 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     if not explanation.allowed or action is not Action.UPLOAD:
         return explanation
     limits = tuple(
-        f"a new project in the namespace {namespace.name} is only for: {', '.join(owners)}"
+        f"a new project in the namespace {namespace.name} is only for: {'; '.join(owners)}"
         for namespace in index.server.namespaces.load().of(name)
-        if (owners := sorted(namespace.owners))
+        if (owners := list(map(describe_principal, sorted(namespace.owners))))
     )
     return replace(explanation, hints=(*explanation.hints, *limits))
 

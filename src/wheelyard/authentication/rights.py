@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
@@ -28,6 +29,7 @@ from wheelyard.model.access import (
     Pattern,
     Scope,
     describe_indexes,
+    describe_principal,
     describe_projects,
     describe_scope,
     matches_any,
@@ -64,6 +66,10 @@ _STATES: Final = {
 """Why a subject is refused, by its state, if that is not the state of a token itself."""
 
 
+RightKind = Literal["grant", "token", "static", "publisher", "setting", "index", "google"]
+"""What gives a right: `google` is a bucket's IAM policy."""
+
+
 class Right(Struct, frozen=True):
     """A scope that somebody has, and what gives it to them."""
 
@@ -75,10 +81,18 @@ class Right(Struct, frozen=True):
     source: str
     """What gives the right, in words; it names no project."""
     note: str = ""
+    kind: RightKind = "grant"
+    id: str = ""
+    """Of the grant, the token or the publisher, or the name of the setting or the index."""
+    owner: str = ""
+    """The principal whose token it is."""
 
-    def __str__(self) -> str:
-        note = f" ({self.note})" if self.note else ""
-        return f"{self.who} may {describe_scope(self.scope)}{note}"
+    @property
+    def source_on_page(self) -> str:
+        """What gives the right, with people in words."""
+        if not self.owner:
+            return self.source
+        return self.source.replace(self.owner, describe_principal(self.owner), 1)
 
 
 def rights(
@@ -124,12 +138,13 @@ def effective_access(
         # one row for all scopes that the same source gives to the same principal
         key, details = (right.who, right.source), describe_projects(right.scope.projects)
         before = entries.get(key)
+        details_before = before.details.split("; ") if before else ()
         entries[key] = AccessEntry(
             right.who,
             right.scope.actions & ~Action.APPROVE | (before.actions if before else Action(0)),
-            right.source,
+            right.source_on_page,
             tuple(sorted(right.principals - refused)) if right.who.startswith("group:") else (),
-            "; ".join(filter(None, (before.details if before else "", details, right.note))),
+            "; ".join(dict.fromkeys(filter(None, (*details_before, details, right.note)))),
         )
     return sorted(entries.values(), key=lambda entry: -entry.actions)
 
@@ -154,17 +169,32 @@ def _of_all_but_tokens(authenticator: Authenticator, grants: Grants) -> Iterator
 def _of_everybody(authenticator: Authenticator) -> Iterator[Right]:
     policy = authenticator.policy
     for scope in policy.open:
-        reason = "access.anonymous_uploads is set"
+        everybody = Right(
+            "everybody",
+            frozenset({ANONYMOUS}),
+            scope,
+            "access.anonymous_uploads is set",
+            kind="setting",
+            id="access.anonymous_uploads",
+        )
         if scope.actions == Action.READ:
             reason = "the index is open for reading"
-        yield Right("everybody", frozenset({ANONYMOUS}), scope, reason)
+            everybody = replace(everybody, source=reason, kind="index", id=policy.index)
+        yield everybody
     if policy.htpasswd_scope is not None:
-        users = frozenset({PASSWORD_USERS})
-        yield Right(PASSWORD_USERS, users, policy.htpasswd_scope, "access.htpasswd_may")
+        setting = "access.htpasswd_may"
+        yield Right(
+            PASSWORD_USERS,
+            frozenset({PASSWORD_USERS}),
+            policy.htpasswd_scope,
+            setting,
+            kind="setting",
+            id=setting,
+        )
     if authenticator.access_tokens is not None:
         reason = "google.access_token.resource is set: the IAM policy of its bucket decides"
         nothing = Scope(Action(0), (EVERY_PROJECT,), authenticator.access_tokens.indexes)
-        yield Right("whoever Google allows it", frozenset(), nothing, reason)
+        yield Right("whoever Google allows it", frozenset(), nothing, reason, kind="google")
 
 
 def _of_grants(grants: Grants) -> Iterator[Right]:
@@ -174,7 +204,8 @@ def _of_grants(grants: Grants) -> Iterator[Right]:
             # `anonymous` has no right while `access.private` is set
             if not who.startswith(_OF_THEIR_OWN) and members <= grant.principals:
                 others = frozenset(name for name in members if not name.startswith(_OF_THEIR_OWN))
-                yield Right(who, others, grant.scope, f"grant {grant.id}", grant.note)
+                source = f"grant {grant.id}"
+                yield Right(who, others, grant.scope, source, grant.note, id=grant.id)
 
 
 def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
@@ -186,12 +217,20 @@ def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
         if identity.principal not in expired:
             who = frozenset({identity.principal})
             for scope in identity.scopes:
-                yield Right(identity.principal, who, scope, "static token")
+                yield Right(identity.principal, who, scope, "static token", kind="static")
     for publisher in service.publishers.load().all if service else ():
         who = frozenset({publisher.principal})
         keys = to_builtins(publisher.table)  # without those that are not set
         job = PUBLISHER_KIND.describe_keys({key: keys[key] for key in keys if key not in _OF_SCOPE})
-        yield Right(publisher.principal, who, publisher.scope, "trusted publisher", job)
+        yield Right(
+            publisher.principal,
+            who,
+            publisher.scope,
+            "trusted publisher",
+            job,
+            kind="publisher",
+            id=publisher.id,
+        )
 
 
 def _of_tokens(authenticator: Authenticator, records: Iterable[TokenRecord]) -> Iterator[Right]:
@@ -205,8 +244,15 @@ def _of_tokens(authenticator: Authenticator, records: Iterable[TokenRecord]) -> 
         with suppress(Unauthenticated):  # its publisher is gone
             for scope in authenticator.caller_for_token(record).scopes:
                 if scope not in public:
-                    who = f"{principal} ({record.name})"
-                    yield Right(who, frozenset({principal}), scope, source)
+                    yield Right(
+                        f"{principal} ({record.name})",
+                        frozenset({principal}),
+                        scope,
+                        source,
+                        kind="token",
+                        id=record.id,
+                        owner=record.owner,
+                    )
 
 
 class AccessSubject(Struct, frozen=True):
@@ -220,6 +266,52 @@ class AccessSubject(Struct, frozen=True):
     """The record of an API token."""
 
 
+class ExplainedRight(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A right that somebody who is asked about has, or nearly has."""
+
+    kind: RightKind
+    id: str = ""
+    """Of the grant, the token or the publisher, or the name of the setting or the index."""
+    source: str
+    """What gives the right, in words."""
+    who: str
+    """A principal or a group, as in a grant; or words, such as `everybody`."""
+    may: str
+    """What may be done to which projects in which indexes, in words."""
+    note: str = ""
+    members: tuple[str, ...] = ()
+    """Which of the principals that are asked about are in the group."""
+    but: str = ""
+    """Why the right changes nothing for whom is asked about; empty if it is why they may."""
+    is_for_others: bool = False
+    """Whether it is for another principal."""
+
+    @property
+    def text(self) -> str:
+        """The right as a sentence, with principals as they are written."""
+        note = f" ({self.note})" if self.note else ""
+        if self.is_for_others:
+            return f"{self.source}{note} is for {self.who}: {self.but}"
+        right = f"{self.source}: {self.who} may {self.may}{note}"
+        limit = f", {self.but}" if self.but else ""
+        return "; ".join(
+            (f"{right}{limit}", *(f"{member} is in {self.who}" for member in self.members))
+        )
+
+
+def _explained(right: Right, members: tuple[str, ...] = (), but: str = "") -> ExplainedRight:
+    return ExplainedRight(
+        kind=right.kind,
+        id=right.id,
+        source=right.source,
+        who=right.who,
+        may=describe_scope(right.scope),
+        note=right.note,
+        members=members,
+        but=but,
+    )
+
+
 class AccessExplanation(Struct, frozen=True):
     """The answer of `access explain`: whether access is allowed, and why."""
 
@@ -228,6 +320,10 @@ class AccessExplanation(Struct, frozen=True):
     """If allowed, each sufficient reason; otherwise the response that the caller gets, and why."""
     hints: tuple[str, ...] = ()
     """What limits a yes, or other principals of the caller that would change a no."""
+    rights: tuple[ExplainedRight, ...] = ()
+    """Those that the reasons of a yes, or the hints of a no, are about, in the same order."""
+    grant_helps: bool = False
+    """Whether a grant would change a no."""
 
 
 def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
@@ -321,21 +417,20 @@ def explain(
     is_anonymous = subject.principals == {ANONYMOUS}
     reads = Action.READ | Action.APPROVE
     reads_anything = not is_anonymous and any(right.scope.actions & reads for right in own)
-    hints = chain(
-        _hints(subject.principals, fit), _elsewhere(subject, action, project, authenticator)
-    )
     if subject.state != "active":
         why = _STATES.get(subject.state) or f"the token is {subject.state}"
-        response, hints = f"401, because {why}", chain()
-    elif reasons := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
+        return AccessExplanation(allowed=False, reasons=(f"401, because {why}",))
+    if given := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
         is_owned = action is Action.ADMIN and any(record.owner for record in subject.records)
         limit = "a token of somebody makes no token, and changes no grant and no person"
-        return AccessExplanation(allowed=True, reasons=reasons, hints=(limit,) if is_owned else ())
-    elif action is Action.READ and reads_anything and may_be_public and not is_private_name:
+        reasons = tuple(right.text for right in given)
+        hints = (limit,) if is_owned else ()
+        return AccessExplanation(allowed=True, reasons=reasons, hints=hints, rights=given)
+    if action is Action.READ and reads_anything and may_be_public and not is_private_name:
         who = "whoever may read or approve anything"
         reason = f"the name is not private, and {who} may read public packages"
         return AccessExplanation(allowed=True, reasons=(reason,))
-    elif is_anonymous:
+    if is_anonymous:
         response = "401, as everybody is asked who they are"
     elif action is not Action.READ:
         response = "403, whether or not the project exists"
@@ -343,41 +438,56 @@ def explain(
         response = "403, because the name matches access.private_names"
     else:
         response = "404, as for a project that does not exist"
-    return AccessExplanation(allowed=False, reasons=(response,), hints=tuple(hints))
+    near = tuple(
+        chain(_hints(subject.principals, fit), _elsewhere(subject, action, project, authenticator))
+    )
+    has_own_rights = any(name.startswith(_OF_THEIR_OWN) for name in subject.principals)
+    return AccessExplanation(
+        allowed=False,
+        reasons=(response,),
+        hints=tuple(right.text for right in near),
+        rights=near,
+        grant_helps=not has_own_rights and (action is Action.READ or not is_anonymous),
+    )
 
 
 def _elsewhere(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
-) -> Iterator[str]:
-    """Yield a sentence for each grant and credential that would do, and does not hold here."""
+) -> Iterator[ExplainedRight]:
+    """Yield each grant and credential that would do, and does not hold here."""
     policy = authenticator.policy
     tokens = (
-        Right(f"token:{record.id} ({record.name})", subject.principals, record.scope, "API token")
+        Right(
+            f"token:{record.id} ({record.name})",
+            subject.principals,
+            record.scope,
+            "API token",
+            kind="token",
+            id=record.id,
+        )
         for record in subject.records
         if not record.publishers
     )
+    but = f"and not in {describe_indexes((policy.index,))}"
     for right in (*tokens, *_of_all_but_tokens(authenticator, policy.access.load())):
         is_own = not right.principals.isdisjoint(subject.principals)
         is_elsewhere = not right.scope.holds_in(policy.index)
         if is_own and is_elsewhere and right.scope.permits(action, project):
-            yield f"{right.source}: {right}, and not in {describe_indexes((policy.index,))}"
+            yield _explained(right, but=but)
 
 
-def _reasons(principals: frozenset[str], own: Iterable[Right]) -> Iterator[str]:
+def _reasons(principals: frozenset[str], own: Iterable[Right]) -> Iterator[ExplainedRight]:
     for right in own:
         members = sorted(right.principals & principals) if right.who.startswith("group:") else ()
-        yield "; ".join(
-            (f"{right.source}: {right}", *(f"{member} is in {right.who}" for member in members))
-        )
+        yield _explained(right, tuple(members))
 
 
-def _hints(principals: frozenset[str], fit: Iterable[Right]) -> Iterator[str]:
+def _hints(principals: frozenset[str], fit: Iterable[Right]) -> Iterator[ExplainedRight]:
     for right in fit:
         for wanted in sorted(right.principals):
             for own in sorted(principals):
                 if hint := _hint(own, wanted):
-                    note = f" ({right.note})" if right.note else ""
-                    yield f"{right.source}{note} is for {wanted}: {hint}"
+                    yield replace(_explained(right, but=hint), who=wanted, is_for_others=True)
 
 
 def _hint(own: str, wanted: str) -> str:

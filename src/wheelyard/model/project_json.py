@@ -9,6 +9,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
 from wheelyard.model.index_name import read_index_name
@@ -221,6 +222,8 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The new status of the project."""
     reason: str = ""
     """The reason. Of a decision, or a change of rights, the change in words."""
+    change: str = ""
+    """Of a decision, or a change of rights, `reason` with people in words, as pages have it."""
     sha256: str = ""
     """The digest of an uploaded, imported or promoted file."""
     uploaded_by: str = ""
@@ -304,11 +307,14 @@ def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry
     """Return the entry of an event, in commit `number`, of a document that is no project's."""
     project, what = None, str(event.__struct_config__.tag)
     if isinstance(event, Decision):
-        project, what, change = event.project, str(event.verdict), describe_for_approvers(event)
+        project, what = event.project, str(event.verdict)
+        reason = describe_for_approvers(event)
+        change = describe_for_approvers(event, describe_principal)
     elif isinstance(event, TableEvent):
-        change = KIND_OF_EVENT[type(event)].describe_event(event)
+        reason = change = KIND_OF_EVENT[type(event)].describe_event(event)
     else:
-        change = describe_event(event)
+        reason = describe_event(event)
+        change = describe_event(event, describe_principal)
     return JournalEntry(
         at=event.at,
         project=project,
@@ -318,5 +324,6 @@ def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry
         by=event.by,
         by_name=by_name,
         credential=credential_of(event.by),
-        reason=redact_tokens(change),
+        reason=redact_tokens(reason),
+        change=redact_tokens(change),
     )

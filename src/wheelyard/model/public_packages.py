@@ -1,6 +1,6 @@
 """Public packages: what the search knows of them, and what was decided about them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -211,10 +211,14 @@ def describe(decision: Decision) -> str:
     return f"{decision.verdict} {decision.target}{what}{despite}{reason}"
 
 
-def describe_for_approvers(decision: Decision) -> str:
-    """Return a decision in words, without when it was made and by whom."""
-    asked = f", asked for by {', '.join(decision.asked_by)}" if decision.asked_by else ""
-    return f"{describe(decision)}{asked}"
+def describe_for_approvers(decision: Decision, name_of: Callable[[str], str] = str) -> str:
+    """
+    Return a decision in words, without when it was made and by whom.
+
+    `name_of` says how a principal is written.
+    """
+    asked = ", ".join(map(name_of, decision.asked_by))
+    return f"{describe(decision)}, asked for by {asked}" if asked else describe(decision)
 
 
 HIDDEN_BY_VIEW: Final = "view"

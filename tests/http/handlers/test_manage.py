@@ -524,6 +524,20 @@ def test_rights_are_given_from_the_page_that_shows_them(server: InProcessServer)
     assert "Give somebody" not in signed_in(server, "manager").open(path).body.decode()
 
 
+def test_rows_of_releases_lead_to_the_form(server: InProcessServer, manager: Browser) -> None:
+    """A manager comes from the list of releases to the form that yanks one of them."""
+    path, day = "/project/demo/releases/", "/as-of-2026-01-01/project/demo/releases/"
+    row = re.search(rb'href="../(manage/[^"]*)" aria-label="Yank 2.0"', manager.open(path).body)
+    assert row is not None
+
+    form = manager.open(f"/project/demo/{unescape(row[1].decode())}")
+
+    assert "Yank demo 2.0" in text_of(form)
+    for browser, without in ((manager, day), (signed_in(server, "uploader"), path)):
+        shown = browser.open(without)
+        assert (shown.status, b"action=yank" in shown.body) == (200, False), without
+
+
 def test_a_project_of_a_layer_is_managed_where_it_is(server: InProcessServer) -> None:
     """No page of a project leads to pages that manage it, where it is from another index."""
     table = {"name": "team", "layers": ["team", "main"]}

@@ -91,6 +91,23 @@ def test_people_promote(server: InProcessServer) -> None:
     assert len(server.index.named("prod").projects.get(NormalizedName("demo")).files) == 2
 
 
+def test_rows_of_releases_lead_to_the_page(server: InProcessServer) -> None:
+    """A row of the list of releases leads to this page, where the release can be promoted from."""
+    ana, eve = signed_in(server, "ana"), signed_in(server, "eve")
+    releases = "/project/demo/releases/"
+    day = f"/dev/as-of-2026-01-01{releases}"
+
+    assert b'href="../1.0/promote/"' in ana.open(f"/dev{releases}").body
+    for browser, path in (
+        (eve, f"/dev{releases}"),
+        (ana, f"/view{releases}"),
+        (ana, f"/team{releases}"),
+        (ana, day),
+    ):
+        shown = browser.open(path)
+        assert (shown.status, b"promote/" in shown.body) == (200, False), path
+
+
 def test_later_attestations_are_promoted(server: InProcessServer) -> None:
     """The page names the files there that would get attestations, and has the button for it."""
     ana, name = signed_in(server, "ana"), NormalizedName("demo")

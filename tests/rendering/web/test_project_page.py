@@ -184,6 +184,31 @@ def test_many_releases_have_a_page() -> None:
     assert "1.299 yanked: <bad> 2026-11-20 1 file" in in_text(listed)
 
 
+def test_rows_of_releases_lead_to_what_the_viewer_may_do() -> None:
+    """Each release has links to yank and to promote it, for whoever may do that."""
+    whole = project(file("1.0", yanked=""), file("1.1+local"))
+    head, releases = release_head(whole), releases_of(whole)
+
+    listed = releases_page(ENVIRONMENT, Viewer(may_manage=True, may_promote=True), head, releases)
+    manager = releases_page(ENVIRONMENT, Viewer(may_manage=True), head, releases)
+    publisher = releases_page(ENVIRONMENT, Viewer(may_promote=True), head, releases)
+    reader = releases_page(ENVIRONMENT, ANYONE, head, releases)
+
+    assert _row_links(listed) == [
+        ("../manage/?version=1.1%2Blocal&action=yank", "Yank 1.1+local"),
+        ("../1.1%2Blocal/promote/", "Promote 1.1+local"),
+        ("../manage/?version=1.0&action=unyank", "Unyank 1.0"),
+        ("../1.0/promote/", "Promote 1.0"),
+    ]
+    assert [name.split()[0] for _, name in _row_links(manager)] == ["Yank", "Unyank"]
+    assert [name.split()[0] for _, name in _row_links(publisher)] == ["Promote", "Promote"]
+    assert (_row_links(reader), b"Actions" in reader) == ([], False)
+
+
+def _row_links(page: bytes) -> list[tuple[str, str]]:
+    return re.findall(r'<a href="([^"]*)" aria-label="([^"]*)"', unescape(page.decode()))
+
+
 def test_users_are_shown_with_their_status() -> None:
     """Who uses a project is shown with a word for what is deprecated, archived or yanked."""
     used_by = (ProjectFacts(NormalizedName("old"), status="deprecated"), *users("web"))

@@ -96,10 +96,8 @@ def releases_page(
     releases: Sequence[ReleaseOf[ShownFile]],
 ) -> bytes:
     """Return the bytes of the page with all releases of a project."""
-    rows = Markup("".join(map(_release_row, releases)))  # noqa: S704 - they are escaped
-    return head.render(
-        environment, viewer, RELEASES, "releases.html", rows=rows, count=len(releases)
-    )
+    rows = Markup("".join(_release_row(release, viewer) for release in releases))  # noqa: S704 - they are escaped
+    return head.render(environment, viewer, RELEASES, "releases.html", rows=rows)
 
 
 def status_set_in(project: Project) -> Event | None:
@@ -176,12 +174,33 @@ def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
     )
 
 
-def _release_row(release: ReleaseOf[ShownFile]) -> str:
+def _release_row(release: ReleaseOf[ShownFile], viewer: Viewer) -> str:
     """Return a row of a table of releases, built in Python as there may be thousands."""
     listed = listed_release(release)
     name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
     time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>' if listed.date else NOT_KNOWN
-    return f"<tr><td>{name}{listed.marks}</td><td>{time}</td><td>{listed.files}</td></tr>\n"
+    links = "".join(_release_links(release, listed, viewer))
+    actions = f'<td class="actions">{links}</td>' if links else ""
+    return (
+        f"<tr><td>{name}{listed.marks}</td><td>{time}</td><td>{listed.files}</td>{actions}</tr>\n"
+    )
+
+
+def _release_links(
+    release: ReleaseOf[ShownFile], listed: ListedRelease, viewer: Viewer
+) -> Iterator[str]:
+    """Yield the links of a row to the forms that the viewer may send."""
+    if viewer.may_manage:
+        action = "unyank" if release.is_yanked else "yank"
+        path = f"../manage/?version={listed.path}&amp;action={action}"
+        yield _action_link(path, action.capitalize(), listed.version)
+    if viewer.may_promote:
+        yield _action_link(f"../{listed.path}/promote/", "Promote", listed.version)
+
+
+def _action_link(path: str, verb: str, version: str) -> str:
+    # links of one name that lead to different pages are no help to whoever hears them
+    return f'<a href="{path}" aria-label="{verb} {version}">{verb}</a>'
 
 
 class HistoryLinks(Struct, frozen=True):

@@ -1,5 +1,7 @@
 """The pages of grants, groups, and who may do what."""
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -267,6 +269,68 @@ def test_explanation(admin: Administrator, query: str, status: int, words: str) 
     answer = admin.open(f"explain/?{query}")
 
     assert (answer.status, words in text_of(answer)) == (status, True), text_of(answer)
+
+
+def test_explanation_leads_to_what_gives_the_right(admin: Administrator) -> None:
+    """A yes names people in words, and leads to the grant, the group and the person."""
+    fields = GrantFields(
+        who=("group:team",), projects=("led-*",), actions=("upload",), note="the whole team"
+    )
+    grant_id = admin.server.index.server.access.grant(fields, "local:bo")
+    path = "explain/?kind=htpasswd&who=stranger&project=led-core&can=upload"
+
+    page, words = admin.open(path).body.decode(), admin.read(path)
+
+    right = "the group team may read and upload to led-* in the index main (the whole team)"
+    assert f"grant {grant_id} : {right} ; stranger, by password is in the group" in words
+    assert "htpasswd:stranger" not in words
+    for link in (
+        f"../grants/?search={grant_id}",
+        "../groups/?group=team",
+        "../people/?who=htpasswd%3Astranger",
+    ):
+        assert f'href="{link}"' in page
+    assert "Give this right" not in page
+
+
+@pytest.mark.parametrize(
+    ("question", "selected"),
+    [
+        (
+            "kind=htpasswd&who=reader&project=Led.Core&can=manage&index=main",
+            ('value="htpasswd" selected', 'value="reader"', 'value="manage" checked'),
+        ),
+        (
+            "kind=other&who=user:ana@acme.dev,domain:acme.dev&project=led-core&can=upload",
+            ('value="other" selected', 'value="user:ana@acme.dev"', 'value="upload" checked'),
+        ),
+        (
+            "kind=htpasswd&who=reader&project=led-core&can=admin",
+            ('value="admin" checked', 'value="*"', '<option value="*" selected>all indexes'),
+        ),
+    ],
+)
+def test_explanation_leads_to_the_form_that_gives_the_right(
+    admin: Administrator, question: str, selected: tuple[str, ...]
+) -> None:
+    """A no leads to the form for a grant, filled in with the question."""
+    page = admin.open(f"explain/?{question}").body.decode()
+    link = re.search(r'href="../(grants/[^"]*)">Give this right</a>', page)
+    assert link is not None
+
+    form = admin.open(unescape(link[1])).body.decode()
+
+    assert [text for text in selected if text not in form] == []
+
+
+@pytest.mark.parametrize(
+    "question", ["kind=anonymous&who=&can=upload", "kind=htpasswd&who=nobody&can=read"]
+)
+def test_no_grant_helps_whom_none_can_help(admin: Administrator, question: str) -> None:
+    """A no that no grant would change leads to no form for one."""
+    words = admin.read(f"explain/?{question}&project=demo")
+
+    assert ("They get 401" in words, "Give this right" in words) == (True, False)
 
 
 def test_history_has_pages(server: InProcessServer) -> None:

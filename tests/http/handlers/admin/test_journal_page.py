@@ -3,12 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from packaging.utils import NormalizedName
 
 from tests.http.handlers.admin.administering import Administrator, text_of
 from tests.http.in_process import InProcessServer
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
+from wheelyard.model.project_json import other_entry_of
+from wheelyard.model.public_packages import Decision, Verdict
+from wheelyard.rendering.web.admin.journal import entry_rows
 
 PAGE = "journal/"
 
@@ -38,6 +43,34 @@ def test_page_leads_through_everything(admin: Administrator) -> None:
     assert "uploaded demo-1.0-py3-none-any.whl alice, on the command line" in second
     assert second.count("set the status to") == 10
     assert "Newest entries" in second
+
+
+def test_a_change_of_rights_is_told_once_and_in_words(admin: Administrator) -> None:
+    """An entry says once what was done, and names people as everybody knows them."""
+    fields = GrantFields(who=("htpasswd:reader",), projects=("said-*",), actions=("read",))
+    grant_id = admin.server.index.server.access.grant(fields, "local:bo")
+
+    page = admin.read(f"{PAGE}?what=granted")
+
+    words = f"granted {grant_id}: reader, by password may read said-* in the index main"
+    assert f"rights {words} bo, on the command line" in page
+    assert "htpasswd:reader" not in page
+
+
+def test_a_decision_is_told_once_and_in_words() -> None:
+    """A decision names who asked for it, and says once what it is."""
+    decision = Decision(
+        at=START,
+        by="local:bo",
+        verdict=Verdict.BLOCKED,
+        project=NormalizedName("plotly"),
+        reason="its licence",
+        asked_by=("htpasswd:reader",),
+    )
+
+    (row,) = entry_rows([other_entry_of(1, decision, "")])
+
+    assert row.what == "blocked plotly (its licence), asked for by reader, by password"
 
 
 def test_filters_stay_in_links(admin: Administrator) -> None:

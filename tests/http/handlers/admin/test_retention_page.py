@@ -139,5 +139,5 @@ def test_rules_are_those_that_the_store_has_now(admin: Administrator) -> None:
     assert "There is no rule of retention, so nothing is deleted." in page
     assert "wheelyard apply FILE" in page
     assert (refused.status, "no rule of retention any more" in text_of(refused)) == (409, True)
-    assert "changed the rules of retention" in admin.read("journal/?what=retention-changed")
+    assert "retention: rule 1" in admin.read("journal/?what=retention-changed")
     assert "retention: no rule any more" in admin.read("indexes/history/")

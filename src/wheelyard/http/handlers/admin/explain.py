@@ -49,6 +49,7 @@ class ExplainPage:
             "indexes": sorted(request.context.index.server.definitions.served()),
             "answer": answer,
             "who": who,
+            "names": self._pages.names_of(request, (who,)) if answer is not None else {},
         }
         return self._pages.show(request, SECTION, "explain.html", values, status)
 

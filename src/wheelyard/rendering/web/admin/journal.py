@@ -23,6 +23,8 @@ class EntryRow(Struct, frozen=True):
     def what(self) -> str:
         """What has happened, without its files and its reason."""
         entry = self.entry
+        if entry.change:
+            return entry.change
         versions = versions_of(self.files, entry.project)
         if entry.what == "status":
             return f"set the status to {entry.status}"
@@ -30,26 +32,9 @@ class EntryRow(Struct, frozen=True):
         if versions and (len(self.files) > 1 or detail):
             of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
             return f"{entry.verb} {of}{detail}"
-        return {
-            "granted": "granted rights",
-            "revoked": "revoked rights",
-            "group": "changed a group",
-            "group-deleted": "deleted a group",
-            "person-ended": "ended somebody's access",
-            "person-admitted": "admitted somebody again",
-            "person-name-released": "released the name of a person",
-            "index-made": "made an index",
-            "index-changed": "changed an index",
-            "main-changed": "changed the index main",
-            "index-removed": "removed an index",
-            "retention-changed": "changed the rules of retention",
-            "file-applied": "applied a file of the index",
-            "publisher-added": "added a trusted publisher",
-            "publisher-changed": "changed a trusted publisher",
-            "publisher-removed": "removed a trusted publisher",
-            "reserved": "reserved the name",
-            "released": "released the name",
-        }.get(entry.what, entry.what)
+        return {"reserved": "reserved the name", "released": "released the name"}.get(
+            entry.what, entry.what
+        )
 
     @property
     def who(self) -> str:

@@ -21,6 +21,10 @@
     }
   });
 
+  // where tabs are one row that scrolls, the open one is in view
+  const tab = document.querySelector(".tabs [aria-current]");
+  if (tab) tab.parentNode.scrollLeft = tab.offsetLeft - tab.parentNode.offsetLeft - 48;
+
   async function copy(element) {
     if (navigator.clipboard) {
       await navigator.clipboard.writeText(element.textContent.trim());
