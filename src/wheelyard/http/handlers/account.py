@@ -69,7 +69,7 @@ def answer_account(request: IndexRequest) -> Response:
         form=form,
         projects=first,
         others=len(projects) - len(first),
-        has_indexes=request.web.has_other_indexes,
+        has_indexes=bool(request.web.index_viewer(request).indexes),
     )
 
 
