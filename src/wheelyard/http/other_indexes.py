@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.sessions import ConfirmationNeeded
 from wheelyard.concurrency.threads import prefetch_map
-from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.messages import MadeFrom
 from wheelyard.http.page_cache import cache_keys
@@ -121,6 +121,28 @@ def places_of(
             made_from += answer.made_from or ()
         places.append(_with_project(place, answer.project, version, is_release=is_release))
     return tuple(places), made_from if is_whole else None
+
+
+def public_places_of(
+    request: IndexRequest, marks: Sequence[IndexMark], name: NormalizedName, version: str
+) -> tuple[ProjectPlace, ...]:
+    """
+    Return which indexes may have a page of a public project for the caller.
+
+    `version` is that of the release on the page. What rules show in another index, and whether the
+    name is private there, is for the page there to say.
+    """
+    here = request.context.index.name
+    places = list[ProjectPlace]()
+    for mark, right in zip(marks, request.readable_indexes or (), strict=True):
+        is_here = mark.name == here
+        place = ProjectPlace(index=mark, is_here=is_here, has_release=is_here and version != "")
+        if right.index.upstream is not None:
+            with suppress(Unauthenticated, Forbidden, NotFound):
+                right.index.read_policy.require_lookup(right.caller, name)
+                place = replace(place, path=f"{index_path(mark.name)}project/{name}/")
+        places.append(place)
+    return tuple(places)
 
 
 def _look_up(context: IndexContext, name: NormalizedName, readable: ReadableIndex) -> _Found | None:

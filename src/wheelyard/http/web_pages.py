@@ -68,6 +68,12 @@ def _is_about_server(request: Request) -> bool:
     return first == "-" and rest[0] in SERVER_PAGES
 
 
+def _tells_of_granted(request: IndexRequest) -> bool:
+    """Return whether a page tells of indexes that a grant may have opened, and its end closes."""
+    readable = request.readable_indexes or ()
+    return any(right.index.read_policy.depends_on_grants for right in readable)
+
+
 class TemporaryPage(Exception):
     """A page that no cache may keep, as the next request may get a better one."""
 
@@ -213,18 +219,23 @@ class WebPages:
         version: str = "",
         *,
         is_release: bool = False,
+        is_public: bool = False,
     ) -> Viewer:
         """
-        Return the viewer of a page of a private project, with what the indexes have of it.
+        Return the viewer of a page of a project, with what the indexes have of it.
 
         `version` is that of the release that is shown, if one is, and `is_release` whether the page
-        is about that release alone. What is shown at the end of a day is not looked for in others.
+        is about that release alone. What is shown at the end of a day is not looked for in others,
+        and no upstream index is asked because of another index.
         """
         is_asked = self.context.process.site is None and self.context.index.definition.day is None
         if not viewer.indexes or not is_asked:
             return viewer
-        from wheelyard.http.other_indexes import places_of  # noqa: PLC0415
+        from wheelyard.http.other_indexes import places_of, public_places_of  # noqa: PLC0415
 
+        if is_public:
+            places = public_places_of(request, viewer.indexes, name, version)
+            return replace(viewer, places=places)
         places, request.shows_elsewhere = places_of(
             request, viewer.indexes, name, version, is_release=is_release
         )
@@ -335,7 +346,7 @@ class WebPages:
         If-Match has another ETag, and what else `render` raises.
         """
         is_upstream = listing is not None and listing.origin.is_upstream
-        headers = self.headers(listing.name if listing is not None else None, request.caller)
+        headers = self.headers(listing.name if listing is not None else None, request)
         client = _choice(request)
         if client and not is_upstream:  # the page may be for this browser alone
             headers = (*self.security_headers, *page_cache_headers(0, "private"))
@@ -406,18 +417,20 @@ class WebPages:
         )
         return page, self.security_headers
 
-    def headers(self, name: NormalizedName | None, caller: Caller | None) -> HeaderList:
+    def headers(self, name: NormalizedName | None, request: IndexRequest | None) -> HeaderList:
         """
         Return the headers of a page about the project `name`, or about all projects.
 
-        `caller` is the one whom the page shows; None if it shows nobody, as a feed.
+        `request` is of the caller whom the page shows; None if it shows nobody, as a feed.
         """
         context = self.context
         # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated
         is_behind_iap = context.index.authenticator.iap is not None
         scope: CacheScope = "private"
-        if not is_behind_iap and (caller is None or caller.is_anonymous):
+        if not is_behind_iap and (request is None or request.caller.is_anonymous):
             scope = context.read_policy.cache_scope(name)
+        if scope == "public" and request is not None and _tells_of_granted(request):
+            scope = "revalidated"
         headers = page_cache_headers(context.index.settings.http.public_max_age, scope)
         if scope != "private" and context.index.settings.access.cookie_login:
             headers = (VARY_BY_COOKIE, *(header for header in headers if header != VARY))

@@ -177,7 +177,7 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     body = request.web.environment.render(
         "results.html", request.web.index_viewer(request), "./", **values
     )
-    return request.web.uncached_page(request, body, *request.web.headers(None, request.caller))
+    return request.web.uncached_page(request, body, *request.web.headers(None, request))
 
 
 def _find_public(request: IndexRequest, name: str) -> ProjectFacts | None:

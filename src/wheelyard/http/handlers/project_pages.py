@@ -302,10 +302,15 @@ def _place(request: IndexRequest) -> _Place | Response:
             return _missing_release(request, listing)
         if (name, release.version) != (request.path_params["name"], sent):
             return _redirect(request, name, release.version)
-    if not listing.origin.is_upstream:
-        version = release.version if release else ""
-        is_release = sent is not None
-        viewer = request.web.with_places(request, viewer, name, version, is_release=is_release)
+    version = release.version if release else ""
+    viewer = request.web.with_places(
+        request,
+        viewer,
+        name,
+        version,
+        is_release=sent is not None,
+        is_public=listing.origin.is_upstream,
+    )
     return _Place(
         listing=listing,
         viewer=viewer,
