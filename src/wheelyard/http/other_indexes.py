@@ -33,6 +33,8 @@ from wheelyard.wiring.index import Index
 
 PARALLEL_READS: Final = 8
 """How many indexes of a remote store are asked for a project at once."""
+FEW: Final = 2
+"""With so many indexes, one document is read besides that of the page."""
 
 
 class ReadableIndex(Struct, frozen=True):
@@ -55,17 +57,19 @@ def with_indexes(request: IndexRequest, viewer: Viewer) -> Viewer:
     """Return the viewer of a page, with the indexes that it tells of, and those that it hides."""
     context = request.context
     site = context.process.site
-    if site is not None:  # who can load the page can load those of all indexes of the site
-        marks = index_marks((MAIN, *site.indexes)) if site.indexes else ()
-        return replace(viewer, indexes=marks)
-    names = frozenset({MAIN, *context.in_force.names})
+    if site is not None:  # who can load a page can load those of all indexes of the site
+        own = context.index.name
+        # the folder of another index may be published alone
+        names = {own, *site.indexes} if site.indexes or own != MAIN else frozenset[str]()
+        return replace(viewer, indexes=index_marks(names))
+    every = frozenset({MAIN, *context.in_force.names})
     if not request.is_authenticated:
-        return replace(viewer, hidden_indexes=names)
+        return replace(viewer, hidden_indexes=every)
     if request.readable_indexes is None:
         request.readable_indexes = tuple(_readable(request))
     readable = {right.index.name for right in request.readable_indexes}
     marks = index_marks(readable) if len(readable) > 1 else ()
-    return replace(viewer, indexes=marks, hidden_indexes=names - readable)
+    return replace(viewer, indexes=marks, hidden_indexes=every - readable)
 
 
 def _readable(request: IndexRequest) -> Iterator[ReadableIndex]:
@@ -107,8 +111,9 @@ def places_of(
     """
     readable = request.readable_indexes or ()
     here = request.context.index.name
-    is_local = request.context.index.server.is_local
-    threads = 1 if is_local else PARALLEL_READS
+    # handing work to threads takes longer than reading a file, or one document
+    is_quick = request.context.index.server.is_local or len(readable) <= FEW
+    threads = 1 if is_quick else PARALLEL_READS
     answers = prefetch_map(partial(_look_up, request.context, name), readable, threads)
     places, made_from, is_whole = list[ProjectPlace](), MadeFrom(), True
     for mark, answer in zip(marks, answers, strict=True):

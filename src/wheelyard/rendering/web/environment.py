@@ -202,7 +202,11 @@ class Viewer(Struct, frozen=True, kw_only=True):
     client: str = ""
     """The client that was chosen on a page with commands, one of `INSTALL_CHOICES`, or empty."""
     indexes: tuple[IndexMark, ...] = ()
-    """The indexes that the viewer may read, main first, if there are several."""
+    """
+    The indexes that the viewer may read, main first, if there are several.
+
+    On a static site it is the one of the page, if that is not main, as its folder may stand alone.
+    """
     hidden_indexes: frozenset[str] = frozenset()
     """The names of all others, which no page says to the viewer."""
     places: tuple[ProjectPlace, ...] = ()
