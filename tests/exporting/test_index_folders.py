@@ -1,5 +1,6 @@
 """The folders of other indexes in a site: which stay, and what of them is deleted."""
 
+import re
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -298,3 +299,29 @@ def test_no_index_has_the_name_of_the_folder_of_manifests(sites: Sites) -> None:
     """The folder in which an export keeps its manifest is no folder of an index."""
     with pytest.raises(Invalid, match="cannot be the name of an index"):
         sites.opened({"name": "wheelyard-export"})
+
+
+def test_pages_of_a_site_have_the_mark_of_their_index(sites: Sites) -> None:
+    """A site of several indexes has the mark of each on its pages, and no switch between them."""
+    sites.export(DEV, PROD)
+
+    marks = dict[str, str]()
+    for folder in ("", "dev", "prod"):
+        pages = [path for path in (sites.site / folder).glob("*.html") if path.stem != "404"]
+        pages += (sites.site / folder).glob("project/**/*.html")
+        for page in pages:
+            (mark,) = re.findall(r'<span class="index hue-\d">(\w+)</span></a>', page.read_text())
+            marks.setdefault(folder, mark)
+            assert mark == marks[folder]
+            assert 'class="places"' not in page.read_text()
+    assert marks == {"": "main", "dev": "dev", "prod": "prod"}
+
+
+def test_a_site_of_one_index_has_no_mark(sites: Sites) -> None:
+    """A site of main alone knows no indexes."""
+    sites.lose("dev")
+    sites.publish_to(MAIN)
+    sites.export()
+
+    for page in sites.site.rglob("*.html"):
+        assert 'class="index' not in page.read_text()

@@ -400,10 +400,10 @@ def test_the_home_page_has_the_indexes_of_now(tmp_path: Path) -> None:
         server.publish_to(MAIN, OLD)
         indexes = server.index.server.index_administration
         assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
-        indexes.add({"name": "dev"}, "local:test")
+        indexes.add({"name": "dev", "read": "anyone"}, "local:test")
         assert [_links_to_indexes(server) for _ in range(2)] == [["dev"], ["dev"]]
         assert server.get("/", ("Accept", "text/html")).was_quick
-        indexes.add({"name": "prod"}, "local:test")
+        indexes.add({"name": "prod", "read": "anyone"}, "local:test")
         assert _links_to_indexes(server) == ["dev", "prod"]
         indexes.remove("dev", "local:test")
         assert _links_to_indexes(server) == ["prod"]
@@ -417,7 +417,8 @@ def test_other_servers_name_a_new_index_within_fifteen_seconds(tmp_path: Path) -
         in_process(tmp_path, store=store, near=False) as there,
     ):
         assert _links_to_indexes(there) == []
-        here.index.server.index_administration.add({"name": "dev"}, "local:test")
+        added = {"name": "dev", "read": "anyone"}
+        here.index.server.index_administration.add(added, "local:test")
         for _ in range(2):
             there.clock.advance(seconds=15)
             assert _links_to_indexes(there) == ["dev"]

@@ -590,8 +590,9 @@ def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: s
 
     assert "2.0rc2" in server.get(f"{segment}/project/demo/history/", HTML).body.decode()
     for page in pages:
-        assert OLD.filename in page
-        assert "2.0rc" not in page
+        told = page.partition("<main")[2].partition("</h2>")[2] or page
+        assert OLD.filename in told
+        assert "2.0rc" not in told
 
 
 @pytest.mark.parametrize("base", ["", "/dev", "/stable"])

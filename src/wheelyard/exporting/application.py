@@ -210,7 +210,7 @@ class SiteApplication:
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host
-        missing = self._web.error_page(facts, self._root, ANYONE)[0]
+        missing = self._web.error_page(facts, self._root, self._request("/", b"", {}))[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
         return [*pages, Page(NOT_FOUND, kind, missing)]
 

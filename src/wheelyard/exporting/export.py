@@ -354,6 +354,8 @@ class _Run:
             if was != now:
                 linked |= {name, *(used for used, _ in _links_of(was) ^ _links_of(now))}
         come_or_gone = old.keys() ^ new.keys()
+        both = old.keys() & new.keys()
+        come_or_gone |= {name for name in both if old[name].origin != new[name].origin}
         if come_or_gone:
             linked |= {
                 name

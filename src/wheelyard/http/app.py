@@ -25,7 +25,6 @@ from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
-from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import (
     DATED,
     MAIN,
@@ -66,8 +65,8 @@ class App:
         uploads = UploadHandler(index.server)
         self._routes = build_routes(context.process, uploads, self._instrumentation)
         self._main = self._app(context)
-        self._definition_of_main: IndexDefinition = context.index.definition
-        """The current one: the same object as long as it is."""
+        self._known_to_main: KnownIndexes = context.in_force
+        """The definitions that the application of main was made for, or equal ones."""
         self._others = LruCache[str, IndexApp](MAX_BUILT)
         self._of_this_turn: KnownIndexes | None = None
         self._prefix = index.settings.server.path_prefix.encode()
@@ -127,7 +126,7 @@ class App:
         path = self._index_path(scope["raw_path"])
         in_force = self._of_this_turn
         # most requests of a turn are for main, as it was for the one before
-        if not path and in_force is not None and in_force.main is self._definition_of_main:
+        if not path and in_force is self._known_to_main:
             app = self._main
         else:
             app = await self._app_of(path, scope)
@@ -173,7 +172,7 @@ class App:
                 return self._app_of_main(in_force)
             app = self._others.get(path)
             # all definitions, as what it shows follows from those of its layers, too
-            if app is None or app.context.definitions is not in_force.definitions:
+            if app is None or app.context.in_force is not in_force:
                 app = self._new_app(in_force, base or MAIN, day)
                 self._others.put(path, app, 1)
         except Exception as error:  # noqa: BLE001 - it is answered and logged as any other
@@ -184,19 +183,19 @@ class App:
     def _app_of_main(self, in_force: KnownIndexes) -> IndexApp:
         """Return the application of main. Raises Unavailable if its definition is wrong."""
         # each request comes here
-        if in_force.main is not self._definition_of_main:
-            definition = served_definition(in_force, MAIN)
-            if definition != self._main.context.index.definition:
+        if in_force is not self._known_to_main:
+            served_definition(in_force, MAIN)
+            if in_force != self._main.context.in_force:
                 self._main = self._new_app(in_force, MAIN)
                 self._context = self._main.context  # the one before has pages in memory
-            self._definition_of_main = definition
+            self._known_to_main = in_force
         return self._main
 
     def _new_app(self, in_force: KnownIndexes, name: str, day: date | None = None) -> IndexApp:
         index = self._context.index.server.indexes.by(in_force, name)
         if day:
             index = index.as_of(day)
-        return self._app(context_of_index(self._context, index, in_force.definitions))
+        return self._app(context_of_index(self._context, index, in_force))
 
     def _peek(self) -> KnownIndexes | None:
         """

@@ -1,6 +1,5 @@
 """What request handlers get: what is once in a process, and what each index has."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -13,24 +12,25 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Forbidden
 from wheelyard.http.file_delivery import FileDelivery
 from wheelyard.http.logs import StoreErrorLog
-from wheelyard.http.messages import Request
+from wheelyard.http.messages import MadeFrom, Request
 from wheelyard.http.page_cache import PageCache
 from wheelyard.http.work_limits import (
     ConcurrencyLimit,
     ThreadPools,
 )
 from wheelyard.model.access import Caller
-from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import Project
 from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.documentation import Documentation
+from wheelyard.operations.index_definitions import KnownIndexes
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.server import Server
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
+    from wheelyard.http.other_indexes import ReadableIndex
     from wheelyard.http.request_authentication import RequestAuthenticator
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.http.web_pages import WebPages
@@ -88,8 +88,8 @@ class IndexContext(Struct, frozen=True, kw_only=True):
     process: ProcessContext
     """What it shares with the other indexes."""
     index: Index
-    definitions: Mapping[str, IndexDefinition]
-    """All indexes but main, as they were when this was made."""
+    in_force: KnownIndexes
+    """All indexes of the store, as they were when this was made, which is anew for each change."""
     upstream: "UpstreamReader | None"
     """None without an upstream index."""
     read_policy: ReadPolicy
@@ -154,7 +154,7 @@ class IndexRequest(Request):
     """
     A request for an index, by which handlers know the index: they are made once for all of them.
 
-    Whoever makes one sets all attributes.
+    Whoever makes one sets all attributes without a value.
     """
 
     context: IndexContext
@@ -163,3 +163,7 @@ class IndexRequest(Request):
     """Its pages for people."""
     authenticator: "RequestAuthenticator"
     """What says who has sent a form or a cookie, as for the headers of all requests."""
+    readable_indexes: "tuple[ReadableIndex, ...] | None" = None
+    """The indexes that the caller may read, once somebody has asked for them."""
+    shows_elsewhere: MadeFrom | None = ()
+    """What the page shows of other indexes, None if that cannot be said."""

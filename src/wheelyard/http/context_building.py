@@ -1,7 +1,6 @@
 """How what request handlers get is built: once for a process, and for each index."""
 
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -20,10 +19,10 @@ from wheelyard.http.work_limits import (
     NoThreads,
     ThreadPools,
 )
-from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.documentation import Documentation, find_folder
+from wheelyard.operations.index_definitions import KnownIndexes
 from wheelyard.operations.server_state import ServerState
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
@@ -47,14 +46,13 @@ def build_context(
     process = _build_process(index, write_failure, site)
     index.server.state.watch(process.long_read_limit)
     index = replace(index, fixed_repository=index.repository)
-    return _context(process, index, {}, _upstream_reader(index))
+    alone = KnownIndexes(index.definition, {}, {}, frozenset())
+    return _context(process, index, alone, _upstream_reader(index))
 
 
-def context_of_index(
-    first: IndexContext, index: Index, definitions: Mapping[str, IndexDefinition]
-) -> IndexContext:
+def context_of_index(first: IndexContext, index: Index, in_force: KnownIndexes) -> IndexContext:
     """
-    Return the context of another index than `first`, or of main by another definition.
+    Return the context of another index than `first`, or of main once any definition has changed.
 
     It has pages of its own, and shares the threads that ask upstream indexes. Raises Unavailable if
     the grants cannot be read.
@@ -68,9 +66,9 @@ def context_of_index(
     if repository is None and index.definition.is_main:
         repository = repositories.of_main(index)
     elif repository is None:
-        repository = repositories.get(index.name, definitions)
+        repository = repositories.get(index.name, in_force.definitions)
     index = replace(index, fixed_repository=repository)
-    return _context(first.process, index, definitions, upstream)
+    return _context(first.process, index, in_force, upstream)
 
 
 def _build_process(index: Index, write_failure: Reason, site: StaticSite | None) -> ProcessContext:
@@ -104,7 +102,7 @@ def _build_process(index: Index, write_failure: Reason, site: StaticSite | None)
 def _context(
     process: ProcessContext,
     index: Index,
-    definitions: Mapping[str, IndexDefinition],
+    in_force: KnownIndexes,
     upstream: "UpstreamReader | None",
 ) -> IndexContext:
     size = process.server.settings.http.page_cache * MIB
@@ -120,7 +118,7 @@ def _context(
     return IndexContext(
         process=process,
         index=replace(index, uploads=replace(index.uploads, descriptions=process.descriptions)),
-        definitions=definitions,
+        in_force=in_force,
         upstream=upstream,
         read_policy=policy,
         pages=PageCache(responses),

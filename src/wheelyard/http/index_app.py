@@ -154,16 +154,14 @@ def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[
         may_pass=any(name == b"retry-after" for name, _ in response.header_list),
         contact=settings.web.contact,
         similar=request.web.similar(request) if is_missing else (),
-        other_indexes=request.web.other_indexes(request) if is_missing else (),
     )
     root = build_path(settings.server)
     policy = HostPolicy.of(request.context.index.server.settings)
     may_ask = policy is None or policy.takes_credentials(scope, headers)
-    # this needs neither the store nor anybody's rights, which may be what has failed
     with suppress(OSError):  # a template cannot be read
         if is_unknown and sign_in and may_ask:
             return sign_in_page.ask(request, facts, root), request.web.security_headers
-        return request.web.error_page(facts, root, request.caller)
+        return request.web.error_page(facts, root, request)
     return plain_error_page(root, facts), (CSP,)
 
 

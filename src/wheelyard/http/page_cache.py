@@ -121,8 +121,6 @@ SERIALS: Final[Key] = ("serials", "")
 CHANGES: Final[Key] = ("changes", "")
 """The feed, with the serials on the page of a project."""
 GRANTS: Final[Key] = ("grants", "")
-INDEXES: Final[Key] = ("indexes", "")
-"""The list of the indexes in the store."""
 PUBLISHERS: Final[Key] = ("publishers", "")
 POLICY: Final[Key] = ("policy", "")
 """The rules and decisions about public packages."""
@@ -213,8 +211,6 @@ class CurrentVersions:
             snapshot = index.changes.documents.peek(keys.CHANGES, "current")
         elif key == GRANTS:
             snapshot = index.server.access.records.peek()
-        elif key == INDEXES:
-            snapshot = index.server.definitions.records.peek()
         elif key == PUBLISHERS:
             snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:
@@ -226,12 +222,19 @@ class CurrentVersions:
         return None if snapshot is None else snapshot.version
 
     def _projects_of(self, name: str) -> Projects | None:
-        """Return the packages of an index that this one shows, or None if that is not known."""
+        """
+        Return the packages of an index that pages tell of, or None if that is not known.
+
+        That is one which this index shows, or whose own pages they lead to.
+        """
         if name == self._name:
             return self._own
         repository = self._index.peek_repository()
         own = None if repository is None else repository.own_by_name.get(name)
-        return None if own is None else own.projects
+        if own is not None:
+            return own.projects
+        built = self._index.server.indexes.built_as(name)
+        return None if built is None else built.projects
 
     def _upstream_version(self, key: Key) -> str | None:
         upstream = self._index.upstream

@@ -74,6 +74,7 @@ from wheelyard.http.routing import (
     never,
 )
 from wheelyard.http.uploads import UploadHandler, refuse_unknown_root
+from wheelyard.http.web_pages import SERVER_PAGES
 from wheelyard.model.index_definition import IndexDefinition
 
 ROOTS: Final = ("legacy", "simple", "pypi")
@@ -155,7 +156,7 @@ def _people(process: ProcessContext) -> Iterator[Route]:
 
 def _elsewhere() -> Iterator[Route]:
     """Yield the redirects, below the path of an index, to the pages of the whole server."""
-    for page in ("account", "admin", "docs", "request", "sign-in", "tokens"):
+    for page in SERVER_PAGES:
         yield Route(
             "redirect", f"/-/{page}/{{path:path}}", server_redirects.answer, is_public=always
         )

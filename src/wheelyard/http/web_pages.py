@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from math import inf
+from typing import Final
 
 from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_name
@@ -13,7 +14,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.client_choice import chosen_client
 from wheelyard.http.client_paths import build_path
-from wheelyard.http.context import IndexContext
+from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.messages import (
     NO_STORE,
     Header,
@@ -40,10 +41,17 @@ from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
-from wheelyard.rendering.web.home_page import ErrorFacts
+from wheelyard.rendering.web.home_page import NOT_FOUND, ErrorFacts
 from wheelyard.rendering.web.release_page import dependency_names
 from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
+
+RIGHTS_SECONDS: Final = 1.0
+"""How long a page with what the caller may read in other indexes is repeated."""
+SERVER_ERROR: Final = 500
+"""The lowest HTTP status of a failure of the server."""
+SERVER_PAGES: Final = ("account", "admin", "docs", "request", "sign-in", "tokens")
+"""The pages below `/-/` that are about the whole server, and no index of it."""
 
 RequiredNames = LruCache[str, frozenset[NormalizedName]]
 """The names that releases require, by project and the digest of core metadata, or of the file."""
@@ -52,6 +60,18 @@ RequiredNames = LruCache[str, frozenset[NormalizedName]]
 def _choice(request: Request) -> str:
     """Return the client that was chosen in the browser of a request, or an empty text."""
     return chosen_client(request.joined_headers.get(b"cookie", b""))
+
+
+def _is_about_server(request: Request) -> bool:
+    """Return whether a request is for a page about the whole server."""
+    first, *rest = (*request.segments, "")
+    return first == "-" and rest[0] in SERVER_PAGES
+
+
+def _tells_of_granted(request: IndexRequest) -> bool:
+    """Return whether a page tells of indexes that a grant may have opened, and its end closes."""
+    readable = request.readable_indexes or ()
+    return any(right.index.read_policy.depends_on_grants for right in readable)
 
 
 class TemporaryPage(Exception):
@@ -181,22 +201,54 @@ class WebPages:
         is_open = index.definition.is_main and not index.settings.server.read_only
         return is_open and not caller.is_anonymous and caller.may(Action.APPROVE, name)
 
-    @property
-    def has_other_indexes(self) -> bool:
-        """Whether there are several indexes, as far as the store says it."""
-        index = self.context.index
-        with suppress(Unavailable):  # a page has to be shown also while the store is down
-            return not index.definition.is_main or bool(index.server.definitions.served())
-        return False
+    def index_viewer(self, request: IndexRequest, name: NormalizedName | None = None) -> Viewer:
+        """Return who looks at a page of this index, as `viewer` does, with the other indexes."""
+        viewer = self.viewer(request.caller, name)
+        if self.context.process.site is None and not self.context.in_force.names:
+            return viewer
+        # no server with one index needs it
+        from wheelyard.http.other_indexes import with_indexes  # noqa: PLC0415
 
-    def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
+        return with_indexes(request, viewer)
+
+    def with_places(
+        self,
+        request: IndexRequest,
+        viewer: Viewer,
+        name: NormalizedName,
+        version: str = "",
+        *,
+        is_release: bool = False,
+        is_public: bool = False,
+    ) -> Viewer:
         """
-        Return who looks at a page, as `viewer` does, with the client that was chosen before.
+        Return the viewer of a page of a project, with what the indexes have of it.
+
+        `version` is that of the release that is shown, if one is, and `is_release` whether the page
+        is about that release alone. What is shown at the end of a day is not looked for in others,
+        and no upstream index is asked because of another index.
+        """
+        is_asked = self.context.process.site is None and self.context.index.definition.day is None
+        if not viewer.indexes or not is_asked:
+            return viewer
+        from wheelyard.http.other_indexes import places_of, public_places_of  # noqa: PLC0415
+
+        if is_public:
+            places = public_places_of(request, viewer.indexes, name, version)
+            return replace(viewer, places=places)
+        places, request.shows_elsewhere = places_of(
+            request, viewer.indexes, name, version, is_release=is_release
+        )
+        return replace(viewer, places=places)
+
+    def choosing_viewer(self, request: IndexRequest, name: NormalizedName | None = None) -> Viewer:
+        """
+        Return who looks at a page, as `index_viewer` does, with the client that was chosen before.
 
         Also with whether they may promote the project `name`, which depends on other indexes, and
         whether installing it needs a credential. Raises Unavailable if that cannot be said.
         """
-        viewer, may_promote = self.viewer(request.caller, name), False
+        viewer, may_promote = self.index_viewer(request, name), False
         if name is not None:
             with suppress(Unavailable):
                 may_promote = next(self.promotion_targets(request, name), None) is not None
@@ -225,6 +277,14 @@ class WebPages:
                 target = index.named(other)
                 if in_index(target).may(Action.UPLOAD, name):
                     yield target
+
+    @property
+    def until_rights_change(self) -> float:
+        """Until when a page is repeated because of rights elsewhere, on the monotonic clock."""
+        if not self.context.in_force.names:
+            return inf
+        # as long as a credential counts that was verified before
+        return self.context.index.server.runtime.monotonic() + RIGHTS_SECONDS
 
     def path(self, *segments: str, query: bytes = b"") -> str:
         """Return the URL path of a page, and its query unless that may have a secret."""
@@ -267,7 +327,7 @@ class WebPages:
 
     def respond(  # noqa: PLR0913 - all that it depends on
         self,
-        request: Request,
+        request: IndexRequest,
         key: Hashable,
         version: str,
         render: Render,
@@ -286,13 +346,16 @@ class WebPages:
         If-Match has another ETag, and what else `render` raises.
         """
         is_upstream = listing is not None and listing.origin.is_upstream
-        headers = self.headers(listing.name if listing is not None else None, request.caller)
+        headers = self.headers(listing.name if listing is not None else None, request)
         client = _choice(request)
         if client and not is_upstream:  # the page may be for this browser alone
             headers = (*self.security_headers, *page_cache_headers(0, "private"))
         if is_upstream:  # no shared cache may keep it: the name may become private any time
             caching = page_cache_headers(0, "private")
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
+        elsewhere = request.shows_elsewhere
+        shows = None if shows is None or elsewhere is None else (*shows, *elsewhere)
+        until = min(until, self.until_rights_change)
         # keys of people's pages must differ from those of programs in the same cache
         page, repeats = (MediaType.HTML, ("web", client, key), version, render), (shows, until)
         try:
@@ -334,39 +397,40 @@ class WebPages:
         if request.segments[:1] != ("project",) or not name or repository is None:
             return ()
         visible = repository.facts.known.readable_by(request.caller)
-        return () if visible.existing([canonicalize_name(name)]) else visible.similar(name)
+        return () if any(visible.named([canonicalize_name(name)])) else visible.similar(name)
 
-    def other_indexes(self, request: Request) -> Sequence[str]:
-        """
-        Return the names of the indexes beside main, if a project is missing in main.
-
-        A store that is not on this machine is not read.
-        """
-        index = self.context.index
-        if request.segments[:1] != ("project",) or not index.definition.is_main:
-            return ()
-        with suppress(Unavailable):
-            both = index.server.definitions.peek()
-            return sorted(both.definitions) if both is not None else ()
-        return ()
-
-    def error_page(self, facts: ErrorFacts, root: str, caller: Caller) -> tuple[bytes, HeaderList]:
+    def error_page(
+        self, facts: ErrorFacts, root: str, request: IndexRequest
+    ) -> tuple[bytes, HeaderList]:
         """Return the bytes of the page of an error, and its headers."""
-        page = self.environment.render("error.html", self.viewer(caller), root, error=facts)
+        # nobody's rights are looked for while the store may be what has failed
+        if facts.status >= SERVER_ERROR or _is_about_server(request):
+            viewer = self.viewer(request.caller)
+        else:
+            viewer = self.index_viewer(request)
+        page = self.environment.render(
+            "error.html",
+            viewer,
+            root,
+            error=facts,
+            is_missing_project=facts.status == NOT_FOUND and request.segments[:1] == ("project",),
+        )
         return page, self.security_headers
 
-    def headers(self, name: NormalizedName | None, caller: Caller | None) -> HeaderList:
+    def headers(self, name: NormalizedName | None, request: IndexRequest | None) -> HeaderList:
         """
         Return the headers of a page about the project `name`, or about all projects.
 
-        `caller` is the one whom the page shows; None if it shows nobody, as a feed.
+        `request` is of the caller whom the page shows; None if it shows nobody, as a feed.
         """
         context = self.context
         # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated
         is_behind_iap = context.index.authenticator.iap is not None
         scope: CacheScope = "private"
-        if not is_behind_iap and (caller is None or caller.is_anonymous):
+        if not is_behind_iap and (request is None or request.caller.is_anonymous):
             scope = context.read_policy.cache_scope(name)
+        if scope == "public" and request is not None and _tells_of_granted(request):
+            scope = "revalidated"
         headers = page_cache_headers(context.index.settings.http.public_max_age, scope)
         if scope != "private" and context.index.settings.access.cookie_login:
             headers = (VARY_BY_COOKIE, *(header for header in headers if header != VARY))

@@ -371,6 +371,13 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         """The data of a `promoted-to` or `promotion-approved` event."""
         return _PROMOTION_DATA.decode(self.data)
 
+    @property
+    def promoted_to(self) -> str:
+        """The name of the index that files were promoted to, or may be, else an empty text."""
+        if self.what not in {EventKind.PROMOTED_TO, EventKind.PROMOTION_APPROVED}:
+            return ""
+        return self.promotion.target
+
     @cached_property
     def deletion(self) -> Deletion:
         """What becomes of the bytes, by a `deleted` event."""

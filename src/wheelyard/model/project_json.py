@@ -250,11 +250,21 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return _PARTICIPLES.get(self.what, self.what)
 
     @property
+    def other_index_name(self) -> str:
+        """The name of the other index of a promotion, else an empty text."""
+        return read_index_name(self.index) if self.what in _DIRECTIONS else ""
+
+    @property
+    def target_name(self) -> str:
+        """The name of the index that something was promoted to, or may be, else an empty text."""
+        return self.other_index_name if _DIRECTIONS.get(self.what) == "to" else ""
+
+    @property
     def other_index(self) -> str:
         """The other index of a promotion in words, such as `from dev`, else an empty text."""
         if self.what not in _DIRECTIONS:
             return ""
-        return f"{_DIRECTIONS[self.what]} {read_index_name(self.index)}"
+        return f"{_DIRECTIONS[self.what]} {self.other_index_name}"
 
     def is_what(self, wanted: str) -> bool:
         """

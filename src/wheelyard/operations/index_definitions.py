@@ -135,8 +135,6 @@ class IndexDefinitions:
         last = self._last
         if last is None or last[0] != snapshot.version:
             new = self.read(snapshot.value or IndexList())
-            if last is not None and last[1].main == new.main:
-                new = replace(new, main=last[1].main)  # whoever looks often compares identities
             last = snapshot.version, new
             self._last = last
         return last[1]

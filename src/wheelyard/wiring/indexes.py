@@ -121,6 +121,10 @@ class Indexes:
         with self._lock:
             return list(self._built.values())
 
+    def built_as(self, name: str) -> "Index | None":
+        """Return the index of this name that was asked for last, or None if none was."""
+        return self._built.get(name)
+
     def repository(self, name: str) -> IndexRepository:
         """Return what an index beside main shows. Raises as `IndexDefinitions.get`."""
         return self._repository_by(self._definitions.load(), name)

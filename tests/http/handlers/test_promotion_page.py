@@ -85,7 +85,9 @@ def test_people_promote(server: InProcessServer) -> None:
     assert send(ana) == 303
 
     assert "It has all files of this release" in text_of(ana.open(PROMOTE))
-    assert "Promoted to prod" in text_of(ana.open(RELEASE))
+    shown = text_of(ana.open(RELEASE))
+    assert "In: dev ✓ has 1.0 prod ✓ has 1.0 since 2026-01-01" in shown
+    assert "Promoted to prod" not in shown
     arrived = text_of(ana.open("/prod/project/demo/1.0/"))
     assert "Promoted from dev by ana, by password on 2026-01-01" in arrived
     assert len(server.index.named("prod").projects.get(NormalizedName("demo")).files) == 2

@@ -52,28 +52,24 @@ def signed_in(server: InProcessServer, name: str) -> Browser:
 
 
 @pytest.mark.parametrize(
-    ("name", "here", "elsewhere"),
+    ("name", "rights", "title"),
     [
-        (
-            "ana",
-            "read, upload to and manage every project",
-            "You may in dev nothing You may in prod nothing",
-        ),
+        ("ana", "You may read, upload to and manage every project API", "Your projects None yet"),
         (
             "bo",
-            "read every project",
-            "You may in prod read, upload to and manage every project",
+            "You may read every project You may in prod read, upload to and manage every project ",
+            "Your projects in the index main ",
         ),
     ],
 )
 def test_the_account_names_indexes_with_other_rights(
-    server: InProcessServer, name: str, here: str, elsewhere: str
+    server: InProcessServer, name: str, rights: str, title: str
 ) -> None:
-    """People see what they may do, and each index in which that is something else."""
+    """People see what they may do, and each index in which they may do something else."""
     text = text_of(signed_in(server, name).open("/-/account/"))
 
-    assert f"You may {here} {elsewhere} " in text
-    assert "Your projects in the index main" in text
+    assert rights in text
+    assert title in text
 
 
 def test_uploaders_are_those_of_the_index(server: InProcessServer) -> None:

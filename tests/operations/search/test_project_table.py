@@ -174,7 +174,8 @@ def test_nobody_is_told_of_others() -> None:
     assert visible.search("acme", 0, 9) == SearchResults(2, [*visible.projects])
     assert [project.name for project in visible.latest_changes(1)] == ["acme-web"]
     assert [project.name for project in visible.used_by(core)] == ["acme-web"]
-    assert visible.existing([NormalizedName("secret-plan"), core]) == [core]
+    named = visible.named([NormalizedName("secret-plan"), core])
+    assert [project.name for project in named] == [core]
     everybody = table.readable_by(ALICE).used_by(core)
     assert [project.name for project in everybody] == ["acme-web", "secret-plan"]
     assert table.readable_by(Caller("user:eve@acme.dev", ())).projects == ()

@@ -55,7 +55,7 @@ def release_content(
         head=head,
         core=metadata,
         description=Markup("<pre>{}</pre>").format(metadata.description or ""),
-        linked_names=frozenset(map(NormalizedName, known)),
+        linked_names=dict.fromkeys(map(NormalizedName, known), False),
     )
 
 

@@ -79,7 +79,7 @@ def test_a_public_project_looks_as_a_private_one() -> None:
     shown = shown_project(page(known), metadata, public=PUBLIC)
     text = in_text(shown)
     for wanted in (
-        "demo 1.0 A demo",
+        "demo 1.0 public A demo",
         "Released 2026-11-20",
         "License MIT",
         "base >=2",

@@ -69,7 +69,7 @@ def answer_account(request: IndexRequest) -> Response:
         form=form,
         projects=first,
         others=len(projects) - len(first),
-        has_indexes=request.web.has_other_indexes,
+        has_indexes=bool(request.web.index_viewer(request).indexes),
     )
 
 
@@ -80,7 +80,7 @@ def _rights_elsewhere(request: IndexRequest) -> dict[str, tuple[str, ...]]:
     with suppress(Unavailable):
         for other in index.server.indexes.all():
             rights[other.name] = rights_of(in_index(other))
-    return {name: words for name, words in rights.items() if words != here}
+    return {name: words for name, words in rights.items() if words and words != here}
 
 
 def _own_projects(request: IndexRequest) -> list[ProjectFacts]:

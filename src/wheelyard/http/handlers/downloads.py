@@ -28,7 +28,8 @@ def answer(request: IndexRequest) -> Response:
     listing = resolver.find(request.context, name, request)
     if not isinstance(listing.open, PrivateFiles):
         raise NotFound("Downloads of public packages are not counted.")
-    viewer = request.web.viewer(request.caller, name if listing.origin.is_own else None)
+    viewer = request.web.index_viewer(request, name if listing.origin.is_own else None)
+    viewer = request.web.with_places(request, viewer, name)
     versions = {file.version for file in listing.files}
     report, until = downloads.report(name, days)
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from functools import partial
-from math import inf
 from typing import Final
 
 from msgspec.structs import replace
@@ -32,6 +31,7 @@ from wheelyard.rendering.web.project_pages import (
     HistoryLinks,
     change_by,
     changes_of,
+    known_to,
 )
 from wheelyard.repository.found_project import FoundProject
 
@@ -63,7 +63,7 @@ def _decisions(request: IndexRequest, listing: OpenListing) -> Response:
     """Return the response with what was decided about a public project."""
     index = request.context.index
     name = listing.name
-    viewer = request.web.viewer(request.caller)
+    viewer = request.web.index_viewer(request)
     version = f"decisions {index.server.decisions.get().version}"
 
     def render() -> bytes:
@@ -89,7 +89,8 @@ def _journal(
     version = listing.version
     name = project.name
     catalog = request.context.index.catalog
-    viewer = request.web.viewer(request.caller, name if listing.origin.is_own else None)
+    viewer = request.web.index_viewer(request, name if listing.origin.is_own else None)
+    viewer = request.web.with_places(request, viewer, name)
     shows = MadeFrom()
     # whoever may manage has another `Viewer`, and so another page in the cache
     if viewer.may_manage and number is None:
@@ -104,7 +105,8 @@ def _journal(
         if shows:
             here = request.context.index.definition.name
             entries = history.with_rights(part, project, here, *catalog.rights)
-        changes = changes_of(_shown(request.context, entries, source))
+        shown = known_to(viewer, _shown(request.context, entries, source))
+        changes = changes_of(shown, viewer.hidden_indexes)
         links = HistoryLinks(number, older_pages(project.revision))
         page = History(name=name, changes=changes, links=links, lost=part.lost)
         return page.render(request.web.environment, viewer)
@@ -117,27 +119,34 @@ def answer_feed(request: IndexRequest) -> Response:
     """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
     index = request.context.index
     caller = request.caller
+    hidden = request.web.index_viewer(request).hidden_indexes
     table = load_projects(request.context)
 
     def render() -> bytes:
         newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
         names = [facts.name for facts in newest]
         entries = read_latest(
-            partial(_project, request.context), names, is_local=index.server.is_local
+            partial(_project, request.context, hidden), names, is_local=index.server.is_local
         )
         environment, title = request.web.environment, index.definition.path
         return index_feed(environment.brand.name, environment.base_url, entries, title)
 
-    key, version = ("feed of all", visibility_key(caller)), str(table.generation)
+    key, version = ("feed of all", visibility_key(caller), hidden), str(table.generation)
     page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
-    headers = request.web.headers(None, None)
-    return page_response(request.context, request, *page, repeats=(made_from, inf), headers=headers)
+    repeats, headers = (made_from, request.web.until_rights_change), request.web.headers(None, None)
+    return page_response(request.context, request, *page, repeats=repeats, headers=headers)
 
 
-def _project(context: IndexContext, name: NormalizedName) -> Project:
-    """Return a private project as the index shows it. Raises as `find_private`."""
+def _project(context: IndexContext, hidden: frozenset[str], name: NormalizedName) -> Project:
+    """
+    Return a private project as the index shows it, without a promotion to a `hidden` index.
+
+    Raises as `find_private`.
+    """
     files = find_private(context, name)
-    if files.sources.is_filtered:  # the last commit may be about hidden files
+    commit = files.project.commit
+    tells = commit is not None and any(event.promoted_to in hidden for event in commit.events)
+    if tells or files.sources.is_filtered:  # the last commit may be about hidden files
         return replace(files.project, stored_commit=NO_JSON)
     return files.project
 
@@ -169,15 +178,19 @@ def answer_project_feed(request: IndexRequest) -> Response:
         return redirect(301, f"{request.web.path('project', name)}feed.xml")
     files = find_private(request.context, name)
     first = files.first
+    viewer = request.web.index_viewer(request)
 
     def render() -> bytes:
         project = first.project
         history = HistoryReader(first.projects, index.tokens.records)
-        changes = _shown(request.context, history.read(project).entries, first)
+        entries = _shown(request.context, history.read(project).entries, first)
+        changes = known_to(viewer, entries)
         environment, title = request.web.environment, index.definition.path
         brand, url = environment.brand.name, environment.base_url
         return project_feed(brand, url, project, changes, title)
 
-    page = (MediaType.ATOM, ("feed", name), files.version, render)
+    page = (MediaType.ATOM, ("feed", name, viewer.hidden_indexes), files.version, render)
     headers = request.web.headers(name, None)
-    return page_response(request.context, request, *page, repeats=files.repeats(), headers=headers)
+    made_from, until = files.repeats()
+    repeats = made_from, min(until, request.web.until_rights_change)
+    return page_response(request.context, request, *page, repeats=repeats, headers=headers)

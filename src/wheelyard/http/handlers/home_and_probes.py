@@ -7,7 +7,6 @@ address, no proxy is configured, and none has forwarded the request. Otherwise t
 """
 
 import re
-from contextlib import suppress
 from functools import lru_cache
 from hmac import compare_digest
 from typing import Final
@@ -23,18 +22,17 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.context import IndexContext, IndexRequest
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import error_response_for
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import (
     NO_STORE,
     Header,
-    MadeFrom,
     Response,
     make_response,
     redirect,
 )
-from wheelyard.http.page_cache import INDEXES, SEARCH
+from wheelyard.http.page_cache import SEARCH
 from wheelyard.http.representation import GZIP, accepts_gzip, compressed
 from wheelyard.http.request_authentication import parse_authorization
 from wheelyard.http.requests import has_forwarding_header
@@ -46,7 +44,6 @@ from wheelyard.http.responses import (
     visibility_key,
 )
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home_page import (
     PROJECTS_ON_A_PAGE,
@@ -112,44 +109,25 @@ def answer_home(request: IndexRequest) -> Response:
     if page is not None:
         return redirect(302, request.web.path("-", "projects", str(_page_number(page))))
     caller = request.caller
-    viewer = request.web.viewer(request.caller)
+    viewer = request.web.index_viewer(request)
     table = load_projects(request.context)
-    names, shows = _index_names(request.context)
     takes_uploads = request.context.index.takes_uploads
 
     def render() -> bytes:
         projects = table.readable_by(caller).projects
         environment = request.web.environment
-        return home_page(environment, viewer, projects, names, takes_uploads=takes_uploads)
+        return home_page(environment, viewer, projects, takes_uploads=takes_uploads)
 
-    key = ("home", viewer, visibility_key(caller), names, takes_uploads)
+    key = ("home", viewer, visibility_key(caller), takes_uploads)
     version = str(table.generation)
-    if shows is not None:
-        shows = ((SEARCH, version), *shows)
-    return request.web.respond(request, key, version, render, shows=shows)
-
-
-def _index_names(context: IndexContext) -> tuple[tuple[str, ...], MadeFrom | None]:
-    """
-    Return the names of all indexes, if there are several, and what they follow from.
-
-    That is None while the store does not say which there are: the page is shown all the same.
-    """
-    in_force, site = context.index.server.definitions, context.process.site
-    others, shows = set(site.indexes if site else ()), None
-    with suppress(Unavailable):
-        # the version first: a change in between ends the answer
-        version = in_force.records.get().version
-        others |= in_force.load().definitions.keys()
-        shows = ((INDEXES, version),)
-    return (MAIN, *sorted(others)) if others else (), shows
+    return request.web.respond(request, key, version, render, shows=((SEARCH, version),))
 
 
 def answer_list(request: IndexRequest) -> Response:
     """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
     number = _page_number(request.path_params["number"])
     query = ListQuery.parse(request.query_field("show"), request.query_field("sort"))
-    caller, viewer = request.caller, request.web.viewer(request.caller)
+    caller, viewer = request.caller, request.web.index_viewer(request)
     table = load_projects(request.context)
 
     def render() -> bytes:
@@ -182,7 +160,7 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
         raise _no_page(number)
     # an upstream index is asked at most for the first page, and never for a name that is listed
     public, unanswered = None, ""
-    if number == 1 and not visible.existing([canonicalize_name(words)]):
+    if number == 1 and not any(visible.named([canonicalize_name(words)])):
         try:
             public = _find_public(request, words)
         except (Unavailable, TimeoutError):
@@ -195,12 +173,11 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
         "found": results,
         "unanswered": unanswered,
         "similar": similar,
-        "other_indexes": () if results.total else request.context.index.alternatives,
     }
     body = request.web.environment.render(
-        "results.html", request.web.viewer(request.caller), "./", **values
+        "results.html", request.web.index_viewer(request), "./", **values
     )
-    return request.web.uncached_page(request, body, *request.web.headers(None, request.caller))
+    return request.web.uncached_page(request, body, *request.web.headers(None, request))
 
 
 def _find_public(request: IndexRequest, name: str) -> ProjectFacts | None:

@@ -51,6 +51,7 @@ from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.manage_pages import (
     PARTICIPLES,
     RELEASE,
@@ -238,7 +239,7 @@ def _release_name(
         _require_confirmation(fields.text("confirmation"), name)
     body = form_body(fields, NameChange)
     api.call(project_operations.release_name, name, body)
-    viewer = request.web.viewer(request.caller)
+    viewer = request.web.index_viewer(request)
     return request.web.show(viewer, 200, "name_released.html", "../../../", name=name)
 
 
@@ -259,7 +260,7 @@ def _overview(
         may_release=may_release,
         done=done,
     )
-    viewer = request.web.viewer(request.caller, project.name)
+    viewer = _viewer(request, project.name)
     return request.web.own_page(status, managed.render(request.web.environment, viewer, form))
 
 
@@ -300,6 +301,12 @@ def _status_form(
     )
 
 
+def _viewer(request: IndexRequest, name: NormalizedName) -> Viewer:
+    """Return who looks at a page of a project, with what other indexes have of it."""
+    viewer = request.web.index_viewer(request, name)
+    return request.web.with_places(request, viewer, name)
+
+
 def _show(
     request: IndexRequest,
     status: int,
@@ -308,7 +315,7 @@ def _show(
     tab: str = MANAGE,
     **values: object,
 ) -> Response:
-    viewer = request.web.viewer(request.caller, name)
+    viewer = _viewer(request, name)
     page = render_form(request.web.environment, viewer, name, template, tab, **values)
     return request.web.own_page(status, page)
 

@@ -74,15 +74,16 @@ _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 class _Neighbours(Struct, frozen=True):
     """What a page shows of other projects, as far as the caller may read them, and of grants."""
 
-    linked_names: frozenset[NormalizedName]
-    """The dependencies that are projects of this index."""
+    linked_names: dict[NormalizedName, bool]
+    """The dependencies that are projects of this index, with whether each is public."""
     used_by: tuple[ProjectFacts, ...] = ()
     uploaders: tuple[str, ...] = ()
 
     def version_with(self, listing: OpenListing) -> str:
         """Return the version of a page that shows this and a project."""
         users = (f"{user.name}:{user.status}:{user.origin}" for user in self.used_by)
-        parts = (*sorted(self.linked_names), "", *users, "", *self.uploaders)
+        linked = (f"{name}:{is_public}" for name, is_public in sorted(self.linked_names.items()))
+        parts = (*linked, "", *users, "", *self.uploaders)
         origin = listing.origin
         since = origin.confirmed_at if origin.is_stale else ""
         # a decision may change a page without changing which files are shown
@@ -90,7 +91,7 @@ class _Neighbours(Struct, frozen=True):
         return f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}"
 
 
-NO_NEIGHBOURS: Final = _Neighbours(frozenset())
+NO_NEIGHBOURS: Final = _Neighbours({})
 
 
 class _Place(Struct, frozen=True, kw_only=True):
@@ -301,6 +302,15 @@ def _place(request: IndexRequest) -> _Place | Response:
             return _missing_release(request, listing)
         if (name, release.version) != (request.path_params["name"], sent):
             return _redirect(request, name, release.version)
+    version = release.version if release else ""
+    viewer = request.web.with_places(
+        request,
+        viewer,
+        name,
+        version,
+        is_release=sent is not None,
+        is_public=listing.origin.is_upstream,
+    )
     return _Place(
         listing=listing,
         viewer=viewer,
@@ -356,7 +366,8 @@ def _neighbours(
     visible = table.readable_by(request.caller)
     # all that the page shows besides the listing, so that a change of it ends the answer
     shows: MadeFrom = ((SEARCH, str(table.generation)),)
-    linked = frozenset(visible.existing(metadata.required_names(request.web.required_names)))
+    required = visible.named(metadata.required_names(request.web.required_names))
+    linked = {project.name: bool(project.origin) for project in required}
     if place.is_release:
         return _Neighbours(linked), shows
     uploaders = tuple[str, ...]()
@@ -422,7 +433,7 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
         "not_shown": notes and notes.of_release(version),
     }
     may_decide = public is not None and request.web.may_decide(request.caller, listing.name)
-    viewer = replace(request.web.viewer(request.caller), may_decide=may_decide)
+    viewer = replace(request.web.index_viewer(request), may_decide=may_decide)
     return request.web.show(viewer, 404, "missing_release.html", root, **values)
 
 

@@ -121,8 +121,9 @@ def _show(
     except NotFound as fault:
         raise (_of_layer(request, name, version) or fault) from None
     targets = tuple(_targets(request, name, version))
-    viewer = request.web.viewer(request.caller, name)
     release = name, files[0].version
+    viewer = request.web.index_viewer(request, name)
+    viewer = request.web.with_places(request, viewer, *release, is_release=True)
     page = promotion_page(request.web.environment, viewer, release, targets, form)
     return request.web.own_page(status, page)
 

@@ -39,7 +39,6 @@ def answer(request: IndexRequest) -> Response:
         asked=asked,
         needs_credential=viewer.needs_credential,
         index=index.name,
-        other_indexes=index.alternatives,
         contact=index.settings.web.contact,
         days_path=f"{index.settings.server.public_path}/{DATED}",
         today=view,
@@ -55,9 +54,7 @@ def answer(request: IndexRequest) -> Response:
     # it is made from no document but the list of indexes
     midnight = datetime.combine(now.date() + timedelta(days=1), time.min, UTC)
     until = index.server.runtime.monotonic() + (midnight - now).total_seconds()
-    return request.web.respond(
-        request, ("setup", viewer, client, content.other_indexes), view, render, until=until
-    )
+    return request.web.respond(request, ("setup", viewer, client), view, render, until=until)
 
 
 def _filled_in(request: IndexRequest, content: SetupContent) -> tuple[int, SetupContent]:

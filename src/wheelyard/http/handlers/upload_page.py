@@ -72,7 +72,7 @@ class UploadPage:
         uploaded: UploadedFile | None = None,
     ) -> Response:
         settings = request.context.index.settings.uploads
-        viewer = request.web.viewer(request.caller)
+        viewer = request.web.index_viewer(request)
         return request.web.show(
             viewer,
             status,

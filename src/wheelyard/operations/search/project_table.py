@@ -170,9 +170,10 @@ class VisibleProjects(Struct, frozen=True):
         required = f" {name} "
         return [project for project in self.projects if required in project.requires]
 
-    def existing(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
-        """Return those of `names` that are names of these projects, in their order."""
-        return [name for name in names if _find(self.projects, name) is not None]
+    def named(self, names: Iterable[NormalizedName]) -> Iterator[ProjectFacts]:
+        """Yield those of these projects that have one of `names`, in the order of the names."""
+        projects = (_find(self.projects, name) for name in names)
+        return (project for project in projects if project is not None)
 
 
 def edit_distance(one: str, other: str, most: int) -> int:

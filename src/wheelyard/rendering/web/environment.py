@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
@@ -30,6 +30,7 @@ from wheelyard.rendering.advice import caution_on_page
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
+from wheelyard.rendering.web.index_marks import IndexMark, ProjectPlace, mark_of
 
 LIGHT_SURFACES: Final = ("#ffffff", "#f5f7f9")
 """What is behind text in the light scheme: `--background` and `--surface` of the style sheet."""
@@ -200,6 +201,16 @@ class Viewer(Struct, frozen=True, kw_only=True):
     """Whether this server takes requests for hidden public packages, of whoever signs in."""
     client: str = ""
     """The client that was chosen on a page with commands, one of `INSTALL_CHOICES`, or empty."""
+    indexes: tuple[IndexMark, ...] = ()
+    """
+    The indexes that the viewer may read, main first, if there are several.
+
+    On a static site it is the one of the page, if that is not main, as its folder may stand alone.
+    """
+    hidden_indexes: frozenset[str] = frozenset()
+    """The names of all others, which no page says to the viewer."""
+    places: tuple[ProjectPlace, ...] = ()
+    """What these `indexes` have of the project of this page, or nothing if that is not shown."""
 
 
 ANYONE = Viewer()
@@ -260,7 +271,6 @@ class PageEnvironment:
         self._is_certain = is_certain
         self._index_name = index_name
         self._templates = _templates()
-        first = index_name.partition("/")[0]
         self._values = {
             "index_url": index_url,
             "asset": lambda name: self.assets[name].path,
@@ -272,10 +282,8 @@ class PageEnvironment:
             "documentation": f"{DOCUMENTATION}/README.md",
             "client_settings": self.client_settings,
             "clients": INSTALL_CHOICES,
-            "index_name": index_name,
             "index_path": index_path,
-            # for links to the page of tokens: a view of a day has the rights of its index
-            "named_index": "" if is_dated_view(first) else first,
+            **_names_of(index_name),
             "server_root": self.server_root,
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",
@@ -343,6 +351,19 @@ class PageEnvironment:
         return made
 
 
+def _names_of(index_name: str) -> dict[str, object]:
+    """Return what pages call an index whose path ends with `index_name`, and find its mark by."""
+    first = index_name.partition("/")[0]
+    named_index = "" if is_dated_view(first) else first
+    return {
+        "index_name": index_name,
+        "index_title": index_name if named_index else f"{MAIN}/{index_name}".rstrip("/"),
+        # for links to the page of tokens: a view of a day has the rights of its index
+        "named_index": named_index,
+        "own_mark": partial(mark_of, named_index or MAIN),
+    }
+
+
 def _split_host(url: str) -> tuple[str, str]:
     """Return the scheme and the host of a URL, and the rest."""
     scheme, mark, rest = url.partition("://")
@@ -378,6 +399,7 @@ def _templates() -> Environment:
     environment.filters |= {
         "counted": counted,
         "marks": project_marks,
+        "origin_mark": origin_mark,
         "on_page": caution_on_page,
         "index_in_words": INDEX_KIND.describe_keys,
         "indexes_in_words": describe_index_text,
@@ -397,15 +419,26 @@ def contact_link(contact: str) -> Markup:
     return Markup('<a href="{}">{}</a>').format(contact if is_web else f"mailto:{contact}", contact)
 
 
-def project_marks(project: ProjectFacts) -> Markup:
-    """Return marks, each after a blank: the state of a project, and whether it is public."""
+def project_marks(project: ProjectFacts, *, tells_private: bool = False) -> Markup:
+    """
+    Return marks, each after a blank: the state of a project, and whether it is public.
+
+    `tells_private` is whether a private one is marked, too, as where there are both.
+    """
     marks = Markup()
     if project.state:
         kind = "danger" if project.status == Status.QUARANTINED else "warning"
         marks += Markup(' <span class="mark {}">{}</span>').format(kind, project.state)
-    if project.origin:
-        marks += Markup(' <span class="mark">public</span>')
+    if project.origin or tells_private:
+        marks += origin_mark(bool(project.origin))
     return marks
+
+
+def origin_mark(is_public: bool) -> Markup:  # noqa: FBT001 - of a template
+    """Return the mark of a public project or of a private one, after a blank."""
+    if is_public:
+        return Markup(' <span class="mark">public</span>')
+    return Markup(' <span class="mark lock">private</span>')
 
 
 def web_address(url: str) -> str:

@@ -110,15 +110,13 @@ def home_page(
     environment: PageEnvironment,
     viewer: Viewer,
     projects: Sequence[ProjectFacts],
-    indexes: Sequence[str] = (),
     *,
     takes_uploads: bool = True,
 ) -> bytes:
     """
     Return the bytes of the home page, with those of `projects`, which the viewer may read.
 
-    `indexes` are the names of all indexes, if there are several. `takes_uploads` is whether files
-    can be published to this one now.
+    `takes_uploads` is whether files can be published to this index now.
     """
     root, private = "./", _private(projects)
     # the uploads to public packages are no news of this index
@@ -133,7 +131,6 @@ def home_page(
         projects=newest,
         query=ListQuery(sort="date"),
         action="-/projects/1/",
-        indexes=indexes,
         takes_uploads=takes_uploads,
         upload_url=environment.with_links(environment.client_settings.upload_url, root),
     )
@@ -204,8 +201,6 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     """Whom to ask, as a text, an e-mail address or a URL, if the operator has named somebody."""
     similar: Sequence[ProjectFacts] = ()
     """The projects that may have been meant by a name that is not there."""
-    other_indexes: Sequence[str] = ()
-    """The names of the indexes beside main, in which the project may be."""
 
     @property
     def title(self) -> str:

@@ -65,6 +65,8 @@ class ProjectFrame(Struct, frozen=True, kw_only=True):
     """Whether the downloads of this project are counted."""
     other_index: str | None = None
     """The name of the index that the project is from, if that is another one."""
+    is_public: bool = False
+    """Whether it is a project of an upstream index."""
 
     @property
     def path(self) -> str:

@@ -5,7 +5,7 @@ The history of a private project is its journal, on several pages. That of a pub
 decided about it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -79,7 +79,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         uploaders=content.uploaders,
         report=content.downloads,
         figure=content.downloads and _downloads_figure(content.downloads),
-        **latest.facts(environment),
+        **latest.facts(environment, viewer),
     )
 
 
@@ -130,6 +130,7 @@ def empty_page(  # noqa: PLR0913 - all that is on it
         may_manage=viewer.may_manage,
         counts_downloads=environment.counts_downloads and public is None,
         other_index=other_index,
+        is_public=public is not None,
     )
     return environment.render(
         "empty_project.html",
@@ -270,14 +271,28 @@ class History(Struct, frozen=True, kw_only=True):
             tab=HISTORY,
             may_manage=viewer.may_manage,
             counts_downloads=environment.counts_downloads and not self.is_public,
+            is_public=self.is_public,
         )
         root = self.links.root
         return environment.render("history.html", viewer, root, frame=frame, history=self)
 
 
-def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
-    """Return entries as changes, newest first, uploads of one release by one person as one."""
-    return [_change(list(group)) for _, group in groupby(reversed(entries), key=_group)]
+def known_to(viewer: Viewer, entries: Sequence[JournalEntry]) -> Sequence[JournalEntry]:
+    """Return the entries of a journal without promotions to indexes that a viewer may not read."""
+    hidden = viewer.hidden_indexes
+    return [entry for entry in entries if entry.target_name not in hidden]
+
+
+def changes_of(
+    entries: Sequence[JournalEntry], hidden_indexes: Container[str] = ()
+) -> list[Change]:
+    """
+    Return entries as changes, newest first, uploads of one release by one person as one.
+
+    Of `hidden_indexes` it is not said that something came from there.
+    """
+    groups = groupby(reversed(entries), key=_group)
+    return [_change(list(group), hidden_indexes) for _, group in groups]
 
 
 def _group(entry: JournalEntry) -> tuple[object, ...]:
@@ -291,13 +306,13 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
     return (id(entry),)  # so that it is alone
 
 
-def _change(entries: Sequence[JournalEntry]) -> Change:
+def _change(entries: Sequence[JournalEntry], hidden_indexes: Container[str]) -> Change:
     newest = entries[0]
     files = (file for entry in entries for file in entry.files)
     return Change(
         at=seconds_text(newest.at),
         who=describe_principal(newest.by, newest.by_name, newest.owner),
-        what=_in_words(newest, versions_of(files, newest.project)),
+        what=_in_words(newest, versions_of(files, newest.project), hidden_indexes),
         files=tuple(_files(entries)),
         reason=newest.reason,
         keep_until=newest.keep_until.date().isoformat() if newest.keep_until else "",
@@ -310,7 +325,7 @@ def change_by(decision: Decision) -> Change:
     return Change(seconds_text(decision.at), who, describe(decision), (), "")
 
 
-def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
+def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Container[str]) -> str:
     match entry.what:
         case "status":
             return f"set the status to {entry.status}"
@@ -320,6 +335,8 @@ def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
             return f"{entry.what} the name"
     of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
     detail = "at once" if entry.at_once else entry.other_index
+    if entry.other_index_name in hidden_indexes:
+        detail = ""
     return f"{entry.verb} {of} {detail}".rstrip()
 
 

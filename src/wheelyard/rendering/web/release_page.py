@@ -6,7 +6,7 @@ static site only on whether it is this one. So a new release changes few pages o
 """
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -103,6 +103,7 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
             may_manage=viewer.may_manage,
             counts_downloads=environment.counts_downloads and self.public is None,
             other_index=self.other_index,
+            is_public=self.public is not None,
         )
         return environment.render(
             template,
@@ -127,8 +128,12 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
     head: ReleaseHead
     core: CoreMetadata
     description: Markup = Markup()
-    linked_names: Container[str] = frozenset()
-    """The names that dependencies are linked to: projects of this index that may be shown."""
+    linked_names: Mapping[NormalizedName, bool] = {}
+    """
+    The names that dependencies are linked to: projects of this index that may be shown.
+
+    With whether each is public.
+    """
     is_final: bool = True
     """Whether a later page of the same release would show the same."""
     provenance: ShownProvenance | None = None
@@ -146,7 +151,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "known": self.linked_names,
         }
 
-    def facts(self, environment: PageEnvironment) -> dict[str, object]:
+    def facts(self, environment: PageEnvironment, viewer: Viewer) -> dict[str, object]:
         """Return what templates show of the release on its page, or on that of its project."""
         release, core, name = self.head.release, self.core, self.head.project.name
         is_linked = has_requirements_file(release)
@@ -169,8 +174,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
                 environment, name, release, "../" if self.head.is_release else ""
             ),
             "hashes": len(pinned_hashes(release)),
-            "arrivals": _arrivals(release.files),
-            "departures": _departures(release.files),
+            "arrivals": _arrivals(release.files, viewer.hidden_indexes),
+            "departures": _departures(release.files, viewer),
             "retention_pin": pin_of(release.files),
             "pinned": "" if is_linked else pinned_requirement(name, release),
         }
@@ -185,7 +190,7 @@ def release_page(environment: PageEnvironment, viewer: Viewer, content: ReleaseC
         "release.html",
         is_project=False,
         pin=f"=={content.head.release.version}",
-        **content.facts(environment),
+        **content.facts(environment, viewer),
     )
 
 
@@ -262,8 +267,8 @@ def _natural_order(parts: list[str]) -> list[str]:
     return [_NUMBER.sub(lambda number: number[0].zfill(4), part) for part in parts]
 
 
-def _arrivals(files: Iterable[ShownFile]) -> list[Arrival]:
-    """Return how files came from other indexes, the oldest first, each promotion once."""
+def _arrivals(files: Iterable[ShownFile], hidden_indexes: Container[str]) -> list[Arrival]:
+    """Return how files came from indexes but hidden ones, the oldest first, each promotion once."""
     arrivals = {
         Arrival(
             file.source_index,
@@ -272,14 +277,16 @@ def _arrivals(files: Iterable[ShownFile]) -> list[Arrival]:
         )
         for file in files
         if isinstance(file, File) and file.promoted_at is not None
+        if file.source_index not in hidden_indexes
     }
     return sorted(arrivals, key=lambda arrival: (arrival.at, arrival.source, arrival.who))
 
 
-def _departures(files: Iterable[ShownFile]) -> list[str]:
-    """Return the indexes that any of these files is noted as promoted to."""
+def _departures(files: Iterable[ShownFile], viewer: Viewer) -> list[str]:
+    """Return where any of these files is noted as promoted to, unless the page says it better."""
     names = {name for file in files if isinstance(file, File) for name in file.targets}
-    return sorted(names)
+    said = {place.index.name for place in viewer.places}
+    return sorted(names - said - viewer.hidden_indexes)
 
 
 def _has_lost_attestations(file: ShownFile) -> bool:

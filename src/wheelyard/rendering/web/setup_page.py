@@ -86,8 +86,6 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     """Whether one needs a credential to install anything."""
     index: str = MAIN
     """The name of the index that a token is for."""
-    other_indexes: Sequence[str] = ()
-    """The names of the indexes beside main."""
     contact: str = ""
     """Whom to ask for one, as `[web] contact` says."""
     days_path: str = ""

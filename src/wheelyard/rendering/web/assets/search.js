@@ -117,7 +117,8 @@
       note.textContent = [version, summary].filter(Boolean).join(" · ");
       item.append(link, " ", note);
       const kind = state === "quarantined" ? "danger" : "warning";
-      for (const [text, style] of [[state, `mark ${kind}`], [origin && "public", "mark"]]) {
+      const where = origin ? ["public", "mark"] : ["public" in form.dataset && "private", "mark lock"];
+      for (const [text, style] of [[state, `mark ${kind}`], where]) {
         if (!text) continue;
         const mark = document.createElement("span");
         mark.className = style;
