@@ -445,3 +445,21 @@ def test_core_metadata_that_come_later(bucket: Bucket) -> None:
     page = f"get {bucket.pages}rich.json.gz"
     again = [page in bucket.refresh() for _ in range(8)]
     assert again == [True, True, False, True, False, False, False, True]
+
+
+def test_core_metadata_that_a_person_brings(bucket: Bucket) -> None:
+    """Once the page of a public package was shown here, the next lists have its summary."""
+    bucket.ask_for("rich", is_described=False)
+    assert bucket.refresh()
+    bucket.clock.advance(seconds=3 * REMOTE_SECONDS)
+    bucket.refresh()
+    rich = bucket.index.search.table().find(parse_name("rich"))
+    assert rich is not None
+    assert not rich.summary
+
+    bucket.ask_for("rich")
+    page = f"get {bucket.pages}rich.json.gz"
+    assert [page in bucket.refresh() for _ in range(6)] == [True, True, *[False] * 4]
+    rich = bucket.index.search.table().find(parse_name("rich"))
+    assert rich is not None
+    assert rich.summary == "Rich"
