@@ -171,6 +171,14 @@ def test_links_between_private_and_public(app: InProcessServer) -> None:
     assert '<a href="../idna/">idna</a> <span class="mark">public</span>' in users
 
 
+def test_public_packages_are_filtered_as_private_ones(app: InProcessServer) -> None:
+    """Results with public packages are filtered, also what was just looked up, and sorted."""
+    assert shown(app, "/?q=Rich&show=private") == {}
+    assert shown(app, "/?q=Rich&show=public&sort=downloads") == {"rich": True}
+    assert "0 downloads" not in ask(app, "/?q=Rich&sort=downloads")
+    assert shown(app, "/?q=requests&classifier=Nothing") == {}
+
+
 def test_what_nobody_uses_goes(app: InProcessServer) -> None:
     """
     After a month without a question a project is left out, unless it is kept or approved.
@@ -358,6 +366,38 @@ def test_an_upstream_that_does_not_answer(
     monkeypatch.setattr(home_and_probes, "LOOKUP_SECONDS", 0.0)
     assert sentence in ask(app, "/?q=requests")
     gate.set()
+
+
+def hint(app: InProcessServer, words: str, token: str = "") -> list[str]:
+    """Return the upstream indexes of which the search box says that Enter asks them."""
+    answer = json.loads(ask(app, f"/search.json?q={words}", token))
+    return list(answer.get("upstream", []))
+
+
+def test_the_search_box_says_what_is_looked_up(app: InProcessServer, public: FakeUpstream) -> None:
+    """What a page of results would look up is said before, and nothing is looked up for that."""
+    page_of(app, "idna")
+    listed(app)
+    asked = len(public.requests)
+    for name in ("rich", "Rich", "+no-such.name+", "acme"):
+        assert hint(app, name) == ["public"]
+    for quiet in ("idna", "Idna", "acme-core", "rich+text", "team-kit", "%2F", "import+rich", ""):
+        assert hint(app, quiet) == [], quiet
+    assert len(public.requests) == asked
+
+
+def test_the_hint_tells_nobody_of_private_names(tmp_path: Path, public: FakeUpstream) -> None:
+    """Of a private project that they may not read, people get what they get of any other name."""
+    with front(tmp_path, public, access=AccessSettings(private=True)) as app:
+        app.publish(wheel("acme-core"), wheel("secret-plan"))
+        every = token_of(app.index, can="read")
+        acme = token_of(app.index, "acme-*", can="read")
+        assert hint(app, "secret-plan", every) == []
+        answers = [ask(app, f"/search.json?q={name}", acme) for name in ("secret-plan", "no-name")]
+        assert answers[0] == answers[1]
+        assert hint(app, "secret-plan", acme) == ["public"]
+    with front(tmp_path / "offline", public, offline=True) as app:
+        assert hint(app, "rich") == []
 
 
 def test_guessed_names_are_limited(app: InProcessServer, public: FakeUpstream) -> None:

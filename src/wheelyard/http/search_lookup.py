@@ -26,8 +26,15 @@ def name_to_look_up(request: IndexRequest, words: str) -> NormalizedName | None:
 
 
 def indexes_to_ask(request: IndexRequest, words: str) -> list[str]:
-    """Return the labels of the upstream indexes that would be asked for the name in `words`."""
+    """
+    Return the labels of the upstream indexes that would be asked for the name in `words`.
+
+    This is said without a look at the store, which may show that none is.
+    """
     name, reader = name_to_look_up(request, words), request.context.upstream
-    if name is None or reader is None or not reader.upstream.policy.accepts(name):
+    if name is None or reader is None:
         return []
-    return [client.server.label for client in reader.upstream.clients.asked_for(name)]
+    upstream = reader.upstream
+    if upstream.names.matches_pattern(name) or not upstream.policy.accepts(name):
+        return []
+    return [client.server.label for client in upstream.clients.asked_for(name)]
