@@ -146,7 +146,7 @@
     const lines = found.total ? [list, foot, further] : [found.upstream ? further : foot];
     panel.replaceChildren(...lines.filter((line) => line.textContent));
     panel.hidden = false;
-    status.textContent = [foot, further].filter((line) => panel.contains(line)).map((line) => line.textContent).join(" ");
+    status.textContent = [foot, further].filter((line) => panel.contains(line)).map((line) => line.textContent).join(". ");
   }
 
   function move(event) {
