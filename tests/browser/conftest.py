@@ -80,6 +80,7 @@ def public() -> Iterator[FakeUpstream]:
         young = FakeFile.of(public_wheel("public-lib", "3.0"), datetime(2999, 1, 1, tzinfo=UTC))
         upstream.publish(
             public_wheel("public-lib", "1.0"),
+            public_wheel("unused-lib", "1.0"),
             public_wheel("public-lib", "2.0", *FIELDS, MARKDOWN, HOSTILE),
             young,
         )

@@ -16,6 +16,8 @@ PAGES = (
     "/?q=nothing-like-it",
     "/?q=public-lib",
     "/-/projects/1/?show=deprecated&sort=date",
+    "/-/projects/1/?sort=downloads&classifier=Framework",
+    "/?q=acme&show=archived",
     "/-/docs/",
     "/-/docs/settings/",
     "/-/projects/1/",

@@ -280,7 +280,7 @@ def test_projects_appear_while_typing(person: Person) -> None:
     person.page.wait_for_url("**/project/acme-core/")
 
     person.page.keyboard.press("/")
-    person.page.keyboard.type("acme-croe")
+    person.page.keyboard.type("acme croe")
     person.page.get_by_text("Press Enter for similar names").first.wait_for()
 
 
@@ -293,6 +293,84 @@ def test_public_packages_appear_while_typing(person: Person, site: RunningServer
     assert found(person) == ["public-lib"]
     (shown,) = person.page.locator(".results li").all_inner_texts()
     assert shown.startswith("public-lib public 2.0")
+
+
+def test_box_says_what_enter_looks_up(person: Person) -> None:
+    """Of a name that is not here, the box says which upstream index Enter asks, and Enter does."""
+    person.open()
+    person.page.get_by_role("searchbox").fill("unused-lib")
+    sentence = "Enter looks it up in the upstream index public."
+    person.page.locator(".results", has_text=sentence).wait_for()
+    assert person.page.locator("form.search [role=status]").inner_text() == sentence
+
+    person.page.get_by_role("searchbox").fill("acme")
+    person.page.locator(".results", has_text="Enter looks up acme in the").wait_for()
+
+    person.page.get_by_role("searchbox").fill("unused-lib")
+    person.page.keyboard.press("Enter")
+    person.page.wait_for_url("**/?q=unused-lib")
+    assert person.page.locator(".rows a").all_inner_texts() == ["unused-lib"]
+
+
+def chosen(person: Person) -> str:
+    """Return the name of the field that has the focus."""
+    return str(person.page.evaluate("document.activeElement.name"))
+
+
+def test_a_chosen_order_applies_by_itself(scripted: Person) -> None:
+    """A list follows a choice at once, which has the focus again; back is the list before."""
+    scripted.open("/-/projects/1/")
+    apply = scripted.page.get_by_role("button", name="Apply")
+    assert apply.is_hidden()
+
+    scripted.page.get_by_label("Show").select_option("deprecated")
+    scripted.page.wait_for_url("**/?show=deprecated&**")
+    assert scripted.page.locator(".rows a").all_inner_texts() == ["zebra"]
+    assert chosen(scripted) == "show"
+    scripted.page.get_by_label("Sort by").select_option("downloads")
+    scripted.page.wait_for_url("**/?show=deprecated&sort=downloads**")
+    assert chosen(scripted) == "sort"
+
+    scripted.page.go_back()
+    scripted.page.wait_for_url("**/?show=deprecated&sort=name**")
+    assert scripted.page.get_by_label("Sort by").input_value() == "name"
+    scripted.open("/-/projects/1/")
+    assert chosen(scripted) != "sort"
+
+
+def test_arrow_keys_leave_the_page_only_with_enter(scripted: Person) -> None:
+    """Whoever goes through the values with the arrow keys stays on the page, and applies one."""
+    scripted.open("/?q=acme")
+    apply = scripted.page.get_by_role("button", name="Apply")
+    scripted.page.get_by_label("Sort by").focus()
+    scripted.page.keyboard.press("ArrowDown")
+    apply.wait_for()
+    scripted.page.keyboard.press("ArrowDown")
+    assert scripted.page.url.endswith("/?q=acme")
+
+    scripted.page.keyboard.press("Enter")
+    scripted.page.wait_for_url("**/?q=acme&show=all&sort=name**")
+    assert (chosen(scripted), apply.is_hidden()) == ("sort", True)
+
+    scripted.page.get_by_label("Classifier").press_sequentially("framework")
+    assert apply.is_visible()
+    scripted.page.keyboard.press("Enter")
+    scripted.page.wait_for_url("**&classifier=framework")
+    assert scripted.page.locator(".rows a").all_inner_texts() == ["acme-core"]
+
+
+def test_without_scripts_a_button_applies(browser: Browser, site: RunningServer) -> None:
+    """Without scripts a button applies what was chosen, on a line with it."""
+    with browser.person(site.url, java_script_enabled=False) as person:
+        person.look("light", 1440)
+        for path in ("/", "/-/projects/1/", "/?q=acme"):
+            person.open(path)
+            button = person.page.get_by_role("button", name="Apply").bounding_box()
+            select = person.page.get_by_label("Sort by").bounding_box()
+            assert abs(button["y"] - select["y"]) < 5
+        person.page.get_by_label("Show").select_option("active")
+        person.press("Apply")
+        assert person.page.locator(".rows a").all_inner_texts() == ["acme-core"]
 
 
 @pytest.mark.parametrize("scripts", [True, False])

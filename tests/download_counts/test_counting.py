@@ -18,6 +18,7 @@ from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.downloads.reading import LOCAL_SECONDS
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.downloads import DownloadKey, ProjectCounts, report_of
+from wheelyard.storage.base import ABSENT, Key, Stored
 
 
 def test_one_object_an_hour_at_most() -> None:
@@ -245,6 +246,36 @@ def test_what_is_not_written_is_shown() -> None:
 
     assert until == stored.clock.seconds() - 3600 + LOCAL_SECONDS
     assert [report.downloads for report in (first, same, last)] == [1, 1, 3]
+
+
+def test_all_projects_are_added_up_at_once() -> None:
+    """The downloads of each project are those of its report, also while batches are added up."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note(name="first")
+    stored.clock.advance(days=40)
+    for name in ("first", "second", "second"):
+        process.note(name=name)
+    process.pass_an_hour()
+    process.note(name="third")
+
+    def totals() -> dict[NormalizedName, int]:
+        stored.clock.advance(seconds=LOCAL_SECONDS)
+        totals, _ = process.downloads.totals(30)
+        for name, number in totals.items():
+            report, _ = process.downloads.report(name, 30)
+            assert report.downloads == number
+        return dict(totals)
+
+    assert totals() == {"first": 1, "second": 2, "third": 1}
+    kept = {key: stored.memory.get(key) for key in map(Key, stored.listed())}
+    stored.fold()
+    process.note(name="third")
+    assert totals() == {"first": 1, "second": 2, "third": 2}
+    for key, batch in kept.items():  # one that is not deleted yet
+        assert isinstance(batch, Stored)
+        stored.memory.put(key, batch.body, ABSENT)
+    assert totals() == {"first": 1, "second": 2, "third": 2}
 
 
 def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:

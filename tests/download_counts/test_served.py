@@ -1,6 +1,7 @@
 """What of a server's answers counts as a download, and where the counts are shown."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,88 @@ def test_a_server_that_only_reads_counts_nothing(
         assert downloads(other)["downloads"] == 1
 
     assert len([*store.list(keys.NEW_DOWNLOADS)]) == 1
+
+
+def lists(server: InProcessServer, target: str, token: str = "") -> list[tuple[str, str]]:
+    """Return the projects of a page of a list, each with its downloads as they are shown."""
+    login = [("authorization", f"Bearer {token}")] if token else []
+    answer = server.get(target, HTML, *login)
+    assert answer.status == 200
+    row = r'<li><p><a href="[^"]*">([a-z0-9-]+)</a>.*?</p>\s*<span>([^<]*)</span>'
+    return re.findall(row, answer.body.decode(), re.DOTALL)
+
+
+BY_DOWNLOADS = "/-/projects/1/?sort=downloads"
+
+
+def download(server: InProcessServer, name: str, times: int) -> None:
+    """Send a file of a project so many times."""
+    package = wheel(name)
+    for _ in range(times):
+        path = f"/files/{name}/{package.sha256}/{package.filename}"
+        assert server.get(path).status == 200
+
+
+def test_lists_are_sorted_by_downloads(server: InProcessServer) -> None:
+    """The most downloaded projects come first, each with its downloads in the last 30 days."""
+    server.publish(wheel("demo-lib"), wheel("a-demo"))
+    download(server, "demo", 1)
+    server.clock.advance(days=40)
+    download(server, "demo", 2)
+    download(server, "demo-lib", 3)
+    server.clock.advance(minutes=2)
+
+    expected = [("demo-lib", "3 downloads"), ("demo", "2 downloads"), ("a-demo", "0 downloads")]
+    assert lists(server, BY_DOWNLOADS) == expected
+    assert lists(server, "/?q=demo&sort=downloads") == expected
+    assert server.get(BY_DOWNLOADS, HTML).was_quick
+    assert ">downloads, 30 days<" in server.get("/", HTML).body.decode()
+
+    download(server, "a-demo", 4)
+    server.clock.advance(minutes=2)
+    assert lists(server, BY_DOWNLOADS)[0] == ("a-demo", "4 downloads")
+
+
+def test_a_list_by_downloads_reads_the_counts_once(
+    server: InProcessServer, store: FaultyStore
+) -> None:
+    """A list by downloads costs the two listings of the counts, and no other list reads them."""
+    server.publish(*(wheel(f"lib-{number}") for number in range(20)))
+    download(server, "lib-3", 1)
+
+    def calls(*targets: str) -> list[str]:
+        store.calls.clear()
+        for target in targets:
+            server.get(target, HTML)
+        return [verb for verb, key in store.calls if key != keys.INDEX_LIST]
+
+    calls("/")  # reads what was published
+    assert calls("/", "/-/projects/1/", "/-/projects/1/?sort=date", "/?q=lib") == []
+    assert calls(BY_DOWNLOADS, "/?q=lib&sort=downloads") == ["list", "list"]
+
+
+def test_nobody_sees_the_downloads_of_others_projects(tmp_path: Path) -> None:
+    """A list by downloads has the figures of projects that the caller may read, and no others."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as server:
+        server.publish(wheel("acme-core"), wheel("secret"))
+        every = token_of(server.index, can="read")
+        acme = token_of(server.index, "acme-*", can="read")
+        package = wheel("secret")
+        path = f"/files/secret/{package.sha256}/{package.filename}"
+        assert server.get(path, ("authorization", f"Bearer {every}")).status == 200
+        server.clock.advance(minutes=2)
+
+        for _ in range(2):
+            assert lists(server, BY_DOWNLOADS, acme) == [("acme-core", "0 downloads")]
+            whole = [("secret", "1 download"), ("acme-core", "0 downloads")]
+            assert lists(server, BY_DOWNLOADS, every) == whole
+
+
+def test_a_list_by_downloads_needs_counts(tmp_path: Path) -> None:
+    """Where downloads are not counted, lists cannot be sorted by them, and do not offer it."""
+    with in_process(tmp_path, Settings(downloads=DownloadSettings(count=False))) as server:
+        server.publish(DEMO)
+        for target in ("/", "/-/projects/1/", "/?q=demo"):
+            assert "downloads, 30 days" not in server.get(target, HTML).body.decode()
+        assert server.get(BY_DOWNLOADS, HTML).status == 400
+        assert server.get("/?q=demo&sort=downloads", HTML).status == 400

@@ -92,6 +92,19 @@ def test_each_thing_has_a_page(harness: ExportHarness, caplog: pytest.LogCapture
     assert tops == folders | {"index.html", "search.json", "feed.xml"} | FIXED
 
 
+def test_a_site_offers_no_filter_that_nobody_answers(harness: ExportHarness) -> None:
+    """Lists of a site have no form to sort or filter them, and no page links to such a list."""
+    harness.publish(wheel("demo", "1.0", "Classifier: Framework :: Django"), wheel("other"))
+    harness.export()
+
+    pages = [body for path, body in tree(harness.site).items() if path.endswith(".html")]
+    assert any(b"2 projects<" in body for body in pages)
+    assert any(b"Django" in body for body in pages)
+    for body in pages:
+        assert b"Sort by" not in body
+        assert b"classifier=" not in body
+
+
 def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
     """Without a change nothing is written, not even the manifest."""
     calls = Calls()

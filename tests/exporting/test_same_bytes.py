@@ -43,7 +43,7 @@ LINKED = (
 """Releases with links to other projects, and to one that is not there."""
 LIVE = re.compile(
     rb'<a href="[^>]*>Help</a>\n'
-    rb"|<label>Show <select.*?Apply</button>\n"
+    rb'|<form class="fields".*?</form>\n'
     rb"|<noscript>.*?</noscript>\n"
     rb'|<a href="[^">]*/downloads/">Downloads</a>\n'
     rb'|<section aria-labelledby="downloads">.*?</section>\n'

@@ -11,6 +11,7 @@ from tests.rendering.examples import NOON, PROJECTS, file, project
 from wheelyard.model.project import Commit, Event, EventKind, Project, Status
 from wheelyard.model.project_changes import with_commit
 from wheelyard.rendering.project_facts import (
+    CLASSIFIERS_LIMIT,
     IMPORTS_LIMIT,
     Description,
     ProjectFacts,
@@ -53,6 +54,26 @@ def test_import_names_can_be_searched() -> None:
     kept = private_facts_of(made, latest_release(releases_of(made)), many).imports.split()
     assert kept == [*many.imports[: len(kept)]]
     assert IMPORTS_LIMIT - 8 < len(" ".join(kept)) <= IMPORTS_LIMIT
+
+
+def test_lists_can_be_filtered_by_classifiers() -> None:
+    """Classifiers of the latest release are kept, as many as fit, but none that is no line."""
+    made = project(file())
+    texts = ("Framework :: Django :: 5.1", "a\nb", "", "x" * 200, "Framework :: Django :: 5.1")
+
+    found = private_facts_of(
+        made, latest_release(releases_of(made)), Description(classifiers=texts)
+    )
+    assert found.classifiers == "\nFramework :: Django :: 5.1\n"
+    for classifier in ("Framework", "framework :: django", texts[0]):
+        assert found.has_classifier(classifier)
+    for other in ("Frame", "Django", "Framework :: Django :: 5", "5.1"):
+        assert not found.has_classifier(other)
+
+    many = Description(classifiers=[f"Topic :: {number}" for number in range(1000)])
+    kept = private_facts_of(made, latest_release(releases_of(made)), many).classifiers
+    assert CLASSIFIERS_LIMIT - 15 < len(kept.strip()) <= CLASSIFIERS_LIMIT
+    assert kept.endswith("\n")
 
 
 def test_summary_is_that_of_the_latest_release() -> None:

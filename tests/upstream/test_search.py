@@ -171,6 +171,14 @@ def test_links_between_private_and_public(app: InProcessServer) -> None:
     assert '<a href="../idna/">idna</a> <span class="mark">public</span>' in users
 
 
+def test_public_packages_are_filtered_as_private_ones(app: InProcessServer) -> None:
+    """Results with public packages are filtered, also what was just looked up, and sorted."""
+    assert shown(app, "/?q=Rich&show=private") == {}
+    assert shown(app, "/?q=Rich&show=public&sort=downloads") == {"rich": True}
+    assert "0 downloads" not in ask(app, "/?q=Rich&sort=downloads")
+    assert shown(app, "/?q=requests&classifier=Nothing") == {}
+
+
 def test_what_nobody_uses_goes(app: InProcessServer) -> None:
     """
     After a month without a question a project is left out, unless it is kept or approved.
@@ -360,6 +368,38 @@ def test_an_upstream_that_does_not_answer(
     gate.set()
 
 
+def hint(app: InProcessServer, words: str, token: str = "") -> list[str]:
+    """Return the upstream indexes of which the search box says that Enter asks them."""
+    answer = json.loads(ask(app, f"/search.json?q={words}", token))
+    return list(answer.get("upstream", []))
+
+
+def test_the_search_box_says_what_is_looked_up(app: InProcessServer, public: FakeUpstream) -> None:
+    """What a page of results would look up is said before, and nothing is looked up for that."""
+    page_of(app, "idna")
+    listed(app)
+    asked = len(public.requests)
+    for name in ("rich", "Rich", "+no-such.name+", "acme"):
+        assert hint(app, name) == ["public"]
+    for quiet in ("idna", "Idna", "acme-core", "rich+text", "team-kit", "%2F", "import+rich", ""):
+        assert hint(app, quiet) == [], quiet
+    assert len(public.requests) == asked
+
+
+def test_the_hint_tells_nobody_of_private_names(tmp_path: Path, public: FakeUpstream) -> None:
+    """Of a private project that they may not read, people get what they get of any other name."""
+    with front(tmp_path, public, access=AccessSettings(private=True)) as app:
+        app.publish(wheel("acme-core"), wheel("secret-plan"))
+        every = token_of(app.index, can="read")
+        acme = token_of(app.index, "acme-*", can="read")
+        assert hint(app, "secret-plan", every) == []
+        answers = [ask(app, f"/search.json?q={name}", acme) for name in ("secret-plan", "no-name")]
+        assert answers[0] == answers[1]
+        assert hint(app, "secret-plan", acme) == ["public"]
+    with front(tmp_path / "offline", public, offline=True) as app:
+        assert hint(app, "rich") == []
+
+
 def test_guessed_names_are_limited(app: InProcessServer, public: FakeUpstream) -> None:
     """A client that searches for many names which nobody has is not looked up any more."""
     limit = upstream_reader.UNKNOWN_NAMES_PER_MINUTE
@@ -445,3 +485,21 @@ def test_core_metadata_that_come_later(bucket: Bucket) -> None:
     page = f"get {bucket.pages}rich.json.gz"
     again = [page in bucket.refresh() for _ in range(8)]
     assert again == [True, True, False, True, False, False, False, True]
+
+
+def test_core_metadata_that_a_person_brings(bucket: Bucket) -> None:
+    """Once the page of a public package was shown here, the next lists have its summary."""
+    bucket.ask_for("rich", is_described=False)
+    assert bucket.refresh()
+    bucket.clock.advance(seconds=3 * REMOTE_SECONDS)
+    bucket.refresh()
+    rich = bucket.index.search.table().find(parse_name("rich"))
+    assert rich is not None
+    assert not rich.summary
+
+    bucket.ask_for("rich")
+    page = f"get {bucket.pages}rich.json.gz"
+    assert [page in bucket.refresh() for _ in range(6)] == [True, True, *[False] * 4]
+    rich = bucket.index.search.table().find(parse_name("rich"))
+    assert rich is not None
+    assert rich.summary == "Rich"

@@ -4,8 +4,9 @@ Operations on counts of downloads.
 They raise Unavailable if the store does not answer, or has a damaged document.
 """
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
@@ -13,12 +14,17 @@ from packaging.utils import NormalizedName
 from wheelyard.api.operation import Call
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.errors import NotFound
+from wheelyard.model.access import Caller
 from wheelyard.model.downloads import (
     KEPT_DAYS,
     SHOWN_DAYS,
     CountByDay,
     CountByVersion,
 )
+from wheelyard.operations.search.project_table import ProjectTable
+
+if TYPE_CHECKING:
+    from wheelyard.downloads.reading import Downloads
 
 
 class DownloadsQuery(Struct, frozen=True):
@@ -71,3 +77,20 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
         by_day=report.days,
         by_version=report.versions,
     )
+
+
+def downloads_by_project(
+    downloads: "Downloads", table: ProjectTable, caller: Caller
+) -> tuple[Mapping[NormalizedName, int], float]:
+    """
+    Count the downloads of the private projects of a table that a caller may read.
+
+    That is in `SHOWN_DAYS` days, the last of which is today.
+
+    Return them by name, without projects that have none, and until when that is shown, on the
+    monotonic clock. One read of the counts is enough for all, and is kept for a while.
+    """
+    totals, valid_until = downloads.totals(SHOWN_DAYS)
+    # of a public package, what was counted is another project's of that name
+    names = (project.name for project in table.readable_by(caller).private)
+    return {name: totals[name] for name in names if name in totals}, valid_until

@@ -16,7 +16,7 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     indexes/<index>/...                                    documents of another index: same keys
     clock.json                                             written to learn the store's time
     leases/<job>.json                                      who does a job that one process does
-    derived/search-5.msgpack.gz                            facts of all projects, for searches
+    derived/search-6.msgpack.gz                            facts of all projects, for searches
     derived/descriptions/<renderer>/<digest>.json          the HTML of a description
     derived/variants/<project>/<sha256>.json               of older pages: about wheel variants
     derived/copied.json                                    what the last copy to here has seen
@@ -92,7 +92,7 @@ FORMER_MAIN_FOLDER = f"{INDEXES}{MAIN}/"
 CLOCK = Key("clock.json")
 LEASES = "leases/"
 DERIVED = "derived/"
-SEARCH = Key(f"{DERIVED}search-5.msgpack.gz")
+SEARCH = Key(f"{DERIVED}search-6.msgpack.gz")
 COPIED = Key(f"{DERIVED}copied.json")
 DESCRIPTIONS = f"{DERIVED}descriptions/"
 KEPT_VARIANTS = f"{DERIVED}variants/"

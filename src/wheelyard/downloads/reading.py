@@ -1,5 +1,6 @@
 """Reading of counts: the months, the batches, and what this process has not written yet."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from functools import partial
@@ -68,6 +69,22 @@ class Counts(Struct, frozen=True):
                     counts[key] += number
         return counts
 
+    def totals(self, since: date) -> dict[NormalizedName, int]:
+        """Return the downloads of each project since a day, without counts that are damaged."""
+        totals = Counter[NormalizedName]()
+        for document in self.months.values():
+            for name in document.projects:
+                with UnreadableIgnored():
+                    counts = document.counts(name)
+                    totals[name] += sum(counts[key] for key in counts if key.day >= since)
+        for batch, document in self.batches.items():
+            for name in document.projects:  # of a batch that was read, none is damaged
+                for key, number in document.counts(name).items():
+                    month = self.months.get(month_of(key.day))
+                    if key.day >= since and (month is None or not month.has(batch)):
+                        totals[name] += number
+        return totals
+
 
 class LastDownloads(Struct, frozen=True):
     """When versions were last downloaded, as far as a day in the past."""
@@ -121,6 +138,8 @@ class Downloads:
         self._reports: LruCache[tuple[NormalizedName, int], tuple[Counts, DownloadReport]] = (
             LruCache(REPORTS)
         )
+        self._totals: tuple[Counts, int, Mapping[NormalizedName, int]] | None = None
+        """The downloads of all projects that were added up last, of which counts and days."""
         self._lock = Lock()
         """Held while the store is read, so that all who want counts share that."""
 
@@ -142,6 +161,21 @@ class Downloads:
             kept = counts, report_of(counts.of(name), counts.until, days)
             self._reports.put((name, days), kept, 1)
         return kept[1], valid_until
+
+    def totals(self, days: int) -> tuple[Mapping[NormalizedName, int], float]:
+        """
+        Return how often each project was downloaded in the last days, and until when, as `report`.
+
+        Projects without downloads are left out.
+        """
+        today = self._runtime.now().date()
+        since = today - timedelta(days - 1)
+        counts, valid_until = self._recent(since, today)
+        kept = self._totals
+        if kept is None or kept[0] is not counts or kept[1] != days:
+            kept = counts, days, counts.totals(since)
+            self._totals = kept
+        return kept[2], valid_until
 
     def shown_report(self, name: NormalizedName, days: int) -> tuple[DownloadReport | None, float]:
         """Return what `report` does, or None for a while if the store does not answer."""

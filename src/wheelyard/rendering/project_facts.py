@@ -128,6 +128,10 @@ KEYWORDS_LIMIT: Final = 512
 """Characters of the keywords of a project that can be searched."""
 IMPORTS_LIMIT: Final = 1024
 """Characters of the import names of a project that can be searched."""
+CLASSIFIERS_LIMIT: Final = 1024
+"""Characters of the classifiers of a project that lists can be filtered by."""
+CLASSIFIER_LIMIT: Final = 128
+"""Characters of each of them. The longest of PyPI's has half of them."""
 
 Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
 """Milliseconds since the epoch, or 0 for never."""
@@ -146,6 +150,7 @@ class Description(NamedTuple):
     requirements: Sequence[str] = ()
     imports: Sequence[str] = ()
     """Import names as `acme.core`, and namespaces as `acme.*`."""
+    classifiers: Sequence[str] = ()
 
 
 NOT_DESCRIBED: Final = Description()
@@ -200,11 +205,23 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     A namespace, which other projects may be imported by, too, ends with `.*`. At most
     `IMPORTS_LIMIT` characters.
     """
+    classifiers: str = ""
+    """
+    Those of the latest release, as `is_classifier` wants them, each between two line feeds.
+
+    At most `CLASSIFIERS_LIMIT` characters.
+    """
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:
         """The names of the projects that the latest release requires, also for extras, sorted."""
         return tuple(map(NormalizedName, self.requires.split()))
+
+    def has_classifier(self, classifier: str) -> bool:
+        """Return whether it has a classifier, in any case, or one below it: `Topic` has others."""
+        classifiers = self.classifiers.lower()
+        begin = f"\n{classifier.lower()}"
+        return f"{begin}\n" in classifiers or f"{begin} :: " in classifiers
 
     @property
     def state(self) -> str:
@@ -283,6 +300,7 @@ def facts_of(
         text=fold(f"{name} {shown} {words}{imports.rstrip()}"),
         status=_status(project, latest),
         imports=imports,
+        classifiers=_classifiers_of(description),
     )
 
 
@@ -292,11 +310,25 @@ def required_name(requirement: str) -> str:
     return fold(match[0]) if match else ""
 
 
+def is_classifier(text: str) -> bool:
+    """Return whether a text can be a classifier that lists are filtered by."""
+    return 0 < len(text) <= CLASSIFIER_LIMIT and text.isprintable()
+
+
 def _imports_of(description: Description) -> str:
-    names = " ".join(dict.fromkeys(name.lower() for name in description.imports))
-    if len(names) > IMPORTS_LIMIT:
-        names = names[: IMPORTS_LIMIT + 1].rpartition(" ")[0]  # no part of a name
-    return f" {names} " if names else ""
+    return _joined((name.lower() for name in description.imports), " ", IMPORTS_LIMIT)
+
+
+def _classifiers_of(description: Description) -> str:
+    return _joined(filter(is_classifier, description.classifiers), "\n", CLASSIFIERS_LIMIT)
+
+
+def _joined(texts: Iterable[str], between: str, limit: int) -> str:
+    """Return each of some texts once, between two separators, and no part of one at the limit."""
+    joined = between.join(dict.fromkeys(texts))
+    if len(joined) > limit:
+        joined = joined[: limit + 1].rpartition(between)[0]
+    return f"{between}{joined}{between}" if joined else ""
 
 
 def _status(project: ShownProject[F], latest: ReleaseOf[F] | None) -> str:
@@ -321,9 +353,16 @@ def search_json(projects: Iterable[ProjectFacts]) -> bytes:
     return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"
 
 
-def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
-    """Return the bytes of `/search.json?q=`: how many projects were found, and the best of them."""
-    return Encoder().encode({"total": total, "projects": [*map(_entry, best)]}) + b"\n"
+def results_json(total: int, best: Iterable[ProjectFacts], upstream: Sequence[str] = ()) -> bytes:
+    """
+    Return the bytes of `/search.json?q=`: how many projects were found, and the best of them.
+
+    `upstream` are the indexes in which a page of results looks up the name, too.
+    """
+    answer: dict[str, object] = {"total": total, "projects": [*map(_entry, best)]}
+    if upstream:
+        answer["upstream"] = upstream
+    return Encoder().encode(answer) + b"\n"
 
 
 def _entry(project: ProjectFacts) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from msgspec import Struct, field
@@ -46,6 +46,15 @@ DAY_SECONDS: Final = 86_400
 Pages = Mapping[NormalizedName, Entry]
 
 
+class _Look(NamedTuple):
+    """What was so when a project was looked at."""
+
+    at: float
+    """In seconds since the epoch."""
+    metadata_kept: int
+    """Of how many of its files this process had kept the core metadata."""
+
+
 class PublicProjectList(Struct):
     """
     Lists the public projects, and reads their facts.
@@ -67,8 +76,8 @@ class PublicProjectList(Struct):
     """When that was listed."""
     _left_out: dict[NormalizedName, str] = field(default_factory=dict)
     """Projects of which nothing is shown, so that they are not read each time."""
-    _undescribed: dict[NormalizedName, float] = field(default_factory=dict)
-    """When projects were read first whose core metadata was not kept then."""
+    _undescribed: dict[NormalizedName, _Look] = field(default_factory=dict)
+    """The first look at projects whose core metadata was not kept then."""
 
     def may_show(self, name: NormalizedName) -> bool:
         """
@@ -94,7 +103,7 @@ class PublicProjectList(Struct):
         # only as long as the version is the same, else the facts are read again
         self._left_out = dict(self._left_out.items() & versions.items())
         self._undescribed = {
-            name: since for name, since in self._undescribed.items() if name in versions
+            name: look for name, look in self._undescribed.items() if name in versions
         }
         return {name: version for name, version in versions.items() if name not in self._left_out}
 
@@ -102,15 +111,17 @@ class PublicProjectList(Struct):
         self, versions: Collection[tuple[NormalizedName, str]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """Return the facts of these projects, with None for one of which nothing is shown."""
+        # before they are read: what is kept meanwhile is looked at again
+        looks = {name: self._look(name) for name, _ in versions}
         threads = 1 if self.upstream.is_local or len(versions) == 1 else MAX_CONCURRENT_READS
         read = prefetch_map(lambda project: self._facts(*project), versions, threads)
-        by_name, now = dict[NormalizedName, ProjectFacts | None](), self.upstream.runtime.seconds()
+        by_name = dict[NormalizedName, ProjectFacts | None]()
         for (name, version), facts in zip(versions, read, strict=True):
             by_name[name] = facts
             if facts is None:
                 self._left_out[name] = version
             elif facts.version and not facts.summary:
-                self._undescribed.setdefault(name, now)
+                self._undescribed.setdefault(name, looks[name])
             else:
                 self._undescribed.pop(name, None)
         return by_name
@@ -177,10 +188,17 @@ class PublicProjectList(Struct):
         now = self.upstream.runtime.seconds()
         # not all at the same time of the day
         day = int(now + crc32(name.encode())) // DAY_SECONDS
-        # clients ask for the page first, and then for core metadata: in 1, 2, 4, ... minutes
-        looks = (int(now - self._undescribed.get(name, now)) // 60).bit_length()
+        # clients ask for the page first, and then for core metadata. What this process keeps of it
+        # counts at once, what others keep in 1, 2, 4, ... minutes
+        look = self._look(name)
+        first = self._undescribed.get(name, look)
+        looks = (int(look.at - first.at) // 60).bit_length()
+        looks += look.metadata_kept - first.metadata_kept
         states = " ".join(f"{place} {entry.state(now)}" for place, entry in kept.items())
         return f"{states} {decided} {day}.{looks}"
+
+    def _look(self, name: NormalizedName) -> _Look:
+        return _Look(self.upstream.runtime.seconds(), self.upstream.files.metadata_kept(name))
 
     def _facts(self, name: NormalizedName, version: str) -> ProjectFacts | None:
         with suppress(ValueError, TypeError):  # the others are found all the same

@@ -5,6 +5,7 @@ Nothing here decides whether a name is private or whether a policy allows a file
 before, for each request.
 """
 
+from collections import Counter
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from functools import partial
@@ -12,6 +13,7 @@ from threading import Lock
 from typing import Final, Literal
 
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import ConflictRetries
@@ -98,6 +100,8 @@ class UpstreamFiles:
         """Those that are fetched now, by their identity."""
         self._recent = ExpiringCache[tuple[str, ...], bytes](retries.runtime.monotonic, MAX_RECENT)
         """Sidecars that were fetched a moment ago, and are not in the store."""
+        self._described = Counter[NormalizedName]()
+        """Core metadata that were kept since the start, by project."""
         self._lock = Lock()
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
@@ -177,6 +181,10 @@ class UpstreamFiles:
         """
         return self.find_sidecar(sidecar) or self.fetch_sidecar(sidecar).result()
 
+    def metadata_kept(self, name: NormalizedName) -> int:
+        """Return of how many files of a project this process has kept the core metadata."""
+        return self._described[name]
+
     def forget_sidecar(self, sidecar: Sidecar) -> None:
         """
         Remove a stored document about a file. It is no error if there is none.
@@ -245,6 +253,9 @@ class UpstreamFiles:
             except WheelyardError as error:
                 self._observation.not_stored(page.name, sidecar.title, error.message)
             else:
+                if sidecar.kind is Kind.METADATA:
+                    with self._lock:
+                        self._described[page.name] += 1
                 return
         if len(body) <= RECENT_BYTES:
             self._recent.put(sidecar.identity, body, RECENT_SECONDS)

@@ -168,8 +168,9 @@ def test_list_is_sorted_and_filtered(app: InProcessServer) -> None:
     assert shown(app, "/-/projects/1/?show=deprecated&sort=date") == ["c", "b"]
     assert shown(app, "/-/projects/1/?show=active") == ["a"]
     assert "There is none of this kind" in page(app, "/-/projects/1/?show=yanked").body.decode()
-    for bad in ("show=x", "sort=x", "show=all&show=active"):
+    for bad in ("show=x", "sort=x", "sort=match", "show=all&show=active", "classifier=a%0Ab"):
         assert page(app, f"/-/projects/1/?{bad}").status == 400
+        assert page(app, f"/?q=a&{bad.replace('match', 'best')}").status == 400
 
 
 def test_pages_of_a_filtered_list_keep_the_filter(
@@ -181,6 +182,89 @@ def test_pages_of_a_filtered_list_keep_the_filter(
 
     link = 'href="../2/?show=active&amp;sort=date" rel="next"'
     assert link in page(app, "/-/projects/1/?show=active&sort=date").body.decode()
+
+
+DJANGO = "Classifier: Framework :: Django"
+TOPIC = "Classifier: Topic :: Office/Business"
+
+
+def offered(app: InProcessServer, target: str, token: str = "") -> list[str]:
+    """Return the classifiers that the form above a list offers."""
+    body = page(app, target, token).body.decode()
+    return re.findall(r"<option>([^<]+)", body)
+
+
+def test_list_is_filtered_by_classifier(app: InProcessServer) -> None:
+    """A list has the projects with a classifier, or one below it, as pages of projects link."""
+    app.publish(
+        wheel("a", "1.0", f"{DJANGO} :: 5.1", TOPIC),
+        wheel("b", "1.0", DJANGO),
+        wheel("c", "1.0", f"{DJANGO}-like"),
+        wheel("d"),
+    )
+    app.index.lifecycle.set_status(ALICE, parse_name("b"), Status.DEPRECATED, "")
+
+    body = page(app, "/project/b/").body.decode()
+    (link,) = re.findall(r'href="[./]*(/-/projects[^"]*Django)"', body)
+    assert shown(app, link) == ["a", "b"]
+    assert "2 projects<" in page(app, link).body.decode()
+    assert shown(app, link.lower()) == ["a", "b"]
+    assert shown(app, f"{link}+::+5.1") == ["a"]
+    assert shown(app, f"{link}&show=deprecated") == ["b"]
+    assert "There is none of this kind" in page(app, f"{link}&show=archived").body.decode()
+    assert offered(app, "/-/projects/1/") == offered(app, link)
+    assert offered(app, link) == [
+        "Framework :: Django",
+        "Framework :: Django :: 5.1",
+        "Framework :: Django-like",
+        "Topic :: Office/Business",
+    ]
+    for strange in (f"classifier={'x' * 129}", "classifier=%00"):
+        assert page(app, f"/-/projects/1/?{strange}").status == 400
+    assert shown(app, "/-/projects/1/?classifier=Nobody+has+it") == []
+
+
+def test_results_are_sorted_and_filtered(
+    app: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results come by the best match, or sorted and filtered as lists are, on all their pages."""
+    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.RESULTS_ON_A_PAGE", 2)
+    for name in ("my-zoo", "zoo", "old-zoo", "a-zoo"):
+        app.clock.advance(hours=1)
+        app.publish(wheel(name, "1.0", DJANGO))
+    app.publish(wheel("ape", "1.0", TOPIC))
+    app.index.lifecycle.set_status(ALICE, parse_name("old-zoo"), Status.ARCHIVED, "")
+
+    assert shown(app, "/?q=zoo") == ["zoo", "a-zoo"]
+    assert shown(app, "/?q=zoo&sort=date") == ["a-zoo", "old-zoo"]
+    assert shown(app, "/?q=zoo&sort=name&show=active&classifier=framework") == ["a-zoo", "my-zoo"]
+    body = page(app, "/?q=zoo&sort=name&show=active&classifier=framework").body.decode()
+    assert "3 projects found" in body
+    assert '<input type="hidden" name="q" value="zoo">' in body
+    (following,) = re.findall(r'href="([^"]*)" rel="next"', body)
+    assert shown(app, f"/{following.replace('&amp;', '&')}") == ["zoo"]
+    assert offered(app, "/?q=zoo") == ["Framework :: Django"]
+
+    nothing = page(app, "/?q=zoo&show=yanked").body.decode()
+    assert 'There is none of this kind. <a href="?q=zoo">Show all results</a>' in nothing
+    assert "Did you mean" not in nothing
+
+
+def test_nobody_is_offered_what_others_have(tmp_path: Path) -> None:
+    """Classifiers of projects that the caller may not read are not offered, and find nothing."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
+        app.publish(wheel("acme-core", "1.0", DJANGO), wheel("secret", "1.0", TOPIC, DJANGO))
+        every = token_of(app.index, can="read")
+        acme = token_of(app.index, "acme-*", can="read")
+
+        for target in ("/-/projects/1/?show=all", "/-/projects/1/?classifier=Framework"):
+            assert offered(app, target, acme) == ["Framework :: Django"]
+            assert len(offered(app, target, every)) == 2
+            assert shown(app, target, acme) == ["acme-core"]
+            assert "1 project<" in page(app, target, acme).body.decode()
+        assert shown(app, "/-/projects/1/?classifier=Topic", acme) == []
+        assert shown(app, "/-/projects/1/?classifier=Topic", every) == ["secret"]
+        assert shown(app, "/?q=secret&classifier=Topic", acme) == []
 
 
 def test_some_of_many_pages_are_linked() -> None:

@@ -7,12 +7,15 @@ address, no proxy is configured, and none has forwarded the request. Otherwise t
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from hmac import compare_digest
+from math import inf
 from typing import Final
 
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
+from wheelyard.api.download_operations import downloads_by_project
 from wheelyard.errors import (
     RETRY_AFTER_SECONDS,
     Forbidden,
@@ -43,7 +46,8 @@ from wheelyard.http.responses import (
     load_projects,
     visibility_key,
 )
-from wheelyard.model.distribution_filename import parse_name
+from wheelyard.http.search_lookup import name_to_look_up
+from wheelyard.operations.search.project_table import ProjectTable, VisibleProjects
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home_page import (
     PROJECTS_ON_A_PAGE,
@@ -53,12 +57,13 @@ from wheelyard.rendering.web.home_page import (
     excerpt,
     home_page,
 )
-from wheelyard.rendering.web.page_numbers import page_count
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
 LOOKUP_SECONDS: Final = 3.0
 """How long a page of results waits for an upstream index."""
+OFFERING_RESULTS: Final = 500
+"""Of so many results, the best ones, a page offers classifiers to filter by."""
 
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -126,12 +131,15 @@ def answer_home(request: IndexRequest) -> Response:
 def answer_list(request: IndexRequest) -> Response:
     """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
     number = _page_number(request.path_params["number"])
-    query = ListQuery.parse(request.query_field("show"), request.query_field("sort"))
-    caller, viewer = request.caller, request.web.index_viewer(request)
+    query = _list_query(request)
+    caller = request.caller
+    viewer = request.web.index_viewer(request)
     table = load_projects(request.context)
+    downloads, until = _downloads(request, query, table)
 
     def render() -> bytes:
-        selected = query.select(table.readable_by(caller).projects)
+        visible = table.readable_by(caller)
+        selected = query.ordered(query.select(visible.projects), downloads)
         listed = excerpt(selected, number, PROJECTS_ON_A_PAGE)
         if listed is None:
             raise _no_page(number)
@@ -143,20 +151,46 @@ def answer_list(request: IndexRequest) -> Response:
             query=query,
             counted=listed.counted,
             action="../1/",
+            classifiers=visible.classifiers,
+            downloads=downloads,
         )
 
+    if query.classifier:  # of which there may be too many for a cache
+        return request.web.uncached_page(
+            request, render(), *request.web.headers(None, request)
+        )
     key = ("projects", number, query, viewer, visibility_key(caller))
-    version = str(table.generation)
-    return request.web.respond(request, key, version, render, shows=((SEARCH, version),))
+    generation = str(table.generation)
+    # until the downloads are counted again
+    version = generation if until == inf else f"{generation} {until}"
+    shows = ((SEARCH, generation),)
+    return request.web.respond(request, key, version, render, shows=shows, until=until)
+
+
+def _list_query(request: IndexRequest, words: str = "") -> ListQuery:
+    counts_downloads = request.web.environment.counts_downloads
+    return ListQuery.parse(request.query_field, words, counts_downloads=counts_downloads)
+
+
+def _downloads(
+    request: IndexRequest, query: ListQuery, table: ProjectTable
+) -> tuple[Mapping[NormalizedName, int] | None, float]:
+    """Return the downloads that a list is sorted by, if any, and until when, as `respond` wants."""
+    counts = request.context.downloads
+    if counts is None or query.sort != "downloads":
+        return None, inf
+    return downloads_by_project(counts, table, request.caller)
 
 
 def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     """Return a page of what a search finds, which no cache keeps, as there are too many."""
-    visible = load_projects(request.context).readable_by(request.caller)
-    start = (number - 1) * RESULTS_ON_A_PAGE
-    matches = visible.search(words, start, start + RESULTS_ON_A_PAGE)
-    pages = page_count(matches.total, RESULTS_ON_A_PAGE)
-    if number > pages:
+    query, table = _list_query(request, words), load_projects(request.context)
+    visible = table.readable_by(request.caller)
+    downloads, _ = _downloads(request, query, table)
+    matches = visible.search(words, 0, len(visible.projects)).projects
+    selected = query.ordered(query.select(matches), downloads)
+    listed = excerpt(selected, number, RESULTS_ON_A_PAGE)
+    if listed is None:
         raise _no_page(number)
     # an upstream index is asked at most for the first page, and never for a name that is listed
     public, unanswered = None, ""
@@ -165,14 +199,20 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
             public = _find_public(request, words)
         except (Unavailable, TimeoutError):
             unanswered = canonicalize_name(words)
-    projects = matches.projects if public is None else [public, *matches.projects]
-    results = Excerpt(matches.total + (public is not None), number, pages, projects)
-    similar = [] if results.total else visible.similar(words)
+    projects, total = listed.projects, listed.total
+    if public is not None and query.has(public):
+        projects, total = query.ordered([public, *projects], downloads), total + 1
+    is_missing = not (matches or public)
     values = {
         "words": words,
-        "found": results,
+        "found": Excerpt(total, number, listed.pages, projects),
+        "query": query,
+        "action": "./",
+        "counted": "",
+        "classifiers": VisibleProjects(tuple(matches[:OFFERING_RESULTS])).classifiers,
+        "downloads": downloads,
         "unanswered": unanswered,
-        "similar": similar,
+        "similar": visible.similar(words) if is_missing else [],
     }
     body = request.web.environment.render(
         "results.html", request.web.index_viewer(request), "./", **values
@@ -187,15 +227,13 @@ def _find_public(request: IndexRequest, name: str) -> ProjectFacts | None:
     Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no
     upstream index answers in time.
     """
-    reader = request.context.upstream
-    if reader is None or reader.upstream.config.offline:  # then the search knows all that there is
+    reader, parsed = request.context.upstream, name_to_look_up(request, name)
+    if reader is None or parsed is None:
         return None
     # no server without an upstream index needs it
     from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 
     try:
-        parsed = parse_name(name)
-        request.context.read_policy.require_lookup(request.caller, parsed)
         with request.waiting_at_most(LOOKUP_SECONDS):
             listings = reader.find(parsed, request, may_refresh=False)
     except (Invalid, NotFound, Forbidden, Unauthenticated):

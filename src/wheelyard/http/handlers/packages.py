@@ -9,7 +9,7 @@ from math import inf
 from typing import Final
 
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from wheelyard.api.operation import naming_alternatives
@@ -43,6 +43,7 @@ from wheelyard.http.responses import (
     requested_media_type,
     visibility_key,
 )
+from wheelyard.http.search_lookup import indexes_to_ask
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import (
     KnownDistribution,
@@ -299,13 +300,17 @@ def answer_search(request: IndexRequest) -> Response:
     """
     Handle GET `/search.json`: names, versions and summaries of projects the caller may read.
 
-    With `?q=`, those that have these words: how many, and the first of them.
+    With `?q=`, those that have these words: how many, the first of them, and the upstream indexes
+    that a page of results looks the name up in.
     """
     caller, table = request.caller, load_projects(request.context)
     words = request.query_field("q")
     if words is not None:
-        results = table.readable_by(caller).search(words, 0, SHOWN_RESULTS)
-        body = results_json(results.total, results.projects)
+        visible, name = table.readable_by(caller), words.strip()
+        results = visible.search(words, 0, SHOWN_RESULTS)
+        is_listed = any(visible.named([canonicalize_name(name)]))
+        asked = [] if is_listed else indexes_to_ask(request, name)
+        body = results_json(results.total, results.projects, asked)
         return make_response(200, JSON, body, *page_headers(request.context, MediaType.PLAIN_JSON))
 
     def render() -> bytes:

@@ -2,12 +2,12 @@
 The search index: facts of all projects, made from their documents and core metadata.
 
 `operations/search/` has a table of facts of all projects (`rendering/project_facts.py`): latest
-version, summary, keywords, time of the latest upload, names that the latest release requires, and
-names that it is imported by. The home page, the search, the lists of names and "used by" come from
-it, and nothing else. Public projects are in the same table, and have the label of their upstream
-index as `origin`.
+version, summary, keywords, classifiers, time of the latest upload, names that the latest release
+requires, and names that it is imported by. The home page, the search, the lists of names and "used
+by" come from it, and nothing else. Public projects are in the same table, and have the label of
+their upstream index as `origin`.
 
-1. A process begins with the table that another one has stored (`derived/search-5.msgpack.gz`), or
+1. A process begins with the table that another one has stored (`derived/search-6.msgpack.gz`), or
    with the names alone. A server reads it in the background at its start, so that no page waits.
 2. The table has the serial up to which it is right. A refresh asks `Changes.since` for what
    follows, reads the documents whose revision is not the one in the table, with the core metadata

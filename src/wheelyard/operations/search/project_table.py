@@ -6,6 +6,7 @@ that the caller may not read.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -53,6 +54,10 @@ MAX_EDITS: Final = 2
 """How many letters of a similar name are others, missing, added or swapped."""
 SHORT_NAME: Final = 5
 """A name with fewer letters is similar only with one edit."""
+CLASSIFIERS_OFFERED: Final = 200
+"""The most classifiers that a form offers to filter by."""
+CLASSIFIERS_COUNTED: Final = 5000
+"""How many different sets of classifiers are looked at for that."""
 _NAME: Final = attrgetter("name")
 _ABOVE_ALL: Final = "~"
 """Sorts after each character of a normalised name."""
@@ -67,7 +72,7 @@ class SearchResults(Struct, frozen=True):
     """Those of them that were asked for, in order."""
 
 
-class VisibleProjects(Struct, frozen=True):
+class VisibleProjects(Struct, frozen=True, dict=True):
     """The facts of the projects that one caller may read, sorted by name."""
 
     projects: tuple[ProjectFacts, ...]
@@ -175,6 +180,15 @@ class VisibleProjects(Struct, frozen=True):
         projects = (_find(self.projects, name) for name in names)
         return (project for project in projects if project is not None)
 
+    @cached_property
+    def classifiers(self) -> list[str]:
+        """Some classifiers of these projects, sorted: of many the most frequent."""
+        # projects of one team have the same ones, and one text is split and counted fastest
+        texts = dict.fromkeys(project.classifiers for project in self.projects)
+        counts = Counter("".join(islice(texts, CLASSIFIERS_COUNTED)).split("\n"))
+        del counts[""]
+        return sorted(classifier for classifier, _ in counts.most_common(CLASSIFIERS_OFFERED))
+
 
 def edit_distance(one: str, other: str, most: int) -> int:
     """
@@ -222,7 +236,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         Whoever has a credential that may read anything, or approve, may read all public projects.
         """
         if caller.may_everywhere(Action.READ):
-            return VisibleProjects(self.projects)
+            return self._everything
         has_all_public = caller.may_read_public_packages
         patterns = {
             pattern
@@ -271,6 +285,10 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
             sum(project.bytes for project in self.projects if not project.origin),
             sum(project.files for project in self.projects if not project.origin),
         )
+
+    @cached_property
+    def _everything(self) -> VisibleProjects:
+        return VisibleProjects(self.projects)
 
     @cached_property
     def _has_public(self) -> bool:
@@ -467,8 +485,11 @@ def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
             return NOT_DESCRIBED
         summary, keywords = headers.first("summary") or "", headers.first("keywords") or ""
         requirements = headers.every("requires-dist")
-        return Description(summary, keywords, requirements, import_patterns(headers))
+        imports = import_patterns(headers)
+        classifiers = headers.every("classifier")
+        return Description(summary, keywords, requirements, imports, classifiers)
     except Invalid:
         core = parse_leniently(raw, name, version)
         summary, keywords = core.summary or "", core.keywords or ""
-        return Description(summary, keywords, core.requires_dist, core.imports.patterns)
+        imports = core.imports.patterns
+        return Description(summary, keywords, core.requires_dist, imports, core.classifiers)

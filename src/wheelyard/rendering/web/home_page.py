@@ -1,17 +1,20 @@
 """The pages about the index: home, settings of clients, search results, lists of names, errors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nlargest
 from html import escape
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlencode
 
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
 from wheelyard import errors
+from wheelyard.model.downloads import SHOWN_DAYS
 from wheelyard.model.rule_reasons import Code
-from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.rendering.project_facts import ProjectFacts, is_classifier
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
@@ -30,6 +33,14 @@ _SHOWS: Final = {
 }
 _ORIGINS: Final = {"private": "private projects", "public": "public packages"}
 """Which of them can be shown also where there are public packages."""
+_BEST: Final = "match"
+_SORTS: Final = {
+    _BEST: "best match",
+    "date": "latest upload",
+    "name": "name",
+    "downloads": f"downloads, {SHOWN_DAYS} days",
+}
+"""What lists can be sorted by: best match in results alone, downloads where they are counted."""
 
 
 class ListQuery(Struct, frozen=True):
@@ -38,17 +49,32 @@ class ListQuery(Struct, frozen=True):
     show: str = "all"
     """One of `_SHOWS` and `_ORIGINS`."""
     sort: str = "name"
-    """`name`, or `date`: the latest upload first."""
+    """One of `_SORTS`: names from the first, all others from the newest or the most."""
+    classifier: str = ""
+    """What each of them has, itself or one below it, or an empty text."""
+    words: str = ""
+    """What was searched for, or an empty text for a list of all."""
+    counts_downloads: bool = False
+    """Whether the index counts downloads."""
 
     @classmethod
-    def parse(cls, show: str | None, sort: str | None) -> "ListQuery":
+    def parse(
+        cls, field: Callable[[str], str | None], words: str = "", *, counts_downloads: bool
+    ) -> "ListQuery":
         """
-        Return the query with these fields of a form.
+        Return the query with the fields of a form, which may be None.
 
         Raises Invalid (code `invalid_field`) if one has no value that the form offers.
         """
-        query = cls(show or "all", sort or "name")
-        if query.show not in _SHOWS | _ORIGINS or query.sort not in ("name", "date"):
+        query = cls(
+            show=field("show") or "all",
+            sort=field("sort") or (_BEST if words else "name"),
+            classifier=(field("classifier") or "").strip(),
+            words=words,
+            counts_downloads=counts_downloads,
+        )
+        is_offered = query.show in _SHOWS | _ORIGINS and query.sort in query.offered_sorts
+        if not is_offered or (query.classifier and not is_classifier(query.classifier)):
             message = "There is no such list of projects. Choose one in the form above the list."
             raise errors.Invalid(message, code="invalid_field")
         return query
@@ -56,18 +82,61 @@ class ListQuery(Struct, frozen=True):
     @property
     def text(self) -> str:
         """The query of a URL, with its question mark, or an empty text for the usual list."""
-        return "" if self == ListQuery() else f"?show={self.show}&sort={self.sort}"
+        fields = {"q": self.words} if self.words else {}
+        if self.is_filtered or self.sort != (_BEST if self.words else "name"):
+            fields |= {"show": self.show, "sort": self.sort}
+        if self.classifier:
+            fields["classifier"] = self.classifier
+        # a lone surrogate, which a page shows as a question mark, too
+        return f"?{urlencode(fields, errors='replace')}" if fields else ""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some projects are left out."""
+        return self.show != "all" or bool(self.classifier)
+
+    @property
+    def offered_sorts(self) -> Mapping[str, str]:
+        """The words for each value of `sort` that the form offers."""
+        offered = dict(_SORTS)
+        if not self.words:
+            del offered[_BEST]
+        if not self.counts_downloads:
+            del offered["downloads"]
+        return offered
 
     def offered_shows(self, has_public: bool) -> Mapping[str, str]:  # noqa: FBT001 - of a template
         """Return the words for each value of `show` that the form offers."""
         return _SHOWS | _ORIGINS if has_public else _SHOWS
 
     def select(self, projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
-        """Return those of `projects`, which are sorted by name, that the list has, in its order."""
-        selected = [project for project in projects if self._has(project)]
-        return newest_first(selected) if self.sort == "date" else selected
+        """Return those of `projects` that the list has."""
+        return [project for project in projects if self.has(project)]
 
-    def _has(self, project: ProjectFacts) -> bool:
+    def ordered(
+        self,
+        projects: Sequence[ProjectFacts],
+        downloads: Mapping[NormalizedName, int] | None = None,
+    ) -> Sequence[ProjectFacts]:
+        """
+        Return projects in the order of the list, and those that are equal in it as they come.
+
+        They come as the best matches, or in a list of all by name. `downloads` has those of names.
+        """
+        match self.sort:
+            case "date":
+                return sorted(projects, key=attrgetter("uploaded"), reverse=True)
+            case "downloads" if downloads:
+                return sorted(projects, key=lambda project: -downloads.get(project.name, 0))
+            case "name" if self.words:
+                return sorted(projects, key=attrgetter("name"))
+            case _:
+                return projects
+
+    def has(self, project: ProjectFacts) -> bool:
+        """Return whether the list has a project."""
+        if self.classifier and not project.has_classifier(self.classifier):
+            return False
         match self.show:
             case "all":
                 return True
@@ -75,11 +144,6 @@ class ListQuery(Struct, frozen=True):
                 return bool(project.origin) == (self.show == "public")
             case _:
                 return (project.state or "active") == self.show
-
-
-def newest_first(projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
-    """Return projects, which are sorted by name, by their latest upload, those without one last."""
-    return sorted(projects, key=attrgetter("uploaded"), reverse=True)
 
 
 class Excerpt(PageNumbers, frozen=True):
@@ -129,7 +193,8 @@ def home_page(
         count=len(projects),
         private=len(private),
         projects=newest,
-        query=ListQuery(sort="date"),
+        query=ListQuery(sort="date", counts_downloads=environment.counts_downloads),
+        classifiers=None,
         action="-/projects/1/",
         takes_uploads=takes_uploads,
         upload_url=environment.with_links(environment.client_settings.upload_url, root),

@@ -20,7 +20,7 @@ from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.people import people
-from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf
+from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, is_classifier
 from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.core_metadata import (
     TEXT_LIMIT,
@@ -252,14 +252,25 @@ def _keywords(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for text in words if (word := text.strip()[:TEXT_LIMIT])))
 
 
-def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return classifiers, besides those of licenses, by their first part, with the rest of each."""
+def _classifier_groups(
+    classifiers: tuple[str, ...],
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """
+    Return classifiers, besides those of licenses, by their first part.
+
+    Of each there is the rest, and all of it if lists can be filtered by it.
+    """
     others = (text for text in classifiers if not text.startswith(_LICENSE))
     split = sorted((text.split(" :: ") for text in others), key=_natural_order)
     return tuple(
-        (first, tuple(" :: ".join(rest) for _, *rest in group))
+        (first, tuple(map(_classifier_row, group)))
         for first, group in groupby(split, key=lambda parts: parts[0])
     )
+
+
+def _classifier_row(parts: list[str]) -> tuple[str, str]:
+    whole = " :: ".join(parts)
+    return " :: ".join(parts[1:]), whole if is_classifier(whole) else ""
 
 
 def _natural_order(parts: list[str]) -> list[str]:

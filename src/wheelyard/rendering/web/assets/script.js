@@ -94,6 +94,53 @@
     cell.append(all);
   }
 
+  // a form that is sent once a field is changed, which has the focus again afterwards. Arrow keys that
+  // go through the values of a closed list send nothing: the button comes back, and Enter sends it
+  const FIELD = "wheelyard-field";
+  const storage = (() => {
+    try {
+      return sessionStorage;
+    } catch {
+      return undefined; // the browser may keep nothing
+    }
+  })();
+  const changed = storage?.getItem(FIELD);
+  storage?.removeItem(FIELD);
+  for (const form of document.querySelectorAll("form[data-apply]")) {
+    const button = form.querySelector("button");
+    if (!button) continue; // on a static site
+    const rest = () => {
+      form.reset();
+      button.hidden = true;
+    };
+    const apply = (field) => {
+      storage?.setItem(FIELD, field.name);
+      form.requestSubmit();
+    };
+    let key = ""; // the last one in a field
+    form.addEventListener("pointerdown", () => (key = ""));
+    form.addEventListener("keydown", (event) => {
+      key = event.altKey ? "" : event.key;
+      if (key !== "Enter" || button.hidden || !event.target.matches("select")) return;
+      event.preventDefault();
+      apply(event.target);
+    });
+    form.addEventListener("change", (event) => {
+      if (!event.target.matches("select")) return;
+      if (/^(Arrow|Home|End|Page|\S$)/.test(key)) button.hidden = false;
+      else apply(event.target);
+    });
+    form.addEventListener("input", (event) => {
+      if (!event.target.matches("input")) return;
+      const isTyped = event.inputType && event.inputType !== "insertReplacementText"; // not one of the offered
+      if (isTyped) button.hidden = false;
+      else apply(event.target);
+    });
+    addEventListener("pageshow", (event) => event.persisted && rest());
+    rest();
+    form.elements[changed]?.focus();
+  }
+
   // where all files of a release are on one page, its form filters them as one types
   const form = document.querySelector("form[data-filter]");
   if (form) {

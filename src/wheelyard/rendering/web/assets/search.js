@@ -138,9 +138,16 @@
       all.textContent = `Show all ${count.replace(" found", "")}`;
       foot.replaceChildren(all);
     }
-    panel.replaceChildren(...(found.total ? [list, foot] : [foot]));
+    const further = document.createElement("p");
+    further.className = "soft";
+    if (found.upstream) {
+      const indexes = `the upstream index${found.upstream.length > 1 ? "es" : ""} ${found.upstream.join(", ")}`;
+      further.textContent = found.total ? `Enter looks up ${asked} in ${indexes}, too.` : `Enter looks it up in ${indexes}.`;
+    }
+    const lines = found.total ? [list, foot, further] : [found.upstream ? further : foot];
+    panel.replaceChildren(...lines.filter((line) => line.textContent));
     panel.hidden = false;
-    status.textContent = foot.textContent;
+    status.textContent = [foot, further].filter((line) => panel.contains(line)).map((line) => line.textContent).join(". ");
   }
 
   function move(event) {
