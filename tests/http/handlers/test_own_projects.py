@@ -79,7 +79,7 @@ def test_own_projects_are_those_of_the_last_upload(server: InProcessServer) -> N
     browser.sign_in("ana", PASSWORD)
     fields = {"action": "create", "name": "laptop", "can": "upload", "projects": "*", "days": "9"}
     token = {"csrf_token": browser.form_token("/-/account/tokens/")}
-    made = browser.send("/-/account/tokens/", token | fields).body.decode()
+    made = browser.follow(browser.send("/-/account/tokens/", token | fields)).body.decode()
     match = re.search(r"wyd_[0-9A-Za-z]+", made)
     assert match is not None
     server.clock.advance(hours=1)

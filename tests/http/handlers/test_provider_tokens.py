@@ -48,6 +48,8 @@ def made(browser: Browser) -> str:
     """Make a token for 90 days on the page, and return it or an empty text."""
     wanted = {"action": "create", "name": "laptop", "can": "read", "projects": "*", "days": "90"}
     answer = send(browser, TOKENS, **wanted)
+    if answer.status == 303:
+        answer = browser.follow(answer)
     match = re.search("wyd_[0-9A-Za-z]{48}", answer.body.decode())
     return match[0] if match else ""
 

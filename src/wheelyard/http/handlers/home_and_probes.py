@@ -156,9 +156,7 @@ def answer_list(request: IndexRequest) -> Response:
         )
 
     if query.classifier:  # of which there may be too many for a cache
-        return request.web.uncached_page(
-            request, render(), *request.web.headers(None, request)
-        )
+        return request.web.uncached_page(request, render(), *request.web.headers(None, request))
     key = ("projects", number, query, viewer, visibility_key(caller))
     generation = str(table.generation)
     # until the downloads are counted again
