@@ -15,8 +15,11 @@ from tests.http.servers import token_of
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, Clock
+from wheelyard.api.download_operations import downloads_by_project
 from wheelyard.catalog import keys
+from wheelyard.model.access import Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, DownloadSettings, ServerSettings, Settings
 from wheelyard.storage.memory import MemoryStore
@@ -292,6 +295,12 @@ def test_nobody_sees_the_downloads_of_others_projects(tmp_path: Path) -> None:
             assert lists(server, BY_DOWNLOADS, acme) == [("acme-core", "0 downloads")]
             whole = [("secret", "1 download"), ("acme-core", "0 downloads")]
             assert lists(server, BY_DOWNLOADS, every) == whole
+
+        counts, table = server.index.downloads, server.index.search.table()
+        assert counts is not None
+        scopes = (Scope(Action.READ, (Pattern("acme-*"),), (MAIN,)),)
+        assert downloads_by_project(counts, table, Caller("user:ana@acme.dev", scopes))[0] == {}
+        assert downloads_by_project(counts, table, ALICE)[0] == {"secret": 1}
 
 
 def test_a_list_by_downloads_needs_counts(tmp_path: Path) -> None:

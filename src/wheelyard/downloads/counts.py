@@ -56,6 +56,16 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         raw = self.projects.get(name)
         return ProjectCounts() if raw is None else _decode(name, raw)
 
+    def total(self, name: NormalizedName, since: date) -> int:
+        """
+        Return the downloads of a project since a day, faster than from its `counts`.
+
+        Raises Unavailable if they are damaged.
+        """
+        versions = _stored(name, self.projects[name]).values()
+        days = (by_day for files in versions for by_day in _by_day(files))
+        return sum(sum(number for day, number in by_day.items() if day >= since) for by_day in days)
+
     def folded_projects(self) -> dict[NormalizedName, Raw]:
         """Return the counts of all projects as this version stores them; damaged ones as is."""
         projects = dict(self.projects)

@@ -75,8 +75,7 @@ class Counts(Struct, frozen=True):
         for document in self.months.values():
             for name in document.projects:
                 with UnreadableIgnored():
-                    counts = document.counts(name)
-                    totals[name] += sum(counts[key] for key in counts if key.day >= since)
+                    totals[name] += document.total(name, since)
         for batch, document in self.batches.items():
             for name in document.projects:  # of a batch that was read, none is damaged
                 for key, number in document.counts(name).items():
