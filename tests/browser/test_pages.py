@@ -266,8 +266,8 @@ def test_projects_appear_while_typing(person: Person) -> None:
     person.page.keyboard.type("Acme_C")
 
     assert found(person) == ["acme-core", "zebra"]  # by its name, and by its summary
-    assert person.page.locator(".results li:has(.mark)").all_inner_texts() == [
-        "zebra deprecated 0.1 · Stripes, for Acme_Core"
+    assert person.page.locator(".results li:has(.warning)").all_inner_texts() == [
+        "zebra deprecated private 0.1 · Stripes, for Acme_Core"
     ]
 
     person.page.keyboard.press("Escape")

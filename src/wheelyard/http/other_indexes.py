@@ -132,7 +132,7 @@ def public_places_of(
     request: IndexRequest, marks: Sequence[IndexMark], name: NormalizedName, version: str
 ) -> tuple[ProjectPlace, ...]:
     """
-    Return which indexes may have a page of a public project for the caller.
+    Return which indexes have a page of a public project for the caller, if there are several.
 
     `version` is that of the release on the page. What rules show in another index, and whether the
     name is private there, is for the page there to say.
@@ -140,14 +140,16 @@ def public_places_of(
     here = request.context.index.name
     places = list[ProjectPlace]()
     for mark, right in zip(marks, request.readable_indexes or (), strict=True):
-        is_here = mark.name == here
-        place = ProjectPlace(index=mark, is_here=is_here, has_release=is_here and version != "")
-        if right.index.upstream is not None:
-            with suppress(Unauthenticated, Forbidden, NotFound):
-                right.index.read_policy.require_lookup(right.caller, name)
-                place = replace(place, path=f"{index_path(mark.name)}project/{name}/")
-        places.append(place)
-    return tuple(places)
+        if right.index.upstream is None:
+            continue
+        path, is_here = f"{index_path(mark.name)}project/{name}/", mark.name == here
+        with suppress(Unauthenticated, Forbidden, NotFound):
+            right.index.read_policy.require_lookup(right.caller, name)
+            has_release = is_here and version != ""
+            places.append(
+                ProjectPlace(index=mark, is_here=is_here, path=path, has_release=has_release)
+            )
+    return tuple(places) if len(places) > 1 else ()
 
 
 def _look_up(context: IndexContext, name: NormalizedName, readable: ReadableIndex) -> _Found | None:
