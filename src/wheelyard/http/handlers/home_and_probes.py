@@ -18,6 +18,7 @@ from wheelyard.errors import (
     RETRY_AFTER_SECONDS,
     Forbidden,
     Invalid,
+    NoSuchPage,
     NotFound,
     Unauthenticated,
     Unavailable,
@@ -156,7 +157,7 @@ def answer_list(request: IndexRequest) -> Response:
         selected = query.select(table.readable_by(caller).projects)
         listed = excerpt(selected, number, PROJECTS_ON_A_PAGE)
         if listed is None:
-            raise _no_page(number)
+            raise NoSuchPage(number, page_count(len(selected), PROJECTS_ON_A_PAGE))
         return request.web.environment.render(
             "projects.html",
             viewer,
@@ -179,7 +180,7 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     matches = visible.search(words, start, start + RESULTS_ON_A_PAGE)
     pages = page_count(matches.total, RESULTS_ON_A_PAGE)
     if number > pages:
-        raise _no_page(number)
+        raise NoSuchPage(number, pages)
     # an upstream index is asked at most for the first page, and never for a name that is listed
     public, unanswered = None, ""
     if number == 1 and not visible.existing([canonicalize_name(words)]):
@@ -305,10 +306,6 @@ def _page_number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise NotFound("There is no page of this number. Follow a link of the index.")
     return int(text)
-
-
-def _no_page(number: int) -> NotFound:
-    return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
 
 
 def health(_request: IndexRequest) -> Response:
