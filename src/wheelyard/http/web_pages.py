@@ -367,7 +367,12 @@ class WebPages:
         scope: CacheScope = "private"
         if not is_behind_iap and (caller is None or caller.is_anonymous):
             scope = context.read_policy.cache_scope(name)
-        headers = page_cache_headers(context.index.settings.http.public_max_age, scope)
-        if scope != "private" and context.index.settings.access.cookie_login:
+        return self.scoped_headers(scope)
+
+    def scoped_headers(self, scope: CacheScope) -> HeaderList:
+        """Return the headers of a page that the caches of a scope may keep."""
+        settings = self.context.index.settings
+        headers = page_cache_headers(settings.http.public_max_age, scope)
+        if scope != "private" and settings.access.cookie_login:
             headers = (VARY_BY_COOKIE, *(header for header in headers if header != VARY))
         return (*self.security_headers, *headers)
