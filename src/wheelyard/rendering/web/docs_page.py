@@ -128,8 +128,8 @@ class SearchedPage(Struct, frozen=True):
     """Empty if it is not rendered now: then no heading can be linked to."""
 
 
-class FoundPage(Struct, frozen=True):
-    """A page that a search has found, and its headings with the words in what follows them."""
+class DocsMatch(Struct, frozen=True):
+    """A page that a search finds, and its headings with the words in what follows them."""
 
     path: str
     title: str
@@ -145,18 +145,19 @@ def docs_search_page(
 ) -> bytes:
     """Return the bytes of the page with what a search for words finds in the documentation."""
     wanted = words.casefold().split()
-    found = sorted(filter(None, (_found(page, wanted) for page in pages)), key=lambda pair: pair[0])
+    matches = filter(None, (_match(page, wanted) for page in pages))
+    ranked = sorted(matches, key=lambda pair: pair[0])
     return environment.render(
         "docs_search.html",
         viewer,
         way_to_root(""),
-        found=[page for _, page in found],
+        found=[page for _, page in ranked],
         words=words,
         version=version,
     )
 
 
-def _found(page: SearchedPage, words: Sequence[str]) -> tuple[tuple[bool, bool], FoundPage] | None:
+def _match(page: SearchedPage, words: Sequence[str]) -> tuple[tuple[bool, bool], DocsMatch] | None:
     """
     Return a page that has all words, with its rank among the others: the least is the first.
 
@@ -177,7 +178,7 @@ def _found(page: SearchedPage, words: Sequence[str]) -> tuple[tuple[bool, bool],
         if is_in_heading or _has_all(f"{heading.text}\n{_TAG.sub(' ', content)}", words):
             headings.append(heading)
     rank = (not is_named, not (headings or is_in_part))
-    return rank, FoundPage(page.path, page.title, tuple(headings))
+    return rank, DocsMatch(page.path, page.title, tuple(headings))
 
 
 def _has_all(text: str, words: Iterable[str]) -> bool:
