@@ -84,7 +84,7 @@ def test_people_promote(server: InProcessServer) -> None:
 
     assert send(ana) == 303
 
-    assert "It has all files of this release" in text_of(ana.open(PROMOTE))
+    assert "All files of this release are there already" in text_of(ana.open(PROMOTE))
     assert "Promoted to prod" in text_of(ana.open(RELEASE))
     arrived = text_of(ana.open("/prod/project/demo/1.0/"))
     assert "Promoted from dev by ana, by password on 2026-01-01" in arrived

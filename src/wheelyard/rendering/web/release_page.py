@@ -6,7 +6,7 @@ static site only on whether it is this one. So a new release changes few pages o
 """
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -53,6 +53,7 @@ _LICENSE: Final = "License :: "
 _LICENSE_FAMILIES: Final = ("License :: OSI Approved", "License :: DFSG approved")
 """Classifiers that name no licence when they stand alone."""
 _NUMBER: Final = re.compile("[0-9]+")
+_VERSION_OF_LANGUAGE: Final = re.compile(r"(.* :: )[0-9]+(?:\.[0-9]+)*")
 
 
 class Arrival(Struct, frozen=True):
@@ -252,9 +253,24 @@ def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[s
     others = (text for text in classifiers if not text.startswith(_LICENSE))
     split = sorted((text.split(" :: ") for text in others), key=_natural_order)
     return tuple(
-        (first, tuple(" :: ".join(rest) for _, *rest in group))
+        (first, tuple(_with_versions_joined(" :: ".join(rest) for _, *rest in group)))
         for first, group in groupby(split, key=lambda parts: parts[0])
     )
+
+
+def _with_versions_joined(texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts, and those that differ in a version of Python alone as one."""
+    for language, group in groupby(texts, key=_language_of):
+        if language:
+            yield f"{language}{', '.join(text.removeprefix(language) for text in group)}"
+        else:
+            yield from group
+
+
+def _language_of(text: str) -> str:
+    """Return what comes before the version in `Python :: 3.12`, or an empty text."""
+    language = _VERSION_OF_LANGUAGE.fullmatch(text)
+    return language[1] if language else ""
 
 
 def _natural_order(parts: list[str]) -> list[str]:
