@@ -18,6 +18,7 @@ PAGES = (
     "/-/projects/1/?show=deprecated&sort=date",
     "/-/docs/",
     "/-/docs/settings/",
+    "/-/docs/?q=webhook",
     "/-/projects/1/",
     "/project/acme-core/",
     "/project/acme-core/1.0/",

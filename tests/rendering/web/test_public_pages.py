@@ -67,7 +67,10 @@ def test_pages_say_what_is_known() -> None:
         assert "SHA-256" not in shown
         assert "--hash" not in shown
         assert ".metadata" not in shown
-        assert "A public package of the upstream index pypi. It was not published to this index" in in_text(shown)
+        assert (
+            "A public package of the upstream index pypi. It was not published to this index"
+            in in_text(shown)
+        )
     assert "source code not known not known" in in_text(files)
     assert "Released not known" in in_text(first)
 
