@@ -197,6 +197,7 @@ PAGES: Final = (
     PageToShow("setup-plain", "/setup/"),
     PageToShow("docs", "/-/docs/"),
     PageToShow("docs-page", "/-/docs/settings/"),
+    PageToShow("docs-search", "/-/docs/?q=webhook"),
     PageToShow("sign-in", "/-/sign-in/"),
     PageToShow("not-found", "/project/acme-croe/"),
     PageToShow("home-signed-in", "/", is_signed_in=True),

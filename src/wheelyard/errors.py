@@ -139,6 +139,17 @@ class NotFound(WheelyardError):
     family_code = "not_found"
 
 
+class NoSuchPage(NotFound):
+    """A list has no page of a number; `last` is that of its last one, or 0 if none has a number."""
+
+    def __init__(self, number: int, last: int) -> None:
+        pages = "Its only page has no number."
+        if last:
+            pages = f"Its last one is {last}."
+        super().__init__(f"This list has no page {number}. {pages}")
+        self.last = last
+
+
 class Conflict(WheelyardError):
     """The name is taken, a limit is reached, or another writer was first; nothing was written."""
 

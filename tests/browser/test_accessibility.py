@@ -20,6 +20,7 @@ PAGES = (
     "/?q=acme&show=archived",
     "/-/docs/",
     "/-/docs/settings/",
+    "/-/docs/?q=webhook",
     "/-/projects/1/",
     "/project/acme-core/",
     "/project/acme-core/1.0/",

@@ -1,6 +1,8 @@
 """Errors as pages for people, and as JSON for programs."""
 
+import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from tests.http.browser import FORM, HTML
 from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
 from tests.http.servers import token_of
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.errors import STORAGE_FULL, Unavailable
@@ -120,6 +123,30 @@ def test_each_error_has_its_page(
     assert hint in text
     assert '<a href="https://help.acme.dev/packages">' in text
     assert server.get(path, *headers, method=method).status == status
+
+
+def test_a_page_behind_the_last_one_leads_back(server: InProcessServer) -> None:
+    """Whoever asks for a page that a list has not is told so, and led to its first and last one."""
+    server.publish(*(wheel(f"many-{number:03}") for number in range(101)))
+    server.publish(wheel("demo"))
+
+    listed = server.get("/-/projects/99/?show=all&sort=name", HTML)
+    found = server.get("/?q=many&page=99", HTML)
+    history = server.get("/project/demo/history/7/", HTML)
+    files = server.get("/project/demo/files/?page=2", HTML)
+
+    for answer, links in (
+        (listed, ["../1/?show=all&sort=name", "../2/?show=all&sort=name"]),
+        (found, ["?q=many&page=1", "?q=many&page=3"]),
+        (history, ["../"]),
+        (files, ["?page=1"]),
+    ):
+        page = answer.body.decode()
+        advice = page.partition("What you can do")[2].partition("</main>")[0]
+        assert (answer.status, "There is no such page" in page) == (404, True)
+        assert re.findall('href="([^"]*)"', unescape(advice)) == links
+        assert "spelling" not in advice
+    assert b"This list has no page 99. Its last one is 2." in listed.body
 
 
 def test_another_host_is_said(server: InProcessServer) -> None:

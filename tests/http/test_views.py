@@ -568,7 +568,7 @@ def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessSer
 
     page = server.get("/stable/project/demo/", HTML).body.decode()
 
-    assert "There are no files to install: none of them is shown." in page
+    assert "There are no files to install: all of them are hidden." in page
 
 
 @pytest.mark.parametrize("base", ["/stable", "/over", "/as-of-2026-01-01"])

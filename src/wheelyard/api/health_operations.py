@@ -4,12 +4,13 @@ import platform
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.api.operation import Call
+from wheelyard.authentication.verifiers.verifier import ReloadingFile
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.model.index_name import MAIN
@@ -95,10 +96,16 @@ def _parts(index: Index) -> Iterator[HealthPart]:
         yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
     for file in index.authenticator.files:
         file.current()  # looks at the file, as nobody else may use it for long
-        text = "It is in force as it is."
-        if file.fault:
-            text = f"{file.fault} What it said before is in force."
-        yield HealthPart(escaped(str(file.path)), "failed" if file.fault else "ok", text)
+        yield _file_part(file)
+
+
+def _file_part(file: ReloadingFile[Any]) -> HealthPart:
+    name = escaped(str(file.path))
+    if file.fault:
+        return HealthPart(name, "failed", f"{file.fault} What it said before is in force.")
+    if file.warnings:
+        return HealthPart(name, "warning", "It is in force, and there are warnings about it.")
+    return HealthPart(name, "ok", "It is in force as it is.")
 
 
 def _attestation_parts(index: Index) -> Iterator[HealthPart]:

@@ -25,6 +25,7 @@ STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.NoSuchPage: 404,
     errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.Unavailable: 503,
@@ -70,9 +71,12 @@ def error_response_for(error: WheelyardError, index: str = "") -> Response:
     headers: tuple[Header, ...] = ()
     if isinstance(error, Unavailable) and error.retry_after is not None:
         headers = ((b"retry-after", b"%d" % error.retry_after),)
-    return error_response(
+    response = error_response(
         status_of(error), error.code, error.message, *headers, advice=error.advice, index=index
     )
+    if isinstance(error, errors.NoSuchPage):
+        response.last_page = error.last
+    return response
 
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:

@@ -10,10 +10,12 @@ Programs get JSON. A browser gets a page: programs never do, as their Accept pre
 """
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from errno import EMFILE, ENFILE
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -154,6 +156,7 @@ def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[
         may_pass=any(name == b"retry-after" for name, _ in response.header_list),
         contact=settings.web.contact,
         similar=request.web.similar(request) if is_missing else (),
+        other_pages=_other_pages(request, response.last_page),
     )
     root = build_path(settings.server)
     policy = HostPolicy.of(request.context.index.server.settings)
@@ -163,6 +166,23 @@ def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[
             return sign_in_page.ask(request, facts, root), request.web.security_headers
         return request.web.error_page(facts, root, request)
     return plain_error_page(root, facts), (CSP,)
+
+
+def _other_pages(request: IndexRequest, last: int | None) -> Mapping[str, str]:
+    """Return the pages that a list has in place of the one in a URL: relative URLs by words."""
+    if last is None:
+        return {}
+    if request.segments[2:3] == ("history",):  # whose newest page has no number
+        return {"the newest changes": "../"}
+    numbers = {"page 1": 1}
+    if last > 1:
+        numbers[f"page {last}, the last one"] = last
+    query = request.query_string.decode("latin-1")
+    if request.path_params.get("number"):
+        after = f"?{query}" if query else ""
+        return {words: f"../{number}/{after}" for words, number in numbers.items()}
+    asked = [field for field in parse_qsl(query, keep_blank_values=True) if field[0] != "page"]
+    return {words: f"?{urlencode([*asked, ('page', number)])}" for words, number in numbers.items()}
 
 
 def is_browser(headers: Headers) -> bool:

@@ -240,6 +240,8 @@ class Response:
 
         None if each request needs an answer of its own.
         """
+        self.last_page: int | None = None
+        """The number of the last page of the list, if it has none of the number in the request."""
         self.deadline = inf
         """When that ends in any case, on the monotonic clock."""
         self.cached: Response | None = None

@@ -431,7 +431,12 @@ class WebPages:
             scope = context.read_policy.cache_scope(name)
         if scope == "public" and request is not None and _tells_of_granted(request):
             scope = "revalidated"
-        headers = page_cache_headers(context.index.settings.http.public_max_age, scope)
-        if scope != "private" and context.index.settings.access.cookie_login:
+        return self.scoped_headers(scope)
+
+    def scoped_headers(self, scope: CacheScope) -> HeaderList:
+        """Return the headers of a page that the caches of a scope may keep."""
+        settings = self.context.index.settings
+        headers = page_cache_headers(settings.http.public_max_age, scope)
+        if scope != "private" and settings.access.cookie_login:
             headers = (VARY_BY_COOKIE, *(header for header in headers if header != VARY))
         return (*self.security_headers, *headers)

@@ -27,6 +27,10 @@ FRONT: Final = ""
 README: Final = "README"
 """The page of a folder, without its suffix."""
 
+_VIEW_BOX: Final = re.compile(rb'viewBox="0 0 ([0-9]+) ([0-9]+)"')
+_WEBP: Final = re.compile(rb"RIFF....WEBPVP8(?:X.{8}(.{3})(.{3})| .{10}(..)(..))", re.DOTALL)
+_HEAD_BYTES: Final = 512
+"""Of a picture: its size is among them."""
 _TITLE: Final = re.compile(r"^# (.+)$", re.MULTILINE)
 _PACKAGE: Final = Path(__file__).parents[1]
 
@@ -57,6 +61,8 @@ class DocumentationFolder(Struct, frozen=True):
     """By their paths."""
     files: Mapping[str, Path]
     """The other files, by their paths below the front page: `images/overview.svg`."""
+    sizes: Mapping[str, tuple[int, int]]
+    """The width and height of each picture, in pixels, by its path."""
 
 
 def find_folder() -> Path:
@@ -77,7 +83,23 @@ def read_folder(folder: Path) -> DocumentationFolder:
         if name.endswith(".md")
     ]
     others = {name: file for name, file in files.items() if not name.endswith(".md")}
-    return DocumentationFolder(version("wheelyard"), {page.path: page for page in pages}, others)
+    sizes = {name: size for name, file in others.items() if (size := _picture_size(file))}
+    by_path = {page.path: page for page in pages}
+    return DocumentationFolder(version("wheelyard"), by_path, others, sizes)
+
+
+def _picture_size(path: Path) -> tuple[int, int] | None:
+    """Return the width and height of a picture, or None if it is none, or of another type."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if box := _VIEW_BOX.search(head):
+        return int(box[1]), int(box[2])
+    if webp := _WEBP.match(head):
+        if webp[1]:  # extended: less one, in three bytes
+            return int.from_bytes(webp[1], "little") + 1, int.from_bytes(webp[2], "little") + 1
+        width, height = (int.from_bytes(side, "little") & 0x3FFF for side in webp.group(3, 4))
+        return width, height
+    return None
 
 
 def page_path(name: str) -> str:

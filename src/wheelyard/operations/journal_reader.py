@@ -16,7 +16,7 @@ from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
-from wheelyard.errors import DAMAGED, Invalid, NotFound, Unavailable
+from wheelyard.errors import DAMAGED, Invalid, NoSuchPage, NotFound, Unavailable
 from wheelyard.model.access import (
     Action,
     Pattern,
@@ -392,14 +392,12 @@ class HistoryReader(Struct, frozen=True):
         """
         Return the newest page, or an older one by its number, of which 1 is the oldest.
 
-        Raises NotFound if there is no such page, and Unavailable if the store does not answer.
+        Raises NoSuchPage if there is none of this number, and Unavailable if the store does not
+        answer.
         """
         count = older_pages(project.revision)
         if number is not None and not 1 <= number <= count:
-            raise NotFound(
-                f"The history of {project.name} has no page {number}. See "
-                f"/project/{project.name}/history/."
-            )
+            raise NoSuchPage(number, count)
         first = (count if number is None else number - 1) * PAGE_COMMITS + 1
         end = project.revision + 1 if number is None else first + PAGE_COMMITS
         commits = dict(self.projects.journal(project).find_all(range(first, end)))

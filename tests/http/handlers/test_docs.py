@@ -13,6 +13,8 @@ import pytest
 from uv import find_uv_bin
 
 from tests.clients.harness import REPOSITORY
+from tests.http.browser import Browser
+from tests.http.handlers.admin.administering import PASSWORD, TABLES, settings_in
 from tests.http.in_process import in_process
 from tests.http.servers import Answer, RunningServer, running_server
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -180,6 +182,57 @@ def test_everybody_gets_the_same(private: RunningServer, answers: dict[str, Answ
     assert answers[FRONT].headers["Cache-Control"] == "public, no-cache"
     assert private.get("/", Accept="text/html").status_code == 401
     assert f'<a href="{FRONT}">Help</a>' in private.get("/", Accept="text/html").text
+
+
+def test_whoever_has_signed_in_sees_it_in_the_head(tmp_path: Path) -> None:
+    """The head of a page is that of other pages, and a session that has ended does not hinder."""
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as app:
+        browser, path = Browser(app), f"{FRONT}tokens/"
+        stranger = browser.open(path)
+        assert browser.sign_in("admin", PASSWORD).status == 303
+        admin = browser.open(path)
+        ended = app.get(path, BROWSER, ("cookie", "wheelyard-session=eyJhbGciOiJub25lIn0.e30.x"))
+        missing = browser.open(f"{FRONT}nothing/")
+
+    assert b'-/sign-in/">Sign in</a>' in stranger.body
+    assert (stranger.headers["cache-control"], admin.headers["cache-control"]) == (
+        "public, no-cache",
+        "private, no-cache",
+    )
+    assert "Cookie" in stranger.headers["vary"]
+    for page in (admin, missing):
+        assert b'-/admin/">Administration</a>' in page.body
+        assert b">admin</a>" in page.body
+    assert (ended.status, ended.body) == (200, stranger.body)
+
+
+def test_the_help_is_searched(private: RunningServer) -> None:
+    """A search finds the pages with all words, those named so first, and leads to their parts."""
+    for path in (FRONT, f"{FRONT}tokens/", f"{FRONT}settings/"):
+        assert private.get(path).status_code == 200
+    form = private.get(f"{FRONT}deploy/linux/").text
+    assert '<form class="toolbar" action="../../" role="search"' in form
+
+    found = private.get(f"{FRONT}?q=Token+API").text
+    setting = private.get(f"{FRONT}?q=htpasswd_may").text
+    nothing = private.get(f"{FRONT}?q=%3Cb%3Enothing-like-it")
+
+    assert '<h2><a href="./tokens/">API tokens</a></h2>' in found
+    assert '<a href="./tokens/#token-api">Token API</a>' in found
+    assert '<h2><a href="./settings/">Configuration</a></h2>' in setting
+    assert (nothing.status_code, "0 pages have all these words" in nothing.text) == (200, True)
+    assert "<b>" not in nothing.text
+
+
+def test_pictures_have_their_sizes(answers: dict[str, Answer]) -> None:
+    """A page knows how large its pictures are, so that nothing moves once they are there."""
+    pages = {path: text for path, text, _ in pages_in(answers)}
+    pictures = [tag for text in pages.values() for tag in re.findall("<main.*", text, re.DOTALL)]
+    tags = [tag for text in pictures for tag in re.findall("<img [^>]*>", text)]
+
+    assert len(tags) > 10
+    assert [tag for tag in tags if not re.search(r' width="\d+" height="\d+"', tag)] == []
+    assert 'images/overview.svg" width="880" height="300"' in pages[FRONT]
 
 
 def test_below_a_prefix_and_read_only(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_people_promote(server: InProcessServer) -> None:
 
     assert send(ana) == 303
 
-    assert "It has all files of this release" in text_of(ana.open(PROMOTE))
+    assert "All files of this release are there already" in text_of(ana.open(PROMOTE))
     shown = text_of(ana.open(RELEASE))
     assert "In: dev ✓ has 1.0 prod ✓ has 1.0 since 2026-01-01" in shown
     assert "Promoted to prod" not in shown

@@ -149,9 +149,9 @@ def test_link_says_where_it_leads() -> None:
     ]
     assert found == [
         ("Home-Page", "", "demo.example"),
-        ("Bug Tracker", "Issues", "demo.example"),
+        ("Bug Tracker", "", "demo.example"),
         ("Fork", "Source code", "github.com"),
-        ("Manual", "Documentation", "demo.readthedocs.io"),
+        ("Manual", "", "demo.readthedocs.io"),
         ("Other", "", "other.example"),
         ("Broken", "", ""),
         ("bare.example", "", "bare.example"),

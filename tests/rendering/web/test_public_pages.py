@@ -67,7 +67,10 @@ def test_pages_say_what_is_known() -> None:
         assert "SHA-256" not in shown
         assert "--hash" not in shown
         assert ".metadata" not in shown
-        assert "A public package of the upstream index pypi. Nobody" in in_text(shown)
+        assert (
+            "A public package of the upstream index pypi. It was not published to this index"
+            in in_text(shown)
+        )
     assert "source code not known not known" in in_text(files)
     assert "Released not known" in in_text(first)
 
@@ -107,7 +110,7 @@ def test_hidden_versions_have_reasons() -> None:
     assert "1.0.0 is <too> young." in one
     assert "2.0 is" not in one
     nothing = in_text(shown_project(page(), public=public))
-    assert "There are no files to install: none of them is shown." in nothing
+    assert "There are no files to install: all of them are hidden." in nothing
 
 
 def test_many_hidden_versions_are_folded() -> None:
@@ -144,7 +147,7 @@ def test_page_says_what_is_missing() -> None:
     """Pages say that nothing is shown, that the index does not answer, and what it has not sent."""
     blocked = OriginNotes(Origin(refusal="It is blocked."))
     refused = in_text(shown_project(page(), public=blocked))
-    assert "A public package. Nobody has published it here." in refused
+    assert "A public package. It was not published to this index." in refused
     assert "Nothing of it is shown. It is blocked." in refused
     assert "no files to install" not in refused
 

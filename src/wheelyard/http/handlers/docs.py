@@ -1,33 +1,45 @@
 """
 Handlers of the documentation, below `/-/docs/`.
 
-It is public, and the same for everybody: whoever cannot sign in may need it. No credential is
-looked at, so a wrong one does not hinder.
+It is public: whoever cannot sign in may need it. No credential is looked at but the session of a
+browser, for the links in the head, and one that is not valid does not hinder.
 """
 
 from asyncio import shield, wrap_future
 from concurrent.futures import Future
+from contextlib import suppress
 from math import inf
 from typing import Final
 
 from markupsafe import Markup
 
+from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.messages import HeaderList, Response, redirect
+from wheelyard.http.messages import NO_STORE, HeaderList, Response, redirect
 from wheelyard.http.representation import MediaType
+from wheelyard.http.request_authentication import UNAUTHENTICATED
 from wheelyard.http.responses import HARMLESS, page_cache_headers, page_response
 from wheelyard.http.web_pages import TemporaryPage
-from wheelyard.operations.documentation import DocumentationFolder, DocumentedPage, page_path
+from wheelyard.operations.documentation import (
+    FRONT,
+    DocumentationFolder,
+    DocumentedPage,
+    page_path,
+)
 from wheelyard.rendering.web.docs_page import (
     DOCS_PATH,
     PUBLIC_SITE,
     DocsContent,
     LinkTargets,
+    SearchedPage,
     docs_page,
+    docs_search_page,
 )
-from wheelyard.rendering.web.environment import ANYONE
+from wheelyard.rendering.web.environment import Viewer
 from wheelyard.storage.base import ABSENT
 
+WORDS_LIMIT: Final = 100
+"""Characters of the words of a search."""
 _MEDIA_TYPES: Final = {
     "json": MediaType.PLAIN_JSON,
     "svg": MediaType.SVG,
@@ -40,6 +52,9 @@ def answer(request: IndexRequest) -> Response:
     """Handle GET `/-/docs/<path>`: a page or a picture, or a redirect to its usual path."""
     path: str = request.path_params["path"]
     folder = _folder(request)
+    words = (request.query_field("q") or "")[:WORDS_LIMIT].strip()
+    if path == FRONT and words and folder.pages:
+        return _answer_search(request, folder, words)
     if path in folder.pages:
         return _answer_page(request, folder.pages[path])
     if path in folder.files and path.rpartition(".")[2] in _MEDIA_TYPES:
@@ -57,6 +72,7 @@ def _answer_page(request: IndexRequest, page: DocumentedPage) -> Response:
     if job is not None and not job.done():
         request.wait("docs", _finished, job)
     html = None if job is None else job.result()
+    viewer = _viewer(request)
     above = folder.pages.get(page.path.removesuffix("/").rpartition("/")[0] + "/")
 
     def render() -> bytes:
@@ -68,8 +84,8 @@ def _answer_page(request: IndexRequest, page: DocumentedPage) -> Response:
             parent=above.title if above is not None else "",
         )
         pages = {page.source: page.path for page in folder.pages.values()}
-        targets = LinkTargets(folder.version, pages, folder.files)
-        body = docs_page(request.web.environment, content, targets)
+        targets = LinkTargets(folder.version, pages, folder.files, folder.sizes)
+        body = docs_page(request.web.environment, viewer, content, targets)
         if html is None:  # the next request may get a better one
             raise TemporaryPage(body)
         return body
@@ -80,14 +96,40 @@ def _answer_page(request: IndexRequest, page: DocumentedPage) -> Response:
             request.context,
             request,
             MediaType.HTML,
-            ("docs", page.path),
+            ("docs", page.path, viewer),
             ABSENT,
             render,
-            repeats=((), inf),
-            headers=(*request.web.security_headers, *_caching(request)),
+            # who has signed in may sign out any time
+            repeats=(None if viewer.name else (), inf),
+            headers=request.web.scoped_headers("private" if viewer.name else "public"),
         )
     except TemporaryPage as temporary:
         return request.web.own_page(200, temporary.body)
+
+
+def _answer_search(request: IndexRequest, folder: DocumentationFolder, words: str) -> Response:
+    """Return the page of what a search finds, which no cache keeps."""
+    documentation = request.context.process.documentation
+    searched = []
+    for page in folder.pages.values():
+        job = documentation.render(page.path)
+        html = None
+        if job is not None and job.done():  # a search waits for none
+            html = job.result()
+        searched.append(SearchedPage(page.path, page.title, page.text, html or ""))
+    body = docs_search_page(
+        request.web.environment, _viewer(request), searched, words, folder.version
+    )
+    return request.web.uncached_page(request, body, *request.web.security_headers, NO_STORE)
+
+
+def _viewer(request: IndexRequest) -> Viewer:
+    """Return who looks at a page: somebody with a session, or nobody, also if that fails."""
+    if b"cookie" in request.joined_headers:
+        with suppress(WheelyardError):
+            request.authenticator.use_session(request)
+            return request.web.viewer(request.caller)
+    return request.web.viewer(UNAUTHENTICATED)
 
 
 def _answer_file(request: IndexRequest, path: str) -> Response:
@@ -116,7 +158,7 @@ def _missing(request: IndexRequest, folder: DocumentationFolder) -> Response:
     # the path may have any depth, so links begin at the root of the host
     root = request.web.path()
     return request.web.show(
-        ANYONE,
+        _viewer(request),
         404,
         "missing_docs.html",
         root,

@@ -20,6 +20,7 @@ from wheelyard.errors import (
     RETRY_AFTER_SECONDS,
     Forbidden,
     Invalid,
+    NoSuchPage,
     NotFound,
     Unauthenticated,
     Unavailable,
@@ -57,6 +58,7 @@ from wheelyard.rendering.web.home_page import (
     excerpt,
     home_page,
 )
+from wheelyard.rendering.web.page_numbers import page_count
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
@@ -142,7 +144,7 @@ def answer_list(request: IndexRequest) -> Response:
         selected = query.ordered(query.select(visible.projects), downloads)
         listed = excerpt(selected, number, PROJECTS_ON_A_PAGE)
         if listed is None:
-            raise _no_page(number)
+            raise NoSuchPage(number, page_count(len(selected), PROJECTS_ON_A_PAGE))
         return request.web.environment.render(
             "projects.html",
             viewer,
@@ -189,7 +191,7 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     selected = query.ordered(query.select(matches), downloads)
     listed = excerpt(selected, number, RESULTS_ON_A_PAGE)
     if listed is None:
-        raise _no_page(number)
+        raise NoSuchPage(number, page_count(len(selected), RESULTS_ON_A_PAGE))
     # an upstream index is asked at most for the first page, and never for a name that is listed
     public, unanswered = None, ""
     if number == 1 and not any(visible.named([canonicalize_name(words)])):
@@ -318,10 +320,6 @@ def _page_number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise NotFound("There is no page of this number. Follow a link of the index.")
     return int(text)
-
-
-def _no_page(number: int) -> NotFound:
-    return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
 
 
 def health(_request: IndexRequest) -> Response:

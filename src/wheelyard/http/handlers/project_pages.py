@@ -14,7 +14,7 @@ from msgspec import DecodeError, Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import Invalid, NotFound, Unavailable
+from wheelyard.errors import Invalid, NoSuchPage, NotFound, Unavailable
 from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.messages import NO_STORE, MadeFrom, Response, redirect
@@ -209,7 +209,8 @@ def answer_files(request: IndexRequest) -> Response:
     def render() -> bytes:
         files = file_list(release, selected, number, environment.files_per_page)
         if files is None:
-            raise NotFound("There is no such page of files. Look at the first one.")
+            first = file_list(release, selected, 1, environment.files_per_page)
+            raise NoSuchPage(number, first.pages if first is not None else 1)
         return files_page(environment, place.viewer, place.head(), files)
 
     if selected != ALL_FILES:  # no cache keeps what a filter finds, as there are too many

@@ -74,6 +74,7 @@ _CLASSES: Final = {
 _CONTENTS: Final = frozenset({"contents", "contents topic"})
 """The classes that docutils gives to a list of all headings."""
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
+_HOST: Final = re.compile(r'href="https?://(?:www\.)?([^/"?#]+)', re.IGNORECASE)
 _TOPS: Final = frozenset({"#top", f"#{ID_PREFIX}top"})
 _ID_OF_TOP: Final = re.compile(rf'\sid="(?:{ID_PREFIX})?top"')
 _UNNAMED: Final = frozenset(("", "image", "img"))
@@ -81,7 +82,7 @@ _UNNAMED: Final = frozenset(("", "image", "img"))
 _IMAGE: Final = "image"
 """Stands for the tag of what shows only images, in the parts of an element."""
 _UNNAMED_IMAGE: Final = "unnamed-image"
-"""The same for a single image without a text of its own, whose text is `image` for now."""
+"""The same for a single linked image without a text of its own, whose text is `image` for now."""
 _BADGE: Final = "badge"
 """The same for a single image that has a text and leads somewhere, above the second heading."""
 _IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u", _BADGE: "l"}
@@ -244,6 +245,9 @@ class _Rewriter(HTMLParser):
         if element.has_text and target and self._is_own:
             return _tag_of_link(element), f'<a href="{escape(target)}"{name}>{element.html}</a>'
         # a relative link leads to a file that is not here
+        if _tag_of_link(element) == _UNNAMED_IMAGE:
+            element.has_text = False
+            return "", ""
         made = f"<span{name}>{element.html}</span>" if name else element.html
         return _tag_of_link(element), made
 
@@ -253,6 +257,8 @@ class _Rewriter(HTMLParser):
         # docutils takes the address if there is no text
         is_named = text.casefold() not in _UNNAMED and text != source
         tag, label = (_IMAGE, escape(text)) if is_named else (_UNNAMED_IMAGE, "image")
+        if not (is_named or self._is_own or self._is_within("a")):
+            return "", ""  # without words for it, and no way to anything
         element.has_text = True
         if self._is_own and not _ABSOLUTE.match(source):
             size = "".join(
@@ -352,7 +358,7 @@ def _with_rows_of_images(parts: Sequence[tuple[str, str]], *, folds: bool) -> It
             yield " "
         images = [html for tag, html in parts[start:stop] if tag in _IMAGE_KINDS]
         if len(images) < 2:  # noqa: PLR2004
-            yield parts[start][1]
+            yield _named(*parts[start])
         else:
             yield _folded(images) if kinds[start] == "l" else _numbered(images)
 
@@ -402,9 +408,17 @@ def _contents(headings: Sequence[_Heading]) -> str:
     return "".join([*made, "</li></ul>" * depth, "</details>\n"])
 
 
+def _named(tag: str, html: str) -> str:
+    """Return the HTML of a part, where an image without a text has the host that it leads to."""
+    host = _HOST.search(html)
+    if tag != _UNNAMED_IMAGE or host is None:
+        return html
+    return html.replace(">image<", f">{host[1]}<")
+
+
 def _numbered(images: Sequence[str]) -> str:
     """Return the HTML of images in a row, each with a number as its text."""
-    if not any("href=" in html for html in images):
+    if not any("href=" in html for html in images):  # within one link
         return f"<span>{len(images)} images</span>"
     numbered = (
         html.replace(">image<", f">{number}<") for number, html in enumerate(images, start=1)

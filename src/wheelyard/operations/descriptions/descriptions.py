@@ -51,7 +51,7 @@ _REPLACED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\
 
 
 TOO_LARGE: Final = "it is longer than 512 KiB"
-NO_RST: Final = "it is not valid reStructuredText; `twine check` says where"
+NO_RST: Final = "it is not valid reStructuredText; the command twine check says where"
 NO_MARKUP: Final = "it cannot be rendered"
 _REASONS: Final = {
     "slow": "rendering it took more than a second",

@@ -217,8 +217,9 @@ def _link(label: str, url: str) -> WebLink:
         host = (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
         host = ""
-    kind = _KIND_BY_LABEL.get(_letters(label), "")
-    kind = kind or _KIND_BY_HOST.get(".".join(host.split(".")[-2:]), "")
+    if _letters(label) in _KIND_BY_LABEL:  # the label says it already
+        return WebLink(label, "", host, url)
+    kind = _KIND_BY_HOST.get(".".join(host.split(".")[-2:]), "")
     text = label or kind or host or url[:TEXT_LIMIT]
     is_said = _letters(kind).startswith(_letters(text))  # "Source" of "Source code"
     return WebLink(text, "" if is_said else kind, host, url)

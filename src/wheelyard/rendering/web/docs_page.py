@@ -1,7 +1,7 @@
 """The pages of the documentation: their frame, and where their links lead."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import unescape
 from typing import Final
 from urllib.parse import urljoin
@@ -11,7 +11,7 @@ from msgspec import Struct
 from packaging.version import Version
 
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 PUBLIC_SITE: Final = "https://wheelyard.github.io/wheelyard/"
 """Has the documentation of every version."""
@@ -25,7 +25,18 @@ _TARGET: Final = re.compile(r'<(a href|img src)="([^"]*)"')
 """A link or a picture: in text and in attributes, `<` is escaped."""
 _ABSOLUTE: Final = re.compile(r"#|https?://|mailto:")
 """Matches what leads to the same place from any page, or is an anchor of this one."""
-_HEADING: Final = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>')
+_HEADING: Final = re.compile(r'<h([23]) id="([^"]*)">(.*?)</h\1>')
+_TAG: Final = re.compile(r"<[^>]*>")
+
+
+class DocsHeading(Struct, frozen=True):
+    """A heading that one can link to."""
+
+    name: str
+    """Its id."""
+    text: str
+    is_part: bool
+    """Whether it is of a part below another heading."""
 
 
 class DocsContent(Struct, frozen=True, kw_only=True):
@@ -51,6 +62,8 @@ class LinkTargets(Struct, frozen=True):
     """The paths of all pages, by those of their Markdown."""
     files: Collection[str]
     """The paths of what is no page."""
+    sizes: Mapping[str, tuple[int, int]] = {}
+    """The widths and heights of those of them that are pictures."""
 
     def resolve(self, target: str, source: str) -> str:
         """
@@ -69,27 +82,108 @@ class LinkTargets(Struct, frozen=True):
         return f"{_FORGE}/{forge_reference(self.version)}{path}{mark}{anchor}"
 
 
-def docs_page(environment: PageEnvironment, content: DocsContent, targets: LinkTargets) -> bytes:
+def docs_page(
+    environment: PageEnvironment, viewer: Viewer, content: DocsContent, targets: LinkTargets
+) -> bytes:
     """Return the bytes of a page of the documentation."""
     to_front = way_to_front(content.path)
 
     def lead(tag: re.Match[str]) -> str:
         target = targets.resolve(unescape(tag[2]), content.source)
         link = target if _ABSOLUTE.match(target) else f"{to_front}{target}"
-        return f'<{tag[1]}="{Markup.escape(link)}"'
+        size = ""
+        if target in targets.sizes:  # so that nothing moves once the picture is there
+            size = ' width="{}" height="{}"'.format(*targets.sizes[target])
+        return f'<{tag[1]}="{Markup.escape(link)}"{size}'
 
     html = Markup(_TARGET.sub(lead, content.html))  # noqa: S704 - only links were changed
-    headings = [(name, Markup(text).striptags()) for name, text in _HEADING.findall(html)]  # noqa: S704
+    headings = list(_headings_in(html))
     return environment.render(
         "docs.html",
-        ANYONE,  # the same for all, also for whoever cannot sign in
+        viewer,
         way_to_root(content.path),
         page=content,
         html=html,
         headings=headings if len(headings) >= LISTED_HEADINGS else [],
         to_front=to_front,
+        words="",
         version=targets.version,
     )
+
+
+def _headings_in(html: str) -> Iterator[DocsHeading]:
+    """Yield the headings of a page below its title."""
+    for level, name, text in _HEADING.findall(html):
+        yield DocsHeading(name, Markup(text).striptags(), is_part=level == "3")  # noqa: S704
+
+
+class SearchedPage(Struct, frozen=True):
+    """A page of the documentation, as far as a search looks at it."""
+
+    path: str
+    title: str
+    text: str
+    """Its Markdown."""
+    html: str = ""
+    """Empty if it is not rendered now: then no heading can be linked to."""
+
+
+class DocsMatch(Struct, frozen=True):
+    """A page that a search finds, and its headings with the words in what follows them."""
+
+    path: str
+    title: str
+    headings: tuple[DocsHeading, ...]
+
+
+def docs_search_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    pages: Iterable[SearchedPage],
+    words: str,
+    version: str,
+) -> bytes:
+    """Return the bytes of the page with what a search for words finds in the documentation."""
+    wanted = words.casefold().split()
+    matches = filter(None, (_match(page, wanted) for page in pages))
+    ranked = sorted(matches, key=lambda pair: pair[0])
+    return environment.render(
+        "docs_search.html",
+        viewer,
+        way_to_root(""),
+        found=[page for _, page in ranked],
+        words=words,
+        version=version,
+    )
+
+
+def _match(page: SearchedPage, words: Sequence[str]) -> tuple[tuple[bool, bool], DocsMatch] | None:
+    """
+    Return a page that has all words, with its rank among the others: the least is the first.
+
+    First come those with the words in a title or heading, then those with the words in one part.
+    """
+    if not _has_all(f"{page.title}\n{page.text}", words):
+        return None
+    top, *parts = _HEADING.split(page.html)
+    headings = list[DocsHeading]()
+    is_named = _has_all(page.title, words)
+    is_in_part = _has_all(_TAG.sub(" ", top), words)
+    for level, name, text, content in zip(
+        parts[0::4], parts[1::4], parts[2::4], parts[3::4], strict=True
+    ):
+        heading = DocsHeading(name, Markup(text).striptags(), is_part=level == "3")  # noqa: S704
+        is_in_heading = _has_all(heading.text, words)
+        is_named |= is_in_heading
+        if is_in_heading or _has_all(f"{heading.text}\n{_TAG.sub(' ', content)}", words):
+            headings.append(heading)
+    rank = (not is_named, not (headings or is_in_part))
+    return rank, DocsMatch(page.path, page.title, tuple(headings))
+
+
+def _has_all(text: str, words: Iterable[str]) -> bool:
+    folded = unescape(text).casefold()
+    return all(word in folded for word in words)
 
 
 def way_to_front(path: str) -> str:

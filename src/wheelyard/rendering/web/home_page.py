@@ -224,6 +224,13 @@ TITLES: Final = MappingProxyType(
     }
 )
 """What pages of errors are called, instead of the reason phrase."""
+TITLES_BY_CODE: Final = MappingProxyType(
+    {
+        errors.DAMAGED: "The index is damaged",
+        errors.IDENTITY_UNAVAILABLE: "Nobody can say now who you are",
+    }
+)
+"""The same for those that the code tells from others with their status."""
 LASTING: Final = MappingProxyType(
     {
         errors.DAMAGED: "Part of the index is damaged or lost.",
@@ -267,13 +274,16 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     similar: Sequence[ProjectFacts] = ()
     """The projects that may have been meant by a name that is not there."""
 
+    other_pages: Mapping[str, str] = MappingProxyType({})
+    """The pages that a list has, if it has none of a number: their URLs, by words."""
+
     @property
     def title(self) -> str:
         """What has happened, in a few words."""
-        if self.code == errors.DAMAGED:
-            return "The index is damaged"
-        if self.code == errors.IDENTITY_UNAVAILABLE:
-            return "Nobody can say now who you are"
+        if self.other_pages:
+            return "There is no such page"
+        if self.code in TITLES_BY_CODE:
+            return TITLES_BY_CODE[self.code]
         if self._is_offline:
             return "This index works offline"
         if self.code == errors.UPSTREAM_UNAVAILABLE:

@@ -6,7 +6,7 @@ static site only on whether it is this one. So a new release changes few pages o
 """
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -53,6 +53,7 @@ _LICENSE: Final = "License :: "
 _LICENSE_FAMILIES: Final = ("License :: OSI Approved", "License :: DFSG approved")
 """Classifiers that name no licence when they stand alone."""
 _NUMBER: Final = re.compile("[0-9]+")
+_VERSION_OF_LANGUAGE: Final = re.compile(r"(.* :: )[0-9]+(?:\.[0-9]+)*")
 
 
 class Arrival(Struct, frozen=True):
@@ -252,25 +253,42 @@ def _keywords(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for text in words if (word := text.strip()[:TEXT_LIMIT])))
 
 
+ClassifierRow = tuple[tuple[str, str], ...]
+"""What is shown of classifiers in one row, each with all of it if lists can be filtered by it."""
+
+
 def _classifier_groups(
     classifiers: tuple[str, ...],
-) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """
-    Return classifiers, besides those of licenses, by their first part.
-
-    Of each there is the rest, and all of it if lists can be filtered by it.
-    """
+) -> tuple[tuple[str, tuple[ClassifierRow, ...]], ...]:
+    """Return classifiers, besides those of licenses, in rows by their first part."""
     others = (text for text in classifiers if not text.startswith(_LICENSE))
     split = sorted((text.split(" :: ") for text in others), key=_natural_order)
     return tuple(
-        (first, tuple(map(_classifier_row, group)))
+        (first, tuple(_classifier_rows(group)))
         for first, group in groupby(split, key=lambda parts: parts[0])
     )
 
 
-def _classifier_row(parts: list[str]) -> tuple[str, str]:
+def _classifier_rows(classifiers: Iterable[list[str]]) -> Iterator[ClassifierRow]:
+    """Yield rows of texts with their classifiers. Versions of one language are one row."""
+    for language, group in groupby(map(_classifier, classifiers), key=_language_of):
+        if not language:
+            yield from ((classifier,) for classifier in group)
+            continue
+        first, *rest = group
+        yield (first, *((text.removeprefix(language), whole) for text, whole in rest))
+
+
+def _classifier(parts: list[str]) -> tuple[str, str]:
+    """Return what is shown of a classifier, and all of it, which is empty if it is not known."""
     whole = " :: ".join(parts)
     return " :: ".join(parts[1:]), whole if is_classifier(whole) else ""
+
+
+def _language_of(classifier: tuple[str, str]) -> str:
+    """Return what comes before the version in `Python :: 3.12`, or an empty text."""
+    language = _VERSION_OF_LANGUAGE.fullmatch(classifier[0])
+    return language[1] if language else ""
 
 
 def _natural_order(parts: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_server_admin
-from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
+from wheelyard.errors import Conflict, Invalid, NoSuchPage, NotFound, WheelyardError
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
@@ -237,11 +237,11 @@ def page_numbers(query: FormFields, total: int, size: int) -> PageNumbers:
     """
     Return which page of a list a query asks for, with `size` of `total` entries on each.
 
-    Raises NotFound if there is no such page.
+    Raises NoSuchPage if there is none of this number.
     """
     number, count = page_number(query), page_count(total, size)
     if number > count:
-        raise NotFound(f"This list has no page {number}. Its last one is {count}.")
+        raise NoSuchPage(number, count)
     return PageNumbers(total, number, count)
 
 
@@ -249,7 +249,7 @@ def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T],
     """
     Return the part of a list that a query asks for, and which part it is.
 
-    Raises NotFound as `page_numbers`.
+    Raises NoSuchPage as `page_numbers`.
     """
     numbers = page_numbers(query, len(rows), size)
     return rows[(numbers.number - 1) * size : numbers.number * size], numbers
@@ -259,7 +259,7 @@ def _newest_part(query: FormFields, revision: int) -> _NewestPart:
     """
     Return the part of a journal that a query asks for, of which `revision` is the last one.
 
-    Raises NotFound as `page_numbers`.
+    Raises NoSuchPage as `page_numbers`.
     """
     numbers = page_numbers(query, revision, CHANGES_ON_A_PAGE)
     # it is read forwards
