@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from msgspec.json import decode
@@ -15,8 +16,10 @@ from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.upload_form import FormReader
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.project import Status
 
 UPLOAD = "/-/upload/"
+CHECK = f"{UPLOAD}check/"
 JSON = ("Accept", "application/json")
 ORIGIN = ("Origin", "http://index")
 NOTES = Package("notes.txt", b"not a package", b"")
@@ -116,6 +119,108 @@ def test_script_uploads_one_file_at_a_time(uploader: Browser) -> None:
         found.append((answer.status, result.get("status"), result.get("project")))
 
     assert found == [(200, "uploaded", "demo-j"), (200, "there", "demo-j"), (400, None, None)]
+
+
+def check(browser: Browser, *files: tuple[str, int, str], **fields: str) -> InProcessResponse:
+    """Ask what would become of files: their names, sizes and digests."""
+    sent: dict[str, str | list[str]] = {"csrf_token": browser.form_token(UPLOAD), **fields}
+    sent["filename"] = [name for name, _, _ in files]
+    sent["size"] = [str(size) for _, size, _ in files]
+    sent["sha256"] = [digest for _, _, digest in files]
+    return browser.send(CHECK, sent)
+
+
+def checked(browser: Browser, *files: tuple[str, int, str]) -> list[dict[str, Any]]:
+    """Return what a dry run says of files."""
+    answer = check(browser, *files)
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store"), answer.body
+    said: list[dict[str, Any]] = decode(answer.body)
+    return said
+
+
+def test_page_hears_before_an_upload_what_would_become_of_it(
+    server: InProcessServer, uploader: Browser
+) -> None:
+    """A dry run says of each file what it is, and what an upload would answer, and stores none."""
+    there = sdist("demo-there")
+    upload(uploader, there)
+    names = (wheel("demo-new").filename, there.filename, "demo_there-1.0-1.tar.gz")
+
+    new, named, ambiguous, foreign, notes = checked(
+        uploader,
+        *((name, 9, "") for name in (*names, wheel("foreign").filename, "notes.txt")),
+    )
+    same, other = checked(
+        uploader, (there.filename, 9, there.sha256), (there.filename, 9, "0" * 64)
+    )
+
+    assert new == {
+        "status": "new",
+        "project": "demo-new",
+        "version": "1.0",
+        "kind": "wheel, any Python 3",
+        "is_first": True,
+    }
+    assert (named["status"], named["needs_digest"]) == ("named", True)
+    assert (
+        ambiguous["message"] == "Its metadata says whether it is of demo-there or demo-there-1-0."
+    )
+    assert (foreign["status"], foreign["project"], foreign["lacks_right"]) == (
+        "refused",
+        "foreign",
+        True,
+    )
+    assert "Administrators of this index give rights on the page Grants." in foreign["message"]
+    assert "wheelyard token" not in foreign["message"]
+    assert (notes["status"], "Only .whl and .tar.gz" in notes["message"]) == ("refused", True)
+    assert same["status"] == "there"
+    assert (other["status"], "already exists" in other["message"]) == ("refused", True)
+    assert not has(server, "demo-new")
+
+
+def test_who_manages_a_project_is_led_to_what_refuses_its_files(server: InProcessServer) -> None:
+    """Who may change why a file is refused gets the link to the page for that, and only they."""
+    publish = signed_in(server, "manager")
+    upload(publish, sdist("demo-old"))
+    name = NormalizedName("demo-old")
+    server.index.lifecycle.set_status(ALICE, name, Status.ARCHIVED, "")
+    file = (sdist("demo-old", "2.0").filename, 9, "")
+
+    answers = [checked(signed_in(server, who), file)[0] for who in ("manager", "uploader")]
+
+    link = {"path": "project/demo-old/manage/", "text": "Manage demo-old"}
+    assert answers[0]["remedy"] == link
+    assert "remedy" not in answers[1]
+    assert {answer["status"] for answer in answers} == {"refused"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [],
+        [("a.whl", "many", "")],
+        [("a.whl", "9" * 16, "")],
+        [("a.whl", "1", "digest")],
+        [("a.whl", "1", "")] * 101,
+    ],
+    ids=["none", "no size", "huge size", "no digest", "too many"],
+)
+def test_wrong_dry_run_is_refused(uploader: Browser, files: list[tuple[str, Any, str]]) -> None:
+    """A dry run with a wrong field is refused with what to send."""
+    answer = check(uploader, *files)
+
+    assert (answer.status, "Send" in text_of(answer) or "Write" in text_of(answer)) == (400, True)
+
+
+def test_dry_run_has_the_rights_of_an_upload(server: InProcessServer, uploader: Browser) -> None:
+    """A dry run needs the token of the form, this site, and somebody who may upload."""
+    file = (wheel("demo-x").filename, 9, "")
+
+    assert check(uploader, file, csrf_token="6955b900.x").status == 403
+    for who, status in ((signed_in(server, "reader"), 403), (Browser(server), 401)):
+        sent = {"csrf_token": "x", "filename": "a", "size": "1", "sha256": ""}
+        assert who.send(CHECK, sent).status == status
+    assert uploader.open(CHECK).status == 405
 
 
 @pytest.mark.parametrize("case", ["none", "wrong", "of another", "behind the file"])
