@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.http.forms import BOUNDARY, chunks_of, file, form, text
 from tests.http.handlers.test_manage import TABLES, settings_in, signed_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import Package, sdist, wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.upload_form import FormReader
 from wheelyard.model.grants import GrantFields
@@ -113,12 +115,17 @@ def test_script_uploads_one_file_at_a_time(uploader: Browser) -> None:
     """The script of the page sends one file at a time, and gets its result as JSON."""
     token = text("csrf_token", uploader.form_token(UPLOAD))
     found = []
-    for package in (wheel("demo-j"), wheel("demo-j"), NOTES):
+    messages = []
+    for package in (wheel("demo-j"), wheel("demo-j"), NOTES, wheel("foreign")):
         answer = send(uploader, form(token, *parts_of(package)), JSON, ORIGIN)
         result = decode(answer.body)
         found.append((answer.status, result.get("status"), result.get("project")))
+        messages.append(result.get("message"))
 
-    assert found == [(200, "uploaded", "demo-j"), (200, "there", "demo-j"), (400, None, None)]
+    stored = [(200, "uploaded", "demo-j"), (200, "there", "demo-j")]
+    assert found == [*stored, (400, None, None), (403, None, None)]
+    assert "wheelyard token" not in messages[-1]
+    assert "give rights on the page Grants" in messages[-1]
 
 
 def check(browser: Browser, *files: tuple[str, int, str], **fields: str) -> InProcessResponse:
@@ -303,6 +310,36 @@ def test_form_means_the_same_in_any_pieces(server: InProcessServer, size: int) -
     assert received is not None
     assert received.distribution.project == "demo-p"
     assert list(server.index.server.spool.folder.glob("upload-*")) == []
+
+
+def test_uploaded_release_can_be_promoted(server: InProcessServer, uploader: Browser) -> None:
+    """Who may promote what they have uploaded gets the link to the page for that, and only they."""
+    upload(uploader, wheel("demo-first"))
+    server.index.server.index_administration.add({"name": "prod"}, "local:bo")
+    fields = GrantFields(
+        who=("htpasswd:uploader",), projects=("demo-up",), actions=("upload",), index="prod"
+    )
+    server.index.server.access.grant(fields, "local:bo")
+
+    pages = [
+        upload(browser, sdist("demo-up", version)).body
+        for browser, version in ((uploader, "1!2.0+local"), (signed_in(server, "manager"), "3.0"))
+    ]
+
+    links = [b'href="../../project/demo-up/1!2.0%2Blocal/promote/"', b"/promote/"]
+    assert [link in page for link, page in zip(links, pages, strict=True)] == [True, False]
+
+
+def test_page_names_the_least_limit(tmp_path: Path) -> None:
+    """The page names the size of a file that fits into the limit of the server and the quotas."""
+    for number, (main, words) in enumerate(
+        (({}, "at most 1024 MiB"), ({"project_size": 80}, "at most 80 MiB"))
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        tables = TABLES + toml_of(main=main)
+        with in_process(folder, settings_in(folder), tables=tables) as opened:
+            assert words in text_of(signed_in(opened, "uploader").open(UPLOAD))
 
 
 def test_no_page_of_uploads_where_there_are_none(

@@ -59,7 +59,7 @@ class UploadedFile(Struct, frozen=True):
     """The page on which its release is promoted, from the root of the index, or an empty text."""
 
 
-class Link(Struct, frozen=True):
+class PageLink(Struct, frozen=True):
     """A link to a page of the index."""
 
     path: str
@@ -87,7 +87,7 @@ class CheckedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the SHA-256 of the file, which was not sent, would say more."""
     lacks_right: bool = False
     """Whether the reason is a right that somebody has to give."""
-    remedy: Link | None = None
+    remedy: PageLink | None = None
     """The page on which the viewer can change that."""
 
 
@@ -122,7 +122,7 @@ class UploadPage:
                 context.process.store_errors.log(error)
                 return error_response(status_of(error), error.code, error_on_page(error))
             form = await pools.run_in(pools.reads, refused_form, request, FormFields({}), error)
-            return self._page(request, status_of(error), form)
+            return self._page(request, status_of(error), form, lacks_right=_lacks_right(error))
         uploaded = None
         if published is not None:
             uploaded = await pools.run_in(pools.reads, _uploaded, request, published)
@@ -137,7 +137,10 @@ class UploadPage:
         status: int,
         form: FormState,
         uploaded: UploadedFile | None = None,
+        *,
+        lacks_right: bool = False,
     ) -> Response:
+        settings = request.context.index.settings
         viewer = request.web.viewer(request.caller)
         return request.web.show(
             viewer,
@@ -146,8 +149,10 @@ class UploadPage:
             "../../",
             form=form,
             uploaded=uploaded,
+            lacks_right=lacks_right,
+            contact=settings.web.contact,
             max_size=_largest_file(request) // MIB,
-            zip_sdists=request.context.index.settings.uploads.zip_sdists,
+            zip_sdists=settings.uploads.zip_sdists,
         )
 
 
@@ -230,22 +235,29 @@ def _refused(
         status="unknown" if isinstance(refusal, Unavailable) else "refused",
         message=error_on_page(refusal),
         needs_digest=refusal.code == FILE_EXISTS and not preview.file.sha256,
-        lacks_right=refusal.advice is not None and refusal.advice.right != "",
+        lacks_right=_lacks_right(refusal),
         remedy=_remedy(request, refusal),
     )
 
 
-def _remedy(request: IndexRequest, refusal: WheelyardError) -> Link | None:
+def _lacks_right(refusal: WheelyardError) -> bool:
+    """Return whether somebody can give the caller the right that is missing."""
+    return refusal.advice is not None and refusal.advice.right != ""
+
+
+def _remedy(request: IndexRequest, refusal: WheelyardError) -> PageLink | None:
     """Return the link to the page on which the caller can change why a file is refused."""
     advice = refusal.advice
     if refusal.code == PUBLIC_NAME:
         may_reserve = request.context.index.definition.is_main and request.caller.administers_server
-        return Link("-/admin/names/?action=reserve", "Reserve the name") if may_reserve else None
+        return (
+            PageLink("-/admin/names/?action=reserve", "Reserve the name") if may_reserve else None
+        )
     if advice is None or advice.remedy not in _BY_MANAGERS:
         return None
     name = NormalizedName(advice.subject)
     may_manage = request.caller.may(Action.MANAGE, name)
-    return Link(f"project/{name}/manage/", f"Manage {name}") if may_manage else None
+    return PageLink(f"project/{name}/manage/", f"Manage {name}") if may_manage else None
 
 
 def _kind_of(filename: str) -> str:
