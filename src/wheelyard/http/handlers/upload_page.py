@@ -67,6 +67,9 @@ class PageLink(Struct, frozen=True):
     text: str
 
 
+_RESERVE: Final = PageLink("-/admin/names/?action=reserve", "Reserve the name")
+
+
 class CheckedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What would become of a file, as JSON for the script of the page."""
 

@@ -26,6 +26,7 @@ from wheelyard.rendering.simple_pages import seconds_text
 from wheelyard.rendering.web.download_pages import chart_of
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
+from wheelyard.rendering.web.install_choice import EXACT, LATEST
 from wheelyard.rendering.web.project_frame import (
     DESCRIPTION,
     HISTORY,
@@ -62,15 +63,14 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     """Return the bytes of the page of a project with releases."""
     latest, releases = content.latest, content.releases
     assert latest is not None  # noqa: S101 - without releases it is `empty_page`
-    release = latest.head.release
     is_all_yanked = all(release.is_yanked for release in releases)
+    usual_pin = EXACT if is_all_yanked else LATEST  # installers take a yanked one only by its pin
     return latest.head.render(
         environment,
         viewer,
         DESCRIPTION,
         "release.html",
         is_project=True,
-        pin=f"=={release.version}" if is_all_yanked else "",
         is_all_yanked=is_all_yanked,
         releases=list(map(listed_release, releases[:RELEASES_IN_SHORT])),
         release_count=len(releases),
@@ -79,7 +79,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         uploaders=content.uploaders,
         report=content.downloads,
         chart=content.downloads and chart_of(content.downloads),
-        **latest.facts(environment),
+        **latest.facts(environment, usual_pin),
     )
 
 
