@@ -49,11 +49,11 @@ def test_chips_change_every_line(visitor: Person, site: RunningServer) -> None:
     visitor.page.get_by_text("Pinned, with the hash").click()
     assert "chosen[cli,web]==1.1 " in visitor.page.locator("pre").first.inner_text()
     if visitor.has_scripts:
+        assert violations(visitor) == []
         visitor.page.get_by_role("button", name="Copy the command for uv", exact=True).click()
         copied = visitor.page.evaluate("navigator.clipboard.readText()")
         assert copied == f"uv add --default-index wheelyard={site.url}/simple/ {wanted}"
         assert visitor.path == "/project/chosen/"
-        assert violations(visitor) == []
     for width in WIDTHS:
         visitor.look("dark", width)
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -81,6 +81,7 @@ def test_chips_come_back_with_the_line(browser: Browser, site: RunningServer) ->
         person.follow("Files")
         person.page.wait_for_url("**/files/")
         person.page.evaluate("setTimeout(() => history.back())")
-        person.page.wait_for_url("**/1.0/")
+        # it may be a whole page that the browser has kept, which is not loaded again
+        person.page.wait_for_url("**/1.0/", wait_until="commit")
         is_ticked = person.page.get_by_label("web", exact=True).is_checked()
         assert lines_of(person) == {'"chosen[web]==1.0"' if is_ticked else "chosen==1.0"}

@@ -13,8 +13,7 @@ from tests.rendering.examples import file, project
 from tests.rendering.web.pages import ENVIRONMENT, core, many_files, release_content, release_head
 from wheelyard.model.project import Project
 from wheelyard.rendering.client_settings import INSTALL_CHOICES
-from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
-from wheelyard.rendering.web.install_choice import (
+from wheelyard.rendering.web.core_metadata import (
     COMPATIBLE,
     EXACT,
     EXTRAS_IN_SHORT,
@@ -25,6 +24,7 @@ from wheelyard.rendering.web.install_choice import (
     install_line,
     parse_extras,
 )
+from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
 from wheelyard.rendering.web.release_page import release_page
 
 DEMO = NormalizedName("demo")

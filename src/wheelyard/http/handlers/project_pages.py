@@ -37,7 +37,15 @@ from wheelyard.rendering.project_facts import (
     release_of,
     releases_of,
 )
-from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
+from wheelyard.rendering.web.core_metadata import (
+    NO_CHOICE,
+    PINS,
+    TEXT_LIMIT,
+    InstallChoice,
+    known_extras,
+    parse_extras,
+    with_extras,
+)
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.file_list import (
     ALL_FILES,
@@ -45,14 +53,6 @@ from wheelyard.rendering.web.file_list import (
     FileFilter,
     file_list,
     pinned_requirement,
-)
-from wheelyard.rendering.web.install_choice import (
-    NO_CHOICE,
-    PINS,
-    InstallChoice,
-    known_extras,
-    parse_extras,
-    with_extras,
 )
 from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
 from wheelyard.rendering.web.project_pages import (

@@ -23,10 +23,10 @@ from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
+from wheelyard.rendering.web.core_metadata import EXACT, LATEST
 from wheelyard.rendering.web.download_pages import chart_of
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
-from wheelyard.rendering.web.install_choice import EXACT, LATEST
 from wheelyard.rendering.web.project_frame import (
     DESCRIPTION,
     HISTORY,

@@ -23,8 +23,12 @@ from wheelyard.rendering.people import people
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf
 from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.core_metadata import (
+    EXACT,
+    NO_CHOICE,
     TEXT_LIMIT,
+    InstallChoice,
     dependency_groups,
+    install_line,
     parse_dependency,
     project_links,
 )
@@ -37,7 +41,6 @@ from wheelyard.rendering.web.file_list import (
     pinned_hashes,
     pinned_requirement,
 )
-from wheelyard.rendering.web.install_choice import EXACT, NO_CHOICE, InstallChoice, install_line
 from wheelyard.rendering.web.project_frame import (
     DEPENDENCIES,
     DESCRIPTION,
