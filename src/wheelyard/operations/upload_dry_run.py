@@ -105,7 +105,6 @@ class UploadDryRun:
         uploads = self._uploads
         name = distribution.project
         project = uploads.projects.get_for_update(name)
-        uploads.require_owner(project, self._caller)
         if uploads.attestations is not None:
             uploads.attestations.permit_unsigned(name)
         identical = self._find_identical(project, file, distribution)
