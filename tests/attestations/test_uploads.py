@@ -34,6 +34,7 @@ from wheelyard.operations.attestations import NO_PUBLISHER, NOT_ACCEPTED
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.operations.upload_dry_run import CandidateFile, UploadDryRun
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.settings.sections import (
     AccessSettings,
@@ -279,6 +280,10 @@ def test_a_project_may_need_attestations(tmp_path: Path, authority: Authority) -
             with pytest.raises(Forbidden, match=why) as refused:
                 upload(server, made, *sent)
             assert refused.value.code == "attestations_required"
+        dry_run = UploadDryRun(server.index.uploads, ALICE)
+        unsigned = dry_run.preview(CandidateFile(WIDGET.filename, 1)).refusal
+        assert unsigned is not None
+        assert unsigned.code == "attestations_required"
         upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
 
         assert upload(server, make_wheel("free", "1.0")).status == "uploaded"

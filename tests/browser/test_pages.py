@@ -150,11 +150,12 @@ def test_chosen_files_are_uploaded(ana: Person, site: RunningServer) -> None:
     if ana.has_scripts:
         # the script has to have run, which lets several files be chosen
         ana.page.locator("input[multiple]").set_input_files([as_file(good), as_file(again)])
-        ana.press("Upload")
-        ana.page.get_by_text(again.filename).first.wait_for()
+        refused = ana.page.get_by_role("listitem").filter(has_text=again.filename)
+        refused.get_by_text("File already exists").wait_for()
+        ana.press("Upload 1 file")
     else:
         for package, shown in ((again, "File already exists"), (good, good.filename)):
-            ana.page.get_by_label("File").set_input_files([as_file(package)])
+            ana.page.get_by_label("Choose a file").set_input_files([as_file(package)])
             ana.press("Upload")
             ana.page.get_by_text(shown).first.wait_for()
     ana.page.get_by_role("link", name=re.compile(name)).first.click()
@@ -170,7 +171,7 @@ def test_dropped_files_are_uploaded(scripted: Person, site: RunningServer) -> No
     scripted.open("/-/upload/")
     bodies = [b64encode(package.data).decode() for package in packages]
     scripted.page.evaluate(DROP, [[package.filename for package in packages], bodies])
-    scripted.press("Upload")
+    scripted.press("Upload 2 files")
     link = scripted.page.get_by_role("link", name=re.compile("dropped"))
     link.nth(1).wait_for()
 

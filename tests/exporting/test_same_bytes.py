@@ -47,7 +47,8 @@ LIVE = re.compile(
     rb"|<noscript>.*?</noscript>\n"
     rb'|<a href="[^">]*/downloads/">Downloads</a>\n'
     rb'|<section aria-labelledby="downloads">.*?</section>\n'
-    rb"|( data-static)? hidden(?=>)",
+    rb"|( data-static)? hidden(?=>)"
+    rb'| static(?=" data-chips)| data-extras(?=>)',
     re.DOTALL,
 )
 """What only a server answers to, or only a script of a site."""

@@ -36,6 +36,7 @@ from wheelyard.http.handlers import (
     server_redirects,
     setup,
     token_pages,
+    upload_page,
 )
 from wheelyard.http.handlers.admin import package_requests
 from wheelyard.http.handlers.admin.explain import ExplainPage
@@ -263,6 +264,7 @@ def _management(upload: UploadPage) -> Iterator[Route]:
     page = upload.answer_page
     yield _page("/-/upload/", page)
     yield replace(_form("/-/upload/", page), handler=upload.answer_form, is_coroutine=True)
+    yield replace(_form("/-/upload/check/", upload_page.answer_check), is_long=True)
 
 
 def _asking(process: ProcessContext) -> Iterator[Route]:

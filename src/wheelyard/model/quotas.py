@@ -12,13 +12,15 @@ from msgspec.structs import asdict, replace
 
 from wheelyard.errors import TooLarge, quoted
 from wheelyard.model.decoding import counted, readable_size
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import Project
 
 MIB = 1024**2
 LARGEST_QUOTA = 1_000_000_000
 """As the largest number of the settings."""
 FORM_BYTES = 64 * 1024
 """More than an upload form has beside its file, if its description is short."""
+_OF_INDEX = "index"
+"""The beginning of the names of the settings for all projects together."""
 
 
 class ListedAmount(Struct, frozen=True):
@@ -102,12 +104,12 @@ def size_of_file(size: int) -> FileSize:
     return FileSize(size, f"this file has {readable_size(size)}")
 
 
-def size_of_files(files: Sequence[File]) -> FileSize:
-    """Return the size of files that come together."""
-    if len(files) == 1:
-        return size_of_file(files[0].size)
-    size = sum(file.size for file in files)
-    return FileSize(size, f"these {len(files)} files have {readable_size(size)}", len(files))
+def size_of_files(sizes: Sequence[int]) -> FileSize:
+    """Return what is known of files that come together, by the bytes of each."""
+    if len(sizes) == 1:
+        return size_of_file(sizes[0])
+    size = sum(sizes)
+    return FileSize(size, f"these {len(sizes)} files have {readable_size(size)}", len(sizes))
 
 
 def size_in_form(content_length: int, fields: int = 0) -> FileSize:
@@ -131,6 +133,11 @@ class Room(Struct, frozen=True):
     """The beginning of the names of its settings: `index` or `project`."""
     quota: Quota
     used: ListedAmount
+
+    @property
+    def is_of_index(self) -> bool:
+        """Whether the quota is that of all projects together."""
+        return self.prefix == _OF_INDEX
 
     @property
     def share(self) -> float | None:
@@ -161,7 +168,7 @@ class Room(Struct, frozen=True):
 
 def index_room(index: str, quota: Quota, used: ListedAmount) -> Room:
     """Return what the quota of an index leaves."""
-    return Room(f"The index {quoted(index)}", "index", quota, used)
+    return Room(f"The index {quoted(index)}", _OF_INDEX, quota, used)
 
 
 def project_room(project: str, quota: Quota, used: ListedAmount) -> Room:

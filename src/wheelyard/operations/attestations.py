@@ -69,14 +69,12 @@ class AttestationRules(Struct, frozen=True):
         signature counts. Raises Forbidden (code `attestations_required`) if the project needs some.
         """
         name = upload.distribution.project
-        is_required = self.required.match(name)
         if not upload.attestations:
-            if is_required:
-                raise _required(name, "it was sent without any. Sign it, and send them with it.")
+            self.permit_unsigned(name)
             return NO_ATTESTATIONS
         publishers = tuple(self._publishers_of(name, caller))
         if not publishers:
-            if is_required:
+            if self.required.match(name):
                 raise _required(
                     name, "no trusted publisher of this index may publish it. Have one added."
                 )
@@ -97,6 +95,15 @@ class AttestationRules(Struct, frozen=True):
             (attestation, _publisher_of(attestation, publishers)) for attestation in attestations
         ]
         return SentAttestations(provenance_document(signed))
+
+    def permit_unsigned(self, name: NormalizedName) -> None:
+        """
+        Do nothing if a file of a project may be uploaded without attestations.
+
+        Raises Forbidden (code `attestations_required`) otherwise.
+        """
+        if self.required.match(name):
+            raise _required(name, "it was sent without any. Sign it, and send them with it.")
 
     def permit_import(self, name: NormalizedName) -> None:
         """

@@ -251,7 +251,7 @@ class Lifecycle(Struct, frozen=True):
             if loses_bytes:
                 promoted.require_no_other(files)
             if quotas is not None and names:
-                quotas.require_room(project, size_of_files(files))
+                quotas.require_room(project, size_of_files([file.size for file in files]))
             if action == "restore":
                 require_fit(VariantCheck(self.files, project), files)
             return (self._event(action, caller, names, reason, at),) if names else ()

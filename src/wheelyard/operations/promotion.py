@@ -387,7 +387,7 @@ def _missing(
         if listed is None:
             missing.append(file)
     if quotas is not None and missing:
-        quotas.require_room(project, size_of_files(missing))
+        quotas.require_room(project, size_of_files([file.size for file in missing]))
     return tuple(missing)
 
 

@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from wheelyard.operations.namespaces import Namespaces
 
 
+FILE_EXISTS: Final = "file_exists"
+"""The code of an error about a filename that cannot be used again."""
 READ_SECONDS_PER_GIB: Final = 60.0
 READ_SECONDS_BASE: Final = 10.0
 """The processor time for validating an archive: the base, and more for each GiB."""
@@ -810,15 +812,15 @@ def _deleted_before(project: Project, sha256: str, at: datetime) -> Invalid:
     for file in kept:
         if file.sha256 == sha256:
             advice = Advice(Remedy.RESTORE, project.name, version=file.version)
-            return Invalid(f"{fact} It had the same content.", code="file_exists", advice=advice)
-    return Invalid(f"{fact} Use a new version.", code="file_exists")
+            return Invalid(f"{fact} It had the same content.", code=FILE_EXISTS, advice=advice)
+    return Invalid(f"{fact} Use a new version.", code=FILE_EXISTS)
 
 
 def filename_taken(filename: str) -> Conflict:
     """Return the Conflict for a filename that is listed with other bytes."""
     fact = f"File already exists ({quoted(filename)}, with different content)."
     message = f"{fact} Use a new version."
-    return Conflict(message, code="file_exists")
+    return Conflict(message, code=FILE_EXISTS)
 
 
 def _check_spelling(project: Project, distribution: KnownDistribution, *, is_lenient: bool) -> None:
@@ -830,7 +832,7 @@ def _check_spelling(project: Project, distribution: KnownDistribution, *, is_len
         if is_lenient and _format(other) != _format(distribution):
             continue
         fact = f"Clashes with {quoted(file.filename)}, which differs only in spelling."
-        raise Invalid(f"{fact} Use a new version.", code="file_exists")
+        raise Invalid(f"{fact} Use a new version.", code=FILE_EXISTS)
 
 
 def _format(distribution: KnownDistribution) -> str:

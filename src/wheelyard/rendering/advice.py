@@ -66,6 +66,8 @@ class Wording(Struct, frozen=True):
     """The words of a second command in `terminal`, with which somebody else answers the first."""
 
 
+GIVING_RIGHTS: Final = "Administrators of this index give rights on the page Grants."
+"""Stands on pages for the remedy of a missing right."""
 _OPERATOR_CHECKS: Final = "Tell the operator of this index, who can check the store."
 WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
     {
@@ -309,7 +311,10 @@ def message_on_page(message: str, advice: Advice | None) -> str:
     """Return a message with the sentence that says what helps in a browser, if anything does."""
     if advice is None:
         return message
-    return f"{message} {WORDINGS[advice.remedy].page}".rstrip()
+    sentence = WORDINGS[advice.remedy].page
+    if advice.right:  # a token has no rights that its owner lacks
+        sentence = GIVING_RIGHTS
+    return f"{message} {sentence}".rstrip()
 
 
 def _options(advice: Advice) -> list[str]:

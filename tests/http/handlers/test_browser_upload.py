@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.json import decode
@@ -12,11 +14,14 @@ from tests.http.forms import BOUNDARY, chunks_of, file, form, text
 from tests.http.handlers.test_manage import TABLES, settings_in, signed_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import Package, sdist, wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.upload_form import FormReader
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.project import Status
 
 UPLOAD = "/-/upload/"
+CHECK = f"{UPLOAD}check/"
 JSON = ("Accept", "application/json")
 ORIGIN = ("Origin", "http://index")
 NOTES = Package("notes.txt", b"not a package", b"")
@@ -110,12 +115,119 @@ def test_script_uploads_one_file_at_a_time(uploader: Browser) -> None:
     """The script of the page sends one file at a time, and gets its result as JSON."""
     token = text("csrf_token", uploader.form_token(UPLOAD))
     found = []
-    for package in (wheel("demo-j"), wheel("demo-j"), NOTES):
+    messages = []
+    for package in (wheel("demo-j"), wheel("demo-j"), NOTES, wheel("foreign")):
         answer = send(uploader, form(token, *parts_of(package)), JSON, ORIGIN)
         result = decode(answer.body)
         found.append((answer.status, result.get("status"), result.get("project")))
+        messages.append(result.get("message"))
 
-    assert found == [(200, "uploaded", "demo-j"), (200, "there", "demo-j"), (400, None, None)]
+    stored = [(200, "uploaded", "demo-j"), (200, "there", "demo-j")]
+    assert found == [*stored, (400, None, None), (403, None, None)]
+    assert "wheelyard token" not in messages[-1]
+    assert "give rights on the page Grants" in messages[-1]
+
+
+def check(browser: Browser, *files: tuple[str, int, str], **fields: str) -> InProcessResponse:
+    """Ask what would become of files: their names, sizes and digests."""
+    sent: dict[str, str | list[str]] = {"csrf_token": browser.form_token(UPLOAD), **fields}
+    sent["filename"] = [name for name, _, _ in files]
+    sent["size"] = [str(size) for _, size, _ in files]
+    sent["sha256"] = [digest for _, _, digest in files]
+    return browser.send(CHECK, sent)
+
+
+def checked(browser: Browser, *files: tuple[str, int, str]) -> list[dict[str, Any]]:
+    """Return what a dry run says of files."""
+    answer = check(browser, *files)
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store"), answer.body
+    said: list[dict[str, Any]] = decode(answer.body)
+    return said
+
+
+def test_page_hears_before_an_upload_what_would_become_of_it(
+    server: InProcessServer, uploader: Browser
+) -> None:
+    """A dry run says of each file what it is, and what an upload would answer, and stores none."""
+    there = sdist("demo-there")
+    upload(uploader, there)
+    names = (wheel("demo-new").filename, there.filename, "demo_there-1.0-1.tar.gz")
+
+    new, named, ambiguous, foreign, notes = checked(
+        uploader,
+        *((name, 9, "") for name in (*names, wheel("foreign").filename, "notes.txt")),
+    )
+    same, other = checked(
+        uploader, (there.filename, 9, there.sha256), (there.filename, 9, "0" * 64)
+    )
+
+    assert new == {
+        "status": "new",
+        "project": "demo-new",
+        "version": "1.0",
+        "kind": "wheel, any Python 3",
+        "is_first": True,
+    }
+    assert (named["status"], named["needs_digest"]) == ("named", True)
+    assert (
+        ambiguous["message"] == "Its metadata says whether it is of demo-there or demo-there-1-0."
+    )
+    assert (foreign["status"], foreign["project"], foreign["lacks_right"]) == (
+        "refused",
+        "foreign",
+        True,
+    )
+    assert "Administrators of this index give rights on the page Grants." in foreign["message"]
+    assert "wheelyard token" not in foreign["message"]
+    assert (notes["status"], "Only .whl and .tar.gz" in notes["message"]) == ("refused", True)
+    assert same["status"] == "there"
+    assert (other["status"], "already exists" in other["message"]) == ("refused", True)
+    assert not has(server, "demo-new")
+
+
+def test_who_manages_a_project_is_led_to_what_refuses_its_files(server: InProcessServer) -> None:
+    """Who may change why a file is refused gets the link to the page for that, and only they."""
+    publish = signed_in(server, "manager")
+    upload(publish, sdist("demo-old"))
+    name = NormalizedName("demo-old")
+    server.index.lifecycle.set_status(ALICE, name, Status.ARCHIVED, "")
+    file = (sdist("demo-old", "2.0").filename, 9, "")
+
+    answers = [checked(signed_in(server, who), file)[0] for who in ("manager", "uploader")]
+
+    link = {"path": "project/demo-old/manage/", "text": "Manage demo-old"}
+    assert answers[0]["remedy"] == link
+    assert "remedy" not in answers[1]
+    assert {answer["status"] for answer in answers} == {"refused"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [],
+        [("a.whl", "many", "")],
+        [("a.whl", "9" * 16, "")],
+        [("a.whl", "1", "digest")],
+        [("a.whl", "1", "")] * 101,
+    ],
+    ids=["none", "no size", "huge size", "no digest", "too many"],
+)
+def test_wrong_dry_run_is_refused(uploader: Browser, files: list[tuple[str, Any, str]]) -> None:
+    """A dry run with a wrong field is refused with what to send."""
+    answer = check(uploader, *files)
+
+    assert (answer.status, "Send" in text_of(answer) or "Write" in text_of(answer)) == (400, True)
+
+
+def test_dry_run_has_the_rights_of_an_upload(server: InProcessServer, uploader: Browser) -> None:
+    """A dry run needs the token of the form, this site, and somebody who may upload."""
+    file = (wheel("demo-x").filename, 9, "")
+
+    assert check(uploader, file, csrf_token="6955b900.x").status == 403
+    for who, status in ((signed_in(server, "reader"), 403), (Browser(server), 401)):
+        sent = {"csrf_token": "x", "filename": "a", "size": "1", "sha256": ""}
+        assert who.send(CHECK, sent).status == status
+    assert uploader.open(CHECK).status == 405
 
 
 @pytest.mark.parametrize("case", ["none", "wrong", "of another", "behind the file"])
@@ -198,6 +310,36 @@ def test_form_means_the_same_in_any_pieces(server: InProcessServer, size: int) -
     assert received is not None
     assert received.distribution.project == "demo-p"
     assert list(server.index.server.spool.folder.glob("upload-*")) == []
+
+
+def test_uploaded_release_can_be_promoted(server: InProcessServer, uploader: Browser) -> None:
+    """Who may promote what they have uploaded gets the link to the page for that, and only they."""
+    upload(uploader, wheel("demo-first"))
+    server.index.server.index_administration.add({"name": "prod"}, "local:bo")
+    fields = GrantFields(
+        who=("htpasswd:uploader",), projects=("demo-up",), actions=("upload",), index="prod"
+    )
+    server.index.server.access.grant(fields, "local:bo")
+
+    pages = [
+        upload(browser, sdist("demo-up", version)).body
+        for browser, version in ((uploader, "1!2.0+local"), (signed_in(server, "manager"), "3.0"))
+    ]
+
+    links = [b'href="../../project/demo-up/1!2.0%2Blocal/promote/"', b"/promote/"]
+    assert [link in page for link, page in zip(links, pages, strict=True)] == [True, False]
+
+
+def test_page_names_the_least_limit(tmp_path: Path) -> None:
+    """The page names the size of a file that fits into the limit of the server and the quotas."""
+    for number, (main, words) in enumerate(
+        (({}, "at most 1024 MiB"), ({"project_size": 80}, "at most 80 MiB"))
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        tables = TABLES + toml_of(main=main)
+        with in_process(folder, settings_in(folder), tables=tables) as opened:
+            assert words in text_of(signed_in(opened, "uploader").open(UPLOAD))
 
 
 def test_no_page_of_uploads_where_there_are_none(

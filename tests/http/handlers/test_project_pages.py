@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,72 @@ def test_requirement_installs_the_release(app: InProcessServer) -> None:
     assert answer.body.decode() == f"demo==1.0 \\\n    --hash=sha256:{digest}\n"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert app.get("/project/demo/7.0/requirements.txt", reader).status == 404
+
+
+@pytest.fixture(scope="module")
+def extras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An index with a project that has extras."""
+    lines = ("Provides-Extra: cli", "Provides-Extra: web-ui")
+    with in_process(tmp_path_factory.mktemp("extras")) as app:
+        app.publish(*(wheel("demo", version, *lines) for version in ("1.0", "1.1")))
+        yield app
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "line"),
+    [
+        ("", "", "demo"),
+        ("", "extras=web-ui&extras=cli", '"demo[cli,web-ui]"'),
+        ("", "extras=Web_UI,nothing,$(id)&pin=exact", '"demo[web-ui]==1.1"'),
+        ("", "pin=compatible", '"demo~=1.1"'),
+        ("1.0/", "", "demo==1.0"),
+        ("1.0/", "extras=cli", '"demo[cli]==1.0"'),
+        ("1.0/", "pin=none&extras=", "demo"),
+    ],
+)
+def test_query_changes_the_install_line(
+    extras: InProcessServer, path: str, query: str, line: str
+) -> None:
+    """Extras and versions in the query change the commands; extras that are not there do not."""
+    page = extras.get(f"/project/demo/{path}?{query}", HTML)
+
+    assert page.status == 200
+    shown = unescape(page.body.decode())
+    assert shown.count(f"<span data-requirement>{line}</span>") == 5
+    assert ('<link rel="canonical" href="./">' in shown) == bool(query)
+    assert (page.headers["cache-control"] == "no-store") == bool(query)
+
+
+def test_what_somebody_has_chosen_is_on_no_other_page(extras: InProcessServer) -> None:
+    """What one person has chosen on a page is on the page of nobody else."""
+    pages = [extras.get(f"/project/demo/{query}", HTML).body for query in ("", "?extras=cli", "")]
+
+    assert pages[0] == pages[2]
+    assert b"demo[cli]" not in pages[0]
+
+
+def test_unknown_choice_of_a_version_is_refused(extras: InProcessServer) -> None:
+    """A choice of versions that the form does not have is refused."""
+    assert extras.get("/project/demo/?pin=newest", HTML).status == 400
+
+
+def test_requirement_with_hashes_has_the_extras(extras: InProcessServer) -> None:
+    """The requirement with hashes names the extras of the query that the release has."""
+    path = "/project/demo/1.0/requirements.txt"
+    queries = ("", "?extras=cli,none", "?extras=none")
+    bodies = [extras.get(f"{path}{query}").body for query in queries]
+
+    assert bodies[1].startswith(b"demo[cli]==1.0 \\\n    --hash=sha256:")
+    assert bodies[0] == bodies[2] == bodies[1].replace(b"[cli]", b"")
+
+
+@pytest.mark.parametrize("day", ["/as-of-2026-01-01", ""])
+def test_an_earlier_day_has_no_choice(extras: InProcessServer, day: str) -> None:
+    """The page of an earlier day says how to write extras, and has no form for it."""
+    extras.clock.advance(days=1)
+    page = extras.get(f"{day}/project/demo/", HTML).body
+
+    assert (b"data-chips" in page, b"With extras, write" in page) == (not day, bool(day))
 
 
 def test_project_without_releases_has_all_pages(app: InProcessServer) -> None:

@@ -49,7 +49,7 @@ LISTED: Final = {
     POST: (
         "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
         "/api/v1/projects/demo/yank /api/v1/projects/demo/unyank /api/v1/projects/demo/delete "
-        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/ "
+        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/ /-/upload/check/ "
         "/api/v1/webhooks/add /api/v1/webhooks/new-secret /api/v1/webhooks/send-again "
         "/api/v1/webhooks/test"
     ),

@@ -18,7 +18,7 @@ from wheelyard.errors import Invalid, NoSuchPage, NotFound, Unavailable
 from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.messages import NO_STORE, MadeFrom, Response, redirect
-from wheelyard.http.page_cache import GRANTS, SEARCH
+from wheelyard.http.page_cache import GRANTS, SEARCH, Render
 from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.responses import load_projects, page_cache_headers, page_response
@@ -37,7 +37,15 @@ from wheelyard.rendering.project_facts import (
     release_of,
     releases_of,
 )
-from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
+from wheelyard.rendering.web.core_metadata import (
+    NO_CHOICE,
+    PINS,
+    TEXT_LIMIT,
+    InstallChoice,
+    known_extras,
+    parse_extras,
+    with_extras,
+)
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.file_list import (
     ALL_FILES,
@@ -143,13 +151,17 @@ def answer_description(request: IndexRequest) -> Response:
     metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
     seen, shows = _neighbours(request, place, metadata)
     downloads, until = _downloads(request, place)
+    choice = _install_choice(request)
     namespaces = resolver.namespaces_of(request.context, place.listing) or ()
     owned_namespaces = tuple(namespace.name for namespace in namespaces if namespace.owned)
 
     def render() -> bytes:
         content = _described(request, _content(place, metadata, seen))
         content = replace(
-            content, provenance=_provenance(request, place), namespaces=owned_namespaces
+            content,
+            provenance=_provenance(request, place),
+            namespaces=owned_namespaces,
+            choice=choice,
         )
         if place.is_release:
             page = release_page(request.web.environment, place.viewer, content)
@@ -165,6 +177,8 @@ def answer_description(request: IndexRequest) -> Response:
             page = project_page(request.web.environment, place.viewer, project)
         return _checked(page, content)
 
+    if choice != NO_CHOICE:
+        return _uncached(request, render)
     key, version = place.key(DESCRIPTION), seen.version_with(place.listing)
     version = f"{version} {' '.join(owned_namespaces)}"
     if downloads is not None:
@@ -213,9 +227,8 @@ def answer_files(request: IndexRequest) -> Response:
             raise NoSuchPage(number, first.pages if first is not None else 1)
         return files_page(environment, place.viewer, place.head(), files)
 
-    if selected != ALL_FILES:  # no cache keeps what a filter finds, as there are too many
-        headers = (*request.web.security_headers, NO_STORE)
-        return request.web.uncached_page(request, render(), *headers)
+    if selected != ALL_FILES:
+        return _uncached(request, render)
     key, version = place.key(FILES, number), NO_NEIGHBOURS.version_with(place.listing)
     return request.web.respond(request, key, version, render, listing=place.listing)
 
@@ -245,14 +258,19 @@ def answer_requirements(request: IndexRequest) -> Response:
         return place
     release, name = place.release, place.listing.name
     assert release is not None  # noqa: S101 - the URL has a version
+    package = str(name)
+    asked = _asked_extras(request)
+    if asked:
+        metadata = ReleaseMetadata(request, place.listing, release.metadata_file)
+        package = with_extras(name, known_extras(metadata.core.provides_extra, asked))
 
     def render() -> bytes:
-        return f"{pinned_requirement(name, release)}\n".encode()
+        return f"{pinned_requirement(package, release)}\n".encode()
 
     headers = request.web.headers(name, None)
     if place.listing.origin.is_upstream:
         headers = page_cache_headers(0, "private")
-    page = (MediaType.TEXT, ("requirements", name, release.version), place.listing.version)
+    page = (MediaType.TEXT, ("requirements", package, release.version), place.listing.version)
     return page_response(
         request.context, request, *page, render, listing=place.listing, headers=headers
     )
@@ -272,6 +290,32 @@ def answer_releases(request: IndexRequest) -> Response:
 
     key, version = place.key(RELEASES), NO_NEIGHBOURS.version_with(place.listing)
     return request.web.respond(request, key, version, render, listing=place.listing)
+
+
+def _uncached(request: IndexRequest, render: Render) -> Response:
+    """Return a page for somebody's query: no cache keeps these, as there are too many."""
+    try:
+        page = render()
+    except TemporaryPage as temporary:
+        page = temporary.body
+    return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
+
+
+def _install_choice(request: IndexRequest) -> InstallChoice:
+    """
+    Return what the query of a page asks for.
+
+    Raises Invalid (code `invalid_field`) for what the form of the page has not.
+    """
+    pin = request.query_field("pin") or ""
+    if pin not in ("", *PINS):
+        message = "There is no such choice of a version. Choose in the form below the commands."
+        raise Invalid(message, code="invalid_field")
+    return InstallChoice(_asked_extras(request), pin)
+
+
+def _asked_extras(request: IndexRequest) -> frozenset[str]:
+    return parse_extras(request.query_field("extras") or "")
 
 
 def _place(request: IndexRequest) -> _Place | Response:

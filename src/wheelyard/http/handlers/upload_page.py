@@ -1,18 +1,50 @@
-"""Handlers of the page on which people upload."""
+"""
+Handlers of the page on which people upload.
 
+With scripts, the page asks first what would become of each file (`check/`): a dry run of the
+upload, which answers with the reasons that the upload would answer with.
+"""
+
+import re
+from contextlib import suppress
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
-from wheelyard.errors import Unauthenticated, WheelyardError
+from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import FormFields, form_token, refused_form, require_form_token
+from wheelyard.http.error_responses import error_response, status_of
+from wheelyard.http.forms import (
+    CSRF_FIELD,
+    FormFields,
+    form_token,
+    read_form,
+    refused_form,
+    require_form_token,
+)
 from wheelyard.http.messages import Response
 from wheelyard.http.requests import json_response
 from wheelyard.http.uploads import UploadHandler, form_reader, require_upload
+from wheelyard.model.access import Action
+from wheelyard.model.distribution_filename import parse_known_filename, parse_sha256
+from wheelyard.operations.names import PUBLIC_NAME
+from wheelyard.operations.upload_dry_run import CandidateFile, PreviewedUpload, UploadDryRun
+from wheelyard.operations.uploads import FILE_EXISTS, PublishedFile
+from wheelyard.remedies import Remedy
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.project_frame import version_path
+from wheelyard.rendering.web.tags import compatibility_of
+from wheelyard.settings.sections import MIB
+
+MAX_FILES: Final = 100
+"""Of one dry run. The script of the page sends fewer at a time."""
+_SIZE: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+_BY_MANAGERS: Final = frozenset({Remedy.MAKE_ACTIVE, Remedy.RESTORE})
+"""What those who manage a project do on a page of it."""
 
 
 class UploadedFile(Struct, frozen=True):
@@ -23,6 +55,43 @@ class UploadedFile(Struct, frozen=True):
     """`there` if it was listed with the same content already."""
     project: str
     warnings: tuple[str, ...]
+    promotion: str = ""
+    """The page on which its release is promoted, from the root of the index, or an empty text."""
+
+
+class PageLink(Struct, frozen=True):
+    """A link to a page of the index."""
+
+    path: str
+    """From the root of the index."""
+    text: str
+
+
+_RESERVE: Final = PageLink("-/admin/names/?action=reserve", "Reserve the name")
+
+
+class CheckedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What would become of a file, as JSON for the script of the page."""
+
+    status: Literal["new", "there", "named", "refused", "unknown"]
+    """
+    `there`: listed with the same content. `named`: listed, and nobody has compared the content.
+    `unknown`: nobody can say it now.
+    """
+    project: str = ""
+    version: str = ""
+    kind: str = ""
+    """What it is for, in words."""
+    is_first: bool = False
+    """Whether its project is new."""
+    message: str = ""
+    """Why it is refused, or what its metadata decides."""
+    needs_digest: bool = False
+    """Whether the SHA-256 of the file, which was not sent, would say more."""
+    lacks_right: bool = False
+    """Whether the reason is a right that somebody has to give."""
+    remedy: PageLink | None = None
+    """The page on which the viewer can change that."""
 
 
 class UploadPage:
@@ -50,15 +119,16 @@ class UploadPage:
             reader = form_reader(request, check_token)
             published = await self._uploads.receive(reader, request)
         except WheelyardError as error:
-            if wants_json or isinstance(error, Unauthenticated):
+            if isinstance(error, Unauthenticated):
                 raise
+            if wants_json:  # it is shown on the page, where nobody types commands
+                context.process.store_errors.log(error)
+                return error_response(status_of(error), error.code, error_on_page(error))
             form = await pools.run_in(pools.reads, refused_form, request, FormFields({}), error)
-            return self._page(request, status_of(error), form)
+            return self._page(request, status_of(error), form, lacks_right=_lacks_right(error))
         uploaded = None
         if published is not None:
-            uploaded = UploadedFile(
-                published.filename, published.status, published.project, published.warnings
-            )
+            uploaded = await pools.run_in(pools.reads, _uploaded, request, published)
         if wants_json:
             return json_response(200, uploaded)
         token = await pools.run_in(pools.reads, form_token, request)
@@ -70,8 +140,10 @@ class UploadPage:
         status: int,
         form: FormState,
         uploaded: UploadedFile | None = None,
+        *,
+        lacks_right: bool = False,
     ) -> Response:
-        settings = request.context.index.settings.uploads
+        settings = request.context.index.settings
         viewer = request.web.index_viewer(request)
         return request.web.show(
             viewer,
@@ -80,6 +152,136 @@ class UploadPage:
             "../../",
             form=form,
             uploaded=uploaded,
-            max_size=settings.max_file_size,
-            zip_sdists=settings.zip_sdists,
+            lacks_right=lacks_right,
+            contact=settings.web.contact,
+            max_size=_largest_file(request) // MIB,
+            zip_sdists=settings.uploads.zip_sdists,
         )
+
+
+def answer_check(request: IndexRequest) -> Response:
+    """Handle POST `check/`: what would become of files, in their order, as JSON."""
+    require_upload(request.caller)
+    fields = read_form(request)
+    require_form_token(request, fields.text(CSRF_FIELD))
+    files = _candidates(fields)
+    upstream = request.context.upstream
+    if upstream is None:
+        checked = _check(request, files)
+    else:  # new names are looked up there
+        checked = request.wait("check", upstream.answer, request.client_key, _check, request, files)
+    return json_response(200, checked)
+
+
+def _candidates(fields: FormFields) -> list[CandidateFile]:
+    """
+    Return the files of a form, which has a filename, a size and a SHA-256 for each.
+
+    Raises Invalid for a wrong field, none or too many files, or if one of the three is missing.
+    """
+    filenames = fields.all("filename")
+    sizes = fields.all("size")
+    digests = fields.all("sha256")
+    is_complete = len(filenames) == len(sizes) == len(digests)
+    if not is_complete or not 1 <= len(filenames) <= MAX_FILES:
+        raise Invalid(
+            f"A dry run is for 1 to {MAX_FILES} files. Send a filename, a size and a sha256 for "
+            "each, of which the last may be empty.",
+            code="invalid_field",
+        )
+    return [
+        CandidateFile(filename, _parse_size(size), digest and parse_sha256(digest))
+        for filename, size, digest in zip(filenames, sizes, digests, strict=True)
+    ]
+
+
+def _parse_size(text: str) -> int:
+    if not _SIZE.fullmatch(text):
+        raise Invalid("The size of a file is a number of bytes. Send that.", code="invalid_field")
+    return int(text)
+
+
+def _check(request: IndexRequest, files: list[CandidateFile]) -> list[CheckedFile]:
+    dry_run = UploadDryRun(request.context.index.uploads, request.caller)
+    return [_checked(request, dry_run.preview(file)) for file in files]
+
+
+def _checked(request: IndexRequest, preview: PreviewedUpload) -> CheckedFile:
+    """Return what the page shows of what would become of a file."""
+    checked = CheckedFile(status="new", is_first=preview.is_first)
+    if preview.is_listed:
+        checked = replace(checked, status="there")
+    if preview.is_listed and not preview.file.sha256:
+        checked = replace(checked, status="named", needs_digest=True)
+    if len(preview.readings) > 1 and preview.refusal is None:
+        names = " or ".join(reading.project for reading in preview.readings)
+        checked = replace(checked, message=f"Its metadata says whether it is of {names}.")
+    if preview.distribution is not None:
+        checked = replace(
+            checked,
+            project=preview.distribution.project,
+            version=str(preview.distribution.version),
+            kind=_kind_of(preview.distribution.filename),
+        )
+    if preview.refusal is not None:
+        checked = _refused(request, checked, preview, preview.refusal)
+    return checked
+
+
+def _refused(
+    request: IndexRequest, checked: CheckedFile, preview: PreviewedUpload, refusal: WheelyardError
+) -> CheckedFile:
+    """Return what the page shows of a refused file: why, and where the viewer can change that."""
+    request.context.process.store_errors.log(refusal)
+    return replace(
+        checked,
+        status="unknown" if isinstance(refusal, Unavailable) else "refused",
+        message=error_on_page(refusal),
+        needs_digest=refusal.code == FILE_EXISTS and not preview.file.sha256,
+        lacks_right=_lacks_right(refusal),
+        remedy=_remedy(request, refusal),
+    )
+
+
+def _lacks_right(refusal: WheelyardError) -> bool:
+    """Return whether somebody can give the caller the right that is missing."""
+    return refusal.advice is not None and refusal.advice.right != ""
+
+
+def _remedy(request: IndexRequest, refusal: WheelyardError) -> PageLink | None:
+    """Return the link to the page on which the caller can change why a file is refused."""
+    advice = refusal.advice
+    if refusal.code == PUBLIC_NAME:
+        may_reserve = request.context.index.definition.is_main and request.caller.administers_server
+        return (
+            PageLink("-/admin/names/?action=reserve", "Reserve the name") if may_reserve else None
+        )
+    if advice is None or advice.remedy not in _BY_MANAGERS:
+        return None
+    name = NormalizedName(advice.subject)
+    may_manage = request.caller.may(Action.MANAGE, name)
+    return PageLink(f"project/{name}/manage/", f"Manage {name}") if may_manage else None
+
+
+def _kind_of(filename: str) -> str:
+    """Return what a file is for, in words."""
+    compatibility = compatibility_of(filename)
+    return f"{compatibility.kind}, {compatibility.text}"
+
+
+def _uploaded(request: IndexRequest, published: PublishedFile) -> UploadedFile:
+    """Return what the page shows of an uploaded file."""
+    name = NormalizedName(published.project)
+    promotion = ""
+    with suppress(Unavailable):  # the file is there in any case
+        if next(request.web.promotion_targets(request, name), None) is not None:
+            version = parse_known_filename(published.filename, name).version
+            promotion = f"project/{name}/{version_path(str(version))}/promote/"
+    return UploadedFile(published.filename, published.status, name, published.warnings, promotion)
+
+
+def _largest_file(request: IndexRequest) -> int:
+    """Return the bytes that a file may have by the settings, and by the quotas."""
+    uploads = request.context.index.uploads
+    limits = (uploads.rules.max_size, uploads.quotas.project.bytes, uploads.quotas.index.bytes)
+    return min(limit for limit in limits if limit)

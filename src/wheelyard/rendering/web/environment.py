@@ -279,6 +279,8 @@ class PageEnvironment:
             "index_link": self.index_link,
             "pip_option": self._pip_option(),
             "serves_public": serves_public,
+            # an earlier day is looked at, and seldom installed from
+            "has_install_choice": not is_dated_view(index_name.rpartition("/")[2]),
             "documentation": f"{DOCUMENTATION}/README.md",
             "client_settings": self.client_settings,
             "clients": INSTALL_CHOICES,

@@ -321,10 +321,14 @@ def pinned_hashes(release: ReleaseOf[ShownFile]) -> list[str]:
     return sorted({file.sha256 for file in files} - {""})
 
 
-def pinned_requirement(name: NormalizedName, release: ReleaseOf[ShownFile]) -> str:
-    """Return the lines of a requirements file with a release and the hashes of its files."""
+def pinned_requirement(package: str, release: ReleaseOf[ShownFile]) -> str:
+    """
+    Return the lines of a requirements file with a release and the hashes of its files.
+
+    `package` is the name of its project, perhaps with extras in brackets.
+    """
     hashes = (f"--hash=sha256:{digest}" for digest in pinned_hashes(release))
-    return " \\\n    ".join((f"{name}=={release.version}", *hashes))
+    return " \\\n    ".join((f"{package}=={release.version}", *hashes))
 
 
 def has_requirements_file(release: ReleaseOf[ShownFile]) -> bool:

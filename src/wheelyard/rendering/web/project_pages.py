@@ -23,6 +23,7 @@ from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
+from wheelyard.rendering.web.core_metadata import EXACT, LATEST
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.figures import draw_small_area
 from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
@@ -62,15 +63,14 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     """Return the bytes of the page of a project with releases."""
     latest, releases = content.latest, content.releases
     assert latest is not None  # noqa: S101 - without releases it is `empty_page`
-    release = latest.head.release
     is_all_yanked = all(release.is_yanked for release in releases)
+    usual_pin = EXACT if is_all_yanked else LATEST  # installers take a yanked one only by its pin
     return latest.head.render(
         environment,
         viewer,
         DESCRIPTION,
         "release.html",
         is_project=True,
-        pin=f"=={release.version}" if is_all_yanked else "",
         is_all_yanked=is_all_yanked,
         releases=list(map(listed_release, releases[:RELEASES_IN_SHORT])),
         release_count=len(releases),
@@ -79,7 +79,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         uploaders=content.uploaders,
         report=content.downloads,
         figure=content.downloads and _downloads_figure(content.downloads),
-        **latest.facts(environment, viewer),
+        **latest.facts(environment, viewer, usual_pin),
     )
 
 

@@ -23,8 +23,12 @@ from wheelyard.rendering.people import people
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, is_classifier
 from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.core_metadata import (
+    EXACT,
+    NO_CHOICE,
     TEXT_LIMIT,
+    InstallChoice,
     dependency_groups,
+    install_line,
     parse_dependency,
     project_links,
 )
@@ -141,6 +145,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
     """That of one of its files, or None if none has one."""
     namespaces: tuple[NormalizedName, ...] = ()
     """Those of the project whose owners have begun it, the widest first."""
+    choice: InstallChoice = NO_CHOICE
+    """What the viewer has chosen for the install lines."""
 
     @property
     def needs(self) -> dict[str, object]:
@@ -152,12 +158,21 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "known": self.linked_names,
         }
 
-    def facts(self, environment: PageEnvironment, viewer: Viewer) -> dict[str, object]:
-        """Return what templates show of the release on its page, or on that of its project."""
+    def facts(
+        self, environment: PageEnvironment, viewer: Viewer, usual_pin: str
+    ) -> dict[str, object]:
+        """
+        Return what templates show of the release on its page, or on that of its project.
+
+        `usual_pin` is what install lines ask for where nobody has chosen, one of `PINS`.
+        """
         release, core, name = self.head.release, self.core, self.head.project.name
         is_linked = has_requirements_file(release)
+        extras = core.provides_extra
         return {
             **self.needs,
+            "install": install_line(name, release.version, extras, self.choice, usual=usual_pin),
+            "is_chosen": self.choice != NO_CHOICE,
             "version_path": version_path(release.version),
             "released": release_date(release),
             "requires_python": release.metadata_file.requires_python,
@@ -178,7 +193,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "arrivals": _arrivals(release.files, viewer.hidden_indexes),
             "departures": _departures(release.files, viewer),
             "retention_pin": pin_of(release.files),
-            "pinned": "" if is_linked else pinned_requirement(name, release),
+            "pinned": "" if is_linked else pinned_requirement("", release),
         }
 
 
@@ -190,8 +205,7 @@ def release_page(environment: PageEnvironment, viewer: Viewer, content: ReleaseC
         DESCRIPTION,
         "release.html",
         is_project=False,
-        pin=f"=={content.head.release.version}",
-        **content.facts(environment, viewer),
+        **content.facts(environment, viewer, EXACT),
     )
 
 

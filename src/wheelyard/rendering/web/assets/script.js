@@ -72,6 +72,23 @@
     });
   }
 
+  // the extras and the version that the install lines ask for; InstallLine says the same
+  for (const chips of document.querySelectorAll("[data-chips]")) {
+    const update = () => {
+      const extras = [...chips.querySelectorAll("[name=extras]:checked")].map((box) => box.value).join();
+      const whole = chips.dataset.chips + (extras && `[${extras}]`);
+      const { pin } = chips.querySelector("[name=pin]:checked").dataset;
+      const text = whole + pin;
+      const quote = text.includes("!") ? "'" : /[[~]/.test(text) ? '"' : "";
+      for (const place of document.querySelectorAll("[data-requirement]")) place.textContent = quote + text + quote;
+      for (const place of document.querySelectorAll("[data-package]")) place.textContent = whole;
+      for (const file of document.querySelectorAll("[data-extras]")) file.search = extras && `extras=${extras}`;
+    };
+    chips.addEventListener("change", update);
+    chips.addEventListener("submit", (event) => event.preventDefault());
+    addEventListener("pageshow", update); // a browser may have kept what was ticked
+  }
+
   // a link to a client on the page with all of them
   for (const choices of document.querySelectorAll("[data-anchors]")) {
     const choose = () => {

@@ -1,0 +1,151 @@
+"""
+Dry run of uploads: what would become of files, by their names, sizes and digests alone.
+
+It makes those checks of `Uploads` that need no byte of a file, with the rights of its caller, and
+stores and reserves nothing. So it tells nobody more than an upload would. What only the archive
+shows, such as wrong metadata, is found by the upload.
+"""
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import WheelyardError
+from wheelyard.model.access import Caller
+from wheelyard.model.distribution_filename import Distribution, filename_readings
+from wheelyard.model.project import File, Project
+from wheelyard.model.quotas import size_of_file, size_of_files
+from wheelyard.operations.spooled_upload import empty_file, file_too_large
+from wheelyard.operations.uploads import Uploads, find_identical
+
+
+class CandidateFile(Struct, frozen=True):
+    """What is known of a file before it is uploaded."""
+
+    filename: str
+    size: int
+    """Bytes."""
+    sha256: str = ""
+    """Empty if nobody has computed it."""
+
+
+class PreviewedUpload(Struct, frozen=True, kw_only=True):
+    """What would become of a file."""
+
+    file: CandidateFile
+    readings: tuple[Distribution, ...] = ()
+    """What its filename may name: nothing if it is malformed, several if its metadata decides."""
+    refusal: WheelyardError | None = None
+    """Why it would not be taken, or None if it would be, as far as its name says it."""
+    is_first: bool = False
+    """Whether its project never had a file."""
+    is_listed: bool = False
+    """Whether its filename is listed: with the same content, if the digest of the file is known."""
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """What its filename names, or None if that is not certain."""
+        return self.readings[0] if len(self.readings) == 1 else None
+
+
+class UploadDryRun:
+    """
+    A dry run of uploads, one after another, of which the later ones count with the earlier ones.
+
+    Only one thread at a time may use it.
+
+    Args:
+        uploads: The upload operation.
+        caller: Who would upload.
+    """
+
+    def __init__(self, uploads: Uploads, caller: Caller) -> None:
+        self._uploads = uploads
+        self._caller = caller
+        self._permitted = set[NormalizedName]()
+        """The projects whose name may have files of the caller: upstream indexes are asked once."""
+        self._coming: list[tuple[NormalizedName, int]] = []
+        """The projects and sizes of the files that would be taken."""
+
+    def preview(self, file: CandidateFile) -> PreviewedUpload:
+        """Return what would become of a file: an error that refuses it is returned, not raised."""
+        readings = tuple[Distribution, ...]()
+        try:
+            readings = self._readings(file.filename)
+            self._authorize(file, readings)
+            self._check_size(file)
+            if len(readings) > 1:
+                return PreviewedUpload(file=file, readings=readings)
+            return self._preview_in_project(file, readings[0])
+        except WheelyardError as refusal:
+            return PreviewedUpload(file=file, readings=readings, refusal=refusal)
+
+    def _readings(self, filename: str) -> tuple[Distribution, ...]:
+        rules = self._uploads.rules
+        return filename_readings(filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient)
+
+    def _authorize(self, file: CandidateFile, readings: tuple[Distribution, ...]) -> None:
+        name = readings[0].project
+        if len(readings) == 1 and name in self._permitted:
+            self._uploads.permit(file.filename, name, self._caller)
+            return
+        self._uploads.authorize(file.filename, self._caller, size_of_file(file.size))
+        if len(readings) == 1:
+            self._permitted.add(name)
+
+    def _check_size(self, file: CandidateFile) -> None:
+        max_size = self._uploads.rules.max_size
+        if file.size > max_size:
+            raise file_too_large(max_size)
+        if not file.size:
+            raise empty_file(file.filename)
+
+    def _preview_in_project(
+        self, file: CandidateFile, distribution: Distribution
+    ) -> PreviewedUpload:
+        uploads = self._uploads
+        name = distribution.project
+        project = uploads.projects.get_for_update(name)
+        if uploads.attestations is not None:
+            uploads.attestations.permit_unsigned(name)
+        identical = self._find_identical(project, file, distribution)
+        # the same bytes are stored again if the store has lost them
+        is_listed = identical is not None and self._is_kept(name, file, identical)
+        if identical is None:
+            self._require_room(project, file)
+            self._coming.append((name, file.size))
+        return PreviewedUpload(
+            file=file,
+            readings=(distribution,),
+            is_first=not (project.files or project.deleted_filenames),
+            is_listed=is_listed,
+        )
+
+    def _find_identical(
+        self, project: Project, file: CandidateFile, distribution: Distribution
+    ) -> File | None:
+        digest = file.sha256
+        listed = project.by_filename.get(file.filename)
+        if not digest and listed is not None:
+            digest = listed.sha256  # it may be the same content
+        return find_identical(
+            project,
+            distribution,
+            digest,
+            self._uploads.runtime.now(),
+            is_lenient=self._uploads.rules.lenient,
+        )
+
+    def _is_kept(self, name: NormalizedName, file: CandidateFile, listed: File) -> bool:
+        return not file.sha256 or self._uploads.files.is_intact(name, listed)
+
+    def _require_room(self, project: Project, file: CandidateFile) -> None:
+        """Raise TooLarge if a quota has no room for a file together with those before it."""
+        if self._uploads.quota_check is None:
+            return
+        for room in self._uploads.quota_check.for_files().rooms(project):
+            earlier = [
+                size for name, size in self._coming if room.is_of_index or name == project.name
+            ]
+            refusal = room.refusal(size_of_files([*earlier, file.size]))
+            if refusal is not None:
+                raise refusal
