@@ -185,6 +185,7 @@ PAGES: Final = (
     PageToShow("files-plain", "/project/numpy/files/"),
     PageToShow("releases", "/project/requests/releases/"),
     PageToShow("releases-many", "/project/acme-daily/releases/"),
+    PageToShow("compare", "/project/acme-core/compare/"),
     PageToShow("dependencies", "/project/acme-core/dependencies/"),
     PageToShow("release", "/project/numpy/2.2.6/"),
     PageToShow("release-yanked", "/project/requests/2.32.0/"),

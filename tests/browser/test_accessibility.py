@@ -24,6 +24,7 @@ PAGES = (
     "/project/hostile/",
     "/project/acme-core/files/",
     "/project/acme-core/releases/",
+    "/project/acme-core/compare/",
     "/project/acme-core/dependencies/",
     "/project/acme-core/1.0/dependencies/",
     "/project/acme-core/downloads/?days=90",

@@ -498,9 +498,11 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
     said = text_of(manager.open(path))
 
     ids = {grant.who[0]: grant.id for grant in server.index.server.access.show().grants}
-    team = f"the group team manager, by password read, upload, manage grant {ids['group:team']}"
+    yes = "\N{CHECK MARK} yes"
+    team = f"the group team manager, by password {yes} {yes} {yes} grant {ids['group:team']}"
     assert team in said
-    uploader = f"uploader, by password read, upload grant {ids['htpasswd:uploader']}"
+    no = "\N{EN DASH} no"
+    uploader = f"uploader, by password {yes} {yes} {no} grant {ids['htpasswd:uploader']}"
     assert uploader in said
     assert "hidden" not in said
     assert "x7" not in said

@@ -168,6 +168,8 @@ def answer_access(request: IndexRequest) -> Response:
     entries = effective_access(name, index.authenticator, index.tokens.all())
     values = {
         "entries": entries,
+        "actions": (Action.READ, Action.UPLOAD, Action.MANAGE),
+        "administers": Action.ADMIN,
         "has_details": is_token_admin(request.caller),
         "may_grant": request.caller.administers_server and not index.settings.server.read_only,
     }
