@@ -20,7 +20,7 @@ from tests.rendering.web.pages import (
 from wheelyard.model.project import Project, Status
 from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE, Viewer
-from wheelyard.rendering.web.project_pages import releases_page
+from wheelyard.rendering.web.releases_page import releases_page
 
 
 def in_text(page: str) -> str:
@@ -180,7 +180,7 @@ def test_many_releases_have_a_page() -> None:
     head = release_head(whole)
     listed = releases_page(ENVIRONMENT, ANYONE, head, releases_of(whole)).decode()
     assert listed.index('href="../1.299/"') < listed.index('href="../1.0/"')
-    assert "1.299 yanked: <bad> 2026-11-20 1 file" in in_text(listed)
+    assert "1.299 yanked: <bad> 2026-11-20 ann, on the command line 1 file" in in_text(listed)
 
 
 def test_rows_of_releases_lead_to_what_the_viewer_may_do() -> None:

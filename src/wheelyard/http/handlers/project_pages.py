@@ -59,7 +59,6 @@ from wheelyard.rendering.web.project_pages import (
     ProjectContent,
     empty_page,
     project_page,
-    releases_page,
     status_set_in,
 )
 from wheelyard.rendering.web.provenance import ShownProvenance, shown_signers
@@ -71,6 +70,7 @@ from wheelyard.rendering.web.release_page import (
     files_page,
     release_page,
 )
+from wheelyard.rendering.web.releases_page import releases_page
 
 DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""
@@ -283,13 +283,26 @@ def answer_releases(request: IndexRequest) -> Response:
         return place
     if place.release is None:
         return _empty(request, place, RELEASES)
+    downloads, until = _downloads(request, place)
+    text = " ".join((request.query_field("q") or "").split())[:TEXT_LIMIT]
 
     def render() -> bytes:
-        releases = releases_of(place.listing)
-        return releases_page(request.web.environment, place.viewer, place.head(), releases)
+        return releases_page(
+            request.web.environment,
+            place.viewer,
+            place.head(),
+            releases_of(place.listing),
+            downloads=downloads,
+            text=text,
+        )
 
-    key, version = place.key(RELEASES), NO_NEIGHBOURS.version_with(place.listing)
-    return request.web.respond(request, key, version, render, listing=place.listing)
+    if text:  # no cache keeps what a filter finds, as there are too many
+        return request.web.uncached_page(request, render(), *request.web.security_headers, NO_STORE)
+    key = place.key(RELEASES)
+    version = NO_NEIGHBOURS.version_with(place.listing)
+    if downloads is not None:
+        version = f"{version} {downloads.digest}"
+    return request.web.respond(request, key, version, render, listing=place.listing, until=until)
 
 
 def _uncached(request: IndexRequest, render: Render) -> Response:

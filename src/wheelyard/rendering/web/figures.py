@@ -1,5 +1,5 @@
 """
-Figures as SVG: areas over time, and bars.
+Figures as SVG: areas over time, dots on a line of time, and bars.
 
 A figure has no size of its own: positions across are in percent, so that it is as wide as its
 place and its text stays as large as the text around it. Colours come from the style sheet. A
@@ -7,6 +7,7 @@ screen reader hears one sentence, and the page has the same numbers in a table o
 """
 
 from collections.abc import Sequence
+from datetime import date
 from itertools import accumulate
 from typing import Final
 
@@ -18,6 +19,9 @@ PLOT_HEIGHT: Final = 160
 LABEL_HEIGHT: Final = 22
 """The height of the line of text below or above a plot, in pixels."""
 
+_TIMELINE_Y: Final = 12
+"""How far below the top the line of time is, in pixels."""
+_CROSS: Final = Markup('<path d="M-7 7 7-7"/>')
 _TOP_Y: Final = LABEL_HEIGHT
 _MIDDLE_Y: Final = LABEL_HEIGHT + PLOT_HEIGHT // 2
 _BOTTOM_Y: Final = LABEL_HEIGHT + PLOT_HEIGHT
@@ -134,6 +138,39 @@ def draw_small_area(values: Sequence[int], summary: str) -> Markup:
         '<svg class="figure small" role="img" aria-label="{}" viewBox="0 0 {} {}" '
         'preserveAspectRatio="none"><path class="area-0" d="{}"/></svg>'
     ).format(summary, len(values), top, path)
+
+
+class Dot(Struct, frozen=True):
+    """One event on a line of time."""
+
+    day: date
+    label: str
+    """What it is, in words."""
+    kinds: tuple[str, ...] = ()
+    """Classes of the style sheet. With `yanked` the dot is crossed out."""
+
+
+def draw_timeline(dots: Sequence[Dot], summary: str) -> Markup:
+    """Return a line of time with at least one dot."""
+    first = min(dot.day for dot in dots)
+    last = max(dot.day for dot in dots)
+    days = max((last - first).days, 1)
+    drawn = Markup()
+    for dot in dots:
+        # the ends are within the figure, so that no dot is cut
+        across = f"{1 + 98 * (dot.day - first).days / days:.4g}%"
+        cross = _CROSS if "yanked" in dot.kinds else ""
+        drawn += Markup(
+            '<svg class="{}" x="{}" y="{}"><title>{}</title><circle r="5"/>{}</svg>'
+        ).format(" ".join(dot.kinds), across, _TIMELINE_Y, dot.label, cross)
+    text_y = _TIMELINE_Y + LABEL_HEIGHT
+    ends = Markup('<text y="{}">{}</text>').format(text_y, first)
+    if last != first:
+        ends += Markup('<text class="end" x="100%" y="{}">{}</text>').format(text_y, last)
+    return Markup(
+        '<svg class="figure timeline" height="{}" role="img" aria-label="{}">'
+        '<line x1="0" x2="100%" y1="{}" y2="{}"/>{}{}</svg>'
+    ).format(text_y + 6, summary, _TIMELINE_Y, _TIMELINE_Y, drawn, ends)
 
 
 def draw_share(share: float) -> Markup:

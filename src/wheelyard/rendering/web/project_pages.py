@@ -1,5 +1,5 @@
 """
-The pages of a project: its description, its releases, and its history.
+The pages of a project: its description and its history.
 
 The history of a private project is its journal, on several pages. That of a public one is what was
 decided about it.
@@ -26,16 +26,15 @@ from wheelyard.rendering.simple_pages import seconds_text
 from wheelyard.rendering.web.core_metadata import EXACT, LATEST
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.figures import draw_small_area
-from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
+from wheelyard.rendering.web.file_list import yank_mark
 from wheelyard.rendering.web.project_frame import (
     DESCRIPTION,
     HISTORY,
-    RELEASES,
     ProjectFrame,
     version_path,
 )
 from wheelyard.rendering.web.public_package import OriginNotes
-from wheelyard.rendering.web.release_page import ReleaseContent, ReleaseHead, release_date
+from wheelyard.rendering.web.release_page import ReleaseContent, release_date
 
 RELEASES_IN_SHORT: Final = 5
 """How many releases the page of a project names."""
@@ -87,17 +86,6 @@ def _downloads_figure(report: DownloadReport) -> Markup:
     """Return the small figure of the days of a report."""
     summary = f"Downloads on each of the last {len(report.days)} days, {report.downloads:,} in all"
     return draw_small_area([count.downloads for count in report.days], summary)
-
-
-def releases_page(
-    environment: PageEnvironment,
-    viewer: Viewer,
-    head: ReleaseHead,
-    releases: Sequence[ReleaseOf[ShownFile]],
-) -> bytes:
-    """Return the bytes of the page with all releases of a project."""
-    rows = Markup("".join(_release_row(release, viewer) for release in releases))  # noqa: S704 - they are escaped
-    return head.render(environment, viewer, RELEASES, "releases.html", rows=rows)
 
 
 def status_set_in(project: Project) -> Event | None:
@@ -173,35 +161,6 @@ def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
         Markup(marks),  # noqa: S704 - they are escaped
         counted(len(release.files), "file"),
     )
-
-
-def _release_row(release: ReleaseOf[ShownFile], viewer: Viewer) -> str:
-    """Return a row of a table of releases, built in Python as there may be thousands."""
-    listed = listed_release(release)
-    name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
-    time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>' if listed.date else NOT_KNOWN
-    links = "".join(_release_links(release, listed, viewer))
-    actions = f'<td class="actions">{links}</td>' if links else ""
-    return (
-        f"<tr><td>{name}{listed.marks}</td><td>{time}</td><td>{listed.files}</td>{actions}</tr>\n"
-    )
-
-
-def _release_links(
-    release: ReleaseOf[ShownFile], listed: ListedRelease, viewer: Viewer
-) -> Iterator[str]:
-    """Yield the links of a row to the forms that the viewer may send."""
-    if viewer.may_manage:
-        action = "unyank" if release.is_yanked else "yank"
-        path = f"../manage/?version={listed.path}&amp;action={action}"
-        yield _action_link(path, action.capitalize(), listed.version)
-    if viewer.may_promote:
-        yield _action_link(f"../{listed.path}/promote/", "Promote", listed.version)
-
-
-def _action_link(path: str, verb: str, version: str) -> str:
-    # links of one name that lead to different pages are no help to whoever hears them
-    return f'<a href="{path}" aria-label="{verb} {version}">{verb}</a>'
 
 
 class HistoryLinks(Struct, frozen=True):

@@ -158,12 +158,15 @@
     form.elements[changed]?.focus();
   }
 
-  // where all files of a release are on one page, its form filters them as one types
+  // where all files of a release, or all releases, are on one page, its form filters them as one types
   const form = document.querySelector("form[data-filter]");
   if (form) {
     const note = document.querySelector("[data-count]");
-    const rows = [...document.querySelectorAll(".file-table tbody tr")];
-    const texts = rows.map((row) => `${row.textContent} ${row.dataset.words}`.toLowerCase());
+    const rows = [...document.querySelectorAll(":is(.file-table, .releases) tbody tr")];
+    const texts = rows.map((row) => {
+      const cells = [...row.cells].filter((each) => each.className !== "actions");
+      return [...cells.map((each) => each.textContent), row.dataset.words].join(" ").toLowerCase();
+    });
     const whole = note.textContent;
     const filter = () => {
       const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -176,7 +179,7 @@
         const isEmpty = !table.querySelector("tbody tr:not([hidden])");
         table.hidden = table.previousElementSibling.hidden = isEmpty;
       }
-      note.textContent = words.length ? `${shown} of ${rows.length} files` : whole;
+      note.textContent = words.length ? `${shown} of ${rows.length} ${note.dataset.count}` : whole;
     };
     form.hidden = false;
     form.elements.q.addEventListener("input", filter);

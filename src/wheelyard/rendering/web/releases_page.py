@@ -1,0 +1,167 @@
+"""
+The page with all releases of a project: on a line of time, and in a table that can be filtered.
+
+    releases/               all of them, newest first
+    releases/?q=yanked      those whose row has all these words
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Final
+
+from markupsafe import Markup, escape
+from msgspec import Struct
+
+from wheelyard.model.access import describe_principal
+from wheelyard.model.decoding import readable_size
+from wheelyard.model.distribution_filename import listed_version
+from wheelyard.model.downloads import DownloadReport
+from wheelyard.model.project import File
+from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.project_facts import ReleaseOf
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.figures import Dot, draw_timeline
+from wheelyard.rendering.web.file_list import NOT_KNOWN
+from wheelyard.rendering.web.project_frame import RELEASES
+from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
+from wheelyard.rendering.web.release_page import ReleaseHead
+
+FILTERED_RELEASES: Final = 30
+"""With more releases, there is a form that filters them."""
+DRAWN_RELEASES: Final = 200
+"""The most dots on the line of time: the newest."""
+
+
+class ReleaseRow(Struct, frozen=True):
+    """A release as the table has it."""
+
+    release: ReleaseOf[ShownFile]
+    listed: ListedRelease
+    uploader: str
+    """Who has uploaded its first file, in words, or empty if that is not known."""
+    size: str
+    """That of all files, in words, or empty if it is not known."""
+    last_download: str
+    """The day, or words if there was none lately, or empty if they are not counted."""
+
+    @property
+    def words(self) -> str:
+        """What the words of a filter are looked for in."""
+        marks = self.listed.marks.striptags()
+        return f"{self.listed.version} {self.listed.date[:10]} {self.uploader} {marks}".lower()
+
+    def has(self, text: str) -> bool:
+        """Return whether all words of a text are in the row."""
+        return all(word in self.words for word in text.lower().split())
+
+    def draw(self, viewer: Viewer) -> str:
+        """Return the row as HTML, built in Python as there may be thousands."""
+        listed = self.listed
+        name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
+        time = NOT_KNOWN
+        if listed.date:
+            time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>'
+        if self.uploader:
+            time += f' <bdi class="soft">{escape(self.uploader)}</bdi>'
+        files = ", ".join(filter(None, (listed.files, self.size)))
+        cells = f"<td>{name}{listed.marks}</td><td>{time}</td><td>{files}</td>"
+        if self.last_download:
+            cells += f'<td data-label="Last download">{self.last_download}</td>'
+        links = "".join(self._links(viewer))
+        if links:
+            cells += f'<td class="actions">{links}</td>'
+        return f"<tr>{cells}</tr>\n"
+
+    def _links(self, viewer: Viewer) -> Iterator[str]:
+        """Yield the links to the forms that the viewer may send."""
+        version = self.listed.version
+        if viewer.may_manage:
+            action = "unyank" if self.release.is_yanked else "yank"
+            path = f"../manage/?version={self.listed.path}&amp;action={action}"
+            yield _action_link(path, action.capitalize(), version)
+        if viewer.may_promote:
+            yield _action_link(f"../{self.listed.path}/promote/", "Promote", version)
+
+
+def releases_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    head: ReleaseHead,
+    releases: Sequence[ReleaseOf[ShownFile]],
+    *,
+    downloads: DownloadReport | None = None,
+    text: str = "",
+) -> bytes:
+    """Return the bytes of the page with the releases of a project that have the words of a text."""
+    last_downloads = None if downloads is None else _last_downloads(downloads)
+    rows = [_row(release, last_downloads) for release in releases]
+    matching = [row for row in rows if row.has(text)]
+    table = "".join(row.draw(viewer) for row in matching)
+    return head.render(
+        environment,
+        viewer,
+        RELEASES,
+        "releases.html",
+        timeline=_timeline(matching),
+        rows=Markup(table),  # noqa: S704 - they are escaped
+        found=len(matching),
+        total=len(releases),
+        has_form=len(releases) > FILTERED_RELEASES,
+        text=text,
+        report=downloads,
+    )
+
+
+def _row(release: ReleaseOf[ShownFile], last_downloads: Mapping[str, str] | None) -> ReleaseRow:
+    sizes = [file.size for file in release.files if file.size is not None]
+    size = ""
+    if len(sizes) == len(release.files):
+        size = readable_size(sum(sizes))
+    last_download = ""
+    if last_downloads is not None:
+        last_download = last_downloads.get(release.version, "none")
+    return ReleaseRow(release, listed_release(release), _uploader(release), size, last_download)
+
+
+def _uploader(release: ReleaseOf[ShownFile]) -> str:
+    """Return who has uploaded the first file, in words, or an empty text if nobody knows."""
+    files = [file for file in release.files if isinstance(file, File)]
+    if not files:  # of an upstream index, which does not say who it was
+        return ""
+    first = min(files, key=lambda file: file.uploaded_at)
+    return describe_principal(first.uploaded_by, first.uploaded_by_name)
+
+
+def _last_downloads(report: DownloadReport) -> dict[str, str]:
+    """Return the day of the last download of each version, as HTML."""
+    return {
+        count.version: f'<time datetime="{count.last}">{count.last}</time>'
+        for count in report.versions
+    }
+
+
+def _timeline(rows: Sequence[ReleaseRow]) -> Markup:
+    """Return the line of time of those releases whose day is known, if there are several."""
+    dated = [row for row in rows if row.listed.date][:DRAWN_RELEASES]
+    if len(dated) < 2:  # noqa: PLR2004 - one dot says nothing
+        return Markup()
+    dots = [_dot(row) for row in dated]
+    summary = f"The newest {len(dots)} releases" if len(dots) < len(rows) else "All releases"
+    # the oldest first, so that of two dots in one place the newer is on top
+    return draw_timeline(dots[::-1], f"{summary} on a line of time. The table below has them.")
+
+
+def _dot(row: ReleaseRow) -> Dot:
+    day = row.listed.date[:10]
+    kinds = list[str]()
+    if listed_version(row.listed.version).is_prerelease:
+        kinds.append("prerelease")
+    if row.release.is_yanked:
+        kinds.append("yanked")
+    words = ", ".join([f"{row.listed.version}, {day}", *kinds])
+    return Dot(date.fromisoformat(day), words.replace("prerelease", "pre-release"), tuple(kinds))
+
+
+def _action_link(path: str, verb: str, version: str) -> str:
+    # links of one name that lead to different pages are no help to whoever hears them
+    return f'<a href="{path}" aria-label="{verb} {version}">{verb}</a>'
