@@ -102,7 +102,7 @@ def test_page_has_all_of_the_core_metadata() -> None:
     for wanted in (
         *("demo 1.1", "A demo of it", "Released 2026-11-20 Requires Python >=3.9"),
         *("License MIT OR Apache-2.0", "Author Ann", "Maintainer The Team"),
-        *("Keywords first thing", "Programming Language Python :: 3, 3.12"),
+        *("Keywords first thing", "Programming Language Python :: 3 , 3.12"),
         *("Topic System :: Archiving", "It is *small*.", "base >=2", "And 1 more, by extra"),
         *("Extras speed, none", "Used by acme-core acme-web", "1.0 2026-11-20 · 2 files"),
         *("uv pip install --index http://index.example/simple/ demo", "Code"),

@@ -162,7 +162,7 @@ def test_classifiers_are_in_natural_order() -> None:
     )
     lines = [f"Classifier: Programming Language :: {each}" for each in reversed(wanted)]
     page = in_text(shown_release(TWO, "1.0", core(*lines)))
-    joined = " ".join(wanted).replace(" Python :: 3.10", ", 3.10")
+    joined = " ".join(wanted).replace(" Python :: 3.10", " , 3.10")
     assert f"Programming Language {joined}" in page
 
 

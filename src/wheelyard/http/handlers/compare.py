@@ -40,7 +40,13 @@ def answer(request: IndexRequest) -> Response:
     compared = None
     if older is not None:
         compared = (_read(request, listing, older), _read(request, listing, newer))
-    viewer = request.web.viewer(request.caller, name if listing.origin.is_own else None)
+    viewer = request.web.with_places(
+        request,
+        request.web.index_viewer(request, name if listing.origin.is_own else None),
+        name,
+        newer.version,
+        is_public=listing.origin.is_upstream,
+    )
     head = ReleaseHead(
         project=listing,
         release=newer,

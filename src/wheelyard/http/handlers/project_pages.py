@@ -23,11 +23,9 @@ from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.responses import load_projects, page_cache_headers, page_response
 from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage
-from wheelyard.model.access import Action
 from wheelyard.model.attestations import read_provenance
 from wheelyard.model.distribution_filename import listed_version, parse_version
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
-from wheelyard.model.grants import Grants
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import (
@@ -296,8 +294,8 @@ def answer_releases(request: IndexRequest) -> Response:
             text=text,
         )
 
-    if text:  # no cache keeps what a filter finds, as there are too many
-        return request.web.uncached_page(request, render(), *request.web.security_headers, NO_STORE)
+    if text:
+        return _uncached(request, render)
     key = place.key(RELEASES)
     version = NO_NEIGHBOURS.version_with(place.listing)
     if downloads is not None:
@@ -433,7 +431,7 @@ def _neighbours(
         index = request.context.index
         stored = index.server.access.records.get()
         shows = (*shows, (GRANTS, stored.version))
-        uploaders = _uploaders(name, index.server.access.in_force(stored), index.name)
+        uploaders = index.server.access.in_force(stored).uploaders_of(name, index.name)
     return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
 
 
@@ -547,13 +545,3 @@ def _file_query(request: IndexRequest) -> tuple[FileFilter, int]:
         raise Invalid(message, code="invalid_field")
     selected = FileFilter(" ".join(text.split()), kind, python, platform)
     return selected, int(page or "1")
-
-
-def _uploaders(name: NormalizedName, grants: Grants, index: str) -> tuple[str, ...]:
-    """Return the principals and groups that have a grant to upload to a project of an index."""
-    uploading = (
-        grant
-        for grant in grants.all
-        if grant.scope.holds_in(index) and grant.scope.permits(Action.UPLOAD, name)
-    )
-    return tuple(sorted({who for grant in uploading for who in grant.who}))
