@@ -120,6 +120,7 @@ def _seen(response: InProcessResponse) -> tuple[object, ...]:
     return response.status, headers, body.decode()
 
 
+@pytest.mark.integration  # descriptions are rendered in a process
 @pytest.mark.parametrize("person", ["", "eve", "uma"])
 def test_an_index_that_one_may_not_read_is_on_no_page(tmp_path: Path, person: str) -> None:
     """Who may not read `prod` gets the pages of a server that has no such index."""

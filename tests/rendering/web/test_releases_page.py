@@ -78,7 +78,7 @@ def test_dots_are_in_the_order_of_their_days(days: list[date]) -> None:
     """A later day is further to the right, and no dot is outside of the figure."""
     figure = draw_timeline([Dot(day, day.isoformat()) for day in sorted(days)], "Releases")
 
-    places = [float(place) for place in re.findall(' x="([0-9.]+)%" y="12"', figure)]
+    places = [float(place) for place in re.findall(' x="([0-9.]+)%" y="20"', figure)]
     assert places == sorted(places)
     assert len(places) == len(days)
     assert all(1 <= place <= 99 for place in places)

@@ -19,9 +19,13 @@ PLOT_HEIGHT: Final = 160
 LABEL_HEIGHT: Final = 22
 """The height of the line of text below or above a plot, in pixels."""
 
-_TIMELINE_Y: Final = 12
+_TIMELINE_Y: Final = 20
 """How far below the top the line of time is, in pixels."""
-_CROSS: Final = Markup('<path d="M-7 7 7-7"/>')
+_SIGNS: Final = {
+    "yanked": Markup('<path d="M-7 7 7-7"/>'),
+    "flagged": Markup('<path d="M0-5V-16L9-12.5 0-9"/>'),
+}
+"""What is drawn over a dot of a kind."""
 _TOP_Y: Final = LABEL_HEIGHT
 _MIDDLE_Y: Final = LABEL_HEIGHT + PLOT_HEIGHT // 2
 _BOTTOM_Y: Final = LABEL_HEIGHT + PLOT_HEIGHT
@@ -147,7 +151,7 @@ class Dot(Struct, frozen=True):
     label: str
     """What it is, in words."""
     kinds: tuple[str, ...] = ()
-    """Classes of the style sheet. With `yanked` the dot is crossed out."""
+    """Classes of the style sheet. One that is `yanked` is crossed out, and `flagged` has a flag."""
 
 
 def draw_timeline(dots: Sequence[Dot], summary: str) -> Markup:
@@ -159,10 +163,10 @@ def draw_timeline(dots: Sequence[Dot], summary: str) -> Markup:
     for dot in dots:
         # the ends are within the figure, so that no dot is cut
         across = f"{1 + 98 * (dot.day - first).days / days:.4g}%"
-        cross = _CROSS if "yanked" in dot.kinds else ""
+        signs = Markup().join(sign for kind, sign in _SIGNS.items() if kind in dot.kinds)
         drawn += Markup(
             '<svg class="{}" x="{}" y="{}"><title>{}</title><circle r="5"/>{}</svg>'
-        ).format(" ".join(dot.kinds), across, _TIMELINE_Y, dot.label, cross)
+        ).format(" ".join(dot.kinds), across, _TIMELINE_Y, dot.label, signs)
     text_y = _TIMELINE_Y + LABEL_HEIGHT
     ends = Markup('<text y="{}">{}</text>').format(text_y, first)
     if last != first:

@@ -24,7 +24,7 @@ from wheelyard.rendering.web.figures import Dot, draw_timeline
 from wheelyard.rendering.web.file_list import NOT_KNOWN
 from wheelyard.rendering.web.project_frame import RELEASES
 from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
-from wheelyard.rendering.web.release_page import ReleaseHead
+from wheelyard.rendering.web.release_page import ReleaseHead, promoted_to
 
 FILTERED_RELEASES: Final = 30
 """With more releases, there is a form that filters them."""
@@ -41,6 +41,8 @@ class ReleaseRow(Struct, frozen=True):
     """Who has uploaded its first file, in words, or empty if that is not known."""
     size: str
     """That of all files, in words, or empty if it is not known."""
+    promoted_to: tuple[str, ...]
+    """The indexes that it is noted as promoted to, as far as the viewer may read them."""
     last_download: str
     """The day, or words if there was none lately, or empty if they are not counted."""
 
@@ -48,7 +50,9 @@ class ReleaseRow(Struct, frozen=True):
     def words(self) -> str:
         """What the words of a filter are looked for in."""
         marks = self.listed.marks.striptags()
-        return f"{self.listed.version} {self.listed.date[:10]} {self.uploader} {marks}".lower()
+        places = " ".join(self.promoted_to)
+        words = f"{self.listed.version} {self.listed.date[:10]} {self.uploader} {marks} {places}"
+        return words.lower()
 
     def has(self, text: str) -> bool:
         """Return whether all words of a text are in the row."""
@@ -64,7 +68,8 @@ class ReleaseRow(Struct, frozen=True):
         if self.uploader:
             time += f' <bdi class="soft">{escape(self.uploader)}</bdi>'
         files = ", ".join(filter(None, (listed.files, self.size)))
-        cells = f"<td>{name}{listed.marks}</td><td>{time}</td><td>{files}</td>"
+        marks = "".join(f' <span class="mark">in {index}</span>' for index in self.promoted_to)
+        cells = f"<td>{name}{listed.marks}{marks}</td><td>{time}</td><td>{files}</td>"
         if self.last_download:
             cells += f'<td data-label="Last download">{self.last_download}</td>'
         links = "".join(self._links(viewer))
@@ -94,7 +99,7 @@ def releases_page(
 ) -> bytes:
     """Return the bytes of the page with the releases of a project that have the words of a text."""
     last_downloads = None if downloads is None else _last_downloads(downloads)
-    rows = [_row(release, last_downloads) for release in releases]
+    rows = [_row(release, last_downloads, viewer) for release in releases]
     matching = [row for row in rows if row.has(text)]
     table = "".join(row.draw(viewer) for row in matching)
     return head.render(
@@ -112,7 +117,9 @@ def releases_page(
     )
 
 
-def _row(release: ReleaseOf[ShownFile], last_downloads: Mapping[str, str] | None) -> ReleaseRow:
+def _row(
+    release: ReleaseOf[ShownFile], last_downloads: Mapping[str, str] | None, viewer: Viewer
+) -> ReleaseRow:
     sizes = [file.size for file in release.files if file.size is not None]
     size = ""
     if len(sizes) == len(release.files):
@@ -120,7 +127,14 @@ def _row(release: ReleaseOf[ShownFile], last_downloads: Mapping[str, str] | None
     last_download = ""
     if last_downloads is not None:
         last_download = last_downloads.get(release.version, "none")
-    return ReleaseRow(release, listed_release(release), _uploader(release), size, last_download)
+    return ReleaseRow(
+        release=release,
+        listed=listed_release(release),
+        uploader=_uploader(release),
+        size=size,
+        promoted_to=promoted_to(release.files, viewer.hidden_indexes),
+        last_download=last_download,
+    )
 
 
 def _uploader(release: ReleaseOf[ShownFile]) -> str:
@@ -158,7 +172,10 @@ def _dot(row: ReleaseRow) -> Dot:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")
-    words = ", ".join([f"{row.listed.version}, {day}", *kinds])
+    places = [f"in {index}" for index in row.promoted_to]
+    words = ", ".join([f"{row.listed.version}, {day}", *kinds, *places])
+    if places:
+        kinds.append("flagged")
     return Dot(date.fromisoformat(day), words.replace("prerelease", "pre-release"), tuple(kinds))
 
 
