@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
-from wheelyard.authentication.authorization import project_not_found
+from wheelyard.authentication.authorization import project_not_found, require_server_admin
 from wheelyard.errors import NotFound
 from wheelyard.model.access import Caller
 from wheelyard.model.downloads import (
@@ -25,6 +25,7 @@ from wheelyard.operations.search.project_table import ProjectTable
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
+    from wheelyard.wiring.server import Server
 
 
 class DownloadsQuery(Struct, frozen=True):
@@ -77,6 +78,17 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
         by_day=report.days,
         by_version=report.versions,
     )
+
+
+def count_all_downloads(server: "Server", caller: Caller) -> int:
+    """
+    Count the downloads of all projects of all indexes in the last `SHOWN_DAYS` days.
+
+    Raises Forbidden unless the caller is an administrator of the server.
+    """
+    require_server_admin(caller, "see how often all projects were downloaded")
+    counts = [index.downloads for index in server.indexes.all() if index.downloads is not None]
+    return sum(sum(downloads.totals(SHOWN_DAYS)[0].values()) for downloads in counts)
 
 
 def downloads_by_project(

@@ -115,7 +115,9 @@ def places_of(
     is_quick = request.context.index.server.is_local or len(readable) <= FEW
     threads = 1 if is_quick else PARALLEL_READS
     answers = prefetch_map(partial(_look_up, request.context, name), readable, threads)
-    places, made_from, is_whole = list[ProjectPlace](), MadeFrom(), True
+    places = list[ProjectPlace]()
+    made_from = MadeFrom()
+    is_whole = True
     for mark, answer in zip(marks, answers, strict=True):
         if answer is None:
             is_whole = False
@@ -142,7 +144,8 @@ def public_places_of(
     for mark, right in zip(marks, request.readable_indexes or (), strict=True):
         if right.index.upstream is None:
             continue
-        path, is_here = f"{index_path(mark.name)}project/{name}/", mark.name == here
+        path = f"{index_path(mark.name)}project/{name}/"
+        is_here = mark.name == here
         with suppress(Unauthenticated, Forbidden, NotFound):
             right.index.read_policy.require_lookup(right.caller, name)
             has_release = is_here and version != ""

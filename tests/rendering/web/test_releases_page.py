@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.rendering.examples import NOON, file, project
 from tests.rendering.web.pages import ENVIRONMENT, release_head
@@ -33,15 +34,20 @@ def page_of(*files: File, downloads: DownloadReport | None = None, text: str = "
 
 def test_releases_are_dots_on_a_line_of_time() -> None:
     """Each release is a dot, hollow for a pre-release, crossed if yanked, with version and day."""
-    page = page_of(file("1.0"), file("2.0rc1"), file("2.0", yanked="it breaks"))
+    earlier = NOON - timedelta(days=9)
+    page = page_of(
+        replace(file("1.0"), uploaded_at=earlier, promoted_to=("prod",)),
+        file("2.0rc1"),
+        file("2.0", yanked="it breaks"),
+    )
 
-    titles = re.findall(f'<svg class="([^"]*)"[^>]*><title>([^<]*), {TODAY}([^<]*)</title>', page)
+    titles = re.findall('<svg class="([^"]*)"[^>]*><title>([^<]*)</title>', page)
     assert sorted(titles) == [
-        ("", "1.0", ""),
-        ("prerelease", "2.0rc1", ", pre-release"),
-        ("yanked", "2.0", ", yanked"),
+        ("flagged", f"1.0, {earlier.date()}, promoted to prod"),
+        ("prerelease", f"2.0rc1, {TODAY}, pre-release"),
+        ("yanked", f"2.0, {TODAY}, yanked"),
     ]
-    assert "timeline" not in page_of(file("1.0"))
+    assert "timeline" not in page_of(file("1.0"), file("2.0"))  # on one day
 
 
 def test_a_row_says_what_helps_to_decide_on_a_yank() -> None:

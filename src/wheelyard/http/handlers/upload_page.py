@@ -233,9 +233,12 @@ def _refused(
 ) -> CheckedFile:
     """Return what the page shows of a refused file: why, and where the viewer can change that."""
     request.context.process.store_errors.log(refusal)
+    status: Literal["unknown", "refused"] = "refused"
+    if isinstance(refusal, Unavailable):
+        status = "unknown"
     return replace(
         checked,
-        status="unknown" if isinstance(refusal, Unavailable) else "refused",
+        status=status,
         message=error_on_page(refusal),
         needs_digest=refusal.code == FILE_EXISTS and not preview.file.sha256,
         lacks_right=_lacks_right(refusal),
@@ -253,9 +256,7 @@ def _remedy(request: IndexRequest, refusal: WheelyardError) -> PageLink | None:
     advice = refusal.advice
     if refusal.code == PUBLIC_NAME:
         may_reserve = request.context.index.definition.is_main and request.caller.administers_server
-        return (
-            PageLink("-/admin/names/?action=reserve", "Reserve the name") if may_reserve else None
-        )
+        return _RESERVE if may_reserve else None
     if advice is None or advice.remedy not in _BY_MANAGERS:
         return None
     name = NormalizedName(advice.subject)

@@ -68,8 +68,10 @@ class ReleaseRow(Struct, frozen=True):
         if self.uploader:
             time += f' <bdi class="soft">{escape(self.uploader)}</bdi>'
         files = ", ".join(filter(None, (listed.files, self.size)))
-        marks = "".join(f' <span class="mark">in {index}</span>' for index in self.promoted_to)
-        cells = f"<td>{name}{listed.marks}{marks}</td><td>{time}</td><td>{files}</td>"
+        marks = "".join(
+            f' <span class="mark">promoted to {index}</span>' for index in self.promoted_to
+        )
+        cells = f'<td>{name}{listed.marks}{marks}</td><td>{time}</td><td class="whole">{files}</td>'
         if self.last_download:
             cells += f'<td data-label="Last download">{self.last_download}</td>'
         links = "".join(self._links(viewer))
@@ -155,9 +157,10 @@ def _last_downloads(report: DownloadReport) -> dict[str, str]:
 
 
 def _timeline(rows: Sequence[ReleaseRow]) -> Markup:
-    """Return the line of time of those releases whose day is known, if there are several."""
+    """Return the line of time of those releases whose day is known, if there are several days."""
     dated = [row for row in rows if row.listed.date][:DRAWN_RELEASES]
-    if len(dated) < 2:  # noqa: PLR2004 - one dot says nothing
+    days = {row.listed.date[:10] for row in dated}
+    if len(days) < 2:  # noqa: PLR2004 - dots in one place say nothing
         return Markup()
     dots = [_dot(row) for row in dated]
     summary = f"The newest {len(dots)} releases" if len(dots) < len(rows) else "All releases"
@@ -172,7 +175,7 @@ def _dot(row: ReleaseRow) -> Dot:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")
-    places = [f"in {index}" for index in row.promoted_to]
+    places = [f"promoted to {index}" for index in row.promoted_to]
     words = ", ".join([f"{row.listed.version}, {day}", *kinds, *places])
     if places:
         kinds.append("flagged")

@@ -33,6 +33,7 @@ def test_figures_say_what_asks_for_a_look(tmp_path: Path) -> None:
 
     assert "Uploads 1 of 2 projects got a file in the last 30 days" in page
     assert "of the quota of main" in page
+    assert "Downloads 0 in the last 30 days" in page
     assert "API tokens 0 end within 14 days" in calm
     assert "API tokens 1 ends within 14 days" in page
     assert not re.search("Retention (by hand|now|[0-9])", page)

@@ -14,6 +14,7 @@ from wheelyard.api import (
     server_operations,
 )
 from wheelyard.api.access_operations import TokensQuery
+from wheelyard.api.download_operations import count_all_downloads
 from wheelyard.api.server_operations import NEARLY_FULL
 from wheelyard.api.table import LocalApi
 from wheelyard.errors import WheelyardError
@@ -21,6 +22,7 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Response
 from wheelyard.model.decoding import readable_size
+from wheelyard.model.downloads import SHOWN_DAYS
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.figures import draw_share
 from wheelyard.wiring.index import Index
@@ -33,7 +35,7 @@ class Tile(Struct, frozen=True):
     """One figure of the page."""
 
     path: str
-    """Of the page that has more, below `-/admin/`."""
+    """Of the page that has more, from `-/admin/` on."""
     title: str
     figure: str
     words: str
@@ -71,6 +73,7 @@ class _Figures(Struct, frozen=True):
             "Health": self._health,
             "Storage": self._storage,
             "Uploads": self._uploads,
+            "Downloads": self._downloads,
             "API tokens": self._tokens,
             "Retention": self._retention,
         }
@@ -113,6 +116,13 @@ class _Figures(Struct, frozen=True):
         recent = sum(facts.uploaded >= first for facts in projects)
         words = f"of {len(projects):,} projects got a file in the last {RECENT.days} days"
         return Tile("journal/", "Uploads", f"{recent:,}", words)
+
+    def _downloads(self) -> Tile | None:
+        if self.index.downloads is None:
+            return None
+        number = count_all_downloads(self.index.server, self.api.caller)
+        words = f"in the last {SHOWN_DAYS} days"
+        return Tile("../projects/1/?sort=downloads", "Downloads", f"{number:,}", words)
 
     def _tokens(self) -> Tile:
         ending = self.api.call(access_operations.list_tokens, TokensQuery(state="expiring"))
