@@ -68,9 +68,8 @@ class ReleaseRow(Struct, frozen=True):
         if self.uploader:
             time += f' <bdi class="soft">{escape(self.uploader)}</bdi>'
         files = ", ".join(filter(None, (listed.files, self.size)))
-        marks = "".join(
-            f' <span class="mark">promoted to {index}</span>' for index in self.promoted_to
-        )
+        mark = Markup(' <span class="mark">promoted to {}</span>')
+        marks = "".join(mark.format(index) for index in self.promoted_to)
         cells = f'<td>{name}{listed.marks}{marks}</td><td>{time}</td><td class="whole">{files}</td>'
         if self.last_download:
             cells += f'<td data-label="Last download">{self.last_download}</td>'
