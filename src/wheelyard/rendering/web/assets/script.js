@@ -163,14 +163,16 @@
   if (form) {
     const note = document.querySelector("[data-count]");
     const rows = [...document.querySelectorAll(":is(.file-table, .releases) tbody tr")];
-    const texts = rows.map((row) => {
+    const text = (row) => {
       const cells = [...row.cells].filter((each) => each.className !== "actions");
       return [...cells.map((each) => each.textContent), row.dataset.words].join(" ").toLowerCase();
-    });
+    };
+    let texts; // of a thousand rows, which nobody may filter
     const whole = note.textContent;
     const filter = () => {
       const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
+      texts ??= rows.map(text);
       rows.forEach((row, at) => {
         row.hidden = !words.every((word) => texts[at].includes(word));
         shown += row.hidden ? 0 : 1;
