@@ -21,13 +21,19 @@ from wheelyard.http.messages import MadeFrom
 from wheelyard.http.page_cache import cache_keys
 from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.distribution_filename import listed_version
+from wheelyard.model.distribution_filename import listed_version, strip_trailing_zeros
 from wheelyard.model.index_name import MAIN, index_path
 from wheelyard.model.project import Project
+from wheelyard.model.promotion import NO_RULES
 from wheelyard.rendering.project_facts import latest_release, release_of, releases_of
 from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.index_marks import IndexMark, ProjectPlace, index_marks
+from wheelyard.rendering.web.index_marks import (
+    IndexMark,
+    ProjectPlace,
+    ReleasesElsewhere,
+    index_marks,
+)
 from wheelyard.rendering.web.project_frame import version_path
 from wheelyard.wiring.index import Index
 
@@ -128,6 +134,33 @@ def places_of(
             made_from += answer.made_from or ()
         places.append(_with_project(place, answer.project, version, is_release=is_release))
     return tuple(places), made_from if is_whole else None
+
+
+def releases_elsewhere(
+    request: IndexRequest, name: NormalizedName
+) -> tuple[ReleasesElsewhere, ...]:
+    """
+    Return which releases of a private project the other indexes have that the caller may read.
+
+    The page has asked them by `places_of`, so that what was read is in memory. One whose store does
+    not answer is left out.
+    """
+    elsewhere = list[ReleasesElsewhere]()
+    for readable in request.readable_indexes or ():
+        definition = readable.index.definition
+        answer = None
+        if definition.name != request.context.index.name:
+            answer = _look_up(request.context, name, readable)
+        if answer is not None and answer.project is not None:
+            versions = {release.version for release in releases_of(answer.project)}
+            elsewhere.append(
+                ReleasesElsewhere(
+                    index=definition.name,
+                    versions=frozenset(map(strip_trailing_zeros, versions)),
+                    takes_promotions=definition.promotion != NO_RULES,
+                )
+            )
+    return tuple(elsewhere)
 
 
 def public_places_of(

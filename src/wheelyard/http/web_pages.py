@@ -42,6 +42,7 @@ from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.home_page import NOT_FOUND, ErrorFacts
+from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.release_page import dependency_names
 from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
@@ -240,6 +241,16 @@ class WebPages:
             request, viewer.indexes, name, version, is_release=is_release
         )
         return replace(viewer, places=places)
+
+    def releases_elsewhere(
+        self, request: IndexRequest, viewer: Viewer, name: NormalizedName
+    ) -> tuple[ReleasesElsewhere, ...]:
+        """Return which releases of a private project the indexes have that the page names."""
+        if not viewer.places:
+            return ()
+        from wheelyard.http.other_indexes import releases_elsewhere  # noqa: PLC0415 - above
+
+        return releases_elsewhere(request, name)
 
     def choosing_viewer(self, request: IndexRequest, name: NormalizedName | None = None) -> Viewer:
         """

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import (
@@ -110,15 +109,6 @@ class Grants(Struct, frozen=True):
     def of(self, principals: Iterable[str]) -> tuple[Grant, ...]:
         """Return each grant that names at least one of these principals."""
         return tuple(grant for grant in self.all if grant.principals.intersection(principals))
-
-    def uploaders_of(self, project: NormalizedName, index: str) -> tuple[str, ...]:
-        """Return the principals and groups that have a grant to upload to a project, sorted."""
-        uploading = (
-            grant
-            for grant in self.all
-            if grant.scope.holds_in(index) and grant.scope.permits(Action.UPLOAD, project)
-        )
-        return tuple(sorted({who for grant in uploading for who in grant.who}))
 
     def without_anonymous(self) -> "Grants":
         """Return the same grants, but none that gives anybody anything by `anonymous`."""

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Committed, Intent
@@ -173,6 +174,17 @@ class AccessControl:
             parsed = snapshot.version, self._read(snapshot.value)
             self._parsed = parsed
         return parsed[1]
+
+    def uploaders_of(
+        self, snapshot: Snapshot[AccessRules], project: NormalizedName, index: str
+    ) -> tuple[str, ...]:
+        """Return the principals and groups that have a grant to upload to a project, sorted."""
+        uploading = (
+            grant
+            for grant in self.in_force(snapshot).all
+            if grant.scope.holds_in(index) and grant.scope.permits(Action.UPLOAD, project)
+        )
+        return tuple(sorted({who for grant in uploading for who in grant.who}))
 
     def read_ahead(self, *, may_become_ambiguous: bool) -> None:
         """

@@ -16,18 +16,33 @@ from wheelyard.model.project import File
 from wheelyard.rendering.project_facts import releases_of
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.figures import Dot, draw_timeline
+from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.releases_page import releases_page
 
 TODAY = NOON.date()
 DAYS = st.integers(0, 4000).map(lambda days: TODAY - timedelta(days))
 
 
-def page_of(*files: File, downloads: DownloadReport | None = None, text: str = "") -> str:
+IN_PROD = ReleasesElsewhere(index="prod", versions=frozenset({"1"}), takes_promotions=True)
+
+
+def page_of(
+    *files: File,
+    downloads: DownloadReport | None = None,
+    text: str = "",
+    elsewhere: tuple[ReleasesElsewhere, ...] = (),
+) -> str:
     """Return the page with the releases of a project that has these files."""
     shown = project(*files)
     releases = releases_of(shown)
     page = releases_page(
-        ENVIRONMENT, ANYONE, release_head(shown), releases, downloads=downloads, text=text
+        ENVIRONMENT,
+        ANYONE,
+        release_head(shown),
+        releases,
+        downloads=downloads,
+        elsewhere=elsewhere,
+        text=text,
     )
     return page.decode()
 
@@ -36,17 +51,19 @@ def test_releases_are_dots_on_a_line_of_time() -> None:
     """Each release is a dot, hollow for a pre-release, crossed if yanked, with version and day."""
     earlier = NOON - timedelta(days=9)
     page = page_of(
-        replace(file("1.0"), uploaded_at=earlier, promoted_to=("prod",)),
+        replace(file("1.0"), uploaded_at=earlier),
         file("2.0rc1"),
         file("2.0", yanked="it breaks"),
+        elsewhere=(IN_PROD,),
     )
 
     titles = re.findall('<svg class="([^"]*)"[^>]*><title>([^<]*)</title>', page)
     assert sorted(titles) == [
-        ("flagged", f"1.0, {earlier.date()}, promoted to prod"),
+        ("flagged", f"1.0, {earlier.date()}, in prod"),
         ("prerelease", f"2.0rc1, {TODAY}, pre-release"),
         ("yanked", f"2.0, {TODAY}, yanked"),
     ]
+    assert "1.0 in prod" in in_text(page)
     assert "timeline" not in page_of(file("1.0"), file("2.0"))  # on one day
 
 

@@ -52,6 +52,7 @@ from wheelyard.rendering.web.file_list import (
     file_list,
     pinned_requirement,
 )
+from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
 from wheelyard.rendering.web.project_pages import (
     ProjectContent,
@@ -282,6 +283,9 @@ def answer_releases(request: IndexRequest) -> Response:
     if place.release is None:
         return _empty(request, place, RELEASES)
     downloads, until = _downloads(request, place)
+    elsewhere: tuple[ReleasesElsewhere, ...] = ()
+    if not place.listing.origin.is_upstream:
+        elsewhere = request.web.releases_elsewhere(request, place.viewer, place.listing.name)
     text = " ".join((request.query_field("q") or "").split())[:TEXT_LIMIT]
 
     def render() -> bytes:
@@ -291,12 +295,13 @@ def answer_releases(request: IndexRequest) -> Response:
             place.head(),
             releases_of(place.listing),
             downloads=downloads,
+            elsewhere=elsewhere,
             text=text,
         )
 
     if text:
         return _uncached(request, render)
-    key = place.key(RELEASES)
+    key = place.key(RELEASES, elsewhere)
     version = NO_NEIGHBOURS.version_with(place.listing)
     if downloads is not None:
         version = f"{version} {downloads.digest}"
@@ -431,7 +436,7 @@ def _neighbours(
         index = request.context.index
         stored = index.server.access.records.get()
         shows = (*shows, (GRANTS, stored.version))
-        uploaders = index.server.access.in_force(stored).uploaders_of(name, index.name)
+        uploaders = index.server.access.uploaders_of(stored, name, index.name)
     return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
 
 

@@ -116,7 +116,7 @@ _TITLES: Final = (
     "Released",
     "Yanked",
     "Python",
-    "Licence",
+    "License",
     "Size",
     "Summary",
     "Keywords",

@@ -37,6 +37,16 @@ class ProjectPlace(Struct, frozen=True, kw_only=True):
     """The release that describes the project there, if the one of the page is not there."""
 
 
+class ReleasesElsewhere(Struct, frozen=True, kw_only=True):
+    """Which releases of a project another index has, which the viewer may read."""
+
+    index: str
+    versions: frozenset[str]
+    """Without zeros at their ends: 1.0 and 1.0.0 are one version."""
+    takes_promotions: bool
+    """Whether its rules say from where it takes releases, as those of `prod` do."""
+
+
 def index_marks(names: Iterable[str]) -> tuple[IndexMark, ...]:
     """
     Return the marks of indexes, first main.

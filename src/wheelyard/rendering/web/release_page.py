@@ -327,14 +327,9 @@ def _arrivals(files: Iterable[ShownFile], hidden_indexes: Container[str]) -> lis
 
 def _departures(files: Iterable[ShownFile], viewer: Viewer) -> list[str]:
     """Return where any of these files is noted as promoted to, unless the page says it better."""
-    said = {place.index.name for place in viewer.places}
-    return list(promoted_to(files, viewer.hidden_indexes | said))
-
-
-def promoted_to(files: Iterable[ShownFile], without: frozenset[str]) -> tuple[str, ...]:
-    """Return the indexes that any of these files is noted as promoted to, but some."""
     names = {name for file in files if isinstance(file, File) for name in file.targets}
-    return tuple(sorted(names - without))
+    said = {place.index.name for place in viewer.places}
+    return sorted(names - said - viewer.hidden_indexes)
 
 
 def _has_lost_attestations(file: ShownFile) -> bool:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import readable_size
-from wheelyard.model.distribution_filename import listed_version
+from wheelyard.model.distribution_filename import listed_version, strip_trailing_zeros
 from wheelyard.model.downloads import DownloadReport
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
@@ -22,9 +22,10 @@ from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.figures import Dot, draw_timeline
 from wheelyard.rendering.web.file_list import NOT_KNOWN
+from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.project_frame import RELEASES
 from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
-from wheelyard.rendering.web.release_page import ReleaseHead, promoted_to
+from wheelyard.rendering.web.release_page import ReleaseHead
 
 FILTERED_RELEASES: Final = 30
 """With more releases, there is a form that filters them."""
@@ -41,8 +42,8 @@ class ReleaseRow(Struct, frozen=True):
     """Who has uploaded its first file, in words, or empty if that is not known."""
     size: str
     """That of all files, in words, or empty if it is not known."""
-    promoted_to: tuple[str, ...]
-    """The indexes that it is noted as promoted to, as far as the viewer may read them."""
+    indexes: tuple[ReleasesElsewhere, ...]
+    """The other indexes that have it, too, as far as the viewer may read them."""
     last_download: str
     """The day, or words if there was none lately, or empty if they are not counted."""
 
@@ -50,7 +51,7 @@ class ReleaseRow(Struct, frozen=True):
     def words(self) -> str:
         """What the words of a filter are looked for in."""
         marks = self.listed.marks.striptags()
-        places = " ".join(self.promoted_to)
+        places = " ".join(other.index for other in self.indexes)
         words = f"{self.listed.version} {self.listed.date[:10]} {self.uploader} {marks} {places}"
         return words.lower()
 
@@ -68,8 +69,8 @@ class ReleaseRow(Struct, frozen=True):
         if self.uploader:
             time += f' <bdi class="soft">{escape(self.uploader)}</bdi>'
         files = ", ".join(filter(None, (listed.files, self.size)))
-        mark = Markup(' <span class="mark">promoted to {}</span>')
-        marks = "".join(mark.format(index) for index in self.promoted_to)
+        mark = Markup(' <span class="mark">in {}</span>')
+        marks = "".join(mark.format(other.index) for other in self.indexes)
         cells = f'<td>{name}{listed.marks}{marks}</td><td>{time}</td><td class="whole">{files}</td>'
         if self.last_download:
             cells += f'<td data-label="Last download">{self.last_download}</td>'
@@ -89,18 +90,19 @@ class ReleaseRow(Struct, frozen=True):
             yield _action_link(f"../{self.listed.path}/promote/", "Promote", version)
 
 
-def releases_page(
+def releases_page(  # noqa: PLR0913 - all that is on it
     environment: PageEnvironment,
     viewer: Viewer,
     head: ReleaseHead,
     releases: Sequence[ReleaseOf[ShownFile]],
     *,
     downloads: DownloadReport | None = None,
+    elsewhere: Sequence[ReleasesElsewhere] = (),
     text: str = "",
 ) -> bytes:
     """Return the bytes of the page with the releases of a project that have the words of a text."""
     last_downloads = None if downloads is None else _last_downloads(downloads)
-    rows = [_row(release, last_downloads, viewer) for release in releases]
+    rows = [_row(release, last_downloads, elsewhere) for release in releases]
     matching = [row for row in rows if row.has(text)]
     table = "".join(row.draw(viewer) for row in matching)
     return head.render(
@@ -110,6 +112,7 @@ def releases_page(
         "releases.html",
         timeline=_timeline(matching),
         rows=Markup(table),  # noqa: S704 - they are escaped
+        drawn=DRAWN_RELEASES,
         found=len(matching),
         total=len(releases),
         has_form=len(releases) > FILTERED_RELEASES,
@@ -119,12 +122,15 @@ def releases_page(
 
 
 def _row(
-    release: ReleaseOf[ShownFile], last_downloads: Mapping[str, str] | None, viewer: Viewer
+    release: ReleaseOf[ShownFile],
+    last_downloads: Mapping[str, str] | None,
+    elsewhere: Sequence[ReleasesElsewhere],
 ) -> ReleaseRow:
     sizes = [file.size for file in release.files if file.size is not None]
     size = ""
     if len(sizes) == len(release.files):
         size = readable_size(sum(sizes))
+    version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
         last_download = last_downloads.get(release.version, "none")
@@ -133,7 +139,7 @@ def _row(
         listed=listed_release(release),
         uploader=_uploader(release),
         size=size,
-        promoted_to=promoted_to(release.files, viewer.hidden_indexes),
+        indexes=tuple(other for other in elsewhere if version in other.versions),
         last_download=last_download,
     )
 
@@ -174,9 +180,9 @@ def _dot(row: ReleaseRow) -> Dot:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")
-    places = [f"promoted to {index}" for index in row.promoted_to]
+    places = [f"in {other.index}" for other in row.indexes]
     words = ", ".join([f"{row.listed.version}, {day}", *kinds, *places])
-    if places:
+    if any(other.takes_promotions for other in row.indexes):
         kinds.append("flagged")
     return Dot(date.fromisoformat(day), words.replace("prerelease", "pre-release"), tuple(kinds))
 

@@ -96,7 +96,7 @@ class _Figures(Struct, frozen=True):
         health = self.api.call(health_operations.show_health)
         bad = [part for part in health.parts if part.state in ("warning", "failed")]
         number = len(bad) + len(health.warnings)
-        words = "warning" if number == 1 else "warnings"
+        words = "thing to look at" if number == 1 else "things to look at"
         return Tile("health/", "Health", f"{number:,}", words, asks=number > 0)
 
     def _storage(self) -> Tile:

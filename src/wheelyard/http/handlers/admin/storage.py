@@ -51,11 +51,10 @@ class StoragePage:
         sort = query.text("sort")
         sort = sort if sort in ORDERS else "size"
         rows, numbers = paged(sorted(shown.projects, key=ORDERS[sort][1]), query, ROWS_ON_A_PAGE)
-        most = max((project.bytes for project in shown.projects), default=0)
         values = {
             "usage": shown,
             "nearly_full": NEARLY_FULL,
-            "bars": {row.name: draw_share(row.bytes / max(most, 1)) for row in rows},
+            "bars": {row.name: draw_share(row.bytes / max(shown.bytes, 1)) for row in rows},
             "all_indexes": all_indexes,
             "stored": usage,
             "rows": rows,
