@@ -187,12 +187,17 @@ def session_key(request: IndexRequest) -> bytes:
     return records.peek_key() or records.require_key()
 
 
+def browser_binding(request: IndexRequest) -> str:
+    """Return what the requests of one session have in common, or without one those of a caller."""
+    if request.browser_session is not None:
+        return f"session:{request.browser_session.id}"
+    return f"principal:{request.caller.principal}"
+
+
 def _signature(request: IndexRequest, issued_at: str) -> str:
     key = session_key(request)
-    session, principal = request.browser_session, request.caller.principal
     # so that nobody can send a form that was made for another session
-    binding = f"session:{session.id}" if session else f"principal:{principal}"
-    signed = f"form\0{issued_at}\0{binding}".encode("utf-8", "surrogatepass")
+    signed = f"form\0{issued_at}\0{browser_binding(request)}".encode("utf-8", "surrogatepass")
     return urlsafe_b64encode(hmac.digest(key, signed, "sha256")).decode().rstrip("=")
 
 

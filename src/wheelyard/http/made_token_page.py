@@ -47,7 +47,7 @@ def show_made(request: IndexRequest, token_id: str, root: str) -> Response:
     }
     viewer = request.web.viewer(request.caller)
     page = request.web.show(viewer, 200, "token_made.html", root, **values)
-    return with_secret_removed(request, page) if text else page
+    return with_secret_removed(request, _subject(token_id), page) if text else page
 
 
 def _subject(token_id: str) -> str:

@@ -3,18 +3,19 @@ A secret that was made by a form, and that the page after it shows once.
 
 If the answer to the form itself showed the secret, loading that page again would make another one.
 So the answer is a redirect, and the secret goes along in a cookie. It is sealed there under the key
-of sessions, for one person, for what the secret is of and for a minute, so that any process of the
+of sessions, for one session, for what the secret is of and for a minute, so that any process of the
 index opens it and nobody else. The page that shows the secret removes the cookie. Nothing is
 stored.
 """
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import session_key
+from wheelyard.http.forms import browser_binding, session_key
 from wheelyard.http.messages import NO_STORE, Response, redirect
 from wheelyard.http.request_authentication import SessionCookie
 
@@ -45,7 +46,7 @@ def redirect_with_secret(request: IndexRequest, subject: str, secret: str, query
     text = encode(_SealedSecret(secret, expires)).decode()
     sealed = _sealer(request).seal(text, _context(request, subject))
     path = request.web.path(*request.segments, query=query.encode())
-    return redirect(SEE_OTHER, path, NO_STORE, _cookie(request).header(sealed, SECONDS))
+    return redirect(SEE_OTHER, path, NO_STORE, _cookie(request, subject).header(sealed, SECONDS))
 
 
 def read_secret(request: IndexRequest, subject: str) -> str:
@@ -55,7 +56,7 @@ def read_secret(request: IndexRequest, subject: str) -> str:
     It is empty if the secret is of something else, was shown before, or is older than a minute.
     Raises Unavailable if the store with the key does not answer.
     """
-    sealed = _cookie(request).value_in(request.joined_headers.get(b"cookie", b""))
+    sealed = _cookie(request, subject).value_in(request.joined_headers.get(b"cookie", b""))
     if not sealed:
         return ""
     text = _sealer(request).open(sealed.decode(), _context(request, subject))
@@ -69,17 +70,21 @@ def read_secret(request: IndexRequest, subject: str) -> str:
     return opened.secret
 
 
-def with_secret_removed(request: IndexRequest, page: Response) -> Response:
+def with_secret_removed(request: IndexRequest, subject: str, page: Response) -> Response:
     """Return a page that shows the secret, which takes it from the browser."""
-    return page.with_headers((*page.header_list, _cookie(request).removal()))
+    if request.method == "HEAD":  # which shows nothing
+        return page
+    return page.with_headers((*page.header_list, _cookie(request, subject).removal()))
 
 
-def _cookie(request: IndexRequest) -> SessionCookie:
-    return SessionCookie.named(COOKIE, "Strict", request.context.index.server.settings)
+def _cookie(request: IndexRequest, subject: str) -> SessionCookie:
+    """Return the cookie of one secret: somebody may make two before a page has shown the first."""
+    name = f"{COOKIE}-{blake2b(subject.encode(), digest_size=4).hexdigest()}"
+    return SessionCookie.named(name, "Strict", request.context.index.server.settings)
 
 
 def _context(request: IndexRequest, subject: str) -> str:
-    return f"{request.caller.principal}\0{subject}"
+    return f"{browser_binding(request)}\0{subject}"
 
 
 def _sealer(request: IndexRequest) -> "Sealer":

@@ -127,3 +127,15 @@ def test_another_spelling_is_redirected(app: InProcessServer) -> None:
     answer = app.get("/project/Demo/compare/?old=1.0", login, ("accept", "text/html"))
 
     assert (answer.status, answer.headers["location"]) == (301, f"{PAGE}?old=1.0")
+
+
+def test_long_lists_are_cut(app: InProcessServer) -> None:
+    """Of thousands of items some are shown, those that differ first, and how many more."""
+    lines = [f"Classifier: Topic :: {number}" for number in range(3000)]
+    app.publish(wheel("large", "1.0", *lines), wheel("large", "2.0", *lines[1:], "Classifier: B"))
+
+    _, page = read(app, "/project/large/compare/")
+
+    assert "Classifiers 1 added, 1 removed. 1.0 -Topic :: 0- Topic :: 1 " in page
+    assert "2.0 +B+ Topic :: 1 " in page
+    assert "And 5,000 more." in page

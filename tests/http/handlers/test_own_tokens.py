@@ -141,14 +141,35 @@ def test_a_new_token_is_shown_for_a_minute(server: InProcessServer) -> None:
     assert "is not shown again" in ana.follow(answer).body.decode()
 
 
-def test_the_page_of_another_token_does_not_show_a_new_one(server: InProcessServer) -> None:
-    """The page of one token shows nothing of another, which its own page still shows."""
+def test_two_new_tokens_are_shown_each_on_its_page(server: InProcessServer) -> None:
+    """Who makes two tokens before a page has shown the first sees both."""
     ana = signed_in(server)
     first = send(ana)
     second = send(ana, name="second")
 
-    assert b"wyd_" not in ana.follow(first).body
-    assert token_in(ana.follow(second))
+    assert token_in(ana.follow(first)) != token_in(ana.follow(second))
+
+
+def test_a_question_for_the_headers_keeps_a_new_token(server: InProcessServer) -> None:
+    """A HEAD request shows no token, so that the page after it still does."""
+    ana = signed_in(server)
+    answer = send(ana)
+    cookies = ("Cookie", "; ".join(f"{name}={text}" for name, text in ana.cookies.items()))
+
+    head = server.get(answer.headers["location"], ("Accept", "text/html"), cookies, method="HEAD")
+
+    assert (head.status, "set-cookie" in head.headers) == (200, False)
+    assert token_in(ana.follow(answer))
+
+
+def test_a_new_token_is_shown_in_its_session_alone(server: InProcessServer) -> None:
+    """Who signs in again does not see what was made in the session before."""
+    ana = signed_in(server)
+    answer = send(ana)
+    again = signed_in(server)
+    again.cookies |= {name: text for name, text in ana.cookies.items() if "secret" in name}
+
+    assert b"wyd_" not in again.follow(answer).body
 
 
 def test_nobody_sees_or_changes_tokens_of_others(server: InProcessServer) -> None:

@@ -1,10 +1,11 @@
 """The page that compares two releases of a project: what they need, what they are, their files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.metadata import CoreMetadata
@@ -18,6 +19,8 @@ from wheelyard.rendering.web.tags import compatibility_of
 
 MAX_OFFERED: Final = 300
 """The most versions that a field offers: the newest."""
+MAX_ITEMS: Final = 500
+"""The most items of a list that are shown of a release: metadata may have ten thousand."""
 
 
 class ComparedRelease(Struct, frozen=True):
@@ -54,35 +57,27 @@ class ComparedItem(Struct, frozen=True):
     text: str
     more: str = ""
     """What is said beside it, and not compared."""
+    differs: bool = False
+    """Whether the other release lacks it."""
 
 
-class ComparedList(Struct, frozen=True):
-    """Things of which each release has several."""
+class ComparedList(Struct, frozen=True, kw_only=True):
+    """Things of which each release has several, at most `MAX_ITEMS` of each."""
 
     title: str
     old: tuple[ComparedItem, ...]
     new: tuple[ComparedItem, ...]
-
-    @property
-    def removed(self) -> frozenset[str]:
-        """The texts that only the older release has."""
-        return self._texts(self.old) - self._texts(self.new)
-
-    @property
-    def added(self) -> frozenset[str]:
-        """The texts that only the newer release has."""
-        return self._texts(self.new) - self._texts(self.old)
+    added: int
+    removed: int
+    left_out: int
+    """How many items of both are not shown."""
 
     @property
     def words(self) -> str:
         """How they differ, in words."""
         if not self.added and not self.removed:
             return "No difference."
-        return f"{len(self.added)} added, {len(self.removed)} removed."
-
-    @staticmethod
-    def _texts(items: Iterable[ComparedItem]) -> frozenset[str]:
-        return frozenset(listed.text for listed in items)
+        return f"{self.added} added, {self.removed} removed."
 
 
 def compare_page(
@@ -149,8 +144,33 @@ def _lists(old: ComparedRelease, new: ComparedRelease) -> list[ComparedList]:
     """Return what each release has several of, as far as one of them has some."""
     of_old = _items_of(old)
     of_new = _items_of(new)
-    lists = [ComparedList(title, of_old[title], of_new[title]) for title in of_old]
+    lists = [_compared(title, of_old[title], of_new[title]) for title in of_old]
     return [compared for compared in lists if compared.old or compared.new]
+
+
+def _compared(
+    title: str, old: tuple[ComparedItem, ...], new: tuple[ComparedItem, ...]
+) -> ComparedList:
+    texts_of_old = {listed.text for listed in old}
+    texts_of_new = {listed.text for listed in new}
+    return ComparedList(
+        title=title,
+        old=_marked(old, texts_of_new),
+        new=_marked(new, texts_of_old),
+        added=len(texts_of_new - texts_of_old),
+        removed=len(texts_of_old - texts_of_new),
+        left_out=len(old[MAX_ITEMS:]) + len(new[MAX_ITEMS:]),
+    )
+
+
+def _marked(
+    items: tuple[ComparedItem, ...], texts_of_other: Container[str]
+) -> tuple[ComparedItem, ...]:
+    """Return the items that are shown: of many, first those that the other release lacks."""
+    marked = [replace(listed, differs=listed.text not in texts_of_other) for listed in items]
+    if len(marked) > MAX_ITEMS:
+        marked.sort(key=lambda listed: not listed.differs)
+    return tuple(marked[:MAX_ITEMS])
 
 
 def _items_of(compared: ComparedRelease) -> dict[str, tuple[ComparedItem, ...]]:

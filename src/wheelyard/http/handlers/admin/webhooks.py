@@ -127,7 +127,7 @@ class WebhookPages(TablePages):
         secret = read_secret(request, _subject(name))
         values = {"row": row, "secret": secret}
         page = self.pages.show(request, self.section, "webhook_secret.html", values)
-        return with_secret_removed(request, page) if secret else page
+        return with_secret_removed(request, _subject(name), page) if secret else page
 
     def _listed(self, request: IndexRequest, name: str) -> ListedTable:
         """Return a webhook as it is listed. Raises NotFound if there is none of that name."""

@@ -10,7 +10,7 @@
   const summary = form.querySelector("[data-summary]");
   const rights = form.querySelector("[data-rights]");
   const zone = input.closest("label");
-  const AT_ONCE = 100; // files of one question
+  const AT_ONCE = 10; // files of one question
   const DIGEST_LIMIT = 256 * (1 << 20); // bytes: to compute a digest, a browser reads the whole file into memory
   const GOOD = ["uploaded", "was there already"];
   const BAD = ["refused", "failed"];
