@@ -42,7 +42,16 @@ OF_AN_INDEX = (
     "project/nothing/",
 )
 OF_A_PROJECT = (
-    *("files/", "releases/", "dependencies/", "history/", "history/1/", "downloads/"),
+    *(
+        "files/",
+        "releases/",
+        "releases/?q=in",
+        "compare/",
+        "dependencies/",
+        "history/",
+        "history/1/",
+        "downloads/",
+    ),
     *("manage/", "access/", "manage/?version=1.0"),
     *("1.0/", "1.0/files/", "1.0/dependencies/", "1.0/promote/", "1.0/requirements.txt"),
 )
@@ -174,6 +183,18 @@ def test_pages_of_a_project_say_which_indexes_have_it(server: InProcessServer) -
     of_base = "In: main ✓ has 1.0 dev has none of it prod has none of it"
     assert _places(ana, "/project/base/") == of_base
     assert "since 2026-01-01" in _places(ana, "/prod/project/demo/1.0/")
+
+
+def test_the_list_of_releases_says_which_indexes_have_each(server: InProcessServer) -> None:
+    """The list of releases says where else each of them is, at once, to who may read it there."""
+    ana, bo = _signed_in(server, "ana"), _signed_in(server, "bo")
+    path, prod = f"{DEV}releases/", server.index.named("prod")
+    assert "in prod" in _opened(ana, path)
+    assert "in prod" not in _opened(bo, path)
+
+    prod.lifecycle.change("delete", ALICE, DEMO, Selection(Version("1.0")), "")
+
+    assert "in prod" not in _opened(ana, path)
 
 
 def test_what_changes_in_another_index_is_shown_at_once(server: InProcessServer) -> None:
