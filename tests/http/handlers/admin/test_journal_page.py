@@ -1,12 +1,13 @@
 """The page of the journals of everything."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.http.handlers.admin.administering import Administrator, text_of
-from tests.http.in_process import InProcessServer
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
+from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START
 from wheelyard.model.grants import GrantFields
@@ -45,12 +46,14 @@ def test_page_leads_through_everything(admin: Administrator) -> None:
     assert "Newest entries" in second
 
 
-def test_a_change_of_rights_is_told_once_and_in_words(admin: Administrator) -> None:
+def test_a_change_of_rights_is_told_once_and_in_words(tmp_path: Path) -> None:
     """An entry says once what was done, and names people as everybody knows them."""
     fields = GrantFields(who=("htpasswd:reader",), projects=("said-*",), actions=("read",))
-    grant_id = admin.server.index.server.access.grant(fields, "local:bo")
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
+        admin = Administrator.of(server)
+        grant_id = server.index.server.access.grant(fields, "local:bo")
 
-    page = admin.read(f"{PAGE}?what=granted")
+        page = admin.read(f"{PAGE}?what=granted")
 
     words = f"granted {grant_id}: reader, by password may read said-* in the index main"
     assert f"rights {words} bo, on the command line" in page
