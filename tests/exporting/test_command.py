@@ -171,7 +171,7 @@ def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
     assert "warning: dev/ of the site stays as it is" in kept.stderr
     assert "warning: deleted dev/ of the site" in again.stderr
     assert f"{stocked.site}/dev: 13 projects" in first.stdout
-    assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 1 page" in kept.stdout
+    assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 0 pages" in kept.stdout
     assert not (stocked.site / "dev").exists()
     page = (stocked.site / "prod/project/demo/index.html").read_text()
     assert '<a href="../../../project/demo/">the index main</a>' in page

@@ -44,6 +44,7 @@ LINKED = (
 LIVE = re.compile(
     rb'<a href="[^>]*>Help</a>\n'
     rb'|<form class="fields".*?</form>\n'
+    rb'|<p><a href="../compare/">Compare two releases</a></p>\n'
     rb"|<noscript>.*?</noscript>\n"
     rb'|<a href="[^">]*/downloads/">Downloads</a>\n'
     rb'|<section aria-labelledby="downloads">.*?</section>\n'
