@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 USAGE: Final = "see what is stored"
 """What only administrators may do."""
-NEARLY_FULL: Final = 0.8
-"""The share of a quota from which on somebody should look at it."""
 
 
 class ProjectUsage(Struct, frozen=True, omit_defaults=True):
@@ -129,7 +127,7 @@ def show_usage(call: Call) -> Usage:
 
 def _private(index: "Index") -> dict[NormalizedName, ProjectFacts]:
     """Return the facts of the private projects of an index."""
-    return {facts.name: facts for facts in index.search.table().projects if not facts.origin}
+    return {facts.name: facts for facts in index.search.table().private}
 
 
 def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexReading]:

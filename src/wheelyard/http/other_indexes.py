@@ -115,12 +115,8 @@ def places_of(
     that of the release. The versions are None if they are not known. An index whose store does not
     answer is left out.
     """
-    readable = request.readable_indexes or ()
     here = request.context.index.name
-    # handing work to threads takes longer than reading a file, or one document
-    is_quick = request.context.index.server.is_local or len(readable) <= FEW
-    threads = 1 if is_quick else PARALLEL_READS
-    answers = prefetch_map(partial(_look_up, request.context, name), readable, threads)
+    answers = _answers(request, name)
     places = list[ProjectPlace]()
     made_from = MadeFrom()
     is_whole = True
@@ -142,16 +138,14 @@ def releases_elsewhere(
     """
     Return which releases of a private project the other indexes have that the caller may read.
 
-    The page has asked them by `places_of`, so that what was read is in memory. One whose store does
-    not answer is left out.
+    One whose store does not answer is left out.
     """
     elsewhere = list[ReleasesElsewhere]()
-    for readable in request.readable_indexes or ():
+    answers = _answers(request, name)
+    for readable, answer in zip(request.readable_indexes or (), answers, strict=True):
         definition = readable.index.definition
-        answer = None
-        if definition.name != request.context.index.name:
-            answer = _look_up(request.context, name, readable)
-        if answer is not None and answer.project is not None:
+        is_here = definition.name == request.context.index.name
+        if not is_here and answer is not None and answer.project is not None:
             versions = {release.version for release in releases_of(answer.project)}
             elsewhere.append(
                 ReleasesElsewhere(
@@ -186,6 +180,19 @@ def public_places_of(
                 ProjectPlace(index=mark, is_here=is_here, path=path, has_release=has_release)
             )
     return tuple(places) if len(places) > 1 else ()
+
+
+def _answers(request: IndexRequest, name: NormalizedName) -> list[_Found | None]:
+    """Return what each index that the caller may read has of a project, looked up once."""
+    return request.once(("elsewhere", name), _look_up_all, request, name)
+
+
+def _look_up_all(request: IndexRequest, name: NormalizedName) -> list[_Found | None]:
+    readable = request.readable_indexes or ()
+    # handing work to threads takes longer than reading a file, or one document
+    is_quick = request.context.index.server.is_local or len(readable) <= FEW
+    threads = 1 if is_quick else PARALLEL_READS
+    return list(prefetch_map(partial(_look_up, request.context, name), readable, threads))
 
 
 def _look_up(context: IndexContext, name: NormalizedName, readable: ReadableIndex) -> _Found | None:

@@ -81,14 +81,17 @@ class DownloadReport(Struct, frozen=True, kw_only=True):
 def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
     """Return the report on `days` days, which is at least 1, of which `today` is the last."""
     since = today - timedelta(days - 1)
-    by_day, by_version = Counter[date](), Counter[str]()
-    last = dict[str, date]()
+    recent = ProjectCounts()
     for key, number in counts.items():
         day = min(key.day, today)  # the clock of another server may be ahead
         if day >= since:
-            by_day[day] += number
-            last[key.version] = max(day, last.get(key.version, day))
-            by_version[key.version] += number
+            recent[DownloadKey(day, key.version)] += number
+    by_day, by_version = Counter[date](), Counter[str]()
+    last = dict[str, date]()
+    for (day, version), number in recent.items():
+        by_day[day] += number
+        last[version] = max(day, last.get(version, day))
+        by_version[version] += number
     versions = [
         CountByVersion(version, downloads, last[version])
         for version, downloads in by_version.items()
@@ -96,10 +99,9 @@ def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
     versions.sort(key=lambda count: (-count.downloads, count.version))
     frequent = [count.version for count in versions if count.version][:FREQUENT_VERSIONS]
     numbers_of = {version: [0] * days for version in frequent}
-    for key, number in counts.items():
-        day = min(key.day, today)
-        if day >= since and key.version in numbers_of:
-            numbers_of[key.version][(day - since).days] += number
+    for (day, version), number in recent.items():
+        if version in numbers_of:
+            numbers_of[version][(day - since).days] += number
     shown_days = (since + timedelta(number) for number in range(days))
     return DownloadReport(
         days=tuple(CountByDay(day, by_day[day]) for day in shown_days),

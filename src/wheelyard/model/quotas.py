@@ -19,6 +19,8 @@ LARGEST_QUOTA = 1_000_000_000
 """As the largest number of the settings."""
 FORM_BYTES = 64 * 1024
 """More than an upload form has beside its file, if its description is short."""
+NEARLY_FULL = 0.8
+"""The share of a quota from which on somebody should look at it."""
 _OF_INDEX = "index"
 """The beginning of the names of the settings for all projects together."""
 

@@ -53,6 +53,12 @@ class ReleaseOf(Struct, Generic[F_co], frozen=True):
         return next((file.yanked for file in self.files if file.yanked), "")
 
     @property
+    def size(self) -> int | None:
+        """The bytes of all files, or None if that of one is not known."""
+        sizes = [file.size for file in self.files if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self.files) else None
+
+    @property
     def metadata_file(self) -> F_co:
         """The first file with core metadata, which describes the release, or the first file."""
         return next((file for file in self.files if file.has_metadata), self.files[0])

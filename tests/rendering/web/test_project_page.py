@@ -20,7 +20,7 @@ from tests.rendering.web.pages import (
 from wheelyard.model.project import Project, Status
 from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
 from wheelyard.rendering.web.environment import ANYONE, Viewer
-from wheelyard.rendering.web.releases_page import releases_page
+from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
 
 
 def in_text(page: str) -> str:
@@ -177,8 +177,8 @@ def test_many_releases_have_a_page() -> None:
     ]
     assert "yanked: <bad>" in in_text(page)
     assert 'href="releases/">All 300 releases' in page
-    head = release_head(whole)
-    listed = releases_page(ENVIRONMENT, ANYONE, head, releases_of(whole)).decode()
+    content = ReleasesContent(head=release_head(whole), releases=releases_of(whole))
+    listed = releases_page(ENVIRONMENT, ANYONE, content).decode()
     assert listed.index('href="../1.299/"') < listed.index('href="../1.0/"')
     assert "1.299 yanked: <bad> 2026-11-20 ann, on the command line 1 file" in in_text(listed)
 
@@ -186,12 +186,12 @@ def test_many_releases_have_a_page() -> None:
 def test_rows_of_releases_lead_to_what_the_viewer_may_do() -> None:
     """Each release has links to yank and to promote it, for whoever may do that."""
     whole = project(file("1.0", yanked=""), file("1.1+local"))
-    head, releases = release_head(whole), releases_of(whole)
+    content = ReleasesContent(head=release_head(whole), releases=releases_of(whole))
 
-    listed = releases_page(ENVIRONMENT, Viewer(may_manage=True, may_promote=True), head, releases)
-    manager = releases_page(ENVIRONMENT, Viewer(may_manage=True), head, releases)
-    publisher = releases_page(ENVIRONMENT, Viewer(may_promote=True), head, releases)
-    reader = releases_page(ENVIRONMENT, ANYONE, head, releases)
+    listed = releases_page(ENVIRONMENT, Viewer(may_manage=True, may_promote=True), content)
+    manager = releases_page(ENVIRONMENT, Viewer(may_manage=True), content)
+    publisher = releases_page(ENVIRONMENT, Viewer(may_promote=True), content)
+    reader = releases_page(ENVIRONMENT, ANYONE, content)
 
     assert _row_links(listed) == [
         ("../manage/?version=1.1%2Blocal&action=yank", "Yank 1.1+local"),

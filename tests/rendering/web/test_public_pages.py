@@ -23,7 +23,7 @@ from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.project_pages import History, change_by
 from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseHead, release_page
-from wheelyard.rendering.web.releases_page import releases_page
+from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 DEMO = NormalizedName("demo")
@@ -104,7 +104,8 @@ def test_hidden_versions_have_reasons() -> None:
     """The list of releases says of all versions what is hidden and why, a release of its own."""
     public = OriginNotes(PYPI, hidden=hidden("2.0", "1.0.0"))
     project = page(bare_file("1"))
-    listed = releases_page(ENVIRONMENT, ANYONE, head_of(project, public=public), ()).decode()
+    content = ReleasesContent(head=head_of(project, public=public), releases=())
+    listed = releases_page(ENVIRONMENT, ANYONE, content).decode()
     whole, one = in_text(listed), in_text(shown_release(project, public=public.of_release("1")))
     assert 'href="releases/#hidden"' in shown_project(project, public=public)
     assert "Not shown Version Files Why 2.0 1 file 2.0 is <too> young. 1.0.0 1 file" in whole

@@ -17,7 +17,7 @@ from wheelyard.rendering.project_facts import releases_of
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.figures import Dot, draw_timeline
 from wheelyard.rendering.web.index_marks import ReleasesElsewhere
-from wheelyard.rendering.web.releases_page import releases_page
+from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
 
 TODAY = NOON.date()
 DAYS = st.integers(0, 4000).map(lambda days: TODAY - timedelta(days))
@@ -34,17 +34,14 @@ def page_of(
 ) -> str:
     """Return the page with the releases of a project that has these files."""
     shown = project(*files)
-    releases = releases_of(shown)
-    page = releases_page(
-        ENVIRONMENT,
-        ANYONE,
-        release_head(shown),
-        releases,
+    content = ReleasesContent(
+        head=release_head(shown),
+        releases=releases_of(shown),
         downloads=downloads,
         elsewhere=elsewhere,
         text=text,
     )
-    return page.decode()
+    return releases_page(ENVIRONMENT, ANYONE, content).decode()
 
 
 def test_releases_are_dots_on_a_line_of_time() -> None:

@@ -69,7 +69,7 @@ from wheelyard.rendering.web.release_page import (
     files_page,
     release_page,
 )
-from wheelyard.rendering.web.releases_page import releases_page
+from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
 
 DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""
@@ -289,15 +289,14 @@ def answer_releases(request: IndexRequest) -> Response:
     text = " ".join((request.query_field("q") or "").split())[:TEXT_LIMIT]
 
     def render() -> bytes:
-        return releases_page(
-            request.web.environment,
-            place.viewer,
-            place.head(),
-            releases_of(place.listing),
+        content = ReleasesContent(
+            head=place.head(),
+            releases=releases_of(place.listing),
             downloads=downloads,
             elsewhere=elsewhere,
             text=text,
         )
+        return releases_page(request.web.environment, place.viewer, content)
 
     if text:
         return _uncached(request, render)

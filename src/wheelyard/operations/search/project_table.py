@@ -274,9 +274,14 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         return sorted(projects.values(), key=attrgetter("uploaded", "name"), reverse=True)
 
     @property
+    def private(self) -> Iterator[ProjectFacts]:
+        """The private projects."""
+        return self._everything.private
+
+    @property
     def private_names(self) -> set[NormalizedName]:
         """The names of the private projects."""
-        return {project.name for project in self.projects if not project.origin}
+        return {project.name for project in self.private}
 
     @cached_property
     def usage(self) -> ListedAmount:

@@ -31,12 +31,6 @@ class ComparedRelease(Struct, frozen=True):
     is_known: bool
     """Whether the metadata was there, and not a minimum in its place."""
 
-    @property
-    def size(self) -> int | None:
-        """The bytes of all files, or None if that of one is not known."""
-        sizes = [file.size for file in self.release.files if file.size is not None]
-        return sum(sizes) if len(sizes) == len(self.release.files) else None
-
 
 class ComparedFact(Struct, frozen=True):
     """One thing that each release has once."""
@@ -126,7 +120,7 @@ def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
     yanked = ""
     if release.is_yanked:
         yanked = release.yanked_reason or "yes"
-    size = compared.size
+    size = release.size
     return (
         release_date(release)[:10],
         yanked,

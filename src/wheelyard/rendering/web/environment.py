@@ -25,6 +25,7 @@ from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.index_name import MAIN, index_path, is_dated_view
 from wheelyard.model.project import Status
+from wheelyard.model.quotas import NEARLY_FULL
 from wheelyard.model.stored_indexes import INDEX_KIND
 from wheelyard.rendering.advice import caution_on_page
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
@@ -402,6 +403,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.globals["nearly_full"] = NEARLY_FULL
     environment.filters |= {
         "counted": counted,
         "marks": project_marks,

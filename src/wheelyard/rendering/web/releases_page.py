@@ -90,22 +90,27 @@ class ReleaseRow(Struct, frozen=True):
             yield _action_link(f"../{self.listed.path}/promote/", "Promote", version)
 
 
-def releases_page(  # noqa: PLR0913 - all that is on it
-    environment: PageEnvironment,
-    viewer: Viewer,
-    head: ReleaseHead,
-    releases: Sequence[ReleaseOf[ShownFile]],
-    *,
-    downloads: DownloadReport | None = None,
-    elsewhere: Sequence[ReleasesElsewhere] = (),
-    text: str = "",
-) -> bytes:
-    """Return the bytes of the page with the releases of a project that have the words of a text."""
+class ReleasesContent(Struct, frozen=True, kw_only=True):
+    """What the page shows."""
+
+    head: ReleaseHead
+    releases: Sequence[ReleaseOf[ShownFile]]
+    """Newest first."""
+    downloads: DownloadReport | None = None
+    """None if they are not counted, or not known now."""
+    elsewhere: Sequence[ReleasesElsewhere] = ()
+    text: str = ""
+    """The words that a row has to have."""
+
+
+def releases_page(environment: PageEnvironment, viewer: Viewer, content: ReleasesContent) -> bytes:
+    """Return the bytes of the page with the releases of a project."""
+    downloads = content.downloads
     last_downloads = None if downloads is None else _last_downloads(downloads)
-    rows = [_row(release, last_downloads, elsewhere) for release in releases]
-    matching = [row for row in rows if row.has(text)]
+    rows = [_row(release, last_downloads, content.elsewhere) for release in content.releases]
+    matching = [row for row in rows if row.has(content.text)]
     table = "".join(row.draw(viewer) for row in matching)
-    return head.render(
+    return content.head.render(
         environment,
         viewer,
         RELEASES,
@@ -114,9 +119,9 @@ def releases_page(  # noqa: PLR0913 - all that is on it
         rows=Markup(table),  # noqa: S704 - they are escaped
         drawn=DRAWN_RELEASES,
         found=len(matching),
-        total=len(releases),
-        has_form=len(releases) > FILTERED_RELEASES,
-        text=text,
+        total=len(rows),
+        has_form=len(rows) > FILTERED_RELEASES,
+        text=content.text,
         report=downloads,
     )
 
@@ -126,10 +131,9 @@ def _row(
     last_downloads: Mapping[str, str] | None,
     elsewhere: Sequence[ReleasesElsewhere],
 ) -> ReleaseRow:
-    sizes = [file.size for file in release.files if file.size is not None]
     size = ""
-    if len(sizes) == len(release.files):
-        size = readable_size(sum(sizes))
+    if release.size is not None:
+        size = readable_size(release.size)
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:

@@ -111,8 +111,7 @@ def _size_of(index: Index) -> IndexSize:
     table = index.search.known
     if not table.projects:
         return IndexSize(index.name, None)
-    own = [project for project in table.projects if not project.origin]
-    return IndexSize(index.name, len(own))
+    return IndexSize(index.name, len(table.private_names))
 
 
 def _taken_away(fields: FormFields) -> Iterator[tuple[str, None]]:

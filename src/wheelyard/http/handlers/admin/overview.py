@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Final
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -15,7 +14,6 @@ from wheelyard.api import (
 )
 from wheelyard.api.access_operations import TokensQuery
 from wheelyard.api.download_operations import count_all_downloads
-from wheelyard.api.server_operations import NEARLY_FULL
 from wheelyard.api.table import LocalApi
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
@@ -23,12 +21,10 @@ from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Response
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.downloads import SHOWN_DAYS
+from wheelyard.model.quotas import NEARLY_FULL
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.figures import draw_share
 from wheelyard.wiring.index import Index
-
-RECENT: Final = timedelta(days=30)
-"""The time of which the page says what was uploaded."""
 
 
 class Tile(Struct, frozen=True):
@@ -36,7 +32,6 @@ class Tile(Struct, frozen=True):
 
     path: str
     """Of the page that has more, from `-/admin/` on."""
-    title: str
     figure: str
     words: str
     """What the figure is, in a few words."""
@@ -66,8 +61,12 @@ class _Figures(Struct, frozen=True):
     index: Index
     api: LocalApi
 
-    def tiles(self) -> Iterator[Tile]:
-        """Yield the tiles. One whose operation fails says why: the others are worth showing."""
+    def tiles(self) -> Iterator[tuple[str, Tile]]:
+        """
+        Yield the tiles with their titles.
+
+        One whose operation fails says why: the others are worth showing.
+        """
         sources: dict[str, Callable[[], Tile | None]] = {
             "Package requests": self._requests,
             "Health": self._health,
@@ -81,54 +80,54 @@ class _Figures(Struct, frozen=True):
             try:
                 tile = source()
             except WheelyardError as fault:
-                tile = Tile("health/", title, "unknown", fault.message, asks=True)
+                tile = Tile("health/", "unknown", fault.message, asks=True)
             if tile is not None:
-                yield tile
+                yield title, tile
 
     def _requests(self) -> Tile | None:
         if self.index.upstream is None:
             return None
         waiting = len(self.api.call(package_request_operations.list_requests).requests)
         words = "waits for a decision" if waiting == 1 else "wait for a decision"
-        return Tile("requests/", "Package requests", f"{waiting:,}", words, asks=waiting > 0)
+        return Tile("requests/", f"{waiting:,}", words, asks=waiting > 0)
 
     def _health(self) -> Tile:
         health = self.api.call(health_operations.show_health)
         bad = [part for part in health.parts if part.state in ("warning", "failed")]
         number = len(bad) + len(health.warnings)
         words = "thing to look at" if number == 1 else "things to look at"
-        return Tile("health/", "Health", f"{number:,}", words, asks=number > 0)
+        return Tile("health/", f"{number:,}", words, asks=number > 0)
 
     def _storage(self) -> Tile:
         usage = self.api.call(server_operations.show_usage)
         size = readable_size(usage.stored_bytes)
         if usage.share is None:
             words = f"in {usage.stored_files:,} files"
-            return Tile("storage/", "Storage", size, words)
+            return Tile("storage/", size, words)
         words = f"{usage.share:.0%} of the quota of main"
         is_nearly_full = usage.share >= NEARLY_FULL
-        return Tile("storage/", "Storage", size, words, draw_share(usage.share), is_nearly_full)
+        return Tile("storage/", size, words, draw_share(usage.share), is_nearly_full)
 
     def _uploads(self) -> Tile:
-        since = self.index.server.runtime.now() - RECENT
-        projects = [facts for facts in self.index.search.table().projects if not facts.origin]
+        since = self.index.server.runtime.now() - timedelta(days=SHOWN_DAYS)
+        projects = list(self.index.search.table().private)
         first = since.timestamp() * 1000
         recent = sum(facts.uploaded >= first for facts in projects)
-        words = f"of {len(projects):,} projects got a file in the last {RECENT.days} days"
-        return Tile("journal/", "Uploads", f"{recent:,}", words)
+        words = f"of {len(projects):,} projects got a file in the last {SHOWN_DAYS} days"
+        return Tile("journal/", f"{recent:,}", words)
 
     def _downloads(self) -> Tile | None:
         if self.index.downloads is None:
             return None
         number = count_all_downloads(self.index.server, self.api.caller)
         words = f"in the last {SHOWN_DAYS} days"
-        return Tile("../projects/1/?sort=downloads", "Downloads", f"{number:,}", words)
+        return Tile("../projects/1/?sort=downloads", f"{number:,}", words)
 
     def _tokens(self) -> Tile:
         ending = self.api.call(access_operations.list_tokens, TokensQuery(state="expiring"))
         number = len(ending.tokens)
         words = "ends within 14 days" if number == 1 else "end within 14 days"
-        return Tile("tokens/?state=expiring", "API tokens", f"{number:,}", words, asks=number > 0)
+        return Tile("tokens/?state=expiring", f"{number:,}", words, asks=number > 0)
 
     def _retention(self) -> Tile | None:
         retention = self.index.server.retention
@@ -136,11 +135,11 @@ class _Figures(Struct, frozen=True):
             return None
         settings = self.index.settings.server
         if settings.read_only or not settings.daily_retention:
-            return Tile("retention/", "Retention", "by hand", "no daily run on this server")
+            return Tile("retention/", "by hand", "no daily run on this server")
         # nothing of it is loaded while there is no rule
         from wheelyard.retention.daily import next_daily_run  # noqa: PLC0415 - above
 
         due = next_daily_run(retention)
         if due is None or due <= self.index.server.runtime.now():
-            return Tile("retention/", "Retention", "now", "the next run is due")
-        return Tile("retention/", "Retention", f"{due:%Y-%m-%d %H:%M}", "UTC, the next run")
+            return Tile("retention/", "now", "the next run is due")
+        return Tile("retention/", f"{due:%Y-%m-%d %H:%M}", "UTC, the next run")

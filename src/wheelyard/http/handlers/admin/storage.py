@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from wheelyard.api import server_operations
-from wheelyard.api.server_operations import NEARLY_FULL, ProjectUsage
+from wheelyard.api.server_operations import ProjectUsage
 from wheelyard.errors import NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
@@ -53,7 +53,6 @@ class StoragePage:
         rows, numbers = paged(sorted(shown.projects, key=ORDERS[sort][1]), query, ROWS_ON_A_PAGE)
         values = {
             "usage": shown,
-            "nearly_full": NEARLY_FULL,
             "bars": {row.name: draw_share(row.bytes / max(shown.bytes, 1)) for row in rows},
             "all_indexes": all_indexes,
             "stored": usage,

@@ -243,12 +243,7 @@ class TablePages:
 
         Raises NotFound if there is no such table.
         """
-        listed = self.pages.api(request).call(self.operations.list).tables
-        row = next((row for row in listed if row.name == name), None)
-        if row is None:
-            raise NotFound(
-                f"There is no {self.kind.noun} {quoted(name)}. It may have been removed."
-            )
+        row = self.find_listed(request, name)
         variant = self.variant_of(row)
         if action == "change" and variant:
             return self._form_of(request, variant, row, form, status)
@@ -260,6 +255,16 @@ class TablePages:
             **self.question_values(request, name),
         }
         return self.pages.show(request, self.section, self.QUESTION, values, status)
+
+    def find_listed(self, request: IndexRequest, name: str) -> Any:  # noqa: ANN401 - of the kind
+        """Return the row of a table. Raises NotFound if there is none of that name."""
+        listed = self.pages.api(request).call(self.operations.list).tables
+        row = next((row for row in listed if row.name == name), None)
+        if row is None:
+            raise NotFound(
+                f"There is no {self.kind.noun} {quoted(name)}. It may have been removed."
+            )
+        return row
 
     def _save(self, request: IndexRequest, fields: FormFields, action: str) -> Response:
         keys = self.keys_in(fields)

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from wheelyard.api import webhook_operations
 from wheelyard.api.webhook_operations import LettersToSend, NamedWebhook, NewWebhookSecret
-from wheelyard.errors import NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.table_pages import TablePages
@@ -109,7 +108,7 @@ class WebhookPages(TablePages):
     ) -> Response:
         """Return the page of one webhook. Raises NotFound if there is none."""
         api = self.pages.api(request)
-        row = self._listed(request, name)
+        row = self.find_listed(request, name)
         values = {
             "form": form,
             "row": row,
@@ -123,19 +122,11 @@ class WebhookPages(TablePages):
 
     def _show_secret(self, request: IndexRequest, name: str) -> Response:
         """Return the page that shows a secret once. Raises NotFound if there is no such webhook."""
-        row = self._listed(request, name)
+        row = self.find_listed(request, name)
         secret = read_secret(request, _subject(name))
         values = {"row": row, "secret": secret}
         page = self.pages.show(request, self.section, "webhook_secret.html", values)
         return with_secret_removed(request, _subject(name), page) if secret else page
-
-    def _listed(self, request: IndexRequest, name: str) -> ListedTable:
-        """Return a webhook as it is listed. Raises NotFound if there is none of that name."""
-        rows = self.pages.api(request).call(self.operations.list).tables
-        row: ListedTable | None = next((row for row in rows if row.name == name), None)
-        if row is None:
-            raise NotFound(f"There is no webhook {quoted(name)}. It may have been removed.")
-        return row
 
 
 def _redirect_to_secret(request: IndexRequest, row: ListedWebhook) -> Response:
