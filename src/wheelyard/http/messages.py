@@ -48,6 +48,8 @@ UNMATCHED_ROUTE: Final = "nothing"
 """The route, in metrics and logs, of a path that no route matches."""
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request that its client broke off, as nginx logs it, too."""
+SEE_OTHER: Final = 303
+"""The status of the answer to a form, which leads to a page."""
 STALL_SECONDS: Final = 60
 """How long a client may take nothing of a response before it gets no more of it."""
 

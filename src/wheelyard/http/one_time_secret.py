@@ -16,7 +16,7 @@ from msgspec.json import decode, encode
 
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import browser_binding, session_key
-from wheelyard.http.messages import NO_STORE, Response, redirect
+from wheelyard.http.messages import NO_STORE, SEE_OTHER, Response, redirect
 from wheelyard.http.request_authentication import SessionCookie
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ COOKIE: Final = "wheelyard-secret"
 """The beginning of the name of the cookie."""
 SECONDS: Final = 60
 """How long the page may take until it shows the secret."""
-SEE_OTHER: Final = 303
 
 
 class _SealedSecret(Struct, frozen=True):

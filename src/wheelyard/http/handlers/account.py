@@ -20,7 +20,7 @@ from wheelyard.http.forms import (
     referring_page,
     require_form_token,
 )
-from wheelyard.http.messages import NO_STORE, Response, redirect
+from wheelyard.http.messages import NO_STORE, SEE_OTHER, Response, redirect
 from wheelyard.http.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
     CallerElsewhere,
@@ -36,7 +36,6 @@ from wheelyard.rendering.web.account_pages import Account, FormState, rights_of
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
-SEE_OTHER: Final = 303
 OWN_PROJECTS_SHOWN: Final = 20
 MAX_USER_CHARS: Final = 255
 """Of a user name that the form keeps."""

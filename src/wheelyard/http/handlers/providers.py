@@ -18,7 +18,7 @@ from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.http import sign_in_page
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import local_path, parse_form
-from wheelyard.http.messages import NO_STORE, Response, redirect
+from wheelyard.http.messages import NO_STORE, SEE_OTHER, Response, redirect
 from wheelyard.http.request_authentication import NAME, SessionCookie
 from wheelyard.model.access import Caller, Identity
 from wheelyard.model.api_token import SessionId
@@ -29,7 +29,6 @@ BROWSER_COOKIE: Final = "wheelyard-sign-in"
 """The beginning of the name of the cookie that a browser has while somebody signs in."""
 ROOT: Final = "../../../"
 """The way to the home page from the pages of a provider."""
-SEE_OTHER: Final = 303
 MAX_CODE_CHARS: Final = 4096
 """The longest code of a provider that is sent back to it."""
 

@@ -25,7 +25,7 @@ from wheelyard.http.forms import (
     refused_form,
     require_form_token,
 )
-from wheelyard.http.messages import Response, redirect
+from wheelyard.http.messages import SEE_OTHER, Response, redirect
 from wheelyard.http.requests import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import require_one_line
@@ -34,7 +34,6 @@ from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 WHAT: Final = "see the pages for administrators"
-SEE_OTHER: Final = 303
 MAX_PAGE_DIGITS: Final = 6
 
 T = TypeVar("T")
