@@ -118,7 +118,7 @@ def test_further_uploads_cost_six(hasty: Instance, log: RequestLog) -> None:
 
 
 def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
-    """What is at hand costs nothing: pages of every kind, core metadata, the head of a file."""
+    """What is at hand costs nothing, but for one look a second at the changes in lists."""
     listed = patient.page("demo").values()
     (file,) = (each for each in listed if each["filename"] == make_wheel().filename)
     url = urljoin("/simple/demo/", file["url"])
@@ -133,9 +133,12 @@ def test_cached_pages_cost_nothing(patient: Instance, log: RequestLog) -> None:
 
     ask_for_everything()
     log.clear()
+    began = time.monotonic()
     ask_for_everything()
 
-    assert log.records() == []
+    looked_at = Counter(record.name for record in log.records())
+    assert looked_at.keys() <= {"pending/", "changes.json"}
+    assert max(looked_at.values(), default=0) <= checks(time.monotonic() - began)
 
 
 def test_a_page_with_a_serial_costs_one_look(patient: Instance, log: RequestLog) -> None:
