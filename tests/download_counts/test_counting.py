@@ -262,10 +262,14 @@ def test_all_projects_are_added_up_at_once() -> None:
     def totals() -> dict[NormalizedName, int]:
         stored.clock.advance(seconds=LOCAL_SECONDS)
         totals, _ = process.downloads.totals(30)
-        for name, number in totals.items():
+        by_day = Counter[int]()
+        for name, number in totals.projects.items():
             report, _ = process.downloads.report(name, 30)
             assert report.downloads == number
-        return dict(totals)
+            for position, day in enumerate(report.days):
+                by_day[position] += day.downloads
+        assert totals.days == tuple(by_day[position] for position in range(30))
+        return dict(totals.projects)
 
     assert totals() == {"first": 1, "second": 2, "third": 1}
     kept = {key: stored.memory.get(key) for key in map(Key, stored.listed())}

@@ -17,6 +17,7 @@ from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import close, upstream_section
+from wheelyard.catalog.package_requests import REMEMBERED_SECONDS
 from wheelyard.model.public_packages import Verdict
 from wheelyard.settings.sections import ServerSettings
 
@@ -352,3 +353,19 @@ def test_a_read_only_server_takes_no_requests(tmp_path: Path, upstream: FakeUpst
         _, page = shown(running, "/project/numpy/")
         assert ("not approved" in page, "Ask for it" in page) == (True, False)
         close(running.index)
+
+
+def test_the_navigation_says_how_many_wait(server: InProcessServer, reader: Administrator) -> None:
+    """Whoever decides sees beside the links how many requests wait for them, and nobody else."""
+    admin = Administrator.of(server)
+    stranger = Administrator.of(server, "stranger")
+
+    for person in (admin, stranger):
+        person.read(PAGE)
+
+    assert "Administration 2 waiting" in text_of(admin.browser.open("/"))
+    assert "Package requests 2 waiting" in admin.read("people/")
+    assert "Package requests 1 waiting" in text_of(stranger.browser.open("/"))
+    assert "waiting" not in text_of(reader.browser.open("/"))
+    server.clock.advance(seconds=REMEMBERED_SECONDS + 1)
+    assert "waiting" not in text_of(admin.browser.open("/"))

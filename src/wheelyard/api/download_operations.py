@@ -80,15 +80,19 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
     )
 
 
-def count_all_downloads(server: "Server", caller: Caller) -> int:
+def count_all_downloads(server: "Server", caller: Caller) -> tuple[int, ...]:
     """
-    Count the downloads of all projects of all indexes in the last `SHOWN_DAYS` days.
+    Count the downloads of all projects of all indexes on each of the last `SHOWN_DAYS` days.
 
-    Raises Forbidden unless the caller is an administrator of the server.
+    The last of them is today. Raises Forbidden unless the caller is an administrator of the server.
     """
     require_server_admin(caller, "see how often all projects were downloaded")
-    counts = [index.downloads for index in server.indexes.all() if index.downloads is not None]
-    return sum(sum(downloads.totals(SHOWN_DAYS)[0].values()) for downloads in counts)
+    days = [0] * SHOWN_DAYS
+    for index in server.indexes.all():
+        if index.downloads is not None:
+            totals, _ = index.downloads.totals(SHOWN_DAYS)
+            days = [before + number for before, number in zip(days, totals.days, strict=True)]
+    return tuple(days)
 
 
 def downloads_by_project(
@@ -104,5 +108,8 @@ def downloads_by_project(
     """
     totals, valid_until = downloads.totals(SHOWN_DAYS)
     # of a public package, what was counted is another project's of that name
-    names = (project.name for project in table.readable_by(caller).private)
-    return {name: totals[name] for name in names if name in totals}, valid_until
+    counts = {}
+    for project in table.readable_by(caller).private:
+        if project.name in totals.projects:
+            counts[project.name] = totals.projects[project.name]
+    return counts, valid_until

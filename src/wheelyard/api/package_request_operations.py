@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from wheelyard.api.operation import Call, WrittenReason
 from wheelyard.api.public_package_operations import PackageQuestion, explain_package
+from wheelyard.catalog.projects import NameList
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action, Caller, everywhere, parse_name_patterns
@@ -96,8 +97,28 @@ def list_requests(call: Call) -> WaitingRequests:
     decided = index.server.decisions.get("current").value or DecisionList()
     stored = index.server.package_requests.get()
     waiting = stored.open_ones(decided, index.server.runtime.now())
-    rows = tuple(_row(request, decided, (request.code,)) for request in _visible(call, waiting))
+    private_names = index.projects.names.get_current()
+    visible = _visible(call, waiting, private_names)
+    rows = tuple(_row(request, decided, (request.code,)) for request in visible)
     return WaitingRequests(rows, _as_of(decided))
+
+
+def count_waiting(index: Index, caller: Caller) -> int:
+    """
+    Return how many requests a caller may decide, by what this process has in memory.
+
+    It is for a figure on pages about something else, which read no store for it. It is 0 if the
+    lists were not read lately.
+    """
+    stored = index.server.package_requests.peek_memory()
+    decided = index.server.decisions.peek("any")
+    names = index.projects.names.peek("any")
+    if stored is None or decided is None or names is None:
+        return 0
+    private_names = names.value or NameList()
+    waiting = stored.open_ones(decided.value or DecisionList(), index.server.runtime.now())
+    visible = _visible(Call(index=index, caller=caller), waiting, private_names)
+    return sum(1 for _ in visible)
 
 
 def find_waiting(index: Index) -> WaitingPackages | None:
@@ -116,7 +137,8 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     stored = call.index.server.package_requests.get().requests
-    wanted = [request for request in _visible(call, stored) if request.target in targets]
+    visible = _visible(call, stored, call.index.projects.names.get_current())
+    wanted = [request for request in visible if request.target in targets]
     # each reads the page of its project from the store
     codes = prefetch_map(partial(_codes, call.index.upstream), wanted)
     rows = zip(wanted, codes, strict=True)
@@ -152,9 +174,11 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     return WaitingRequests(tuple(rows), _as_of(decided))
 
 
-def _visible(call: Call, requests: Iterable[PackageRequest]) -> Iterator[PackageRequest]:
+def _visible(
+    call: Call, requests: Iterable[PackageRequest], private_names: NameList
+) -> Iterator[PackageRequest]:
     """Yield the requests that the caller may decide, but of names that they know as private."""
-    private = call.index.projects.names.get_current().as_set
+    private = private_names.as_set
     patterns = parse_name_patterns(call.index.settings.upstream_private)
     for request in requests:
         name = request.project

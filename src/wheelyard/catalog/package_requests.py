@@ -14,6 +14,8 @@ from wheelyard.model.package_requests import RequestList
 from wheelyard.storage.base import ABSENT
 
 NO_REQUESTS: Final = RequestList()
+REMEMBERED_SECONDS: Final = 600.0
+"""How long a list that was read for something else may be counted for a page."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -33,6 +35,14 @@ class RequestRecords(Struct, frozen=True):
         """Return the list as it is in the store now, which is empty if there is none."""
         snapshot = self._read()
         return (snapshot and snapshot.value) or NO_REQUESTS
+
+    def peek_memory(self) -> RequestList | None:
+        """Return the list if this process has read it in the last ten minutes. Reads no store."""
+        cached = self.documents.peek(keys.PACKAGE_REQUESTS, "any")
+        if cached is None:
+            return None
+        age = self.retries.runtime.monotonic() - cached.validated_at
+        return cached.value if age <= REMEMBERED_SECONDS else None
 
     def change(self, change: Callable[[RequestList], RequestList]) -> RequestList:
         """

@@ -56,15 +56,17 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         raw = self.projects.get(name)
         return ProjectCounts() if raw is None else _decode(name, raw)
 
-    def total(self, name: NormalizedName, since: date) -> int:
+    def numbers(self, name: NormalizedName, since: date) -> Iterator[tuple[date, int]]:
         """
-        Return the downloads of a project since a day, faster than from its `counts`.
+        Yield the downloads of a project since a day, faster than from its `counts`.
 
-        Raises Unavailable if they are damaged.
+        A day may come several times. Raises Unavailable if they are damaged.
         """
-        versions = _stored(name, self.projects[name]).values()
-        days = (by_day for files in versions for by_day in _by_day(files))
-        return sum(sum(number for day, number in by_day.items() if day >= since) for by_day in days)
+        for files in _stored(name, self.projects[name]).values():
+            for by_day in _by_day(files):
+                for day, number in by_day.items():
+                    if day >= since:
+                        yield day, number
 
     def folded_projects(self) -> dict[NormalizedName, Raw]:
         """Return the counts of all projects as this version stores them; damaged ones as is."""

@@ -1,7 +1,7 @@
 """Reading of counts: the months, the batches, and what this process has not written yet."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import partial
 from threading import Lock
@@ -41,6 +41,15 @@ REPORTS: Final = 500
 """How many reports are kept."""
 
 
+class DownloadTotals(Struct, frozen=True):
+    """The downloads of all projects in some days, the last of which is today."""
+
+    projects: Mapping[NormalizedName, int]
+    """Those that have any."""
+    days: tuple[int, ...]
+    """The number of each day, oldest first."""
+
+
 class Counts(Struct, frozen=True):
     """All counts since a day, as they were at one moment."""
 
@@ -69,20 +78,29 @@ class Counts(Struct, frozen=True):
                     counts[key] += number
         return counts
 
-    def totals(self, since: date) -> dict[NormalizedName, int]:
-        """Return the downloads of each project since a day, without counts that are damaged."""
-        totals = Counter[NormalizedName]()
+    def totals(self, days: int) -> DownloadTotals:
+        """Return the downloads of each project in the last days, without damaged counts."""
+        since = self.until - timedelta(days - 1)
+        by_project = Counter[NormalizedName]()
+        by_day = Counter[date]()
+        for name, day, number in self._numbers(since):
+            by_project[name] += number
+            by_day[min(day, self.until)] += number  # the clock of another server may be ahead
+        numbers = tuple(by_day[since + timedelta(number)] for number in range(days))
+        return DownloadTotals(by_project, numbers)
+
+    def _numbers(self, since: date) -> Iterator[tuple[NormalizedName, date, int]]:
         for document in self.months.values():
             for name in document.projects:
                 with UnreadableIgnored():
-                    totals[name] += document.total(name, since)
+                    for day, number in document.numbers(name, since):
+                        yield name, day, number
         for batch, document in self.batches.items():
             for name in document.projects:  # of a batch that was read, none is damaged
-                for key, number in document.counts(name).items():
-                    month = self.months.get(month_of(key.day))
-                    if key.day >= since and (month is None or not month.has(batch)):
-                        totals[name] += number
-        return totals
+                for day, number in document.numbers(name, since):
+                    month = self.months.get(month_of(day))
+                    if month is None or not month.has(batch):
+                        yield name, day, number
 
 
 class LastDownloads(Struct, frozen=True):
@@ -137,7 +155,7 @@ class Downloads:
         self._reports: LruCache[tuple[NormalizedName, int], tuple[Counts, DownloadReport]] = (
             LruCache(REPORTS)
         )
-        self._totals: tuple[Counts, int, Mapping[NormalizedName, int]] | None = None
+        self._totals: tuple[Counts, int, DownloadTotals] | None = None
         """The downloads of all projects that were added up last, of which counts and days."""
         self._lock = Lock()
         """Held while the store is read, so that all who want counts share that."""
@@ -161,18 +179,17 @@ class Downloads:
             self._reports.put((name, days), kept, 1)
         return kept[1], valid_until
 
-    def totals(self, days: int) -> tuple[Mapping[NormalizedName, int], float]:
+    def totals(self, days: int) -> tuple[DownloadTotals, float]:
         """
-        Return how often each project was downloaded in the last days, and until when, as `report`.
+        Return the downloads of all projects in the last days, and until when that is shown.
 
-        Projects without downloads are left out.
+        That is a time on the monotonic clock.
         """
         today = self._runtime.now().date()
-        since = today - timedelta(days - 1)
-        counts, valid_until = self._recent(since, today)
+        counts, valid_until = self._recent(today - timedelta(days - 1), today)
         kept = self._totals
         if kept is None or kept[0] is not counts or kept[1] != days:
-            kept = counts, days, counts.totals(since)
+            kept = counts, days, counts.totals(days)
             self._totals = kept
         return kept[2], valid_until
 

@@ -44,11 +44,12 @@ from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.home_page import NOT_FOUND, ErrorFacts
 from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.release_page import dependency_names
-from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
 
 RIGHTS_SECONDS: Final = 1.0
 """How long a page with what the caller may read in other indexes is repeated."""
+MEMORY_BYTES: Final = 1024**2
+"""For each of the two tables of what pages need again."""
 SERVER_ERROR: Final = 500
 """The lowest HTTP status of a failure of the server."""
 SERVER_PAGES: Final = ("account", "admin", "docs", "request", "sign-in", "tokens")
@@ -156,8 +157,8 @@ class WebPages:
         self.context = context
         settings = context.index.settings
         is_certain = bool(settings.server.public_url)
-        self.required_names: RequiredNames = LruCache(MIB)
-        self.latest_files: LruCache[str, ShownFile] = LruCache(MIB)
+        self.required_names: RequiredNames = LruCache(MEMORY_BYTES)
+        self.latest_files: LruCache[str, ShownFile] = LruCache(MEMORY_BYTES)
         """The file that describes the latest release, by name and version of a listing."""
         self.environment = PageEnvironment(
             settings.index_url,
@@ -192,8 +193,18 @@ class WebPages:
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
+            waiting_requests=self._count_waiting(caller),
             may_ask=self.context.process.site is None and not index.settings.server.read_only,
         )
+
+    def _count_waiting(self, caller: Caller) -> int:
+        may_approve = not caller.is_anonymous and caller.may_anywhere(Action.APPROVE)
+        if self.context.index.upstream is None or not may_approve:
+            return 0
+        # nobody else's page needs it
+        from wheelyard.api.package_request_operations import count_waiting  # noqa: PLC0415
+
+        return count_waiting(self.context.index, caller)
 
     def may_decide(self, caller: Caller, name: NormalizedName) -> bool:
         """Return whether somebody may approve a public package on a page of this index."""

@@ -198,6 +198,8 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_administer: bool = False
     may_approve: bool = False
     """Whether the viewer may decide about public packages, and is no administrator."""
+    waiting_requests: int = 0
+    """How many requests for public packages wait for the viewer, or 0 if that is not known."""
     may_decide: bool = False
     """Whether the viewer may approve the project of this page, if it is public, and change that."""
     may_promote: bool = False

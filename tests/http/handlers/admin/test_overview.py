@@ -30,8 +30,15 @@ def test_figures_say_what_asks_for_a_look(tmp_path: Path) -> None:
         request = TokenRequest(name="ci", lifetime=timedelta(days=3))
         server.index.tokens.create(request, "local:bo")
         page = admin.read("")
+        figures = re.findall(
+            r'class="figure small" role="img" aria-label="([^"]+)"', admin.open("").body.decode()
+        )
 
     assert "Uploads 1 of 2 projects got a file in the last 30 days" in page
+    assert figures == [
+        "Projects by the day of their newest file",
+        "Downloads from all indexes on each of the last 30 days",
+    ]
     assert "of the quota of main" in page
     assert "Downloads 0 in the last 30 days" in page
     assert "API tokens 0 end within 14 days" in calm

@@ -1,7 +1,7 @@
 """The first page for administrators: figures that ask for a look, and what the pages are for."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -23,7 +23,7 @@ from wheelyard.model.decoding import readable_size
 from wheelyard.model.downloads import SHOWN_DAYS
 from wheelyard.model.quotas import NEARLY_FULL
 from wheelyard.rendering.web.admin.sections import SECTIONS
-from wheelyard.rendering.web.figures import draw_share
+from wheelyard.rendering.web.figures import draw_share, draw_small_area
 from wheelyard.wiring.index import Index
 
 
@@ -109,19 +109,27 @@ class _Figures(Struct, frozen=True):
         return Tile("storage/", size, words, draw_share(usage.share), is_nearly_full)
 
     def _uploads(self) -> Tile:
-        since = self.index.server.runtime.now() - timedelta(days=SHOWN_DAYS)
+        today = self.index.server.runtime.now().date()
         projects = list(self.index.search.table().private)
-        first = since.timestamp() * 1000
-        recent = sum(facts.uploaded >= first for facts in projects)
+        days = [0] * SHOWN_DAYS
+        for facts in projects:
+            uploaded = datetime.fromtimestamp(facts.uploaded / 1000, UTC).date()
+            age = max((today - uploaded).days, 0)  # the clock of another server may be ahead
+            if age < SHOWN_DAYS:
+                days[-1 - age] += 1
         words = f"of {len(projects):,} projects got a file in the last {SHOWN_DAYS} days"
-        return Tile("journal/", f"{recent:,}", words)
+        picture = draw_small_area(days, "Projects by the day of their newest file")
+        return Tile("journal/", f"{sum(days):,}", words, picture)
 
     def _downloads(self) -> Tile | None:
         if self.index.downloads is None:
             return None
-        number = count_all_downloads(self.index.server, self.api.caller)
+        days = count_all_downloads(self.index.server, self.api.caller)
         words = f"in the last {SHOWN_DAYS} days"
-        return Tile("../projects/1/?sort=downloads", f"{number:,}", words)
+        picture = draw_small_area(
+            days, f"Downloads from all indexes on each of the last {SHOWN_DAYS} days"
+        )
+        return Tile("../projects/1/?sort=downloads", f"{sum(days):,}", words, picture)
 
     def _tokens(self) -> Tile:
         ending = self.api.call(access_operations.list_tokens, TokensQuery(state="expiring"))
