@@ -1,6 +1,6 @@
 """What rules of retention would delete, and the runs that delete it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -207,19 +207,32 @@ class _Pass:
         except NotFound as missing:
             self._states += [_state(rule, missing.message) for rule in rules]
             return
+        try:
+            listed = index.projects.names.get().value
+        except Unavailable as fault:
+            if fault.code not in UNREADABLE_CODES:
+                raise
+            self._states += [_state(rule, fault.message) for rule in rules]
+            return
+        names = listed.names if listed else ()
         in_force = list[RuleInForce]()
         for rule in rules:
             hindrance, downloads = _facts_for(index, rule)
             self._states.append(_state(rule, hindrance))
             if not hindrance:
                 in_force.append(RuleInForce(rule, downloads))
-        for judged in self._judged(index, in_force) if in_force else ():
+        for judged in self._judged(index, names, in_force) if in_force else ():
             if judged.fault:
                 self._skip(index, judged.name, judged.fault)
             else:
                 self._settle(index, judged)
 
-    def _judged(self, index: RetainedIndex, rules: Sequence[RuleInForce]) -> Iterator[_Judged]:
+    def _judged(
+        self,
+        index: RetainedIndex,
+        names: Iterable[NormalizedName],
+        rules: Sequence[RuleInForce],
+    ) -> Iterator[_Judged]:
         def read(name: NormalizedName) -> _Judged:
             about = tuple(rule for rule in rules if rule.rule.projects.match(name))
             if not about:
@@ -234,9 +247,8 @@ class _Pass:
             except (ValueError, TypeError):  # a version that is none, or a time without its offset
                 return _Judged(name, about, (), f"The document of {name} is damaged.")
 
-        names = index.projects.names.get().value
         threads = 1 if self._retention.is_local else MAX_CONCURRENT_READS
-        yield from prefetch_map(read, names.names if names else (), threads)
+        yield from prefetch_map(read, names, threads)
 
     def _judgements(
         self, project: Project | None, rules: Sequence[RuleInForce]
