@@ -153,3 +153,29 @@ def test_a_page_that_cannot_ask_sends_all_the_same(browser: Browser, site: Runni
         person.complaints.clear()
 
     assert site.get("/simple/not-checked/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "may_help"), [(409, False), (403, False), (429, True), (503, True)]
+)
+def test_another_try_is_offered_where_it_can_help(
+    browser: Browser, site: RunningServer, status: int, *, may_help: bool
+) -> None:
+    """A file that is refused for what it is has no button *Try again*, and any other one has."""
+    made = wheel(f"tried-{status}", "1.0")
+    with browser.person(site.url) as person:
+        sign_in(person)
+        person.open(UPLOAD)
+        choose(person, made)
+        answer = {"status": status, "json": {"message": "Not now."}}
+        person.page.route("**/-/upload/", lambda route: route.fulfill(**answer))
+        person.press("Upload 1 file")
+        person.page.locator("[data-summary]", has_text="1 not uploaded.").wait_for()
+        again = row_of(person, made).get_by_role("button", name="Try again")
+        assert again.is_visible() == may_help
+        if may_help:
+            person.page.unroute("**/-/upload/")
+            again.click()
+            person.page.locator("[data-summary]", has_text="1 uploaded.").wait_for()
+        # the browser notes the answer to the form
+        person.complaints.clear()

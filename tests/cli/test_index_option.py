@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Done, Typed
+from tests.clients.harness import Sandbox
 from tests.operations.distributions import make_wheel
 
 
@@ -46,6 +47,23 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
     assert there("list", "--index", "prod").stdout.startswith("demo")
     unknown = there("list", "--index", "qa")
     assert (unknown.returncode, "There is no index 'qa'" in unknown.stderr) == (1, True)
+
+
+def test_usage_of_a_damaged_index(there: Typed, sandbox: Sandbox) -> None:
+    """An index that cannot be read is a warning with status 1, and the others are counted."""
+    files = [make_wheel(name).write(sandbox.folder) for name in ("demo", "other")]
+    for name, file in zip(("dev", "prod"), files, strict=True):
+        assert there("upload", file, "--index", name).returncode == 0
+    names = sandbox.folder / "there" / "indexes" / "dev" / "projects.json"
+    names.write_bytes(b"?")
+
+    done = there("usage")
+
+    assert done.returncode == 1
+    assert "prod/other" in done.stdout
+    assert "dev" not in done.stdout
+    assert "The document indexes/dev/projects.json is damaged" in done.stderr
+    assert "wheelyard check --store there" in done.stderr
 
 
 def test_a_right_names_several_indexes(there: Typed) -> None:

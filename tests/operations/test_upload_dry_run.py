@@ -129,9 +129,17 @@ def test_a_file_that_is_there_is_known_by_its_digest(harness: IndexHarness) -> N
     harness.upload(make_wheel())
 
     assert preview(harness, make_wheel()).is_listed
-    for made in (make_wheel(), OTHER_BYTES):
-        said = preview(harness, made, has_digest=False)
-        assert (said.is_listed, said.refusal) == (True, None)
+    said = preview(harness, make_wheel(), has_digest=False)
+    assert (said.is_listed, said.refusal) == (True, None)
+
+
+def test_another_size_is_another_content(harness: IndexHarness) -> None:
+    """A file whose name is listed with another size is refused without a digest, too."""
+    harness.upload(make_wheel())
+    said = preview(harness, make_wheel(content=b"a longer one" * 9), has_digest=False)
+
+    assert said.refusal is not None
+    assert "with different content" in said.refusal.message
 
 
 def test_a_file_that_the_store_has_lost_is_asked_for(harness: IndexHarness) -> None:
@@ -170,6 +178,44 @@ def test_files_of_a_dry_run_count_together(
     assert refusals[:2] == [None, None]
     assert all(refusal is not None for refusal in refusals[2:])
     assert "these are 3 more" in str(refusals[2])
+
+
+def build(tag: str) -> Made:
+    """Return a wheel with a build tag in its name."""
+    made = make_wheel()
+    return Made(made.filename.replace("1.0-", f"1.0-{tag}-"), made.body)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (make_wheel(), make_wheel()),
+        (make_wheel(), OTHER_BYTES),
+        (make_wheel(), make_wheel(version="1.0.0")),
+        (make_sdist(), make_sdist(version="1.0.0")),
+        (make_wheel(), build("1")),
+        (build("1"), build("01")),
+        (make_wheel(), make_sdist()),
+    ],
+    ids=["same", "other bytes", "spelling", "sdists", "build", "spelling of a build", "both kinds"],
+)
+def test_files_of_a_dry_run_clash_as_their_uploads_do(
+    harness: IndexHarness, first: Made, second: Made
+) -> None:
+    """What becomes of the second of two files is what becomes of it if both are uploaded."""
+    dry_run = UploadDryRun(harness.index.uploads, ALICE)
+    said = [dry_run.preview(candidate(made)) for made in (first, second)]
+    harness.upload(first)
+
+    assert (said[0].refusal, said[0].is_listed) == (None, False)
+    if said[1].refusal is None:
+        harness.upload(second)
+        files = harness.index.projects.get(DEMO).files
+        assert (len(files) == 1) == said[1].is_listed
+        return
+    with pytest.raises(WheelyardError) as refused:
+        harness.upload(second)
+    assert said[1].refusal.message == refused.value.message
 
 
 def test_only_the_metadata_decides_about_a_name_with_two_readings(harness: IndexHarness) -> None:

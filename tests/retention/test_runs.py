@@ -22,7 +22,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.retention.daily import DAILY, DailyRetention
 from wheelyard.retention.runs import Retention
 from wheelyard.settings.sections import DownloadSettings, ServerSettings, Settings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Key, Store
 from wheelyard.wiring.index import Index
 
 Rule = Mapping[str, object]
@@ -287,6 +287,27 @@ def _counter(index: Index, harness: IndexHarness) -> Callable[[str, str], None]:
         assert harness.store is not None
 
     return count
+
+
+def test_an_index_whose_names_are_damaged_keeps_no_other(harness: IndexHarness) -> None:
+    """An index whose list of names is damaged is left alone, and its rule says why."""
+    tables = toml_of(index=({"name": "dev"}, {"name": "prod"}))
+    harness.index = harness.opened(4, tables=tables)
+    put(harness, {"index": "dev", **LAST}, {"index": "prod", **LAST})
+    for name in ("dev", "prod"):
+        for version in VERSIONS:
+            made = make_wheel(version=version)
+            harness.index.named(name).uploads.accept(made.arrival(harness.folder), ALICE)
+    harness.store.put(Key(f"{keys.index_folder('dev')}{keys.PROJECT_NAMES}"), b"?", None)
+
+    report = retention_of(harness.opened(5)).run(ALICE)
+
+    assert deleted(report) == ["demo 2.0", "demo 1.0"]
+    assert report is not None
+    assert {release.index for release in report.deleted} == {"prod"}
+    hindrances = {rule.index: rule.hindrance for rule in report.rules}
+    assert hindrances["prod"] == ""
+    assert "indexes/dev/projects.json is damaged" in hindrances["dev"]
 
 
 def test_counts_that_are_off_or_damaged(harness: IndexHarness) -> None:

@@ -20,6 +20,7 @@ from wheelyard.errors import UNREADABLE_CODES, Unavailable
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import File
 from wheelyard.model.quotas import ListedAmount, Quota
+from wheelyard.remedies import Caution
 from wheelyard.rendering.project_facts import ProjectFacts
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class IndexUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """That of each project."""
     share: float | None = None
     """How much of its quota the index uses, where 1 is all, or None without a quota."""
+    problem: Caution | None = None
+    """Why the index cannot be read, so that it counts as empty."""
 
 
 class Usage(IndexUsage, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,6 +79,15 @@ class Usage(IndexUsage, frozen=True, kw_only=True, omit_defaults=True):
     public_bytes: int = 0
     """What public packages take that are kept, with core metadata, as counted in the last ten
     minutes. 0 for any other index than main."""
+
+
+class _IndexTable(Struct, frozen=True):
+    """The private projects of an index, as the search knows them."""
+
+    index: "Index"
+    projects: Mapping[NormalizedName, ProjectFacts]
+    problem: Caution | None = None
+    """Why they cannot be read."""
 
 
 class _IndexReading(Struct, frozen=True):
@@ -92,8 +104,9 @@ def show_usage(call: Call) -> Usage:
 
     It is known from the search: no file is looked at. Documents are read only of projects that have
     deleted files, that several indexes have, or that are in an index of the store which this
-    process does not serve. Of a damaged one, deleted files are left out. Public packages are
-    counted by their keys, at most every ten minutes.
+    process does not serve. Of a damaged one, deleted files are left out. An index whose list of
+    names is damaged counts as empty, and says so. Public packages are counted by their keys, at
+    most every ten minutes.
     """
     indexes, unserved = [call.index], list[_IndexReading]()
     is_main = call.index.definition.is_main
@@ -101,13 +114,11 @@ def show_usage(call: Call) -> Usage:
         others = (index for index in call.index.server.indexes.all() if index.name != MAIN)
         indexes += [index for index in others if index.definition.has_packages]
         unserved = list(_read_unserved(call.index, {index.name for index in indexes}))
-    tables = [_private(index) for index in indexes]
-    counts = Counter(name for table in tables for name in table)
+    tables = [_table(index) for index in indexes]
+    counts = Counter(name for table in tables for name in table.projects)
     counts.update(name for reading in unserved for name in reading.files)
     several = frozenset(name for name, count in counts.items() if count > 1)
-    first, *read = [
-        _read(index, table, several) for index, table in zip(indexes, tables, strict=True)
-    ]
+    first, *read = [_read(table, several) for table in tables]
     rest = sorted((*read, *unserved), key=lambda reading: reading.usage.index)
     usages, stored = [first.usage, *(other.usage for other in rest)], dict[str, int]()
     for name in several:
@@ -125,9 +136,14 @@ def show_usage(call: Call) -> Usage:
     )
 
 
-def _private(index: "Index") -> dict[NormalizedName, ProjectFacts]:
-    """Return the facts of the private projects of an index."""
-    return {facts.name: facts for facts in index.search.table().private}
+def _table(index: "Index") -> _IndexTable:
+    """Return the facts of the private projects of an index: none if its names are damaged."""
+    try:
+        return _IndexTable(index, {facts.name: facts for facts in index.search.table().private})
+    except Unavailable as fault:
+        if fault.code not in UNREADABLE_CODES:
+            raise
+        return _IndexTable(index, {}, Caution(fault.message, fault.advice))
 
 
 def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexReading]:
@@ -171,12 +187,10 @@ def _sum_of(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
     )
 
 
-def _read(
-    index: "Index",
-    table: Mapping[NormalizedName, ProjectFacts],
-    several: frozenset[NormalizedName],
-) -> _IndexReading:
+def _read(table: _IndexTable, several: frozenset[NormalizedName]) -> _IndexReading:
+    index = table.index
     quotas = index.uploads.quotas
+    nothing = ListedAmount()
     now, kept = index.lifecycle.removal.clock.estimate(), dict[NormalizedName, ListedAmount]()
 
     def read(name: NormalizedName) -> tuple[NormalizedName, tuple[File, ...], tuple[File, ...]]:
@@ -189,12 +203,12 @@ def _read(
         return name, project.files, project.kept_files(now)
 
     files = dict[NormalizedName, Sequence[File]]()
-    names = [name for name, facts in table.items() if facts.has_kept_files or name in several]
+    private = table.projects.values()
+    names = [facts.name for facts in private if facts.has_kept_files or facts.name in several]
     threads = 1 if index.server.is_local else PREFETCH_THREADS
     for name, listed, deleted in prefetch_map(read, names, threads):
         files[name] = (*listed, *deleted)
         kept[name] = ListedAmount(sum(file.size for file in deleted), len(deleted))
-    nothing = ListedAmount()
     projects = [
         ProjectUsage(
             facts.name,
@@ -204,14 +218,18 @@ def _read(
             kept.get(facts.name, nothing).bytes,
             quotas.project.share(ListedAmount(facts.bytes, facts.files)),
         )
-        for facts in table.values()
+        for facts in private
     ]
     usage = _sum_of(index.name, projects)
+    share: float | None = None
+    if table.problem is None:
+        share = quotas.index.share(ListedAmount(usage.bytes, usage.files))
     usage = replace(
         usage,
-        unread=sum(not facts.document for facts in table.values()),
+        unread=sum(not facts.document for facts in private),
         quota=quotas.index,
         project_quota=quotas.project,
-        share=quotas.index.share(ListedAmount(usage.bytes, usage.files)),
+        share=share,
+        problem=table.problem,
     )
     return _IndexReading(usage, files)

@@ -35,7 +35,7 @@ from wheelyard.cli.output import (
     shown_progress,
     warn,
 )
-from wheelyard.cli.program import caution_text, this_terminal
+from wheelyard.cli.program import caution_text, this_terminal, warn_of
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     ),
     page="quotas.md",
 )
-def usage_command() -> None:
+def usage_command() -> int:
     """
     Print how much each private project stores, the largest first: bytes, files, name, quota.
 
@@ -85,10 +85,15 @@ def usage_command() -> None:
     unread = sum(index.unread for index in (usage, *usage.indexes))
     if unread:
         warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
+    problems = [index.problem for index in (usage, *usage.indexes) if index.problem is not None]
+    warn_of(problems)
+    return int(bool(problems))
 
 
 def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
     for index in (usage, *usage.indexes):
+        if index.problem is not None:
+            continue
         name = read_index_name(index.index)
         path = index_path(name)
         of_index = f" of {name}" if path else ""

@@ -1,13 +1,12 @@
 """The page of a new token, which shows its text once, and how to publish with it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from wheelyard.api import access_operations
 from wheelyard.api.access_operations import MadeToken, TokenAnswer
-from wheelyard.api.table import LocalApi
 from wheelyard.errors import NotFound, WheelyardError, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.messages import Response
@@ -23,21 +22,19 @@ def redirect_to_made(request: IndexRequest, made: MadeToken) -> Response:
     return redirect_with_secret(request, _subject(made.id), made.token, f"made={made.id}")
 
 
-def show_made(request: IndexRequest, token_id: str, root: str) -> Response:
+def show_made(
+    request: IndexRequest, tokens: Sequence[TokenAnswer], token_id: str, root: str
+) -> Response:
     """
     Return the page of a new token, with its text the first time that it is loaded.
 
-    Raises NotFound unless the caller may see a token with that id, and Unavailable if the store
-    does not answer.
+    `tokens` are those that the caller may see there. Raises NotFound unless one has that id.
     """
-    index = request.context.index
-    listed = LocalApi(index=index, caller=request.caller).call(access_operations.list_tokens)
-    tokens = {token.id: token for token in listed.tokens}
-    made = tokens.get(token_id)
+    made = next((token for token in tokens if token.id == token_id), None)
     if made is None:
         raise NotFound(f"There is no token {quoted(token_id)}. Look at the list of tokens.")
     text = read_secret(request, _subject(token_id))
-    replaced = [token for token in listed.tokens if token.replaced_by == token_id]
+    replaced = [token for token in tokens if token.replaced_by == token_id]
     values = {
         "made": made,
         "text": text,

@@ -1,5 +1,6 @@
 """What rules of retention delete and keep, as commands, pages and the API tell it."""
 
+from datetime import date
 from hashlib import sha256
 
 from msgspec import Struct, json
@@ -54,3 +55,38 @@ class RetentionReport(Struct, frozen=True, kw_only=True):
     def plan(self) -> str:
         """A digest of what is deleted and why, by which a run deletes nothing else."""
         return sha256(json.encode(self.deleted)).hexdigest()
+
+
+class DatedRelease(Struct, frozen=True, kw_only=True):
+    """A release of a project of which rules delete some."""
+
+    version: str
+    day: date
+    """That of its first file, in UTC."""
+    is_yanked: bool
+    is_deleted: bool
+    """Whether it goes."""
+
+
+class ThinnedProject(Struct, frozen=True, kw_only=True):
+    """A project of which rules delete some releases."""
+
+    index: str
+    name: NormalizedName
+    bytes: int
+    """What is deleted."""
+    releases: tuple[DatedRelease, ...]
+    """All that it has, the oldest first."""
+
+    @property
+    def deleted(self) -> int:
+        """How many releases go."""
+        return sum(release.is_deleted for release in self.releases)
+
+
+class RetentionPreview(Struct, frozen=True):
+    """What rules would delete, with all releases of the projects of which most bytes go."""
+
+    report: RetentionReport
+    projects: tuple[ThinnedProject, ...]
+    """The most bytes first."""

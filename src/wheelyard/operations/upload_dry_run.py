@@ -6,6 +6,8 @@ stores and reserves nothing. So it tells nobody more than an upload would. What 
 shows, such as wrong metadata, is found by the upload.
 """
 
+from typing import Final
+
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
@@ -16,6 +18,9 @@ from wheelyard.model.project import File, Project
 from wheelyard.model.quotas import size_of_file, size_of_files
 from wheelyard.operations.spooled_upload import empty_file, file_too_large
 from wheelyard.operations.uploads import Uploads, find_identical
+
+OTHER_CONTENT: Final = "other content"
+"""Stands for the digest of a file that has other content than the one it is compared with."""
 
 
 class CandidateFile(Struct, frozen=True):
@@ -63,8 +68,8 @@ class UploadDryRun:
         self._caller = caller
         self._permitted = set[NormalizedName]()
         """The projects whose name may have files of the caller: upstream indexes are asked once."""
-        self._coming: list[tuple[NormalizedName, int]] = []
-        """The projects and sizes of the files that would be taken."""
+        self._coming = dict[NormalizedName, tuple[File, ...]]()
+        """By project, the files before that would be taken. One without a digest has none here."""
 
     def preview(self, file: CandidateFile) -> PreviewedUpload:
         """Return what would become of a file: an error that refuses it is returned, not raised."""
@@ -111,8 +116,11 @@ class UploadDryRun:
         # the same bytes are stored again if the store has lost them
         is_listed = identical is not None and self._is_kept(name, file, identical)
         if identical is None:
+            coming = Project(name=name, files=self._coming.get(name, ()))
+            is_listed = self._find_identical(coming, file, distribution) is not None
+        if identical is None and not is_listed:
             self._require_room(project, file)
-            self._coming.append((name, file.size))
+            self._note_coming(file, distribution)
         return PreviewedUpload(
             file=file,
             readings=(distribution,),
@@ -123,10 +131,8 @@ class UploadDryRun:
     def _find_identical(
         self, project: Project, file: CandidateFile, distribution: Distribution
     ) -> File | None:
-        digest = file.sha256
-        listed = project.by_filename.get(file.filename)
-        if not digest and listed is not None:
-            digest = listed.sha256  # it may be the same content
+        same_name = project.by_filename.get(file.filename)
+        digest = file.sha256 if same_name is None else _digest_beside(file, same_name)
         return find_identical(
             project,
             distribution,
@@ -134,6 +140,18 @@ class UploadDryRun:
             self._uploads.runtime.now(),
             is_lenient=self._uploads.rules.lenient,
         )
+
+    def _note_coming(self, file: CandidateFile, distribution: Distribution) -> None:
+        name = distribution.project
+        entry = File(
+            filename=file.filename,
+            version=str(distribution.version),
+            sha256=file.sha256,
+            size=file.size,
+            uploaded_at=self._uploads.runtime.now(),
+            uploaded_by=self._caller.principal,
+        )
+        self._coming[name] = (*self._coming.get(name, ()), entry)
 
     def _is_kept(self, name: NormalizedName, file: CandidateFile, listed: File) -> bool:
         return not file.sha256 or self._uploads.files.is_intact(name, listed)
@@ -144,8 +162,19 @@ class UploadDryRun:
             return
         for room in self._uploads.quota_check.for_files().rooms(project):
             earlier = [
-                size for name, size in self._coming if room.is_of_index or name == project.name
+                entry.size
+                for name, entries in self._coming.items()
+                for entry in entries
+                if room.is_of_index or name == project.name
             ]
             refusal = room.refusal(size_of_files([*earlier, file.size]))
             if refusal is not None:
                 raise refusal
+
+
+def _digest_beside(file: CandidateFile, same_name: File) -> str:
+    """Return the digest of a file to compare with that of a file with its name."""
+    if file.sha256 and same_name.sha256:
+        return file.sha256
+    # nobody has computed one of them
+    return same_name.sha256 if file.size == same_name.size else OTHER_CONTENT

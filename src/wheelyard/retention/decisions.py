@@ -11,6 +11,7 @@ from packaging.version import Version
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.model.decoding import counted
 from wheelyard.model.project import File, Project
+from wheelyard.model.retention import DatedRelease
 from wheelyard.model.retention_rules import RetentionRule
 
 
@@ -90,6 +91,23 @@ def judge(project: Project, rules: Sequence[RuleInForce], now: datetime) -> list
         if not judgement.is_deleted:
             newer.append(release)
     return judgements
+
+
+def dated_releases(project: Project, judgements: Sequence[Judgement]) -> tuple[DatedRelease, ...]:
+    """Return the releases of a project, the oldest first, if any of them goes, else none."""
+    deleted = {judgement.version for judgement in judgements if judgement.is_deleted}
+    if not deleted:
+        return ()
+    releases = [
+        DatedRelease(
+            version=files[0].version,
+            day=min(file.uploaded_at for file in files).date(),
+            is_yanked=all(file.yanked is not None for file in files),
+            is_deleted=files[0].version in deleted,
+        )
+        for files in project.by_release.values()
+    ]
+    return tuple(sorted(releases, key=attrgetter("day")))
 
 
 class Choice(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """What rules of retention would delete, and the runs that delete it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,19 +13,22 @@ from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Forbidden, NotFound, Unavailable
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import File
 from wheelyard.model.retention import (
+    DatedRelease,
     JudgedRelease,
+    RetentionPreview,
     RetentionReport,
     RuleState,
     SkippedProject,
+    ThinnedProject,
 )
 from wheelyard.model.retention_rules import RetentionRule
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.requirements import RequirementCheck
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
 from wheelyard.operations.sweep import JobLease, last_completed
-from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, judge
+from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, dated_releases, judge
 from wheelyard.retention.known_rules import RulesClock
 from wheelyard.storage.base import Store
 
@@ -55,6 +58,8 @@ class _Judged(Struct, frozen=True):
     name: NormalizedName
     rules: tuple[RuleInForce, ...]
     judgements: Sequence[Judgement]
+    releases: tuple[DatedRelease, ...] = ()
+    """All of the project, if any of them goes."""
     fault: str = ""
     """Why the project cannot be judged, or empty."""
 
@@ -93,6 +98,14 @@ class Retention(Struct, frozen=True, kw_only=True):
         """
         _require_administrator(caller)
         return _Pass(self, caller, self.clock.estimate(), keeps=keeps).report(only)
+
+    def preview_projects(
+        self, caller: Caller, most: int, *, keeps: bool = False
+    ) -> RetentionPreview:
+        """Return the preview of all rules, with so many projects of which most bytes would go."""
+        _require_administrator(caller)
+        review = _Pass(self, caller, self.clock.estimate(), keeps=keeps)
+        return RetentionPreview(review.report(None, most), tuple(review.projects))
 
     def run(
         self,
@@ -164,6 +177,9 @@ class _Pass:
         *,
         keeps: bool,
     ) -> None:
+        self.projects = list[ThinnedProject]()
+        """Those of which most bytes go, as many as the report was asked for."""
+        self._most = 0
         self._retention = retention
         self._caller = caller
         self._lease = lease
@@ -182,8 +198,13 @@ class _Pass:
         self._files = dict[str, dict[NormalizedName, list[File]]]()
         """The files of what is deleted, by the names of index and project."""
 
-    def report(self, only: str | None) -> RetentionReport:
-        """Judge, and perhaps delete, what the rules of one index or all are about."""
+    def report(self, only: str | None, most: int = 0) -> RetentionReport:
+        """
+        Judge, and perhaps delete, what the rules of one index or all are about.
+
+        So many projects as `most` says are in `projects` then.
+        """
+        self._most = most
         rules = [rule for rule in self._retention.rules if only is None or rule.index == only]
         for name in sorted({rule.index for rule in rules}):
             self._pass_over(name, [rule for rule in rules if rule.index == name])
@@ -207,41 +228,51 @@ class _Pass:
         except NotFound as missing:
             self._states += [_state(rule, missing.message) for rule in rules]
             return
+        try:
+            listed = index.projects.names.get().value
+        except Unavailable as fault:
+            if fault.code not in UNREADABLE_CODES:
+                raise
+            self._states += [_state(rule, fault.message) for rule in rules]
+            return
+        names = listed.names if listed else ()
         in_force = list[RuleInForce]()
         for rule in rules:
             hindrance, downloads = _facts_for(index, rule)
             self._states.append(_state(rule, hindrance))
             if not hindrance:
                 in_force.append(RuleInForce(rule, downloads))
-        for judged in self._judged(index, in_force) if in_force else ():
+        for judged in self._judged(index, names, in_force) if in_force else ():
             if judged.fault:
                 self._skip(index, judged.name, judged.fault)
             else:
                 self._settle(index, judged)
 
-    def _judged(self, index: RetainedIndex, rules: Sequence[RuleInForce]) -> Iterator[_Judged]:
+    def _judged(
+        self,
+        index: RetainedIndex,
+        names: Iterable[NormalizedName],
+        rules: Sequence[RuleInForce],
+    ) -> Iterator[_Judged]:
         def read(name: NormalizedName) -> _Judged:
             about = tuple(rule for rule in rules if rule.rule.projects.match(name))
             if not about:
                 return _Judged(name, (), ())
             try:
                 project = index.reader.document(name)
-                return _Judged(name, about, self._judgements(project, about))
+                if project is None:
+                    return _Judged(name, about, ())
+                judgements = judge(project, about, self._now)
+                return _Judged(name, about, judgements, dated_releases(project, judgements))
             except Unavailable as fault:
                 if fault.code not in UNREADABLE_CODES:
                     raise
-                return _Judged(name, about, (), fault.message)
+                return _Judged(name, about, (), fault=fault.message)
             except (ValueError, TypeError):  # a version that is none, or a time without its offset
-                return _Judged(name, about, (), f"The document of {name} is damaged.")
+                return _Judged(name, about, (), fault=f"The document of {name} is damaged.")
 
-        names = index.projects.names.get().value
         threads = 1 if self._retention.is_local else MAX_CONCURRENT_READS
-        yield from prefetch_map(read, names.names if names else (), threads)
-
-    def _judgements(
-        self, project: Project | None, rules: Sequence[RuleInForce]
-    ) -> Sequence[Judgement]:
-        return judge(project, rules, self._now) if project is not None else ()
+        yield from prefetch_map(read, names, threads)
 
     def _settle(self, index: RetainedIndex, judged: _Judged) -> None:
         """Delete what goes of a project, if this is a run, and note what was judged."""
@@ -272,6 +303,22 @@ class _Pass:
                 self._deleted.append(_told(index, judged.name, judgement))
             elif self._keeps:
                 self._kept.append(_told(index, judged.name, judgement))
+        if judged.releases and self._most:
+            self._note(index, judged)
+
+    def _note(self, index: RetainedIndex, judged: _Judged) -> None:
+        """Keep the releases of a project of which more goes than of others."""
+        deleted = [judgement for judgement in judged.judgements if judgement.is_deleted]
+        project = ThinnedProject(
+            index=index.name,
+            name=judged.name,
+            bytes=sum(file.size for judgement in deleted for file in judgement.files),
+            releases=judged.releases,
+        )
+        self.projects.append(project)
+        self.projects.sort(key=lambda other: (-other.bytes, other.index, other.name))
+        # an index may have many projects, each with many releases
+        del self.projects[self._most :]
 
     def _skip(self, index: RetainedIndex, name: NormalizedName, why: str) -> None:
         self._skipped.append(SkippedProject(index=index.name, project=name, why=why))

@@ -155,7 +155,7 @@ def test_page_hears_before_an_upload_what_would_become_of_it(
 
     new, named, ambiguous, foreign, notes = checked(
         uploader,
-        *((name, 9, "") for name in (*names, wheel("foreign").filename, "notes.txt")),
+        *((name, len(there.data), "") for name in (*names, wheel("foreign").filename, "notes.txt")),
     )
     same, other = checked(
         uploader, (there.filename, 9, there.sha256), (there.filename, 9, "0" * 64)
@@ -183,6 +183,21 @@ def test_page_hears_before_an_upload_what_would_become_of_it(
     assert same["status"] == "there"
     assert (other["status"], "already exists" in other["message"]) == ("refused", True)
     assert not has(server, "demo-new")
+
+
+def test_files_of_one_question_clash_as_their_uploads_do(uploader: Browser) -> None:
+    """Of two files with one name, the digests of both are asked for, and the second is refused."""
+    made = wheel("demo-twice")
+    other = wheel("demo-twice", filler=b"2")
+    name, size = made.filename, len(made.data)
+
+    unsure = checked(uploader, (name, size, ""), (name, size, ""))
+    first, second = checked(uploader, (name, size, made.sha256), (name, size, other.sha256))
+    spelled = checked(uploader, (name, size, ""), (name.replace("1.0", "1.0.0"), size, ""))
+
+    assert [answer["needs_digest"] for answer in unsure] == [True, True]
+    assert (first["status"], second["status"]) == ("new", "refused")
+    assert [answer["status"] for answer in spelled] == ["new", "refused"]
 
 
 def test_who_manages_a_project_is_led_to_what_refuses_its_files(server: InProcessServer) -> None:

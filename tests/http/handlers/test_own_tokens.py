@@ -11,6 +11,7 @@ import pytest
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.remote_store import RemoteStore
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -118,6 +119,21 @@ def test_a_new_token_is_shown_once(server: InProcessServer) -> None:
     assert f"?revoke={token[4:14]}" in again
     assert "wyd_" not in again
     assert len(server.index.tokens.all()) == 1
+
+
+def test_the_page_of_a_new_token_lists_tokens_once(tmp_path: Path) -> None:
+    """The page of a new token reads once from a bucket when each token was used last."""
+    store = RemoteStore()
+    tables = toml_of(main=OPEN_MAIN)
+    settings = settings_in(tmp_path)
+    with in_process(tmp_path, settings, store=store, near=False, tables=tables) as bucket:
+        ana = signed_in(bucket)
+        answer = send(ana)
+        store.calls.clear()
+
+        ana.follow(answer)
+
+    assert store.asked("get", "credentials/uses/") == 1
 
 
 @pytest.mark.parametrize("cookie", ["x", "." * 4000, "A" * 200])

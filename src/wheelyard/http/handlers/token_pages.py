@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import TokenRotation
+from wheelyard.api.access_operations import TokenAnswer, TokenRotation
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.caller_tokens import is_token_admin
@@ -47,7 +47,8 @@ def answer(request: IndexRequest) -> Response:
     fields = parse_form(request.query_string)
     view, rows = _view(request, fields), _rows(request)
     if fields.text("made") in rows:
-        return show_made(request, fields.text("made"), TOKENS_ROOT)
+        own = [TokenAnswer.of(row.token.record, row.token.state) for row in rows.values()]
+        return show_made(request, own, fields.text("made"), TOKENS_ROOT)
     form = FormState(form_token(request))
     for action in ("revoke", "rotate"):
         row = rows.get(fields.text(action))

@@ -6,6 +6,7 @@ upload, which answers with the reasons that the upload would answer with.
 """
 
 import re
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from typing import Final, Literal
@@ -203,7 +204,15 @@ def _parse_size(text: str) -> int:
 
 def _check(request: IndexRequest, files: list[CandidateFile]) -> list[CheckedFile]:
     dry_run = UploadDryRun(request.context.index.uploads, request.caller)
-    return [_checked(request, dry_run.preview(file)) for file in files]
+    names = Counter(file.filename for file in files)
+    checked = list[CheckedFile]()
+    for file in files:
+        answer = _checked(request, dry_run.preview(file))
+        # of two files with one name, only the digests of both say whether they are the same
+        if names[file.filename] > 1 and not file.sha256 and answer.status == "new":
+            answer = replace(answer, needs_digest=True)
+        checked.append(answer)
+    return checked
 
 
 def _checked(request: IndexRequest, preview: PreviewedUpload) -> CheckedFile:

@@ -24,6 +24,7 @@ _TIMELINE_Y: Final = 20
 _SIGNS: Final = {
     "yanked": Markup('<path d="M-7 7 7-7"/>'),
     "flagged": Markup('<path d="M0-5V-16L9-12.5 0-9"/>'),
+    "deleted": Markup('<path d="M-5-5 5 5M-5 5 5-5"/>'),
 }
 """What is drawn over a dot of a kind."""
 _TOP_Y: Final = LABEL_HEIGHT
@@ -151,30 +152,42 @@ class Dot(Struct, frozen=True):
     label: str
     """What it is, in words."""
     kinds: tuple[str, ...] = ()
-    """Classes of the style sheet. One that is `yanked` is crossed out, and `flagged` has a flag."""
+    """
+    Classes of the style sheet.
+
+    One that is `yanked` is crossed out, `flagged` has a flag, and `deleted` is a cross.
+    """
 
 
-def draw_timeline(dots: Sequence[Dot], summary: str) -> Markup:
-    """Return a line of time with at least one dot."""
+def draw_timeline(dots: Sequence[Dot], summary: str, end: date | None = None) -> Markup:
+    """Return a line of time with at least one dot, of which the last is at the end without one."""
     first = min(dot.day for dot in dots)
-    last = max(dot.day for dot in dots)
+    last = end or max(dot.day for dot in dots)
     days = max((last - first).days, 1)
     drawn = Markup()
     for dot in dots:
         # the ends are within the figure, so that no dot is cut
         across = f"{1 + 98 * (dot.day - first).days / days:.4g}%"
-        signs = Markup().join(sign for kind, sign in _SIGNS.items() if kind in dot.kinds)
-        drawn += Markup(
-            '<svg class="{}" x="{}" y="{}"><title>{}</title><circle r="5"/>{}</svg>'
-        ).format(" ".join(dot.kinds), across, _TIMELINE_Y, dot.label, signs)
-    text_y = _TIMELINE_Y + LABEL_HEIGHT
+        drawn += Markup('<svg class="{}" x="{}" y="{}"><title>{}</title>{}</svg>').format(
+            " ".join(dot.kinds), across, _TIMELINE_Y, dot.label, _shape(dot.kinds)
+        )
+    # below that line, however large the text is
+    text_y = _TIMELINE_Y + 12
     ends = Markup('<text y="{}">{}</text>').format(text_y, first)
     if last != first:
         ends += Markup('<text class="end" x="100%" y="{}">{}</text>').format(text_y, last)
     return Markup(
-        '<svg class="figure timeline" height="{}" role="img" aria-label="{}">'
+        '<svg class="figure timeline" role="img" aria-label="{}">'
         '<line x1="0" x2="100%" y1="{}" y2="{}"/>{}{}</svg>'
-    ).format(text_y + 6, summary, _TIMELINE_Y, _TIMELINE_Y, drawn, ends)
+    ).format(summary, _TIMELINE_Y, _TIMELINE_Y, drawn, ends)
+
+
+def draw_dot(kinds: Sequence[str]) -> Markup:
+    """Return a dot of a line of time alone, for a legend that says in words what it is."""
+    return Markup(
+        '<svg class="figure timeline dot" aria-hidden="true"><svg class="{}" x="50%" y="50%">{}'
+        "</svg></svg>"
+    ).format(" ".join(kinds), _shape(kinds))
 
 
 def draw_share(share: float) -> Markup:
@@ -194,6 +207,12 @@ def axis_top(most: int) -> int:
     while most > _LARGE_TOPS[-1] * scale:
         scale *= 10
     return next(top * scale for top in _LARGE_TOPS if top * scale >= most)
+
+
+def _shape(kinds: Sequence[str]) -> Markup:
+    """Return what is drawn of a dot."""
+    signs = Markup().join(sign for kind, sign in _SIGNS.items() if kind in kinds)
+    return Markup('<circle r="5"/>') + signs
 
 
 def _outline(upper: Sequence[int], lower: Sequence[int]) -> str:

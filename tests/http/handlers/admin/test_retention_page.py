@@ -14,6 +14,7 @@ from tests.index_tables import put_rules, put_tables
 from wheelyard.api import project_operations
 from wheelyard.api.project_operations import ReleaseChange
 from wheelyard.api.retention_operations import RetentionQuery, run_retention
+from wheelyard.http.handlers.admin.retention import PROJECTS_ON_A_PAGE
 
 PAGE = "retention/"
 PLAN = re.compile(r'name="plan" value="([^"]+)"')
@@ -51,7 +52,7 @@ def test_rules_are_shown_and_applied(admin: Administrator) -> None:
     page = admin.read(PAGE)
     assert "demo 1.0" in page
     assert re.search(
-        "By project 2 releases with (.+?), the most first. .*demo \\1 2 Delete now", page
+        "By project 2 releases with (.+?), the most first. .*demo \\1 2 of 3 Delete now", page
     )
     assert "retention rule 1 (few): not among the last 1" in page
     assert "Last run never" in page
@@ -83,6 +84,44 @@ def test_rules_are_shown_and_applied(admin: Administrator) -> None:
     files = admin.server.index.projects.get(DEMO).files
     assert [file.version for file in files] == ["1.0", "3.0"]
     assert "few" in admin.read("journal/?what=deleted")
+
+
+def test_what_goes_is_red_on_a_line_of_time(server: InProcessServer) -> None:
+    """The red crosses of a project are the releases that the list says would be deleted."""
+    versions = ("1.0", "2.0", "3.0", "4.0rc1", "5.0")
+    for version in versions:
+        server.publish(wheel("dated", version))
+        server.clock.advance(days=10)
+
+    admin = Administrator.of(server)
+    page = admin.open(PAGE).body.decode()
+    kept = admin.open(f"{PAGE}?show=kept").body.decode()
+
+    dots = re.findall('<svg class="([^"]*)" x="[^"]*" y="[^"]*"><title>([^<,]*), ', page)
+    listed = re.findall('project/dated/([^/"]+)/"><span', page)
+    crossed = [version for kinds, version in dots if kinds == "deleted"]
+    assert sorted(crossed) == sorted(listed)
+    assert [version for kinds, version in dots if kinds != "deleted"] == ["5.0"]
+    assert "4 of 5 releases of dated would be deleted, 2026-01-01 to " in page
+    assert page.count('<ul class="legend">') == 1
+    assert "demo</a>" in page  # of one day, and so without a line
+    assert page.count('class="figure timeline"') == 1
+    assert "figure" not in kept
+
+
+def test_sums_name_the_largest_projects(admin: Administrator) -> None:
+    """Of many projects the largest have a row, and the others are counted."""
+    for number in range(PROJECTS_ON_A_PAGE + 2):
+        name = f"many-{number}"
+        admin.server.publish(wheel(name), wheel(name, "2.0"), wheel(name, "3.0"))
+    admin.server.publish(wheel("large", filler=b"x" * 9000), wheel("large", "2.0"))
+
+    page = admin.read(PAGE)
+
+    total = 2 * (PROJECTS_ON_A_PAGE + 3) + 1
+    assert f"{total} releases with " in page
+    assert "And 4 more projects." in page
+    assert page.index("main: large") < page.index("main: many-")
 
 
 def test_only_what_was_shown_is_deleted(admin: Administrator) -> None:

@@ -17,6 +17,7 @@ from tests.http.handlers.admin.administering import (
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import Package, wheel
 from tests.index_tables import toml_of
+from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import running_fake_upstream
 from tests.upstream.public_packages import public_wheel
@@ -27,9 +28,12 @@ from wheelyard.api.server_operations import ProjectUsage, show_usage
 from wheelyard.catalog import keys
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.storage.base import Key
+from wheelyard.storage.memory import MemoryStore
 
 PAGE = "storage/"
 SMALL, LARGE = wheel("demo"), wheel("other", "1.0", f"Summary: {'long ' * 90}")
@@ -91,6 +95,35 @@ def test_a_damaged_project_hides_no_usage(tmp_path: Path) -> None:
         index.stores.documents.put(keys.project(other), b"?", None)
 
         assert (api.call(show_usage).bytes, api.call(show_usage).kept_files) == (size_of(SMALL), 0)
+
+
+@pytest.mark.parametrize("damaged", ["dev", MAIN])
+def test_a_damaged_index_hides_no_other(tmp_path: Path, damaged: str) -> None:
+    """An index whose names cannot be read says so with what to do, and the others are shown."""
+    put = toml_of(main={"promote_only": False}, index=({"name": "dev"},)) + TABLES
+    store = MemoryStore(lambda: 0.0)
+    other = "dev" if damaged == MAIN else MAIN
+    with in_process(tmp_path, settings_in(tmp_path), store=store, tables=put) as server:
+        server.publish_to("dev", make_wheel("ofdev"))
+        server.publish(SMALL)
+    key = keys.PROJECT_NAMES
+    if damaged != MAIN:
+        key = Key(f"{keys.index_folder(damaged)}{key}")
+    store.put(key, b"?", None)
+    with in_process(tmp_path, settings_in(tmp_path), store=store) as server:
+        admin = Administrator.of(server)
+        pages = {name: admin.read(f"{PAGE}?index={name}") for name in (damaged, other)}
+        overview = admin.read("")
+        listed = admin.read("indexes/")
+
+    reason = f"{damaged} cannot be read: The document {key} is damaged: JSON is malformed"
+    assert all(reason in page for page in pages.values())
+    assert "Tell the operator of this index, who can check the store." in pages[other]
+    assert "It is missing in the sums." in pages[other]
+    assert "Private projects 1 Files 1" in pages[other]
+    assert "Private projects" not in pages[damaged]
+    assert f"without {damaged}, which cannot be read" in overview
+    assert "dev" in listed
 
 
 def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:

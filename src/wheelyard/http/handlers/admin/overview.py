@@ -101,6 +101,10 @@ class _Figures(Struct, frozen=True):
     def _storage(self) -> Tile:
         usage = self.api.call(server_operations.show_usage)
         size = readable_size(usage.stored_bytes)
+        damaged = [index.index for index in (usage, *usage.indexes) if index.problem is not None]
+        if damaged:
+            words = f"without {' and '.join(damaged)}, which cannot be read"
+            return Tile("storage/", size, words, asks=True)
         if usage.share is None:
             words = f"in {usage.stored_files:,} files"
             return Tile("storage/", size, words)

@@ -1,23 +1,22 @@
 """The page of rules of retention: what they would delete and keep, and the run."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Response
-from wheelyard.model.retention import JudgedRelease
+from wheelyard.model.retention import ThinnedProject
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.figures import draw_share
+from wheelyard.rendering.web.admin.retention_lines import draw_releases
+from wheelyard.rendering.web.figures import draw_dot, draw_share
 
 SECTION: Final = "retention/"
 ROWS_ON_A_PAGE: Final = 100
@@ -28,19 +27,15 @@ CONFIRMATION: Final = "delete"
 KEPT: Final = "kept"
 """The value of the field `show` for what is kept, in place of what would be deleted."""
 
-_Place = tuple[str, NormalizedName]
-"""The names of an index and a project."""
-
 
 class FreedProject(Struct, frozen=True):
-    """What rules would delete of one project in one index."""
+    """What the page shows of a project of which rules would delete releases."""
 
-    index: str
-    name: NormalizedName
-    releases: int
-    bytes: int
+    project: ThinnedProject
     bar: Markup
     """Its share of the project of which most would be deleted."""
+    line: Markup
+    """Its releases on a line of time, or nothing if all are of one day."""
 
 
 class RetentionPage:
@@ -80,8 +75,10 @@ class RetentionPage:
         retention = request.context.index.server.retention
         if retention is not None:
             is_kept = query.text("show") == KEPT
-            answer = retention.preview(request.caller, keeps=is_kept)
-            projects = _by_project(answer.deleted)
+            preview = retention.preview_projects(request.caller, PROJECTS_ON_A_PAGE, keeps=is_kept)
+            answer = preview.report
+            projects = () if is_kept else tuple(_freed(preview.projects))
+            places = {(release.index, release.project) for release in answer.deleted}
             rows, numbers = paged(answer.kept if is_kept else answer.deleted, query, ROWS_ON_A_PAGE)
             values |= {
                 "answer": answer,
@@ -90,24 +87,18 @@ class RetentionPage:
                 "rows": rows,
                 "numbers": numbers,
                 "bytes": sum(release.bytes for release in answer.deleted),
-                "projects": projects[:PROJECTS_ON_A_PAGE],
-                "more_projects": len(projects[PROJECTS_ON_A_PAGE:]),
+                "projects": projects,
+                "has_lines": any(project.line for project in projects),
+                "more_projects": len(places) - len(preview.projects),
+                "signs": {"stays": draw_dot(()), "goes": draw_dot(("deleted",))},
                 "links": query_of({"show": query.text("show")}),
                 "confirmation": CONFIRMATION,
             }
         return self._pages.show(request, SECTION, "retention.html", values, status)
 
 
-def _by_project(deleted: Sequence[JudgedRelease]) -> list[FreedProject]:
-    """Return what would be deleted by index and project, the most bytes first."""
-    releases = Counter[_Place]()
-    sizes = Counter[_Place]()
-    for release in deleted:
-        releases[release.index, release.project] += 1
-        sizes[release.index, release.project] += release.bytes
-    most = max(sizes.values(), default=0)
-    places = sorted(sizes, key=lambda place: (-sizes[place], place))
-    return [
-        FreedProject(*place, releases[place], sizes[place], draw_share(sizes[place] / max(most, 1)))
-        for place in places
-    ]
+def _freed(projects: Sequence[ThinnedProject]) -> Iterator[FreedProject]:
+    """Yield the rows of projects, of which the first is that with most bytes."""
+    for project in projects:
+        share = project.bytes / max(projects[0].bytes, 1)
+        yield FreedProject(project, draw_share(share), draw_releases(project))

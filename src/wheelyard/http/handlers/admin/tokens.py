@@ -60,7 +60,8 @@ class TokenAdministration:
             return self._token_form(request, self._pages.form(request), 200)
         made = query.text("made")
         if made:
-            return show_made(request, made, "../" * len(request.segments))
+            listed = self._pages.api(request).call(access_operations.list_tokens)
+            return show_made(request, listed.tokens, made, "../" * len(request.segments))
         ids = query.all("revoke")
         if ids:
             return self._question(request, ids, self._pages.form(request), 200)

@@ -126,23 +126,25 @@
         this.progress.value = event.loaded / Math.max(event.total, 1);
       });
       request.addEventListener("load", () => this.answer(request));
-      request.addEventListener("abort", () => this.fail("failed", this.progress.value < 1 ? "You have cancelled it. Nothing of it was stored." : "You have cancelled it when all of it was sent already: look at the page of its project."));
-      request.addEventListener("error", () => this.fail("failed", "The connection broke off. Try again: a file that has arrived meanwhile is not stored twice."));
+      request.addEventListener("abort", () => this.fail("failed", true, this.progress.value < 1 ? "You have cancelled it. Nothing of it was stored." : "You have cancelled it when all of it was sent already: look at the page of its project."));
+      request.addEventListener("error", () => this.fail("failed", true, "The connection broke off. Try again: a file that has arrived meanwhile is not stored twice."));
       request.addEventListener("loadend", done);
       request.open("POST", form.action);
       request.setRequestHeader("Accept", "application/json");
       request.send(body);
     }
 
-    fail(state, message) {
+    fail(state, mayHelp, message) {
       this.say("error", message);
-      this.show(state, "Try again");
+      this.show(state, mayHelp ? "Try again" : "");
     }
 
     answer(request) {
       const stored = parsed(request.responseText);
       if (!stored.project) {
-        this.fail("refused", reason(request.status, stored));
+        // what is refused for what it is stays so
+        const mayHelp = request.status >= 500 || [408, 429].includes(request.status);
+        this.fail("refused", mayHelp, reason(request.status, stored));
         return;
       }
       this.say("", link(`project/${encodeURIComponent(stored.project)}/`, `Project page of ${stored.project}`));
