@@ -102,14 +102,18 @@ class Failure(Exception):
     @property
     def said(self) -> str:
         """The status and the code of the answer."""
-        return f"{self.status or ''} {self.code}".strip()
+        status = str(self.status) if self.status else ""
+        return f"{status} {self.code}".strip()
 
 
 def kind_of_status(status: int) -> FailureKind:
     """Return the kind of a failure of which nothing but the HTTP status is known."""
-    return _BY_STATUS.get(
-        status, FailureKind.UNCLEAR if status >= SERVER_ERROR else FailureKind.REFUSED
-    )
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    # a gateway answers 502 or 504 for a service that may have executed the request
+    if status >= SERVER_ERROR:
+        return FailureKind.UNCLEAR
+    return FailureKind.REFUSED
 
 
 def repeated_listing() -> Failure:
@@ -206,12 +210,17 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
         # in an outage, the status is that of the call it began with
         kind = FailureKind.UNCLEAR if failure.status else FailureKind.OUTAGE
     elif kind is FailureKind.ABSENT:
+        # an absent object is no error of a store, so what is missing here is the bucket
         kind = FailureKind.NO_BUCKET
-    right = failure.right or (rights.google if location.scheme == GOOGLE else rights.s3)
+    right = failure.right
+    if not right:
+        # Azure's text names its role itself, and has no place for a right
+        right = rights.google if location.scheme == GOOGLE else rights.s3
+    answer = f" ({failure.said})" if failure.said else ""
     message = _TEXTS.get(kind, _TEXTS[FailureKind.REFUSED]).format(
         location.root,
         status=failure.said,
-        said=f" ({failure.said})" if failure.said else "",
+        said=answer,
         give=_GIVE[location.scheme],
         missing=_MISSING[location.scheme],
         lacking=_LACKING[location.scheme].format(location.root, rights, right=right),
