@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -13,13 +14,8 @@ from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Forbidden, NotFound, Unavailable
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.project import File, Project
-from wheelyard.model.retention import (
-    JudgedRelease,
-    RetentionReport,
-    RuleState,
-    SkippedProject,
-)
+from wheelyard.model.project import File
+from wheelyard.model.retention import JudgedRelease, RetentionReport, RuleState, SkippedProject
 from wheelyard.model.retention_rules import RetentionRule
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.requirements import RequirementCheck
@@ -51,7 +47,9 @@ class RetainedIndex(Struct, frozen=True, kw_only=True):
         return self.lifecycle.projects
 
 
-class _Judged(Struct, frozen=True):
+class _JudgedProject(Struct, frozen=True):
+    """What rules say of the releases of a project, as its document was read."""
+
     name: NormalizedName
     rules: tuple[RuleInForce, ...]
     judgements: Sequence[Judgement]
@@ -104,8 +102,9 @@ class Retention(Struct, frozen=True, kw_only=True):
         plan: str | None = None,
     ) -> RetentionReport | None:
         """
-        Delete what rules say, and return what was deleted; the rest as `preview`.
+        Delete what rules say, and return what was deleted, and if `keeps` is set, what was kept.
 
+        `only`: the name of one index whose rules are applied, or None for all rules.
         `plan` is that of a preview, of which nothing else is deleted. Raises Conflict if a preview
         has another plan by now, and then deletes nothing.
 
@@ -122,14 +121,17 @@ class Retention(Struct, frozen=True, kw_only=True):
                 code="read_only",
             )
         if only is not None:
-            self.indexes(only)
+            self.indexes(only)  # raises NotFound before anything is locked or deleted
         now = self.clock.require_agreement()
-        agreed = self._agreed(caller, only, plan) if plan is not None else None
+        agreed = None
+        if plan is not None:
+            agreed = self._agreed(caller, only, plan)
         lease = JobLease(self.documents, JOB, self.clock)
         if lease.take(every):
             if every:
                 return None
             raise _running()
+        # should this process die, the lease ends by itself, and the next run does the rest
         try:
             report = _Pass(self, caller, now, lease, agreed, keeps=keeps).report(only)
             # the daily run, if there is one, still has the rules about other indexes to apply
@@ -142,6 +144,7 @@ class Retention(Struct, frozen=True, kw_only=True):
         return report
 
     def _agreed(self, caller: Caller, only: str | None, plan: str) -> frozenset[JudgedRelease]:
+        """Return what a person has agreed to delete, or raise Conflict if that has changed."""
         report = self.preview(caller, only)
         if report.plan != plan:
             raise Conflict(
@@ -202,58 +205,71 @@ class _Pass:
             yield from check.of_deletion(index_name, files)
 
     def _pass_over(self, index_name: str, rules: Sequence[RetentionRule]) -> None:
+        """Judge, and perhaps delete, what rules say of one index."""
         try:
             index = self._retention.indexes(index_name)
         except NotFound as missing:
             self._states += [_state(rule, missing.message) for rule in rules]
             return
         in_force = list[RuleInForce]()
+        # a rule whose facts are missing deletes nothing, and the others go on
         for rule in rules:
             hindrance, downloads = _facts_for(index, rule)
             self._states.append(_state(rule, hindrance))
             if not hindrance:
                 in_force.append(RuleInForce(rule, downloads))
-        for judged in self._judged(index, in_force) if in_force else ():
+        if not in_force:
+            return
+        for judged in self._judge_projects(index, in_force):
             if judged.fault:
                 self._skip(index, judged.name, judged.fault)
             else:
                 self._settle(index, judged)
 
-    def _judged(self, index: RetainedIndex, rules: Sequence[RuleInForce]) -> Iterator[_Judged]:
-        def read(name: NormalizedName) -> _Judged:
-            about = tuple(rule for rule in rules if rule.rule.projects.match(name))
-            if not about:
-                return _Judged(name, (), ())
-            try:
-                project = index.reader.document(name)
-                return _Judged(name, about, self._judgements(project, about))
-            except Unavailable as fault:
-                if fault.code not in UNREADABLE_CODES:
-                    raise
-                return _Judged(name, about, (), fault.message)
-            except (ValueError, TypeError):  # a version that is none, or a time without its offset
-                return _Judged(name, about, (), f"The document of {name} is damaged.")
-
+    def _judge_projects(
+        self, index: RetainedIndex, rules: Sequence[RuleInForce]
+    ) -> Iterator[_JudgedProject]:
+        """Yield what rules say of each project of an index, read ahead in several threads."""
         names = index.projects.names.get().value
+        if names is None:
+            return
+        # a folder answers at once: reading ahead is for buckets
         threads = 1 if self._retention.is_local else MAX_CONCURRENT_READS
-        yield from prefetch_map(read, names.names if names else (), threads)
+        yield from prefetch_map(partial(self._judge_project, index, rules), names.names, threads)
 
-    def _judgements(
-        self, project: Project | None, rules: Sequence[RuleInForce]
-    ) -> Sequence[Judgement]:
-        return judge(project, rules, self._now) if project is not None else ()
+    def _judge_project(
+        self, index: RetainedIndex, rules: Sequence[RuleInForce], name: NormalizedName
+    ) -> _JudgedProject:
+        """Return what rules say of a project, in a thread that reads ahead: nothing is noted."""
+        rules_of_project = tuple(rule for rule in rules if rule.rule.projects.match(name))
+        if not rules_of_project:  # no document is read
+            return _JudgedProject(name, (), ())
+        judgements: Sequence[Judgement] = ()
+        try:
+            project = index.reader.document(name)
+            if project is not None:
+                judgements = judge(project, rules_of_project, self._now)
+        except Unavailable as fault:
+            if fault.code not in UNREADABLE_CODES:
+                raise
+            return _JudgedProject(name, rules_of_project, (), fault.message)
+        except (ValueError, TypeError):  # a version that is none, or a time without its offset
+            damage = f"The document of {name} is damaged."
+            return _JudgedProject(name, rules_of_project, (), damage)
+        return _JudgedProject(name, rules_of_project, judgements)
 
-    def _settle(self, index: RetainedIndex, judged: _Judged) -> None:
+    def _goes(self, index: RetainedIndex, name: NormalizedName, judgement: Judgement) -> bool:
+        """Return whether a release is deleted: by the rules, and by what a person agreed to."""
+        if not judgement.is_deleted:
+            return False
+        return self._agreed is None or _judged_release(index, name, judgement) in self._agreed
+
+    def _settle(self, index: RetainedIndex, judged: _JudgedProject) -> None:
         """Delete what goes of a project, if this is a run, and note what was judged."""
         judgements = judged.judgements
-
-        def goes(judgement: Judgement) -> bool:
-            agreed = self._agreed
-            return judgement.is_deleted and (
-                agreed is None or _told(index, judged.name, judgement) in agreed
-            )
-
+        goes = partial(self._goes, index, judged.name)
         if self._lease is not None and any(map(goes, judgements)):
+            # before each deletion: a process that has stood still raises Conflict here
             self._lease.renew()
             choice = Choice(judged.rules, self._now, goes)
             try:
@@ -269,9 +285,9 @@ class _Pass:
             if goes(judgement):
                 of_index = self._files.setdefault(index.name, {})
                 of_index.setdefault(judged.name, []).extend(judgement.files)
-                self._deleted.append(_told(index, judged.name, judgement))
+                self._deleted.append(_judged_release(index, judged.name, judgement))
             elif self._keeps:
-                self._kept.append(_told(index, judged.name, judgement))
+                self._kept.append(_judged_release(index, judged.name, judgement))
 
     def _skip(self, index: RetainedIndex, name: NormalizedName, why: str) -> None:
         self._skipped.append(SkippedProject(index=index.name, project=name, why=why))
@@ -305,7 +321,10 @@ def _state(rule: RetentionRule, hindrance: str) -> RuleState:
     )
 
 
-def _told(index: RetainedIndex, name: NormalizedName, judgement: Judgement) -> JudgedRelease:
+def _judged_release(
+    index: RetainedIndex, name: NormalizedName, judgement: Judgement
+) -> JudgedRelease:
+    """Return what a report says of a release."""
     return JudgedRelease(
         index=index.name,
         project=name,
