@@ -161,6 +161,7 @@ class _SdistTree(Struct):
         return self.top
 
     def _check_hard_link(self, target: str, name: str) -> None:
+        """Raise Invalid unless a hard link leads to a file of the archive."""
         _check_normal_form(target, name)
         # only to a file that came before: programs unpack in the order of the archive
         kind = self.paths.kind(archive_rules.normalized_path(target))
@@ -171,6 +172,7 @@ class _SdistTree(Struct):
             )
 
     def _check_symbolic_link(self, path: str, target: str, name: str) -> None:
+        """Raise Invalid if a symbolic link leads outside of the top-level folder."""
         _check_normal_form(target, name)
         folders = path.split("/")[:-1]  # those above the link, from the top of the sdist on
         # on Windows a backslash separates folders, too
@@ -189,6 +191,7 @@ class _SdistTree(Struct):
             self.link_folders.append("/".join(reached))
 
     def _is_pkg_info(self, path: str, kind: MemberKind) -> bool:
+        """Return whether a member is PKG-INFO, or raise Invalid for another one at its path."""
         # asked before the path is added, so a kind at this path is that of an earlier member
         if path != f"{self.top}/{_PKG_INFO}":
             return False

@@ -33,6 +33,65 @@ _GZIP_FIRST_BYTE: Final = b"\x1f"
 _MAX_PADDING_MEMBERS: Final = 16
 """How many gzip members of zeros may follow the first member."""
 
+_HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
+_OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
+_BLANK = re.compile(rb" +")
+_UNUSED_FIELDS = (1, 2, 3, 13, 14)
+"""The indexes of mode, owner, group and device numbers among the fields of a header."""
+_UNUSED_NUMBER = re.compile(rb" *[0-7]*[ \0]*|[\x80\xff].*", re.DOTALL)
+_MODIFICATION_TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
+"""With a larger time some readers stop."""
+_USTAR = b"ustar\0"
+_HIGH_BIT = 0x80
+
+_FIRST_NAME = re.compile(rb"(?!BZh[1-9]1AY&SY)[^\0-\x1f\x7f]*\0*")
+"""
+The first name field, without the signature of another format, which some readers check first.
+
+Signatures of compressions except bzip2's have control characters or are not text. Signatures of
+archive formats have a lower priority than the magic of tar.
+"""
+
+_TRUNCATED_NAME_BYTES = 99
+"""Bytes of a long name that every writer puts into the header's name field."""
+
+_LONG_NAME = b"L"
+_LONG_LINK = b"K"
+_PAX = b"x"
+_PAX_GLOBAL = b"g"
+_EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
+_ALLOWED_EXTENSIONS = re.compile(b"g?(?:x|LK?|KL?)?")
+"""The types of the extensions before one member; of other sequences readers ignore some."""
+_PAX_LENGTH_DIGITS = 8
+_PAX_KEY = re.compile(rb"[^\0-\x20\x7f][^\0-\x1f\x7f]*")
+"""Without a leading blank, which GNU tar skips and other readers take as part of the key."""
+_PAX_CHARSET = "ISO-IR 10646 2000 UTF-8"
+_PAX_DECIMAL = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,40})?")
+_PAX_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_PAX_NUMBERS = {
+    "atime": _PAX_DECIMAL,
+    "ctime": _PAX_DECIMAL,
+    "gid": _PAX_DECIMAL,
+    "mtime": _PAX_DECIMAL,
+    "uid": _PAX_DECIMAL,
+    "LIBARCHIVE.creationtime": _PAX_DECIMAL,
+    "SCHILY.dev": _PAX_INTEGER,
+    "SCHILY.ino": _PAX_INTEGER,
+    "SCHILY.nlink": _PAX_INTEGER,
+}
+"""The numbers that all readers accept."""
+_SPARSE_KEY_PREFIX = "GNU.sparse."
+_AMBIGUOUS_PAX_KEY = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
+"""Keys that change the type or the data of a member for some readers only."""
+
+_KINDS = {
+    b"0": MemberKind.FILE,
+    b"\0": MemberKind.FILE,
+    b"1": MemberKind.HARD_LINK,
+    b"2": MemberKind.SYMBOLIC_LINK,
+    b"5": MemberKind.FOLDER,
+}
+
 
 class GzipReader:
     """The decompressed data of one archive, which may inflate to as much as the limits allow."""
@@ -96,66 +155,6 @@ class GzipReader:
         while chunk := os.pread(self._context.descriptor, READ_CHUNK_BYTES, self._offset):
             self._offset += len(chunk)
             yield chunk
-
-
-_HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
-_OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
-_BLANK = re.compile(rb" +")
-_UNUSED_FIELDS = (1, 2, 3, 13, 14)
-"""The indexes of mode, owner, group and device numbers among the fields of a header."""
-_UNUSED_NUMBER = re.compile(rb" *[0-7]*[ \0]*|[\x80\xff].*", re.DOTALL)
-_MODIFICATION_TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
-"""With a larger time some readers stop."""
-_USTAR = b"ustar\0"
-_HIGH_BIT = 0x80
-
-_FIRST_NAME = re.compile(rb"(?!BZh[1-9]1AY&SY)[^\0-\x1f\x7f]*\0*")
-"""
-The first name field, without the signature of another format, which some readers check first.
-
-Signatures of compressions except bzip2's have control characters or are not text. Signatures of
-archive formats have a lower priority than the magic of tar.
-"""
-
-_TRUNCATED_NAME_BYTES = 99
-"""Bytes of a long name that every writer puts into the header's name field."""
-
-_LONG_NAME = b"L"
-_LONG_LINK = b"K"
-_PAX = b"x"
-_PAX_GLOBAL = b"g"
-_EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
-_ALLOWED_EXTENSIONS = re.compile(b"g?(?:x|LK?|KL?)?")
-"""The types of the extensions before one member; of other sequences readers ignore some."""
-_PAX_LENGTH_DIGITS = 8
-_PAX_KEY = re.compile(rb"[^\0-\x20\x7f][^\0-\x1f\x7f]*")
-"""Without a leading blank, which GNU tar skips and other readers take as part of the key."""
-_PAX_CHARSET = "ISO-IR 10646 2000 UTF-8"
-_PAX_DECIMAL = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,40})?")
-_PAX_INTEGER = re.compile(r"-?[0-9]{1,20}")
-_PAX_NUMBERS = {
-    "atime": _PAX_DECIMAL,
-    "ctime": _PAX_DECIMAL,
-    "gid": _PAX_DECIMAL,
-    "mtime": _PAX_DECIMAL,
-    "uid": _PAX_DECIMAL,
-    "LIBARCHIVE.creationtime": _PAX_DECIMAL,
-    "SCHILY.dev": _PAX_INTEGER,
-    "SCHILY.ino": _PAX_INTEGER,
-    "SCHILY.nlink": _PAX_INTEGER,
-}
-"""The numbers that all readers accept."""
-_SPARSE_KEY_PREFIX = "GNU.sparse."
-_AMBIGUOUS_PAX_KEY = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
-"""Keys that change the type or the data of a member for some readers only."""
-
-_KINDS = {
-    b"0": MemberKind.FILE,
-    b"\0": MemberKind.FILE,
-    b"1": MemberKind.HARD_LINK,
-    b"2": MemberKind.SYMBOLIC_LINK,
-    b"5": MemberKind.FOLDER,
-}
 
 
 class TarStream(Struct):
@@ -313,6 +312,7 @@ def _check_unused_fields(fields: tuple[bytes, ...], name: bytes) -> None:
 
 
 def _is_checksum(block: bytes, field: bytes) -> bool:
+    """Return whether the checksum field of a header is that of its bytes."""
     match = _OCTAL.fullmatch(field)
     expected = int(match[1] or b"0", 8) if match else 0
     unsigned_sum = tar_checksum(block)
@@ -341,6 +341,7 @@ def _check_extension(types: bytes, header: _Header, extended: int, limits: Archi
 
 
 def _read_extension_data(stream: TarStream, size: int) -> bytes:
+    """Return the data of an extension header, or raise Invalid if it is cut off."""
     block = stream.read(size + -size % TAR_BLOCK_BYTES)
     if len(block) < size:
         raise damaged_archive("a long name or PAX header is cut off")
@@ -389,6 +390,7 @@ def _parse_pax_records(data: bytes) -> dict[str, str]:
 
 
 def _decode(raw: bytes, key: bytes = b"path") -> str:
+    """Return the text of a field, or raise Invalid if it has to be UTF-8 and is not."""
     # Only these must be text; other records may have any bytes.
     errors = "strict" if key in {b"path", b"linkpath", b"size", b"hdrcharset"} else "replace"
     try:
@@ -398,6 +400,7 @@ def _decode(raw: bytes, key: bytes = b"path") -> str:
 
 
 def _check_pax(records: dict[str, str]) -> None:
+    """Raise Invalid for fields of a PAX header that readers understand differently."""
     if records.get("hdrcharset", _PAX_CHARSET) != _PAX_CHARSET:
         raise invalid_archive("a PAX header is not in UTF-8")
     for key, value in records.items():

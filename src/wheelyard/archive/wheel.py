@@ -219,7 +219,7 @@ def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list
             entries = {}
             groups[group] = entries
             continue
-        name, equals, value = (part.strip() for part in text.partition("="))
+        name, equals, value = (field.strip() for field in text.partition("="))
         if not equals or not groups:
             raise invalid_metadata("a line of the entry points is not 'name = object'", path)
         if not name or name in entries:
@@ -229,6 +229,7 @@ def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list
 
 
 def _check_command(name: str, value: str) -> None:
+    """Raise Invalid unless an installer can safely make a program of an entry point."""
     # an installer makes a file of this name beside the other programs
     if set(name) & set("/\\:") or not name.strip("."):
         raise archive_rules.unsafe_archive("the name of a command is a path", name)

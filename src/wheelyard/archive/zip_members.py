@@ -210,6 +210,7 @@ class ZipArchive(Struct, frozen=True):
 
 
 def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
+    """Yield the inflated data of a member, or raise Invalid unless it ends where it should."""
     inflater = Inflater(_RAW_DEFLATE_BITS)
     try:
         yield from inflater.chunks(source)
@@ -262,6 +263,7 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
 
 
 def _reject_tar_polyglot(descriptor: int) -> None:
+    """Raise Invalid if the file begins with a tar header, which some programs would read."""
     # a ZIP file may begin with any bytes: those of a tar header are told by their checksum
     block = os.pread(descriptor, TAR_BLOCK_BYTES, 0)
     digits = block[TAR_CHECKSUM].strip(b" \0")
@@ -382,8 +384,10 @@ def _parse_central_entry(block: bytes, at: int) -> tuple[ZipMember, int]:
 def _decode_name(raw_name: bytes, flags: int) -> str:
     if not raw_name:
         raise unsafe_archive("a member has no name")
+    # without the flag it is in a code page of DOS, which programs guess, unless it is ASCII
+    encoding = "utf-8" if flags & _UTF8 else "ascii"
     try:
-        return raw_name.decode("utf-8" if flags & _UTF8 else "ascii")
+        return raw_name.decode(encoding)
     except UnicodeDecodeError as error:
         raise invalid_archive("a member's name is not UTF-8", raw_name) from error
 
@@ -406,6 +410,7 @@ class _Sizes(NamedTuple):
 
 
 def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
+    """Raise Invalid unless name and attributes say alike that a member is a file or folder."""
     kind = stat.S_IFMT(attributes >> 16)
     is_folder = name.endswith("/")
     if "\\" in name or name.endswith("/."):

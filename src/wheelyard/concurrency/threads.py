@@ -104,6 +104,7 @@ class DaemonThreads:
         return True
 
     def _enqueue(self, submitted: _Submitted) -> None:
+        """Hand work to an idle thread, or to a new one if there may be more."""
         # the caller holds `_changed`: an idle thread is counted until it has taken its work, so
         # that several pieces of work that come at once do not count on the same idle thread
         self._shares.update(_shares_of(submitted))
@@ -115,6 +116,7 @@ class DaemonThreads:
             Thread(target=self._run, name=self._name, daemon=True).start()
 
     def _run(self) -> None:
+        """Do work after work, in a thread of its own, until none comes for a while."""
         while (taken := self._next()) is not None:
             shares = _shares_of(taken)
             taken.work()
@@ -122,6 +124,7 @@ class DaemonThreads:
             self._end_share(shares)
 
     def _next(self) -> _Submitted | None:
+        """Return the next work, or None if this thread has waited long enough and ends."""
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._queue, IDLE_SECONDS)
@@ -335,6 +338,7 @@ class GroupCommit(Generic[K, I, R]):
         return own.result.result()
 
     def _lead(self, key: K) -> None:
+        """Handle all requests that wait for a key, in the thread of this caller."""
         # only the leader removes the entry of its key, so it is there until the end of this method
         queue = self._waiting[key]
         batch = Batch(queue, self._lock)

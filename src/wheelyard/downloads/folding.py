@@ -10,7 +10,6 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
-from wheelyard.catalog.keys import DownloadBatch
 from wheelyard.downloads import counts as stored_counts
 from wheelyard.downloads.counts import BATCHES, MONTHS, CountsDocument
 from wheelyard.model.downloads import KEPT_DAYS, ProjectCounts
@@ -51,7 +50,7 @@ def fold(store: Store, now: float) -> None:
             store.delete(entry.key)
 
 
-def _settled(store: Store, before: float) -> Iterator[DownloadBatch]:
+def _settled(store: Store, before: float) -> Iterator[keys.DownloadBatch]:
     """Yield the batches that were written before a time, those of each process in their order."""
     for entry in store.list(keys.NEW_DOWNLOADS):
         batch = keys.parse_download_batch(entry.key)
@@ -59,9 +58,9 @@ def _settled(store: Store, before: float) -> Iterator[DownloadBatch]:
             yield batch
 
 
-def _fold(store: Store, batches: Sequence[DownloadBatch], today: date) -> None:
+def _fold(store: Store, batches: Sequence[keys.DownloadBatch], today: date) -> None:
     """Add batches to the months of their days, and delete them."""
-    batches_by_month = dict[str, list[tuple[DownloadBatch, _Counts]]]()
+    batches_by_month = dict[str, list[tuple[keys.DownloadBatch, _Counts]]]()
     for batch in batches:
         for month, counts in _read(store, batch).items():
             batches_by_month.setdefault(month, []).append((batch, counts))
@@ -72,7 +71,7 @@ def _fold(store: Store, batches: Sequence[DownloadBatch], today: date) -> None:
         store.delete(batch.key)
 
 
-def _read(store: Store, batch: DownloadBatch) -> dict[str, _Counts]:
+def _read(store: Store, batch: keys.DownloadBatch) -> dict[str, _Counts]:
     """Return the counts of a batch by month: none if it is damaged, or another process has it."""
     stored = store.get(batch.key)
     if isinstance(stored, Stored):
@@ -84,7 +83,7 @@ def _read(store: Store, batch: DownloadBatch) -> dict[str, _Counts]:
 
 
 def _add(
-    store: Store, month: str, batches: Sequence[tuple[DownloadBatch, _Counts]], today: date
+    store: Store, month: str, batches: Sequence[tuple[keys.DownloadBatch, _Counts]], today: date
 ) -> None:
     """Write a month that has the counts of these batches, too, unless it has them already."""
     key = keys.downloads_of_month(month)

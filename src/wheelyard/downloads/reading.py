@@ -13,7 +13,6 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
-from wheelyard.catalog.keys import DownloadBatch
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
@@ -42,7 +41,7 @@ class Counts(Struct, frozen=True):
     until: date
     """The day of that moment."""
     months: Mapping[str, CountsDocument]
-    batches: Mapping[DownloadBatch, CountsDocument]
+    batches: Mapping[keys.DownloadBatch, CountsDocument]
     """Those that were listed, and what this process had not written. Months may have some."""
     first_month: str
     """The oldest month that has counts, or an empty text if all of them are in batches."""
@@ -258,7 +257,7 @@ class Downloads:
 
     def _read(self, since: date, today: date) -> Counts:
         """Return the counts since a day as they are in the store now."""
-        batches = dict[DownloadBatch, CountsDocument]()
+        batches = dict[keys.DownloadBatch, CountsDocument]()
         if self.counter is not None:
             batches.update(self.counter.unwritten())
         # a batch that is folded meanwhile is in the months, which are listed after it was read
@@ -278,7 +277,7 @@ class Downloads:
             first_month = keys.parse_month_of_downloads(listed[0].key) or ""
         return Counts(since, today, months, batches, first_month)
 
-    def _read_batches(self) -> dict[DownloadBatch, CountsDocument]:
+    def _read_batches(self) -> dict[keys.DownloadBatch, CountsDocument]:
         """Return all batches that are in the store now."""
         batches = []
         for entry in self._store.list(keys.NEW_DOWNLOADS):
@@ -288,7 +287,7 @@ class Downloads:
         documents = prefetch_map(self._read_batch, batches, self._threads)
         return dict(zip(batches, documents, strict=True))
 
-    def _read_batch(self, batch: DownloadBatch) -> CountsDocument:
+    def _read_batch(self, batch: keys.DownloadBatch) -> CountsDocument:
         """Return a batch, which is empty if it is folded already or damaged."""
         # a batch is never written again with other counts, so its key is enough
         cached = self._documents.get(batch.key)

@@ -37,26 +37,6 @@ from wheelyard.http_client.urls import BadUrl, Url, proxy_for
 P = ParamSpec("P")
 T = TypeVar("T")
 
-
-class Network(Struct, frozen=True, kw_only=True):
-    """What a requester may connect to, and how. Times are in seconds."""
-
-    policies: Mapping[str, AddressPolicy]
-    """The policy of each scheme of URLs. No other scheme is asked for."""
-    tls: Callable[[], ssl.SSLContext] = httpcore2.default_ssl_context
-    """Returns whom to trust, by default the authorities of this machine. It may raise OSError."""
-    uses_proxies: bool = False
-    """Whether connections go through the proxies of the environment, whatever `policies` say."""
-    connect: float = 10.0
-    """To connect to one address, and then for TLS."""
-    idle: float = 60.0
-    """Without data, before a response and in it."""
-    start: float = 60.0
-    """To connect, to send the request, and to receive all response headers."""
-    max_redirects: int = 10
-    max_connections: int = 48
-
-
 Content = bytes | Iterator[bytes] | None
 """The body of a request. The length of chunks is unknown, unless Content-Length is sent."""
 REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
@@ -93,6 +73,25 @@ TRANSIENT_STATUSES: Final = GATEWAY_STATUSES | {408, 425, 429, 500}
 PATIENCE_SECONDS: Final = 60.0
 """Seconds that a file may be behind the minimum rate."""
 MIN_BYTES_PER_SECOND: Final = 10_000
+
+
+class Network(Struct, frozen=True, kw_only=True):
+    """What a requester may connect to, and how. Times are in seconds."""
+
+    policies: Mapping[str, AddressPolicy]
+    """The policy of each scheme of URLs. No other scheme is asked for."""
+    tls: Callable[[], ssl.SSLContext] = httpcore2.default_ssl_context
+    """Returns whom to trust, by default the authorities of this machine. It may raise OSError."""
+    uses_proxies: bool = False
+    """Whether connections go through the proxies of the environment, whatever `policies` say."""
+    connect: float = 10.0
+    """To connect to one address, and then for TLS."""
+    idle: float = 60.0
+    """Without data, before a response and in it."""
+    start: float = 60.0
+    """To connect, to send the request, and to receive all response headers."""
+    max_redirects: int = 10
+    max_connections: int = 48
 
 
 def at_minimum_rate(
@@ -381,6 +380,7 @@ class Requester:
         content: Content,
         seconds: float | None,
     ) -> ClientResponse:
+        """Send one request, and return its response once the headers are there."""
         if seconds is None:
             seconds = self._network.start
         pool = self._pool(url)
@@ -430,6 +430,7 @@ class Requester:
             return pool
 
     def _new_pool(self, url: Url, proxy: Url | None) -> httpcore2.ConnectionPool:
+        """Return a pool for a scheme, whose connections go to allowed addresses alone."""
         try:
             tls = self._network.tls() if url.is_secure else None  # takes 20 ms
         except OSError as error:
@@ -526,6 +527,7 @@ def _core_proxy(proxy: Url) -> httpcore2.Proxy:
 
 
 def _error_without_response(error: Exception) -> FetchError:
+    """Return why there is no response, in words that quote nothing of the request."""
     if isinstance(error, httpcore2.ProxyError):
         return FetchError("the proxy of the environment does not connect to it")
     # httpcore2 turns errors of TLS into its own, and only the text of OpenSSL tells them apart

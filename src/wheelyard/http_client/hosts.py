@@ -307,6 +307,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         raise fault
 
     def _resolve_in_thread(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host, or raise FetchError if it has none."""
         # a name lookup cannot be interrupted; in a thread of its own, it can be left behind
         lookup = self._resolvers.submit(self._policy.resolve, host, port)
         try:

@@ -57,6 +57,7 @@ class _Release(Struct, frozen=True):
     @property
     def complete_since(self) -> datetime:
         """When its last file came into the index."""
+        # an old release to which a wheel is added is in use, and its age begins anew
         return max(file.came_at for file in self.files)
 
 

@@ -298,7 +298,7 @@ def _facts_for(index: RetainedIndex, rule: RetentionRule) -> tuple[str, LastDown
     if not index.has_packages:
         return "The index has no packages of its own, so there is nothing to delete.", None
     days = rule.not_downloaded_days
-    if days is None:
+    if days is None:  # no month of counts is read for it
         return "", None
     try:
         downloads = index.last_downloads(days)

@@ -114,20 +114,20 @@ class SignedUrls:
         half_seconds = max(1, int(lifetime.total_seconds()) // 2)
         window_seconds = min(half_seconds, self._longest)
         place = (name, lifetime, int(self._now() // window_seconds))
-        own: Future[str | None] | None = None
+        own_future: Future[str | None] | None = None
         with self._lock:
             future = self._urls.get(place)
             if future is None:
-                own = future = Future()
+                own_future = future = Future()
                 self._urls.put(place, future, 1)
         # whoever has put the future signs, and all that come meanwhile wait for its result
-        if own is not None:
+        if own_future is not None:
             try:
-                own.set_result(self._signer.sign(name, lifetime))
+                own_future.set_result(self._signer.sign(name, lifetime))
             except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
                 # first out of the cache, so that the next caller asks again
                 self._urls.discard(place)
-                own.set_exception(error)
+                own_future.set_exception(error)
         return future.result()
 
 
@@ -525,6 +525,7 @@ class BucketStore(base.Store, ABC):
         return False
 
     def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the chunks of a download, or raise Unavailable if it breaks off."""
         try:
             yield from chunks
         except Failure as failure:

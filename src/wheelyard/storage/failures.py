@@ -20,6 +20,30 @@ SERVER_ERROR: Final = 500
 NOT_IMPLEMENTED: Final = 501
 UNLISTED: Final = "an empty part ('//'), '.' or '..', and such names cannot be listed"
 
+_GIVE: Final = {
+    GOOGLE: "Run 'gcloud auth application-default login', or name a service account's key file in "
+    "GOOGLE_APPLICATION_CREDENTIALS.",
+    S3: "Give the server a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    AZURE: "Give the server a managed identity, or set AZURE_STORAGE_CONNECTION_STRING, or "
+    "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY.",
+}
+"""How a server gets credentials."""
+_MISSING: Final = {
+    GOOGLE: "does not exist, or these credentials may not see it (storage.objects.list is what "
+    "they need). Check the name, or create it.",
+    S3: "does not exist. Check its name and the account, or create it.",
+    AZURE: "does not exist. Check its name and the storage account, or create it.",
+}
+_LACKING: Final = {
+    GOOGLE: "the permission {right} on {0}. Grant them roles/storage.objectUser there "
+    "(roles/storage.objectViewer is enough for reading).",
+    S3: "the right {right} on {0}. Allow it in the policy of the user or role, and look for what "
+    "denies it.",
+    AZURE: "the role {1.azure} on {0}. Grant them the role {1.azure} on {1.azure_scope}; if they "
+    "have it, look at the network rules of the storage account.",
+}
+"""What somebody lacks, and how they get it; {1} are the rights of the request."""
+
 
 class FailureKind(Enum):
     """What an error says, and so what may be done after it."""
@@ -142,29 +166,6 @@ SIGN: Final = Rights(
     "iam.serviceAccounts.signBlob", "s3:GetObject", "Storage Blob Delegator", "its storage account"
 )
 
-_GIVE: Final = {
-    GOOGLE: "Run 'gcloud auth application-default login', or name a service account's key file in "
-    "GOOGLE_APPLICATION_CREDENTIALS.",
-    S3: "Give the server a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-    AZURE: "Give the server a managed identity, or set AZURE_STORAGE_CONNECTION_STRING, or "
-    "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY.",
-}
-"""How a server gets credentials."""
-_MISSING: Final = {
-    GOOGLE: "does not exist, or these credentials may not see it (storage.objects.list is what "
-    "they need). Check the name, or create it.",
-    S3: "does not exist. Check its name and the account, or create it.",
-    AZURE: "does not exist. Check its name and the storage account, or create it.",
-}
-_LACKING: Final = {
-    GOOGLE: "the permission {right} on {0}. Grant them roles/storage.objectUser there "
-    "(roles/storage.objectViewer is enough for reading).",
-    S3: "the right {right} on {0}. Allow it in the policy of the user or role, and look for what "
-    "denies it.",
-    AZURE: "the role {1.azure} on {0}. Grant them the role {1.azure} on {1.azure_scope}; if they "
-    "have it, look at the network rules of the storage account.",
-}
-"""What somebody lacks, and how they get it; {1} are the rights of the request."""
 _TEXTS: Final = {
     FailureKind.DENIED: "These credentials lack {lacking}",
     FailureKind.UNCLEAR: "The bucket {0} answers with status {status}.",

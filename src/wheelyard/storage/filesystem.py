@@ -194,6 +194,7 @@ def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
 
 
 def _is_at(descriptor: int, path: str) -> bool:
+    """Return whether an open file is, or was until its replacement, at a path without links."""
     try:
         actual = os.readlink(f"{DESCRIPTOR_LINKS}/{descriptor}")  # noqa: PTH115 - hot
     except OSError:  # not Linux, or without /proc

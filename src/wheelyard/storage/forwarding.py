@@ -263,6 +263,7 @@ class InstrumentedStore(ForwardingStore):
 
     @contextmanager
     def _timed(self, verb: str) -> Iterator[None]:
+        """Record how long the block takes, and what came of it."""
         started_at = self.metrics.monotonic()
         outcome = "ok"
         try:

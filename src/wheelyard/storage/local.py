@@ -321,18 +321,19 @@ class LocalStore(base.Store):
     def _replace(
         self, key: Key, spooled: str, name: str, folder: int, expect: base.ObjectVersion | None
     ) -> base.ObjectVersion:
+        """Move a spool file over an object, or raise Conflict if that has another version."""
         # all writers of a key take this lock, so the version that is compared is the one replaced
         with self._locked(key):
             try:
-                before = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                replaced = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
-                before = None
-            if expect is not None and (before is None or not _is_at(before, expect)):
+                replaced = None
+            if expect is not None and (replaced is None or not _is_at(replaced, expect)):
                 raise Conflict(base.conflict_message(key))
             status = os.stat(spooled)  # noqa: PTH116 - hot
-            if before is not None:
+            if replaced is not None:
                 # two writes in one tick of the clock, or a clock that was set back, would repeat it
-                earliest = before.st_mtime_ns + TICK_NANOSECONDS
+                earliest = replaced.st_mtime_ns + TICK_NANOSECONDS
                 if status.st_mtime_ns < earliest:
                     os.utime(spooled, ns=(status.st_atime_ns, earliest))
                     status = os.stat(spooled)  # noqa: PTH116 - hot
@@ -386,6 +387,7 @@ class LocalStore(base.Store):
             os.close(descriptor)
 
     def _new_folder(self, folder: str) -> None:
+        """Make a folder, unless it is there, with its rights whatever the umask is."""
         with suppress(FileExistsError):
             is_private = f"{folder}/".startswith(self._private)
             mode = PRIVATE_FOLDER_MODE if is_private else FOLDER_MODE
@@ -393,6 +395,7 @@ class LocalStore(base.Store):
             os.chmod(folder, mode)  # noqa: PTH101 - the umask may have taken the group's rights
 
     def _open_lock(self, path: str) -> int:
+        """Return the descriptor of a lock file, which is created when it is first needed."""
         flags = os.O_RDWR | os.O_NOFOLLOW
         try:
             return os.open(path, flags)
@@ -444,6 +447,7 @@ def _folder_of(path: str) -> str:
 
 
 def _create(key: Key, spooled: str, name: str, folder: int) -> base.ObjectVersion:
+    """Give a spool file the name of a new object, or raise Conflict if there is one."""
     try:
         # the commit point: without a lock, as the kernel lets one of several links succeed
         os.link(spooled, name, dst_dir_fd=folder, follow_symlinks=False)
@@ -465,6 +469,7 @@ def _is_at(status: os.stat_result, version: base.ObjectVersion) -> bool:
 
 
 def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[bytes]:
+    """Yield the bytes of an open file from `start` up to `stop`, and close it in the end."""
     try:
         while stop is None or start < stop:
             size = base.CHUNK_BYTES

@@ -97,6 +97,7 @@ class Reserve:
             return False
 
     def _open(self) -> int:
+        """Return a descriptor of the file, which is created if it is missing, for writing."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             return os.open(self._path, flags, FILE_MODE)

@@ -224,6 +224,7 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
 
 
 def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
+    """Return a client for many threads, whose answered requests are counted."""
     client = _new_client(location)
     # with the cache it would read the bucket's metadata, which needs one more permission
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
@@ -243,6 +244,7 @@ def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
 
 
 def _new_client(location: BucketLocation) -> Client:
+    """Return a client with the credentials that the library finds, or raise Unavailable."""
     try:
         return Client(project=None)
     except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:

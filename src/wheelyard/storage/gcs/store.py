@@ -354,6 +354,7 @@ class GcsStore(bucket_store.BucketStore):
     def _request(
         self, name: str, query: dict[str, str], headers: dict[str, str] | None = None
     ) -> requests.Response:
+        """Return the response to a download, whose body is not read yet, or raise Failure."""
         with google_failures():
             response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
                 self._media_url + quote(name, safe="~"),

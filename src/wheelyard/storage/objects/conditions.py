@@ -91,6 +91,7 @@ class ConditionCheck:
             raise
 
     def _try(self, store: ConditionalStore) -> bool:
+        """Write an object of its own in four ways, and return whether conditions decided."""
         # a key of its own for each try: what an earlier one has left would change the answers
         key = store.name_of(Key(f"probe-{store.runtime.new_id()}"))
         try:
@@ -110,6 +111,7 @@ class ConditionCheck:
 
 
 def _delete(store: ConditionalStore, key: str) -> None:
+    """Delete the object of the check, or raise Failure with the right that this needs."""
     try:
         store.delete_once(key)
     except Failure as failure:
@@ -120,6 +122,7 @@ def _delete(store: ConditionalStore, key: str) -> None:
 
 
 def _is_refused(store: ConditionalStore, key: str, body: bytes, expect: ObjectVersion) -> bool:
+    """Return whether a write with this condition is refused, or raise Failure."""
     try:
         store.write_once(key, body, expect)
     except Failure as failure:

@@ -234,6 +234,7 @@ def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> ObjectRead
 
 
 def _service(location: BucketLocation) -> _Service:
+    """Return what the environment says of the service of a bucket, or raise Invalid."""
     environ = os.environ  # noqa: TID251 - the variables of these services, as all their tools read them
     prefix = "AZURE_" if location.scheme == AZURE else "AWS_"
     for name, text in environ.items():
@@ -266,6 +267,7 @@ class ObjectSigner(Struct, frozen=True):
 
 
 def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
+    """Return what the environment says of S3, or raise Unavailable without credentials."""
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL", "")
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION", "us-east-1")
     config: dict[str, Any] = {"disable_bulk_delete": True, "region": region}
@@ -300,16 +302,16 @@ def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # no
 
     Raises Invalid or Unavailable if AWS_PROFILE names one that cannot be read.
     """
-    named = environ.get("AWS_PROFILE")
+    profile = environ.get("AWS_PROFILE")
     files = [environ.get(name) or path for name, path in PROFILE_FILES.items()]
-    if not named and not any(Path(file).expanduser().is_file() for file in files):
+    if not profile and not any(Path(file).expanduser().is_file() for file in files):
         return None
     try:
         from boto3 import Session  # noqa: PLC0415 - large, and only for a profile
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
         from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
     except ImportError as error:
-        if not named:
+        if not profile:
             return None
         raise Invalid(
             "AWS_PROFILE names a profile, and only boto3 can read it. Install boto3, or set "
@@ -319,16 +321,17 @@ def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # no
     try:
         return Boto3CredentialProvider(Session(), ttl=timedelta(seconds=PROFILE_SECONDS))
     except (BotoCoreError, ValueError):
-        if not named:
+        if not profile:
             return None
     raise unavailable(Failure(FailureKind.NO_CREDENTIALS), location, READ)
 
 
 def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
-    parts: Mapping[str, str] = {}
+    """Return what the environment says of Azure, or raise Invalid without an account."""
+    connection: Mapping[str, str] = {}
     if text := environ.get("AZURE_STORAGE_CONNECTION_STRING", ""):
-        parts = _connection(text)
-    account = parts.get("AccountName") or environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        connection = _connection_fields(text)
+    account = connection.get("AccountName") or environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
     if not account:
         raise Invalid(
             f"{location.root} is a container of a storage account. Name the account in "
@@ -336,16 +339,16 @@ def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
             code="bad_setting",
         )
     config: dict[str, Any] = {"account_name": account}
-    key = parts.get("AccountKey") or environ.get("AZURE_STORAGE_ACCOUNT_KEY")
-    sas = parts.get("SharedAccessSignature") or environ.get("AZURE_STORAGE_SAS_TOKEN")
+    key = connection.get("AccountKey") or environ.get("AZURE_STORAGE_ACCOUNT_KEY")
+    sas = connection.get("SharedAccessSignature") or environ.get("AZURE_STORAGE_SAS_TOKEN")
     if key:
         config["account_key"] = key
     elif sas:
         config["sas_key"] = sas.removeprefix("?")
     elif identity := _identity_endpoint(environ):
         config["msi_endpoint"] = identity
-    endpoint = parts.get("BlobEndpoint") or environ.get("AZURE_STORAGE_ENDPOINT", "")
-    suffix = parts.get("EndpointSuffix", "core.windows.net")
+    endpoint = connection.get("BlobEndpoint") or environ.get("AZURE_STORAGE_ENDPOINT", "")
+    suffix = connection.get("EndpointSuffix", "core.windows.net")
     endpoint = endpoint.rstrip("/") or f"https://{account}.blob.{suffix}"
     config["endpoint"] = endpoint
     return _Service(
@@ -357,7 +360,7 @@ def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
     )
 
 
-def _connection(text: str) -> Mapping[str, str]:
+def _connection_fields(text: str) -> Mapping[str, str]:
     """Return the fields of a connection string, `NAME=VALUE;NAME=VALUE`."""
     fields = {}
     for field in text.strip().strip(";").split(";"):

@@ -73,6 +73,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 def _kind(error: Exception, text: str, status: int, code: str) -> FailureKind:
+    """Return the kind of a failure: by who has answered, then by words, code, class and status."""
     if _LOGIN.search(text):
         # what a login server says is about the credentials; without an answer there are none
         if 0 < status < SERVER_ERROR:
