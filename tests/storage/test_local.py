@@ -144,7 +144,7 @@ def test_objects_of_one_tick_of_the_clock(tmp_path: Path, monkeypatch: pytest.Mo
         write_all(descriptor, body)
         os.utime(descriptor, ns=(0, 0))
 
-    monkeypatch.setattr("wheelyard.storage.local.write_all", written_at_once)
+    monkeypatch.setattr("wheelyard.storage.filesystem.write_all", written_at_once)
     store = LocalStore(tmp_path, Random(1))
     times = set[int]()
     for _ in range(10):

@@ -21,7 +21,22 @@ MAX_READ_SECONDS: Final = 600.0
 """How long reading one archive may take, by a clock on the wall."""
 READ_AGAIN_SECONDS: Final = 60
 """Seconds after which a busy machine is asked again."""
-
+TAR_BLOCK_BYTES = 512
+TAR_CHECKSUM = slice(148, 156)
+"""Where a tar header has its checksum."""
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line ends, and Bidi_Control, which changes how a name is displayed."""
+_MAX_COMPONENT_BYTES = 255
+"""Between two slashes; usual file systems allow no more."""
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:")
+_PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
+_DEVICE = re.compile(
+    r"(?:^|/)(?:CON|CONIN\$|CONOUT\$|PRN|AUX|NUL|(?:COM|LPT)[0-9\xb9\xb2\xb3])(?:/|$)",
+    re.IGNORECASE,
+)
+"""Windows device names. With an extension they are ordinary files, as modules of that name."""
+_RESERVED = re.compile('[<>:"|?*]')
+"""Characters that Windows has in no name. Wheels for other systems may have them, but no colon."""
 
 _BUILD_AGAIN: Final = "Build it again with a current build tool."
 
@@ -115,7 +130,8 @@ class Leniency(Struct):
 
     def waive_or_raise(self, rule: ArchiveRule, error: Invalid) -> None:
         """Record that `rule` is waived, or raise `error` if it is not, or is about another rule."""
-        if not self.is_lenient or error.code not in {rule, *_MORE_CODES.get(rule, ())}:
+        covered_codes = {rule.value} | _MORE_CODES.get(rule, frozenset())
+        if not self.is_lenient or error.code not in covered_codes:
             raise error
         self.waived.add(rule)
 
@@ -151,7 +167,9 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
 
     def inflatable(self, file_size: int, absolute: int) -> int:
         """Return how many bytes a file of `file_size` bytes may inflate to, at most `absolute`."""
-        return min(absolute, max(self.free_inflated, self.inflated_ratio * file_size))
+        # small files may compress to far less than a fiftieth, which costs little memory
+        relative = max(self.free_inflated, self.inflated_ratio * file_size)
+        return min(absolute, relative)
 
     def check_count(self, count: int) -> None:
         """Raise Invalid (code `archive_bomb`) if `count` members are too many for an archive."""
@@ -206,22 +224,6 @@ class ReadContext(Struct, frozen=True):
     leniency: Leniency
 
 
-_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, line ends, and Bidi_Control, which changes how a name is displayed."""
-_MAX_COMPONENT_BYTES = 255
-"""Between two slashes; usual file systems allow no more."""
-_ABSOLUTE = re.compile(r"/|[A-Za-z]:")
-_PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
-_DEVICE = re.compile(
-    r"(?:^|/)(?:CON|CONIN\$|CONOUT\$|PRN|AUX|NUL|(?:COM|LPT)[0-9\xb9\xb2\xb3])(?:/|$)",
-    re.IGNORECASE,
-)
-"""Windows device names. With an extension they are ordinary files, as modules of that name."""
-
-_RESERVED = re.compile('[<>:"|?*]')
-"""Characters that Windows has in no name. Wheels for other systems may have them, but no colon."""
-
-
 def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> None:
     """
     Raise Invalid (code `unsafe_archive`) unless the name is valid on every platform.
@@ -231,6 +233,7 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
     check_relative_name(name, limits)
     path = name.removesuffix("/")
     top, slash, rest = name.partition("/")
+    # a project named `aux` cannot be installed on Windows, and elsewhere it may
     if slash and top.lower() == project:
         path = f"_/{rest}".removesuffix("/")
     if "\\" in path or ":" in path or not _PORTABLE.fullmatch(path) or _DEVICE.search(path):
@@ -263,32 +266,31 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
         raise unsafe_archive(f"a member's name is longer than {limits.member_name} bytes", name)
     if name.replace("\\", "/").count("/") >= limits.depth:
         raise unsafe_archive(f"a member lies deeper than {limits.depth} folders", name)
-    if len(raw) > _MAX_COMPONENT_BYTES and max(map(len, raw.split(b"/"))) > _MAX_COMPONENT_BYTES:
+    if len(raw) <= _MAX_COMPONENT_BYTES:  # as nearly all names
+        return
+    if max(map(len, raw.split(b"/"))) > _MAX_COMPONENT_BYTES:
         reason = f"a part of a member's name is longer than {_MAX_COMPONENT_BYTES} bytes"
         raise unsafe_archive(reason, name)
 
 
 def unportable_warnings(names: Iterable[str]) -> tuple[str, ...]:
     """Return a warning about the first name that Windows cannot have, or none."""
-    name = next(filter(_RESERVED.search, names), None)
-    return () if name is None else (f"Windows cannot have a file of this name: {quoted(name)}.",)
+    for name in names:
+        if _RESERVED.search(name):
+            return (f"Windows cannot have a file of this name: {quoted(name)}.",)
+    return ()
 
 
 def find_case_collision(names: Iterable[str]) -> str | None:
     """Return the first name that equals an earlier one except for case, or None."""
-    seen: set[int] = set()
+    folded_names: set[int] = set()
     for name in names:
         # Hashes take a tenth of the memory; a collision (1 in 2**61) only causes a warning.
         folded = hash(name.casefold())
-        if folded in seen:
+        if folded in folded_names:
             return name
-        seen.add(folded)
+        folded_names.add(folded)
     return None
-
-
-TAR_BLOCK_BYTES = 512
-TAR_CHECKSUM = slice(148, 156)
-"""Where a tar header has its checksum."""
 
 
 def tar_checksum(header: bytes) -> int:
@@ -324,12 +326,13 @@ class MemberPaths(Struct):
         Two folders may share a path. So may two files, whose path is then in `duplicates`. Raises
         Invalid if members of other kinds share one.
         """
-        before = self._kinds.get(path)
-        if before is None:
+        earlier_kind = self._kinds.get(path)
+        if earlier_kind is None:
             self._kinds[path] = kind
-        elif before is kind is MemberKind.FILE:
+        elif earlier_kind is kind is MemberKind.FILE:
+            # whether they have equal bytes, only their reader can tell
             self.duplicates.add(path)
-        elif not before is kind is MemberKind.FOLDER:
+        elif not earlier_kind is kind is MemberKind.FOLDER:
             raise invalid_archive("two members have one name", path)
 
     def __iter__(self) -> Iterator[str]:
@@ -353,13 +356,20 @@ class MemberPaths(Struct):
 
 
 def _check_normal_forms(keys: list[str]) -> None:
+    """Raise Invalid if two names have a common normal form: macOS has one file for both."""
     # Sorted by normal form, names with a common form, or a common folder, are neighbours.
-    spelled = sorted((normalize("NFC", key), key) for key in keys)
-    for (normal, key), (next_normal, next_key) in pairwise(spelled):
-        columns = (text.split("\0") for text in (normal, next_normal, key, next_key))
-        for form, next_form, part, next_part in zip(*columns, strict=False):
-            if form != next_form:
+    spellings = sorted((normalize("NFC", key), key) for key in keys)
+    for (form, key), (next_form, next_key) in pairwise(spellings):
+        columns = zip(
+            form.split("\0"),
+            next_form.split("\0"),
+            key.split("\0"),
+            next_key.split("\0"),
+            strict=False,
+        )
+        for component_form, next_component_form, component, next_component in columns:
+            if component_form != next_component_form:
                 break
-            if part != next_part:
+            if component != next_component:
                 reason = "two names differ only in their Unicode normal form"
                 raise invalid_archive(reason, next_key.replace("\0", "/"))

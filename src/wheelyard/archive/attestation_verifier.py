@@ -17,30 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
+from packaging import utils as packaging_utils
 
-from wheelyard.errors import (
-    ALL_EXTRAS,
-    INVALID_ATTESTATIONS,
-    UNKNOWN_AUTHORITY,
-    Invalid,
-    WheelyardError,
-    missing_extra,
-    quoted,
-)
-from wheelyard.model.attestations import (
-    CLAIM_NUMBERS,
-    MAX_ATTESTATIONS,
-    Attestation,
-    Signer,
-    read_provenance,
-    read_statement,
-)
+from wheelyard import errors
+from wheelyard.errors import Invalid, WheelyardError, quoted
+from wheelyard.model import attestations
+from wheelyard.model.attestations import Attestation, Signer
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import label_of, without_label
 
@@ -88,8 +70,9 @@ class AttestationVerifier:
     def __init__(self, trusted_root: str, needed_by: str = "attestations.accept") -> None:
         self._trusted_root = trusted_root
         self._needed_by = needed_by
+        # held while the extra is imported and the root is read, by the first of several threads
         self._lock = Lock()
-        self._made: Verifier | None = None
+        self._verifier_of_root: Verifier | None = None
 
     @cached_property
     def root_file(self) -> Path:
@@ -132,12 +115,9 @@ class AttestationVerifier:
         Raises Invalid (code `bad_setting`) if there is no such root, or no extra.
         """
         root = self._root
-        starts = [
-            log.public_key.valid_for.start
-            for log in (*root.tlogs, *root.ctlogs)
-            if log.public_key.valid_for is not None
-        ]
-        starts += [authority.valid_for.start for authority in root.certificate_authorities]
+        starts = [authority.valid_for.start for authority in root.certificate_authorities]
+        keys = [log.public_key for log in root.tlogs + root.ctlogs]
+        starts += [key.valid_for.start for key in keys if key.valid_for is not None]
         if not starts:
             raise self._unreadable_root("it has no key")
         newest: datetime = max(starts)
@@ -154,13 +134,15 @@ class AttestationVerifier:
         """
         # counted first: half a million empty objects would take 186 MiB when parsed
         try:
-            sent = _LISTS.decode(text)
+            documents = _LISTS.decode(text)
         except (DecodeError, RecursionError) as error:
             raise _invalid("they are no list of objects.") from error
-        if not 1 <= len(sent) <= MAX_ATTESTATIONS:
-            raise _invalid(f"there are {len(sent)}, and 1 to {MAX_ATTESTATIONS} are taken.")
-        verified = tuple(self._verify_json(attestation, filename, sha256) for attestation in sent)
-        if len({attestation.predicate_type for attestation in verified}) < len(verified):
+        limit = attestations.MAX_ATTESTATIONS
+        if not 1 <= len(documents) <= limit:
+            raise _invalid(f"there are {len(documents)}, and 1 to {limit} are taken.")
+        verified = tuple(self._verify_json(document, filename, sha256) for document in documents)
+        predicate_types = {attestation.predicate_type for attestation in verified}
+        if len(predicate_types) < len(verified):
             raise _invalid("two of them are of one predicate type.")
         return verified
 
@@ -171,7 +153,13 @@ class AttestationVerifier:
             raise _invalid("one of them is no object.") from error
 
     def verify(self, raw: Mapping[str, Any], filename: str, sha256: str) -> Attestation:
-        """Return one attestation as it is kept, if it holds for a file. Raises as `verify_all`."""
+        """
+        Return one attestation as it is kept, if it holds for a file.
+
+        Raises Invalid (code `invalid_attestations`) with the reason if it does not, or (code
+        `unknown_authority`) if the trusted root does not know who has confirmed its signer. Raises
+        Invalid (code `bad_setting`) if the extra or the trusted root is missing.
+        """
         verifier = self._verifier()
         # imported above, so they are there
         from pydantic import ValidationError  # noqa: PLC0415
@@ -209,19 +197,21 @@ class AttestationVerifier:
         """
         Do nothing if a provenance holds for a file, signed by the publishers that it names.
 
-        Raises Invalid (code `invalid_attestations`) with the reason otherwise. Raises as
-        `verify_all`.
+        Raises Invalid (code `invalid_attestations`) with the reason otherwise, or (code
+        `unknown_authority`) if the trusted root does not know who has confirmed a signer. Raises
+        Invalid (code `bad_setting`) if the extra or the trusted root is missing.
         """
         try:
-            bundles = read_provenance(body).attestation_bundles
+            bundles = attestations.read_provenance(body).attestation_bundles
         except (ValueError, RecursionError) as error:
             raise _invalid("they are no provenance.") from error
         count = sum(len(bundle.attestations) for bundle in bundles)
         if not 1 <= count <= MAX_IN_PROVENANCE:
             raise _invalid(f"there are {count}, and 1 to {MAX_IN_PROVENANCE} are verified.")
         for bundle in bundles:
-            for sent in bundle.attestations:
-                signer = self.verify(sent, filename, sha256).signer
+            for attestation in bundle.attestations:
+                signer = self.verify(attestation, filename, sha256).signer
+                # the publisher of a bundle is what its index says, and nobody has signed it
                 if not signer.is_named_by(bundle.publisher):
                     raise _invalid(
                         f"one is said to be of {quoted(bundle.publisher.title)}, and was signed by "
@@ -231,17 +221,17 @@ class AttestationVerifier:
     def _verifier(self) -> "Verifier":
         # two uploads at once must not import and read it twice
         with self._lock:
-            if self._made is None:
+            if self._verifier_of_root is None:
                 root = self._root
                 from sigstore.models import TrustedRoot  # noqa: PLC0415 - the extra
                 from sigstore.verify import Verifier  # noqa: PLC0415
 
                 try:
-                    self._made = Verifier(trusted_root=TrustedRoot(root))
+                    self._verifier_of_root = Verifier(trusted_root=TrustedRoot(root))
                 # its keys and certificates are parsed by several libraries
                 except Exception as error:
                     raise self._unreadable_root("a key in it is none") from error
-            return self._made
+            return self._verifier_of_root
 
     @cached_property
     def _root(self) -> Any:  # noqa: ANN401 - a class of the extra
@@ -268,7 +258,7 @@ class AttestationVerifier:
         )
 
         root = self._root
-        for log in (*root.tlogs, *root.ctlogs):
+        for log in root.tlogs + root.ctlogs:
             try:
                 load_der_public_key(log.public_key.raw_bytes or b"")
             except (ValueError, UnsupportedAlgorithm) as error:
@@ -276,7 +266,7 @@ class AttestationVerifier:
                 raise self._unreadable_root(why) from error
 
     def _missing_extra(self) -> Invalid:
-        return missing_extra(self._needed_by, "Sigstore", "attestations", ALL_EXTRAS)
+        return errors.missing_extra(self._needed_by, "Sigstore", "attestations", errors.ALL_EXTRAS)
 
     def _unreadable_root(self, why: str) -> Invalid:
         return Invalid(
@@ -291,6 +281,7 @@ class AttestationVerifier:
 
         Raises Invalid (code `unknown_authority`) otherwise.
         """
+        # asked before the signature: an operator can help against this, and the sender cannot
         logs = self._root.tlogs
         if key_id not in {log.log_id.key_id for log in logs if log.log_id is not None}:
             raise Invalid(
@@ -298,7 +289,7 @@ class AttestationVerifier:
                 "with a key that is newer than the trusted root of this index, whose newest key is "
                 f"of {self.newest_key():%Y-%m-%d}. If Sigstore has newer ones, the operator of "
                 "this index has to upgrade.",
-                code=UNKNOWN_AUTHORITY,
+                code=errors.UNKNOWN_AUTHORITY,
             )
 
 
@@ -319,21 +310,22 @@ def _signer_of(parsed: "ParsedAttestation") -> Signer:
 
     certificate = load_der_x509_certificate(parsed.verification_material.certificate)
     names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
-    subjects = [
-        *names.get_values_for_type(UniformResourceIdentifier),
-        *names.get_values_for_type(RFC822Name),
-    ]
-    numbers = {f"{_CLAIM_OID}{number}": number for number in CLAIM_NUMBERS}
-    claims = {
-        numbers[oid]: text for oid, text in parsed.certificate_claims.items() if oid in numbers
-    }
-    return Signer(claims, next(iter(subjects), ""))
+    # a workflow is named by a URI, a person or an account by an e-mail address
+    subjects = names.get_values_for_type(UniformResourceIdentifier)
+    subjects += names.get_values_for_type(RFC822Name)
+    subject = subjects[0] if subjects else ""
+    claims = {}
+    numbers = {f"{_CLAIM_OID}{number}": number for number in attestations.CLAIM_NUMBERS}
+    for oid, claim in parsed.certificate_claims.items():
+        if oid in numbers:
+            claims[numbers[oid]] = claim
+    return Signer(claims, subject)
 
 
 def _checked_statement(kind: str, payload: bytes, filename: str, sha256: str) -> str:
     """Return the predicate type of a signed statement about a file. Raises Invalid otherwise."""
     try:
-        statement = read_statement(payload)
+        statement = attestations.read_statement(payload)
     except (ValueError, RecursionError) as error:
         raise _invalid("one is no statement of in-toto.") from error
     if kind != PAYLOAD_TYPE or statement.kind != STATEMENT_TYPE:
@@ -341,6 +333,7 @@ def _checked_statement(kind: str, payload: bytes, filename: str, sha256: str) ->
     if len(statement.subject) != 1:
         raise _invalid(f"one is about {len(statement.subject)} files.")
     subject = statement.subject[0]
+    # spellings differ: build tools escape a name in more than one way
     if _parsed(subject.name) is None or _parsed(subject.name) != _parsed(filename):
         raise _invalid(f"one is about {quoted(subject.name)}, and not about {quoted(filename)}.")
     if subject.digest.get("sha256") != sha256:
@@ -352,11 +345,11 @@ def _parsed(filename: str) -> object:
     """Return what a filename says, in one spelling, or None if it is none of a distribution."""
     try:
         if filename.endswith(".whl"):
-            return label_of(filename), parse_wheel_filename(without_label(filename))
-        return parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
+            return label_of(filename), packaging_utils.parse_wheel_filename(without_label(filename))
+        return packaging_utils.parse_sdist_filename(filename)
+    except (packaging_utils.InvalidWheelFilename, packaging_utils.InvalidSdistFilename):
         return None
 
 
 def _invalid(why: str) -> Invalid:
-    return Invalid(f"The attestations do not hold: {why}", code=INVALID_ATTESTATIONS)
+    return Invalid(f"The attestations do not hold: {why}", code=errors.INVALID_ATTESTATIONS)

@@ -7,14 +7,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.archive.archive_rules import (
-    ArchiveLimits,
-    ArchiveRule,
-    Deadline,
-    Leniency,
-    ReadContext,
-    other_project,
-)
+from wheelyard.archive import archive_rules
+from wheelyard.archive.archive_rules import ArchiveRule, Leniency
 from wheelyard.archive.sdist import open_sdist, read_sdist
 from wheelyard.archive.wheel import open_wheel
 from wheelyard.errors import Invalid
@@ -56,8 +50,8 @@ def read_distribution(
     path: Path,
     distribution: Distribution,
     *,
-    limits: ArchiveLimits,
-    deadline: Deadline,
+    limits: archive_rules.ArchiveLimits,
+    deadline: archive_rules.Deadline,
     is_lenient: bool = False,
 ) -> DistributionContents:
     """
@@ -75,7 +69,7 @@ def read_distribution(
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
-        context = ReadContext(file.fileno(), limits, deadline, leniency)
+        context = archive_rules.ReadContext(file.fileno(), limits, deadline, leniency)
         contents = _read(context, distribution)
     warnings = contents.warnings + metadata_warnings(contents.core)
     waived = tuple(sorted(rule.value for rule in leniency.waived))
@@ -86,35 +80,44 @@ def decide_reading(
     path: Path,
     readings: tuple[Distribution, ...],
     *,
-    limits: ArchiveLimits,
-    deadline: Deadline,
+    limits: archive_rules.ArchiveLimits,
+    deadline: archive_rules.Deadline,
     is_lenient: bool = False,
 ) -> Distribution:
     """
     Return the reading of a filename, one of several, that PKG-INFO of the sdist at `path` names.
 
-    Only the name is compared, and as `read_distribution` does. Raises Invalid if there is no such
-    name (code `ambiguous_filename`), or it is that of no reading (code `name_mismatch`). Raises as
-    `read_distribution` if the file is no sdist.
+    Only the name is compared; if `is_lenient`, its punctuation counts for nothing. Raises Invalid
+    if there is no such name (code `ambiguous_filename`), if it is that of no reading (code
+    `name_mismatch`), or if the file is no sdist (code `invalid_archive`, `unsafe_archive` or
+    `archive_bomb`). Raises OSError if the file cannot be read.
     """
-    filename, leniency = readings[0].filename, Leniency(is_lenient=is_lenient)
+    filename = readings[0].filename
+    leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
-        sdist = open_sdist(ReadContext(file.fileno(), limits, deadline, leniency), filename)
-    name = "" if sdist.metadata is None else raw_field(sdist.metadata, "name")
+        sdist = open_sdist(
+            archive_rules.ReadContext(file.fileno(), limits, deadline, leniency), filename
+        )
+    name = ""
+    if sdist.metadata is not None:
+        name = raw_field(sdist.metadata, "name")
     if not name:
         raise ambiguous_filename(filename, readings)
-    exact = (reading for reading in readings if is_name_of(name, reading))
-    alike = (reading for reading in readings if is_lenient and _has_letters_of(name, reading))
-    decided = next(exact, None) or next(alike, None)
-    if decided is None:
-        projects = " or ".join(reading.project for reading in readings)
-        reason = f"its Name is not that of a project that the filename may be of, {projects}"
-        advice = "Build it again with a current build tool, and with a version by PEP 440."
-        raise other_project("name_mismatch", reason, name, advice=advice)
-    return decided
+    for reading in readings:
+        if is_name_of(name, reading):
+            return reading
+    # second: among names that differ in punctuation alone, the exact one is meant
+    if is_lenient:
+        for reading in readings:
+            if _has_letters_of(name, reading):
+                return reading
+    projects = " or ".join(reading.project for reading in readings)
+    reason = f"its Name is not that of a project that the filename may be of, {projects}"
+    advice = "Build it again with a current build tool, and with a version by PEP 440."
+    raise archive_rules.other_project("name_mismatch", reason, name, advice=advice)
 
 
-def _read(context: ReadContext, distribution: Distribution) -> DistributionContents:
+def _read(context: archive_rules.ReadContext, distribution: Distribution) -> DistributionContents:
     """Validate a file, and return what is in it, without the warnings about its metadata."""
     if isinstance(distribution, Wheel):
         # metadata first: it names the licence files, and a wrong name costs no reading of members
@@ -125,6 +128,7 @@ def _read(context: ReadContext, distribution: Distribution) -> DistributionConte
         return DistributionContents(wheel.metadata, core, wheel.warnings, variant=variant)
     sdist = read_sdist(context, distribution)
     if sdist.metadata is None:
+        # an import waived that it has none, so the filename alone says what it is
         core = parse_any(None, distribution.project, distribution.version)
         return DistributionContents(None, core, sdist.warnings)
     core = _parse_core(sdist.metadata, distribution, context.leniency)
@@ -144,10 +148,12 @@ def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> C
     except Invalid as error:
         leniency.waive_or_raise(ArchiveRule.METADATA, error)
         # name and version are compared even so: they may be readable
-        name, version = raw_field(raw, "name"), raw_field(raw, "version")
+        name = raw_field(raw, "name")
+        version = raw_field(raw, "version")
         core = parse_leniently(raw, distribution.project, distribution.version)
     else:
-        name, version = core.name, core.version
+        name = core.name
+        version = core.version
     _check_name_and_version(name, version, distribution, leniency)
     return core
 
@@ -162,18 +168,20 @@ def _check_name_and_version(
     """
     if name and not is_name_of(name, distribution):
         error = _name_mismatch(name)
+        # also for an import: other letters are another project, whose users would get this file
         if not _has_letters_of(name, distribution):
             raise error
         leniency.waive_or_raise(ArchiveRule.NAME, error)
     if version and not is_version_of(version, distribution):
         reason = "its Version is not that of the filename"
-        leniency.waive_or_raise(
-            ArchiveRule.VERSION, other_project("version_mismatch", reason, version)
-        )
+        error = archive_rules.other_project("version_mismatch", reason, version)
+        leniency.waive_or_raise(ArchiveRule.VERSION, error)
 
 
 def _name_mismatch(name: str) -> Invalid:
-    return other_project("name_mismatch", "its Name is not that of the filename", name)
+    return archive_rules.other_project(
+        "name_mismatch", "its Name is not that of the filename", name
+    )
 
 
 def _has_letters_of(name: str, distribution: Distribution) -> bool:

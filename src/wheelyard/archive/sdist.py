@@ -10,24 +10,8 @@ from unicodedata import is_normalized
 
 from msgspec import Struct, field
 
-from wheelyard.archive.archive_rules import (
-    MIB,
-    ArchiveRule,
-    Leniency,
-    MemberKind,
-    MemberPaths,
-    ReadContext,
-    archive_bomb,
-    check_relative_name,
-    check_text,
-    invalid_archive,
-    invalid_metadata,
-    missing_metadata,
-    normalized_path,
-    other_project,
-    unportable_warnings,
-    unsafe_archive,
-)
+from wheelyard.archive import archive_rules
+from wheelyard.archive.archive_rules import ArchiveRule, MemberKind, ReadContext, invalid_archive
 from wheelyard.archive.tar_members import tar_members
 from wheelyard.archive.zip_members import open_zip
 from wheelyard.model.distribution_filename import ZIP_SUFFIX, Sdist, is_stem_of
@@ -44,21 +28,23 @@ class OpenSdist(Struct, frozen=True):
     """The top-level folder, without a slash at the end."""
     metadata: bytes | None
     """The bytes of PKG-INFO, or None if its absence was waived."""
-    paths: MemberPaths
+    paths: archive_rules.MemberPaths
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is valid but not recommended."""
-        return unportable_warnings(self.paths)
+        return archive_rules.unportable_warnings(self.paths)
 
-    def check(self, core: CoreMetadata, leniency: Leniency) -> None:
+    def check(self, core: CoreMetadata, leniency: archive_rules.Leniency) -> None:
         """Raise Invalid unless the sdist has the licence files that `core`, its PKG-INFO, names."""
         if core.format < LICENSE_VERSION:
             return
         for path in core.license_files:
             name = f"{self.folder}/{path}"
-            if self.paths.kind(normalized_path(name)) in {None, MemberKind.FOLDER}:
-                error = invalid_metadata("a License-File of PKG-INFO is not in the sdist", name)
+            if self.paths.kind(archive_rules.normalized_path(name)) in {None, MemberKind.FOLDER}:
+                error = archive_rules.invalid_metadata(
+                    "a License-File of PKG-INFO is not in the sdist", name
+                )
                 leniency.waive_or_raise(ArchiveRule.METADATA, error)
 
 
@@ -73,23 +59,24 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
     stem = sdist.filename.removesuffix(sdist.suffix)
     if top != stem and not is_stem_of(top, sdist):
         reason = "its folder is not named for the file"
-        context.leniency.waive_or_raise(
-            ArchiveRule.NAME, other_project("name_mismatch", reason, top)
-        )
+        mismatch = archive_rules.other_project("name_mismatch", reason, top)
+        context.leniency.waive_or_raise(ArchiveRule.NAME, mismatch)
     if opened.metadata is None:
-        error = missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
+        error = archive_rules.missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
         context.leniency.waive_or_raise(ArchiveRule.HAS_METADATA, error)
     return opened
 
 
 def open_sdist(context: ReadContext, filename: str) -> OpenSdist:
     """Return an sdist of any project, or raise Invalid if it is none."""
-    return _read_zip(context) if filename.endswith(ZIP_SUFFIX) else _read_tar(context)
+    if filename.endswith(ZIP_SUFFIX):
+        return _read_zip(context)
+    return _read_tar(context)
 
 
 def _read_zip(context: ReadContext) -> OpenSdist:
     """Return a ZIP sdist, or raise Invalid."""
-    archive = open_zip(context, check_relative_name)
+    archive = open_zip(context, archive_rules.check_relative_name)
     tree = _SdistTree()
     pkg_info = None
     for member in archive.members.values():
@@ -107,12 +94,14 @@ def _read_tar(context: ReadContext) -> OpenSdist:
     tree = _SdistTree()
     pkg_info = None
     for member, stream in tar_members(context):
-        check_relative_name(member.name, limits)
+        archive_rules.check_relative_name(member.name, limits)
         if member.kind is MemberKind.SYMBOLIC_LINK:
-            check_text(member.target, limits)
+            archive_rules.check_text(member.target, limits)
         if tree.add(member.name, member.kind, member.target):
             if member.size > limits.metadata:
-                raise archive_bomb(f"PKG-INFO is larger than {limits.metadata} bytes", member.name)
+                raise archive_rules.archive_bomb(
+                    f"PKG-INFO is larger than {limits.metadata} bytes", member.name
+                )
             pkg_info = stream.read(member.size)
     # a second pass over the archive, which few need
     if tree.paths.duplicates:
@@ -124,13 +113,14 @@ def _check_duplicates(context: ReadContext, duplicates: set[str]) -> None:
     """Raise Invalid unless the files at each duplicate path have equal bytes."""
     digests: dict[str, bytes] = {}
     for member, stream in tar_members(context):
-        path = normalized_path(member.name)
+        path = archive_rules.normalized_path(member.name)
         if path not in duplicates:
             continue
+        # digests, as two large files must not be in memory together
         digest = sha256()
-        for offset in range(0, member.size, MIB):
+        for offset in range(0, member.size, archive_rules.MIB):
             context.deadline.check()
-            digest.update(stream.read(min(MIB, member.size - offset)))
+            digest.update(stream.read(min(archive_rules.MIB, member.size - offset)))
         if digests.setdefault(path, digest.digest()) != digest.digest():
             raise invalid_archive("two members have one name, and other bytes", member.name)
 
@@ -141,11 +131,11 @@ class _SdistTree(Struct):
     top: str = ""
     link_folders: list[str] = []
     """Targets of symbolic links that are spelled as folders, as paths in the archive."""
-    paths: MemberPaths = field(default_factory=MemberPaths)
+    paths: archive_rules.MemberPaths = field(default_factory=archive_rules.MemberPaths)
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
         """Add a member with a relative name, and return whether it is PKG-INFO."""
-        path = normalized_path(name)
+        path = archive_rules.normalized_path(name)
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):
             raise invalid_archive("it has files outside of its one folder", name)
@@ -171,32 +161,42 @@ class _SdistTree(Struct):
         return self.top
 
     def _check_hard_link(self, target: str, name: str) -> None:
-        # only to a file that came before: programs unpack in the order of the archive
+        """Raise Invalid unless a hard link leads to a file of the archive."""
         _check_normal_form(target, name)
-        kind = self.paths.kind(normalized_path(target))
+        # only to a file that came before: programs unpack in the order of the archive
+        kind = self.paths.kind(archive_rules.normalized_path(target))
         is_file = kind in {MemberKind.FILE, MemberKind.HARD_LINK}
         if not is_file or target.startswith("/") or target.endswith(_FOLDER_ENDS):
-            raise unsafe_archive("a hard link leads to nothing that came before it", name)
+            raise archive_rules.unsafe_archive(
+                "a hard link leads to nothing that came before it", name
+            )
 
     def _check_symbolic_link(self, path: str, target: str, name: str) -> None:
+        """Raise Invalid if a symbolic link leads outside of the top-level folder."""
         _check_normal_form(target, name)
-        parts = path.split("/")
-        steps = normalized_path(target.replace("\\", "/")).split("/")
-        upwards = next((index for index, step in enumerate(steps) if step != ".."), len(steps))
+        folders = path.split("/")[:-1]  # those above the link, from the top of the sdist on
+        # on Windows a backslash separates folders, too
+        steps = archive_rules.normalized_path(target.replace("\\", "/")).split("/")
+        upwards = 0
+        while upwards < len(steps) and steps[upwards] == "..":
+            upwards += 1
         # ".." only at the beginning: behind another link it would lead elsewhere.
-        inside = upwards < len(parts) - 1 and ".." not in steps[upwards:]
-        if not inside or not target or target.startswith(("/", "\\")) or ":" in steps[0]:
-            raise unsafe_archive("a symbolic link leads outside", name)
+        is_inside = upwards < len(folders) and ".." not in steps[upwards:]
+        is_absolute = target.startswith(("/", "\\")) or ":" in steps[0]
+        if not target or is_absolute or not is_inside:
+            raise archive_rules.unsafe_archive("a symbolic link leads outside", name)
         if target.endswith(_FOLDER_ENDS):
-            parents = parts[: len(parts) - 1 - upwards]
-            self.link_folders.append("/".join((*parents, *steps[upwards:])))
+            # what it leads to may come later, so `finish` asks whether that is a folder
+            reached = folders[: len(folders) - upwards] + steps[upwards:]
+            self.link_folders.append("/".join(reached))
 
     def _is_pkg_info(self, path: str, kind: MemberKind) -> bool:
+        """Return whether a member is PKG-INFO, or raise Invalid for another one at its path."""
         # asked before the path is added, so a kind at this path is that of an earlier member
         if path != f"{self.top}/{_PKG_INFO}":
             return False
         if kind is not MemberKind.FILE:
-            raise unsafe_archive("PKG-INFO is not a plain file", path)
+            raise archive_rules.unsafe_archive("PKG-INFO is not a plain file", path)
         if self.paths.kind(path) is not None:
             raise invalid_archive("it has two PKG-INFO", path)
         return True

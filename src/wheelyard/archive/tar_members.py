@@ -33,69 +33,6 @@ _GZIP_FIRST_BYTE: Final = b"\x1f"
 _MAX_PADDING_MEMBERS: Final = 16
 """How many gzip members of zeros may follow the first member."""
 
-
-class GzipReader:
-    """The decompressed data of one archive, which may inflate to as much as the limits allow."""
-
-    __slots__ = ("_context", "_left", "_offset")
-
-    def __init__(self, context: ReadContext) -> None:
-        size = os.fstat(context.descriptor).st_size
-        self._context = context
-        self._left = context.limits.inflatable(size, context.limits.tar_inflated)
-        self._offset = 0
-
-    def chunks(self) -> Iterator[bytes]:
-        """
-        Yield the data of the first gzip member in chunks of 1 byte to 1 MiB.
-
-        Raises Invalid for damaged data, if more than zeros follow, if the limits allow no more
-        data, and if the time is up.
-        """
-        yield from filter(None, self._member())
-        members = 0
-        while self._skip_padding():
-            members += 1
-            if members > _MAX_PADDING_MEMBERS:
-                raise archive_bomb("it has too many gzip members")
-            for chunk in self._member():
-                if chunk.strip(b"\0"):
-                    raise invalid_archive("it has a second gzip member with other files")
-
-    def _skip_padding(self) -> bool:
-        """Skip zeros, and return whether a gzip member follows, or raise Invalid."""
-        for chunk in self._compressed():
-            self._context.deadline.check()
-            rest = chunk.lstrip(b"\0")
-            if rest:
-                self._offset -= len(rest)
-                if not rest.startswith(_GZIP_FIRST_BYTE):
-                    raise invalid_archive("bytes follow its gzip data")
-                return True
-        return False
-
-    def _member(self) -> Iterator[bytes]:
-        """Yield the inflated data of the gzip member at the offset, and move behind it."""
-        inflater = Inflater(GZIP_WINDOW_BITS)
-        try:
-            for chunk in inflater.chunks(self._compressed()):
-                self._context.deadline.check()
-                self._left -= len(chunk)
-                if self._left < 0:
-                    raise archive_bomb("it inflates to more than the limit for its size")
-                yield chunk
-        except zlib.error as error:
-            raise damaged_archive("it is not gzip data, or is damaged") from error
-        if not inflater.stream.eof:
-            raise damaged_archive("its gzip data is cut off")
-        self._offset -= len(inflater.stream.unused_data)
-
-    def _compressed(self) -> Iterator[bytes]:
-        while chunk := os.pread(self._context.descriptor, READ_CHUNK_BYTES, self._offset):
-            self._offset += len(chunk)
-            yield chunk
-
-
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
 _OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
 _BLANK = re.compile(rb" +")
@@ -129,10 +66,19 @@ _PAX_LENGTH_DIGITS = 8
 _PAX_KEY = re.compile(rb"[^\0-\x20\x7f][^\0-\x1f\x7f]*")
 """Without a leading blank, which GNU tar skips and other readers take as part of the key."""
 _PAX_CHARSET = "ISO-IR 10646 2000 UTF-8"
-_PAX_NUMBERS = dict.fromkeys(
-    ("atime", "ctime", "gid", "mtime", "uid", "LIBARCHIVE.creationtime"),
-    re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,40})?"),
-) | dict.fromkeys(("SCHILY.dev", "SCHILY.ino", "SCHILY.nlink"), re.compile(r"-?[0-9]{1,20}"))
+_PAX_DECIMAL = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,40})?")
+_PAX_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_PAX_NUMBERS = {
+    "atime": _PAX_DECIMAL,
+    "ctime": _PAX_DECIMAL,
+    "gid": _PAX_DECIMAL,
+    "mtime": _PAX_DECIMAL,
+    "uid": _PAX_DECIMAL,
+    "LIBARCHIVE.creationtime": _PAX_DECIMAL,
+    "SCHILY.dev": _PAX_INTEGER,
+    "SCHILY.ino": _PAX_INTEGER,
+    "SCHILY.nlink": _PAX_INTEGER,
+}
 """The numbers that all readers accept."""
 _SPARSE_KEY_PREFIX = "GNU.sparse."
 _AMBIGUOUS_PAX_KEY = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
@@ -147,11 +93,75 @@ _KINDS = {
 }
 
 
+class GzipReader:
+    """The decompressed data of one archive, which may inflate to as much as the limits allow."""
+
+    __slots__ = ("_context", "_left", "_offset")
+
+    def __init__(self, context: ReadContext) -> None:
+        size = os.fstat(context.descriptor).st_size
+        self._context = context
+        self._left = context.limits.inflatable(size, context.limits.tar_inflated)
+        self._offset = 0
+
+    def chunks(self) -> Iterator[bytes]:
+        """
+        Yield the data of the first gzip member in chunks of 1 byte to 1 MiB.
+
+        Raises Invalid for damaged data, if more than zeros follow, if the limits allow no more
+        data, and if the time is up.
+        """
+        yield from filter(None, self._member())
+        # what readers do behind the first member differs, so only zeros may follow it
+        members = 0
+        while self._skip_padding():
+            members += 1
+            if members > _MAX_PADDING_MEMBERS:
+                raise archive_bomb("it has too many gzip members")
+            for chunk in self._member():
+                if chunk.strip(b"\0"):
+                    raise invalid_archive("it has a second gzip member with other files")
+
+    def _skip_padding(self) -> bool:
+        """Skip zeros, and return whether a gzip member follows, or raise Invalid."""
+        for chunk in self._compressed():
+            self._context.deadline.check()
+            rest = chunk.lstrip(b"\0")
+            if rest:
+                self._offset -= len(rest)  # back to the first byte that is not zero
+                if not rest.startswith(_GZIP_FIRST_BYTE):
+                    raise invalid_archive("bytes follow its gzip data")
+                return True
+        return False
+
+    def _member(self) -> Iterator[bytes]:
+        """Yield the inflated data of the gzip member at the offset, and move behind it."""
+        inflater = Inflater(GZIP_WINDOW_BITS)
+        try:
+            for chunk in inflater.chunks(self._compressed()):
+                self._context.deadline.check()
+                # while it inflates: no header says how large the data of gzip is
+                self._left -= len(chunk)
+                if self._left < 0:
+                    raise archive_bomb("it inflates to more than the limit for its size")
+                yield chunk
+        except zlib.error as error:
+            raise damaged_archive("it is not gzip data, or is damaged") from error
+        if not inflater.stream.eof:
+            raise damaged_archive("its gzip data is cut off")
+        self._offset -= len(inflater.stream.unused_data)
+
+    def _compressed(self) -> Iterator[bytes]:
+        while chunk := os.pread(self._context.descriptor, READ_CHUNK_BYTES, self._offset):
+            self._offset += len(chunk)
+            yield chunk
+
+
 class TarStream(Struct):
     """
     A forward-only stream of the bytes of a tar archive.
 
-    Every method raises Invalid as `GzipReader.chunks` does.
+    Every method raises Invalid if the gzip data is damaged, or exceeds a limit.
     """
 
     source: Iterator[bytes]
@@ -160,6 +170,7 @@ class TarStream(Struct):
     """The number of bytes that were read or skipped."""
     _buffer: bytes = b""
     _next: int = 0
+    """Where the next byte is in the buffer, or behind its end while bytes are skipped."""
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes of the archive, or fewer at its end."""
@@ -229,8 +240,9 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     """
     stream = TarStream(GzipReader(context).chunks())
     extensions: dict[str, str] = {}
-    types = b""
-    count = extended = 0
+    types = b""  # those of the extension headers before the next member
+    count = 0
+    extended = 0
     while (header := _read_header(stream)) is not None:
         context.deadline.check()
         if header.type in _EXTENSIONS:
@@ -242,9 +254,11 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
         count += 1
         context.limits.check_count(count)
         member = _build_member(header, extensions, has_extension=bool(types))
-        extensions, types = {}, b""
+        extensions = {}
+        types = b""
         # the caller may have read any part of the data when the next member is asked for
-        stop = stream.position + member.size + -member.size % TAR_BLOCK_BYTES
+        padding = -member.size % TAR_BLOCK_BYTES
+        stop = stream.position + member.size + padding
         yield member, stream
         if not stream.skip(stop - stream.position):
             raise damaged_archive("a member is cut off", member.name)
@@ -255,7 +269,9 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
 
 
 def _read_header(stream: TarStream) -> _Header | None:
+    """Return the next header, or None at the end of the archive."""
     block = stream.read(TAR_BLOCK_BYTES)
+    # one block of zeros or two end an archive; some writers leave them out
     if not block.strip(b"\0") and len(block) in {0, TAR_BLOCK_BYTES}:
         if not stream.ends_in_zeros():
             raise invalid_archive("it has members behind its end")
@@ -270,6 +286,7 @@ def _read_header(stream: TarStream) -> _Header | None:
     prefix = fields[15].partition(b"\0")[0]
     name = name.partition(b"\0")[0]
     short_name = name
+    # before any other field is looked at: a damaged header may say anything
     if not _is_checksum(block, checksum):
         raise damaged_archive("the header of a member is damaged", name)
     _check_unused_fields(fields, name)
@@ -295,12 +312,15 @@ def _check_unused_fields(fields: tuple[bytes, ...], name: bytes) -> None:
 
 
 def _is_checksum(block: bytes, field: bytes) -> bool:
+    """Return whether the checksum field of a header is that of its bytes."""
     match = _OCTAL.fullmatch(field)
     expected = int(match[1] or b"0", 8) if match else 0
-    blanked = tar_checksum(block)
+    unsigned_sum = tar_checksum(block)
+    if expected == unsigned_sum:
+        return True
     # Some old writers summed signed characters.
-    signed = blanked - 256 * sum(byte >= _HIGH_BIT for byte in block) if expected != blanked else 0
-    return expected in {blanked, signed}
+    signed_sum = unsigned_sum - 256 * sum(byte >= _HIGH_BIT for byte in block)
+    return expected == signed_sum
 
 
 def _parse_size(field: bytes, name: bytes) -> int:
@@ -311,6 +331,7 @@ def _parse_size(field: bytes, name: bytes) -> int:
 
 
 def _check_extension(types: bytes, header: _Header, extended: int, limits: ArchiveLimits) -> None:
+    """Raise Invalid for a sequence that readers take differently, or if limits are exceeded."""
     if not _ALLOWED_EXTENSIONS.fullmatch(types):
         raise invalid_archive("a member has two long names or PAX headers")
     if header.size > limits.tar_extension:
@@ -320,6 +341,7 @@ def _check_extension(types: bytes, header: _Header, extended: int, limits: Archi
 
 
 def _read_extension_data(stream: TarStream, size: int) -> bytes:
+    """Return the data of an extension header, or raise Invalid if it is cut off."""
     block = stream.read(size + -size % TAR_BLOCK_BYTES)
     if len(block) < size:
         raise damaged_archive("a long name or PAX header is cut off")
@@ -344,26 +366,31 @@ def _parse_extension(header: _Header, data: bytes) -> dict[str, str]:
 
 
 def _parse_pax_records(data: bytes) -> dict[str, str]:
+    """Return the fields of a PAX header, of records `LENGTH KEY=VALUE` and a line feed (POSIX)."""
     records: dict[str, str] = {}
-    at = 0
-    while at < len(data):
-        blank = data.find(b" ", at, at + _PAX_LENGTH_DIGITS)
-        digits = data[at:blank]
+    offset = 0
+    while offset < len(data):
+        # a stranger writes the length: few digits, as Python takes long to convert many
+        blank = data.find(b" ", offset, offset + _PAX_LENGTH_DIGITS)
+        digits = data[offset:blank]
         length = int(digits) if blank > 0 and digits.isdigit() else 0
-        record = data[blank + 1 : at + length]
+        record = data[blank + 1 : offset + length]
         key, equals, value = record[:-1].partition(b"=")
-        if not 0 < length <= len(data) - at or not equals or not record.endswith(b"\n"):
+        if not 0 < length <= len(data) - offset or not equals or not record.endswith(b"\n"):
             raise invalid_archive("a PAX header is malformed")
         # Some readers search for hdrcharset anywhere, also in values.
         if not _PAX_KEY.fullmatch(key) or b" hdrcharset=" in value:
             raise invalid_archive("a PAX header is malformed")
-        if records.setdefault(_decode(key), _decode(value, key)) != _decode(value, key):
+        text = _decode(value, key)
+        # of two values some readers take the first, and some the last
+        if records.setdefault(_decode(key), text) != text:
             raise invalid_archive("a PAX header gives one field twice", key)
-        at += length
+        offset += length
     return records
 
 
 def _decode(raw: bytes, key: bytes = b"path") -> str:
+    """Return the text of a field, or raise Invalid if it has to be UTF-8 and is not."""
     # Only these must be text; other records may have any bytes.
     errors = "strict" if key in {b"path", b"linkpath", b"size", b"hdrcharset"} else "replace"
     try:
@@ -373,6 +400,7 @@ def _decode(raw: bytes, key: bytes = b"path") -> str:
 
 
 def _check_pax(records: dict[str, str]) -> None:
+    """Raise Invalid for fields of a PAX header that readers understand differently."""
     if records.get("hdrcharset", _PAX_CHARSET) != _PAX_CHARSET:
         raise invalid_archive("a PAX header is not in UTF-8")
     for key, value in records.items():
@@ -385,26 +413,31 @@ def _check_pax(records: dict[str, str]) -> None:
 
 
 def _build_member(header: _Header, extensions: dict[str, str], *, has_extension: bool) -> TarMember:
-    path, target = extensions.get("path"), extensions.get("linkpath")
-    name = _decode(header.name) if path is None else path
+    """Return a member of a header and the extensions before it, or raise Invalid."""
+    name = extensions.get("path")
+    if name is None:
+        name = _decode(header.name)
     kind = _KINDS.get(header.type)
     if kind is None:
         raise unsafe_archive("a member is neither a file, a folder nor a link", name)
+    # writers of before POSIX mark a folder by the slash alone
     if header.type == b"\0" and name.endswith("/") and header.short_name.endswith(b"/"):
         if has_extension:  # newer versions of Python take it for a file then
             raise invalid_archive(
                 "a folder with a long name or PAX header has the type of a file", name
             )
         kind = MemberKind.FOLDER
-    if kind is not MemberKind.FOLDER and (
-        name.endswith(("/", "/.")) or _is_folder_name(header, name)
-    ):
+    has_folder_name = name.endswith(("/", "/.")) or _is_folder_name(header, name)
+    if kind is not MemberKind.FOLDER and has_folder_name:
         raise invalid_archive("a file or a link has a name that ends as a folder's does", name)
     if extensions.get("size", str(header.size)) != str(header.size):
         raise invalid_archive("a member has two sizes", name)
     if header.size and kind is not MemberKind.FILE:
         raise invalid_archive("a folder or a link has data", name)
-    return TarMember(name, kind, header.size, _decode(header.target) if target is None else target)
+    target = extensions.get("linkpath")
+    if target is None:
+        target = _decode(header.target)
+    return TarMember(name, kind, header.size, target)
 
 
 def _is_folder_name(header: _Header, name: str) -> bool:
@@ -412,8 +445,8 @@ def _is_folder_name(header: _Header, name: str) -> bool:
     if not header.short_name.endswith(b"/"):
         return False
     # Writers truncate a long name to the size of the field, perhaps behind a slash.
-    spellings = (name.encode(), name.encode("ascii", "replace"))
-    is_cut = len(header.short_name) >= _TRUNCATED_NAME_BYTES and any(
-        spelling.startswith(header.short_name) for spelling in spellings
-    )
+    begins_name = name.encode().startswith(header.short_name)
+    # Python's tarfile writes `?` there for what is not ASCII
+    begins_ascii = name.encode("ascii", "replace").startswith(header.short_name)
+    is_cut = len(header.short_name) >= _TRUNCATED_NAME_BYTES and (begins_name or begins_ascii)
     return header.type == b"\0" or not is_cut

@@ -13,22 +13,13 @@ import hashlib
 import io
 import re
 from functools import partial
+from itertools import product
 
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
-from wheelyard.archive.archive_rules import (
-    ArchiveRule,
-    ReadContext,
-    check_portable_name,
-    find_case_collision,
-    invalid_archive,
-    invalid_metadata,
-    other_project,
-    record_mismatch,
-    unportable_warnings,
-    unsafe_archive,
-)
+from wheelyard.archive import archive_rules
+from wheelyard.archive.archive_rules import ArchiveRule, invalid_metadata, record_mismatch
 from wheelyard.archive.zip_members import ZipArchive, ZipMember, open_zip
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution_filename import TAG_LIMIT, Wheel, is_stem_of
@@ -48,8 +39,6 @@ _OBJECT_REFERENCE = re.compile(rf"{_DOTTED_NAME}\s*:\s*{_DOTTED_NAME}\s*(?:\[[\w
 _ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 _SIGNATURE_SUFFIXES = (".jws", ".p7s")
 """Suffixes of the signatures of RECORD, which PEP 815 has deprecated."""
-_UNHASHED_SUFFIXES = ("", *_SIGNATURE_SUFFIXES)
-"""Suffixes of RECORD and its signatures, which cannot be listed with a hash."""
 _COMMAS_PER_LINE = 4
 """The highest average in RECORD: two for the columns, and some in names."""
 
@@ -67,7 +56,7 @@ class OpenWheel(Struct, frozen=True):
         """
         Return the `variant.json` of a wheel with a label, in canonical form, else nothing.
 
-        Raises Invalid (code `invalid_variant`) if it is missing or malformed, and as `read_path`.
+        Raises Invalid if it is missing or malformed (code `invalid_variant`), or too large.
         """
         if not label:
             return b""
@@ -82,7 +71,8 @@ class OpenWheel(Struct, frozen=True):
         path = f"{self.folder}/{VARIANT_FILE}"
         if path not in self.archive.members:
             raise missing_variant(label)
-        return encode_variant(parse_variant(self.archive.read_path(path, WHEEL_LIMIT), label))
+        raw = self.archive.read_path(path, WHEEL_LIMIT)
+        return encode_variant(parse_variant(raw, label))
 
     def check(self, core: CoreMetadata) -> None:
         """
@@ -115,46 +105,54 @@ class OpenWheel(Struct, frozen=True):
                 raise invalid_metadata("a License-File of METADATA is not in the wheel", name)
 
 
-def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
+def open_wheel(context: archive_rules.ReadContext, wheel: Wheel) -> OpenWheel:
     """Return a wheel with its METADATA, or raise Invalid if its structure or WHEEL is wrong."""
-    archive = open_zip(context, partial(check_portable_name, project=wheel.project))
+    archive = open_zip(context, partial(archive_rules.check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))
     warnings = _check_wheel_file(headers, wheel)
-    name = find_case_collision(archive.members)
+    name = archive_rules.find_case_collision(archive.members)
     if name is not None:
         warnings.append(f"Two files differ only in upper and lower case: {quoted(name)}.")
     if f"{folder}/{VARIANT_FILE}" in archive.members and not wheel.label:
         warnings.append(
             "It has a variant.json, and no label in its name: clients take it for any machine."
         )
-    warnings.extend(unportable_warnings(archive.members))
-    warnings.extend(
-        f"RECORD{suffix} is deprecated by PEP 815, as no installer reads it; leave it out."
-        for suffix in _SIGNATURE_SUFFIXES
-        if f"{folder}/RECORD{suffix}" in archive.members
-    )
+    warnings.extend(archive_rules.unportable_warnings(archive.members))
+    for suffix in _SIGNATURE_SUFFIXES:
+        if f"{folder}/RECORD{suffix}" in archive.members:
+            warnings.append(
+                f"RECORD{suffix} is deprecated by PEP 815, as no installer reads it; leave it out."
+            )
     metadata = archive.read_path(f"{folder}/METADATA", context.limits.metadata)
     return OpenWheel(archive, folder, metadata, tuple(warnings))
 
 
-def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> str:
-    top_level = {name.partition("/")[0] for name in archive.members if "/" in name}
-    folders = sorted(top for top in top_level if top.lower().endswith(_DIST_INFO))
+def _find_dist_info(context: archive_rules.ReadContext, archive: ZipArchive, wheel: Wheel) -> str:
+    """Return the `.dist-info` folder of a wheel, or raise Invalid unless there is just one."""
+    dist_infos = set()
+    for name in archive.members:
+        folder, slash, _ = name.partition("/")
+        if slash and folder.lower().endswith(_DIST_INFO):
+            dist_infos.add(folder)
+    folders = sorted(dist_infos)
     if len(folders) > 1:
-        raise invalid_archive("it has two .dist-info folders", folders[1])
+        raise archive_rules.invalid_archive("it has two .dist-info folders", folders[1])
     missing = "it has no .dist-info folder of the name and version of the file"
     stem = folders[0][: -len(_DIST_INFO)] if folders else ""
     # installers only compare the name at the beginning
     if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
-        raise other_project("missing_metadata", missing)
+        raise archive_rules.other_project("missing_metadata", missing)
     if not is_stem_of(stem, wheel):
         code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
-        context.leniency.waive_or_raise(ArchiveRule.VERSION, other_project(code, missing))
+        context.leniency.waive_or_raise(
+            ArchiveRule.VERSION, archive_rules.other_project(code, missing)
+        )
     return folders[0]
 
 
 def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
+    """Return warnings about the file WHEEL, or raise Invalid if installers would refuse it."""
     version = headers.only("wheel-version") or ""
     match = _WHEEL_VERSION.fullmatch(version)
     if match is None or match["major"] != "1":
@@ -171,12 +169,14 @@ def _expand_tags(values: tuple[str, ...]) -> set[str]:
     """Return at most `TAG_LIMIT` tags of `Tag` fields, compressed tag sets expanded."""
     tags: set[str] = set()
     for value in values:
-        parts = [part.split(".") for part in value.lower().split("-")]
-        pythons, abis, platforms = parts if len(parts) == len(("py", "abi", "os")) else ([], [], [])
+        fields = value.lower().split("-")
+        if len(fields) != len(("python", "abi", "platform")):
+            continue  # no tag of a wheel
+        pythons, abis, platforms = (field.split(".") for field in fields)
         # counted before they are made: a compressed set of a few bytes may stand for millions
         if len(tags) + len(pythons) * len(abis) * len(platforms) > TAG_LIMIT:
             break
-        tags.update(f"{p}-{a}-{o}" for p in pythons for a in abis for o in platforms)
+        tags.update("-".join(tag) for tag in product(pythons, abis, platforms))
     return tags
 
 
@@ -203,9 +203,11 @@ def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list
     entries: dict[str, list[str]] = {}
     indent = 0
     for line in lines:
-        text, depth = line.strip(), len(line) - len(line.lstrip())
+        text = line.strip()
+        depth = len(line) - len(line.lstrip())
         if not text or text[0] in "#;":
             continue
+        # deeper than the line before: it goes on with that value, as `configparser` reads it
         if entries and depth > indent:
             entries[next(reversed(entries))].append(text)
             continue
@@ -214,9 +216,10 @@ def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list
             group = text[1:-1].strip()
             if not text.endswith("]") or not group or group in groups:
                 raise invalid_metadata("a group of entry points is malformed or given twice", path)
-            entries = groups[group] = {}
+            entries = {}
+            groups[group] = entries
             continue
-        name, equals, value = (part.strip() for part in text.partition("="))
+        name, equals, value = (field.strip() for field in text.partition("="))
         if not equals or not groups:
             raise invalid_metadata("a line of the entry points is not 'name = object'", path)
         if not name or name in entries:
@@ -226,8 +229,10 @@ def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list
 
 
 def _check_command(name: str, value: str) -> None:
-    if any(separator in name for separator in "/\\:") or not name.strip("."):
-        raise unsafe_archive("the name of a command is a path", name)
+    """Raise Invalid unless an installer can safely make a program of an entry point."""
+    # an installer makes a file of this name beside the other programs
+    if set(name) & set("/\\:") or not name.strip("."):
+        raise archive_rules.unsafe_archive("the name of a command is a path", name)
     if not _SCRIPT_NAME.fullmatch(name):
         raise invalid_metadata("the name of a command has other than letters, digits, '._-'", name)
     # an installer writes the reference into the code of the command
@@ -241,8 +246,10 @@ def _check_record(archive: ZipArchive, path: str) -> None:
 
     Sizes are compared if RECORD has them. Each member is read.
     """
-    members, record = archive.members, _read_record(archive, path)
-    files = {name for name in members if not name.endswith("/")} - _unhashed(path)
+    members = archive.members
+    record = _read_record(archive, path)
+    files = {name for name in members if not name.endswith("/")}
+    files -= _unhashed(path)
     for name in sorted(files - record.keys()):
         raise record_mismatch("RECORD does not list a file of the wheel", name)
     for name in sorted(record.keys() - files):
@@ -260,19 +267,26 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
 
     RECORD itself, its signatures, and folders are left out; a size may be empty.
     """
-    limits, unhashed = archive.context.limits, _unhashed(path)
+    limits = archive.context.limits
+    unhashed = _unhashed(path)
     raw = archive.read_path(path, limits.record)
     # before the lines are parsed: a table of commas alone would take much memory
-    if max(raw.count(b"\n"), raw.count(b",") // _COMMAS_PER_LINE) >= limits.record_lines:
+    lines = raw.count(b"\n")
+    lines_of_commas = raw.count(b",") // _COMMAS_PER_LINE
+    if max(lines, lines_of_commas) >= limits.record_lines:
         raise record_mismatch(f"RECORD has more than {limits.record_lines} lines", path)
     if b"\0" in raw:
         raise record_mismatch("RECORD contains a NUL character", path)
     record: dict[str, tuple[str, str]] = {}
-    lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="")
+    table = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="")
     try:
-        for row in filter(None, csv.reader(lines)):
-            name, hashed, size = (*row[:3], "", "")[:3]
-            name = name.replace("\\", "/")
+        for row in csv.reader(table):
+            if not row:
+                continue
+            # a row may lack the columns of hash and size, or have more than three
+            name = row[0].replace("\\", "/")
+            hashed = row[1] if len(row) > 1 else ""
+            size = row[2] if len(row) > 2 else ""  # noqa: PLR2004 - the third column
             if name in unhashed or name.endswith("/"):
                 continue
             # the same line twice says the same to all programs
@@ -284,7 +298,8 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
 
 
 def _unhashed(path: str) -> set[str]:
-    return {path + suffix for suffix in _UNHASHED_SUFFIXES}
+    """Return the paths of RECORD and its signatures, which cannot be listed with a hash."""
+    return {path, *(path + suffix for suffix in _SIGNATURE_SUFFIXES)}
 
 
 def _check_hash(archive: ZipArchive, member: ZipMember, hashed: str, size: str) -> None:

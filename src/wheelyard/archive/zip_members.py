@@ -177,8 +177,10 @@ class ZipArchive(Struct, frozen=True):
         # old build tools deflated folders to no bytes, where no stream has to be complete
         is_bare = member.kind is MemberKind.FOLDER and not member.compressed_size
         is_inflated = member.method == _DEFLATED and not is_bare
-        crc = size = 0
-        for chunk in _inflate(source, member) if is_inflated else source:
+        chunks = _inflate(source, member) if is_inflated else source
+        crc = 0
+        size = 0
+        for chunk in chunks:
             self.context.deadline.check()
             crc = zlib.crc32(chunk, crc)
             size += len(chunk)
@@ -195,6 +197,7 @@ class ZipArchive(Struct, frozen=True):
             pass
 
     def _compressed(self, member: ZipMember) -> Iterator[bytes]:
+        # `pread` moves no offset: several members may be read at a time
         offset = self.data_offsets[member.name]
         stop = offset + member.compressed_size
         while offset < stop:
@@ -207,6 +210,7 @@ class ZipArchive(Struct, frozen=True):
 
 
 def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
+    """Yield the inflated data of a member, or raise Invalid unless it ends where it should."""
     inflater = Inflater(_RAW_DEFLATE_BITS)
     try:
         yield from inflater.chunks(source)
@@ -224,7 +228,8 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     `check_name` is called with each member's name, and raises Invalid to refuse it. Raises Invalid
     if the structure of the file is invalid, or exceeds a limit.
     """
-    descriptor, limits = context.descriptor, context.limits
+    descriptor = context.descriptor
+    limits = context.limits
     file_size = os.fstat(descriptor).st_size
     directory = _find_directory(descriptor, file_size)
     _reject_tar_polyglot(descriptor)
@@ -258,6 +263,7 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
 
 
 def _reject_tar_polyglot(descriptor: int) -> None:
+    """Raise Invalid if the file begins with a tar header, which some programs would read."""
     # a ZIP file may begin with any bytes: those of a tar header are told by their checksum
     block = os.pread(descriptor, TAR_BLOCK_BYTES, 0)
     digits = block[TAR_CHECKSUM].strip(b" \0")
@@ -278,20 +284,22 @@ def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
     # the last signature counts: a comment behind it may have no other (`_check_comment`)
     tail_offset = max(0, file_size - _EOCD.size - _MAX_16)
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
-    at = tail.rfind(_EOCD_SIGNATURE)
-    if at < 0 or len(tail) - at < _EOCD.size:
+    record_at = tail.rfind(_EOCD_SIGNATURE)
+    if record_at < 0 or len(tail) - record_at < _EOCD.size:
         raise damaged_archive("it is not a ZIP file, or was cut off")
-    _check_comment(tail, at)
-    _, *numbers, _ = _EOCD.unpack_from(tail, at)
+    _check_comment(tail, record_at)
+    _, *numbers, _ = _EOCD.unpack_from(tail, record_at)
     # where the directory has to end: at the first of the end records
-    stop = tail_offset + at
-    zip64 = _read_zip64_record(descriptor, stop)
-    if zip64 is not None:
+    stop = tail_offset + record_at
+    zip64_numbers = _read_zip64_record(descriptor, stop)
+    if zip64_numbers is not None:
+        # the largest number of a field says that ZIP64 has it; any other one has to be equal
         limits = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
-        for narrow, number, limit in zip(numbers, zip64, limits, strict=True):
-            if narrow not in {number, limit}:
+        for number, zip64_number, limit in zip(numbers, zip64_numbers, limits, strict=True):
+            if number not in {zip64_number, limit}:
                 raise invalid_archive("its two end records differ")
-        numbers, stop = zip64, stop - _ZIP64_LOCATOR.size - _ZIP64_EOCD.size
+        numbers = zip64_numbers
+        stop -= _ZIP64_LOCATOR.size + _ZIP64_EOCD.size
     disk, start_disk, entries_here, entries, size, offset = numbers
     if disk or start_disk or entries_here != entries:
         raise invalid_archive("it is a part of a split archive")
@@ -300,9 +308,12 @@ def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
     return _CentralDirectory(entries, offset, size)
 
 
-def _check_comment(tail: bytes, at: int) -> None:
-    comment = tail[at + _EOCD.size :]
-    if len(comment) != int.from_bytes(tail[at + _EOCD.size - 2 : at + _EOCD.size], "little"):
+def _check_comment(tail: bytes, record_at: int) -> None:
+    """Raise Invalid unless the comment ends the file, and has no signature of a record."""
+    comment_at = record_at + _EOCD.size
+    comment = tail[comment_at:]
+    size_in_record = int.from_bytes(tail[comment_at - 2 : comment_at], "little")
+    if len(comment) != size_in_record:
         raise invalid_archive("bytes follow its end")
     if b"PK" in comment or not comment.isascii():
         raise invalid_archive("its comment is not plain text")
@@ -310,13 +321,15 @@ def _check_comment(tail: bytes, at: int) -> None:
 
 def _read_zip64_record(descriptor: int, stop: int) -> list[int] | None:
     """Return the six numbers of the ZIP64 end record that ends at `stop`, or None without one."""
-    both = _ZIP64_EOCD.size + _ZIP64_LOCATOR.size
-    block = os.pread(descriptor, both, stop - both) if stop >= both else b""
+    size = _ZIP64_EOCD.size + _ZIP64_LOCATOR.size
+    block = b""
+    if stop >= size:
+        block = os.pread(descriptor, size, stop - size)
     if not block[_ZIP64_EOCD.size :].startswith(_ZIP64_LOCATOR_SIGNATURE):
         return None
     _, disk, offset, disks = _ZIP64_LOCATOR.unpack_from(block, _ZIP64_EOCD.size)
     signature, remaining, _, _, *numbers = _ZIP64_EOCD.unpack_from(block)
-    if (disk, disks, offset) != (0, 1, stop - both) or signature != _ZIP64_EOCD_SIGNATURE:
+    if (disk, disks, offset) != (0, 1, stop - size) or signature != _ZIP64_EOCD_SIGNATURE:
         raise invalid_archive("its ZIP64 locator does not point to the ZIP64 end record")
     if remaining != _ZIP64_EOCD_REMAINING:
         raise invalid_archive("its ZIP64 end record has extensible data")
@@ -347,17 +360,20 @@ def _read_central_directory(
 def _parse_central_entry(block: bytes, at: int) -> tuple[ZipMember, int]:
     """Return the member of the directory entry at `at`, and the offset of the next entry."""
     fields = _CENTRAL.unpack_from(block, at)
-    flags, method, crc, compressed, size = fields[4], fields[5], fields[8], fields[9], fields[10]
+    version_needed = fields[3]
+    flags, method = fields[4:6]
+    crc, compressed, size = fields[8:11]
     name_size, extra_size, comment_size, disk, _, attributes, offset = fields[11:18]
     name_at = at + _CENTRAL.size
     extra_at = name_at + name_size
     stop = extra_at + extra_size
-    raw_name, extra = block[name_at:extra_at], block[extra_at:stop]
+    raw_name = block[name_at:extra_at]
+    extra = block[extra_at:stop]
     name = _decode_name(raw_name, flags)
     if stop > len(block) or comment_size:
         raise invalid_archive("an entry of its directory is cut off, or has a comment", name)
     _check_flags(flags, method, name)
-    if fields[3] & 0xFF > _MAX_VERSION_NEEDED:
+    if version_needed & 0xFF > _MAX_VERSION_NEEDED:
         raise invalid_archive("a member needs a later version of the format", name)
     sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, offset), disk)
     _check_kind(name, attributes, sizes)
@@ -368,8 +384,10 @@ def _parse_central_entry(block: bytes, at: int) -> tuple[ZipMember, int]:
 def _decode_name(raw_name: bytes, flags: int) -> str:
     if not raw_name:
         raise unsafe_archive("a member has no name")
+    # without the flag it is in a code page of DOS, which programs guess, unless it is ASCII
+    encoding = "utf-8" if flags & _UTF8 else "ascii"
     try:
-        return raw_name.decode("utf-8" if flags & _UTF8 else "ascii")
+        return raw_name.decode(encoding)
     except UnicodeDecodeError as error:
         raise invalid_archive("a member's name is not UTF-8", raw_name) from error
 
@@ -392,6 +410,7 @@ class _Sizes(NamedTuple):
 
 
 def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
+    """Raise Invalid unless name and attributes say alike that a member is a file or folder."""
     kind = stat.S_IFMT(attributes >> 16)
     is_folder = name.endswith("/")
     if "\\" in name or name.endswith("/."):
@@ -416,18 +435,16 @@ def _check_local_header(descriptor: int, member: ZipMember) -> int:
     if name_size != len(raw_name) or header[_LOCAL.size :] != raw_name:
         raise invalid_archive("a member has two names", member.name)
     data_at: int = at + _LOCAL.size + name_size + extra_size
-    extra = os.pread(descriptor, extra_size, data_at - extra_size) if extra_size else b""
+    extra = b""
+    if extra_size:
+        extra = os.pread(descriptor, extra_size, data_at - extra_size)
     if len(extra) != extra_size:
         raise damaged_archive("a member is cut off", member.name)
     sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, at), 0)
-    local_header = (flags, method, crc, sizes.compressed, sizes.inflated)
-    if local_header != (
-        member.flags,
-        member.method,
-        member.crc,
-        member.compressed_size,
-        member.size,
-    ):
+    numbers = (flags, method, crc, sizes.compressed, sizes.inflated)
+    listed = (member.flags, member.method, member.crc, member.compressed_size, member.size)
+    # readers of a stream believe this header, and others the directory
+    if numbers != listed:
         raise invalid_archive("a member's header differs from the directory", member.name)
     return data_at
 
@@ -441,14 +458,18 @@ def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Si
     """
     if not extra and disk == 0 and _MAX_32 not in sizes:
         return sizes  # as in nearly all members
-    fields = list(_extra_fields(extra, raw_name))
-    zip64 = [value for kind, value in fields if kind == _ZIP64_EXTRA]
-    paths = [value for kind, value in fields if kind == _UNICODE_PATH_EXTRA]
+    values: dict[int, list[bytes]] = {}
+    for kind, value in _extra_fields(extra, raw_name):
+        values.setdefault(kind, []).append(value)
+    zip64 = values.get(_ZIP64_EXTRA, [])
     if len(zip64) > 1:
         raise invalid_archive("a member has two ZIP64 fields", raw_name)
-    if any(kind == _LIBARCHIVE_EXTRA for kind, _ in fields):
+    if _LIBARCHIVE_EXTRA in values:
         raise invalid_archive("a member has an extra field that few programs know", raw_name)
-    if len(paths) > 1 or any(value[_UNICODE_PATH_PREFIX_BYTES:] != raw_name for value in paths):
+    paths = values.get(_UNICODE_PATH_EXTRA, [])
+    # some readers take this name, and others that of the header
+    is_renamed = any(path[_UNICODE_PATH_PREFIX_BYTES:] != raw_name for path in paths)
+    if len(paths) > 1 or is_renamed:
         raise invalid_archive("a member has a second name", raw_name)
     if not zip64 and disk == 0 and _MAX_32 not in sizes:
         return sizes
@@ -457,31 +478,33 @@ def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Si
 
 def _extra_fields(extra: bytes, raw_name: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the kind and the value of each extra field, or raise Invalid if they are cut off."""
-    at = 0
-    while at < len(extra):
-        header = extra[at : at + _EXTRA_HEADER.size]
-        at += _EXTRA_HEADER.size
-        kind, length = _EXTRA_HEADER.unpack(header) if at <= len(extra) else (0, 0)
-        at += length
-        if at > len(extra):
+    offset = 0
+    while offset < len(extra):
+        value_at = offset + _EXTRA_HEADER.size
+        if value_at > len(extra):
             raise invalid_archive("a member's extra fields are cut off", raw_name)
-        yield kind, extra[at - length : at]
+        kind, length = _EXTRA_HEADER.unpack(extra[offset:value_at])
+        offset = value_at + length
+        if offset > len(extra):
+            raise invalid_archive("a member's extra fields are cut off", raw_name)
+        yield kind, extra[value_at:offset]
 
 
 def _apply_zip64(data: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Sizes:
+    """Return the sizes of a header, completed by the data of its ZIP64 field, or raise Invalid."""
     if len(data) not in _ZIP64_LENGTHS or disk not in {0, _MAX_16}:
         raise invalid_archive("a member's ZIP64 field has an impossible size", raw_name)
     numbers = struct.unpack_from(f"<{len(data) // 8}Q", data)
-    final = list(sizes)
+    completed = list(sizes)
     # Writers give either exactly the numbers that the header lacks, or all, from the first.
     missing = [index for index, number in enumerate(sizes) if number == _MAX_32]
-    indexes = missing if len(missing) == len(numbers) else range(len(numbers))
+    indexes = missing if len(missing) == len(numbers) else list(range(len(numbers)))
     for index, number in zip(indexes, numbers, strict=True):
-        if final[index] not in {_MAX_32, number}:
+        if completed[index] not in {_MAX_32, number}:
             raise invalid_archive("a member's ZIP64 field differs from its header", raw_name)
-        final[index] = number
-    unfilled = any(index not in indexes for index in missing)
+        completed[index] = number
+    has_all = set(missing) <= set(indexes)
     has_disk = len(data) % 8 == _ZIP64_DISK_BYTES
-    if unfilled or (disk == _MAX_16) != has_disk or any(data[len(numbers) * 8 :]):
+    if not has_all or (disk == _MAX_16) != has_disk or any(data[len(numbers) * 8 :]):
         raise invalid_archive("a member's ZIP64 field is incomplete", raw_name)
-    return _Sizes(*final)
+    return _Sizes(*completed)

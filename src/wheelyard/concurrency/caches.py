@@ -32,11 +32,12 @@ class LruCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
+        value, _ = entry
         try:  # noqa: SIM105 - `suppress` would take half of this method's time
             self._entries.move_to_end(key)
         except KeyError:
             pass  # another thread has just evicted it
-        return entry[0]
+        return value
 
     def put(self, key: K, value: V, weight: int) -> None:
         """
@@ -50,8 +51,10 @@ class LruCache(Generic[K, V]):
                 return
             self._entries[key] = (value, weight)
             self._weight += weight
+            # ends, as the new value fits by itself
             while self._weight > self._capacity:
-                self._weight -= self._entries.popitem(last=False)[1][1]
+                _, (_, evicted_weight) = self._entries.popitem(last=False)
+                self._weight -= evicted_weight
 
     def discard(self, key: K) -> None:
         """Remove the value of `key` from the cache, if there is one."""
@@ -59,10 +62,16 @@ class LruCache(Generic[K, V]):
             self._remove(key)
 
     def _remove(self, key: K) -> None:
-        self._weight -= self._entries.pop(key, (None, 0))[1]
+        # the caller holds the lock: two threads that change the weight at once would lose a change
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            _, weight = entry
+            self._weight -= weight
 
 
 class _Validity(NamedTuple):
+    """What an answer was made from, when, and until when it counts (None: for ever)."""
+
     made_of: tuple[object, ...]
     made_at: datetime
     ends_at: datetime | None
@@ -83,10 +92,13 @@ class AnswerCache(Generic[K, V]):
         entry = self._answers.get(key)
         if entry is None:
             return None
-        value, valid = entry
+        value, validity = entry
         # a clock that was set back makes what was answered later count for nothing
-        is_in_time = valid.made_at <= now and (valid.ends_at is None or now < valid.ends_at)
-        return value if is_in_time and valid.made_of == made_of else None
+        if now < validity.made_at:
+            return None
+        if validity.ends_at is not None and now >= validity.ends_at:
+            return None
+        return value if validity.made_of == made_of else None
 
     def put(
         self,
@@ -113,8 +125,10 @@ class ExpiringCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if self._monotonic() < entry[1]:
-            return entry[0]
+        value, expires_at = entry
+        if self._monotonic() < expires_at:
+            return value
+        # a newer value that another thread has put since goes as well, and is made again
         self._entries.discard(key)
         return None
 

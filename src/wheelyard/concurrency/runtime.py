@@ -108,10 +108,12 @@ class LogRateLimit:
         now = self._monotonic()
         with self._lock:
             if now >= self._minute_ends_at:
-                self._minute_ends_at, self._logged = now + 60.0, 0
+                self._minute_ends_at = now + 60.0
+                self._logged = 0
             elif self._logged >= self._count:
                 self._suppressed += 1
                 return None
             self._logged += 1
-            suppressed, self._suppressed = self._suppressed, 0
+            suppressed = self._suppressed
+            self._suppressed = 0
             return suppressed

@@ -20,9 +20,15 @@ from msgspec import Struct, field
 from wheelyard.concurrency.runtime import Clock
 
 T = TypeVar("T")
+R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
+I = TypeVar("I")  # noqa: E741 - the input of a request
 
 IDLE_SECONDS: Final = 10.0
 """How long a thread waits for more work before it ends."""
+TURN_SECONDS: Final = 0.05
+"""How long a turn may hold up other threads."""
+PREFETCH_THREADS: Final = 8
 
 Work = Callable[[], object]
 
@@ -49,7 +55,9 @@ class DaemonThreads:
         """The work of each sharer that is queued or runs, by all sharers up to it."""
         self._surplus = deque[_Submitted]()
         """What waits until other work of one of its sharers has ended, the oldest first."""
-        self._threads = self._idle = 0
+        self._threads = 0
+        self._idle = 0
+        # its lock guards all of the above; no work runs under it
         self._changed = Condition()
 
     def submit(self, work: Work, *sharers: str) -> None:
@@ -69,9 +77,10 @@ class DaemonThreads:
 
     def start(self, work: Callable[[], T], *sharers: str) -> Future[T]:
         """
-        Run `work` as `submit` does, and return the future of its result, which nobody can cancel.
+        Run `work` as soon as a thread is free, and return the future of its result.
 
-        The future has the exception that `work` raises.
+        Nobody can cancel the future. It has the exception that `work` raises. The sharers limit how
+        many threads such work takes.
         """
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # one who leaves must not cancel it for all others
@@ -86,12 +95,16 @@ class DaemonThreads:
         return future
 
     def _has_room(self, submitted: _Submitted) -> bool:
-        return all(
-            self._shares[shared] < max(1, self._limit >> len(shared))
-            for shared in _shares_of(submitted)
-        )
+        """Return whether none of the sharers has all threads that it may have."""
+        for share in _shares_of(submitted):
+            # half of the threads for the first sharer, a quarter for the second, one at least
+            limit = max(1, self._limit >> len(share))
+            if self._shares[share] >= limit:
+                return False
+        return True
 
     def _enqueue(self, submitted: _Submitted) -> None:
+        """Hand work to an idle thread, or to a new one if there may be more."""
         # the caller holds `_changed`: an idle thread is counted until it has taken its work, so
         # that several pieces of work that come at once do not count on the same idle thread
         self._shares.update(_shares_of(submitted))
@@ -103,6 +116,7 @@ class DaemonThreads:
             Thread(target=self._run, name=self._name, daemon=True).start()
 
     def _run(self) -> None:
+        """Do work after work, in a thread of its own, until none comes for a while."""
         while (taken := self._next()) is not None:
             shares = _shares_of(taken)
             taken.work()
@@ -110,20 +124,24 @@ class DaemonThreads:
             self._end_share(shares)
 
     def _next(self) -> _Submitted | None:
+        """Return the next work, or None if this thread has waited long enough and ends."""
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._queue, IDLE_SECONDS)
             self._idle -= 1
             if self._queue:
                 return self._queue.popleft()
+            # still under the lock, so that whoever submits does not count on this thread
             self._threads -= 1
             return None
 
     def _end_share(self, shares: list[tuple[str, ...]]) -> None:
+        """Take ended work out of the counts, and enqueue what may take its place."""
         with self._changed:
             self._shares -= Counter(shares)  # without those that are 0
-            waiting, self._surplus = self._surplus, deque()
-            for submitted in waiting:
+            surplus = self._surplus
+            self._surplus = deque()
+            for submitted in surplus:
                 if self._has_room(submitted):
                     self._enqueue(submitted)
                 else:
@@ -132,12 +150,11 @@ class DaemonThreads:
 
 def _shares_of(submitted: _Submitted) -> list[tuple[str, ...]]:
     """Return what counts for each sharer: itself, and the sharers before it."""
-    sharers = submitted.sharers
-    return [sharers[:end] for end in range(1, len(sharers) + 1) if sharers[end - 1]]
-
-
-TURN_SECONDS: Final = 0.05
-"""How long a turn may hold up other threads."""
+    shares = []
+    for number, sharer in enumerate(submitted.sharers, 1):
+        if sharer:  # an empty text is none, and takes no part of the threads
+            shares.append(submitted.sharers[:number])
+    return shares
 
 
 class Turns:
@@ -152,20 +169,22 @@ class Turns:
         """Run work in turn, except while it is in a `waiting` block, and return its result."""
         # work that gets no turn in time runs all the same: turns save time, and protect nothing
         turn = _Turn(self)
-        before = _CURRENT_TURN.set(turn)
+        token = _CURRENT_TURN.set(turn)
         turn.take()
         try:
             return work()
         finally:
             turn.give_up()
-            _CURRENT_TURN.reset(before)
+            _CURRENT_TURN.reset(token)
 
     def take(self) -> bool:
         """Take the turn, and return False if another thread has had it for long."""
         has_turn = self._lock.acquire(blocking=False)
         if not has_turn:
+            # read without the lock: if the turn changes hands meanwhile, this thread waits less
             seconds = self._taken_at + TURN_SECONDS - self._monotonic()
-            has_turn = seconds > 0 and self._lock.acquire(timeout=seconds)
+            if seconds > 0:
+                has_turn = self._lock.acquire(timeout=seconds)
         if has_turn:
             self._taken_at = self._monotonic()
         return has_turn
@@ -187,6 +206,7 @@ class _Turn:
         self._has_turn = self._turns.take()
 
     def give_up(self) -> None:
+        # without the turn, as of a thread that waited too long, the lock is another thread's
         if self._has_turn:
             self._has_turn = False
             self._turns.give_up()
@@ -207,11 +227,6 @@ def waiting() -> Iterator[None]:
         yield
     finally:
         turn.take()
-
-
-R = TypeVar("R")
-
-PREFETCH_THREADS: Final = 8
 
 
 def prefetch_map(
@@ -239,22 +254,20 @@ def prefetch_map(
                 argument = next(remaining)
             except StopIteration:
                 break
-            except Exception as error:  # noqa: BLE001 - raised below, behind what came before it
+            except Exception as error:  # noqa: BLE001 - raised below
                 fault = error
                 break
             pending.append(pool.submit(work, argument))
+            # a bound, as a caller who takes results slowly must not find all of them in memory
             if len(pending) >= 2 * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+        # behind the results of all arguments that came before it
         if fault is not None:
             raise fault
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-K = TypeVar("K", bound=Hashable)
-I = TypeVar("I")  # noqa: E741 - the input of a request
 
 
 class _Submission(Struct, Generic[I, R], eq=False):
@@ -281,6 +294,7 @@ class Batch(Struct, Generic[I, R], eq=False):
 
     def take(self) -> list[I]:
         """Add the requests that wait now, and return all of the batch, in order of arrival."""
+        # only the leader calls this; `submissions` needs no lock of its own
         with self._lock:
             self.submissions += self._queue
             self._queue.clear()
@@ -301,6 +315,7 @@ class GroupCommit(Generic[K, I, R]):
         self._handle = handle
         self._waiting: dict[K, list[_Submission[I, R]]] = {}
         """The submissions that wait for a batch, by key; a key without an entry has no leader."""
+        # one for all keys: it is held for moments, and never while a batch is handled
         self._lock = Lock()
 
     def submit(self, key: K, request: I) -> R:
@@ -311,9 +326,10 @@ class GroupCommit(Generic[K, I, R]):
         """
         own = _Submission[I, R](request)
         with self._lock:
-            is_first = key not in self._waiting
+            has_leader = key in self._waiting
             self._waiting.setdefault(key, []).append(own)
-        if not is_first:
+        if has_leader:
+            # another upload may compute while this one waits for the commit of its leader
             with waiting():
                 own.woken.result()
         # without a result, this caller is the first in the queue, and nobody leads any more
@@ -322,14 +338,17 @@ class GroupCommit(Generic[K, I, R]):
         return own.result.result()
 
     def _lead(self, key: K) -> None:
+        """Handle all requests that wait for a key, in the thread of this caller."""
         # only the leader removes the entry of its key, so it is there until the end of this method
         queue = self._waiting[key]
         batch = Batch(queue, self._lock)
         batch.take()  # so that the leader's own request is in the batch even if `handle` fails
         try:
             results = self._handle(key, batch)
+            # a missing result is found here, before any caller has got one
             pairs = list(zip(batch.submissions, results, strict=True))
         except BaseException as error:
+            # also for an interrupt of this thread: the others would wait for ever
             for submission in batch.submissions:
                 submission.result.set_exception(error)
             raise
@@ -341,6 +360,7 @@ class GroupCommit(Generic[K, I, R]):
             for submission in batch.submissions:
                 submission.wake()
             with self._lock:
+                # what has arrived since the last `take` gets a leader of its own
                 if queue:
                     queue[0].wake()
                 else:

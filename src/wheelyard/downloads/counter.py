@@ -58,14 +58,17 @@ class DownloadCounter:
         """Count one download of a file of a version. This never waits for the store."""
         key = DownloadKey(self._runtime.now().date(), version)
         with self._lock:
-            self._process = self._process or self._runtime.new_id()
+            if not self._process:
+                self._process = self._runtime.new_id()
             self._add(project, key)
             if self._timer is None and not self._is_closed:
                 self._schedule()
 
     def _add(self, project: NormalizedName, key: DownloadKey) -> None:
+        """Add one to the counts, of which the caller holds the lock."""
         counts = self._counts.setdefault(project, ProjectCounts())
         if key not in counts:
+            # memory must stay bounded, however many versions are downloaded
             if self._size >= MAX_KEYS:
                 key = DownloadKey(key.day, "")
             self._size += 1
@@ -78,6 +81,7 @@ class DownloadCounter:
             self._timer = None
 
     def _write_later(self) -> None:
+        """Write a batch, in the thread of the timer, and set the timer again if any is left."""
         try:
             self._write()
         finally:
@@ -88,34 +92,41 @@ class DownloadCounter:
 
     def _write(self) -> None:
         """Write one batch, if there is anything to write, or log why that failed."""
+        # the thread of the timer and the one that ends the process may both come here
         with self._writing:
             with self._lock:
+                # after a failed write, the same batch again: it may be in the store
                 if self._batch is None and self._counts:
                     self._begin_batch()
                 pending = self._batch
             if pending is None:
                 return
             batch, counts = pending
+            body = BATCHES.encode(document_of(counts))
             try:
-                self._store.put(batch.key, BATCHES.encode(document_of(counts)), None)
+                # without a condition: who finds this key there finds the same bytes
+                self._store.put(batch.key, body, None)
             except WheelyardError as error:
                 logger.warning(
                     "downloads of this process are not written yet, but are kept: %s", error.message
                 )
                 return
+            # only now may the next number be written: a month has all numbers up to its last
             with self._lock:
                 self._batch = None
 
     def _begin_batch(self) -> None:
-        self._batch = DownloadBatch(self._process, self._number), self._counts
+        self._batch = (DownloadBatch(self._process, self._number), self._counts)
         self._number += 1
-        self._counts, self._size = {}, 0
+        self._counts = {}
+        self._size = 0
 
     def unwritten(self) -> list[tuple[DownloadBatch, CountsDocument]]:
         """Return what is not written yet, as the batches that it will be in."""
         with self._lock:
             batches = [self._batch] if self._batch else []
             if self._counts:
+                # copies, as these counts change once the lock is released
                 counts = {name: project.copy() for name, project in self._counts.items()}
                 batches.append((DownloadBatch(self._process, self._number), counts))
         return [(batch, document_of(counts)) for batch, counts in batches]
@@ -124,7 +135,8 @@ class DownloadCounter:
         """Write what was counted, before the process ends."""
         with self._lock:
             self._is_closed = True
-            timer, self._timer = self._timer, None
+            timer = self._timer
+            self._timer = None
         if timer is not None:
             timer.cancel()
         self._write()  # perhaps one that failed before

@@ -53,8 +53,13 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
 
         Raises Unavailable if they are damaged.
         """
-        raw = self.projects.get(name)
-        return ProjectCounts() if raw is None else _decode(name, raw)
+        counts = ProjectCounts()
+        if name in self.projects:
+            for version, files in _stored(name, self.projects[name]).items():
+                for by_day in _by_day(files):
+                    for day, number in by_day.items():
+                        counts[DownloadKey(day, version)] += number
+        return counts
 
     def numbers(self, name: NormalizedName, since: date) -> Iterator[tuple[date, int]]:
         """
@@ -85,7 +90,10 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         """
         for name, raw in self.projects.items():
             for version, files in _stored(name, raw).items():
-                if days := [day for by_day in _by_day(files) for day in by_day]:
+                days = set[date]()
+                for by_day in _by_day(files):
+                    days.update(by_day)
+                if days:
                     yield name, version, min(days), max(days)
 
 
@@ -114,31 +122,26 @@ MONTHS: Final = _MonthCodec(CountsDocument)
 
 def encode_counts(counts: ProjectCounts) -> Raw:
     """Return the stored form of the counts of a project: equal counts as equal bytes."""
-    days = dict[str, dict[date, int]]()
+    stored = _Stored()
+    # sorted, so that the order in which downloads came is not in the bytes
     for key, number in sorted(counts.items()):
-        days.setdefault(key.version, {})[key.day] = number
-    return Raw(encode({version: {FILE: {INSTALLER: by_day}} for version, by_day in days.items()}))
+        files = stored.setdefault(key.version, {FILE: {INSTALLER: {}}})
+        files[FILE][INSTALLER][key.day] = number
+    return Raw(encode(stored))
 
 
 def _stored(name: NormalizedName, raw: Raw) -> _Stored:
+    """Return the stored counts of a project, or raise Unavailable if they are damaged."""
     try:
         return _PROJECT.decode(raw)
     except DecodeError as error:
         raise damaged(f"The counts of downloads of {name} are damaged.") from error
 
 
-def _decode(name: NormalizedName, raw: Raw) -> ProjectCounts:
-    counts = ProjectCounts()
-    for version, files in _stored(name, raw).items():
-        for by_day in _by_day(files):
-            for day, number in by_day.items():
-                counts[DownloadKey(day, version)] += number
-    return counts
-
-
 def _by_day(files: Mapping[str, Mapping[str, dict[date, int]]]) -> Iterator[dict[date, int]]:
     """Yield the downloads of a version by day, of each file and installer that is stored."""
-    return (by_day for installers in files.values() for by_day in installers.values())
+    for installers in files.values():
+        yield from installers.values()
 
 
 @cache
@@ -152,6 +155,7 @@ def months_between(since: date, until: date) -> Iterator[str]:
     day = since.replace(day=1)
     while day <= until:
         yield month_of(day)
+        # 31 days after the first of a month is a day of the next month, however long this one is
         day = (day + timedelta(31)).replace(day=1)
 
 

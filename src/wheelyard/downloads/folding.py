@@ -10,16 +10,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
-from wheelyard.catalog.keys import DownloadBatch
-from wheelyard.downloads.counts import (
-    BATCHES,
-    MONTHS,
-    NO_COUNTS,
-    CountsDocument,
-    by_month,
-    encode_counts,
-    month_of,
-)
+from wheelyard.downloads import counts as stored_counts
+from wheelyard.downloads.counts import BATCHES, MONTHS, CountsDocument
 from wheelyard.model.downloads import KEPT_DAYS, ProjectCounts
 from wheelyard.storage.base import ABSENT, Store, Stored
 
@@ -50,14 +42,15 @@ def fold(store: Store, now: float) -> None:
     settled = _settled(store, now - SETTLED_SECONDS)
     while batches := list(islice(settled, BATCHES_AT_ONCE)):
         _fold(store, batches, today)
-    oldest = month_of(today - timedelta(KEPT_DAYS))
+    oldest = stored_counts.month_of(today - timedelta(KEPT_DAYS))
+    # listed to the end first, as the months are deleted under the listing
     for entry in list(store.list(keys.MONTHS_OF_DOWNLOADS)):
         month = keys.parse_month_of_downloads(entry.key)
         if month is not None and month < oldest:
             store.delete(entry.key)
 
 
-def _settled(store: Store, before: float) -> Iterator[DownloadBatch]:
+def _settled(store: Store, before: float) -> Iterator[keys.DownloadBatch]:
     """Yield the batches that were written before a time, those of each process in their order."""
     for entry in store.list(keys.NEW_DOWNLOADS):
         batch = keys.parse_download_batch(entry.key)
@@ -65,43 +58,49 @@ def _settled(store: Store, before: float) -> Iterator[DownloadBatch]:
             yield batch
 
 
-def _fold(store: Store, batches: Sequence[DownloadBatch], today: date) -> None:
-    months = dict[str, list[tuple[DownloadBatch, _Counts]]]()
+def _fold(store: Store, batches: Sequence[keys.DownloadBatch], today: date) -> None:
+    """Add batches to the months of their days, and delete them."""
+    batches_by_month = dict[str, list[tuple[keys.DownloadBatch, _Counts]]]()
     for batch in batches:
         for month, counts in _read(store, batch).items():
-            months.setdefault(month, []).append((batch, counts))
-    for month, parts in months.items():
-        _add(store, month, parts, today)
+            batches_by_month.setdefault(month, []).append((batch, counts))
+    # a process that dies in between leaves batches, which their month knows it has
+    for month, batches_of_month in batches_by_month.items():
+        _add(store, month, batches_of_month, today)
     for batch in batches:  # all months have them now
         store.delete(batch.key)
 
 
-def _read(store: Store, batch: DownloadBatch) -> dict[str, _Counts]:
+def _read(store: Store, batch: keys.DownloadBatch) -> dict[str, _Counts]:
     """Return the counts of a batch by month: none if it is damaged, or another process has it."""
     stored = store.get(batch.key)
     if isinstance(stored, Stored):
         with UnreadableIgnored():
-            return by_month(BATCHES.decode(batch.key, stored.body))
+            return stored_counts.by_month(BATCHES.decode(batch.key, stored.body))
+        # it is deleted with the others, or each later call would come here again
         logger.warning("counts of downloads are lost, as %s is damaged", store.whole_key(batch.key))
     return {}
 
 
 def _add(
-    store: Store, month: str, parts: Sequence[tuple[DownloadBatch, _Counts]], today: date
+    store: Store, month: str, batches: Sequence[tuple[keys.DownloadBatch, _Counts]], today: date
 ) -> None:
-    """Write a month that has these parts of batches, too, unless it has them already."""
+    """Write a month that has the counts of these batches, too, unless it has them already."""
     key = keys.downloads_of_month(month)
     stored = store.get(key)
-    document, version = NO_COUNTS, ABSENT
+    document = stored_counts.NO_COUNTS
+    version = ABSENT
     if isinstance(stored, Stored):
-        document, version = MONTHS.decode(store.whole_key(key), stored.body), stored.version
+        document = MONTHS.decode(store.whole_key(key), stored.body)
+        version = stored.version
+    folded = dict[str, tuple[int, date]]()
+    # processes come and go, so a month forgets those that have long written nothing
+    oldest_day = today - timedelta(FOLDED_DAYS)
+    for process, (number, day) in document.folded.items():
+        if day >= oldest_day:
+            folded[process] = (number, day)
     added = _Counts()
-    folded = {
-        process: last
-        for process, last in document.folded.items()
-        if last[1] >= today - timedelta(FOLDED_DAYS)
-    }
-    for batch, counts in parts:
+    for batch, counts in batches:
         if not document.has(batch):
             folded[batch.process] = (batch.number, today)
             for name, project in counts.items():
@@ -109,5 +108,6 @@ def _add(
     if added:
         projects = document.folded_projects()
         for name, project in added.items():
-            projects[name] = encode_counts(document.counts(name) + project)
+            projects[name] = stored_counts.encode_counts(document.counts(name) + project)
+        # the counts and what says that they are there are one write, so nothing counts twice
         store.put(key, MONTHS.encode(CountsDocument(projects, folded)), version)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from functools import partial
+from itertools import chain
 from threading import Lock
 from typing import Final
 
@@ -12,20 +13,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
-from wheelyard.catalog.keys import DownloadBatch
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
+from wheelyard.downloads import counts as stored_counts
 from wheelyard.downloads.counter import DownloadCounter
-from wheelyard.downloads.counts import (
-    BATCHES,
-    MONTHS,
-    NO_COUNTS,
-    CountsDocument,
-    by_month,
-    month_of,
-    months_between,
-)
+from wheelyard.downloads.counts import BATCHES, MONTHS, NO_COUNTS, CountsDocument
 from wheelyard.errors import Unavailable
 from wheelyard.model.downloads import DownloadReport, ProjectCounts, report_of
 from wheelyard.storage.base import Entry, Key, Store, Stored
@@ -57,7 +50,7 @@ class Counts(Struct, frozen=True):
     until: date
     """The day of that moment."""
     months: Mapping[str, CountsDocument]
-    batches: Mapping[DownloadBatch, CountsDocument]
+    batches: Mapping[keys.DownloadBatch, CountsDocument]
     """Those that were listed, and what this process had not written. Months may have some."""
     first_month: str
     """The oldest month that has counts, or an empty text if all of them are in batches."""
@@ -73,7 +66,8 @@ class Counts(Struct, frozen=True):
             counts.update(document.counts(name))
         for batch, document in self.batches.items():
             for key, number in document.counts(name).items():
-                month = self.months.get(month_of(key.day))
+                # a process that died after the write of a month has left its batches
+                month = self.months.get(stored_counts.month_of(key.day))
                 if month is None or not month.has(batch):
                     counts[key] += number
         return counts
@@ -86,7 +80,7 @@ class Counts(Struct, frozen=True):
         for name, day, number in self._numbers(since):
             by_project[name] += number
             by_day[min(day, self.until)] += number  # the clock of another server may be ahead
-        numbers = tuple(by_day[since + timedelta(number)] for number in range(days))
+        numbers = tuple(by_day[since + timedelta(age)] for age in range(days))
         return DownloadTotals(by_project, numbers)
 
     def _numbers(self, since: date) -> Iterator[tuple[NormalizedName, date, int]]:
@@ -98,7 +92,7 @@ class Counts(Struct, frozen=True):
         for batch, document in self.batches.items():
             for name in document.projects:  # of a batch that was read, none is damaged
                 for day, number in document.numbers(name, since):
-                    month = self.months.get(month_of(day))
+                    month = self.months.get(stored_counts.month_of(day))
                     if month is None or not month.has(batch):
                         yield name, day, number
 
@@ -114,15 +108,16 @@ class LastDownloads(Struct, frozen=True):
     """Projects of which some version was downloaded on that day, without a record of which."""
 
     @classmethod
-    def joined(cls, parts: Iterable["LastDownloads"]) -> "LastDownloads":
+    def joined(cls, indexes: Iterable["LastDownloads"]) -> "LastDownloads":
         """Return when versions were last downloaded from any of several indexes."""
-        versions, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
+        versions = dict[tuple[NormalizedName, str], date]()
+        projects = dict[NormalizedName, date]()
         is_complete = False
-        for part in parts:
-            is_complete = is_complete or part.is_complete
-            for version, day in part.versions.items():
+        for downloads in indexes:
+            is_complete = is_complete or downloads.is_complete
+            for version, day in downloads.versions.items():
                 versions[version] = max(day, versions.get(version, day))
-            for name, day in part.projects.items():
+            for name, day in downloads.projects.items():
                 projects[name] = max(day, projects.get(name, day))
         return cls(is_complete, versions, projects)
 
@@ -152,9 +147,9 @@ class Downloads:
         self._documents: LruCache[Key, tuple[str, CountsDocument]] = LruCache(MEMORY_BYTES)
         self._counts: tuple[Counts, float] | None = None
         """Those that were read last, and until when they are shown, on the monotonic clock."""
-        self._reports: LruCache[tuple[NormalizedName, int], tuple[Counts, DownloadReport]] = (
-            LruCache(REPORTS)
-        )
+        self._reports: LruCache[tuple[NormalizedName, int], tuple[Counts, DownloadReport]]
+        """By project and days: each report, and the counts that it was made from."""
+        self._reports = LruCache(REPORTS)
         self._totals: tuple[Counts, int, DownloadTotals] | None = None
         """The downloads of all projects that were added up last, of which counts and days."""
         self._lock = Lock()
@@ -173,11 +168,14 @@ class Downloads:
         """
         today = self._runtime.now().date()
         counts, valid_until = self._recent(today - timedelta(days - 1), today)
-        kept = self._reports.get((name, days))
-        if kept is None or kept[0] is not counts:
-            kept = counts, report_of(counts.of(name), counts.until, days)
-            self._reports.put((name, days), kept, 1)
-        return kept[1], valid_until
+        cached = self._reports.get((name, days))
+        if cached is not None:
+            counts_of_report, report = cached
+            if counts_of_report is counts:
+                return report, valid_until
+        report = report_of(counts.of(name), counts.until, days)
+        self._reports.put((name, days), (counts, report), 1)
+        return report, valid_until
 
     def totals(self, days: int) -> tuple[DownloadTotals, float]:
         """
@@ -187,14 +185,20 @@ class Downloads:
         """
         today = self._runtime.now().date()
         counts, valid_until = self._recent(today - timedelta(days - 1), today)
-        kept = self._totals
-        if kept is None or kept[0] is not counts or kept[1] != days:
-            kept = counts, days, counts.totals(days)
-            self._totals = kept
-        return kept[2], valid_until
+        if self._totals is not None:
+            counts_of_totals, days_of_totals, totals = self._totals
+            if counts_of_totals is counts and days_of_totals == days:
+                return totals, valid_until
+        totals = counts.totals(days)
+        self._totals = (counts, days, totals)
+        return totals, valid_until
 
     def shown_report(self, name: NormalizedName, days: int) -> tuple[DownloadReport | None, float]:
-        """Return what `report` does, or None for a while if the store does not answer."""
+        """
+        Return the downloads of a project in the last days, and until when that is shown.
+
+        It is None for a while if the store does not answer.
+        """
         try:
             return self.report(name, days)
         except Unavailable:  # the store logs its errors itself
@@ -210,10 +214,11 @@ class Downloads:
         since = today - timedelta(days)
         with self._lock:
             counts = self._read(since, today)
-        versions, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
-        is_complete = "" < counts.first_month < month_of(since)
+        versions = dict[tuple[NormalizedName, str], date]()
+        projects = dict[NormalizedName, date]()
+        is_complete = "" < counts.first_month < stored_counts.month_of(since)
         # a batch that a month has already changes no day
-        for document in (*counts.months.values(), *counts.batches.values()):
+        for document in chain(counts.months.values(), counts.batches.values()):
             for name, version, first, last in document.days_of_versions():
                 is_complete = is_complete or first <= since
                 if last >= since and version:
@@ -223,79 +228,107 @@ class Downloads:
         return LastDownloads(is_complete, versions, projects)
 
     def _recent(self, since: date, today: date) -> tuple[Counts, float]:
-        kept = self._kept(since, today)
-        # nobody waits for a thread that looks again, unless there is nothing to show yet
-        if kept is not None and (self._runtime.monotonic() < kept[1] or self._lock.locked()):
-            return kept
+        """Return counts since a day that may be shown now, and until when they may."""
+        remembered = self._remembered(since, today)
+        if remembered is not None:
+            _, valid_until = remembered
+            # nobody waits for a thread that looks again, unless there is nothing to show yet
+            if self._runtime.monotonic() < valid_until or self._lock.locked():
+                return remembered
         with self._lock:
             return self._renewed(since, today)
 
-    def _kept(self, since: date, today: date) -> tuple[Counts, float] | None:
+    def _remembered(self, since: date, today: date) -> tuple[Counts, float] | None:
         """Return the counts that were read last, if they begin early enough, and end today."""
-        kept = self._counts
-        return kept if kept and kept[0].since <= since and kept[0].until == today else None
+        # one look, as another thread may replace them
+        remembered = self._counts
+        if remembered is None:
+            return None
+        counts, _ = remembered
+        if counts.since > since or counts.until != today:
+            return None
+        return remembered
 
     def _renewed(self, since: date, today: date) -> tuple[Counts, float]:
         """Return the counts in the store, unless another thread has just read them."""
-        kept, now = self._kept(since, today), self._runtime.monotonic()
-        if kept is not None and now < kept[1]:
-            return kept
-        try:
+        remembered = self._remembered(since, today)
+        now = self._runtime.monotonic()
+        if remembered is not None:
+            _, valid_until = remembered
+            if now < valid_until:
+                return remembered
+        earliest = since
+        if self._counts is not None:
             # a page that shows less must not end what another one needs
-            earliest = min(since, self._counts[0].since) if self._counts else since
+            last_counts, _ = self._counts
+            earliest = min(since, last_counts.since)
+        try:
             counts = self._read(earliest, today)
         except Unavailable:
-            if kept is None:
+            # counts of a minute ago say more than an error, and are asked for again later
+            if remembered is None:
                 raise
-            counts = kept[0]
-        self._counts = counts, now + self._seconds
+            counts, _ = remembered
+        self._counts = (counts, now + self._seconds)
         return self._counts
 
     def _read(self, since: date, today: date) -> Counts:
         """Return the counts since a day as they are in the store now."""
-        unwritten = self.counter.unwritten() if self.counter else []
+        batches = dict[keys.DownloadBatch, CountsDocument]()
+        if self.counter is not None:
+            batches.update(self.counter.unwritten())
         # a batch that is folded meanwhile is in the months, which are listed after it was read
-        batches = dict(unwritten) | self._batches()
-        months = list(self._store.list(keys.MONTHS_OF_DOWNLOADS))
-        wanted = {keys.downloads_of_month(month): month for month in months_between(since, today)}
-        read = partial(self._month, self._runtime.seconds())
-        entries = [entry for entry in months if entry.key in wanted]
-        documents = prefetch_map(read, entries, self._threads)
-        return Counts(
-            since,
-            today,
-            {wanted[entry.key]: month for entry, month in zip(entries, documents, strict=True)},
-            batches,
-            (months and keys.parse_month_of_downloads(months[0].key)) or "",
-        )
+        batches.update(self._read_batches())
+        listed = list(self._store.list(keys.MONTHS_OF_DOWNLOADS))
+        months_by_key = {}
+        for month in stored_counts.months_between(since, today):
+            months_by_key[keys.downloads_of_month(month)] = month
+        read_month = partial(self._read_month, self._runtime.seconds())
+        entries = [entry for entry in listed if entry.key in months_by_key]
+        months = {}
+        documents = prefetch_map(read_month, entries, self._threads)
+        for entry, document in zip(entries, documents, strict=True):
+            months[months_by_key[entry.key]] = document
+        first_month = ""
+        if listed:  # sorted by key, so by month
+            first_month = keys.parse_month_of_downloads(listed[0].key) or ""
+        return Counts(since, today, months, batches, first_month)
 
-    def _batches(self) -> dict[DownloadBatch, CountsDocument]:
-        listed = (
-            keys.parse_download_batch(entry.key) for entry in self._store.list(keys.NEW_DOWNLOADS)
-        )
-        batches = [batch for batch in listed if batch is not None]
-        documents = prefetch_map(self._batch, batches, self._threads)
+    def _read_batches(self) -> dict[keys.DownloadBatch, CountsDocument]:
+        """Return all batches that are in the store now."""
+        batches = []
+        for entry in self._store.list(keys.NEW_DOWNLOADS):
+            batch = keys.parse_download_batch(entry.key)
+            if batch is not None:
+                batches.append(batch)
+        documents = prefetch_map(self._read_batch, batches, self._threads)
         return dict(zip(batches, documents, strict=True))
 
-    def _batch(self, batch: DownloadBatch) -> CountsDocument:
+    def _read_batch(self, batch: keys.DownloadBatch) -> CountsDocument:
         """Return a batch, which is empty if it is folded already or damaged."""
-        kept = self._documents.get(batch.key)
-        if kept is not None:
-            return kept[1]
-        stored, document = self._store.get(batch.key), NO_COUNTS
+        # a batch is never written again with other counts, so its key is enough
+        cached = self._documents.get(batch.key)
+        if cached is not None:
+            _, document = cached
+            return document
+        stored = self._store.get(batch.key)
+        document = NO_COUNTS
         if isinstance(stored, Stored):
             with UnreadableIgnored():  # as when it is folded
-                read = BATCHES.decode(batch.key, stored.body)
-                by_month(read)  # as damaged counts of one project
-                document = read
+                decoded = BATCHES.decode(batch.key, stored.body)
+                stored_counts.by_month(decoded)  # as damaged counts of one project
+                document = decoded
                 self._documents.put(batch.key, ("", document), len(stored.body))
         return document
 
-    def _month(self, now: float, entry: Entry) -> CountsDocument:
+    def _read_month(self, now: float, entry: Entry) -> CountsDocument:
         """Return the document of a month, read only if it was written since it was read last."""
-        state, kept = entry.state(now), self._documents.get(entry.key)
-        if kept is not None and kept[0] == state:
-            return kept[1]
+        state = entry.state(now)
+        cached = self._documents.get(entry.key)
+        if cached is not None:
+            state_when_read, document = cached
+            if state_when_read == state:
+                return document
         stored = self._store.get(entry.key)
         if not isinstance(stored, Stored):  # it has just become too old
             return NO_COUNTS

@@ -29,8 +29,10 @@ def counts_faults(documents: Store, prefix: str) -> Iterator[tuple[Key, str]]:
         stored = store.get(entry.key)
         if not isinstance(stored, Stored):
             continue  # it has just been added up
+        codec = BATCHES if is_batch else MONTHS
         try:
-            document = (BATCHES if is_batch else MONTHS).decode(entry.key, stored.body)
+            document = codec.decode(entry.key, stored.body)
+            # the counts of each project are decoded when they are needed, so now
             for name in document.projects:
                 document.counts(name)
         except Unavailable as error:
@@ -47,37 +49,45 @@ def copy_counts(source: Store, target: Store) -> None:
     the larger number stays. Raises Conflict if the target has just added its batches up, which a
     later copy repeats. Raises Unavailable if a store does not answer, or has a damaged month.
     """
-    listed = [entry.key for entry in source.list(keys.DOWNLOADS)]
+    listed_keys = [entry.key for entry in source.list(keys.DOWNLOADS)]
     # the batches first: one that is added up meanwhile is in its month, which is read after it
-    for key in filter(keys.parse_download_batch, listed):
+    for key in filter(keys.parse_download_batch, listed_keys):
         stored = source.get(key)
         if isinstance(stored, Stored):
             with suppress(Conflict):  # it is there
                 target.put(key, stored.body, ABSENT)
-    for key in filter(keys.parse_month_of_downloads, listed):
+    for key in filter(keys.parse_month_of_downloads, listed_keys):
         _copy_month(source, target, key)
 
 
 def _copy_month(source: Store, target: Store, key: Key) -> None:
-    in_source, in_target = source.get(key), target.get(key)
-    if not isinstance(in_source, Stored):
+    """Write the counts of a month of the source into that of the target."""
+    in_source = source.get(key)
+    in_target = target.get(key)
+    if not isinstance(in_source, Stored):  # it has just become too old
         return
-    before, version = NO_COUNTS, ABSENT
+    target_month = NO_COUNTS
+    version = ABSENT
     if isinstance(in_target, Stored):
+        # as of most months when a copy is made again
         if in_target.body == in_source.body:
             return
-        before, version = MONTHS.decode(target.whole_key(key), in_target.body), in_target.version
-    joined = _joined(MONTHS.decode(source.whole_key(key), in_source.body), before)
-    if joined != before:
+        target_month = MONTHS.decode(target.whole_key(key), in_target.body)
+        version = in_target.version
+    source_month = MONTHS.decode(source.whole_key(key), in_source.body)
+    joined = _joined(source_month, target_month)
+    if joined != target_month:
+        # a server of the target may have added its own batches meanwhile: a Conflict then
         target.put(key, MONTHS.encode(joined), version)
 
 
-def _joined(one: CountsDocument, other: CountsDocument) -> CountsDocument:
+def _joined(source: CountsDocument, target: CountsDocument) -> CountsDocument:
     """Return a month with the larger number of each count of two."""
-    projects = other.folded_projects()
-    for name in one.projects:
-        projects[name] = encode_counts(one.counts(name) | other.counts(name))
-    folded = dict(other.folded)
-    for process, last in one.folded.items():
+    # not the sum: the target has what an earlier copy has brought
+    projects = target.folded_projects()
+    for name in source.projects:
+        projects[name] = encode_counts(source.counts(name) | target.counts(name))
+    folded = dict(target.folded)
+    for process, last in source.folded.items():
         folded[process] = max(last, folded.get(process, last))
     return CountsDocument(projects, folded)

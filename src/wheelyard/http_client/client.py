@@ -37,6 +37,43 @@ from wheelyard.http_client.urls import BadUrl, Url, proxy_for
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Content = bytes | Iterator[bytes] | None
+"""The body of a request. The length of chunks is unknown, unless Content-Length is sent."""
+REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
+TRANSPORT_ERRORS: Final = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.TimeoutException,
+    ssl.SSLError,
+)
+CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+PLAIN_TEXT_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer without TLS, in older and in newer versions."""
+
+DECOMPRESS_CHUNK_BYTES: Final = 1024**2
+"""Bytes that are decompressed at a time, so that a small answer cannot fill the memory at once."""
+
+MAX_ATTEMPTS: Final = 5
+FIRST_PAUSE: Final = 0.5
+"""Upper limit of the first pause between two attempts, in seconds; it doubles each time."""
+MAX_PAUSE: Final = 8.0
+"""Upper limit of every pause between two attempts, in seconds."""
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
+"""Longest pause, in seconds, that a Retry-After header can ask for."""
+BUSY_SECONDS: Final = 5.0
+"""Seconds to wait after a status 429 that does not say for how long."""
+MAX_DIGITS: Final = 18
+"""Digits of a number in a header."""
+GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
+"""HTTP statuses of a server, or of a proxy before it, that is not there for a moment."""
+TRANSIENT_STATUSES: Final = GATEWAY_STATUSES | {408, 425, 429, 500}
+"""HTTP statuses after which a request is retried."""
+
+PATIENCE_SECONDS: Final = 60.0
+"""Seconds that a file may be behind the minimum rate."""
+MIN_BYTES_PER_SECOND: Final = 10_000
+
 
 class Network(Struct, frozen=True, kw_only=True):
     """What a requester may connect to, and how. Times are in seconds."""
@@ -57,42 +94,6 @@ class Network(Struct, frozen=True, kw_only=True):
     max_connections: int = 48
 
 
-Content = bytes | Iterator[bytes] | None
-"""The body of a request. The length of chunks is unknown, unless Content-Length is sent."""
-REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
-TRANSPORT_ERRORS: Final = (
-    httpcore2.NetworkError,
-    httpcore2.ProtocolError,
-    httpcore2.ProxyError,
-    httpcore2.TimeoutException,
-    ssl.SSLError,
-)
-CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
-PLAIN_TEXT_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""What OpenSSL calls an answer without TLS, in older and in newer versions."""
-
-DECOMPRESS_CHUNK_BYTES: Final = 1024**2
-"""Bytes that are decompressed at a time, so that a small answer cannot fill the memory at once."""
-
-MAX_ATTEMPTS: Final = 5
-FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
-"""Limits of the pauses between attempts, in seconds."""
-MAX_RETRY_AFTER_SECONDS: Final = 60.0
-"""Longest pause, in seconds, that a Retry-After header can ask for."""
-BUSY_SECONDS: Final = 5.0
-"""Seconds to wait after a status 429 that does not say for how long."""
-MAX_DIGITS: Final = 18
-"""Digits of a number in a header."""
-GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
-"""HTTP statuses of a server, or of a proxy before it, that is not there for a moment."""
-TRANSIENT_STATUSES: Final = GATEWAY_STATUSES | {408, 425, 429, 500}
-"""HTTP statuses after which a request is retried."""
-
-PATIENCE_SECONDS: Final = 60.0
-"""Seconds that a file may be behind the minimum rate."""
-MIN_BYTES_PER_SECOND: Final = 10_000
-
-
 def at_minimum_rate(
     chunks: Iterator[bytes],
     monotonic: Callable[[], float],
@@ -105,16 +106,17 @@ def at_minimum_rate(
     is not counted, and a fast beginning is no credit for later. Raises FetchError if the file is
     more than `patience` seconds behind that rate.
     """
-    left = patience
+    seconds_left = patience
     while True:
-        began = monotonic()
+        began_at = monotonic()
         chunk = next(chunks, None)
-        left -= monotonic() - began
+        seconds_left -= monotonic() - began_at
         if chunk is None:
             return
-        if left < 0:
+        if seconds_left < 0:
             raise FetchError("it comes too slowly")
-        left = min(patience, left + len(chunk) / MIN_BYTES_PER_SECOND)
+        # each chunk earns the time that it may take at the minimum rate
+        seconds_left = min(patience, seconds_left + len(chunk) / MIN_BYTES_PER_SECOND)
         yield chunk
 
 
@@ -149,6 +151,7 @@ class ClientResponse:
         The caller limits its size. Raises FetchError if the body has a coding other than gzip, is
         damaged or cut off, or breaks off.
         """
+        # not by httpcore2, which decompresses nothing: a stranger's bytes are counted as they grow
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding == "identity":
             yield from self.chunks()
@@ -173,7 +176,7 @@ class ClientResponse:
         Return the body, decompressed.
 
         Of a longer body, return the first `limit` bytes if it `is_cut`. Raises FetchError if it is
-        longer and not to be cut, and as `decompressed`.
+        longer and not to be cut, or if it has another coding than gzip, is damaged or breaks off.
         """
         body = bytearray()
         for chunk in self.decompressed():
@@ -240,6 +243,7 @@ class Requester:
         self._pools: dict[tuple[str, Url | None], httpcore2.ConnectionPool] = {}
         self._circuits: dict[tuple[str, str, int], Circuit] = {}
         self._cleanup = ExitStack()
+        # guards pools and circuits, and is held for a look-up, never during a request
         self._lock = Lock()
 
     def close(self) -> None:
@@ -271,7 +275,8 @@ class Requester:
         """
         Return the response at the end of all redirects.
 
-        Raises FetchError as `follow`, or if its status is not one of `accepted`.
+        Raises FetchError if there is none, if a redirect must not be followed, or if its status is
+        not one of `accepted`.
         """
         response = self.follow(method, url, headers)
         if response.status in accepted:
@@ -283,17 +288,20 @@ class Requester:
         """
         Send a request without a body, follow redirects, and return the final response.
 
-        `headers` are sent to every server, so they have no credential. Raises FetchError as `send`
-        and `RequestRules.authorization`, and if a URL is refused, there are too many redirects, or
-        one leads from https to http or to no URL.
+        `headers` are sent to every server, so they have no credential. Raises FetchError if there
+        is no response, if a URL is refused, or its credential cannot be had, if there are too many
+        redirects, or if one leads from https to http or to no URL.
         """
         for _ in range(self._network.max_redirects + 1):
             why = self._rules.refusal(url)
             if why:
                 raise FetchError(why, is_refused=True)
-            login = self._rules.authorization(url)
-            sent = headers if login is None else {**headers, "Authorization": login}
-            response = self.send(method, url, sent)
+            # asked for each URL again: a redirect to another host must not take it along
+            authorization = self._rules.authorization(url)
+            sent_headers = dict(headers)
+            if authorization is not None:
+                sent_headers["Authorization"] = authorization
+            response = self.send(method, url, sent_headers)
             if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
                 return response
             response.close()
@@ -327,7 +335,9 @@ class Requester:
             response = self._exchange(method, url, headers, content, seconds)
         except FetchError as fault:
             if fault.is_transient or fault.is_unreachable:
-                circuit.record_failure(fault.why, url.target if fault.is_late else "", began_at)
+                # a page that takes long may be slow by itself; without a connection the host is
+                slow_url = url.target if fault.is_late else ""
+                circuit.record_failure(fault.why, slow_url, began_at)
             raise
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             circuit.pause(self.status_error(response).wait)
@@ -342,13 +352,17 @@ class Requester:
     def status_error(self, response: ClientResponse) -> FetchError:
         """Return the FetchError for the status of a response, with the pause that it asks for."""
         status = response.status
-        is_busy = status == HTTPStatus.TOO_MANY_REQUESTS
-        why = "it has had too many requests" if is_busy else f"it answers with status {status}"
-        wait = self._retry_after(response, BUSY_SECONDS if is_busy else 0.0)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            why = "it has had too many requests"
+            wait = self._retry_after(response, BUSY_SECONDS)
+        else:
+            why = f"it answers with status {status}"
+            wait = self._retry_after(response, 0.0)
         return FetchError(why, status, is_transient=status in TRANSIENT_STATUSES, wait=wait)
 
     def _retry_after(self, response: ClientResponse, default: float) -> float:
         """Return the seconds that a response asks to wait, or `default` if it does not say."""
+        # seconds or a date (RFC 9110), of which neither may stop all requests for long
         text = response.headers.get("retry-after", "")
         if is_number(text):
             return min(float(text), MAX_PAUSE_SECONDS)
@@ -366,13 +380,15 @@ class Requester:
         content: Content,
         seconds: float | None,
     ) -> ClientResponse:
+        """Send one request, and return its response once the headers are there."""
+        if seconds is None:
+            seconds = self._network.start
         pool = self._pool(url)
         host = url.host.strip("[]")
         core_url = httpcore2.URL(scheme=url.scheme, host=host, port=url.port, target=url.target)
-        sent = [("Host", url.authority), *headers.items()]
         with ExitStack() as stack:
             try:
-                with self.deadline(self._network.start if seconds is None else seconds):
+                with self.deadline(seconds):
                     times = {
                         "connect": self._network.connect,
                         "read": self._network.idle,
@@ -382,16 +398,20 @@ class Requester:
                     request = pool.stream(
                         method,
                         core_url,
-                        headers=sent,
+                        headers=[("Host", url.authority), *headers.items()],
                         content=content,
                         extensions={"timeout": times},
                     )
                     response = stack.enter_context(request)
             except TRANSPORT_ERRORS as error:
                 raise _error_without_response(error) from None  # its text may quote what was sent
-            named = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
+            # latin-1 has a character for each byte, so that no stranger's header fails to decode
+            received_headers = {}
+            for name, value in response.headers:
+                received_headers[name.decode("latin-1").lower()] = value.decode("latin-1")
             # from here on the response holds the connection, and its `close` gives it back
-            return ClientResponse(url, response.status, named, response, stack.pop_all())
+            cleanup = stack.pop_all()
+            return ClientResponse(url, response.status, received_headers, response, cleanup)
 
     def _pool(self, url: Url) -> httpcore2.ConnectionPool:
         """
@@ -405,27 +425,32 @@ class Requester:
         with self._lock:
             pool = self._pools.get((url.scheme, proxy))
             if pool is None:
-                pool = self._pools[url.scheme, proxy] = self._new_pool(url, proxy)
+                pool = self._new_pool(url, proxy)
+                self._pools[url.scheme, proxy] = pool
             return pool
 
     def _new_pool(self, url: Url, proxy: Url | None) -> httpcore2.ConnectionPool:
+        """Return a pool for a scheme, whose connections go to allowed addresses alone."""
         try:
             tls = self._network.tls() if url.is_secure else None  # takes 20 ms
         except OSError as error:
             raise FetchError("the list of certificate authorities cannot be used") from error
         policy = self._network.policies[url.scheme]
+        core_proxy = None
         if proxy is not None:  # the operator has named it, and it alone is connected to
             policy = AddressPolicy((proxy.host,))
+            core_proxy = _core_proxy(proxy)
         backend = CheckedNetworkBackend(policy, self._deadline)
         pool = httpcore2.ConnectionPool(
             network_backend=backend,
             ssl_context=tls,
-            proxy=None if proxy is None else _core_proxy(proxy),
+            proxy=core_proxy,
             max_connections=self._network.max_connections,
             keepalive_expiry=30.0,
         )
+        # the last callback is called first: no connection is made while the pool is closed
         self._cleanup.callback(pool.close)
-        self._cleanup.callback(backend.close)  # first
+        self._cleanup.callback(backend.close)
         return pool
 
 
@@ -475,8 +500,9 @@ class Retries(Struct, frozen=True):
 
         Raises the FetchError of the last attempt. Any other exception ends the attempts.
         """
-        waits = backoff_pauses(self.runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
-        waits, is_asked = islice(waits, self.attempts - 1), False
+        pauses = backoff_pauses(self.runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
+        pauses = islice(pauses, self.attempts - 1)
+        is_asked = False
         while True:
             try:
                 return request(*args, **kwargs)
@@ -484,22 +510,27 @@ class Retries(Struct, frozen=True):
                 # the last error says whether any of the attempts has reached the network
                 is_asked |= fault.is_asked
                 fault.is_asked = is_asked
-                pause = next(waits, None)
+                pause = next(pauses, None)
                 if pause is None or not self.is_worth(fault):
                     raise
-                self.runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), pause))
+                # a server that asks for an hour would hold the thread for as long
+                asked_pause = min(fault.wait, MAX_RETRY_AFTER_SECONDS)
+                self.runtime.pause(max(asked_pause, pause))
 
 
 def _core_proxy(proxy: Url) -> httpcore2.Proxy:
-    login = proxy.login
-    auth = None if login is None else (login.username.encode(), login.password.encode())
+    auth = None
+    if proxy.login is not None:
+        auth = (proxy.login.username.encode(), proxy.login.password.encode())
     url = httpcore2.URL(scheme=proxy.scheme, host=proxy.host.strip("[]"), port=proxy.port)
     return httpcore2.Proxy(url, auth)
 
 
 def _error_without_response(error: Exception) -> FetchError:
+    """Return why there is no response, in words that quote nothing of the request."""
     if isinstance(error, httpcore2.ProxyError):
         return FetchError("the proxy of the environment does not connect to it")
+    # httpcore2 turns errors of TLS into its own, and only the text of OpenSSL tells them apart
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
         return FetchError("its certificate is not trusted", is_unreachable=True)
     if any(text in str(error) for text in PLAIN_TEXT_ERRORS):

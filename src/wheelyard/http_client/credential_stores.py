@@ -21,6 +21,12 @@ from typing import Final
 from wheelyard.http_client.urls import Url, UserPassword
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
+SERVICES: Final = ("/", "/simple/", "/simple", "/legacy/")
+"""
+What is added to the root URL of an index for the names under which a keyring has its token.
+
+In this order: wheelyard itself; pip, uv and PDM; Poetry; and all that publish.
+"""
 
 
 def read_netrc(path: Path) -> dict[str, UserPassword]:
@@ -33,11 +39,12 @@ def read_netrc(path: Path) -> dict[str, UserPassword]:
         hosts = netrc(str(path)).hosts
     except (OSError, NetrcParseError, UnicodeError):
         return {}
-    return {
-        host.lower(): UserPassword(entry[0], entry[2] or "")
-        for host, entry in hosts.items()
-        if host != "default"
-    }
+    logins = {}
+    for host, (user, _, password) in hosts.items():
+        # `default` would give its password to every host that is asked
+        if host != "default":
+            logins[host.lower()] = UserPassword(user, password or "")
+    return logins
 
 
 def ask_keyring(
@@ -62,25 +69,23 @@ def ask_keyring(
             )
         except subprocess.TimeoutExpired:
             raise TimeoutError from None
+        # `--mode creds` prints user and password, and `get` alone the password
         lines = asked.stdout.decode(errors="replace").splitlines()
         if asked.returncode == 0 and lines and lines[-1]:
-            return UserPassword(lines[0] if len(lines) > 1 else TOKEN_USER, lines[-1])
+            user = lines[0] if len(lines) > 1 else TOKEN_USER
+            return UserPassword(user, lines[-1])
     return None
 
 
 def _questions(server: Url) -> Iterator[tuple[str, ...]]:
-    user = server.login.username if server.login else ""
+    """Yield the arguments of each question to a keyring."""
+    user = TOKEN_USER
+    if server.login is not None and server.login.username:
+        user = server.login.username
+    # older versions of keyring lack the mode, and fail
     yield "--mode", "creds", "get", server.redacted
-    yield "get", server.redacted, user or TOKEN_USER
-    yield "get", server.authority, user or TOKEN_USER
-
-
-SERVICES: Final = ("/", "/simple/", "/simple", "/legacy/")
-"""
-What is added to the root URL of an index for the names under which a keyring has its token.
-
-In this order: wheelyard itself; pip, uv and PDM; Poetry; and all that publish.
-"""
+    yield "get", server.redacted, user
+    yield "get", server.authority, user
 
 
 class KeyringFailed(Exception):
@@ -118,6 +123,7 @@ class TokenKeyring:
             for service in SERVICES[1:]:
                 self._run("set", f"{self.root}{service}", token)
         except BaseException:
+            # also if the person stops the command: half of a login would serve some clients only
             self.remove()
             raise
 
@@ -149,7 +155,9 @@ class TokenKeyring:
             raise KeyringFailed(f"cannot be run: {error.strerror}") from None
         if verb == "set" and done.returncode:
             raise KeyringFailed("stores nothing here")
-        return done.stdout.decode(errors="replace").strip() if not done.returncode else ""
+        if done.returncode:
+            return ""
+        return done.stdout.decode(errors="replace").strip()
 
 
 class NetrcProblem(Exception):
@@ -160,8 +168,14 @@ def netrc_path(environ: Mapping[str, str], home: Path, *, is_windows: bool) -> P
     """Return the netrc file that clients read: that of `NETRC`, or the one in the home folder."""
     if environ.get("NETRC"):
         return Path(environ["NETRC"])
-    names = ("_netrc", ".netrc") if is_windows else (".netrc",)
-    return next((home / name for name in names if (home / name).exists()), home / names[0])
+    dotted = home / ".netrc"
+    if not is_windows:
+        return dotted
+    # the name of curl and git on Windows; Python's requests reads both
+    underscored = home / "_netrc"
+    if dotted.exists() and not underscored.exists():
+        return dotted
+    return underscored
 
 
 def token_in_netrc(path: Path, host: str) -> str:
@@ -179,7 +193,12 @@ def token_in_netrc(path: Path, host: str) -> str:
         raise NetrcProblem(f"{path} is damaged, so no client reads it. Repair it first.") from None
     # of several entries, clients use the first or the last one, and none of a `macdef`
     tokens = _line_of(host).findall(_read(path))
-    if [(TOKEN_USER, token) for token in tokens] != ([(entry[0], entry[2])] if entry else []):
+    written = [(TOKEN_USER, token) for token in tokens]
+    used = []
+    if entry:
+        user, _, password = entry
+        used.append((user, password))
+    if written != used:
         raise NetrcProblem(
             f"{path} has an entry for {host} with a user name, in a form of its own, in a macro or "
             "beside another one, so clients would not use a new token. Remove it first."
@@ -191,6 +210,7 @@ def with_token(text: str, host: str, token: str) -> str:
     """Return the text of a netrc file where a host has a token, all else as it was."""
     line = f"machine {host} login {TOKEN_USER} password {token}"
     if _line_of(host).search(text):
+        # a function, as a backslash in a token would be one of a template
         return _line_of(host).sub(lambda _: line, text, count=1)
     # at the beginning: nothing before it can be unfinished, and `default` has to be the last
     return f"{line}\n{text}"
@@ -215,7 +235,7 @@ def netrc_text(path: Path) -> str:
 
 
 def netrc_bytes(text: str) -> bytes:
-    """Return the bytes of a text of `netrc_text`."""
+    """Return the bytes of the text of a netrc file, those that are no UTF-8 unchanged."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -224,6 +244,7 @@ def _read(path: Path) -> str:
 
 
 def _line_of(host: str) -> re.Pattern[str]:
+    """Return the pattern of the only line that is written and replaced, with the token as group."""
     blanks = "[ \\t]+"
     words = ("machine", re.escape(host), "login", TOKEN_USER, "password", r"(\S+)")
     return re.compile(rf"^{blanks.join(words)}[ \t]*(?=\r?$)", re.MULTILINE)

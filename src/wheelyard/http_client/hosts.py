@@ -78,6 +78,13 @@ METADATA_ADDRESSES: Final = frozenset(
 """Servers that give credentials of the machine to whoever asks."""
 RESOLVER_THREADS: Final = 4
 """Concurrent name lookups: a name server that does not answer blocks no more threads."""
+FAILURES: Final = 5
+"""Requests without an answer, within `FAILURE_SECONDS`, after which no more are sent."""
+FAILURE_SECONDS: Final = 30.0
+OPEN_SECONDS: Final = 30.0
+"""Seconds without a request, after which one request tests whether the host answers again."""
+MAX_PAUSE_SECONDS: Final = 300.0
+"""Longest pause, in seconds, that a host can ask for by Retry-After."""
 
 
 @dataclass(eq=False)
@@ -187,27 +194,29 @@ class AddressPolicy:
         Raises FetchError if no address is allowed.
         """
         addresses = list(resolved)
-        fit = [address for address in addresses if self.is_allowed(ip_address(address))]
-        if fit:
+        allowed = [address for address in addresses if self.is_allowed(ip_address(address))]
+        if allowed:
+            # for good: the owner of the name could have it lead into this network later
             self._exempt.discard(_bare(host))
         elif _bare(host) in self._exempt:
-            fit = addresses
-        if not fit:
+            allowed = addresses
+        if not allowed:
             why = self.refusal.format(host=_bare(host), address=", ".join(addresses))
             raise FetchError(why, is_refused=True)
-        return fit
+        return allowed
 
     def addresses_of(self, host: str, port: int) -> list[str]:
         """
         Return the allowed addresses that a host has now.
 
-        It may block. Raises OSError or UnicodeError if the host has no address, and FetchError as
-        `allowed_addresses`.
+        It may block. Raises OSError or UnicodeError if the host has no address, and FetchError if
+        it has none that is allowed.
         """
         return self.allowed_addresses(host, self.resolve(_bare(host), port))
 
 
 def _bare(host: str) -> str:
+    """Return a host for comparisons: without brackets or a dot at its end, in lower case."""
     return host.strip("[]").removesuffix(".").lower()
 
 
@@ -225,13 +234,15 @@ class NetworkDeadline(local):
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """End this thread's network calls in this block after `seconds`, or with an outer block."""
-        before = self._end
+        outer_end = self._end
         end = self._runtime.monotonic() + seconds
-        self._end = end if before is None else min(end, before)
+        if outer_end is not None:
+            end = min(end, outer_end)
+        self._end = end
         try:
             yield
         finally:
-            self._end = before
+            self._end = outer_end
 
     def remaining_seconds(self, timeout: float | None) -> float | None:
         """
@@ -244,7 +255,9 @@ class NetworkDeadline(local):
         seconds = self._end - self._runtime.monotonic()
         if seconds <= 0:
             raise httpcore2.ReadTimeout
-        return seconds if timeout is None else min(seconds, timeout)
+        if timeout is not None:
+            seconds = min(seconds, timeout)
+        return seconds
 
 
 class CheckedNetworkBackend(httpcore2.NetworkBackend):
@@ -277,12 +290,14 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         error.
         """
         fault: Exception = httpcore2.ConnectError()
+        resolved = self._resolve_in_thread(host, port)
         # the addresses that were checked are connected to: the name is not looked up again
-        for address in self._policy.allowed_addresses(host, self._resolve_in_thread(host, port)):
-            left = self._deadline.remaining_seconds(timeout)
-            options = (local_address, socket_options)
+        for address in self._policy.allowed_addresses(host, resolved):
+            seconds = self._deadline.remaining_seconds(timeout)
             try:
-                stream = self._sockets.connect_tcp(address, port, left, *options)
+                stream = self._sockets.connect_tcp(
+                    address, port, seconds, local_address, socket_options
+                )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 fault = error
             else:
@@ -292,10 +307,11 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         raise fault
 
     def _resolve_in_thread(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host, or raise FetchError if it has none."""
         # a name lookup cannot be interrupted; in a thread of its own, it can be left behind
-        look = self._resolvers.submit(self._policy.resolve, host, port)
+        lookup = self._resolvers.submit(self._policy.resolve, host, port)
         try:
-            return look.result(self._deadline.remaining_seconds(None))
+            return lookup.result(self._deadline.remaining_seconds(None))
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
@@ -331,22 +347,13 @@ class _TimedStream(httpcore2.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
         """Start TLS, and return the encrypted connection, which keeps the deadlines, too."""
-        left = self._deadline.remaining_seconds(timeout)
-        stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        seconds = self._deadline.remaining_seconds(timeout)
+        stream = self._stream.start_tls(ssl_context, server_hostname, seconds)
         return _TimedStream(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> object:
         """Return the property `info` of the connection, such as its socket."""
         return self._stream.get_extra_info(info)
-
-
-FAILURES: Final = 5
-"""Requests without an answer, within `FAILURE_SECONDS`, after which no more are sent."""
-FAILURE_SECONDS: Final = 30.0
-OPEN_SECONDS: Final = 30.0
-"""Seconds without a request, after which one request tests whether the host answers again."""
-MAX_PAUSE_SECONDS: Final = 300.0
-"""Longest pause, in seconds, that a host can ask for by Retry-After."""
 
 
 class Circuit(Struct):
@@ -386,7 +393,7 @@ class Circuit(Struct):
                 self._tested_at = now + OPEN_SECONDS
 
     def require_no_pause(self) -> None:
-        """Raise FetchError as `check`, and allow no request."""
+        """Raise FetchError if no request may be sent now, and allow none."""
         with self._lock:
             self._require_no_pause(self.monotonic())
 
@@ -395,17 +402,19 @@ class Circuit(Struct):
         if pause > 0:
             why = f"it wants no request for {ceil(pause)} seconds"
             raise FetchError(why, is_transient=True, wait=pause, is_asked=False)
-        left = self._tested_at - now
-        if self._is_open and left > 0:
-            why = f"{self._why}, so that it is asked again in {ceil(left)} seconds"
-            raise FetchError(why, is_transient=True, wait=left, is_asked=False)
+        wait = self._tested_at - now
+        if self._is_open and wait > 0:
+            why = f"{self._why}, so that it is asked again in {ceil(wait)} seconds"
+            raise FetchError(why, is_transient=True, wait=wait, is_asked=False)
 
     def record_answer(self) -> None:
         """Note that the host has answered: it is asked without limits again."""
         with self._lock:
             self._failures.clear()
             self._answered_at = self.monotonic()
-            was_open, self._is_open = self._is_open, False
+            was_open = self._is_open
+            self._is_open = False
+        # not under the lock: this calls code of others
         if was_open:
             self.on_change(is_open=False)
 
@@ -421,17 +430,24 @@ class Circuit(Struct):
         with self._lock:
             if url and self._answered_at >= began_at:
                 return
-            now, failures, self._why = self.monotonic(), self._failures, why
-            if not (url and any(failed == url for _, failed in failures)):
-                failures.append((now, url))
-            has_many = len(failures) == FAILURES
-            is_new = has_many and now - failures[0][0] <= FAILURE_SECONDS and not self._is_open
-            self._is_open |= is_new
+            now = self.monotonic()
+            self._why = why
+            failed_urls = {failed_url for _, failed_url in self._failures}
+            if not url or url not in failed_urls:
+                self._failures.append((now, url))
+            has_many = len(self._failures) == FAILURES
+            first_failed_at, _ = self._failures[0]
+            is_recent = now - first_failed_at <= FAILURE_SECONDS
+            is_opened = has_many and is_recent and not self._is_open
+            if is_opened:
+                self._is_open = True
             if self._is_open:
+                self._tested_at = now + OPEN_SECONDS
+            if is_opened and url:
                 # where only these URLs may be to blame, the next one tests it at once
-                self._tested_at = now if is_new and url else now + OPEN_SECONDS
+                self._tested_at = now
         # not under the lock: this calls code of others
-        if is_new:
+        if is_opened:
             self.on_change(is_open=True)
 
     def pause(self, seconds: float) -> None:

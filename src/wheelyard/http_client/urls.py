@@ -15,8 +15,10 @@ from wheelyard.http_client.hosts import FetchError
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 MAX_URL_LENGTH: Final = 8192
 """Characters of a URL."""
-MAX_HOST_LENGTH, MAX_LABEL_LENGTH = 253, 63
-"""Characters of a host's name, and of each part between its dots."""
+MAX_HOST_LENGTH: Final = 253
+"""Characters of a host's name (RFC 1035)."""
+MAX_LABEL_LENGTH: Final = 63
+"""Characters of each part of it between two dots."""
 _SAFE: Final = "/%:@!$&'()*+,;=~-._[]"
 
 
@@ -57,12 +59,16 @@ class Url:
     @property
     def authority(self) -> str:
         """The host, with the port unless it is the default one."""
-        return self.host if self.port == DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
+        if self.port == DEFAULT_PORTS[self.scheme]:
+            return self.host
+        return f"{self.host}:{self.port}"
 
     @property
     def target(self) -> str:
         """Path and query, as in the request line."""
-        return f"{self.path}?{self.query}" if self.query else self.path
+        if not self.query:
+            return self.path
+        return f"{self.path}?{self.query}"
 
     @property
     def redacted(self) -> str:
@@ -88,8 +94,9 @@ class Url:
         """
         Return the absolute URL, without a credential, of a link on the page at this URL.
 
-        Raises BadUrl as `parse_url`.
+        Raises BadUrl unless it is a URL of http or https.
         """
+        # before `urljoin`: a page may have links of any length
         if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:
@@ -98,6 +105,7 @@ class Url:
             raise
         except ValueError as error:
             raise BadUrl("it is no URL") from error
+        # a page must not decide which credential is sent
         return replace(url, login=None)
 
     def child_folder(self, name: str) -> "Url":
@@ -131,9 +139,12 @@ def parse_url(text: str) -> Url:
         raise BadUrl("it is too long")
     try:
         parts = urlsplit(text)
-        port, host = parts.port, parts.hostname or ""
-        host = host.encode("idna").decode() if not host.isascii() else host
-        path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE + "?")
+        port = parts.port  # parsed here: ValueError for what is no number
+        host = parts.hostname or ""
+        if not host.isascii():
+            host = host.encode("idna").decode()
+        path = quote(parts.path or "/", safe=_SAFE)
+        query = quote(parts.query, safe=_SAFE + "?")
     except ValueError as error:  # UnicodeError is one
         raise BadUrl("it is no URL") from error
     if parts.scheme not in DEFAULT_PORTS or not _is_host(host) or port == 0:
@@ -141,10 +152,14 @@ def parse_url(text: str) -> Url:
     login = None
     if parts.username is not None:
         login = UserPassword(unquote(parts.username), unquote(parts.password or ""))
+    if port is None:
+        port = DEFAULT_PORTS[parts.scheme]
+    if ":" in host:  # an address of IPv6, of which `urlsplit` takes the brackets
+        host = f"[{host}]"
     return Url(
         scheme=parts.scheme,
-        host=f"[{host}]" if ":" in host else host,
-        port=DEFAULT_PORTS[parts.scheme] if port is None else port,
+        host=host,
+        port=port,
         path=path,
         query=query,
         fragment=parts.fragment,
@@ -153,11 +168,14 @@ def parse_url(text: str) -> Url:
 
 
 def _is_host(host: str) -> bool:
+    """Return whether a text can be the host of a URL: `urlsplit` takes almost anything."""
     if not host.isascii() or not host.isprintable() or set(host) & set(" /\\@?#%"):
         return False
+    if ":" in host:
+        return True
     labels = host.removesuffix(".").split(".")
     has_lengths = all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels)
-    return ":" in host or (has_lengths and len(host) <= MAX_HOST_LENGTH)
+    return has_lengths and len(host) <= MAX_HOST_LENGTH
 
 
 def is_url(text: str) -> bool:
@@ -191,7 +209,10 @@ def proxy_for(url: Url) -> Url | None:
     text = proxies.get(url.scheme) or proxies.get("all")
     if not text or proxy_bypass(url.authority):
         return None
+    # curl takes HOST:PORT for a proxy as well, so many environments have that
+    if not is_url(text) and "://" not in text:
+        text = f"http://{text}"
     try:
-        return parse_url(text if is_url(text) or "://" in text else f"http://{text}")
+        return parse_url(text)
     except BadUrl as error:
         raise FetchError("the proxy of the environment has no URL of http or https") from error

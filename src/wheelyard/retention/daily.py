@@ -76,6 +76,7 @@ class DailyRetention:
         """Apply the rules whenever that is due, for ever."""
         # at once, as a process may live for minutes: the hour passes without it
         self.announce()
+        # at random, so that servers which were started together do not meet at the lease
         self._runtime.pause(self._runtime.random.uniform(*FIRST_LOOK_SECONDS))
         while True:
             self.run_if_due()
@@ -100,21 +101,25 @@ class DailyRetention:
             retention = self._find()
             if retention is not None and self._is_known_long_enough(retention):
                 report = retention.run(DAILY, every=EVERY)
+        # the thread goes on: the next look may find a store that answers
         except WheelyardError as error:
             self._log(f"no complete run of retention today: {error.message}")
             return
         if report is None:
             return
-        hindrances = [
-            f"rule {rule.number}: {rule.hindrance}" for rule in report.rules if rule.hindrance
-        ]
-        skipped = (project.why for project in report.skipped)
-        self._log("; ".join([*hindrances, *skipped, *report.warnings]))
+        failures = list[str]()
+        for rule in report.rules:
+            if rule.hindrance:
+                failures.append(f"rule {rule.number}: {rule.hindrance}")
+        failures += [project.why for project in report.skipped]
+        failures += report.warnings
+        self._log("; ".join(failures))
         if report.deleted:
             logger.info("retention has deleted %s", counted(len(report.deleted), "release"))
 
     def _is_known_long_enough(self, retention: Retention) -> bool:
         """Return whether the store has had the rules for an hour, and else log what comes."""
+        # this writes down that the rules are known, if no process has done so yet
         first_run = retention.rules_clock.first_run()
         self._is_waiting = first_run > retention.clock.now()
         if not self._is_waiting:
@@ -126,6 +131,7 @@ class DailyRetention:
         return False
 
     def _log(self, failure: str) -> None:
+        """Log a failure, or note with an empty text that there is none any more."""
         if failure and failure != self._logged:
             logger.warning("retention: %s", failure)
         self._logged = failure

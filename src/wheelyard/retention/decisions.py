@@ -45,6 +45,8 @@ class Judgement(Struct, frozen=True, kw_only=True):
 
 
 class _Release(Struct, frozen=True):
+    """A release of a project with its version, by which releases are in an order."""
+
     version: Version
     files: tuple[File, ...]
 
@@ -56,6 +58,7 @@ class _Release(Struct, frozen=True):
     @property
     def complete_since(self) -> datetime:
         """When its last file came into the index."""
+        # an old release to which a wheel is added is in use, and its age begins anew
         return max(file.came_at for file in self.files)
 
 
@@ -66,27 +69,31 @@ def judge(project: Project, rules: Sequence[RuleInForce], now: datetime) -> list
     The rules are those about the project. Raises ValueError if the document has a version that is
     none.
     """
-    releases = sorted(_releases(project), key=lambda release: release.version, reverse=True)
+    releases = sorted(_releases(project), key=attrgetter("version"), reverse=True)
     installed = _release_to_install(releases)
-    judgements, newer = list[Judgement](), list[_Release]()
+    judgements = list[Judgement]()
+    # newest first: what counts for an older release is which newer ones no rule deletes
+    newer = list[_Release]()
     for release in releases:
-        deleting, kept = list[RetentionRule](), list[str]()
-        about = [applied for applied in rules if applied.rule.is_about(release.version)]
-        for applied in about:
-            why = _unmet(applied, project.name, release, newer, now)
+        rules_of_release = [rule for rule in rules if rule.rule.is_about(release.version)]
+        deleting = list[RetentionRule]()
+        kept = list[str]()
+        for rule_in_force in rules_of_release:
+            why = _unmet(rule_in_force, project.name, release, newer, now)
             if why:
-                kept.append(f"{applied.rule.title}: {why}")
+                kept.append(f"{rule_in_force.rule.title}: {why}")
             else:
-                deleting.append(applied.rule)
+                deleting.append(rule_in_force.rule)
         if deleting:
-            kept = [*_protections(project, release, is_installed=release is installed)]
+            # one rule is enough to delete, so the conditions of others keep nothing
+            kept = list(_protections(project, release, is_installed=release is installed))
         judgement = Judgement(
             version=release.files[0].version,
             files=release.files,
             rules=tuple(deleting),
             kept=tuple(kept),
         )
-        if about:
+        if rules_of_release:
             judgements.append(judgement)
         if not judgement.is_deleted:
             newer.append(release)
@@ -120,27 +127,35 @@ class Choice(Struct, frozen=True):
 
     def __call__(self, project: Project) -> Mapping[str, tuple[File, ...]]:
         """Return the files to delete, by the reason."""
+        # again with the document that the commit changes: a release may be pinned since a run
+        # has read the project
         chosen = dict[str, tuple[File, ...]]()
         for judgement in judge(project, self.rules, self.now):
             if self.goes(judgement):
-                chosen[judgement.reason] = (*chosen.get(judgement.reason, ()), *judgement.files)
+                reason = judgement.reason
+                chosen[reason] = chosen.get(reason, ()) + judgement.files
         return chosen
 
 
 def _releases(project: Project) -> Iterator[_Release]:
+    """Yield the releases of a project, or raise ValueError for a version that is none."""
     for files in project.by_release.values():
         yield _Release(Version(files[0].version), tuple(files))
 
 
 def _release_to_install(releases: Sequence[_Release]) -> _Release | None:
     """Return the release that installers choose: the last final one, else the last one."""
+    # PEP 592: what is yanked is chosen only where nothing else is there
     offered = [release for release in releases if not release.is_yanked] or releases
-    final = (release for release in offered if not release.version.is_prerelease)
-    return next(final, next(iter(offered), None))
+    for release in offered:
+        if not release.version.is_prerelease:
+            return release
+    # PEP 440: a pre-release is chosen if there is no final one
+    return offered[0] if offered else None
 
 
 def _unmet(
-    applied: RuleInForce,
+    rule_in_force: RuleInForce,
     name: NormalizedName,
     release: _Release,
     newer: Sequence[_Release],
@@ -151,25 +166,25 @@ def _unmet(
 
     `newer`: the newer releases that no rule deletes.
     """
-    rule = applied.rule
+    rule = rule_in_force.rule
     # Releases that installers choose before this one. A final release is not replaced by a
     # pre-release, and nothing by a release that is yanked.
-    others = [
-        other
-        for other in newer
-        if rule.is_about(other.version)
-        and not other.is_yanked
-        and (release.version.is_prerelease or not other.version.is_prerelease)
-    ]
-    if rule.keep_last is not None and len(others) < rule.keep_last:
+    preferred = list[_Release]()
+    for newer_release in newer:
+        is_replacement = release.version.is_prerelease or not newer_release.version.is_prerelease
+        if rule.is_about(newer_release.version) and not newer_release.is_yanked and is_replacement:
+            preferred.append(newer_release)
+    if rule.keep_last is not None and len(preferred) < rule.keep_last:
         return f"among the last {rule.keep_last}"
     if release.complete_since + rule.least_age > now:
         days = counted(rule.least_age // timedelta(days=1), "day")
         return f"in the index for less than {days}"
-    if applied.downloads is not None:
-        dates = [applied.downloads.of(name, file.version) for file in release.files]
-        if last := max(filter(None, dates), default=None):
-            return f"downloaded on {last}"
+    if rule_in_force.downloads is not None:
+        # files of one release may spell its version in more than one way (PEP 440)
+        dates = [rule_in_force.downloads.of(name, file.version) for file in release.files]
+        last_day = max(filter(None, dates), default=None)
+        if last_day is not None:
+            return f"downloaded on {last_day}"
     return ""
 
 
@@ -181,7 +196,8 @@ def _protections(project: Project, release: _Release, *, is_installed: bool) -> 
         yield "the latest release"
     pins = [file.pinned for file in release.files if file.pinned is not None]
     if pins:
-        yield f"pinned: {pins[0]}" if pins[0] else "pinned"
+        note = pins[0]
+        yield f"pinned: {note}" if note else "pinned"
     if any(file.promoted_at is not None for file in release.files):
         yield "promoted from another index"
     if any(file.promoted_to for file in release.files):

@@ -81,7 +81,7 @@ class RulesClock:
 
     def read_first_run(self) -> datetime | None:
         """Return from when on a daily run deletes, or None while no process has seen the rules."""
-        written = self._read()[0]
+        written, _ = self._read()
         if written.since is None or not self._is_current(written):
             return None
         return written.since + FIRST_RUN_AFTER
@@ -92,6 +92,7 @@ class RulesClock:
             written, version = self._read()
             since = written.since
             if since is None or not self._is_current(written):
+                # new rules, or a store that was put back: the hour begins now
                 since = self._clock.now()
             elif written.version == self._current.version:
                 return since + FIRST_RUN_AFTER
@@ -101,8 +102,9 @@ class RulesClock:
                 version=self._current.version,
                 since=since,
             )
+            put = partial(self._documents.put, KEY, _CODEC.encode(document), version)
             try:
-                put = partial(self._documents.put, KEY, _CODEC.encode(document), version)
+                # also on a full disk, which retention is to help against
                 self._documents.with_reserve(put)
             except Conflict:  # another process has written it since it was read
                 continue

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -54,7 +55,9 @@ class RetainedIndex(Struct, frozen=True, kw_only=True):
         return self.lifecycle.projects
 
 
-class _Judged(Struct, frozen=True):
+class _JudgedProject(Struct, frozen=True):
+    """What rules say of the releases of a project, as its document was read."""
+
     name: NormalizedName
     rules: tuple[RuleInForce, ...]
     judgements: Sequence[Judgement]
@@ -117,8 +120,9 @@ class Retention(Struct, frozen=True, kw_only=True):
         plan: str | None = None,
     ) -> RetentionReport | None:
         """
-        Delete what rules say, and return what was deleted; the rest as `preview`.
+        Delete what rules say, and return what was deleted, and if `keeps` is set, what was kept.
 
+        `only`: the name of one index whose rules are applied, or None for all rules.
         `plan` is that of a preview, of which nothing else is deleted. Raises Conflict if a preview
         has another plan by now, and then deletes nothing.
 
@@ -135,14 +139,17 @@ class Retention(Struct, frozen=True, kw_only=True):
                 code="read_only",
             )
         if only is not None:
-            self.indexes(only)
+            self.indexes(only)  # raises NotFound before anything is locked or deleted
         now = self.clock.require_agreement()
-        agreed = self._agreed(caller, only, plan) if plan is not None else None
+        agreed = None
+        if plan is not None:
+            agreed = self._agreed(caller, only, plan)
         lease = JobLease(self.documents, JOB, self.clock)
         if lease.take(every):
             if every:
                 return None
             raise _running()
+        # should this process die, the lease ends by itself, and the next run does the rest
         try:
             report = _Pass(self, caller, now, lease, agreed, keeps=keeps).report(only)
             # the daily run, if there is one, still has the rules about other indexes to apply
@@ -155,6 +162,7 @@ class Retention(Struct, frozen=True, kw_only=True):
         return report
 
     def _agreed(self, caller: Caller, only: str | None, plan: str) -> frozenset[JudgedRelease]:
+        """Return what a person has agreed to delete, or raise Conflict if that has changed."""
         report = self.preview(caller, only)
         if report.plan != plan:
             raise Conflict(
@@ -223,6 +231,7 @@ class _Pass:
             yield from check.of_deletion(index_name, files)
 
     def _pass_over(self, index_name: str, rules: Sequence[RetentionRule]) -> None:
+        """Judge, and perhaps delete, what rules say of one index."""
         try:
             index = self._retention.indexes(index_name)
         except NotFound as missing:
@@ -237,54 +246,65 @@ class _Pass:
             return
         names = listed.names if listed else ()
         in_force = list[RuleInForce]()
+        # a rule whose facts are missing deletes nothing, and the others go on
         for rule in rules:
             hindrance, downloads = _facts_for(index, rule)
             self._states.append(_state(rule, hindrance))
             if not hindrance:
                 in_force.append(RuleInForce(rule, downloads))
-        for judged in self._judged(index, names, in_force) if in_force else ():
+        if not in_force:
+            return
+        for judged in self._judge_projects(index, names, in_force):
             if judged.fault:
                 self._skip(index, judged.name, judged.fault)
             else:
                 self._settle(index, judged)
 
-    def _judged(
+    def _judge_projects(
         self,
         index: RetainedIndex,
         names: Iterable[NormalizedName],
         rules: Sequence[RuleInForce],
-    ) -> Iterator[_Judged]:
-        def read(name: NormalizedName) -> _Judged:
-            about = tuple(rule for rule in rules if rule.rule.projects.match(name))
-            if not about:
-                return _Judged(name, (), ())
-            try:
-                project = index.reader.document(name)
-                if project is None:
-                    return _Judged(name, about, ())
-                judgements = judge(project, about, self._now)
-                return _Judged(name, about, judgements, dated_releases(project, judgements))
-            except Unavailable as fault:
-                if fault.code not in UNREADABLE_CODES:
-                    raise
-                return _Judged(name, about, (), fault=fault.message)
-            except (ValueError, TypeError):  # a version that is none, or a time without its offset
-                return _Judged(name, about, (), fault=f"The document of {name} is damaged.")
-
+    ) -> Iterator[_JudgedProject]:
+        """Yield what rules say of each project of an index, read ahead in several threads."""
+        # a folder answers at once: reading ahead is for buckets
         threads = 1 if self._retention.is_local else MAX_CONCURRENT_READS
-        yield from prefetch_map(read, names, threads)
+        yield from prefetch_map(partial(self._judge_project, index, rules), names, threads)
 
-    def _settle(self, index: RetainedIndex, judged: _Judged) -> None:
+    def _judge_project(
+        self, index: RetainedIndex, rules: Sequence[RuleInForce], name: NormalizedName
+    ) -> _JudgedProject:
+        """Return what rules say of a project, in a thread that reads ahead: nothing is noted."""
+        rules_of_project = tuple(rule for rule in rules if rule.rule.projects.match(name))
+        if not rules_of_project:  # no document is read
+            return _JudgedProject(name, (), ())
+        try:
+            project = index.reader.document(name)
+            if project is None:
+                return _JudgedProject(name, rules_of_project, ())
+            judgements = judge(project, rules_of_project, self._now)
+            releases = dated_releases(project, judgements)
+        except Unavailable as fault:
+            if fault.code not in UNREADABLE_CODES:
+                raise
+            return _JudgedProject(name, rules_of_project, (), fault=fault.message)
+        except (ValueError, TypeError):  # a version that is none, or a time without its offset
+            damage = f"The document of {name} is damaged."
+            return _JudgedProject(name, rules_of_project, (), fault=damage)
+        return _JudgedProject(name, rules_of_project, judgements, releases)
+
+    def _goes(self, index: RetainedIndex, name: NormalizedName, judgement: Judgement) -> bool:
+        """Return whether a release is deleted: by the rules, and by what a person agreed to."""
+        if not judgement.is_deleted:
+            return False
+        return self._agreed is None or _judged_release(index, name, judgement) in self._agreed
+
+    def _settle(self, index: RetainedIndex, judged: _JudgedProject) -> None:
         """Delete what goes of a project, if this is a run, and note what was judged."""
         judgements = judged.judgements
-
-        def goes(judgement: Judgement) -> bool:
-            agreed = self._agreed
-            return judgement.is_deleted and (
-                agreed is None or _told(index, judged.name, judgement) in agreed
-            )
-
+        goes = partial(self._goes, index, judged.name)
         if self._lease is not None and any(map(goes, judgements)):
+            # before each deletion: a process that has stood still raises Conflict here
             self._lease.renew()
             choice = Choice(judged.rules, self._now, goes)
             try:
@@ -300,13 +320,13 @@ class _Pass:
             if goes(judgement):
                 of_index = self._files.setdefault(index.name, {})
                 of_index.setdefault(judged.name, []).extend(judgement.files)
-                self._deleted.append(_told(index, judged.name, judgement))
+                self._deleted.append(_judged_release(index, judged.name, judgement))
             elif self._keeps:
-                self._kept.append(_told(index, judged.name, judgement))
+                self._kept.append(_judged_release(index, judged.name, judgement))
         if judged.releases and self._most:
             self._note(index, judged)
 
-    def _note(self, index: RetainedIndex, judged: _Judged) -> None:
+    def _note(self, index: RetainedIndex, judged: _JudgedProject) -> None:
         """Keep the releases of a project of which more goes than of others."""
         deleted = [judgement for judgement in judged.judgements if judgement.is_deleted]
         project = ThinnedProject(
@@ -329,7 +349,7 @@ def _facts_for(index: RetainedIndex, rule: RetentionRule) -> tuple[str, LastDown
     if not index.has_packages:
         return "The index has no packages of its own, so there is nothing to delete.", None
     days = rule.not_downloaded_days
-    if days is None:
+    if days is None:  # no month of counts is read for it
         return "", None
     try:
         downloads = index.last_downloads(days)
@@ -352,7 +372,10 @@ def _state(rule: RetentionRule, hindrance: str) -> RuleState:
     )
 
 
-def _told(index: RetainedIndex, name: NormalizedName, judgement: Judgement) -> JudgedRelease:
+def _judged_release(
+    index: RetainedIndex, name: NormalizedName, judgement: Judgement
+) -> JudgedRelease:
+    """Return what a report says of a release."""
     return JudgedRelease(
         index=index.name,
         project=name,

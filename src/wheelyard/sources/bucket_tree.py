@@ -39,7 +39,8 @@ from wheelyard.sources.candidate import (
 )
 from wheelyard.sources.file_tree import FileTree, FolderTree, distribution_files, read_bounded
 from wheelyard.sources.simple_page import Link, read_links
-from wheelyard.storage.buckets import BucketObject, BucketReader, open_bucket_reader
+from wheelyard.storage.bucket_reader import BucketObject, BucketReader
+from wheelyard.storage.buckets import open_bucket_reader
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 
 

@@ -34,8 +34,8 @@ libraries, when such a store is opened:
   write whose answer was lost, and fails at once while the service does not answer. It has the
   public and signed URLs, too, of which a client gets the same one for a while
 - `failures.py`: what a failed request says, and the sentences for operators
-- `buckets.py`: opens the stores of a location, and readers of a bucket of somebody else, with the
-  library of its service
+- `bucket_reader.py`: lists and reads a bucket of somebody else
+- `buckets.py`: opens the stores of a location, and such readers, with the library of its service
 - `gcs/`, `objects/`: what each service adds, the single requests
 
 Versions of a local store are modification times, not digests. Each writer gives its file a later

@@ -86,7 +86,10 @@ class Entry(NamedTuple):  # a listing has thousands
         same second. So an entry that is not settled at `now` has a text of its own, which a later
         listing does not have.
         """
-        return f"{self.modified!r}.{self.size}{'' if self.is_settled(now) else '?'}"
+        state = f"{self.modified!r}.{self.size}"
+        if self.is_settled(now):
+            return state
+        return f"{state}?"
 
     def is_settled(self, now: float) -> bool:
         """
@@ -94,7 +97,9 @@ class Entry(NamedTuple):  # a listing has thousands
 
         `now` is in seconds since the epoch.
         """
-        return bool(self.modified % 1) or now - self.modified > SETTLED_SECONDS
+        # a fraction shows that the clock of the store is finer than whole seconds
+        has_fine_clock = bool(self.modified % 1)
+        return has_fine_clock or now - self.modified > SETTLED_SECONDS
 
 
 class WebType(Struct, frozen=True):
@@ -165,6 +170,7 @@ class Store(Protocol):
         has no other way. Its bytes mean nothing. Raises Unavailable if it cannot be written.
         """
         self.put(key, b"{}\n", None)
+        # a `get` tells no time, but a listing has that of each object
         return next(self.list(key)).modified
 
     def with_reserve(self, action: Callable[[], T]) -> T:

@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from itertools import islice
 from math import inf
@@ -26,39 +26,40 @@ from msgspec import Struct, field
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Clock, LogRateLimit, Runtime, backoff_pauses
 from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, Invalid, NotFound, Unavailable
-from wheelyard.storage.base import (
-    NOT_MODIFIED,
-    Entry,
-    FileBody,
-    Found,
-    Key,
-    ObjectVersion,
-    Store,
-    Stored,
-    WebType,
-    conflict_message,
-)
-from wheelyard.storage.failures import (
-    DELETE,
-    LIST,
-    READ,
-    SILENCE,
-    TRANSIENT,
-    WRITE,
-    Failure,
-    FailureKind,
-    Rights,
-    unavailable,
-)
+from wheelyard.storage import base, failures
+from wheelyard.storage.base import Key
+from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.location import BucketLocation
+
+logger = logging.getLogger("wheelyard")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Downloads = Literal["auto", "redirect", "proxy", "public"]
 
 URL_CACHE_ENTRIES: Final = 4096
 """Cached URLs, of about 1.3 KB each."""
-
-_Place = tuple[str, timedelta, int]
+FIRST_PAUSE_SECONDS: Final = 0.2
+"""Upper limit of the first random pause between two tries; the limit doubles each time."""
+MAX_PAUSE_SECONDS: Final = 4.0
+READ_RETRY_SECONDS: Final = 8.0
+"""Seconds after which a read is not repeated: an installer waits for 15."""
+WRITE_RETRY_SECONDS: Final = 20.0
+"""Seconds after which a write, or a part of a large file, is not repeated."""
+FILE_TRIES: Final = 3
+"""Tries of a large file as a whole."""
+FILE_SETTLED_SECONDS: Final = 3600.0
+"""The age up to which a file of the right size is taken for one that was just sent."""
+COOL_DOWN_SECONDS: Final = 2.0
+"""Seconds for which no request is sent to a bucket after a call had no answer."""
+PROBE_SECONDS: Final = 15.0
+"""Seconds that the first call after the cool-down has for an answer; other calls fail meanwhile."""
+LOG_LINES_PER_MINUTE: Final = 6
+TOO_MANY_REQUESTS: Final = 429
+"""The status of a request that was not executed, unlike that of 503."""
+IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
 
 
 class PublicUrls(Struct, frozen=True):
@@ -96,29 +97,37 @@ class SignedUrls:
         self._signer = signer
         self._now = now
         self._longest = longest
-        self._urls: LruCache[_Place, Future[str | None]] = LruCache(URL_CACHE_ENTRIES)
+        self._urls: LruCache[tuple[str, timedelta, int], Future[str | None]]
+        """By object name, lifetime, and number of the window of time."""
+        self._urls = LruCache(URL_CACHE_ENTRIES)
+        # held for a look-up alone, and never while a signer asks its service
         self._lock = Lock()
 
     def url(self, name: str, lifetime: timedelta) -> str | None:
         """
         Return a URL, valid for half of `lifetime` at least, or None if none can be signed.
 
-        Raises Unavailable as `UrlSigner.sign` does. An error is not cached.
+        Raises Unavailable if signing is denied, or if the service does not answer. An error is not
+        cached.
         """
         # all calls in one window of time get the same URL, so that a client can cache the download
-        window = min(max(1, int(lifetime.total_seconds()) // 2), self._longest)
-        place = name, lifetime, int(self._now() // window)
+        half_seconds = max(1, int(lifetime.total_seconds()) // 2)
+        window_seconds = min(half_seconds, self._longest)
+        place = (name, lifetime, int(self._now() // window_seconds))
+        own_future: Future[str | None] | None = None
         with self._lock:
             future = self._urls.get(place)
-            if is_first := future is None:
-                future = Future()
+            if future is None:
+                own_future = future = Future()
                 self._urls.put(place, future, 1)
-        if is_first:
+        # whoever has put the future signs, and all that come meanwhile wait for its result
+        if own_future is not None:
             try:
-                future.set_result(self._signer.sign(name, lifetime))
+                own_future.set_result(self._signer.sign(name, lifetime))
             except BaseException as error:  # noqa: BLE001 - raised by `future.result()`
+                # first out of the cache, so that the next caller asks again
                 self._urls.discard(place)
-                future.set_exception(error)
+                own_future.set_exception(error)
         return future.result()
 
 
@@ -138,10 +147,10 @@ def download_urls(
 
     Args:
         downloads: How clients get files.
-        public_base: As of `PublicUrls`.
+        public_base: The URL of the bucket, with a slash at the end.
         signer: None if the credentials cannot sign.
         now: The clock, in seconds.
-        longest: As of `SignedUrls`.
+        longest: Seconds after which a signed URL is not reused.
 
     Raises Invalid (code `bad_setting`) if `redirect` needs signed URLs, and nothing can sign them.
     """
@@ -160,37 +169,10 @@ def download_urls(
 
 def signing_error(why: str, *, is_denied: bool) -> Unavailable:
     """Return the Unavailable for a URL that cannot be signed, with the sentence `why`."""
-    return Unavailable(
-        f"Download URLs cannot be signed. {why}",
-        code="signing_denied" if is_denied else "signing_unavailable",
-        retry_after=None if is_denied else RETRY_AFTER_SECONDS,
-    )
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-FIRST_PAUSE_SECONDS: Final = 0.2
-"""Upper limit of the first random pause between two tries; the limit doubles each time."""
-MAX_PAUSE_SECONDS: Final = 4.0
-READ_RETRY_SECONDS: Final = 8.0
-"""Seconds after which a read is not repeated: an installer waits for 15."""
-WRITE_RETRY_SECONDS: Final = 20.0
-"""Seconds after which a write, or a part of a large file, is not repeated."""
-FILE_TRIES: Final = 3
-"""Tries of a large file as a whole."""
-FILE_SETTLED_SECONDS: Final = 3600.0
-"""The age up to which a file of the right size is taken for one that was just sent."""
-COOL_DOWN_SECONDS: Final = 2.0
-"""Seconds for which no request is sent to a bucket after a call had no answer."""
-PROBE_SECONDS: Final = 15.0
-"""Seconds that the first call after the cool-down has for an answer; other calls fail meanwhile."""
-LOG_LINES_PER_MINUTE: Final = 6
-TOO_MANY_REQUESTS: Final = 429
-"""The status of a request that was not executed, unlike that of 503."""
-IMMUTABLE_CACHING: Final = "max-age=31536000, immutable"
-
-logger = logging.getLogger("wheelyard")
+    message = f"Download URLs cannot be signed. {why}"
+    if is_denied:  # until an operator gives the right, so a client need not come again
+        return Unavailable(message, code="signing_denied")
+    return Unavailable(message, code="signing_unavailable", retry_after=RETRY_AFTER_SECONDS)
 
 
 class Outage(Struct):
@@ -217,12 +199,16 @@ class Outage(Struct):
             now = self.monotonic()
             if now < self._asked_again_at:
                 raise Failure(FailureKind.OUTAGE, self._status, self._code)
+            # should this call never come back, another one asks after that
             self._asked_again_at = now + PROBE_SECONDS
             return True
 
     def begin(self, failure: Failure) -> None:
         """Let calls fail for the cool-down: a call has given up on the bucket."""
-        self._status, self._code = failure.status, failure.code
+        # without the lock, as `end` does: what two threads write at once differs by moments
+        self._status = failure.status
+        self._code = failure.code
+        # last, so that a call which sees the outage has a failure to tell of
         self._asked_again_at = self.monotonic() + COOL_DOWN_SECONDS
 
     def end(self) -> None:
@@ -230,7 +216,7 @@ class Outage(Struct):
         self._asked_again_at = 0.0
 
 
-class BucketStore(Store, ABC):
+class BucketStore(base.Store, ABC):
     """
     A store in a bucket.
 
@@ -260,7 +246,7 @@ class BucketStore(Store, ABC):
         self._log_limit = LogRateLimit(LOG_LINES_PER_MINUTE, runtime.monotonic)
 
     @abstractmethod
-    def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
+    def get_once(self, name: str, unless: base.ObjectVersion | None) -> base.Stored:
         """
         Return an object, whole.
 
@@ -279,8 +265,8 @@ class BucketStore(Store, ABC):
 
     @abstractmethod
     def put_once(
-        self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
-    ) -> ObjectVersion:
+        self, name: str, body: bytes, expect: base.ObjectVersion | None, kind: base.WebType
+    ) -> base.ObjectVersion:
         """
         Write an object if it has the version `expect`, and return its new version.
 
@@ -288,7 +274,7 @@ class BucketStore(Store, ABC):
         """
 
     @abstractmethod
-    def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
+    def send_once(self, name: str, path: Path, size: int, kind: base.WebType) -> None:
         """Write the file at a path."""
 
     @abstractmethod
@@ -296,8 +282,12 @@ class BucketStore(Store, ABC):
         """Delete an object, or raise Failure, of the kind ABSENT if there is none."""
 
     @abstractmethod
-    def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """Yield the entries of a listing, as `list` does."""
+    def entries(self, prefix: str, after: str) -> Iterator[base.Entry]:
+        """
+        Yield the entries whose key begins with `prefix` and is greater than `after`, sorted.
+
+        Raises Failure.
+        """
 
     def name_of(self, key: Key) -> str:
         """Return the name of an object in the bucket, or raise Unavailable if it can have none."""
@@ -310,82 +300,100 @@ class BucketStore(Store, ABC):
     def before_write(self) -> None:
         """Raise Unavailable if nothing may be written to the bucket."""
 
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`."""
+    def get(self, key: Key, unless: base.ObjectVersion | None = None) -> base.Found:
+        """Return a document, NOT_MODIFIED if its version is `unless`, or None if it is absent."""
         try:
             return self._get(key, unless, READ_RETRY_SECONDS)
         except Failure as failure:
-            raise self.fault(failure, READ) from failure
+            raise self.fault(failure, failures.READ) from failure
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `Store`."""
+        """Return an iterator of the bytes, or raise NotFound if the object does not exist."""
         is_empty = stop is not None and stop <= start
-        # no service has empty ranges; that the object exists, its first byte shows as well
-        span = (0, 1) if is_empty else (start, stop)
+        if is_empty:
+            # no service has empty ranges; that the object exists, its first byte shows as well
+            start = 0
+            stop = 1
+        name = self.name_of(key)
         try:
-            chunks = self.repeat(READ_RETRY_SECONDS, self.stream_once, self.name_of(key), *span)
+            chunks = self.repeat(READ_RETRY_SECONDS, self.stream_once, name, start, stop)
         except Failure as failure:
             if failure.kind is FailureKind.ABSENT:
                 raise NotFound(f"The store holds nothing at {key}.") from failure
+            # what begins behind the end of an object has no bytes, and exists (RFC 9110, 416)
             if failure.kind is FailureKind.OUT_OF_RANGE:
                 return iter(())
-            raise self.fault(failure, READ) from failure
+            raise self.fault(failure, failures.READ) from failure
         chunks = self._chunks(chunks)
-        return islice(chunks, 1, None) if is_empty else chunks
+        if is_empty:
+            return islice(chunks, 1, None)
+        return chunks
 
     def put(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
-    ) -> ObjectVersion:
-        """See `Store`."""
+        self,
+        key: Key,
+        body: bytes,
+        expect: base.ObjectVersion | None,
+        kind: base.WebType | None = None,
+    ) -> base.ObjectVersion:
+        """Write a document if it has the version `expect`, and return its new version."""
         self.before_write()
-        kind = kind or self._kind(key)
+        kind = kind or self._web_type(key)
         try:
             name = self.name_of(key)
             return self.repeat(WRITE_RETRY_SECONDS, self.put_once, name, body, expect, kind)
         except Failure as failure:
             return self._version_after(key, body, expect, failure)
 
-    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """See `Store`."""
+    def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
+        """Write a file: bytes by one request, a body on disk by one or several."""
         self.before_write()
-        name, kind = self.name_of(key), kind or self._kind(key)
+        name = self.name_of(key)
+        kind = kind or self._web_type(key)
         if isinstance(body, bytes):
             try:
                 self.repeat(WRITE_RETRY_SECONDS, self.put_once, name, body, None, kind)
             except Failure as failure:
                 # the key has the digest: an object of this size has these bytes
                 if not failure.is_unclear or not self._has_just_got(key, len(body)):
-                    raise self.fault(failure, WRITE) from failure
+                    raise self.fault(failure, failures.WRITE) from failure
             return
         with storage_faults("the upload"):
             size = body.stat().st_size
-        with self._large_files if size > self.large_file_bytes else nullcontext():
+        memory: AbstractContextManager[object] = nullcontext()
+        if size > self.large_file_bytes:
+            # each holds parts of its file in memory, so the others wait here for one to end
+            memory = self._large_files
+        with memory:
             pauses = list(islice(self._pauses(), FILE_TRIES - 1))
             while not self._is_sent(key, body, size, kind, is_last=not pauses):
                 self.runtime.pause(pauses.pop(0))
 
     def delete(self, key: Key) -> None:
-        """See `Store`."""
+        """Delete an object, whatever its version, or do nothing if it is absent."""
         self.before_write()
         try:
             self.repeat(WRITE_RETRY_SECONDS, self.delete_once, self.name_of(key))
         except Failure as failure:
+            # an earlier try, whose answer was lost, may have deleted it
             if failure.kind is not FailureKind.ABSENT:
-                raise self.fault(failure, DELETE) from failure
+                raise self.fault(failure, failures.DELETE) from failure
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
+    def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
+        """Yield the entries whose key begins with `prefix` and is greater than `after`, sorted."""
         try:
             yield from self.entries(prefix, after)
         except Failure as failure:
-            raise self.fault(failure, LIST) from failure
+            raise self.fault(failure, failures.LIST) from failure
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """See `Store`. It is None if the server streams downloads itself."""
-        return self._urls.url(self.name_of(key), lifetime) if self._urls else None
+        """Return a URL for the download, or None if the server streams downloads itself."""
+        if self._urls is None:
+            return None
+        return self._urls.url(self.name_of(key), lifetime)
 
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str]:
-        """See `Store`."""
+        """Return the bucket of the object and its name there."""
         return self.location, self.name_of(key)
 
     def repeat(
@@ -397,70 +405,83 @@ class BucketStore(Store, ABC):
         No try begins after `seconds`. During an outage there is one, or none. Raises the Failure of
         the last try, whose `is_unclear` says whether any try may have been executed.
         """
+        end = self.runtime.monotonic()
         # the call that asks during an outage has one try: others fail until it has ended
-        end = self.runtime.monotonic() + (0.0 if self._outage.take_turn() else seconds)
-        is_unclear, pauses = False, self._pauses()
+        if not self._outage.take_turn():
+            end += seconds
+        is_unclear = False
+        pauses = self._pauses()
         while True:
             try:
                 result = request(*args, **kwargs)
             except Failure as failure:
-                is_throttled = failure.kind is FailureKind.THROTTLED
+                # a 503 may come after the request was executed, and a 429 does not
+                if failure.kind is FailureKind.THROTTLED and failure.status != TOO_MANY_REQUESTS:
+                    is_unclear = True
+                # also of earlier tries: the last one may have lost against what they have written
                 is_unclear |= failure.is_unclear
-                is_unclear |= is_throttled and failure.status != TOO_MANY_REQUESTS
                 failure.is_unclear = is_unclear
-                if failure.kind not in SILENCE:  # any answer shows that the bucket answers
+                if failure.kind not in failures.SILENCE:  # any answer shows that the bucket answers
                     self._outage.end()
                 pause = next(pauses) + failure.retry_after
-                if failure.kind not in TRANSIENT or self.runtime.monotonic() + pause >= end:
+                is_too_late = self.runtime.monotonic() + pause >= end
+                if failure.kind not in failures.TRANSIENT or is_too_late:
                     raise
             else:
                 self._outage.end()
                 return result
             self.runtime.pause(pause)
 
-    def fault(self, failure: Failure, rights: Rights) -> Unavailable:
+    def fault(self, failure: Failure, rights: failures.Rights) -> Unavailable:
         """Return the Unavailable for a call that is given up, and log it."""
-        fault = unavailable(failure, self.location, rights)
-        if failure.kind in SILENCE:
+        fault = failures.unavailable(failure, self.location, rights)
+        if failure.kind in failures.SILENCE:
             self._outage.begin(failure)
-        left_out = None if failure.kind is FailureKind.OUTAGE else self._log_limit.acquire()
+        if failure.kind is FailureKind.OUTAGE:  # which the call that it began with has logged
+            return fault
+        left_out = self._log_limit.acquire()
         if left_out is not None:
             more = f" ({left_out} more since the last such line)" if left_out else ""
             logger.warning("%s%s", fault.message, more)
         return fault
 
-    def _get(self, key: Key, unless: ObjectVersion | None, seconds: float) -> Found:
-        """Return an object as `get` does, by tries for so many seconds, or raise Failure."""
+    def _get(self, key: Key, unless: base.ObjectVersion | None, seconds: float) -> base.Found:
+        """
+        Return a document, NOT_MODIFIED if its version is `unless`, or None if it is absent.
+
+        No try begins after `seconds`. Raises Failure.
+        """
         try:
             return self.repeat(seconds, self.get_once, self.name_of(key), unless)
         except Failure as failure:
             if failure.kind is FailureKind.ABSENT:
                 return None
             if failure.kind is FailureKind.UNCHANGED:
-                return NOT_MODIFIED
+                return base.NOT_MODIFIED
             raise
 
     def _version_after(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, failure: Failure
-    ) -> ObjectVersion:
+        self, key: Key, body: bytes, expect: base.ObjectVersion | None, failure: Failure
+    ) -> base.ObjectVersion:
         """
         Return the version that a write has made although it ended with a failure.
 
         Raises Conflict only if no try of the write can have succeeded. Raises Unavailable if the
         write may have succeeded, or still may.
         """
-        # a service may say "absent" of an object that has not the version
-        has_lost = failure.kind is FailureKind.CONFLICT or (
-            failure.kind is FailureKind.ABSENT and bool(expect)
-        )
+        has_lost = failure.kind is FailureKind.CONFLICT
+        if failure.kind is FailureKind.ABSENT and expect:
+            has_lost = True  # a service may say so of an object that has not the version
         if has_lost and not failure.is_unclear:
-            raise Conflict(conflict_message(key)) from failure
+            raise Conflict(base.conflict_message(key)) from failure
         answers_reads = False
         if failure.is_unclear:
+            # without an answer to the write, a read may have none either, so there is one try
+            seconds = READ_RETRY_SECONDS if has_lost else 0.0
             # an earlier try may have been executed, and the last may have lost against that one
             with suppress(Failure):
-                current = self._get(key, None, READ_RETRY_SECONDS if has_lost else 0.0)
-                if isinstance(current, Stored) and current.body == body:
+                current = self._get(key, None, seconds)
+                if isinstance(current, base.Stored) and current.body == body:
                     return current.version
                 answers_reads = True
         if failure.status == TOO_MANY_REQUESTS:  # nobody need have changed it
@@ -471,13 +492,15 @@ class BucketStore(Store, ABC):
                 "known. Read it again.",
                 retry_after=RETRY_AFTER_SECONDS,
             ) from failure
-        fault = self.fault(failure, WRITE)
+        fault = self.fault(failure, failures.WRITE)
         if answers_reads:  # only writes fail, so other calls need not wait
             self._outage.end()
         raise fault from failure
 
-    def _is_sent(self, key: Key, path: Path, size: int, kind: WebType, *, is_last: bool) -> bool:
-        """Return whether a file was sent, or raise Unavailable if it need not be tried again."""
+    def _is_sent(
+        self, key: Key, path: Path, size: int, kind: base.WebType, *, is_last: bool
+    ) -> bool:
+        """Send a file, and return whether it has arrived; raise Unavailable if no try is left."""
         try:
             self.send_once(self.name_of(key), path, size, kind)
         except Failure as failure:
@@ -486,7 +509,7 @@ class BucketStore(Store, ABC):
             if is_open and self._has_just_got(key, size):
                 return True
             if is_last or failure.kind not in self.resent_after:
-                raise self.fault(failure, WRITE) from failure
+                raise self.fault(failure, failures.WRITE) from failure
             return False
         return True
 
@@ -494,13 +517,15 @@ class BucketStore(Store, ABC):
         """Return whether a file of this size was written within the last hour."""
         # an older one may be what another upload has left, which a cleanup is about to delete
         with suppress(Unavailable):
+            # a listing tells the size without the bytes; the first entry may have a longer key
             entry = next(self.list(key), None)
-            if entry is not None and (entry.key, entry.size) == (key, size):
+            if entry is not None and entry.key == key and entry.size == size:
                 # the clock of a machine that is far behind would make each old one a recent one
                 return abs(self.runtime.seconds() - entry.modified) < FILE_SETTLED_SECONDS
         return False
 
     def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the chunks of a download, or raise Unavailable if it breaks off."""
         try:
             yield from chunks
         except Failure as failure:
@@ -508,11 +533,13 @@ class BucketStore(Store, ABC):
             # the object is another one now: its bytes must not follow those of the first
             if failure.kind in (FailureKind.ABSENT, FailureKind.CONFLICT):
                 fault = Failure(FailureKind.UNCLEAR, failure.status, "when a download goes on")
-            raise self.fault(fault, READ) from failure
+            raise self.fault(fault, failures.READ) from failure
 
     def _pauses(self) -> Iterator[float]:
         return backoff_pauses(self.runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
 
-    def _kind(self, key: Key) -> WebType:
-        content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
-        return WebType(content_type, self._caching)
+    def _web_type(self, key: Key) -> base.WebType:
+        """Return the headers of a download if the caller names none."""
+        if key.endswith(".json"):
+            return base.WebType("application/json", self._caching)
+        return base.WebType("application/octet-stream", self._caching)

@@ -20,6 +20,30 @@ SERVER_ERROR: Final = 500
 NOT_IMPLEMENTED: Final = 501
 UNLISTED: Final = "an empty part ('//'), '.' or '..', and such names cannot be listed"
 
+_GIVE: Final = {
+    GOOGLE: "Run 'gcloud auth application-default login', or name a service account's key file in "
+    "GOOGLE_APPLICATION_CREDENTIALS.",
+    S3: "Give the server a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    AZURE: "Give the server a managed identity, or set AZURE_STORAGE_CONNECTION_STRING, or "
+    "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY.",
+}
+"""How a server gets credentials."""
+_MISSING: Final = {
+    GOOGLE: "does not exist, or these credentials may not see it (storage.objects.list is what "
+    "they need). Check the name, or create it.",
+    S3: "does not exist. Check its name and the account, or create it.",
+    AZURE: "does not exist. Check its name and the storage account, or create it.",
+}
+_LACKING: Final = {
+    GOOGLE: "the permission {right} on {0}. Grant them roles/storage.objectUser there "
+    "(roles/storage.objectViewer is enough for reading).",
+    S3: "the right {right} on {0}. Allow it in the policy of the user or role, and look for what "
+    "denies it.",
+    AZURE: "the role {1.azure} on {0}. Grant them the role {1.azure} on {1.azure_scope}; if they "
+    "have it, look at the network rules of the storage account.",
+}
+"""What somebody lacks, and how they get it; {1} are the rights of the request."""
+
 
 class FailureKind(Enum):
     """What an error says, and so what may be done after it."""
@@ -102,14 +126,18 @@ class Failure(Exception):
     @property
     def said(self) -> str:
         """The status and the code of the answer."""
-        return f"{self.status or ''} {self.code}".strip()
+        status = str(self.status) if self.status else ""
+        return f"{status} {self.code}".strip()
 
 
 def kind_of_status(status: int) -> FailureKind:
     """Return the kind of a failure of which nothing but the HTTP status is known."""
-    return _BY_STATUS.get(
-        status, FailureKind.UNCLEAR if status >= SERVER_ERROR else FailureKind.REFUSED
-    )
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    # a gateway answers 502 or 504 for a service that may have executed the request
+    if status >= SERVER_ERROR:
+        return FailureKind.UNCLEAR
+    return FailureKind.REFUSED
 
 
 def repeated_listing() -> Failure:
@@ -138,29 +166,6 @@ SIGN: Final = Rights(
     "iam.serviceAccounts.signBlob", "s3:GetObject", "Storage Blob Delegator", "its storage account"
 )
 
-_GIVE: Final = {
-    GOOGLE: "Run 'gcloud auth application-default login', or name a service account's key file in "
-    "GOOGLE_APPLICATION_CREDENTIALS.",
-    S3: "Give the server a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-    AZURE: "Give the server a managed identity, or set AZURE_STORAGE_CONNECTION_STRING, or "
-    "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY.",
-}
-"""How a server gets credentials."""
-_MISSING: Final = {
-    GOOGLE: "does not exist, or these credentials may not see it (storage.objects.list is what "
-    "they need). Check the name, or create it.",
-    S3: "does not exist. Check its name and the account, or create it.",
-    AZURE: "does not exist. Check its name and the storage account, or create it.",
-}
-_LACKING: Final = {
-    GOOGLE: "the permission {right} on {0}. Grant them roles/storage.objectUser there "
-    "(roles/storage.objectViewer is enough for reading).",
-    S3: "the right {right} on {0}. Allow it in the policy of the user or role, and look for what "
-    "denies it.",
-    AZURE: "the role {1.azure} on {0}. Grant them the role {1.azure} on {1.azure_scope}; if they "
-    "have it, look at the network rules of the storage account.",
-}
-"""What somebody lacks, and how they get it; {1} are the rights of the request."""
 _TEXTS: Final = {
     FailureKind.DENIED: "These credentials lack {lacking}",
     FailureKind.UNCLEAR: "The bucket {0} answers with status {status}.",
@@ -206,12 +211,17 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
         # in an outage, the status is that of the call it began with
         kind = FailureKind.UNCLEAR if failure.status else FailureKind.OUTAGE
     elif kind is FailureKind.ABSENT:
+        # an absent object is no error of a store, so what is missing here is the bucket
         kind = FailureKind.NO_BUCKET
-    right = failure.right or (rights.google if location.scheme == GOOGLE else rights.s3)
+    right = failure.right
+    if not right:
+        # Azure's text names its role itself, and has no place for a right
+        right = rights.google if location.scheme == GOOGLE else rights.s3
+    answer = f" ({failure.said})" if failure.said else ""
     message = _TEXTS.get(kind, _TEXTS[FailureKind.REFUSED]).format(
         location.root,
         status=failure.said,
-        said=f" ({failure.said})" if failure.said else "",
+        said=answer,
         give=_GIVE[location.scheme],
         missing=_MISSING[location.scheme],
         lacking=_LACKING[location.scheme].format(location.root, rights, right=right),

@@ -42,6 +42,7 @@ class storage_faults(Struct, frozen=True):  # noqa: N801 - used as a function, l
     ) -> None:
         if not isinstance(error, OSError):
             return
+        # EFBIG: the limit of the process for the size of a file (RLIMIT_FSIZE), or that of the disk
         if error.errno in (ENOSPC, EDQUOT, EFBIG):
             raise Unavailable(
                 f"There is no room left to store {self.what}. Free some space and try again.",
@@ -69,6 +70,7 @@ def write_all(descriptor: int, body: FileBody) -> None:
 
 def sync_file(descriptor: int) -> None:
     """Make the bytes of an open file durable, or raise OSError."""
+    # a disk may take milliseconds for it, in which another upload may have the turn to compute
     with waiting():
         os.fsync(descriptor)
 
@@ -97,10 +99,11 @@ def open_no_follow(path: str, flags: int) -> int:
 
     Raises OSError (ELOOP) if the path has a symbolic link in it.
     """
-    # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link.
-    # O_NONBLOCK: opening a named pipe must not wait for its writer
-    extra_flags = os.O_DIRECTORY if flags & os.O_DIRECTORY else os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = os.open(path, flags | extra_flags)
+    # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link
+    if not flags & os.O_DIRECTORY:
+        # O_NONBLOCK: opening a named pipe must not wait for its writer
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags)
     if not _is_at(descriptor, path):
         os.close(descriptor)
         raise OSError(ELOOP, os.strerror(ELOOP), path)
@@ -124,23 +127,33 @@ def walk_no_follow(
             if path.startswith(prefix[: len(path)]) and path >= after[: len(path)]:
                 yield from walk_no_follow(root, prefix, after, path)
         elif path.startswith(prefix) and path > after:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):  # deleted since its folder was read
                 yield path, os.lstat(f"{root}/{path}")
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:
-    """Return the names in a folder, those of folders with a slash, and whether each is one."""
+    """
+    Return the visible names in a folder, sorted, and of each whether it is a folder.
+
+    The name of a folder ends with a slash, so names are in the order of the keys below them.
+    """
     try:
         descriptor = open_no_follow(folder, os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    names = []
     try:
         with os.scandir(descriptor) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
-            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in visible]
-            return sorted((f"{name}/" if is_dir else name, is_dir) for name, is_dir in names)
+            for entry in entries:
+                if entry.name.startswith("."):  # the spool, the locks and the reserve
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    names.append((f"{entry.name}/", True))
+                else:
+                    names.append((entry.name, False))
     finally:
         os.close(descriptor)
+    return sorted(names)
 
 
 def require_no_links(path: Path) -> None:
@@ -163,18 +176,28 @@ def remote_file_system(folder: Path, mounts: Path = MOUNT_TABLE) -> str | None:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    longest, kind = "", ""
+    longest_path = ""
+    file_system = ""
     for line in lines:
-        _, point, file_system, *_ = [*line.split(" "), "", ""]
-        path = point.replace("\\040", " ")
-        if path and folder.resolve().is_relative_to(path) and len(path) >= len(longest):
-            longest, kind = path, file_system
-    return kind if kind.startswith(NETWORK_TYPES) else None
+        # device, mount point, type: fstab(5), where a space in a path is \040
+        fields = line.split(" ")
+        if len(fields) < 3:  # noqa: PLR2004 - the fields above
+            continue
+        path = fields[1].replace("\\040", " ")
+        # the longest path above the folder is that of its mount; a later mount hides an earlier
+        if path and folder.resolve().is_relative_to(path) and len(path) >= len(longest_path):
+            longest_path = path
+            file_system = fields[2]
+    if file_system.startswith(NETWORK_TYPES):
+        return file_system
+    return None
 
 
 def _is_at(descriptor: int, path: str) -> bool:
+    """Return whether an open file is, or was until its replacement, at a path without links."""
     try:
         actual = os.readlink(f"{DESCRIPTOR_LINKS}/{descriptor}")  # noqa: PTH115 - hot
     except OSError:  # not Linux, or without /proc
         return os.path.realpath(path) == path
+    # a writer may have replaced the object since it was opened, whose bytes stay as they were
     return actual in (path, path + DELETED_SUFFIX)

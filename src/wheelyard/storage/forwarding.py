@@ -17,23 +17,19 @@ from prometheus_client import Counter, Histogram
 
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Conflict, NotFound, Unavailable
-from wheelyard.storage.base import (
-    Entry,
-    FileBody,
-    Found,
-    Key,
-    ObjectVersion,
-    Store,
-    Stored,
-    Stores,
-    WebType,
-)
+from wheelyard.storage import base
+from wheelyard.storage.base import Key, Store
 from wheelyard.storage.location import BucketLocation
 
 T = TypeVar("T")
 
 READ_ONLY: Final = "read_only"
 """The error code of each write to a store that is only read."""
+BUCKET_BOUNDS_SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+"""Upper bounds of the histogram buckets, in seconds: from a cached page to a slow upload."""
 
 
 class ForwardingStore(Store):
@@ -57,54 +53,58 @@ class ForwardingStore(Store):
         """Return the key that an object has in the other store."""
         return key
 
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`."""
+    def get(self, key: Key, unless: base.ObjectVersion | None = None) -> base.Found:
+        """Return the document that the other store has at the key."""
         return self.inner.get(self._full(key), unless)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `Store`."""
+        """Return an iterator of the bytes that the other store has at the key."""
         return self.inner.read(self._full(key), start, stop)
 
     def put(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
-    ) -> ObjectVersion:
-        """See `Store`."""
+        self,
+        key: Key,
+        body: bytes,
+        expect: base.ObjectVersion | None,
+        kind: base.WebType | None = None,
+    ) -> base.ObjectVersion:
+        """Write a document into the other store, and return its version."""
         return self._for_write(key).put(self._full(key), body, expect, kind)
 
-    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """See `Store`."""
+    def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
+        """Write a file into the other store."""
         self._for_write(key).put_file(self._full(key), body, kind)
 
     def delete(self, key: Key) -> None:
-        """See `Store`."""
+        """Delete the object from the other store."""
         self.inner.delete(self._full(key))
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
+    def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
+        """Yield the entries of the other store."""
         return self.inner.list(prefix, after)
 
     def time(self, key: Key) -> float:
-        """See `Store`."""
+        """Return the time by the clock of the other store, in seconds since the epoch."""
         return self._for_write(key).time(self._full(key))
 
     def with_reserve(self, action: Callable[[], T]) -> T:
-        """See `Store`."""
+        """Return the result of an action that may use the reserve of the other store."""
         return self.inner.with_reserve(action)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """See `Store`."""
+        """Return a URL for the download of the object from the other store, or None."""
         return self.inner.sign(self._full(key), lifetime)
 
     def path_of(self, key: Key) -> Path | None:
-        """See `Store`."""
+        """Return the path that the object has in the other store, or None outside of a folder."""
         return self.inner.path_of(self._full(key))
 
     def whole_key(self, key: Key) -> Key:
-        """See `Store`."""
+        """Return the key as people find it: that which the other store tells of its own."""
         return self.inner.whole_key(self._full(key))
 
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
-        """See `Store`."""
+        """Return the bucket of the object and its name there, or None if it is in no bucket."""
         return self.inner.bucket_object(self._full(key))
 
 
@@ -121,9 +121,11 @@ class PrefixedStore(ForwardingStore):
     prefix: str
     """Ends with a slash."""
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
-        for entry in self.inner.list(self.prefix + prefix, self.prefix + after if after else ""):
+    def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
+        """Yield the entries of this part, with their keys in it."""
+        if after:
+            after = self.prefix + after
+        for entry in self.inner.list(self.prefix + prefix, after):
             yield entry._replace(key=Key(entry.key[len(self.prefix) :]))
 
     def _full(self, key: Key) -> Key:
@@ -139,7 +141,7 @@ class ReadOnlyStore(ForwardingStore):
     code: str = READ_ONLY
 
     def delete(self, key: Key) -> NoReturn:
-        """Raise Unavailable."""
+        """Raise Unavailable, which says why nothing is deleted."""
         # the base class deletes in `inner`, without asking `_for_write`
         self._for_write(key)
 
@@ -149,13 +151,6 @@ class ReadOnlyStore(ForwardingStore):
 
     def _for_write(self, key: Key) -> NoReturn:
         raise Unavailable(f"{key} is not written: {self.why}", code=self.code)
-
-
-BUCKET_BOUNDS_SECONDS: Final = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
-)
-"""Upper bounds of the histogram buckets, in seconds: from a cached page to a slow upload."""
 
 
 class Operation(Struct, frozen=True, order=True):
@@ -213,64 +208,80 @@ class InstrumentedStore(ForwardingStore):
     inner: Store
     metrics: StoreMetrics
 
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`."""
+    def get(self, key: Key, unless: base.ObjectVersion | None = None) -> base.Found:
+        """Return the document that `inner` has at the key, and record the call."""
         # without `_timed`, whose calls would be a tenth of those for a remembered page
         started_at = self.metrics.monotonic()
         outcome = "error"
         try:
             stored = self.inner.get(key, unless)
-            outcome = "ok" if isinstance(stored, Stored) else "unchanged"
-            outcome = "absent" if stored is None else outcome
+            if stored is None:
+                outcome = "absent"
+            elif isinstance(stored, base.Stored):
+                outcome = "ok"
+            else:
+                outcome = "unchanged"
             return stored
         finally:
             self.metrics.record("get", outcome, started_at)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `Store`."""
+        """Return an iterator of the bytes, and record how long `inner` took to open it."""
         with self._timed("read"):
             return self.inner.read(key, start, stop)
 
     def put(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
-    ) -> ObjectVersion:
-        """See `Store`."""
+        self,
+        key: Key,
+        body: bytes,
+        expect: base.ObjectVersion | None,
+        kind: base.WebType | None = None,
+    ) -> base.ObjectVersion:
+        """Write a document into `inner`, and record the call."""
         with self._timed("put"):
             return self.inner.put(key, body, expect, kind)
 
-    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """See `Store`."""
+    def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
+        """Write a file into `inner`, and record the call."""
         with self._timed("put_file"):
             self.inner.put_file(key, body, kind)
 
     def delete(self, key: Key) -> None:
-        """See `Store`."""
+        """Delete the object from `inner`, and record the call."""
         with self._timed("delete"):
             self.inner.delete(key)
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
+    def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
+        """Yield the entries of `inner`, and record the listing when it ends."""
         with self._timed("list"):
             yield from self.inner.list(prefix, after)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """See `Store`."""
+        """Return a URL for the download of the object, or None, and record the call."""
         with self._timed("sign"):
             return self.inner.sign(key, lifetime)
 
     @contextmanager
     def _timed(self, verb: str) -> Iterator[None]:
-        started_at, outcome = self.metrics.monotonic(), "ok"
+        """Record how long the block takes, and what came of it."""
+        started_at = self.metrics.monotonic()
+        outcome = "ok"
         try:
             yield
-        except Exception as fault:
-            outcome = "conflict" if isinstance(fault, Conflict) else "error"
-            outcome = "absent" if isinstance(fault, NotFound) else outcome
+        except NotFound:
+            outcome = "absent"
+            raise
+        except Conflict:
+            outcome = "conflict"
+            raise
+        except Exception:
+            outcome = "error"
             raise
         finally:  # also if the caller has stopped a listing early
             self.metrics.record(verb, outcome, started_at)
 
 
-def instrumented(stores: Stores, metrics: StoreMetrics) -> Stores:
+def instrumented(stores: base.Stores, metrics: StoreMetrics) -> base.Stores:
     """Return the stores of an index with their calls recorded in `metrics`."""
-    return Stores(*(InstrumentedStore(store, metrics) for store in astuple(stores)))
+    recorded = [InstrumentedStore(store, metrics) for store in astuple(stores)]
+    return base.Stores(*recorded)

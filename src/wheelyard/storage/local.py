@@ -35,31 +35,8 @@ from tempfile import TemporaryFile
 from typing import Final, TypeVar
 
 from wheelyard.errors import RETRY_AFTER_SECONDS, STORAGE_FULL, Conflict, NotFound, Unavailable
-from wheelyard.storage.base import (
-    ABSENT,
-    CHUNK_BYTES,
-    NOT_MODIFIED,
-    Entry,
-    FileBody,
-    Found,
-    Key,
-    ObjectVersion,
-    Store,
-    Stored,
-    WebType,
-    conflict_message,
-    no_key,
-)
-from wheelyard.storage.filesystem import (
-    FILE_MODE,
-    link_error,
-    open_no_follow,
-    storage_faults,
-    sync_file,
-    sync_folder,
-    walk_no_follow,
-    write_all,
-)
+from wheelyard.storage import base, filesystem
+from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.reserve import Reserve
 from wheelyard.storage.spool import Spool
 
@@ -82,7 +59,7 @@ TICK_NANOSECONDS: Final = 1000
 """The least time between two versions of an object; seconds as a float tell it apart."""
 
 
-class LocalStore(Store):
+class LocalStore(base.Store):
     """
     Objects as files below the folder `root`, which is created if it does not exist.
 
@@ -105,43 +82,48 @@ class LocalStore(Store):
         self._random = random
         self._refetchable = refetchable
         self._root = os.path.realpath(root)  # a str, joined on the hot path
-        prefixes = [SPOOL, LOCKS, *([] if private is None else [private])]
-        paths = (f"{self._root}/{prefix}".rstrip("/") for prefix in prefixes)
-        self._private = tuple(f"{path}/" for path in paths)
-        folders = (f"{self._root}/{LOCKS}", f"{self._root}/{SPOOL}")
-        self._reserve = Reserve(self._root, *folders)
+        self._spool_folder = f"{self._root}/{SPOOL}"
+        self._lock_folder = f"{self._root}/{LOCKS}"
+        private_folders = [f"{self._spool_folder}/", f"{self._lock_folder}/"]
+        if private is not None:
+            # the empty prefix is the root itself
+            private_folders.append(f"{self._root}/{private}".rstrip("/") + "/")
+        self._private = tuple(private_folders)  # as `startswith` takes them
+        self._reserve = Reserve(self._root, self._lock_folder, self._spool_folder)
         self._has_put = False
-        self.spool = Spool(Path(self._root, SPOOL), self._reserve)
+        self.spool = Spool(Path(self._spool_folder), self._reserve)
         try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
-            for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
-                self._new_folder(str(folder))
-                self._require_no_links(str(folder))
+            for folder in (self._root, self._spool_folder, self._lock_folder):
+                self._new_folder(folder)
+                self._require_no_links(folder)
             for path in self._private:
                 _protect(Path(path))
         except OSError as error:
             raise _unusable(root, error) from error
 
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`."""
+    def get(self, key: Key, unless: base.ObjectVersion | None = None) -> base.Found:
+        """Return a document, NOT_MODIFIED if its version is `unless`, or None if it is absent."""
         path = self._path(key)
         try:
             # one `stat` is enough: a version never repeats, and no file is changed in place
             if unless and _version(os.lstat(path)) == unless:
-                return NOT_MODIFIED
-            with open(path, "rb", buffering=0, opener=open_no_follow) as file:
-                return Stored(file.read(), _version(os.fstat(file.fileno())))
+                return base.NOT_MODIFIED
+            with open(path, "rb", buffering=0, opener=filesystem.open_no_follow) as file:
+                # of the open file: another may have its name by now
+                return base.Stored(file.read(), _version(os.fstat(file.fileno())))
         except (FileNotFoundError, NotADirectoryError):
+            # NotADirectoryError: an object has the name of a folder of this key
             self._check_root()
             return None
         except OSError as error:
             raise _unreadable(key, error) from error
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `Store`."""
+        """Return an iterator of the bytes, or raise NotFound if the object does not exist."""
         try:
             path = self._path(key)
-            file = open(path, "rb", buffering=0, opener=open_no_follow)  # noqa: SIM115 - the stream's
+            file = open(path, "rb", buffering=0, opener=filesystem.open_no_follow)  # noqa: SIM115 - the stream's
         except (FileNotFoundError, NotADirectoryError) as error:
             self._check_root()
             raise NotFound(f"The store holds nothing at {key}.") from error
@@ -150,13 +132,20 @@ class LocalStore(Store):
         return _chunks(key, file, start, stop)
 
     def put(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
-    ) -> ObjectVersion:
-        """See `Store`."""
+        self,
+        key: Key,
+        body: bytes,
+        expect: base.ObjectVersion | None,
+        kind: base.WebType | None = None,
+    ) -> base.ObjectVersion:
+        """Write a document atomically and durably, and return its version, or raise Conflict."""
         del kind
         # what is there already must not be lost
         is_synced = expect != ABSENT or not self._refetchable.match(key)
-        with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
+        with (
+            filesystem.storage_faults(str(key)),
+            self._spooled(body, is_synced=is_synced) as spooled,
+        ):
             version = self._move_into_place(key, spooled, expect, is_synced=is_synced)
         if not self._has_put:  # a store of credentials gets no files, which make the reserve
             self._has_put = True
@@ -164,61 +153,70 @@ class LocalStore(Store):
                 self._reserve.begin()
         return version
 
-    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
+    def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
         """
-        See `Store`.
+        Write a file atomically and durably, whatever is there.
 
         A body in the spool is linked, not copied.
         """
         del kind
         is_synced = not self._refetchable.match(key)
         with (
-            storage_faults(str(key)),
+            filesystem.storage_faults(str(key)),
             self._reserve.kept(),
             self._spooled(body, is_synced=is_synced) as spooled,
         ):
             self._move_into_place(key, spooled, None, is_synced=is_synced)
 
     def delete(self, key: Key) -> None:
-        """Delete the object, as in `Store`, and then the empty folders above it."""
+        """Delete the object, if there is one, and then the empty folders above it."""
         self.with_reserve(partial(self._delete, key))  # the lock may need room
 
     def _delete(self, key: Key) -> None:
         target = Path(self._path(key))
-        with storage_faults(str(key)):
+        with filesystem.storage_faults(str(key)):
             self._require_no_links(str(target.parent))
+            # under the lock of the key: a writer compares a version, and then replaces the object
             with self._locked(key), suppress(FileNotFoundError, NotADirectoryError):
                 target.unlink()
+            # the object is gone for all readers: what fails from here on fails no deletion
             with suppress(OSError):
-                sync_folder(str(target.parent))
+                filesystem.sync_folder(str(target.parent))
+                # ends at the first folder that is not empty, as `rmdir` refuses it
                 while str(target.parent) != self._root:
                     target = target.parent
                     target.rmdir()
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
+    def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
+        """Yield the entries whose key begins with `prefix` and is greater than `after`, sorted."""
         self._check_root()
-        if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # no key contains these
-            try:
-                for path, status in walk_no_follow(self._root, prefix, after):
-                    yield Entry(Key(path), status.st_size, status.st_mtime)
-            except OSError as error:
-                where = str(error.filename).removeprefix(f"{self._root}/")
-                raise _unreadable(Key(where), error) from error
+        if "/." in f"/{prefix}" or "//" in f"/{prefix}":  # no key contains these
+            return
+        try:
+            for path, status in filesystem.walk_no_follow(self._root, prefix, after):
+                yield base.Entry(Key(path), status.st_size, status.st_mtime)
+        except OSError as error:
+            where = str(error.filename).removeprefix(f"{self._root}/")
+            raise _unreadable(Key(where), error) from error
 
     def time(self, key: Key) -> float:
-        """See `Store`. The file is in the spool, and not synced."""
+        """Return the time by the clock of the file system, from a file in the spool."""
         del key
         self._check_root()
         return self.with_reserve(self.spool.time)
 
     def with_reserve(self, action: Callable[[], T]) -> T:
-        """See `Store`. Afterwards the reserve is made again, as far as there is room."""
+        """
+        Return the result of an action, called again with the reserve if there is no room for it.
+
+        Afterwards the reserve is made again, as far as there is room.
+        """
         try:
             result = action()
         except Unavailable as error:
             if error.code != STORAGE_FULL:
                 raise
+            # a deletion writes documents first, for which there may be no room
             try:
                 with self._reserve.released():
                     return action()
@@ -237,7 +235,7 @@ class LocalStore(Store):
 
     def _check_root(self) -> None:
         """Raise Unavailable if the spool is missing: an unmounted disk must not look empty."""
-        if not os.path.isdir(self._private[0]):  # noqa: PTH112 - a str
+        if not os.path.isdir(self._spool_folder):  # noqa: PTH112 - a str
             raise Unavailable(
                 "The store is not where it was. Mount its disk again, or restart with the right "
                 "--store."
@@ -245,11 +243,11 @@ class LocalStore(Store):
 
     def _path(self, key: Key) -> str:
         if key.startswith((".", "/")) or "/." in key or "//" in key or "\0" in key:
-            raise no_key(key)
+            raise base.no_key(key)
         return f"{self._root}/{key}"
 
     @contextmanager
-    def _spooled(self, body: FileBody, *, is_synced: bool) -> Iterator[str]:
+    def _spooled(self, body: base.FileBody, *, is_synced: bool) -> Iterator[str]:
         """
         Yield the path of a spool file with the bytes of `body`, and remove that name afterwards.
 
@@ -257,16 +255,19 @@ class LocalStore(Store):
         are synced here if `is_synced`; whoever wrote it may have done so already.
         """
         is_spooled = isinstance(body, Path) and body.parent == self.spool.folder
-        path, descriptor = self._linked(str(body)) if is_spooled else self.spool.open_new()
+        if is_spooled:
+            path, descriptor = self._linked(str(body))
+        else:
+            path, descriptor = self.spool.open_new()
         try:
             if not is_spooled:
-                write_all(descriptor, body)
+                filesystem.write_all(descriptor, body)
                 self._jitter_mtime(descriptor)
             # a copy cannot be synced by whoever wrote the body
             is_copy = isinstance(body, Path) and not is_spooled
             # an empty file has no bytes to sync, and its name comes with the folder
             if body and (is_synced or is_copy):
-                sync_file(descriptor)
+                filesystem.sync_file(descriptor)
             yield path
         finally:
             os.close(descriptor)
@@ -290,8 +291,8 @@ class LocalStore(Store):
         os.utime(descriptor, ns=(status.st_atime_ns, later))
 
     def _move_into_place(
-        self, key: Key, spooled: str, expect: ObjectVersion | None, *, is_synced: bool
-    ) -> ObjectVersion:
+        self, key: Key, spooled: str, expect: base.ObjectVersion | None, *, is_synced: bool
+    ) -> base.ObjectVersion:
         """
         Give a spool file its name as an object, and return its version.
 
@@ -300,9 +301,10 @@ class LocalStore(Store):
         """
         target = self._path(key)
         if target.startswith(self._private):
+            # before it has its name, so that at no moment the group may read it
             os.chmod(spooled, PRIVATE_FILE_MODE)  # noqa: PTH101 - a str
         for _ in range(MAX_FOLDER_ATTEMPTS):
-            # missing if a delete has removed the folder
+            # missing if a delete has removed the folder since it was made: made again, and tried
             with suppress(FileNotFoundError), self._opened(_folder_of(target)) as folder:
                 name = target[target.rindex("/") + 1 :]
                 if expect == ABSENT:
@@ -311,50 +313,55 @@ class LocalStore(Store):
                     version = self._replace(key, spooled, name, folder, expect)
                 # before this, a power cut may lose the new name
                 if is_synced:
-                    sync_file(folder)
+                    filesystem.sync_file(folder)
                 return version
         message = f"The folder of {key} is removed again and again."
         raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
 
     def _replace(
-        self, key: Key, spooled: str, name: str, folder: int, expect: ObjectVersion | None
-    ) -> ObjectVersion:
+        self, key: Key, spooled: str, name: str, folder: int, expect: base.ObjectVersion | None
+    ) -> base.ObjectVersion:
+        """Move a spool file over an object, or raise Conflict if that has another version."""
         # all writers of a key take this lock, so the version that is compared is the one replaced
         with self._locked(key):
             try:
-                before = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                replaced = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
-                before = None
-            if expect is not None and (before is None or not _is_at(before, expect)):
-                raise Conflict(conflict_message(key))
-            now = os.stat(spooled)  # noqa: PTH116 - hot
-            earliest = before.st_mtime_ns + TICK_NANOSECONDS if before is not None else 0
-            if now.st_mtime_ns < earliest:
-                os.utime(spooled, ns=(now.st_atime_ns, earliest))
-                now = os.stat(spooled)  # noqa: PTH116 - hot
+                replaced = None
+            if expect is not None and (replaced is None or not _is_at(replaced, expect)):
+                raise Conflict(base.conflict_message(key))
+            status = os.stat(spooled)  # noqa: PTH116 - hot
+            if replaced is not None:
+                # two writes in one tick of the clock, or a clock that was set back, would repeat it
+                earliest = replaced.st_mtime_ns + TICK_NANOSECONDS
+                if status.st_mtime_ns < earliest:
+                    os.utime(spooled, ns=(status.st_atime_ns, earliest))
+                    status = os.stat(spooled)  # noqa: PTH116 - hot
+            # the commit point: readers see the old bytes before it, and the new ones after it
             os.replace(spooled, name, dst_dir_fd=folder)
-            return _version(now)
+            return _version(status)
 
     @contextmanager
     def _opened(self, path: str) -> Iterator[int]:
         """Open a folder, made if it is missing, or raise Unavailable if its path has a link."""
         try:
             try:
-                folder = open_no_follow(path, os.O_DIRECTORY)
+                folder = filesystem.open_no_follow(path, os.O_DIRECTORY)
             except FileNotFoundError:
                 above = _folder_of(path)
                 if len(above) <= len(self._root):  # an empty mount point may be there now
                     self._check_root()
                 if os.path.islink(path):  # noqa: PTH114 - a str
-                    raise link_error(path) from None
+                    raise filesystem.link_error(path) from None
                 with self._opened(above) as parent:
                     self._new_folder(path)
+                    # a power cut must not lose the folder of an object that is durable
                     if not self._refetchable.match(f"{above}/"[len(self._root) + 1 :]):
-                        sync_file(parent)
-                folder = open_no_follow(path, os.O_DIRECTORY)
+                        filesystem.sync_file(parent)
+                folder = filesystem.open_no_follow(path, os.O_DIRECTORY)
         except OSError as error:
             if error.errno == ELOOP:
-                raise link_error(path) from error
+                raise filesystem.link_error(path) from error
             raise
         try:
             yield folder
@@ -364,13 +371,15 @@ class LocalStore(Store):
     def _require_no_links(self, path: str) -> None:
         while path != self._root:
             if os.path.islink(path):  # noqa: PTH114 - a str
-                raise link_error(path)
+                raise filesystem.link_error(path)
             path = _folder_of(path)
 
     @contextmanager
     def _locked(self, key: Key) -> Iterator[None]:
+        """Hold the lock of a key, which keys of the same digest share, against all processes."""
+        # the files are never removed: two processes could lock two files of one name
         shard = blake2b(key.encode(), digest_size=1).hexdigest()
-        descriptor = self._open_lock(f"{self._root}/{LOCKS}/{shard}")
+        descriptor = self._open_lock(f"{self._lock_folder}/{shard}")
         try:
             flock(descriptor, LOCK_EX)
             yield
@@ -378,19 +387,22 @@ class LocalStore(Store):
             os.close(descriptor)
 
     def _new_folder(self, folder: str) -> None:
+        """Make a folder, unless it is there, with its rights whatever the umask is."""
         with suppress(FileExistsError):
             is_private = f"{folder}/".startswith(self._private)
             mode = PRIVATE_FOLDER_MODE if is_private else FOLDER_MODE
             os.mkdir(folder, mode)  # noqa: PTH102
-            os.chmod(folder, mode)  # noqa: PTH101
+            os.chmod(folder, mode)  # noqa: PTH101 - the umask may have taken the group's rights
 
     def _open_lock(self, path: str) -> int:
+        """Return the descriptor of a lock file, which is created when it is first needed."""
         flags = os.O_RDWR | os.O_NOFOLLOW
         try:
             return os.open(path, flags)
         except FileNotFoundError:
-            descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
-            os.fchmod(descriptor, FILE_MODE)
+            # not exclusively: of two processes that create it, both open the same file
+            descriptor = os.open(path, flags | os.O_CREAT, filesystem.FILE_MODE)
+            os.fchmod(descriptor, filesystem.FILE_MODE)
             return descriptor
 
 
@@ -434,31 +446,36 @@ def _folder_of(path: str) -> str:
     return path[: path.rindex("/")]
 
 
-def _create(key: Key, spooled: str, name: str, folder: int) -> ObjectVersion:
+def _create(key: Key, spooled: str, name: str, folder: int) -> base.ObjectVersion:
+    """Give a spool file the name of a new object, or raise Conflict if there is one."""
     try:
+        # the commit point: without a lock, as the kernel lets one of several links succeed
         os.link(spooled, name, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError as error:
         # a folder is not an object that a reader could find
         if S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
-        raise Conflict(conflict_message(key)) from error
+        raise Conflict(base.conflict_message(key)) from error
     return _version(os.stat(spooled))  # noqa: PTH116 - hot
 
 
-def _version(status: os.stat_result) -> ObjectVersion:
-    return ObjectVersion(f"{status.st_mtime_ns}.{status.st_ino}.{status.st_size}")
+def _version(status: os.stat_result) -> base.ObjectVersion:
+    return base.ObjectVersion(f"{status.st_mtime_ns}.{status.st_ino}.{status.st_size}")
 
 
-def _is_at(status: os.stat_result, version: ObjectVersion) -> bool:
+def _is_at(status: os.stat_result, version: base.ObjectVersion) -> bool:
     # a link is not an object
     return not S_ISLNK(status.st_mode) and _version(status) == version
 
 
 def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[bytes]:
+    """Yield the bytes of an open file from `start` up to `stop`, and close it in the end."""
     try:
         while stop is None or start < stop:
-            wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - start)
-            chunk = os.pread(file.fileno(), wanted, start)
+            size = base.CHUNK_BYTES
+            if stop is not None:
+                size = min(size, stop - start)
+            chunk = os.pread(file.fileno(), size, start)
             if not chunk:
                 return
             yield chunk
@@ -471,7 +488,7 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:
     if error.errno == ELOOP:
-        return link_error(key)
+        return filesystem.link_error(key)
     return Unavailable(
         f"The store could not read {key}: {error.strerror}. Look at the disk and its permissions."
     )

@@ -64,12 +64,17 @@ def parse_location(text: str) -> BucketLocation:
     """
     scheme, _, rest = text.partition("://")
     bucket, _, path = rest.partition("/")
-    parts = path.strip("/").split("/") if path.strip("/") else []
-    prefix = "".join(f"{part}/" for part in parts)
+    prefix = path.strip("/")
+    has_safe_segments = True
+    if prefix:
+        # obstore strips or refuses these, and Google would take each as it is
+        has_safe_segments = not {"", ".", ".."} & set(prefix.split("/"))
+        prefix += "/"
+    is_bucket_name = _BUCKET.fullmatch(bucket) or (scheme, bucket) == (AZURE, WEBSITE)
     is_valid = (
         is_bucket(text)
-        and (_BUCKET.fullmatch(bucket) or (scheme, bucket) == (AZURE, WEBSITE))
-        and not any(part in ("", ".", "..") for part in parts)
+        and is_bucket_name
+        and has_safe_segments
         and len(prefix.encode(errors="replace")) <= PREFIX_LIMIT
         and prefix.isprintable()  # which excludes control characters
     )

@@ -9,90 +9,98 @@ from typing import Final
 
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Conflict, NotFound
-from wheelyard.storage.base import (
-    ABSENT,
-    CHUNK_BYTES,
-    NOT_MODIFIED,
-    Entry,
-    FileBody,
-    Found,
-    Key,
-    ObjectVersion,
-    Store,
-    Stored,
-    WebType,
-    conflict_message,
-)
+from wheelyard.storage import base
 
 LEAST_SECONDS: Final = 1e-6
 """The time between two writes of an object, whatever the clock says."""
 
 
-class MemoryStore(Store):
+class MemoryStore(base.Store):
     """Objects in a dictionary, dated by a `clock` in seconds since the epoch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        # writes and listings take it: the dictionary and the sorted keys have to agree
         self._lock = Lock()
-        self._objects: dict[Key, tuple[Stored, float]] = {}
-        self._keys: list[Key] = []
+        self._objects: dict[base.Key, tuple[base.Stored, float]] = {}
+        """Each object, and when it was written."""
+        self._keys: list[base.Key] = []
+        """The keys of all objects, sorted for listings."""
         self._writes = 0
 
-    def get(self, key: Key, unless: ObjectVersion | None = None) -> Found:
-        """See `Store`."""
-        stored = self._objects.get(key)
-        if stored is None:
+    def get(self, key: base.Key, unless: base.ObjectVersion | None = None) -> base.Found:
+        """Return the object, NOT_MODIFIED if its version is `unless`, or None if it is absent."""
+        # without the lock: one look at a dictionary sees an object before or after a write
+        dated = self._objects.get(key)
+        if dated is None:
             return None
-        return NOT_MODIFIED if stored[0].version == unless else stored[0]
+        stored, _ = dated
+        if stored.version == unless:
+            return base.NOT_MODIFIED
+        return stored
 
-    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `Store`."""
-        stored = self._objects.get(key)
-        if stored is None:
+    def read(self, key: base.Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return an iterator of the bytes, or raise NotFound."""
+        dated = self._objects.get(key)
+        if dated is None:
             raise NotFound(f"The store holds nothing at {key}.")
-        body = stored[0].body[start:stop]
-        return (body[at : at + CHUNK_BYTES] for at in range(0, len(body), CHUNK_BYTES))
+        stored, _ = dated
+        body = stored.body[start:stop]
+        offsets = range(0, len(body), base.CHUNK_BYTES)
+        return (body[offset : offset + base.CHUNK_BYTES] for offset in offsets)
 
     def put(
-        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
-    ) -> ObjectVersion:
-        """See `Store`."""
+        self,
+        key: base.Key,
+        body: bytes,
+        expect: base.ObjectVersion | None,
+        kind: base.WebType | None = None,
+    ) -> base.ObjectVersion:
+        """Write the object, and return its version, or raise Conflict."""
         del kind
         with self._lock:
-            stored = self._objects.get(key)
-            if expect is not None and (stored[0].version if stored else ABSENT) != expect:
-                raise Conflict(conflict_message(key))
-            if key not in self._objects:
+            dated = self._objects.get(key)
+            current = base.ABSENT if dated is None else dated[0].version
+            if expect is not None and current != expect:
+                raise Conflict(base.conflict_message(key))
+            earliest = -inf
+            if dated is None:
                 insort(self._keys, key)
+            else:
+                earliest = dated[1] + LEAST_SECONDS
             self._writes += 1
-            version = ObjectVersion(str(self._writes))
-            before = self._objects.get(key, (None, -inf))[1]
-            modified = max(self._clock(), before + LEAST_SECONDS)
-            self._objects[key] = (Stored(bytes(body), version), modified)
+            version = base.ObjectVersion(str(self._writes))
+            # a clock that stands still, as in tests, must not date two versions alike
+            modified = max(self._clock(), earliest)
+            # a copy: the caller may go on to change a bytearray
+            self._objects[key] = (base.Stored(bytes(body), version), modified)
             return version
 
-    def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """See `Store`."""
-        self.put(key, body.read_bytes() if isinstance(body, Path) else body, None, kind)
+    def put_file(
+        self, key: base.Key, body: base.FileBody, kind: base.WebType | None = None
+    ) -> None:
+        """Write the bytes, or those of the file, whatever is there."""
+        content = body.read_bytes() if isinstance(body, Path) else body
+        self.put(key, content, None, kind)
 
-    def delete(self, key: Key) -> None:
-        """See `Store`."""
+    def delete(self, key: base.Key) -> None:
+        """Delete the object, or do nothing if it is absent."""
         with self._lock:
             if self._objects.pop(key, None) is not None:
                 del self._keys[bisect_left(self._keys, key)]
 
-    def time(self, key: Key) -> float:
-        """See `Store`. Nothing is written."""
+    def time(self, key: base.Key) -> float:
+        """Return the time by the clock. Nothing is written."""
         del key
         return self._clock()
 
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
+    def list(self, prefix: str, after: str = "") -> Iterator[base.Entry]:
+        """Return an iterator of the entries as they are now, sorted by key."""
+        entries = []
         with self._lock:
-            entries = [
-                Entry(key, len(stored.body), modified)
-                for key in self._keys[bisect_left(self._keys, prefix) :]
-                if key.startswith(prefix) and key > after
-                for stored, modified in [self._objects[key]]
-            ]
+            for key in self._keys[bisect_left(self._keys, prefix) :]:
+                if key.startswith(prefix) and key > after:
+                    stored, modified = self._objects[key]
+                    entries.append(base.Entry(key, len(stored.body), modified))
+        # outside of the lock: whoever reads the listing may write meanwhile
         return iter(entries)

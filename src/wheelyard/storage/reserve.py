@@ -50,6 +50,7 @@ class Reserve:
 
         Raises OSError (ENOSPC) unless the reserve has its size, or gets it now.
         """
+        # while this lock is held, no deletion removes the reserve and lets others into its room
         with _locked(self._spool, LOCK_SH):
             if not self._is_whole() and not self.fill():
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
@@ -64,7 +65,10 @@ class Reserve:
         if self._is_whole():
             return True
         with _locked(self._root, LOCK_EX), _locked(self._locks, LOCK_EX | LOCK_NB) as is_unused:
-            return self._is_whole() or (is_unused and self._write())
+            # another process may have made it while this one waited for the first lock
+            if self._is_whole():
+                return True
+            return is_unused and self._write()
 
     def begin(self) -> None:
         """
@@ -79,7 +83,9 @@ class Reserve:
     @contextmanager
     def released(self) -> Iterator[None]:
         """Let the block use the room of the reserve."""
+        # the outer lock is held to the end of the block, so nobody makes the reserve meanwhile
         with _locked(self._locks, LOCK_SH):
+            # the inner one waits until no upload writes that has seen the reserve
             with _locked(self._spool, LOCK_EX), suppress(FileNotFoundError):
                 Path(self._path).unlink()
             yield
@@ -91,6 +97,7 @@ class Reserve:
             return False
 
     def _open(self) -> int:
+        """Return a descriptor of the file, which is created if it is missing, for writing."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             return os.open(self._path, flags, FILE_MODE)
@@ -99,9 +106,11 @@ class Reserve:
             return os.open(self._path, flags, FILE_MODE)
 
     def _write(self) -> bool:
+        """Fill the reserve as far as there is room, and return whether it has its size now."""
         try:
             descriptor = self._open()
         except OSError as error:
+            # a name may need room, too: that of a new block of the folder
             if error.errno in (ENOSPC, EDQUOT):
                 return False
             raise
@@ -113,6 +122,7 @@ class Reserve:
                 size += os.pwrite(descriptor, os.urandom(BLOCK_BYTES), size)
             os.ftruncate(descriptor, RESERVE_BYTES)
         except OSError as error:
+            # what there is room for stays, so that others do not use up the rest
             if error.errno not in (ENOSPC, EDQUOT):
                 raise
         finally:

@@ -92,7 +92,7 @@ class Spool:
             return self._time()
 
     def _time(self) -> float:
-        """Return what `time` does, or raise OSError."""
+        """Return the time by the clock of the file system, in seconds, or raise OSError."""
         path, descriptor = self.open_new()
         try:
             return os.fstat(descriptor).st_mtime
@@ -106,12 +106,14 @@ class Spool:
 
         Those that wait without a lock go by their age, by the clock of the file system.
         """
+        # at the start of a server or a copy, while other processes may write to the same spool
         for path in self.folder.glob(f"{FILE_PREFIX}*"):
             with suppress(OSError):
                 is_waiting = path.name.startswith(WAITING_PREFIX)
                 if is_waiting and path.lstat().st_mtime > self._time() - WAITING_SECONDS:
                     continue
                 descriptor = os.open(path, _EXISTING)
+                # the kernel has released the lock of a process that died
                 try:
                     # the name may have gone to another file between `open` and the lock
                     if try_lock(descriptor) and _is_at(descriptor, path):
@@ -120,8 +122,10 @@ class Spool:
                     os.close(descriptor)
 
     def with_reserve_kept(self) -> AbstractContextManager[None]:
-        """Return what lets a block write a part of a file, as `Reserve.kept` does."""
-        return nullcontext() if self._reserve is None else self._reserve.kept()
+        """Return what lets a block write a part of a file, while the reserve has its size."""
+        if self._reserve is None:  # the spool of a bucket, on a disk that has no objects
+            return nullcontext()
+        return self._reserve.kept()
 
     def require_room(self, size: int) -> None:
         """

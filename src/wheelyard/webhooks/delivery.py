@@ -21,13 +21,9 @@ from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.webhook_records import WebhookStates
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable, WheelyardError
+from wheelyard.model import webhook_messages
 from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
-from wheelyard.model.webhook_messages import (
-    Outgoing,
-    ProjectMessage,
-    RequestsMessage,
-    requests_message,
-)
+from wheelyard.model.webhook_messages import Outgoing
 from wheelyard.model.webhook_state import (
     MOST_WAITING,
     REQUESTS,
@@ -90,6 +86,7 @@ class Delivery:
         """
         webhook = self._webhook
         while True:
+            # for each batch anew: a person may have had dead letters sent again meanwhile
             state = self._tools.states.read_stored(webhook.name, webhook.created)
             batch = _Batch(webhook, self._tools, state)
             try:
@@ -149,6 +146,7 @@ class _Batch:
         """Return the state after the batch. Only deliveries change how far it is."""
         if _progress(stored) != _progress(self._before):
             raise Conflict(f"Another process delivers to the webhook {self._webhook.name}.")
+        # a person may have added dead letters during the batch, which the next one sends
         again = tuple(letter for letter in stored.again if letter.id not in self._sent_again)
         state = replace(
             stored,
@@ -173,11 +171,11 @@ class _Batch:
 
     def _send_waiting(self, *, tried: bool) -> None:
         """Send what is due of the journals that wait: those that have failed, or the others."""
-        due = [
-            journal
-            for journal in self._waiting.values()
-            if journal.due <= self._now and bool(journal.attempts) == tried
-        ]
+        due = list[WaitingJournal]()
+        for journal in self._waiting.values():
+            was_tried = journal.attempts > 0
+            if journal.due <= self._now and was_tried == tried:
+                due.append(journal)
         # what was tried least often first, so that one that hangs does not hold up all others
         for journal in sorted(due, key=lambda journal: (journal.attempts, journal.due)):
             if self._is_full:
@@ -185,6 +183,7 @@ class _Batch:
             self._send_journal(journal)
 
     def _send_again(self) -> None:
+        """Send the dead letters that a person wants to be sent again, each of them once."""
         for letter in self._before.again:
             if self._is_full:
                 return
@@ -194,11 +193,12 @@ class _Batch:
             else:
                 result = self._try(outgoing)
                 if not result.attempt.is_delivered:
-                    again = replace(letter, at=self._now, error=result.attempt.error)
-                    self._dead.append(again)
+                    self._dead.append(replace(letter, at=self._now, error=result.attempt.error))
+            # also if it has failed: then it is a dead letter again, with what was wrong now
             self._sent_again.add(letter.id)
 
     def _send_new(self) -> None:
+        """Send what the feeds have since the last batch, and what no feed tells of."""
         feeds = self._tools.source.find_indexes()
         for name in sorted(feeds):
             if self._webhook.reads_feed(name):
@@ -222,6 +222,7 @@ class _Batch:
         return not self._is_full and len(self._waiting) < MOST_WAITING
 
     def _send_feed(self, feed: IndexJournals) -> None:
+        """Send what the feed of an index has behind the place of the webhook in it."""
         while self._has_room():
             cursor = self._cursors.get(feed.index)
             if cursor is None:
@@ -266,6 +267,7 @@ class _Batch:
         logger.warning("webhook %s: %s", self._webhook.name, self._note)
 
     def _send_range(self, feed: IndexJournals, commits: CommitRange) -> None:
+        """Send what is about one entry of a feed, if the webhook is told of it."""
         if not self._webhook.is_about(commits.project):
             return
         if commits.is_copied and not self._webhook.takes_imports:
@@ -276,6 +278,7 @@ class _Batch:
     def _add(self, name: str, first: int, last: int, *, is_copied: bool = False) -> None:
         """Send what is about further commits of a journal, or have it wait behind what waits."""
         waiting = self._waiting.get(name)
+        # not before the messages that wait: those of one project come in their order
         if waiting is not None:
             self._waiting[name] = waiting.with_commits(first, last, is_copied=is_copied)
             return
@@ -285,6 +288,7 @@ class _Batch:
         self._send_journal(journal.with_commits(first, last, is_copied=is_copied))
 
     def _send_access(self) -> None:
+        """Send what the journals about rights have behind the places of the webhook in them."""
         for name, end in self._tools.source.access_ends().items():
             cursor = self._cursors.get(name, end)
             if cursor < end and self._has_room():
@@ -330,7 +334,11 @@ class _Batch:
         """Return whether the webhook is told of a message."""
         webhook = self._webhook
         message = outgoing.message
-        if isinstance(message, ProjectMessage) and message.imported and not webhook.takes_imports:
+        if (
+            isinstance(message, webhook_messages.ProjectMessage)
+            and message.imported
+            and not webhook.takes_imports
+        ):
             return False
         return outgoing.event in webhook.events
 
@@ -358,6 +366,7 @@ class _Batch:
                 )
             )
             return True
+        # from the end of the try on, and later if the receiver asks for that by Retry-After
         self._waiting[outgoing.place.journal] = replace(
             journal,
             due=self._tools.runtime.now() + max(pause, result.wait),
@@ -414,7 +423,7 @@ class _Batch:
         self._announced = news.announced
         self._last_request_at = self._now
         source = self._tools.source
-        message = requests_message(
+        message = webhook_messages.requests_message(
             news.requests, news.waiting, self._now, source.urls, self._tools.sender.describe
         )
         # it is written down first, and sent by the next batch: no journal could give it again
@@ -485,7 +494,7 @@ def _untried(journal: WaitingJournal, now: datetime) -> WaitingJournal:
 
 def _made(place: MessagePlace, message_id: str, body: str) -> Outgoing:
     """Return the message of a stored body."""
-    message = decode(body, type=RequestsMessage)
+    message = decode(body, type=webhook_messages.RequestsMessage)
     return Outgoing(
         id=message_id,
         place=place,

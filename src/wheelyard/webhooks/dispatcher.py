@@ -87,6 +87,7 @@ class WebhookDispatcher:
         self._states = dict[str, WebhookState]()
         """As they were at the last look at everything."""
         self._threads = dict[str, Thread]()
+        """By webhook. Each thread takes itself out when it ends."""
         self._ended = Event()
         """Set when a thread of a webhook ends."""
         self._times = dict[float, float]()
@@ -139,8 +140,8 @@ class WebhookDispatcher:
         # without webhooks, too: memory tells of one that this process has added
         if glance is None or glance.due is None:
             return LOOK_SECONDS
-        left = (glance.due - self._runtime.now()).total_seconds()
-        return min(max(left, 0.0), LOOK_SECONDS)
+        seconds = (glance.due - self._runtime.now()).total_seconds()
+        return min(max(seconds, 0.0), LOOK_SECONDS)
 
     def _is_due(self) -> bool:
         """Return whether something may have to be sent, by the feeds and by what is in memory."""
@@ -165,6 +166,7 @@ class WebhookDispatcher:
 
     def _is_time(self, seconds: float) -> bool:
         """Return whether so many seconds have passed since the last time that this was true."""
+        # the length of an interval is its key: no two of one length are asked for at a time
         now = self._runtime.monotonic()
         if now < self._times.get(seconds, now):
             return False
@@ -244,12 +246,11 @@ class WebhookDispatcher:
             with UnreadableIgnored():
                 states[webhook.name] = self._tools.states.read_stored(webhook.name, webhook.created)
         self._states = states
-        dues = [
-            journal.due
-            for name, state in states.items()
-            for journal in state.waiting.values()
-            if name not in self._threads
-        ]
+        dues = list[datetime]()
+        for name, state in states.items():
+            # what a thread has to deliver is due only once it has ended
+            if name not in self._threads:
+                dues += [journal.due for journal in state.waiting.values()]
         self._glance = _Glance(
             webhooks=webhooks,
             revision=stored.revision,
@@ -265,15 +266,16 @@ class WebhookDispatcher:
         glance = self._glance
         if glance is None:
             return []
-        return [
-            webhook
-            for webhook in glance.webhooks
-            if webhook.name in states
-            and webhook.name not in self._threads
-            and self._is_pending(webhook, states[webhook.name], glance)
-        ]
+        pending = list[Webhook]()
+        for webhook in glance.webhooks:
+            if webhook.name not in states or webhook.name in self._threads:
+                continue
+            if self._is_pending(webhook, states[webhook.name], glance):
+                pending.append(webhook)
+        return pending
 
     def _is_pending(self, webhook: Webhook, state: WebhookState, glance: _Glance) -> bool:
+        """Return whether a webhook may have to be told of something now."""
         now = self._runtime.now()
         if state.again or any(journal.due <= now for journal in state.waiting.values()):
             return True
@@ -289,10 +291,13 @@ class WebhookDispatcher:
         return find_news(webhook, state, self._tools.find_waiting, now) is not None
 
     def _start(self, webhooks: Sequence[Webhook]) -> None:
+        """Start a thread for each webhook, as one that hangs must not delay another."""
         for webhook in webhooks:
+            # a daemon, as a receiver that hangs must not keep the process from ending either
             thread = Thread(
                 target=partial(self._run, webhook), name=f"webhook {webhook.name}", daemon=True
             )
+            # before it starts: it takes itself out at its end
             self._threads[webhook.name] = thread
             thread.start()
 

@@ -21,6 +21,7 @@ LASTS: Final = timedelta(seconds=30)
 """How long deliveries wait for a process that has died."""
 RENEWED_AFTER: Final = timedelta(seconds=8)
 """The age from which the lease is renewed."""
+_KEY: Final = keys.lease("webhooks")
 
 
 class DeliveryLeaseDocument(Struct, frozen=True):
@@ -32,7 +33,6 @@ class DeliveryLeaseDocument(Struct, frozen=True):
 
 
 _CODEC: Final = Codec(DeliveryLeaseDocument)
-_KEY: Final = keys.lease("webhooks")
 
 
 class DeliveryLease:
@@ -58,14 +58,16 @@ class DeliveryLease:
         """Take the lease, and return zero, or return after how long to try again."""
         now = self._monotonic()
         document, version = read_usable(self._store, _KEY, _CODEC, DeliveryLeaseDocument())
+        # a new version: whoever has the lease was alive since the last look
         if version != self._version:
             self._document = document
             self._version = version
             self._observed_at = now
         if document.holder not in {"", self._holder}:
-            left = self._observed_at + LASTS.total_seconds() - now
-            if left > 0:
-                return timedelta(seconds=left)
+            # by the own clock alone: the document has no time of another machine's
+            seconds = self._observed_at + LASTS.total_seconds() - now
+            if seconds > 0:
+                return timedelta(seconds=seconds)
         try:
             self._write(self._holder)
         except Conflict:  # another process was faster
@@ -87,7 +89,7 @@ class DeliveryLease:
         """Let another process take it at once, unless one has done so already."""
         try:
             self._write("")
-        except Conflict:
+        except Conflict:  # another process has taken it, as this one stood still
             pass
         finally:
             self._held_since = None

@@ -11,20 +11,11 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import CLOCK_TOLERANCE
 from wheelyard.catalog.commits import Journal
 from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
+from wheelyard.model import webhook_messages
 from wheelyard.model.project import Commit, EventKind, File, Project
 from wheelyard.model.project_json import other_entry_of
 from wheelyard.model.stored_webhooks import WebhookEvent
-from wheelyard.model.webhook_messages import (
-    AccessMessage,
-    EventGroup,
-    MessageUrls,
-    Outgoing,
-    groups_of,
-    has_older_file,
-    has_release,
-    message_id,
-    message_of,
-)
+from wheelyard.model.webhook_messages import EventGroup, Outgoing
 from wheelyard.model.webhook_state import MessagePlace
 from wheelyard.operations.webhooks import AccessJournals, FindIndexes, ends_of
 
@@ -57,7 +48,7 @@ class MessageSource:
         self,
         find_indexes: FindIndexes,
         access: AccessJournals,
-        urls: MessageUrls,
+        urls: webhook_messages.MessageUrls,
     ) -> None:
         self.find_indexes = find_indexes
         self.access = access
@@ -85,6 +76,7 @@ class MessageSource:
     def _of_project(
         self, place: MessagePlace, ranges: Ranges, event: str, copied: Ranges
     ) -> Iterator[Outgoing]:
+        """Yield the messages about these commits of a project: one for each group of events."""
         index = self.find_indexes().get(place.index)
         if index is None:
             raise NotFound(f"There is no index {place.index} any more.")
@@ -97,8 +89,9 @@ class MessageSource:
         for number in _numbers(ranges, place.number):
             with _damage_at(number):
                 commit = journal.read(number)
-            for group in groups_of(name, commit.events):
+            for group in webhook_messages.groups_of(name, commit.events):
                 here = MessagePlace(place.journal, number, group.position)
+                # of the first commit, some messages may be done with already
                 if number == place.number and group.position < place.position:
                     continue
                 about = self._event_of(group, commit, project, journal)
@@ -106,11 +99,14 @@ class MessageSource:
                     about = WebhookEvent(event)
                 with _damage_at(number):  # the files may be in an earlier commit that is damaged
                     files = self._files(journal, project, number, group.filenames)
-                message = message_of(group, about, index.index, name, files, self.urls)
+                message = webhook_messages.message_of(
+                    group, about, index.index, name, files, self.urls
+                )
                 if any(start <= number <= end for start, end in copied):
                     message = replace(message, imported=True)
+                # the id follows from the commit: a message that is sent again has the same one
                 yield Outgoing(
-                    id=message_id(here, commit),
+                    id=webhook_messages.message_id(here, commit),
                     place=here,
                     event=about,
                     subject=f"{name} {group.release}".rstrip() + f" in {index.index}",
@@ -130,22 +126,24 @@ class MessageSource:
         if group.event is not WebhookEvent.RELEASED:
             return group.event
         at = group.events[0].at
-        if has_older_file(project, group.release, at - CLOCK_TOLERANCE):
+        if webhook_messages.has_older_file(project, group.release, at - CLOCK_TOLERANCE):
             return WebhookEvent.FILE_ADDED
         earlier = takewhile(lambda event: event not in group.events, commit.events)
-        if has_release(earlier, group.release):
+        if webhook_messages.has_release(earlier, group.release):
             return WebhookEvent.FILE_ADDED
+        # back to where no clock of a server can have been so wrong
         for number in range(commit.number - 1, 0, -1):
-            before = journal.find(number)
-            if before is None:  # it is damaged, and others may tell
+            earlier_commit = journal.find(number)
+            if earlier_commit is None:  # it is damaged, and others may tell
                 continue
-            if has_release(before.events, group.release):
+            if webhook_messages.has_release(earlier_commit.events, group.release):
                 return WebhookEvent.FILE_ADDED
-            if before.events[-1].at < at - 2 * CLOCK_TOLERANCE:
+            if earlier_commit.events[-1].at < at - 2 * CLOCK_TOLERANCE:
                 break
         return WebhookEvent.RELEASED
 
     def _of_access(self, place: MessagePlace, ranges: Ranges) -> Iterator[Outgoing]:
+        """Yield a message about each of these commits of a journal about rights."""
         records = self.access[place.journal]
         with _damage_at(place.number):
             document = records.get("current").value
@@ -158,11 +156,11 @@ class MessageSource:
             entries = [other_entry_of(number, event, "") for event in commit.events]
             here = MessagePlace(place.journal, number)
             yield Outgoing(
-                id=message_id(here, commit),
+                id=webhook_messages.message_id(here, commit),
                 place=here,
                 event=WebhookEvent.ACCESS_CHANGED,
                 subject=entries[0].reason,
-                message=AccessMessage(
+                message=webhook_messages.AccessMessage(
                     type="access.changed",
                     time=entries[0].at,
                     by=entries[0].by,
@@ -193,7 +191,9 @@ class MessageSource:
             if not missing:
                 break
             commit = journal.find(earlier)
-            for event in () if commit is None else commit.events:
+            if commit is None:  # it is damaged, and the file may be in another one
+                continue
+            for event in commit.events:
                 if event.what == EventKind.UPLOADED and event.file.filename in missing:
                     records[event.file.filename] = event.file
                     missing.discard(event.file.filename)

@@ -46,6 +46,7 @@ class WebhookMetrics:
 
     def note(self, states: Mapping[str, WebhookState], now: datetime) -> None:
         """Note what waits for each webhook, and forget those that are no more."""
+        # else a deleted webhook would look like one that is stuck
         for name in self._names - states.keys():
             self._waiting.remove(name)
             self._dead.remove(name)

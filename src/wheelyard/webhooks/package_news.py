@@ -52,30 +52,31 @@ def find_news(
     news = list[PackageRequest]()
     announced = dict[str, datetime]()
     for request in waiting.requests:
-        key = _told_key(request)
-        told_at = _told_at(webhook, request, state.announced)
-        if request.is_new(waiting.decided.for_project(request.project), told_at):
+        key = _request_key(request)
+        announced_at = _announced_at(webhook, request, state.announced)
+        if request.is_new(waiting.decided.for_project(request.project), announced_at):
             news.append(request)
             announced[key] = now
         elif key in state.announced:
+            # of requests that do not wait any more, nothing is kept
             announced[key] = state.announced[key]
     if not news:
         return None
     return PackageNews(tuple(news), len(waiting.requests), announced)
 
 
-def _told_at(
+def _announced_at(
     webhook: Webhook, request: PackageRequest, announced: Mapping[str, datetime]
 ) -> datetime | None:
     """Return when the webhook was told of a request, or None if it has to be."""
-    told_at = announced.get(_told_key(request))
+    announced_at = announced.get(_request_key(request))
     # a webhook begins with what happens after it was added
-    if told_at is None and request.first <= webhook.created:
+    if announced_at is None and request.first <= webhook.created:
         return webhook.created
-    return told_at
+    return announced_at
 
 
-def _told_key(request: PackageRequest) -> str:
+def _request_key(request: PackageRequest) -> str:
     """Return what stands for a request in the state of a webhook."""
     project, version = request.key
     return f"{project} {version}".rstrip()

@@ -30,11 +30,7 @@ from wheelyard.model.webhook_messages import (
     text_of,
 )
 from wheelyard.model.webhook_state import DeliveryAttempt, MessagePlace
-from wheelyard.operations.webhook_endpoints import (
-    SECRET_PREFIX,
-    WebhookEndpoint,
-    WebhookEndpoints,
-)
+from wheelyard.operations.webhook_endpoints import SECRET_PREFIX, WebhookEndpoint, WebhookEndpoints
 
 TRY_SECONDS: Final = 10.0
 """The longest time of one try, from the name lookup to the end of the answer."""
@@ -86,6 +82,7 @@ class WebhookSender:
         self._runtime = runtime
         self.describe = describe
         private = tuple(map(ip_network, networks))
+        # two, as the same host may be allowed to one webhook, and not to another
         self._public = Requester(runtime, _network(()))
         self._private = Requester(runtime, _network(private))
 
@@ -103,6 +100,7 @@ class WebhookSender:
         answer = ""
         error = ""
         wait = timedelta()
+        # whatever the receiver does is a part of the result: only a fault of ours is raised
         try:
             endpoint = self._endpoints.find(webhook)
             requester = self._public
@@ -118,7 +116,7 @@ class WebhookSender:
                         fault = requester.status_error(response)
                         error = fault.why
                         wait = timedelta(seconds=fault.wait)
-        except Invalid as incomplete:
+        except Invalid as incomplete:  # this server does not know its URL or its secret
             error = incomplete.message
         except BadUrl:
             error = "its URL cannot be used"
@@ -168,6 +166,7 @@ class WebhookSender:
             "User-Agent": f"wheelyard/{version('wheelyard')}",
         }
         if endpoint.key is not None:
+            # of this try: a receiver refuses what is minutes old, so that nobody can replay it
             stamp = str(int(self._runtime.seconds()))
             headers["webhook-id"] = outgoing.id
             headers["webhook-timestamp"] = stamp
@@ -228,8 +227,10 @@ def _secrets_of(endpoint: WebhookEndpoint) -> list[str]:
     """Return what an answer may repeat of a URL and its secret, the longest text first."""
     url = urlsplit(endpoint.url)
     texts = {endpoint.url, url.path, url.query, f"{url.path}?{url.query}"}
-    texts |= set(url.path.split("/")) | {value for _, value in parse_qsl(url.query)}
-    texts |= {unquote(text) for text in texts}
+    texts.update(url.path.split("/"))
+    texts.update(value for _, value in parse_qsl(url.query))
+    # a receiver may answer with what it has decoded
+    texts.update({unquote(text) for text in texts})
     if endpoint.key is not None:
         texts.add(b64encode(endpoint.key).decode())
     # shorter ones are words such as hook, which any answer may have

@@ -5,7 +5,7 @@ from obstore import exceptions as obstore
 
 from wheelyard.storage.failures import READ, WRITE, FailureKind, unavailable
 from wheelyard.storage.location import parse_location
-from wheelyard.storage.objects.conditions import failure_of
+from wheelyard.storage.objects.obstore_errors import failure_of
 
 S3, AZURE = parse_location("s3://wheels/team"), parse_location("az://wheels")
 SAID = "Error performing PUT https://host/x in 3ms - Server returned non-2xx status code: {}: {}"

@@ -9,7 +9,7 @@ whole source is unusable; any other error refuses only the file or the project t
 1. `cli/publish_commands.py` opens the source and the index. Each kind of source is a module of
    `sources/` that yields candidates: a filename, how to get the bytes, and what the source says
    about them (times, digests, yanks). Buckets of all services are read through
-   `storage/buckets.py`: listed, and each object at the version that was listed.
+   `storage/bucket_reader.py`: listed, and each object at the version that was listed.
 2. `operations/importing/parallel_import.py` parses each filename and collects candidates until
    several files of one project can be one commit. A group goes to a thread.
 3. `operations/importing/project_import.py` skips what the project has already. It fetches every

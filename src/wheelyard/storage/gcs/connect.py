@@ -34,18 +34,12 @@ from requests import RequestException, Session
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import DOCUMENTATION
+from wheelyard.storage.bucket_reader import BucketObject, BucketReader
 from wheelyard.storage.bucket_store import Downloads, download_urls, signing_error
-from wheelyard.storage.buckets import BucketObject, BucketReader
 from wheelyard.storage.failures import READ, Failure, FailureKind, unavailable
 from wheelyard.storage.forwarding import Operation, OperationCounter
-from wheelyard.storage.gcs.store import (
-    Credentials,
-    GcsStore,
-    can_sign,
-    credentials_of,
-    google_failures,
-    set_up_session,
-)
+from wheelyard.storage.gcs import store as gcs_store
+from wheelyard.storage.gcs.store import Credentials, GcsStore
 from wheelyard.storage.location import BucketLocation
 
 RETRY_SECONDS: Final = 30.0
@@ -53,21 +47,37 @@ RETRY_SECONDS: Final = 30.0
 TIMEOUTS: Final = (5.0, 30.0)
 """Seconds to connect, and without a byte."""
 OBJECT_FIELDS: Final = "name,generation,size,timeCreated,md5Hash,metadata,contentEncoding"
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+SECONDS: Final = 5.0
+"""Seconds to wait for IAM; a client waits 15 at most."""
+SIGNING_CONNECTIONS: Final = 64
+"""Idle connections to IAM that are kept open."""
+UNKNOWN_EMAIL: Final = "default"
+"""The e-mail of the metadata server's credentials until their first refresh."""
+MAX_CONNECTIONS: Final = 160
+"""Idle connections to a bucket that are kept open, at most."""
+_DENIED: Final = re.compile(r"code\W+403\b")
+_COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
+_OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
+
+# google-auth has no type annotations for these
+_iam_signer: Final[Callable[..., Any]] = iam.Signer
+_account_credentials: Final[Callable[..., Credentials]] = service_account.Credentials
 
 
 class GcsReader(BucketReader):
-    """See `BucketReader`."""
+    """Lists and reads the objects below a location, by the requests of a store there."""
 
     def __init__(self, store: GcsStore) -> None:
         super().__init__(store.location)
         self._store = store
 
     def close(self) -> None:
-        """See `BucketReader`."""
+        """Close the connections of this reader."""
         self._store.client.close()
 
     def _objects(self) -> Iterator[BucketObject]:
-        with google_failures():
+        with gcs_store.google_failures():
             blobs = self._store.client.list_blobs(
                 self._location.bucket,
                 prefix=self._location.prefix or None,
@@ -80,14 +90,14 @@ class GcsReader(BucketReader):
 
     def _find(self, name: str) -> BucketObject:
         blob = self._store.client.bucket(self._location.bucket).blob(self._location.name_of(name))
-        with google_failures():
+        with gcs_store.google_failures():
             blob.reload(timeout=TIMEOUTS, retry=self._store.repeated)
             return self._described(blob)
 
     def _read(self, name: str, version: str) -> Iterator[bytes]:
-        whole_name = self._location.name_of(name)
+        object_name = self._location.name_of(name)
         store = self._store
-        return store.repeat(RETRY_SECONDS, store.stream_once, whole_name, 0, None, version)
+        return store.repeat(RETRY_SECONDS, store.stream_once, object_name, 0, None, version)
 
     def _described(self, blob: Blob) -> BucketObject:
         return BucketObject(
@@ -102,83 +112,67 @@ class GcsReader(BucketReader):
 
 
 def _hexadecimal(encoded: str | None) -> str:
+    """Return a digest in hexadecimal, or an empty text if there is none that can be read."""
     try:
         return b64decode(encoded or "", validate=True).hex()
     except NotBase64:
         return ""
 
 
-SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-SECONDS: Final = 5.0
-"""Seconds to wait for IAM; a client waits 15 at most."""
-SIGNING_CONNECTIONS: Final = 64
-"""Idle connections to IAM that are kept open."""
-UNKNOWN_EMAIL: Final = "default"
-"""The e-mail of the metadata server's credentials until their first refresh."""
-
-_DENIED: Final = re.compile(r"code\W+403\b")
-
-# google-auth has no type annotations for these
-_iam_signer: Final[Callable[..., Any]] = iam.Signer
-_account_credentials: Final[Callable[..., Credentials]] = service_account.Credentials
-
-
 class GoogleSigner:
-    """See `UrlSigner`."""
+    """Signs URLs of downloads, by the key of the credentials or by IAM."""
 
     def __init__(self, bucket: Bucket, credentials: Credentials, endpoint: str) -> None:
         self._bucket = bucket
         self._endpoint = endpoint
         session = Session()
-        set_up_session(session, endpoint, SIGNING_CONNECTIONS)
+        gcs_store.set_up_session(session, endpoint, SIGNING_CONNECTIONS)
         # without a time limit, IAM's silence would hold a thread for two minutes
         self._request: Callable[..., Any] = partial(Request(session), timeout=SECONDS)
-        is_scoped = isinstance(credentials, Scoped) and not isinstance(credentials, Signing)
-        self._credentials = credentials.with_scopes([SCOPE]) if is_scoped else credentials
+        self._credentials = credentials
+        # the scope of a bucket is too narrow for IAM, which credentials with a key do not ask
+        is_too_narrow = isinstance(credentials, Scoped) and not isinstance(credentials, Signing)
+        if is_too_narrow:
+            self._credentials = credentials.with_scopes([SCOPE])
 
     def sign(self, name: str, lifetime: timedelta) -> str:
-        """See `UrlSigner`."""
+        """Return the URL of the object `name`, or raise Unavailable if nothing signs it."""
         blob = self._bucket.blob(name)
         try:
-            return str(
-                blob.generate_signed_url(
-                    version="v4",
-                    expiration=lifetime,
-                    credentials=self._signing(),
-                    api_access_endpoint=self._endpoint,
-                )
+            url = blob.generate_signed_url(
+                version="v4",
+                expiration=lifetime,
+                credentials=self._signing(),
+                api_access_endpoint=self._endpoint,
             )
+            return str(url)
         except (GoogleAuthError, RequestException, ValueError, LookupError, TypeError) as error:
             email = getattr(self._credentials, "service_account_email", None)
+            # google-auth has the status of IAM's answer in its text only
             is_denied = _DENIED.search(str(error)) is not None
-            why = (
-                f"The permission iam.serviceAccounts.signBlob on {email} is missing, or the API "
-                "iamcredentials.googleapis.com is off. Grant a role that has it on that account "
-                f"({DOCUMENTATION}/bucket.md), or have downloads streamed."
-            )
-            no_answer = f"IAM does not sign for {email}."
-            raise signing_error(why if is_denied else no_answer, is_denied=is_denied) from error
+            why = f"IAM does not sign for {email}."
+            if is_denied:
+                why = (
+                    f"The permission iam.serviceAccounts.signBlob on {email} is missing, or the "
+                    "API iamcredentials.googleapis.com is off. Grant a role that has it on that "
+                    f"account ({DOCUMENTATION}/bucket.md), or have downloads streamed."
+                )
+            raise signing_error(why, is_denied=is_denied) from error
 
     def _signing(self) -> Credentials:
         """Return credentials that sign: by a key, by the one they impersonate, or by IAM."""
         credentials = self._credentials
         if isinstance(credentials, Signing):
             return credentials
+        # the metadata server tells whose its credentials are with the first token
         if credentials.service_account_email == UNKNOWN_EMAIL:
             credentials.refresh(self._request)
         email = credentials.service_account_email
         return _account_credentials(_iam_signer(self._request, credentials, email), email, "")
 
 
-MAX_CONNECTIONS: Final = 160
-"""Idle connections to a bucket that are kept open, at most."""
-
-_COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
-_OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
-
-
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
-    """See `BucketService`."""
+    """Return a reader of a bucket that is no store, whose requests are counted for nobody."""
     client = _connect(location, OperationCounter())
     return GcsReader(GcsStore(client, location, runtime, None, ""))
 
@@ -186,25 +180,28 @@ def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
 def store_opener(
     location: BucketLocation, runtime: Runtime, counter: OperationCounter
 ) -> "GcsStoreOpener":
-    """See `BucketService`."""
+    """Return what opens stores by one client, with `location` for messages."""
     return GcsStoreOpener(_connect(location, counter), runtime)
 
 
 class GcsStoreOpener(Struct, frozen=True):
-    """See `StoreOpener`."""
+    """Opens stores that share the connections of one client."""
 
     client: Client
     runtime: Runtime
 
     def open_store(self, location: BucketLocation, downloads: Downloads, caching: str) -> GcsStore:
-        """See `StoreOpener`."""
-        credentials, endpoint = credentials_of(self.client), str(self.client.api_endpoint)
+        """Return the store at a location, whose objects have `caching` as their Cache-Control."""
+        credentials = gcs_store.credentials_of(self.client)
+        endpoint = str(self.client.api_endpoint)
         if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
             with suppress(auth.GoogleAuthError):  # an emulator is used without credentials
                 credentials, _ = google.auth.default()
-        bucket, base = self.client.bucket(location.bucket), f"{endpoint}/{location.bucket}/"
-        signer = GoogleSigner(bucket, credentials, endpoint) if can_sign(credentials) else None
-        urls = download_urls(downloads, base, signer, self.runtime.seconds)
+        signer = None
+        if gcs_store.can_sign(credentials):
+            signer = GoogleSigner(self.client.bucket(location.bucket), credentials, endpoint)
+        public_base = f"{endpoint}/{location.bucket}/"
+        urls = download_urls(downloads, public_base, signer, self.runtime.seconds)
         return GcsStore(self.client, location, self.runtime, urls, caching)
 
 
@@ -227,12 +224,14 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
 
 
 def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
+    """Return a client for many threads, whose answered requests are counted."""
     client = _new_client(location)
     # with the cache it would read the bucket's metadata, which needs one more permission
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
-    set_up_session(session, client.api_endpoint, MAX_CONNECTIONS)
+    gcs_store.set_up_session(session, client.api_endpoint, MAX_CONNECTIONS)
 
+    # a hook of the session sees each try, those of the library's own requests, too
     def answered(response: requests.Response, **_: object) -> None:
         operation = operation_of(response.request.method or "", response.request.path_url)
         if operation is not None:
@@ -245,6 +244,7 @@ def _connect(location: BucketLocation, counter: OperationCounter) -> Client:
 
 
 def _new_client(location: BucketLocation) -> Client:
+    """Return a client with the credentials that the library finds, or raise Unavailable."""
     try:
         return Client(project=None)
     except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:

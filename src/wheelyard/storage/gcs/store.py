@@ -29,55 +29,31 @@ from urllib3.exceptions import HTTPError
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound
+from wheelyard.storage import bucket_store, failures
 from wheelyard.storage.base import CHUNK_BYTES, Entry, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.bucket_store import (
-    READ_RETRY_SECONDS,
-    WRITE_RETRY_SECONDS,
-    BucketStore,
-    DownloadUrls,
-)
-from wheelyard.storage.failures import (
-    READ,
-    WRITE,
-    Failure,
-    FailureKind,
-    kind_of_status,
-    repeated_listing,
-    unavailable,
-)
+from wheelyard.storage.failures import Failure, FailureKind
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.location import BucketLocation
 
+T = TypeVar("T")
+
 Credentials = Any
 """Those of Google's library: each kind is a class of its own, without types."""
-_claims_of: Final[Callable[..., dict[str, Any]]] = jwt.decode  # it has no type annotations
 
-
-def credentials_of(client: Client) -> Credentials:
-    """Return the credentials of a client."""
-    return client._credentials  # noqa: SLF001 - the library has no public name for them
-
-
-def can_sign(credentials: Credentials) -> bool:
-    """Return whether credentials are those of a service account."""
-    has_email = getattr(credentials, "service_account_email", None) is not None
-    return isinstance(credentials, Signing) or has_email
-
-
-def email_of(credentials: Credentials) -> str | None:
-    """
-    Return the e-mail of the account of some credentials, for the journal, or None if it is unknown.
-
-    A service account's e-mail is known after the first use of the credentials (before, those of the
-    metadata server have `default`). A user's is known if Google has sent an ID token as well.
-    """
-    emails = [getattr(credentials, name, None) for name in ("service_account_email", "account")]
-    with suppress(auth.GoogleAuthError, ValueError, TypeError, AttributeError):
-        # not verified, as it has come from Google directly
-        emails.append(_claims_of(credentials.id_token, verify=False).get("email"))
-    return next((email for email in emails if isinstance(email, str) and "@" in email), None)
-
-
+UPLOAD_CHUNK_BYTES: Final = 4 * 1024**2
+"""Bytes of the largest file that is sent in one request, and of each chunk of a larger one."""
+READ_TIMEOUTS: Final = (3.0, 6.0)
+WRITE_TIMEOUTS: Final = (3.0, 10.0)
+UPLOAD_TIMEOUTS: Final = (3.0, 60.0)
+"""Seconds to connect, and to wait for an answer; for a large body the answer comes late."""
+SMALL_BODY_BYTES: Final = 256 * 1024
+"""Bytes of the largest body that is sent with `WRITE_TIMEOUTS`."""
+MAX_FRUITLESS_RESUMES: Final = 3
+"""How often in a row a stream is resumed although no byte has come."""
+LIST_FIELDS: Final = "items(name,size,timeCreated),nextPageToken"
+NO_GENERATION: Final = 1
+"""A generation that no object has: generations count microseconds since 1970."""
+MAX_GENERATION_DIGITS: Final = 18
 GOOGLE_ERRORS: Final = (
     api.GoogleAPIError,
     auth.GoogleAuthError,
@@ -90,6 +66,40 @@ GOOGLE_ERRORS: Final = (
 )
 """All exceptions that a call of Google's libraries may raise."""
 _PERMISSION: Final = re.compile(r"\bstorage\.[a-z]+\.[a-zA-Z]+\b")
+_CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
+_claims_of: Final[Callable[..., dict[str, Any]]] = jwt.decode  # it has no type annotations
+
+
+def credentials_of(client: Client) -> Credentials:
+    """Return the credentials of a client."""
+    return client._credentials  # noqa: SLF001 - the library has no public name for them
+
+
+def can_sign(credentials: Credentials) -> bool:
+    """Return whether credentials are those of a service account."""
+    # without a key of their own, IAM signs for the account of this e-mail
+    has_email = getattr(credentials, "service_account_email", None) is not None
+    return isinstance(credentials, Signing) or has_email
+
+
+def email_of(credentials: Credentials) -> str | None:
+    """
+    Return the e-mail of the account of some credentials, for the journal, or None if it is unknown.
+
+    A service account's e-mail is known after the first use of the credentials (before, those of the
+    metadata server have `default`). A user's is known if Google has sent an ID token as well.
+    """
+    emails = [
+        getattr(credentials, "service_account_email", None),
+        getattr(credentials, "account", None),
+    ]
+    with suppress(auth.GoogleAuthError, ValueError, TypeError, AttributeError):
+        # not verified, as it has come from Google directly
+        emails.append(_claims_of(credentials.id_token, verify=False).get("email"))
+    for email in emails:
+        if isinstance(email, str) and "@" in email:
+            return email
+    return None
 
 
 @contextmanager
@@ -117,7 +127,9 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, storage.DataCorruption):
         return damaged()
     response = getattr(error, "response", None)
-    return Failure(FailureKind.UNCLEAR) if response is None else failure_of_response(response)
+    if response is None:
+        return Failure(FailureKind.UNCLEAR)
+    return failure_of_response(response)
 
 
 def damaged() -> Failure:
@@ -132,41 +144,22 @@ def failure_of_response(response: requests.Response) -> Failure:
     Reads the body, so for a streamed answer it raises what requests raises. Call it within
     `google_failures`.
     """
-    status, text = response.status_code, response.text[:1000]
-    kind = kind_of_status(status)
+    status = response.status_code
+    # whoever has answered, a proxy perhaps: only known words are looked for in it
+    text = response.text[:1000]
+    kind = failures.kind_of_status(status)
     if kind is FailureKind.ABSENT and "bucket does not exist" in text:
         kind = FailureKind.NO_BUCKET
-    permission, wait = _PERMISSION.search(text), response.headers.get("Retry-After", "")
-    return Failure(
-        kind,
-        status,
-        right=permission[0] if permission else "",
-        # the header may be a date, which is ignored
-        retry_after=float(wait) if wait.isascii() and wait.isdigit() else 0.0,
-    )
+    permission = _PERMISSION.search(text)
+    right = permission[0] if permission else ""
+    retry_after = 0.0
+    retry_header = response.headers.get("Retry-After", "")
+    if retry_header.isascii() and retry_header.isdigit():  # it may be a date, which is ignored
+        retry_after = float(retry_header)
+    return Failure(kind, status, right=right, retry_after=retry_after)
 
 
-T = TypeVar("T")
-
-UPLOAD_CHUNK_BYTES: Final = 4 * 1024**2
-"""Bytes of the largest file that is sent in one request, and of each chunk of a larger one."""
-READ_TIMEOUTS: Final = (3.0, 6.0)
-WRITE_TIMEOUTS: Final = (3.0, 10.0)
-UPLOAD_TIMEOUTS: Final = (3.0, 60.0)
-"""Seconds to connect, and to wait for an answer; for a large body the answer comes late."""
-SMALL_BODY_BYTES: Final = 256 * 1024
-"""Bytes of the largest body that is sent with `WRITE_TIMEOUTS`."""
-MAX_FRUITLESS_RESUMES: Final = 3
-"""How often in a row a stream is resumed although no byte has come."""
-LIST_FIELDS: Final = "items(name,size,timeCreated),nextPageToken"
-NO_GENERATION: Final = 1
-"""A generation that no object has: generations count microseconds since 1970."""
-MAX_GENERATION_DIGITS: Final = 18
-
-_CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
-
-
-class GcsStore(BucketStore):
+class GcsStore(bucket_store.BucketStore):
     """A store in a bucket, which threads may share, and processes that fork may not."""
 
     large_file_bytes = UPLOAD_CHUNK_BYTES
@@ -179,7 +172,7 @@ class GcsStore(BucketStore):
         client: Client,
         location: BucketLocation,
         runtime: Runtime,
-        urls: DownloadUrls | None,
+        urls: bucket_store.DownloadUrls | None,
         caching: str,
     ) -> None:
         super().__init__(location, runtime, urls, caching)
@@ -188,19 +181,22 @@ class GcsStore(BucketStore):
         self._media_url = f"{client.api_endpoint}/download/storage/v1/b/{location.bucket}/o/"
 
     def account_email(self) -> str | None:
-        """See `BucketStore`."""
+        """Return the e-mail of the account, or None until it is known, after the first use."""
         return email_of(credentials_of(self.client))
 
     def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
-        """See `BucketStore`."""
+        """Return an object, or raise Failure, of the kind UNCHANGED if its version is `unless`."""
         generation = generation_of(unless)
-        query = {"ifGenerationNotMatch": str(generation)} if generation else {}
+        query = {}
+        if generation:
+            query["ifGenerationNotMatch"] = str(generation)
         with google_failures(), closing(self._request(name, query)) as response:
             body = response.raw.read(decode_content=False)
             version = ObjectVersion(response.headers["X-Goog-Generation"])
             checksum = _CRC32C.search(response.headers.get("X-Goog-Hash", ""))
         if version == unless:  # an emulator may ignore the condition
             raise Failure(FailureKind.UNCHANGED)
+        # what was damaged on the way is asked for again
         digest = google_crc32c.value(body).to_bytes(4, "big")
         if checksum and b64encode(digest).decode() != checksum[1]:
             raise damaged()
@@ -209,23 +205,28 @@ class GcsStore(BucketStore):
     def stream_once(
         self, name: str, start: int, stop: int | None, generation: str = ""
     ) -> Iterator[bytes]:
-        """See `BucketStore`. With a `generation`, the object must have that one."""
+        """
+        Return the chunks of an object, up to `stop`, or raise Failure, as the iterator does.
+
+        With a `generation`, the object must have that one.
+        """
         response = self._open(name, start, stop, generation)
         return self._resumed(name, response, start, stop)
 
     def put_once(
         self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
     ) -> ObjectVersion:
-        """See `BucketStore`."""
+        """Write an object if it has the version `expect`, and return its new version."""
         blob = self._new_blob(name, kind)
+        timeouts = WRITE_TIMEOUTS if len(body) <= SMALL_BODY_BYTES else UPLOAD_TIMEOUTS
         try:
             with google_failures():
                 blob.upload_from_string(
                     body,
                     content_type=kind.content_type,
                     if_generation_match=generation_of(expect),
-                    retry=None,
-                    timeout=WRITE_TIMEOUTS if len(body) <= SMALL_BODY_BYTES else UPLOAD_TIMEOUTS,
+                    retry=None,  # the library would not tell which try was executed
+                    timeout=timeouts,
                 )
                 return ObjectVersion(str(int(blob.generation)))
         except Failure as failure:
@@ -235,48 +236,51 @@ class GcsStore(BucketStore):
             raise
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
-        """See `BucketStore`."""
-        blob, is_large = self._new_blob(name, kind), size > UPLOAD_CHUNK_BYTES
-        if is_large:  # without a size the library sends chunks
+        """Write the file at a path, a large one in chunks, each of which is repeated."""
+        blob = self._new_blob(name, kind)
+        announced_size: int | None = size
+        if size > UPLOAD_CHUNK_BYTES:
+            # without a size the library sends chunks
             blob.chunk_size = UPLOAD_CHUNK_BYTES
+            announced_size = None
         with storage_faults("the upload"):
             file = path.open("rb")
         with file, google_failures():  # ValueError: the bucket may keep a part of a chunk
             blob.upload_from_file(
-                file,
-                size=None if is_large else size,
-                retry=self.repeated,
-                timeout=UPLOAD_TIMEOUTS,
+                file, size=announced_size, retry=self.repeated, timeout=UPLOAD_TIMEOUTS
             )
 
     def delete_once(self, name: str) -> None:
-        """See `BucketStore`."""
+        """Delete an object, or raise Failure, of the kind ABSENT if there is none."""
         with google_failures():
             self._bucket.blob(name).delete(timeout=READ_TIMEOUTS, retry=None)
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """See `BucketStore`."""
+        """Yield the entries of a listing, sorted, or raise Failure."""
+        start = self.name_of(Key(after)) if after else None
         # each page was an answer, and was asked for again until its JSON could be read
         with google_failures(malformed=FailureKind.REFUSED):
             blobs = self.client.list_blobs(
                 self._bucket,
                 prefix=self.name_of(Key(prefix)),
-                start_offset=self.name_of(Key(after)) if after else None,
+                start_offset=start,
                 fields=LIST_FIELDS,
                 timeout=READ_TIMEOUTS,
                 retry=self.repeated,
             )
-            last, token = "", None
+            last = ""
+            token = None
             for page in blobs.pages:
+                # without these checks a broken emulator or proxy would keep a listing from ending
                 if token is not None and blobs.next_page_token == token:
-                    raise repeated_listing()
+                    raise failures.repeated_listing()
                 token = blobs.next_page_token
                 for blob in page:
                     key = Key(blob.name.removeprefix(self.location.prefix))
                     if key <= last:
-                        raise repeated_listing()
+                        raise failures.repeated_listing()
                     last = key
-                    if key != after:
+                    if key != after:  # the offset itself is listed, too
                         # Google's testbench leaves out the size of an empty object
                         yield Entry(key, blob.size or 0, blob.time_created.timestamp())
 
@@ -300,39 +304,46 @@ class GcsStore(BucketStore):
         except Failure as failure:
             if failure.kind is FailureKind.ABSENT:
                 raise NotFound(f"There is nothing at {name} in {source.root}.") from failure
-            if failure.right == READ.google:
-                raise unavailable(failure, source, READ) from failure
-            raise self.fault(failure, WRITE) from failure
+            if failure.right == failures.READ.google:
+                raise failures.unavailable(failure, source, failures.READ) from failure
+            raise self.fault(failure, failures.WRITE) from failure
 
     def repeated(self, call: Callable[[], T]) -> Callable[[], T]:
         """Return a function that repeats a call, as Google's library wants its `retry=`."""
-        return partial(self.repeat, WRITE_RETRY_SECONDS, _answer_of, call)
+        return partial(self.repeat, bucket_store.WRITE_RETRY_SECONDS, _answer_of, call)
 
     def _resumed(
         self, name: str, response: requests.Response, position: int, stop: int | None
     ) -> Iterator[bytes]:
         """Yield the bytes from `position` on, and after a break the rest of the same generation."""
-        generation, fruitless = response.headers.get("X-Goog-Generation", ""), 0
+        # the rest of another generation must not follow the bytes of the first
+        generation = response.headers.get("X-Goog-Generation", "")
+        fruitless = 0
         while True:
             fruitless += 1
             try:
                 with google_failures(), closing(response):
                     while chunk := response.raw.read(CHUNK_BYTES, decode_content=False):
-                        position, fruitless = position + len(chunk), 0
+                        position += len(chunk)
+                        fruitless = 0
                         yield chunk
                     return
             except Failure:
                 if fruitless > MAX_FRUITLESS_RESUMES:
                     raise
-            response = self.repeat(READ_RETRY_SECONDS, self._open, name, position, stop, generation)
+            response = self.repeat(
+                bucket_store.READ_RETRY_SECONDS, self._open, name, position, stop, generation
+            )
 
     def _open(self, name: str, start: int, stop: int | None, generation: str) -> requests.Response:
         """Return the response with the bytes from `start` up to `stop`, or raise Failure."""
-        query = {"generation": generation} if generation else {}
+        query = {}
+        if generation:
+            query["generation"] = generation
         if not start and stop is None:
             return self._request(name, query)
-        span = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
-        response = self._request(name, query, span)
+        last = "" if stop is None else str(stop - 1)  # a range names its last byte (RFC 9110)
+        response = self._request(name, query, {"Range": f"bytes={start}-{last}"})
         if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             response.close()  # a proxy may ignore the range
             raise Failure(
@@ -343,10 +354,12 @@ class GcsStore(BucketStore):
     def _request(
         self, name: str, query: dict[str, str], headers: dict[str, str] | None = None
     ) -> requests.Response:
+        """Return the response to a download, whose body is not read yet, or raise Failure."""
         with google_failures():
             response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
                 self._media_url + quote(name, safe="~"),
                 params={"alt": "media"} | query,
+                # the bytes as stored, whose checksum and offsets they are
                 headers={"Accept-Encoding": "identity"} | (headers or {}),
                 stream=True,
                 timeout=READ_TIMEOUTS,
@@ -379,9 +392,11 @@ def generation_of(version: ObjectVersion | None) -> int | None:
         return None
     if not version:
         return 0
+    is_number = version.isascii() and version.isdigit()
+    if is_number and len(version) <= MAX_GENERATION_DIGITS:
+        return int(version)
     # another store's version is not a generation: it must match none, and the bucket refuses it
-    is_valid = version.isascii() and version.isdigit() and len(version) <= MAX_GENERATION_DIGITS
-    return int(version) if is_valid else NO_GENERATION
+    return NO_GENERATION
 
 
 def set_up_session(session: Session, url: str, max_connections: int) -> None:
@@ -395,8 +410,6 @@ def set_up_session(session: Session, url: str, max_connections: int) -> None:
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=max_connections))
     settings = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies, session.verify, session.trust_env = (
-        settings["proxies"],
-        settings["verify"],
-        False,
-    )
+    session.proxies = settings["proxies"]
+    session.verify = settings["verify"]
+    session.trust_env = False

@@ -5,8 +5,8 @@ The package is imported when such a store is opened. The ETag is the version.
 
 - `connect.py`: finds endpoint and credentials of each platform, builds the stores, and reads a
   bucket of somebody else
-- `conditions.py`: the check whether the service keeps conditions, before a process's first write,
-  and what the text of an error says, as failures
+- `conditions.py`: the check whether the service keeps conditions, before a process's first write
+- `obstore_errors.py`: what the text of an error says, as failures
 - `store.py`: the single requests, by clients that differ in retries and time limits. None of them
   waits in the main thread, so that Ctrl-C ends a command at once
 

@@ -1,35 +1,24 @@
 """
-Errors of obstore as failures, and whether a bucket keeps the conditions of writes.
+The check whether a bucket keeps the conditions of writes.
 
 Some services that speak S3 ignore `If-Match`, so that one writer would silently undo what another
 wrote; some refuse every `If-Match`, so that nothing could ever be changed.
-
-obstore has few classes of errors, and the status and the code of an answer only within a text. That
-text may contain a secret, so no exception that leaves this package refers to it.
 """
 
-import re
+from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final, ParamSpec, Protocol, TypeVar
 
-from obstore import exceptions as obstore
-
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
+from wheelyard.storage import failures
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 from wheelyard.storage.bucket_store import WRITE_RETRY_SECONDS
-from wheelyard.storage.failures import (
-    DELETE,
-    NOT_IMPLEMENTED,
-    SERVER_ERROR,
-    TRANSIENT,
-    Failure,
-    FailureKind,
-    kind_of_status,
-)
+from wheelyard.storage.failures import Failure, FailureKind
+from wheelyard.storage.location import BucketLocation
 
-if TYPE_CHECKING:
-    from wheelyard.storage.objects.store import ObjectStore
-
+P = ParamSpec("P")
+T = TypeVar("T")
 
 STRANGE: Final = ObjectVersion("0123456789abcdef0123456789abcdef")
 """The ETag of no object here."""
@@ -37,14 +26,41 @@ NOT_KEPT: Final = "conditions_ignored"
 """The error code for a bucket that does not keep the conditions of writes."""
 
 
+class ConditionalStore(Protocol):
+    """What the check needs of the store in a bucket: single requests, and their repetition."""
+
+    location: BucketLocation
+    runtime: Runtime
+
+    def name_of(self, key: Key) -> str:
+        """Return the name of an object in the bucket."""
+        ...
+
+    def write_once(self, name: str, body: bytes, expect: ObjectVersion | None) -> ObjectVersion:
+        """Send one request that writes an object, and return its version, or raise Failure."""
+        ...
+
+    def delete_once(self, name: str) -> None:
+        """Delete an object, or raise Failure, of the kind ABSENT if there is none."""
+        ...
+
+    def repeat(
+        self, seconds: float, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return what a request returns, sent again for some seconds, or raise Failure."""
+        ...
+
+
 class ConditionCheck:
     """The check of one bucket, which any thread makes before the first write of a process."""
 
     def __init__(self) -> None:
+        # held while the bucket is asked: one thread asks, and the other writers wait for it
         self._lock = Lock()
         self._is_kept: bool | None = None
+        """None until the bucket has answered."""
 
-    def ensure(self, store: "ObjectStore") -> None:
+    def ensure(self, store: ConditionalStore) -> None:
         """
         Raise Unavailable (code `conditions_ignored`) unless the bucket keeps conditions.
 
@@ -54,6 +70,7 @@ class ConditionCheck:
         """
         if self._is_kept is None:
             with self._lock:
+                # another thread may have got the answer meanwhile
                 if self._is_kept is None:
                     self._is_kept = store.repeat(WRITE_RETRY_SECONDS, self._ask, store)
         if not self._is_kept:
@@ -64,20 +81,23 @@ class ConditionCheck:
                 code=NOT_KEPT,
             )
 
-    def _ask(self, store: "ObjectStore") -> bool:
+    def _ask(self, store: ConditionalStore) -> bool:
+        """Return whether the bucket keeps conditions, or raise Failure if it does not say."""
         try:
             return self._try(store)
         except Failure as failure:
-            if failure.status == NOT_IMPLEMENTED:  # what some say to a condition
+            if failure.status == failures.NOT_IMPLEMENTED:  # what some say to a condition
                 return False
             raise
 
-    def _try(self, store: "ObjectStore") -> bool:
+    def _try(self, store: ConditionalStore) -> bool:
+        """Write an object of its own in four ways, and return whether conditions decided."""
+        # a key of its own for each try: what an earlier one has left would change the answers
         key = store.name_of(Key(f"probe-{store.runtime.new_id()}"))
         try:
             version = store.write_once(key, b"1", ABSENT)
         except Failure as failure:
-            if failure.kind in TRANSIENT:  # it may have been written
+            if failure.kind in failures.TRANSIENT:  # it may have been written
                 _delete(store, key)
             raise
         try:
@@ -90,91 +110,25 @@ class ConditionCheck:
             _delete(store, key)
 
 
-def _delete(store: "ObjectStore", key: str) -> None:
+def _delete(store: ConditionalStore, key: str) -> None:
+    """Delete the object of the check, or raise Failure with the right that this needs."""
     try:
         store.delete_once(key)
     except Failure as failure:
         if failure.kind is not FailureKind.ABSENT:
-            failure.right = failure.right or DELETE.s3
+            # the message would name the right to write otherwise, which is there
+            failure.right = failure.right or failures.DELETE.s3
             raise
 
 
-def _is_refused(store: "ObjectStore", key: str, body: bytes, expect: ObjectVersion) -> bool:
+def _is_refused(store: ConditionalStore, key: str, body: bytes, expect: ObjectVersion) -> bool:
+    """Return whether a write with this condition is refused, or raise Failure."""
     try:
         store.write_once(key, body, expect)
     except Failure as failure:
         # a service may answer 409 for what exists
-        if failure.kind is FailureKind.CONFLICT or (
-            failure.kind is FailureKind.BUSY and expect == ABSENT
-        ):
+        exists = failure.kind is FailureKind.BUSY and expect == ABSENT
+        if failure.kind is FailureKind.CONFLICT or exists:
             return True
         raise
     return False
-
-
-OBSTORE_ERRORS: Final = (obstore.BaseError, OSError)
-"""All exceptions that a request by obstore may raise; OSError for what does not exist."""
-THROTTLED_PAUSE_SECONDS: Final = 1.0
-"""The shortest pause after a service has asked for fewer requests; obstore hides for how long."""
-
-_ANSWER: Final = re.compile(r"non-2xx status code: (\d{3})|\(code: (\d{3})\)")
-_CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>|\"(?:code|error)\":\s*\"(\w+)\"")
-_RIGHT: Final = re.compile(r"not authorized to perform: ([a-z0-9-]+:\w+)")
-_LOGIN: Final = re.compile(
-    r"Error performing (?:GET|PUT|POST) \S*(?:/latest/api/token|/latest/meta-data|/oauth2/|/token\?"
-    r"|//sts[.-]|Action=AssumeRole|169\.254\.170\.)"
-)
-"""A request for credentials, not to the bucket."""
-_KINDS: Final = {
-    FailureKind.NO_BUCKET: "NoSuchBucket ContainerNotFound ContainerBeingDeleted ContainerDisabled",
-    FailureKind.ABSENT: "NoSuchKey BlobNotFound",
-    FailureKind.CONFLICT: "PreconditionFailed ConditionNotMet BlobAlreadyExists",
-    FailureKind.THROTTLED: "SlowDown Throttling TooManyRequests RequestLimitExceeded ServerBusy",
-    FailureKind.EXPIRED_CREDENTIALS: "ExpiredToken ExpiredTokenException TokenRefreshRequired",
-    FailureKind.BAD_CREDENTIALS: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken "
-    "InvalidSecurity AuthenticationFailed InvalidAuthenticationInfo NoAuthenticationInformation "
-    "AuthorizationHeaderMalformed UnrecognizedClientException InvalidClientTokenId",
-    FailureKind.CLOCK: "RequestTimeTooSkewed RequestExpired",
-    FailureKind.ELSEWHERE: "PermanentRedirect TemporaryRedirect IllegalLocationConstraintException",
-}
-_BY_CODE: Final = {code: kind for kind, codes in _KINDS.items() for code in codes.split()}
-_BY_WORDS: Final = (
-    ("", "specified container does not exist", FailureKind.NO_BUCKET),  # deletions have no codes
-    ("", "Wanted range starting at", FailureKind.OUT_OF_RANGE),  # from the start of an answer
-    ("AuthenticationFailed", "Request date header too old", FailureKind.CLOCK),
-    ("", "redirect without LOCATION", FailureKind.ELSEWHERE),  # instead of the status, 301
-    ("AuthorizationHeaderMalformed", "the region", FailureKind.ELSEWHERE),
-)
-_BY_CLASS: Final[dict[type[Exception], FailureKind]] = {
-    obstore.InvalidPathError: FailureKind.BAD_NAME,
-    obstore.NotModifiedError: FailureKind.UNCHANGED,
-    obstore.PermissionDeniedError: FailureKind.DENIED,
-    obstore.UnauthenticatedError: FailureKind.BAD_CREDENTIALS,
-}
-
-
-def failure_of(error: Exception) -> Failure:
-    """Return what an exception of obstore says, by its text or else by its class."""
-    text = str(error).partition("\n\nDebug source:")[0]
-    answer, named = _ANSWER.search(text), _CODE.search(text)
-    status = int(answer[1] or answer[2]) if answer else 0
-    code = (named[1] or named[2]) if named and status else ""
-    missing, kind = _RIGHT.search(text), _kind(error, text, status, code)
-    pause = THROTTLED_PAUSE_SECONDS if kind is FailureKind.THROTTLED else 0.0
-    return Failure(kind, status, code, missing[1] if missing else "", retry_after=pause)
-
-
-def _kind(error: Exception, text: str, status: int, code: str) -> FailureKind:
-    if _LOGIN.search(text):
-        # what a login server says is about the credentials; without an answer there are none
-        return (
-            FailureKind.BAD_CREDENTIALS if SERVER_ERROR > status > 0 else FailureKind.NO_CREDENTIALS
-        )
-    for named_code, words, kind in _BY_WORDS:
-        if code == named_code and words in text:
-            return kind
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    if not status:
-        return _BY_CLASS.get(type(error), FailureKind.UNCLEAR)
-    return kind_of_status(status)

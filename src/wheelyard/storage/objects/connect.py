@@ -27,21 +27,14 @@ from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
+from wheelyard.storage.bucket_reader import BucketObject, BucketReader
 from wheelyard.storage.bucket_store import Downloads, download_urls, signing_error
-from wheelyard.storage.buckets import BucketObject, BucketReader
 from wheelyard.storage.failures import READ, SIGN, UNLISTED, Failure, FailureKind, unavailable
 from wheelyard.storage.forwarding import OperationCounter
 from wheelyard.storage.location import AZURE, BucketLocation
+from wheelyard.storage.objects import store as object_store
 from wheelyard.storage.objects.conditions import ConditionCheck
-from wheelyard.storage.objects.store import (
-    Client,
-    Clients,
-    ObjectStore,
-    answer_of,
-    chunks_of,
-    make_clients,
-    version_of,
-)
+from wheelyard.storage.objects.store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,99 +55,6 @@ HEADERS: Final = frozenset(
     }
 )
 """What obstore returns beside custom metadata."""
-
-
-class ObjectReader(BucketReader):
-    """
-    See `BucketReader`.
-
-    Args:
-        location: The bucket and the prefix.
-        config: What obstore needs for the bucket.
-        base: The URL of the bucket, with a slash at its end.
-    """
-
-    def __init__(self, location: BucketLocation, config: Mapping[str, Any], base: str) -> None:
-        super().__init__(location)
-        self._config = config
-        self._base = base
-        self._clients = make_clients(location, config)
-
-    def close(self) -> None:
-        """Do nothing: obstore closes the connections of a client that nobody has."""
-
-    def _objects(self) -> Iterator[BucketObject]:
-        # objects of folders are left out, unless nothing is in the folder
-        folder = self._location.prefix.rstrip("/") or None
-        pages = obstore.list(self._clients.reads, folder, chunk_size=PAGE_ENTRIES)
-        last: BucketObject | None = None
-        while page := self._page(pages):
-            for meta in page:
-                if f"{meta['path']}/" == self._location.prefix:
-                    continue
-                name = meta["path"].removeprefix(self._location.prefix)
-                if last is not None and not name.startswith(f"{last.name}/"):
-                    yield last
-                last = _described(name, meta)
-        if last is not None:
-            yield last
-
-    def _find(self, name: str) -> BucketObject:
-        clients, whole_name = self._place(name)
-        response = _get(clients.reads, whole_name, {"head": True})
-        return _described(name, response.meta, response.attributes)
-
-    def _read(self, name: str, version: str) -> Iterator[bytes]:
-        clients, whole_name = self._place(name)
-        response = _get(clients.downloads, whole_name, {})
-        # not by If-Match, as some services refuse it; what obstore resumes is this version
-        if version_of(response.meta["e_tag"]) != version:
-            raise Failure(FailureKind.ABSENT)
-        return chunks_of(response)
-
-    def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
-        """Return the next page of a listing, or an empty one at its end."""
-        try:
-            return answer_of(next, pages, ())
-        except Failure as failure:
-            if failure.kind is not FailureKind.BAD_NAME:
-                raise
-        raise Invalid(
-            f"{self} has an object whose name has {UNLISTED}. Choose a prefix without one, or copy "
-            "the packages.",
-            code="bad_source",
-        )
-
-    def _place(self, name: str) -> tuple[Clients, str]:
-        """Return the clients for an object and its name for them, or raise Failure."""
-        whole = self._location.name_of(name)
-        if not whole.endswith("/"):
-            return self._clients, whole
-        if self._location.scheme == AZURE:
-            raise Failure(FailureKind.ABSENT)
-        url = self._base + quote(whole.rstrip("/"))
-        own = {**self._config, "endpoint": url, "virtual_hosted_style_request": True}
-        return make_clients(self._location, own), ""
-
-
-def _get(client: Client, name: str, options: "GetOptions") -> "GetResult":
-    return answer_of(obstore.get, client, name, options=options)
-
-
-def _described(
-    name: str, meta: "ObjectMeta", attributes: Mapping[str, str] | None = None
-) -> BucketObject:
-    if attributes is not None:
-        attributes = {key: text for key, text in attributes.items() if key.lower() not in HEADERS}
-    return BucketObject(
-        name=name,
-        version=version_of(meta["e_tag"]),
-        size=meta["size"],
-        created=meta["last_modified"],
-        metadata=attributes,
-    )
-
-
 OWN_SOURCES: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -187,6 +87,102 @@ _checks: Final[dict[tuple[str, str], ConditionCheck]] = {}
 """By bucket and endpoint, for the life of the process."""
 
 
+class ObjectReader(BucketReader):
+    """
+    Lists and reads the objects below a location, by obstore.
+
+    Args:
+        location: The bucket and the prefix.
+        config: What obstore needs for the bucket.
+        base: The URL of the bucket, with a slash at its end.
+    """
+
+    def __init__(self, location: BucketLocation, config: Mapping[str, Any], base: str) -> None:
+        super().__init__(location)
+        self._config = config
+        self._base = base
+        self._clients = object_store.make_clients(location, config)
+
+    def close(self) -> None:
+        """Do nothing: obstore closes the connections of a client that nobody has."""
+
+    def _objects(self) -> Iterator[BucketObject]:
+        # objects of folders are left out, unless nothing is in the folder: obstore lists `NAME/` as
+        # `NAME`, so an entry waits until the next shows whether it is a folder with something in it
+        folder = self._location.prefix.rstrip("/") or None
+        pages = obstore.list(self._clients.reads, folder, chunk_size=PAGE_ENTRIES)
+        last: BucketObject | None = None
+        while page := self._page(pages):
+            for meta in page:
+                if f"{meta['path']}/" == self._location.prefix:
+                    continue
+                name = meta["path"].removeprefix(self._location.prefix)
+                if last is not None and not name.startswith(f"{last.name}/"):
+                    yield last
+                last = _described(name, meta)
+        if last is not None:
+            yield last
+
+    def _find(self, name: str) -> BucketObject:
+        clients, object_name = self._place(name)
+        response = _get(clients.reads, object_name, {"head": True})
+        return _described(name, response.meta, response.attributes)
+
+    def _read(self, name: str, version: str) -> Iterator[bytes]:
+        clients, object_name = self._place(name)
+        response = _get(clients.downloads, object_name, {})
+        # not by If-Match, as some services refuse it; what obstore resumes is this version
+        if object_store.version_of(response.meta["e_tag"]) != version:
+            raise Failure(FailureKind.ABSENT)
+        return object_store.chunks_of(response)
+
+    def _page(self, pages: "ListStream[Sequence[ObjectMeta]]") -> "Sequence[ObjectMeta]":
+        """Return the next page of a listing, or an empty one at its end."""
+        try:
+            return object_store.answer_of(next, pages, ())
+        except Failure as failure:
+            if failure.kind is not FailureKind.BAD_NAME:
+                raise
+        raise Invalid(
+            f"{self} has an object whose name has {UNLISTED}. Choose a prefix without one, or copy "
+            "the packages.",
+            code="bad_source",
+        )
+
+    def _place(self, name: str) -> tuple[object_store.Clients, str]:
+        """Return the clients for an object and its name for them, or raise Failure."""
+        object_name = self._location.name_of(name)
+        if not object_name.endswith("/"):
+            return self._clients, object_name
+        if self._location.scheme == AZURE:
+            raise Failure(FailureKind.ABSENT)
+        # a client whose endpoint is the object: obstore would strip the slash from its name
+        url = self._base + quote(object_name.rstrip("/"))
+        config = dict(self._config)
+        config["endpoint"] = url
+        config["virtual_hosted_style_request"] = True
+        return object_store.make_clients(self._location, config), ""
+
+
+def _get(client: object_store.Client, name: str, options: "GetOptions") -> "GetResult":
+    return object_store.answer_of(obstore.get, client, name, options=options)
+
+
+def _described(
+    name: str, meta: "ObjectMeta", attributes: Mapping[str, str] | None = None
+) -> BucketObject:
+    metadata = None
+    if attributes is not None:
+        metadata = {key: text for key, text in attributes.items() if key.lower() not in HEADERS}
+    return BucketObject(
+        name=name,
+        version=object_store.version_of(meta["e_tag"]),
+        size=meta["size"],
+        created=meta["last_modified"],
+        metadata=metadata,
+    )
+
+
 class _Service(Struct, frozen=True):
     """What obstore is told about a service, and what URLs need to know about it."""
 
@@ -202,13 +198,13 @@ class _Service(Struct, frozen=True):
 def store_opener(
     location: BucketLocation, runtime: Runtime, counter: OperationCounter
 ) -> "ObjectStoreOpener":
-    """See `BucketService`."""
+    """Return what opens stores, each of which reads the environment for its own bucket."""
     del location
     return ObjectStoreOpener(runtime, counter)
 
 
 class ObjectStoreOpener(Struct, frozen=True):
-    """See `StoreOpener`."""
+    """Opens stores whose requests are counted together."""
 
     runtime: Runtime
     counter: OperationCounter
@@ -216,9 +212,9 @@ class ObjectStoreOpener(Struct, frozen=True):
     def open_store(
         self, location: BucketLocation, downloads: Downloads, caching: str
     ) -> ObjectStore:
-        """See `StoreOpener`."""
+        """Return the store at a location, whose objects have `caching` as their Cache-Control."""
         service = _service(location)
-        clients = make_clients(location, service.config)
+        clients = object_store.make_clients(location, service.config)
         # one check for all stores of a bucket, also for a store that is opened again
         check = _checks.setdefault((location.root, service.endpoint), ConditionCheck())
         signer = ObjectSigner(clients.reads, location) if service.can_sign else None
@@ -231,15 +227,16 @@ class ObjectStoreOpener(Struct, frozen=True):
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> ObjectReader:
-    """See `BucketService`."""
+    """Return a reader of a bucket that is no store."""
     del runtime
     service = _service(location)
     return ObjectReader(location, service.config, service.public_base)
 
 
 def _service(location: BucketLocation) -> _Service:
+    """Return what the environment says of the service of a bucket, or raise Invalid."""
     environ = os.environ  # noqa: TID251 - the variables of these services, as all their tools read them
-    prefix, service = ("AZURE_", _azure) if location.scheme == AZURE else ("AWS_", _s3)
+    prefix = "AZURE_" if location.scheme == AZURE else "AWS_"
     for name, text in environ.items():
         # obstore, which reads them too, panics when it puts one into a header
         if name.startswith(prefix) and not text.isprintable():
@@ -247,50 +244,56 @@ def _service(location: BucketLocation) -> _Service:
                 f"{name} has a line break or another control character. Remove it.",
                 code="bad_setting",
             )
-    return service(location, environ)
+    if location.scheme == AZURE:
+        return _azure(location, environ)
+    return _s3(location, environ)
 
 
 class ObjectSigner(Struct, frozen=True):
-    """See `UrlSigner`."""
+    """Signs URLs of downloads, by the credentials of a client."""
 
-    client: Client
+    client: object_store.Client
     location: BucketLocation
 
     def sign(self, name: str, lifetime: timedelta) -> str | None:
-        """See `UrlSigner`."""
+        """Return the URL of the object `name`, or None if obstore would sign it wrongly."""
         if self.location.scheme == AZURE and not _SIGNED_BY_AZURE.fullmatch(name):
             return None
         try:
-            return answer_of(obstore.sign, self.client, "GET", name, lifetime)
+            return object_store.answer_of(obstore.sign, self.client, "GET", name, lifetime)
         except Failure as failure:
             why = unavailable(failure, self.location, SIGN).message
             raise signing_error(why, is_denied=failure.kind is FailureKind.DENIED) from failure
 
 
 def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
+    """Return what the environment says of S3, or raise Unavailable without credentials."""
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL", "")
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION", "us-east-1")
     config: dict[str, Any] = {"disable_bulk_delete": True, "region": region}
-    base = f"{endpoint.rstrip('/')}/{location.bucket}/"
     if endpoint:
         config["endpoint"] = endpoint.rstrip("/")
+        public_base = f"{endpoint.rstrip('/')}/{location.bucket}/"
     elif "." in location.bucket:  # the certificate is for one part before the host
-        base = f"https://s3.{region}.amazonaws.com/{location.bucket}/"
+        public_base = f"https://s3.{region}.amazonaws.com/{location.bucket}/"
     else:
         config["virtual_hosted_style_request"] = True
-        base = f"https://{location.bucket}.s3.{region}.amazonaws.com/"
+        public_base = f"https://{location.bucket}.s3.{region}.amazonaws.com/"
     # explicit keys: obstore, which reads another copy of the environment, looks nowhere else then
-    config.update({name.lower(): environ[name] for name in KEYS if environ.get(name)})
+    for name in KEYS:
+        if environ.get(name):
+            config[name.lower()] = environ[name]
     if not any(environ.get(source) for source in OWN_SOURCES):
         provider = _profile(location, environ)
         if provider is not None:
             config["credential_provider"] = provider
+        # the operator says that there is no service of an instance to wait for
         elif environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
             raise unavailable(Failure(FailureKind.NO_CREDENTIALS), location, READ)
         if metadata := environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
             config["metadata_endpoint"] = metadata.rstrip("/")
     is_permanent = environ.get("AWS_ACCESS_KEY_ID") and not environ.get("AWS_SESSION_TOKEN")
-    return _Service(config, endpoint, base, is_temporary=not is_permanent)
+    return _Service(config, endpoint, public_base, is_temporary=not is_permanent)
 
 
 def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - boto3's
@@ -299,16 +302,16 @@ def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # no
 
     Raises Invalid or Unavailable if AWS_PROFILE names one that cannot be read.
     """
-    named = environ.get("AWS_PROFILE")
+    profile = environ.get("AWS_PROFILE")
     files = [environ.get(name) or path for name, path in PROFILE_FILES.items()]
-    if not named and not any(Path(file).expanduser().is_file() for file in files):
+    if not profile and not any(Path(file).expanduser().is_file() for file in files):
         return None
     try:
         from boto3 import Session  # noqa: PLC0415 - large, and only for a profile
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
         from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
     except ImportError as error:
-        if not named:
+        if not profile:
             return None
         raise Invalid(
             "AWS_PROFILE names a profile, and only boto3 can read it. Install boto3, or set "
@@ -318,15 +321,17 @@ def _profile(location: BucketLocation, environ: Mapping[str, str]) -> Any:  # no
     try:
         return Boto3CredentialProvider(Session(), ttl=timedelta(seconds=PROFILE_SECONDS))
     except (BotoCoreError, ValueError):
-        if not named:
+        if not profile:
             return None
     raise unavailable(Failure(FailureKind.NO_CREDENTIALS), location, READ)
 
 
 def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
-    text = environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
-    parts = _connection(text) if text else {}
-    account = parts.get("AccountName") or environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+    """Return what the environment says of Azure, or raise Invalid without an account."""
+    connection: Mapping[str, str] = {}
+    if text := environ.get("AZURE_STORAGE_CONNECTION_STRING", ""):
+        connection = _connection_fields(text)
+    account = connection.get("AccountName") or environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
     if not account:
         raise Invalid(
             f"{location.root} is a container of a storage account. Name the account in "
@@ -334,16 +339,16 @@ def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
             code="bad_setting",
         )
     config: dict[str, Any] = {"account_name": account}
-    key = parts.get("AccountKey") or environ.get("AZURE_STORAGE_ACCOUNT_KEY")
-    sas = parts.get("SharedAccessSignature") or environ.get("AZURE_STORAGE_SAS_TOKEN")
+    key = connection.get("AccountKey") or environ.get("AZURE_STORAGE_ACCOUNT_KEY")
+    sas = connection.get("SharedAccessSignature") or environ.get("AZURE_STORAGE_SAS_TOKEN")
     if key:
         config["account_key"] = key
     elif sas:
         config["sas_key"] = sas.removeprefix("?")
     elif identity := _identity_endpoint(environ):
         config["msi_endpoint"] = identity
-    endpoint = parts.get("BlobEndpoint") or environ.get("AZURE_STORAGE_ENDPOINT", "")
-    suffix = parts.get("EndpointSuffix", "core.windows.net")
+    endpoint = connection.get("BlobEndpoint") or environ.get("AZURE_STORAGE_ENDPOINT", "")
+    suffix = connection.get("EndpointSuffix", "core.windows.net")
     endpoint = endpoint.rstrip("/") or f"https://{account}.blob.{suffix}"
     config["endpoint"] = endpoint
     return _Service(
@@ -355,9 +360,15 @@ def _azure(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
     )
 
 
-def _connection(text: str) -> Mapping[str, str]:
-    parts = dict(part.partition("=")[::2] for part in text.strip().strip(";").split(";"))
-    return DEVELOPMENT if parts.get("UseDevelopmentStorage", "").lower() == "true" else parts
+def _connection_fields(text: str) -> Mapping[str, str]:
+    """Return the fields of a connection string, `NAME=VALUE;NAME=VALUE`."""
+    fields = {}
+    for field in text.strip().strip(";").split(";"):
+        name, _, value = field.partition("=")  # a key ends with more of these
+        fields[name] = value
+    if fields.get("UseDevelopmentStorage", "").lower() == "true":
+        return DEVELOPMENT
+    return fields
 
 
 def _identity_endpoint(environ: Mapping[str, str]) -> str:
@@ -365,4 +376,6 @@ def _identity_endpoint(environ: Mapping[str, str]) -> str:
     if endpoint := environ.get("IDENTITY_ENDPOINT"):  # Container Apps, App Service
         return endpoint
     host = environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST")
-    return f"{host.rstrip('/')}/metadata/identity/oauth2/token" if host else ""
+    if not host:
+        return ""
+    return f"{host.rstrip('/')}/metadata/identity/oauth2/token"

@@ -24,22 +24,15 @@ from obstore.store import AzureStore, S3Store
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import Invalid
-from wheelyard.storage.base import (
-    ABSENT,
-    CHUNK_BYTES,
-    Entry,
-    Key,
-    ObjectVersion,
-    Stored,
-    WebType,
-    no_key,
-)
+from wheelyard.storage import base
+from wheelyard.storage.base import ABSENT, CHUNK_BYTES, Key, ObjectVersion, WebType
 from wheelyard.storage.bucket_store import READ_RETRY_SECONDS, BucketStore, DownloadUrls
 from wheelyard.storage.failures import TRANSIENT, WRITE, Failure, FailureKind, repeated_listing
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.forwarding import Operation, OperationCounter
 from wheelyard.storage.location import AZURE, S3, BucketLocation
-from wheelyard.storage.objects.conditions import OBSTORE_ERRORS, ConditionCheck, failure_of
+from wheelyard.storage.objects.conditions import ConditionCheck
+from wheelyard.storage.objects.obstore_errors import OBSTORE_ERRORS, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +42,27 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Client = S3Store | AzureStore
+
+CONNECT_SECONDS = 3
+PART_BYTES: Final = 8 * 1024**2
+"""Bytes of each part of a larger file; S3 takes at most 10,000 parts."""
+PARTS_AT_A_TIME: Final = 3
+PAGE_ENTRIES: Final = {S3: 1000, AZURE: 5000}
+"""Entries of a page of a listing: what the service sends in one answer."""
+INSERT: Final = Operation("insert", "A")
+PIECE: Final = Operation("piece", "A")
+LISTED: Final = Operation("list", "A")
+GET: Final = Operation("get", "B")
+STREAM: Final = Operation("read", "B")
+DELETED: Final = Operation("delete", "free")
+PROBE_TYPE: Final = WebType("application/octet-stream", "")
+LAST_CHARACTER: Final = "\U0010ffff"
+_NAME: Final = re.compile(
+    r"(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+)*"
+)
+_URL: Final = re.compile(r"https?://[!-~]+")
 
 _threads: Final = DaemonThreads(8, "bucket")
 
@@ -74,20 +88,14 @@ def chunks_of(answer: "GetResult") -> Iterator[bytes]:
     """Yield the bytes of an answer, or raise Failure."""
     stream = answer.stream(CHUNK_BYTES)
     while (chunk := answer_of(next, stream, None)) is not None:
-        whole = memoryview(chunk)  # obstore's may be larger
-        for at in range(0, len(whole), CHUNK_BYTES):
-            yield bytes(whole[at : at + CHUNK_BYTES])
+        view = memoryview(chunk)  # obstore's may be larger
+        for offset in range(0, len(view), CHUNK_BYTES):
+            yield bytes(view[offset : offset + CHUNK_BYTES])
 
 
 def version_of(etag: str | None) -> ObjectVersion:
     """Return the version of an object with this ETag."""
     return ObjectVersion((etag or "").strip('"'))  # Azure's listings have no quotes
-
-
-Client = S3Store | AzureStore
-
-CONNECT_SECONDS = 3
-_URL: Final = re.compile(r"https?://[!-~]+")
 
 
 class Clients(Struct, frozen=True):
@@ -164,24 +172,6 @@ class _Times(Struct, frozen=True):
         )
 
 
-PART_BYTES: Final = 8 * 1024**2
-"""Bytes of each part of a larger file; S3 takes at most 10,000 parts."""
-PARTS_AT_A_TIME: Final = 3
-PAGE_ENTRIES: Final = {S3: 1000, AZURE: 5000}
-"""Entries of a page of a listing: what the service sends in one answer."""
-INSERT: Final = Operation("insert", "A")
-PIECE: Final = Operation("piece", "A")
-LISTED: Final = Operation("list", "A")
-GET: Final = Operation("get", "B")
-STREAM: Final = Operation("read", "B")
-DELETED: Final = Operation("delete", "free")
-PROBE_TYPE: Final = WebType("application/octet-stream", "")
-LAST_CHARACTER: Final = "\U0010ffff"
-_NAME: Final = re.compile(
-    r"(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|\Z))[^/\0-\x1f\x7f]+)*"
-)
-
-
 class _Listing(Struct):
     """A listing under way."""
 
@@ -224,21 +214,23 @@ class ObjectStore(BucketStore):
         self._counter = counter
         self._check = check
 
-    def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
-        """See `BucketStore`."""
-        options: GetOptions = {"if_none_match": f'"{unless}"'} if unless else {}
+    def get_once(self, name: str, unless: ObjectVersion | None) -> base.Stored:
+        """Return an object, or raise Failure, of the kind UNCHANGED if its version is `unless`."""
+        options: GetOptions = {}
+        if unless:
+            options = {"if_none_match": f'"{unless}"'}
         answer = self._ask(GET, obstore.get, self._clients.reads, name, options=options)
         try:
             body = answer_of(answer.bytes).to_bytes()
         except Failure as failure:
             # obstore resumes a broken answer, unless the object has changed since
             raise Failure(FailureKind.UNCLEAR, failure.status) from failure
-        return Stored(body, version_of(answer.meta["e_tag"]))
+        return base.Stored(body, version_of(answer.meta["e_tag"]))
 
     def put_once(
         self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
     ) -> ObjectVersion:
-        """See `BucketStore`."""
+        """Write an object if it has the version `expect`, and return its new version."""
         try:
             return self.write_once(name, body, expect, kind)
         except Failure as failure:
@@ -271,11 +263,12 @@ class ObjectStore(BucketStore):
         return version_of(written["e_tag"])
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
-        """See `BucketStore`."""
+        """Write the file at a path, a large one in parts that obstore repeats."""
         parts = -(-size // PART_BYTES)
-        # one more begins the upload; the insert completes it
-        for _ in range(parts + 1 if parts > 1 else 0):
-            self._counter.add(PIECE)
+        if parts > 1:
+            # one more begins the upload; the insert completes it
+            for _ in range(parts + 1):
+                self._counter.add(PIECE)
         try:
             self._ask(
                 INSERT,
@@ -295,34 +288,39 @@ class ObjectStore(BucketStore):
             raise
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """See `BucketStore`. Obstore resumes the stream after a broken connection."""
-        options: GetOptions = {"range": {"offset": start}} if start else {}
+        """Return the chunks of an object; obstore resumes the stream after a broken connection."""
+        options: GetOptions = {}
         if stop is not None:
             options = {"range": (start, stop)}
+        elif start:
+            options = {"range": {"offset": start}}
         client = self._clients.downloads
         return chunks_of(self._ask(STREAM, obstore.get, client, name, options=options))
 
     def delete_once(self, name: str) -> None:
-        """See `BucketStore`."""
+        """Delete an object, or raise Failure, of the kind ABSENT if there is none."""
         self._ask(DELETED, obstore.delete, self._clients.reads, name)
 
-    def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """See `BucketStore`. A listing that breaks off goes on after its last key."""
-        listing, is_more = _Listing(prefix, after), True
+    def entries(self, prefix: str, after: str) -> Iterator[base.Entry]:
+        """Yield the entries of a listing, which goes on after its last key if it breaks off."""
+        listing = _Listing(prefix, after)
+        is_more = True
         while is_more:
             page = self.repeat(READ_RETRY_SECONDS, self._page, listing)
+            # a page that is not full is the last one, which saves a request that is billed
             is_more = len(page) == PAGE_ENTRIES[self.location.scheme]
             for metadata in page:
                 key = metadata["path"].removeprefix(self.location.prefix)
                 # obstore lists a whole folder, and Azure from its beginning
                 if key <= after or not key.startswith(prefix):
+                    # names are sorted: behind those with the prefix none can come
                     if key > prefix and key > after:
                         return
                     continue
                 if key <= listing.last:
                     raise repeated_listing()
                 listing.last = key
-                yield Entry(Key(key), metadata["size"], metadata["last_modified"].timestamp())
+                yield base.Entry(Key(key), metadata["size"], metadata["last_modified"].timestamp())
 
     def name_of(self, key: Key) -> str:
         """
@@ -332,17 +330,18 @@ class ObjectStore(BucketStore):
         """
         # obstore would strip some slashes, and refuse the rest
         if not _NAME.fullmatch(key):
-            raise no_key(key)
+            raise base.no_key(key)
         return super().name_of(key)
 
     def before_write(self) -> None:
-        """See `BucketStore`: the service must keep conditions."""
+        """Raise Unavailable unless the service keeps the conditions of writes."""
         try:
             self._check.ensure(self)
         except Failure as failure:
             raise self.fault(failure, WRITE) from failure
 
     def _exists(self, name: str) -> bool:
+        """Return whether an object is there for certain."""
         try:
             self._ask(GET, obstore.head, self._clients.reads, name)
         except Failure:
@@ -351,28 +350,38 @@ class ObjectStore(BucketStore):
 
     def _page(self, listing: _Listing) -> "Sequence[ObjectMeta]":
         """Return the next page of a listing, or an empty one at its end."""
-        pages = listing.pages or obstore.list(
-            self._clients.reads,
-            self.location.name_of(listing.prefix).rpartition("/")[0] or None,
-            offset=self._offset(listing.prefix, listing.last),
-            chunk_size=PAGE_ENTRIES[self.location.scheme],
-        )
-        listing.first = listing.first if listing.pages else ""
+        pages = listing.pages
+        if pages is None:
+            # obstore takes a folder, not the beginning of a name
+            folder, _, _ = self.location.name_of(listing.prefix).rpartition("/")
+            pages = obstore.list(
+                self._clients.reads,
+                folder or None,
+                offset=self._offset(listing.prefix, listing.last),
+                chunk_size=PAGE_ENTRIES[self.location.scheme],
+            )
+            listing.first = ""
         listing.pages = None  # after a failure they end
         page: Sequence[ObjectMeta] = self._ask(LISTED, next, pages, ())
-        if page and page[0]["path"] == listing.first:
+        first = page[0]["path"] if page else ""
+        # a service that ignores where to go on would send this page for ever
+        if page and first == listing.first:
             raise repeated_listing()
-        listing.first = page[0]["path"] if page else ""
+        listing.first = first
         listing.pages = pages
         return page
 
     def _offset(self, prefix: str, after: str) -> str | None:
         """Return the name after which a listing begins, or None for the beginning of the folder."""
-        if self.location.scheme == AZURE:  # which takes only what begins with the folder
-            return self.location.name_of(after) if after.startswith(prefix) and after else None
-        if prefix[-1:] not in ("", "/") and prefix > after:
+        if self.location.scheme == AZURE:
+            if not after.startswith(prefix):  # Azure takes only what begins with the folder
+                after = ""
+        elif prefix and not prefix.endswith("/") and prefix > after:
+            # a folder is listed as a whole: from the last name before those with the prefix on
             after = prefix[:-1] + chr(ord(prefix[-1]) - 1) + LAST_CHARACTER
-        return self.location.name_of(after) if after else None
+        if not after:
+            return None
+        return self.location.name_of(after)
 
     def _ask(
         self, operation: Operation, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -383,5 +392,6 @@ class ObjectStore(BucketStore):
 
 
 def _attributes(kind: WebType) -> "Attributes":
+    """Return the headers of a download as obstore takes them, without those that are empty."""
     headers = {"Content-Type": kind.content_type, "Cache-Control": kind.cache_control}
     return {name: value for name, value in headers.items() if value}
