@@ -90,14 +90,14 @@ def test_equal_releases_have_no_mark(app: InProcessServer) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        (f"{PAGE}?old=9.9", 404, "has no release 9.9"),
-        (f"{PAGE}?new=rubbish", 400, "rubbish"),
+        (f"{PAGE}?old=9.9", 404, "has no release '9.9'"),
+        (f"{PAGE}?new=rubbish", 404, "has no release 'rubbish'"),
         ("/project/nothing-left/compare/", 404, "no releases that could be compared"),
         ("/project/nosuch/compare/", 404, "Not found"),
     ],
 )
 def test_what_is_missing_is_said(app: InProcessServer, path: str, status: int, words: str) -> None:
-    """A release that does not exist, or what is no version, is a clear answer."""
+    """A release that does not exist, or what is no version, is missing, as at its own page."""
     answer, page = read(app, path)
 
     assert (answer, words in page) == (status, True), page

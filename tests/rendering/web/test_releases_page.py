@@ -67,6 +67,7 @@ def test_releases_are_dots_on_a_line_of_time() -> None:
 def test_a_row_says_what_helps_to_decide_on_a_yank() -> None:
     """A row has who uploaded a release, its size, and when it was downloaded last."""
     counts = ProjectCounts({DownloadKey(TODAY - timedelta(3), "1.0"): 2})
+    counts[DownloadKey(TODAY - timedelta(9), "1.0.0")] = 3
     downloads = report_of(counts, TODAY, 30)
 
     text = in_text(page_of(file("1.0"), file("1.1"), downloads=downloads))

@@ -31,6 +31,7 @@ from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import (
     ProjectFacts,
     ReleaseOf,
+    find_release,
     latest_release,
     release_of,
     releases_of,
@@ -356,7 +357,7 @@ def _place(request: IndexRequest) -> _Place | Response:
     if listing.origin.is_upstream:
         viewer = replace(viewer, may_decide=request.web.may_decide(request.caller, name))
     latest = _latest(request, listing)
-    release = latest if sent is None else _release(listing, sent)
+    release = latest if sent is None else find_release(listing, sent)
     if sent is not None:
         if release is None:
             return _missing_release(request, listing)
@@ -524,14 +525,6 @@ def _checked(page: bytes, content: ReleaseContent | None) -> bytes:
     if content is not None and not content.is_final:
         raise TemporaryPage(page)
     return page
-
-
-def _release(listing: OpenListing, text: str) -> ReleaseOf[ShownFile] | None:
-    """Return the release whose version `text` is, in any spelling, or None."""
-    try:
-        return release_of(listing, parse_version(text))
-    except Invalid:
-        return None
 
 
 def _file_query(request: IndexRequest) -> tuple[FileFilter, int]:

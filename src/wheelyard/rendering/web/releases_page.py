@@ -137,7 +137,7 @@ def _row(
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
-        last_download = last_downloads.get(release.version, "none")
+        last_download = last_downloads.get(version, "none")
     return ReleaseRow(
         release=release,
         listed=listed_release(release),
@@ -158,11 +158,12 @@ def _uploader(release: ReleaseOf[ShownFile]) -> str:
 
 
 def _last_downloads(report: DownloadReport) -> dict[str, str]:
-    """Return the day of the last download of each version, as HTML."""
-    return {
-        count.version: f'<time datetime="{count.last}">{count.last}</time>'
-        for count in report.versions
-    }
+    """Return the day of the last download of each version without trailing zeros, as HTML."""
+    days = dict[str, date]()
+    for count in report.versions:  # of one release, files may say 1.0 and 1.0.0
+        version = strip_trailing_zeros(count.version)
+        days[version] = max(count.last, days.get(version, count.last))
+    return {version: f'<time datetime="{day}">{day}</time>' for version, day in days.items()}
 
 
 def _timeline(rows: Sequence[ReleaseRow]) -> Markup:
