@@ -76,6 +76,7 @@ DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""
 _FILE_BYTES: Final = 1024
 """The memory that a remembered file takes, roughly."""
+_NO_SUCH_LIST: Final = "There is no such list. Choose in the form above it, or a page below it."
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
@@ -221,9 +222,9 @@ def answer_files(request: IndexRequest) -> Response:
     selected, number = _file_query(request)
 
     def render() -> bytes:
-        files = file_list(release, selected, number, environment.files_per_page)
+        files = file_list(release, selected, number, environment.rows_per_page)
         if files is None:
-            first = file_list(release, selected, 1, environment.files_per_page)
+            first = file_list(release, selected, 1, environment.rows_per_page)
             raise NoSuchPage(number, first.pages if first is not None else 1)
         return files_page(environment, place.viewer, place.head(), files)
 
@@ -277,7 +278,7 @@ def answer_requirements(request: IndexRequest) -> Response:
 
 
 def answer_releases(request: IndexRequest) -> Response:
-    """Handle GET `/project/<name>/releases/`: all releases of a project."""
+    """Handle GET `/project/<name>/releases/`: those of a project, filtered by the query."""
     place = _place(request)
     if isinstance(place, Response):
         return place
@@ -288,6 +289,7 @@ def answer_releases(request: IndexRequest) -> Response:
     if not place.listing.origin.is_upstream:
         elsewhere = request.web.releases_elsewhere(request, place.viewer, place.listing.name)
     text = " ".join((request.query_field("q") or "").split())[:TEXT_LIMIT]
+    number = _page_number(request)
 
     def render() -> bytes:
         content = ReleasesContent(
@@ -296,12 +298,13 @@ def answer_releases(request: IndexRequest) -> Response:
             downloads=downloads,
             elsewhere=elsewhere,
             text=text,
+            number=number,
         )
         return releases_page(request.web.environment, place.viewer, content)
 
     if text:
         return _uncached(request, render)
-    key = place.key(RELEASES, elsewhere)
+    key = place.key(RELEASES, number, elsewhere)
     version = NO_NEIGHBOURS.version_with(place.listing)
     if downloads is not None:
         version = f"{version} {downloads.digest}"
@@ -533,12 +536,23 @@ def _file_query(request: IndexRequest) -> tuple[FileFilter, int]:
 
     Raises Invalid (code `invalid_field`) for a field that the form of the page has not.
     """
-    text, kind, python, platform, page = (
+    text, kind, python, platform = (
         (request.query_field(name) or "")[:TEXT_LIMIT]
-        for name in ("q", "type", "python", "platform", "page")
+        for name in ("q", "type", "python", "platform")
     )
-    if kind not in ("", *TYPES) or not _PAGE_NUMBER.fullmatch(page or "1"):
-        message = "There is no such page of files. Choose in the form above the list."
-        raise Invalid(message, code="invalid_field")
+    if kind not in ("", *TYPES):
+        raise Invalid(_NO_SUCH_LIST, code="invalid_field")
     selected = FileFilter(" ".join(text.split()), kind, python, platform)
-    return selected, int(page or "1")
+    return selected, _page_number(request)
+
+
+def _page_number(request: IndexRequest) -> int:
+    """
+    Return the number of the page of a list that a query asks for.
+
+    Raises Invalid (code `invalid_field`) for what is no number.
+    """
+    text = request.query_field("page") or "1"
+    if not _PAGE_NUMBER.fullmatch(text):
+        raise Invalid(_NO_SUCH_LIST, code="invalid_field")
+    return int(text)
