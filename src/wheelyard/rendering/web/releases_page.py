@@ -17,7 +17,7 @@ from msgspec import Struct
 from wheelyard.errors import NoSuchPage
 from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted, readable_size
-from wheelyard.model.distribution_filename import listed_version, strip_trailing_zeros
+from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.downloads import DownloadReport
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
@@ -40,14 +40,27 @@ class ReleaseRow(Struct, frozen=True):
 
     release: ReleaseOf[ShownFile]
     listed: ListedRelease
-    uploader: str
-    """Who has uploaded its first file, in words, or empty if that is not known."""
-    size: str
-    """That of all files, in words, or empty if it is not known."""
     indexes: tuple[ReleasesElsewhere, ...]
     """The other indexes that have it, too, as far as the viewer may read them."""
     last_download: str
     """The day, or words if there was none lately, or empty if they are not counted."""
+
+    @property
+    def uploader(self) -> str:
+        """Who has uploaded its first file, in words, or empty if that is not known."""
+        files = [file for file in self.release.files if isinstance(file, File)]
+        if not files:  # of an upstream index, which does not say who it was
+            return ""
+        first = min(files, key=lambda file: file.uploaded_at)
+        return describe_principal(first.uploaded_by, first.uploaded_by_name)
+
+    @property
+    def size(self) -> str:
+        """That of all files, in words, or empty if it is not known."""
+        size = self.release.size
+        if size is None:
+            return ""
+        return readable_size(size)
 
     @property
     def words(self) -> str:
@@ -59,7 +72,8 @@ class ReleaseRow(Struct, frozen=True):
 
     def has(self, text: str) -> bool:
         """Return whether all words of a text are in the row."""
-        return all(word in self.words for word in text.lower().split())
+        words = self.words
+        return all(word in words for word in text.lower().split())
 
     def draw(self, viewer: Viewer) -> str:
         """Return the row as HTML, built in Python as there may be thousands."""
@@ -68,8 +82,9 @@ class ReleaseRow(Struct, frozen=True):
         time = NOT_KNOWN
         if listed.date:
             time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>'
-        if self.uploader:
-            time += f' <bdi class="soft">{escape(self.uploader)}</bdi>'
+        uploader = self.uploader
+        if uploader:
+            time += f' <bdi class="soft">{escape(uploader)}</bdi>'
         files = ", ".join(filter(None, (listed.files, self.size)))
         mark = Markup(' <span class="mark">in {}</span>')
         marks = "".join(mark.format(other.index) for other in self.indexes)
@@ -169,9 +184,6 @@ def _row(
     last_downloads: Mapping[str, str] | None,
     elsewhere: Sequence[ReleasesElsewhere],
 ) -> ReleaseRow:
-    size = ""
-    if release.size is not None:
-        size = readable_size(release.size)
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
@@ -179,20 +191,9 @@ def _row(
     return ReleaseRow(
         release=release,
         listed=listed_release(release),
-        uploader=_uploader(release),
-        size=size,
         indexes=tuple(other for other in elsewhere if version in other.versions),
         last_download=last_download,
     )
-
-
-def _uploader(release: ReleaseOf[ShownFile]) -> str:
-    """Return who has uploaded the first file, in words, or an empty text if nobody knows."""
-    files = [file for file in release.files if isinstance(file, File)]
-    if not files:  # of an upstream index, which does not say who it was
-        return ""
-    first = min(files, key=lambda file: file.uploaded_at)
-    return describe_principal(first.uploaded_by, first.uploaded_by_name)
 
 
 def _last_downloads(report: DownloadReport) -> dict[str, str]:
@@ -216,7 +217,7 @@ def _timeline(rows: Sequence[ReleaseRow]) -> Markup:
 def _dot(row: ReleaseRow) -> Dot:
     day = row.listed.date[:10]
     kinds = list[str]()
-    if listed_version(row.listed.version).is_prerelease:
+    if row.listed.is_prerelease:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")
