@@ -12,11 +12,13 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import (
     file_url,
     known_filename_readings,
     listed_version,
     parse_known_filename,
+    parse_version,
     strip_trailing_zeros,
     without_label,
 )
@@ -92,6 +94,14 @@ def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[File
     if not released:
         return None
     return ReleaseOf(str(listed_version(released[0].version)), _wheels_first(released))
+
+
+def find_release(project: ShownProject[FileT], text: str) -> ReleaseOf[FileT] | None:
+    """Return the release whose version somebody has sent, in any spelling, or None."""
+    try:
+        return release_of(project, parse_version(text))
+    except Invalid:
+        return None
 
 
 def versions_of(filenames: Iterable[str], project: NormalizedName | None) -> list[str]:

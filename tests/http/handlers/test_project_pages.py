@@ -99,12 +99,17 @@ def test_missing_release_links_to_those_there(app: InProcessServer, version: str
 
 
 @pytest.mark.parametrize(
-    ("query", "status"),
-    [("page=2", 404), ("page=0", 400), ("page=x", 400), ("type=x", 400), ("type=wheel", 200)],
+    ("path", "status"),
+    [
+        *(("1.0/files/?page=2", 404), ("1.0/files/?page=0", 400), ("1.0/files/?page=x", 400)),
+        *(("1.0/files/?type=x", 400), ("1.0/files/?type=wheel", 200)),
+        *(("releases/?page=2", 404), ("releases/?page=0", 400), ("releases/?page=x", 400)),
+        *(("releases/?q=demo&page=2", 404), ("releases/?page=1", 200)),
+    ],
 )
-def test_there_is_no_page_beyond_the_last(app: InProcessServer, query: str, status: int) -> None:
-    """There are no pages of files beyond those that the form and the links lead to."""
-    answer = app.get(f"/project/demo/1.0/files/?{query}", HTML, login(app, "read", "demo"))
+def test_there_is_no_page_beyond_the_last(app: InProcessServer, path: str, status: int) -> None:
+    """Lists of files and releases have no pages but those that the form and the links lead to."""
+    answer = app.get(f"/project/demo/{path}", HTML, login(app, "read", "demo"))
     assert answer.status == status
 
 

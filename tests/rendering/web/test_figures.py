@@ -100,6 +100,17 @@ def test_a_year_is_drawn_by_weeks() -> None:
     assert titles[0] == "2025-10-24: 1"
 
 
+def test_the_scale_is_beside_the_areas() -> None:
+    """The most, the middle and nothing are in a column of their own, and not over the areas."""
+    counts = ProjectCounts({DownloadKey(TODAY, "1.0"): 1001})
+
+    figure = figure_of(report_of(counts, TODAY, 30))
+
+    axis = "<span>2,000</span><span>1,000</span><span>0</span>"
+    assert f'<p class="axis">{axis}</p><svg' in figure
+    assert "<text" not in figure
+
+
 def test_the_names_of_versions_are_escaped() -> None:
     """A version in a figure is text, whatever it has in it."""
     counts = ProjectCounts({DownloadKey(TODAY, version): 1 for version in ("1.0", "1.0+a.b")})

@@ -19,7 +19,7 @@ from tests.rendering.web.pages import (
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.project import File
 from wheelyard.rendering.project_facts import ReleaseOf, releases_of
-from wheelyard.rendering.web.environment import FILES_PER_PAGE
+from wheelyard.rendering.web.environment import ROWS_PER_PAGE
 from wheelyard.rendering.web.file_list import (
     FILTERED_FILES,
     MAX_FACETS,
@@ -107,7 +107,7 @@ def test_filter_looks_at_every_file() -> None:
     release = ReleaseOf("1.0", (*many_files(450), file(is_wheel=False)))
     whole = file_list(release)
     assert whole is not None
-    assert len(names(release)) == whole.of_release == 451
+    assert len(names(release)) == whole.unfiltered == 451
     found = names(release, python="cp312", platform="on-windows")
     assert len(found) == 2
     assert all("-cp312-win" in name for name in found)
@@ -155,7 +155,7 @@ def test_pages_of_thousands_of_files_are_small() -> None:
     ]
     for text in texts:
         assert len(gzip.compress(text.encode(), 6)) < 25_000
-        assert text.count("<tr") <= FILES_PER_PAGE + 1  # the head
+        assert text.count("<tr") <= ROWS_PER_PAGE + 1  # the head
     assert 'href="../../project/demo/files/">2000 wheels' in texts[0]
     assert 'href="1.0/requirements.txt"' in texts[0]
     assert 'href="../../../project/demo/1.0/files/"' in texts[1]

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import NotFound, quoted
 from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.messages import NO_STORE, Response, redirect
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.web_pages import ReleaseMetadata
-from wheelyard.model.distribution_filename import listed_version, parse_version
+from wheelyard.model.distribution_filename import listed_version
 from wheelyard.rendering.listing import ShownFile
-from wheelyard.rendering.project_facts import ReleaseOf, latest_release, release_of, releases_of
+from wheelyard.rendering.project_facts import ReleaseOf, find_release, latest_release, releases_of
 from wheelyard.rendering.web.compare_page import ComparedRelease, compare_page
 from wheelyard.rendering.web.project_frame import COMPARE
 from wheelyard.rendering.web.public_package import public_package
@@ -63,18 +63,15 @@ def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> ReleaseO
     """
     Return the release that a field of the query names, or None without the field.
 
-    Raises NotFound if there is no such release, and Invalid for what is no version.
+    It is found as in the URL of its page. Raises NotFound if there is no such release.
     """
     text = (request.query_field(field) or "").strip()
     if not text:
         return None
-    try:
-        release = release_of(listing, parse_version(text))
-    except Invalid as error:
-        error.field = field
-        raise
+    release = find_release(listing, text)
     if release is None:
-        raise NotFound(f"{listing.name} has no release {text}. Look at the list of its releases.")
+        message = f"{listing.name} has no release {quoted(text)}. Look at the list of its releases."
+        raise NotFound(message)
     return release
 
 

@@ -31,6 +31,7 @@ from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import (
     ProjectFacts,
     ReleaseOf,
+    find_release,
     latest_release,
     release_of,
     releases_of,
@@ -75,6 +76,7 @@ DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""
 _FILE_BYTES: Final = 1024
 """The memory that a remembered file takes, roughly."""
+_NO_SUCH_LIST: Final = "There is no such list. Choose in the form above it, or a page below it."
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
@@ -220,9 +222,9 @@ def answer_files(request: IndexRequest) -> Response:
     selected, number = _file_query(request)
 
     def render() -> bytes:
-        files = file_list(release, selected, number, environment.files_per_page)
+        files = file_list(release, selected, number, environment.rows_per_page)
         if files is None:
-            first = file_list(release, selected, 1, environment.files_per_page)
+            first = file_list(release, selected, 1, environment.rows_per_page)
             raise NoSuchPage(number, first.pages if first is not None else 1)
         return files_page(environment, place.viewer, place.head(), files)
 
@@ -276,7 +278,7 @@ def answer_requirements(request: IndexRequest) -> Response:
 
 
 def answer_releases(request: IndexRequest) -> Response:
-    """Handle GET `/project/<name>/releases/`: all releases of a project."""
+    """Handle GET `/project/<name>/releases/`: those of a project, filtered by the query."""
     place = _place(request)
     if isinstance(place, Response):
         return place
@@ -287,6 +289,7 @@ def answer_releases(request: IndexRequest) -> Response:
     if not place.listing.origin.is_upstream:
         elsewhere = request.web.releases_elsewhere(request, place.viewer, place.listing.name)
     text = " ".join((request.query_field("q") or "").split())[:TEXT_LIMIT]
+    number = _page_number(request)
 
     def render() -> bytes:
         content = ReleasesContent(
@@ -295,12 +298,13 @@ def answer_releases(request: IndexRequest) -> Response:
             downloads=downloads,
             elsewhere=elsewhere,
             text=text,
+            number=number,
         )
         return releases_page(request.web.environment, place.viewer, content)
 
     if text:
         return _uncached(request, render)
-    key = place.key(RELEASES, elsewhere)
+    key = place.key(RELEASES, number, elsewhere)
     version = NO_NEIGHBOURS.version_with(place.listing)
     if downloads is not None:
         version = f"{version} {downloads.digest}"
@@ -356,7 +360,7 @@ def _place(request: IndexRequest) -> _Place | Response:
     if listing.origin.is_upstream:
         viewer = replace(viewer, may_decide=request.web.may_decide(request.caller, name))
     latest = _latest(request, listing)
-    release = latest if sent is None else _release(listing, sent)
+    release = latest if sent is None else find_release(listing, sent)
     if sent is not None:
         if release is None:
             return _missing_release(request, listing)
@@ -526,26 +530,29 @@ def _checked(page: bytes, content: ReleaseContent | None) -> bytes:
     return page
 
 
-def _release(listing: OpenListing, text: str) -> ReleaseOf[ShownFile] | None:
-    """Return the release whose version `text` is, in any spelling, or None."""
-    try:
-        return release_of(listing, parse_version(text))
-    except Invalid:
-        return None
-
-
 def _file_query(request: IndexRequest) -> tuple[FileFilter, int]:
     """
     Return which files a request is for, and the number of the page.
 
     Raises Invalid (code `invalid_field`) for a field that the form of the page has not.
     """
-    text, kind, python, platform, page = (
+    text, kind, python, platform = (
         (request.query_field(name) or "")[:TEXT_LIMIT]
-        for name in ("q", "type", "python", "platform", "page")
+        for name in ("q", "type", "python", "platform")
     )
-    if kind not in ("", *TYPES) or not _PAGE_NUMBER.fullmatch(page or "1"):
-        message = "There is no such page of files. Choose in the form above the list."
-        raise Invalid(message, code="invalid_field")
+    if kind not in ("", *TYPES):
+        raise Invalid(_NO_SUCH_LIST, code="invalid_field")
     selected = FileFilter(" ".join(text.split()), kind, python, platform)
-    return selected, int(page or "1")
+    return selected, _page_number(request)
+
+
+def _page_number(request: IndexRequest) -> int:
+    """
+    Return the number of the page of a list that a query asks for.
+
+    Raises Invalid (code `invalid_field`) for what is no number.
+    """
+    text = request.query_field("page") or "1"
+    if not _PAGE_NUMBER.fullmatch(text):
+        raise Invalid(_NO_SUCH_LIST, code="invalid_field")
+    return int(text)

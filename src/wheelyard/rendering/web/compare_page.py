@@ -21,6 +21,8 @@ MAX_OFFERED: Final = 300
 """The most versions that a field offers: the newest."""
 MAX_ITEMS: Final = 500
 """The most items of a list that are shown of a release: metadata may have ten thousand."""
+UNFOLDED_ITEMS: Final = 10
+"""Of a list that differs, more items that both releases have are folded."""
 
 
 class ComparedRelease(Struct, frozen=True):
@@ -63,13 +65,25 @@ class ComparedList(Struct, frozen=True, kw_only=True):
     new: tuple[ComparedItem, ...]
     added: int
     removed: int
+    common: int
+    """How many items both have."""
     left_out: int
     """How many items of both are not shown."""
 
     @property
+    def differs(self) -> bool:
+        """Whether one of them lacks something that the other has."""
+        return bool(self.added or self.removed)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether what both have is apart from the differences, as it would hide them."""
+        return self.differs and self.common > UNFOLDED_ITEMS
+
+    @property
     def words(self) -> str:
         """How they differ, in words."""
-        if not self.added and not self.removed:
+        if not self.differs:
             return "No difference."
         return f"{self.added} added, {self.removed} removed."
 
@@ -153,6 +167,7 @@ def _compared(
         new=_marked(new, texts_of_old),
         added=len(texts_of_new - texts_of_old),
         removed=len(texts_of_old - texts_of_new),
+        common=len(texts_of_old & texts_of_new),
         left_out=len(old[MAX_ITEMS:]) + len(new[MAX_ITEMS:]),
     )
 

@@ -1,7 +1,6 @@
 """The page with the downloads of a project."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import date
 from typing import Final
 
 from markupsafe import Markup
@@ -11,7 +10,7 @@ from packaging.utils import NormalizedName
 from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, DownloadReport
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
-from wheelyard.rendering.web.figures import AreaChart, AreaStep, Series
+from wheelyard.rendering.web.figures import AreaChart, AreaStep, Series, time_in_words
 from wheelyard.rendering.web.project_frame import DOWNLOADS, ProjectFrame, version_path
 
 DAY_CHOICES: Final = (SHOWN_DAYS, 90, KEPT_DAYS)
@@ -49,7 +48,7 @@ def figure_of(report: DownloadReport) -> Markup:
     ends = [*starts[1:], len(totals)]
     steps = [
         AreaStep(
-            _time_in_words(report.days[start].day, report.days[end - 1].day),
+            time_in_words(report.days[start].day, report.days[end - 1].day),
             tuple(sum(on_days[start:end]) for on_days in downloads),
         )
         for start, end in zip(starts, ends, strict=True)
@@ -62,12 +61,6 @@ def figure_of(report: DownloadReport) -> Markup:
         summary=_summary(report, length),
     )
     return chart.draw()
-
-
-def _time_in_words(first: date, last: date) -> str:
-    if first == last:
-        return first.isoformat()
-    return f"{first} to {last}"
 
 
 def _summary(report: DownloadReport, length: int) -> str:

@@ -104,8 +104,8 @@ def _linear(part: float) -> float:
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4  # noqa: PLR2004 - as above
 
 
-FILES_PER_PAGE: Final = 100
-"""Of the files of a release."""
+ROWS_PER_PAGE: Final = 100
+"""Of the files of a release, and of the releases of a project."""
 ASSETS_PATH: Final = "-/assets"
 """The folder of the assets, relative to the root of the index, and no project has the name `-`."""
 
@@ -270,8 +270,8 @@ class PageEnvironment:
         self.base_url = index_url.removesuffix("simple/") if is_certain else ""
         """The absolute URL of the home page, or an empty text if it is uncertain."""
         self.files_url = files_url
-        self.files_per_page = maxsize if is_static else FILES_PER_PAGE
-        """A static site has nobody who would filter the files of a release over several pages."""
+        self.rows_per_page = maxsize if is_static else ROWS_PER_PAGE
+        """A static site has nobody who would filter files or releases over several pages."""
         self.brand = brand
         self.counts_downloads = counts_downloads
         self.assets = load_assets(brand)

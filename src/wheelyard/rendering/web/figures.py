@@ -2,34 +2,45 @@
 Figures as SVG: areas over time, dots on a line of time, and bars.
 
 A figure has no size of its own: positions across are in percent, so that it is as wide as its
-place and its text stays as large as the text around it. Colours come from the style sheet. A
-screen reader hears one sentence, and the page has the same numbers in a table or a list.
+place. Its text is HTML beside the SVG, so that it is as large as the text around it, lies over
+nothing that is drawn, and breaks into lines. Colours come from the style sheet. A screen reader
+hears one sentence, and the page has the same numbers in a table or a list.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import accumulate
 from typing import Final
 
 from markupsafe import Markup
 from msgspec import Struct
 
+from wheelyard.model.decoding import counted
+
 PLOT_HEIGHT: Final = 160
 """The height of the areas, in pixels."""
-LABEL_HEIGHT: Final = 22
-"""The height of the line of text below or above a plot, in pixels."""
 
+TIMELINE_PLACES: Final = 100
+"""How many places a line of time has, so that dots in two of them can be told apart."""
 _TIMELINE_Y: Final = 20
 """How far below the top the line of time is, in pixels."""
+_LEVEL_HEIGHT: Final = 16
+"""How far dots of different kinds are apart that are in one place, in pixels."""
+_NAMED_DOTS: Final = 4
+"""How many of the events that share a dot its title names: the newest."""
 _SIGNS: Final = {
     "yanked": Markup('<path d="M-7 7 7-7"/>'),
     "flagged": Markup('<path d="M0-5V-16L9-12.5 0-9"/>'),
     "deleted": Markup('<path d="M-5-5 5 5M-5 5 5-5"/>'),
 }
 """What is drawn over a dot of a kind."""
-_TOP_Y: Final = LABEL_HEIGHT
-_MIDDLE_Y: Final = LABEL_HEIGHT + PLOT_HEIGHT // 2
-_BOTTOM_Y: Final = LABEL_HEIGHT + PLOT_HEIGHT
+_KINDS_IN_WORDS: Final = {
+    "prerelease": "hollow: pre-release",
+    "yanked": "crossed out: yanked",
+    "flagged": "flag: promoted",
+    "deleted": "cross: goes",
+}
+"""What people are told of how a kind looks."""
 
 _TOPS: Final = (2, 4, 6, 8, 10)
 """The top of an axis for small values. Half of each is a whole number."""
@@ -70,20 +81,21 @@ class AreaChart(Struct, frozen=True):
     def draw(self) -> Markup:
         """Return the figure, and a legend if there are several series."""
         top = axis_top(max((sum(step.values) for step in self.steps), default=0))
-        svg = Markup(
-            '<svg class="figure areas" height="{}" role="img" aria-label="{}">{}'
-            '<svg width="100%" y="{}" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">'
-            "{}</svg>{}{}</svg>"
+        figure = Markup(
+            '<div class="figure areas" role="img" aria-label="{}">{}<svg height="{}">{}'
+            '<svg width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>'
+            "{}</svg>{}</div>"
         ).format(
-            PLOT_HEIGHT + 2 * LABEL_HEIGHT,
             self.summary,
+            _axis(top),
+            PLOT_HEIGHT,
             _lines(),
-            *(LABEL_HEIGHT, PLOT_HEIGHT, len(self.steps), top),
+            *(PLOT_HEIGHT, len(self.steps), top),
             self._areas(top),
-            _numbers(top) + _ends(self.first, self.last),
             self._columns(),
+            _below(self.first, self.last),
         )
-        return svg + self._legend()
+        return figure + self._legend()
 
     def _areas(self, top: int) -> Markup:
         heights = [list(accumulate(step.values, initial=0)) for step in self.steps]
@@ -103,14 +115,8 @@ class AreaChart(Struct, frozen=True):
         for number, step in enumerate(self.steps):
             if any(step.values):
                 columns += Markup(
-                    '<rect x="{}%" y="{}" width="{}%" height="{}"><title>{}</title></rect>'
-                ).format(
-                    f"{number * width:.4g}",
-                    LABEL_HEIGHT,
-                    f"{width:.4g}",
-                    PLOT_HEIGHT,
-                    self._words(step),
-                )
+                    '<rect x="{}%" width="{}%" height="{}"><title>{}</title></rect>'
+                ).format(f"{number * width:.4g}", f"{width:.4g}", PLOT_HEIGHT, self._words(step))
         return columns
 
     def _words(self, step: AreaStep) -> str:
@@ -159,35 +165,83 @@ class Dot(Struct, frozen=True):
     """
 
 
-def draw_timeline(dots: Sequence[Dot], summary: str, end: date | None = None) -> Markup:
-    """Return a line of time with at least one dot, of which the last is at the end without one."""
+def draw_timeline(
+    dots: Sequence[Dot], summary: str, what: str = "release", places: int = TIMELINE_PLACES
+) -> Markup:
+    """
+    Return a line of time with at least one dot.
+
+    `what` names an event, and the line has so many `places` at most. Events of the same kinds in
+    one place share a larger dot, which says how many they are. Those of other kinds have theirs
+    below it.
+    """
     first = min(dot.day for dot in dots)
-    last = end or max(dot.day for dot in dots)
-    days = max((last - first).days, 1)
+    last = max(dot.day for dot in dots)
+    groups = _groups(dots, first, last, places)
+    levels = dict[int, int]()
     drawn = Markup()
-    for dot in dots:
-        # the ends are within the figure, so that no dot is cut
-        across = f"{1 + 98 * (dot.day - first).days / days:.4g}%"
-        drawn += Markup('<svg class="{}" x="{}" y="{}"><title>{}</title>{}</svg>').format(
-            " ".join(dot.kinds), across, _TIMELINE_Y, dot.label, _shape(dot.kinds)
-        )
-    # below that line, however large the text is
-    text_y = _TIMELINE_Y + 12
-    ends = Markup('<text y="{}">{}</text>').format(text_y, first)
-    if last != first:
-        ends += Markup('<text class="end" x="100%" y="{}">{}</text>').format(text_y, last)
+    for (place, _), group in groups.items():
+        level = levels.get(place, 0)
+        levels[place] = level + 1
+        y = _TIMELINE_Y + level * _LEVEL_HEIGHT
+        drawn += _draw_dot(group, _across(group, first, last), y, what)
+    words = [
+        text for kind, text in _KINDS_IN_WORDS.items() if any(kind in dot.kinds for dot in dots)
+    ]
+    if len(groups) < len(dots):
+        words.insert(0, "larger: several")
+    middle = ", ".join(words)
     return Markup(
-        '<svg class="figure timeline" role="img" aria-label="{}">'
-        '<line x1="0" x2="100%" y1="{}" y2="{}"/>{}{}</svg>'
-    ).format(summary, _TIMELINE_Y, _TIMELINE_Y, drawn, ends)
+        '<div class="figure timeline" role="img" aria-label="{}"><svg height="{}">'
+        '<line x1="0" x2="100%" y1="{}" y2="{}"/>{}</svg>{}</div>'
+    ).format(
+        summary,
+        _TIMELINE_Y + max(levels.values()) * _LEVEL_HEIGHT,
+        *(_TIMELINE_Y, _TIMELINE_Y),
+        drawn,
+        _below(first.isoformat(), last.isoformat(), middle[:1].upper() + middle[1:]),
+    )
 
 
-def draw_dot(kinds: Sequence[str]) -> Markup:
-    """Return a dot of a line of time alone, for a legend that says in words what it is."""
+def _groups(
+    dots: Sequence[Dot], first: date, last: date, places: int
+) -> dict[tuple[int, tuple[str, ...]], list[Dot]]:
+    """
+    Return the dots, newest first, by their place on the line and their kinds.
+
+    In each place, what has a flag is the first, as the flag is above it.
+    """
+    days = (last - first).days + 1
+    newest_first = sorted(dots, key=lambda dot: dot.day, reverse=True)
+    ordered = sorted(newest_first, key=lambda dot: ("flagged" not in dot.kinds, dot.kinds))
+    groups = dict[tuple[int, tuple[str, ...]], list[Dot]]()
+    for dot in ordered:
+        place = (dot.day - first).days * places // max(days, places)
+        groups.setdefault((place, dot.kinds), []).append(dot)
+    return groups
+
+
+def _across(group: Sequence[Dot], first: date, last: date) -> float:
+    """Return where the middle of the days of a group is, in percent of the line."""
+    middle = (group[0].day - first + (group[-1].day - first)) / 2
+    return 100 * (middle / max(last - first, timedelta(1)))
+
+
+def _draw_dot(group: Sequence[Dot], across: float, y: int, what: str) -> Markup:
+    newest = group[0]
+    # one pixel larger from two events on, and from four on
+    radius = 4 + min(len(group).bit_length(), 3)
+    label = newest.label
+    if len(group) > 1:
+        lines = [dot.label for dot in group[:_NAMED_DOTS]]
+        if len(group) > _NAMED_DOTS:
+            lines.append(f"and {len(group) - _NAMED_DOTS:,} more")
+        days = time_in_words(group[-1].day, newest.day)
+        label = "\n".join([f"{counted(len(group), what)}, {days}:", *lines])
+    signs = Markup().join(sign for kind, sign in _SIGNS.items() if kind in newest.kinds)
     return Markup(
-        '<svg class="figure timeline dot" aria-hidden="true"><svg class="{}" x="50%" y="50%">{}'
-        "</svg></svg>"
-    ).format(" ".join(kinds), _shape(kinds))
+        '<svg class="{}" x="{}%" y="{}"><title>{}</title><circle r="{}"/>{}</svg>'
+    ).format(" ".join(newest.kinds), f"{across:.4g}", y, label, radius, signs)
 
 
 def draw_share(share: float) -> Markup:
@@ -209,12 +263,6 @@ def axis_top(most: int) -> int:
     return next(top * scale for top in _LARGE_TOPS if top * scale >= most)
 
 
-def _shape(kinds: Sequence[str]) -> Markup:
-    """Return what is drawn of a dot."""
-    signs = Markup().join(sign for kind, sign in _SIGNS.items() if kind in kinds)
-    return Markup('<circle r="5"/>') + signs
-
-
 def _outline(upper: Sequence[int], lower: Sequence[int]) -> str:
     """Return the path around an area of steps that are one unit wide each."""
     path = f"M0 {upper[0]}"
@@ -228,20 +276,28 @@ def _outline(upper: Sequence[int], lower: Sequence[int]) -> str:
     return f"{path}H0z"
 
 
+def time_in_words(first: date, last: date) -> str:
+    """Return the days from a first one to a last one."""
+    if first == last:
+        return first.isoformat()
+    return f"{first} to {last}"
+
+
 def _lines() -> Markup:
     """Return the lines of the most, the middle and nothing."""
     line = Markup('<line x1="0" x2="100%" y1="{}" y2="{}"/>')
-    return Markup().join(line.format(y, y) for y in (_TOP_Y, _MIDDLE_Y, _BOTTOM_Y))
+    return Markup().join(line.format(y, y) for y in (0, PLOT_HEIGHT // 2, PLOT_HEIGHT))
 
 
-def _numbers(top: int) -> Markup:
-    """Return the numbers of the most and the middle, each above its line."""
-    number = Markup('<text y="{}">{}</text>')
-    return number.format(_TOP_Y - 5, f"{top:,}") + number.format(_MIDDLE_Y - 5, f"{top // 2:,}")
+def _axis(top: int) -> Markup:
+    """Return the numbers of these lines, for the column beside them."""
+    number = Markup("<span>{}</span>")
+    numbers = Markup().join(number.format(f"{value:,}") for value in (top, top // 2, 0))
+    return Markup('<p class="axis">{}</p>').format(numbers)
 
 
-def _ends(first: str, last: str) -> Markup:
-    height = 2 * LABEL_HEIGHT + PLOT_HEIGHT - 5
-    return Markup('<text y="{}">{}</text><text class="end" x="100%" y="{}">{}</text>').format(
-        height, first, height, last
-    )
+def _below(first: str, last: str, middle: str = "") -> Markup:
+    """Return the line of text below a figure: its ends, and what else there is to say."""
+    text = Markup("<span>{}</span>")
+    texts = Markup().join(text.format(words) for words in (first, middle, last) if words)
+    return Markup('<p class="below">{}</p>').format(texts)

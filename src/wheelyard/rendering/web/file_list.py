@@ -26,8 +26,8 @@ from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.simple_pages import timestamp
-from wheelyard.rendering.web.environment import FILES_PER_PAGE, PageEnvironment
-from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
+from wheelyard.rendering.web.environment import ROWS_PER_PAGE, PageEnvironment
+from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
 from wheelyard.rendering.web.tags import Compatibility, Facet, compatibility_of
 
 FILTERED_FILES: Final = 10
@@ -115,15 +115,10 @@ class DescribedFile(Struct, frozen=True):
         return kinds.index(self.type), self.compatibility.order, self.file.filename
 
 
-class FileList(PageNumbers, frozen=True, kw_only=True):
+class FileList(FilteredPage[DescribedFile], frozen=True, kw_only=True):
     """A page of the list of files of a release, and the way to the others."""
 
     filter: FileFilter
-    shown: Sequence[DescribedFile]
-    first: int
-    """The number of the first shown file, from 1, or 0 without one."""
-    of_release: int
-    """How many files the release has."""
     types: Sequence[Facet]
     """What a form offers to choose from. Interpreters and platforms have their counts."""
     interpreters: Sequence[Facet]
@@ -132,19 +127,14 @@ class FileList(PageNumbers, frozen=True, kw_only=True):
     @property
     def has_form(self) -> bool:
         """Whether there are so many files that one may want to filter them."""
-        return self.of_release > FILTERED_FILES
-
-    @property
-    def last(self) -> int:
-        """The number of the last shown file."""
-        return self.first + len(self.shown) - 1 if self.shown else 0
+        return self.unfiltered > FILTERED_FILES
 
 
 def file_list(
     release: ReleaseOf[ShownFile],
     selected: FileFilter = ALL_FILES,
     number: int = 1,
-    size: int = FILES_PER_PAGE,
+    size: int = ROWS_PER_PAGE,
 ) -> FileList | None:
     """Return a page of the files of a release, or None if there is no page of this number."""
     described = (DescribedFile(file, compatibility_of(file.filename)) for file in release.files)
@@ -162,7 +152,7 @@ def file_list(
         total=len(matching),
         number=number,
         pages=pages,
-        of_release=len(files),
+        unfiltered=len(files),
         types=[Facet(*pair) for pair in TYPES.items() if pair[0] in types],
         interpreters=_counted(file.compatibility.interpreters for file in files),
         platforms=_counted(file.compatibility.platforms for file in files),

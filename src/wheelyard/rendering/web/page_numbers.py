@@ -1,8 +1,12 @@
 """Lists that are too long for one page."""
 
+from collections.abc import Sequence
 from math import ceil
+from typing import Generic, TypeVar
 
 from msgspec import Struct
+
+EntryT = TypeVar("EntryT")
 
 
 class PageNumbers(Struct, frozen=True):
@@ -21,6 +25,26 @@ class PageNumbers(Struct, frozen=True):
         near = range(self.number - 2, self.number + 3)
         numbers = {1, self.pages, *near, *range(step, self.pages, step)}
         return sorted(number for number in numbers if 1 <= number <= self.pages)
+
+
+class FilteredPage(PageNumbers, Generic[EntryT], frozen=True, kw_only=True):
+    """One page of those entries of a list that a filter has found, for `parts/counted.html`."""
+
+    shown: Sequence[EntryT]
+    first: int
+    """The number of the first shown entry, from 1, or 0 without one."""
+    unfiltered: int
+    """How many entries the list has without the filter."""
+
+    @property
+    def last(self) -> int:
+        """The number of the last shown entry."""
+        return self.first + len(self.shown) - 1 if self.shown else 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all entries are on this page, so that a script can filter them."""
+        return self.pages == 1 and self.total == self.unfiltered
 
 
 def page_count(total: int, size: int) -> int:

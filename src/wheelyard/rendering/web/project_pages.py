@@ -145,6 +145,7 @@ class ListedRelease(Struct, frozen=True):
     """What is to be known of it, each mark after a blank."""
     files: str
     """How many there are, in words."""
+    is_prerelease: bool
 
 
 def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
@@ -160,6 +161,7 @@ def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
         release_date(release),
         Markup(marks),  # noqa: S704 - they are escaped
         counted(len(release.files), "file"),
+        is_prerelease,
     )
 
 

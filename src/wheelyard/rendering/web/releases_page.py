@@ -1,20 +1,23 @@
 """
 The page with all releases of a project: on a line of time, and in a table that can be filtered.
 
-    releases/               all of them, newest first
-    releases/?q=yanked      those whose row has all these words
+    releases/                  the newest; 100 releases on a page
+    releases/?page=2           the next ones
+    releases/?q=yanked&page=2  of those whose row has all these words
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
+from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 from msgspec import Struct
 
+from wheelyard.errors import NoSuchPage
 from wheelyard.model.access import describe_principal
-from wheelyard.model.decoding import readable_size
-from wheelyard.model.distribution_filename import listed_version, strip_trailing_zeros
+from wheelyard.model.decoding import counted, readable_size
+from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.downloads import DownloadReport
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
@@ -23,14 +26,13 @@ from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.figures import Dot, draw_timeline
 from wheelyard.rendering.web.file_list import NOT_KNOWN
 from wheelyard.rendering.web.index_marks import ReleasesElsewhere
+from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
 from wheelyard.rendering.web.project_frame import RELEASES
 from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
 from wheelyard.rendering.web.release_page import ReleaseHead
 
 FILTERED_RELEASES: Final = 30
 """With more releases, there is a form that filters them."""
-DRAWN_RELEASES: Final = 200
-"""The most dots on the line of time: the newest."""
 
 
 class ReleaseRow(Struct, frozen=True):
@@ -38,14 +40,27 @@ class ReleaseRow(Struct, frozen=True):
 
     release: ReleaseOf[ShownFile]
     listed: ListedRelease
-    uploader: str
-    """Who has uploaded its first file, in words, or empty if that is not known."""
-    size: str
-    """That of all files, in words, or empty if it is not known."""
     indexes: tuple[ReleasesElsewhere, ...]
     """The other indexes that have it, too, as far as the viewer may read them."""
     last_download: str
     """The day, or words if there was none lately, or empty if they are not counted."""
+
+    @property
+    def uploader(self) -> str:
+        """Who has uploaded its first file, in words, or empty if that is not known."""
+        files = [file for file in self.release.files if isinstance(file, File)]
+        if not files:  # of an upstream index, which does not say who it was
+            return ""
+        first = min(files, key=lambda file: file.uploaded_at)
+        return describe_principal(first.uploaded_by, first.uploaded_by_name)
+
+    @property
+    def size(self) -> str:
+        """That of all files, in words, or empty if it is not known."""
+        size = self.release.size
+        if size is None:
+            return ""
+        return readable_size(size)
 
     @property
     def words(self) -> str:
@@ -57,7 +72,8 @@ class ReleaseRow(Struct, frozen=True):
 
     def has(self, text: str) -> bool:
         """Return whether all words of a text are in the row."""
-        return all(word in self.words for word in text.lower().split())
+        words = self.words
+        return all(word in words for word in text.lower().split())
 
     def draw(self, viewer: Viewer) -> str:
         """Return the row as HTML, built in Python as there may be thousands."""
@@ -66,8 +82,9 @@ class ReleaseRow(Struct, frozen=True):
         time = NOT_KNOWN
         if listed.date:
             time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>'
-        if self.uploader:
-            time += f' <bdi class="soft">{escape(self.uploader)}</bdi>'
+        uploader = self.uploader
+        if uploader:
+            time += f' <bdi class="soft">{escape(uploader)}</bdi>'
         files = ", ".join(filter(None, (listed.files, self.size)))
         mark = Markup(' <span class="mark">in {}</span>')
         marks = "".join(mark.format(other.index) for other in self.indexes)
@@ -101,15 +118,55 @@ class ReleasesContent(Struct, frozen=True, kw_only=True):
     elsewhere: Sequence[ReleasesElsewhere] = ()
     text: str = ""
     """The words that a row has to have."""
+    number: int = 1
+    """That of the page of those that have them."""
+
+
+class ReleaseList(FilteredPage[ReleaseRow], frozen=True, kw_only=True):
+    """A page of the list of releases, and the way to the others."""
+
+    text: str
+    """The words of the filter."""
+
+    @property
+    def has_form(self) -> bool:
+        """Whether there are so many releases that one may want to filter them."""
+        return self.unfiltered > FILTERED_RELEASES
+
+    @property
+    def query(self) -> str:
+        """The query of the URL of its pages, with its question mark, up to their number."""
+        fields = {"q": self.text, "page": ""}
+        if not self.text:
+            del fields["q"]
+        return f"?{urlencode(fields)}"
 
 
 def releases_page(environment: PageEnvironment, viewer: Viewer, content: ReleasesContent) -> bytes:
-    """Return the bytes of the page with the releases of a project."""
+    """
+    Return the bytes of a page with the releases of a project.
+
+    Raises NoSuchPage if there are not so many pages.
+    """
     downloads = content.downloads
     last_downloads = None if downloads is None else _last_downloads(downloads)
     rows = [_row(release, last_downloads, content.elsewhere) for release in content.releases]
     matching = [row for row in rows if row.has(content.text)]
-    table = "".join(row.draw(viewer) for row in matching)
+    size = environment.rows_per_page
+    pages = page_count(len(matching), size)
+    if content.number > pages:
+        raise NoSuchPage(content.number, pages)
+    start = (content.number - 1) * size
+    listed = ReleaseList(
+        total=len(matching),
+        number=content.number,
+        pages=pages,
+        shown=matching[start : start + size],
+        first=min(start + 1, len(matching)),
+        unfiltered=len(rows),
+        text=content.text,
+    )
+    table = "".join(row.draw(viewer) for row in listed.shown)
     return content.head.render(
         environment,
         viewer,
@@ -117,11 +174,7 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
         "releases.html",
         timeline=_timeline(matching),
         rows=Markup(table),  # noqa: S704 - they are escaped
-        drawn=DRAWN_RELEASES,
-        found=len(matching),
-        total=len(rows),
-        has_form=len(rows) > FILTERED_RELEASES,
-        text=content.text,
+        listed=listed,
         report=downloads,
     )
 
@@ -131,56 +184,40 @@ def _row(
     last_downloads: Mapping[str, str] | None,
     elsewhere: Sequence[ReleasesElsewhere],
 ) -> ReleaseRow:
-    size = ""
-    if release.size is not None:
-        size = readable_size(release.size)
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
-        last_download = last_downloads.get(release.version, "none")
+        last_download = last_downloads.get(version, "none")
     return ReleaseRow(
         release=release,
         listed=listed_release(release),
-        uploader=_uploader(release),
-        size=size,
         indexes=tuple(other for other in elsewhere if version in other.versions),
         last_download=last_download,
     )
 
 
-def _uploader(release: ReleaseOf[ShownFile]) -> str:
-    """Return who has uploaded the first file, in words, or an empty text if nobody knows."""
-    files = [file for file in release.files if isinstance(file, File)]
-    if not files:  # of an upstream index, which does not say who it was
-        return ""
-    first = min(files, key=lambda file: file.uploaded_at)
-    return describe_principal(first.uploaded_by, first.uploaded_by_name)
-
-
 def _last_downloads(report: DownloadReport) -> dict[str, str]:
-    """Return the day of the last download of each version, as HTML."""
-    return {
-        count.version: f'<time datetime="{count.last}">{count.last}</time>'
-        for count in report.versions
-    }
+    """Return the day of the last download of each version without trailing zeros, as HTML."""
+    days = dict[str, date]()
+    for count in report.versions:  # of one release, files may say 1.0 and 1.0.0
+        version = strip_trailing_zeros(count.version)
+        days[version] = max(count.last, days.get(version, count.last))
+    return {version: f'<time datetime="{day}">{day}</time>' for version, day in days.items()}
 
 
 def _timeline(rows: Sequence[ReleaseRow]) -> Markup:
     """Return the line of time of those releases whose day is known, if there are several days."""
-    dated = [row for row in rows if row.listed.date][:DRAWN_RELEASES]
-    days = {row.listed.date[:10] for row in dated}
-    if len(days) < 2:  # noqa: PLR2004 - dots in one place say nothing
+    dots = [_dot(row) for row in rows if row.listed.date]
+    if len({dot.day for dot in dots}) < 2:  # noqa: PLR2004 - dots in one place say nothing
         return Markup()
-    dots = [_dot(row) for row in dated]
-    summary = f"The newest {len(dots)} releases" if len(dots) < len(rows) else "All releases"
-    # the oldest first, so that of two dots in one place the newer is on top
-    return draw_timeline(dots[::-1], f"{summary} on a line of time. The table below has them.")
+    summary = f"{counted(len(dots), 'release')} on a line of time. The list below has them."
+    return draw_timeline(dots, summary)
 
 
 def _dot(row: ReleaseRow) -> Dot:
     day = row.listed.date[:10]
     kinds = list[str]()
-    if listed_version(row.listed.version).is_prerelease:
+    if row.listed.is_prerelease:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")

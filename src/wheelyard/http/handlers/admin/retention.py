@@ -16,7 +16,7 @@ from wheelyard.http.messages import Response
 from wheelyard.model.retention import ThinnedProject
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.retention_lines import draw_releases
-from wheelyard.rendering.web.figures import draw_dot, draw_share
+from wheelyard.rendering.web.figures import draw_share
 
 SECTION: Final = "retention/"
 ROWS_ON_A_PAGE: Final = 100
@@ -88,9 +88,7 @@ class RetentionPage:
                 "numbers": numbers,
                 "bytes": sum(release.bytes for release in answer.deleted),
                 "projects": projects,
-                "has_lines": any(project.line for project in projects),
                 "more_projects": len(places) - len(preview.projects),
-                "signs": {"stays": draw_dot(()), "goes": draw_dot(("deleted",))},
                 "links": query_of({"show": query.text("show")}),
                 "confirmation": CONFIRMATION,
             }
