@@ -20,8 +20,8 @@ BOUNDS = {
     "cold web page on a bucket": (68, 6),
     "cold web page of a manager on a folder": (66, 11),
     "cold web page of a manager on a bucket": (69, 9),
-    "cold form on a folder": (39, 5),
-    "cold form on a bucket": (42, 3),
+    "cold form on a folder": (40, 5),
+    "cold form on a bucket": (43, 3),
     "remembered page on a folder": (14, 1),
     "remembered page on a bucket": (12, 0),
 }

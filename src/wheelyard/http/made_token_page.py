@@ -43,7 +43,7 @@ def show_made(
         "publishing": _publishing_commands(request, made, text, root),
     }
     viewer = request.web.viewer(request.caller)
-    page = request.web.show(viewer, 200, "token_made.html", root, **values)
+    page = request.web.show(request, viewer, 200, "token_made.html", root, **values)
     return with_secret_removed(request, _subject(token_id), page) if text else page
 
 

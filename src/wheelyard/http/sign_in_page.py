@@ -34,7 +34,7 @@ class _State(Struct, frozen=True):
 def show(request: IndexRequest, next_path: str, *, has_signed_out: bool) -> Response:
     """Return the page, from which somebody goes on to a path of this index."""
     return request.web.own_page(
-        200, _render(request, next_path, _State(has_signed_out=has_signed_out))
+        request, 200, _render(request, next_path, _State(has_signed_out=has_signed_out))
     )
 
 

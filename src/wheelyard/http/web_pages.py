@@ -386,27 +386,38 @@ class WebPages:
             )
         except TemporaryPage as temporary:
             response = self.own_page(
-                200, temporary.body, *((FROM_UPSTREAM,) if is_upstream else ())
+                request, 200, temporary.body, *((FROM_UPSTREAM,) if is_upstream else ())
             )
             return response if listing is None else with_age(response, listing.origin)
 
     def show(
-        self, viewer: Viewer, status: int, template: str, root: str, **values: object
+        self,
+        request: Request,
+        viewer: Viewer,
+        status: int,
+        template: str,
+        root: str,
+        **values: object,
     ) -> Response:
         """Return the page of a template, as `PageEnvironment.render` makes it, for one viewer."""
-        return self.own_page(status, self.environment.render(template, viewer, root, **values))
+        page = self.environment.render(template, viewer, root, **values)
+        return self.own_page(request, status, page)
 
-    def own_page(self, status: int, body: bytes, *headers: Header) -> Response:
+    def own_page(self, request: Request, status: int, body: bytes, *headers: Header) -> Response:
         """Return a page for this caller alone, such as one with a form: no cache may keep it."""
-        content_type = MediaType.HTML.value.content_type
-        return make_response(status, content_type, body, *self.security_headers, NO_STORE, *headers)
+        # nobody learns a secret from the length (BREACH): pages of other sites send no cookie
+        return self._made_page(request, status, body, *self.security_headers, NO_STORE, *headers)
 
     def uncached_page(self, request: Request, body: bytes, *headers: Header) -> Response:
-        """Return a page that is made for each request, compressed if the client takes that."""
+        """Return a page that is made for each request."""
+        return self._made_page(request, 200, body, *headers)
+
+    def _made_page(self, request: Request, status: int, body: bytes, *headers: Header) -> Response:
+        """Return a page with these headers, compressed if the client takes that."""
         packed = compressed(body) if accepts_gzip(request.joined_headers) else None
         encoding = () if packed is None else (GZIP,)
         content_type = MediaType.HTML.value.content_type
-        return make_response(200, content_type, packed or body, *encoding, *headers)
+        return make_response(status, content_type, packed or body, *encoding, *headers)
 
     def similar(self, request: Request) -> Sequence[ProjectFacts]:
         """

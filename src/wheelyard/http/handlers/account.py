@@ -60,6 +60,7 @@ def answer_account(request: IndexRequest) -> Response:
     is_whole = request.query_field("projects") == "all"
     first = projects if is_whole else projects[:OWN_PROJECTS_SHOWN]
     return request.web.show(
+        request,
         viewer,
         200,
         "account.html",

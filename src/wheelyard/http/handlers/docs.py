@@ -104,7 +104,7 @@ def _answer_page(request: IndexRequest, page: DocumentedPage) -> Response:
             headers=request.web.scoped_headers("private" if viewer.name else "public"),
         )
     except TemporaryPage as temporary:
-        return request.web.own_page(200, temporary.body)
+        return request.web.own_page(request, 200, temporary.body)
 
 
 def _answer_search(request: IndexRequest, folder: DocumentationFolder, words: str) -> Response:
@@ -158,6 +158,7 @@ def _missing(request: IndexRequest, folder: DocumentationFolder) -> Response:
     # the path may have any depth, so links begin at the root of the host
     root = request.web.path()
     return request.web.show(
+        request,
         _viewer(request),
         404,
         "missing_docs.html",

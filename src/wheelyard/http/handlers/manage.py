@@ -240,7 +240,7 @@ def _release_name(
     body = form_body(fields, NameChange)
     api.call(project_operations.release_name, name, body)
     viewer = request.web.index_viewer(request)
-    return request.web.show(viewer, 200, "name_released.html", "../../../", name=name)
+    return request.web.show(request, viewer, 200, "name_released.html", "../../../", name=name)
 
 
 def _overview(
@@ -261,7 +261,9 @@ def _overview(
         done=done,
     )
     viewer = _viewer(request, project.name)
-    return request.web.own_page(status, managed.render(request.web.environment, viewer, form))
+    return request.web.own_page(
+        request, status, managed.render(request.web.environment, viewer, form)
+    )
 
 
 def _change_form(
@@ -317,7 +319,7 @@ def _show(
 ) -> Response:
     viewer = _viewer(request, name)
     page = render_form(request.web.environment, viewer, name, template, tab, **values)
-    return request.web.own_page(status, page)
+    return request.web.own_page(request, status, page)
 
 
 def _ask_again(

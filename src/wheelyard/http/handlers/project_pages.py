@@ -498,7 +498,7 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
     }
     may_decide = public is not None and request.web.may_decide(request.caller, listing.name)
     viewer = replace(request.web.index_viewer(request), may_decide=may_decide)
-    return request.web.show(viewer, 404, "missing_release.html", root, **values)
+    return request.web.show(request, viewer, 404, "missing_release.html", root, **values)
 
 
 def _latest(request: IndexRequest, listing: OpenListing) -> ReleaseOf[ShownFile] | None:

@@ -125,7 +125,7 @@ def _show(
     viewer = request.web.index_viewer(request, name)
     viewer = request.web.with_places(request, viewer, *release, is_release=True)
     page = promotion_page(request.web.environment, viewer, release, targets, form)
-    return request.web.own_page(status, page)
+    return request.web.own_page(request, status, page)
 
 
 def _targets(

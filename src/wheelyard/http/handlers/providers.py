@@ -84,7 +84,7 @@ class ProviderPages:
             "signed_in.html", request.web.viewer(begun.caller), ROOT, next_path=begun.next
         )
         return request.web.own_page(
-            200, page, self._session_cookie.header(begun.cookie, begun.seconds)
+            request, 200, page, self._session_cookie.header(begun.cookie, begun.seconds)
         )
 
     def _ask(self, request: IndexRequest, work: Callable[[*Ts], T], *args: *Ts) -> T:

@@ -46,7 +46,7 @@ def answer(request: IndexRequest) -> Response:
     if asked:  # no cache keeps it: it depends on what a project needs, and on the caller
         status, content = _filled_in(request, content)
         page = content.render(request.web.environment, viewer)
-        return request.web.own_page(status, page)
+        return request.web.own_page(request, status, page)
 
     def render() -> bytes:
         return content.render(request.web.environment, viewer)

@@ -181,7 +181,7 @@ def _rows(request: IndexRequest) -> dict[str, MarkedToken]:
 
 def _show(request: IndexRequest, template: str, status: int, **values: object) -> Response:
     viewer = request.web.viewer(request.caller)
-    return request.web.show(viewer, status, template, TOKENS_ROOT, **values)
+    return request.web.show(request, viewer, status, template, TOKENS_ROOT, **values)
 
 
 def _lists(rows: Mapping[str, MarkedToken], revoked: str = "") -> dict[str, object]:

@@ -147,6 +147,7 @@ class UploadPage:
         settings = request.context.index.settings
         viewer = request.web.index_viewer(request)
         return request.web.show(
+            request,
             viewer,
             status,
             "upload.html",

@@ -293,7 +293,7 @@ def _page(request: IndexRequest, form: FormState, status: int, asked: str = "") 
     viewer, root = request.web.viewer(request.caller), "../" * len(request.segments)
     may_change = not request.context.index.settings.server.read_only
     values = {"form": form, "asked": asked, "may_change": may_change}
-    return request.web.show(viewer, status, "request.html", root, **values)
+    return request.web.show(request, viewer, status, "request.html", root, **values)
 
 
 def _request_package(api: LocalApi, body: PackageAsk) -> RequestedPackage:

@@ -141,6 +141,7 @@ class AdminPages:
             if viewer.may_administer or entry.path == section
         ]
         return request.web.show(
+            request,
             viewer,
             status,
             f"admin/{template}",
