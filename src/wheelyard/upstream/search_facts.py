@@ -202,7 +202,7 @@ class PublicProjectList(Struct):
 
     def _facts(self, name: NormalizedName, version: str) -> ProjectFacts | None:
         with suppress(ValueError, TypeError):  # the others are found all the same
-            listings = self.upstream.stored(name)
+            listings = self.upstream.read_stored(name)
             return facts_of(self.upstream, listings, version) if listings else None
         return None
 
@@ -220,7 +220,7 @@ def facts_of(
     latest, description = latest_release(releases_of(listing)), NOT_DESCRIBED
     if latest is not None:
         filename = latest.metadata_file.filename
-        page = listing.part_of(filename).origin.page
+        page = listing.listing_of(filename).origin.page
         file = page.by_filename[filename]
         if file.serves_metadata:
             store = upstream.files.cache(page.upstream).store
