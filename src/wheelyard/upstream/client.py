@@ -359,7 +359,7 @@ class _UpstreamRules(RequestRules):
 
     def refusal(self, url: Url) -> str:
         """Return why nothing may be fetched from a URL, or an empty text."""
-        # a page of strangers must not have us read the machine's credentials, by whatever address
+        # a stranger's page must not have us read the machine's own credentials
         if url.host.removesuffix(".") in METADATA_HOSTS:
             return "its host is that of the machine's metadata"
         return self.server.refusal(url)
@@ -438,7 +438,7 @@ class UpstreamClients:
     """
     The clients of upstream indexes, in their order. Threads may share it.
 
-    Raises Invalid if an index needs Google's credentials, and this machine has none.
+    Raises Invalid if an index needs a token of Google's, and the library for it is not installed.
     """
 
     def __init__(self, config: UpstreamConfig, runtime: Runtime, observation: Observation) -> None:

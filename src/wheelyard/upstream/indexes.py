@@ -242,8 +242,13 @@ class _Explained(NamedTuple):
 def _merged_explanation(explained: Sequence[_Explained]) -> Explanation:
     """Return what clients get of a name whose files come from several upstream indexes."""
     explanations = [of_place.explanation for of_place in explained]
-    silent = [one for one in explanations if one.answer is NameAnswer.UNAVAILABLE]
-    with_page = [one for one in explanations if one.fetched_at is not None]
+    silent = list[Explanation]()
+    with_page = list[Explanation]()
+    for explanation in explanations:
+        if explanation.answer is NameAnswer.UNAVAILABLE:
+            silent.append(explanation)
+        if explanation.fetched_at is not None:
+            with_page.append(explanation)
     if silent:
         base = silent[0]
     elif with_page:

@@ -97,7 +97,7 @@ class StoredPages(Struct, frozen=True):
             # it may have been written under another label of the same URL
             page = replace(page, upstream=upstream_id, is_unowned=is_unowned)
             return StoredPage(page, stored.version)
-        # no error: the page can be fetched again, and without it nobody could install the project
+        # no error, by which nobody could install the project: the page can be fetched again
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",

@@ -62,6 +62,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
         return Facts(
             name=self.page.name,
             version=version,
+            # only rules about whole versions are asked, which need nothing of a file
             uploaded_at=None,
             licence=LOOKED_UP_LATER,
             malware=malware,

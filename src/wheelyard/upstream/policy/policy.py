@@ -413,8 +413,8 @@ class Policy:
         version_facts = map(facts.of_version, page.empty_versions)
         empty_versions = self.rules.shown_versions(version_facts, now)
         # the tuple of the page itself, if all is shown: thousands of views share it
-        shown = judged.shown if judged.hidden else page.files
-        return PageView(shown, judged.hidden, judged.changes_at, generation, empty_versions)
+        files = judged.shown if judged.hidden else page.files
+        return PageView(files, judged.hidden, judged.changes_at, generation, empty_versions)
 
 
 def _approves(decisions: ProjectDecisions) -> bool:
