@@ -206,7 +206,7 @@ class Explainer(Struct, frozen=True):
         for file in _of_version(page.files, version):
             is_available = file.filename in available
             reasons = hidden.get(file.filename, ())
-            # what may have to be fetched for an answer is only fetched for one version
+            # this may fetch core metadata and provenance, so not for each of hundreds of files
             if not reasons and not reasons_of_name and (version is not None or not is_available):
                 reasons = self._refusal(page, file)
             reasons = _joined_reasons(reasons_of_name, reasons)
@@ -226,10 +226,11 @@ class Explainer(Struct, frozen=True):
         for file in _of_version(page.removed, version):
             text = f"The upstream no longer lists {file.filename}. Use another version."
             yield _explained_file(file, (FileReason("removed", text),))
-        for egg in _of_version(page.other_formats, version):
-            text = f"{egg.filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
+        for distribution in _of_version(page.other_formats, version):
+            filename = distribution.filename
+            text = f"{filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
             reason = FileReason(FORMAT, text)
-            yield ExplainedFile(egg.filename, egg.version, shown=False, reasons=(reason,))
+            yield ExplainedFile(filename, distribution.version, shown=False, reasons=(reason,))
 
 
 class _Explained(NamedTuple):
