@@ -79,7 +79,7 @@ class Asking:
 
     def found(self, name: str) -> FoundPage | None:
         """Return what is found for a name."""
-        return self.pages.get(canonicalize_name(name))
+        return self.pages.ask_if_due(canonicalize_name(name))
 
     def page(self, name: str) -> FoundPage:
         """Return the page of a name that is there."""

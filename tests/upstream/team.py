@@ -65,7 +65,7 @@ class Team:
             assert upstream is not None
             for package in packages:
                 name = canonicalize_name(package.filename.split("-")[0])
-                found = upstream.pages.get(name)
+                found = upstream.pages.ask_if_due(name)
                 assert found is not None
                 file = found.page.by_filename[package.filename]
                 upstream.files.bring(found.page, file)

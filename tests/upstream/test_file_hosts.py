@@ -123,7 +123,7 @@ def test_a_command_finds_them(upstream: FakeUpstream, tmp_path: Path) -> None:
     team = Team(tmp_path, upstream)
     with team.index(file_hosts=None, enabled=None) as index:
         assert index.upstream is not None
-        assert index.upstream.pages.get(canonicalize_name("idna")) is not None
+        assert index.upstream.pages.ask_if_due(canonicalize_name("idna")) is not None
 
     team.keep(IDNA, file_hosts=None, enabled=None)
 

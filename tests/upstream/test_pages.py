@@ -179,7 +179,7 @@ def test_an_upstream_that_fails(asking: Asking, upstream: FakeUpstream, fault: F
     assert (stale.is_stale, stale.age) == (True, 1000)
     assert asking.page("requests").is_stale
     assert len(upstream.asked("requests")) == asked  # it is left alone for a while
-    assert asking.pages.cached(REQUESTS) is not None
+    assert asking.pages.read_any_age(REQUESTS) is not None
     asking.clock.advance(seconds=DAY)
     is_bad = fault in {401, Fault.BAD_JSON, Fault.REDIRECT_NAME}
     code, wait = "bad_upstream" if is_bad else "upstream_unavailable", 5 if fault == 429 else 2
@@ -289,8 +289,8 @@ def test_a_slow_upstream(asking: Asking, upstream: FakeUpstream) -> None:
     gate = upstream.hold("requests")
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(restarted.page, "requests")
-        until(lambda: restarted.pages.stale(REQUESTS) is not None)
-        early = restarted.pages.stale(REQUESTS)
+        until(lambda: restarted.pages.peek_stale(REQUESTS) is not None)
+        early = restarted.pages.peek_stale(REQUESTS)
         gate.set()
 
     assert early is not None
@@ -552,7 +552,7 @@ def test_no_failure_leads_to_the_next_index(
     """If the first index does not say that it lacks a name, the second one is not asked."""
     upstream.behave("requests", fault)
 
-    for ask in (both.pages.get, both.pages.ask):
+    for ask in (both.pages.ask_if_due, both.pages.ask):
         with pytest.raises(Unavailable):
             ask(REQUESTS)
     assert other.asked("requests") == []
@@ -596,7 +596,7 @@ def test_offline_nothing_is_asked(asking: Asking, upstream: FakeUpstream) -> Non
 
     assert not offline.page("requests").is_stale
     assert offline.pages.ask(REQUESTS)
-    for ask in (offline.pages.get, offline.pages.ask):
+    for ask in (offline.pages.ask_if_due, offline.pages.ask):
         with refused("upstream_unavailable", "upstream.offline", retry_after=None):
             ask(canonicalize_name("other"))
     assert len(upstream.requests) == before
@@ -704,7 +704,7 @@ def test_a_refresh_gets_what_is_new_at_once(asking: Asking, upstream: FakeUpstre
     assert asking.filenames("requests") == [PACKAGE.filename]
 
     for name in ("requests", "late"):
-        assert asking.pages.refresh(canonicalize_name(name)) is not None
+        assert asking.pages.ask_now(canonicalize_name(name)) is not None
     asked = len(upstream.requests)
 
     assert asking.filenames("requests") == [PACKAGE.filename, newer.filename]
@@ -715,5 +715,5 @@ def test_a_refresh_gets_what_is_new_at_once(asking: Asking, upstream: FakeUpstre
     assert len(upstream.requests) == asked
     upstream.stop()
     with refused("upstream_unavailable"):
-        asking.pages.refresh(REQUESTS)
+        asking.pages.ask_now(REQUESTS)
     assert not asking.page("requests").is_stale

@@ -139,7 +139,7 @@ def test_a_refusal_that_somebody_asked_for(public: FakeUpstream, tmp_path: Path,
         assert server.index.upstream is not None
         if way == "refresh":
             with pytest.raises(Unavailable, match="blocked by policy MALWARE"):
-                server.index.upstream.pages.refresh(NormalizedName("evil"))
+                server.index.upstream.pages.ask_now(NormalizedName("evil"))
         else:
             server.clock.advance(seconds=2)
             login = basic("__token__", token_of(server.index, can="read,upload"))
@@ -150,7 +150,7 @@ def test_a_refusal_that_somebody_asked_for(public: FakeUpstream, tmp_path: Path,
             assert look(server, link).status == 403
         assert len(public.asked_pages("evil")) == 2
         public.behave("evil")
-        server.index.upstream.pages.refresh(NormalizedName("evil"))
+        server.index.upstream.pages.ask_now(NormalizedName("evil"))
         assert page_of(server, "evil").status == 200
         assert look(server, link).status == 200
 

@@ -189,7 +189,7 @@ def test_what_nobody_uses_goes(app: InProcessServer) -> None:
         page_of(app, name)
     upstream_of(app).pages.flush()
     upstream, idna = upstream_of(app), parse_name("idna")
-    found = upstream.pages.cached(idna)
+    found = upstream.pages.read_any_age(idna)
     assert found is not None
     upstream.files.bring(found.page, found.page.by_filename[IDNA])
     decide(app).approve(parse_name("rich"), None, "")
@@ -429,7 +429,7 @@ class Bucket:
 
     def ask_for(self, name: str, *, is_described: bool = True) -> None:
         """Ask for a page, and if it `is_described`, for the core metadata of its files."""
-        found = self.upstream.pages.get(parse_name(name))
+        found = self.upstream.pages.ask_if_due(parse_name(name))
         assert found is not None
         for file in found.page.files if is_described else ():
             self.upstream.files.bring_sidecar(core_metadata_of(found.page, file))
@@ -461,7 +461,7 @@ def test_what_it_costs_on_a_bucket(bucket: Bucket, public: FakeUpstream) -> None
     public.publish(public_wheel("taken-down", "1.0"))
     bucket.ask_for("taken-down")
     public.drop("taken-down")
-    bucket.upstream.pages.refresh(parse_name("taken-down"))
+    bucket.upstream.pages.ask_now(parse_name("taken-down"))
     bucket.ask_for("idna")
     bucket.ask_for("rich")
 

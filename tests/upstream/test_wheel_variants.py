@@ -158,7 +158,7 @@ def keep(team: Team, *files: FakeFile) -> None:
     """Bring files of the upstream index into the store, as a server does for a client."""
     with team.index() as index:
         assert index.upstream is not None
-        found = index.upstream.pages.get(NAME)
+        found = index.upstream.pages.ask_if_due(NAME)
         assert found is not None
         listed = {each.filename: each for each in (*found.page.files, *found.page.variants)}
         for each in files:

@@ -151,7 +151,7 @@ def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, 
     repository = index.repository
     if index.upstream is None or not repository.hides_files:
         return
-    listings = index.upstream.stored(name)
+    listings = index.upstream.read_stored(name)
     for listing in listings:
         repository.look_up_licences(listing)
     shown = repository.filtered(listings)

@@ -268,7 +268,7 @@ class SiteProjects(Struct, frozen=True):
 
         if upstream.names.is_private(name) or upstream.policy.refuses_name(name) is not None:
             return None
-        listings = upstream.stored(name)
+        listings = upstream.read_stored(name)
         if not listings:
             return None
         listing = merged_listing(listings)

@@ -244,5 +244,5 @@ class CurrentVersions:
             return upstream.policy.generation
         name, _, upstream_id = key[1].partition(" ")
         if upstream_id:
-            return upstream.pages.version_of(upstream_id, NormalizedName(name))
+            return upstream.pages.version_in_memory_of(upstream_id, NormalizedName(name))
         return upstream.pages.version_in_memory(NormalizedName(name))

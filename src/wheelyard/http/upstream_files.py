@@ -462,7 +462,7 @@ def public_files(
     listing = merged_listing(shown)
     if isinstance(listing, UpstreamListing):
         return PublicFiles(context, reader, listing)
-    parts = tuple(PublicFiles(context, reader, part, is_part=True) for part in listing.parts)
+    parts = tuple(PublicFiles(context, reader, part, is_part=True) for part in listing.listings)
     return MergedFiles(parts, listing)
 
 

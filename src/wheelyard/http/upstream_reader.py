@@ -29,7 +29,7 @@ from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.index_slots import CURRENT_LOOKUP, Lookup
 from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex, UpstreamListing
-from wheelyard.upstream.pages import FoundPage, KnownPage
+from wheelyard.upstream.pages import FoundPage, PeekedPage
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -120,7 +120,7 @@ class UpstreamReader:
             return None
         # in this order: a page is read after the name was found not to be private
         stored_pages = {
-            pages: request.once(("page", pages, name), pages.peek_stored, name) for pages in places
+            pages: request.once(("page", pages, name), pages.read_fresh, name) for pages in places
         }
         state = upstream.policy.state()
         asker = request.caller if is_installer else None
@@ -152,7 +152,7 @@ class UpstreamReader:
         pages: PagesOfName,
         name: NormalizedName,
         request: Request,
-        stored: KnownPage | None,
+        stored: PeekedPage | None,
         *,
         wants_newest: bool,
         is_one_of_several: bool,
@@ -234,7 +234,7 @@ class UpstreamReader:
         page is returned instead, while the question goes on, unless the newest is wanted.
         """
         self._require_guesses(client)
-        key, stale = (pages, name, wanted), partial(pages.stale, name)
+        key, stale = (pages, name, wanted), partial(pages.peek_stale, name)
         return await self._in_flight.run(
             key,
             self._ask_alone,
@@ -255,7 +255,7 @@ class UpstreamReader:
         counts: bool,  # noqa: FBT001 - see `_ask`
     ) -> FoundPage | None:
         """Return the page of a name, or None, perhaps after counting it as unknown."""
-        get = partial(_refreshed, pages) if wanted == "newest" else pages.get
+        get = partial(_refreshed, pages) if wanted == "newest" else pages.ask_if_due
         page = await self._ask_with_slot(name, client, get)
         if page is None and counts:
             self._note_unknown(client)
@@ -310,9 +310,9 @@ class UpstreamReader:
 
 def _refreshed(pages: PagesOfName, name: NormalizedName) -> FoundPage | None:
     try:
-        return pages.refresh(name)
+        return pages.ask_now(name)
     except Unavailable:
-        return pages.get(name)  # what can be served all the same
+        return pages.ask_if_due(name)  # what can be served all the same
 
 
 def _wants_newest(request: Request) -> bool:

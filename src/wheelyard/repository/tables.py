@@ -210,7 +210,7 @@ class ShownFactsReader(Struct, frozen=True):
         # nothing of it is loaded without an upstream index
         from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
 
-        stored = self.upstream.stored(facts.name) if self.upstream else ()
+        stored = self.upstream.read_stored(facts.name) if self.upstream else ()
         listings = self.repository.find_public(ProjectLookup(facts.name, self.moment(), stored))
         if not listings:  # of an approved package, perhaps nobody has asked for its page yet
             return ShownFacts(facts, facts, None)

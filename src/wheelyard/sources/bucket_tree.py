@@ -43,6 +43,17 @@ from wheelyard.storage.bucket_reader import BucketObject, BucketReader
 from wheelyard.storage.buckets import open_bucket_reader
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 
+PAGES: Final = ("", "index.html")
+"""The names of a project's page of s3pypi, below its folder."""
+PAGE_LIMIT_BYTES: Final = 16 * 1024**2
+MAX_LINKS: Final = 100_000
+TITLE: Final = b"<title>Package Index</title>"
+"""In each page that s3pypi has made."""
+META_SUFFIX: Final = ".meta"
+METADATA_SAMPLE: Final = 8
+"""Distributions whose metadata is looked at to detect the kind: a request each on S3 and Azure."""
+BACKUPNI_META_SUFFIX: Final = ".meta"
+
 
 class BucketTree(Struct, frozen=True):
     """
@@ -69,20 +80,32 @@ class BucketTree(Struct, frozen=True):
     def find(self, path: str) -> Candidate | None:
         """Return the object at a path below the prefix, or None if it is missing."""
         entry = self.bucket.find(path)
-        return None if entry is None else self._file(entry)
+        if entry is None:
+            return None
+        return self._file(entry)
 
     def _file(self, entry: BucketObject) -> Candidate:
-        has_md5 = entry.md5 and not entry.is_compressed
+        """Return an object as a candidate, whose bytes are those of the listed version."""
+        _, _, filename = entry.name.rpartition("/")
+        size: int | None = None
+        hashes: Mapping[str, str] = EMPTY_MAPPING
+        if not entry.is_compressed:  # else both are of the compressed bytes
+            size = entry.size
+            if entry.md5:
+                hashes = {"md5": entry.md5}
+        attributes: Mapping[str, str] | None = None
+        if entry.metadata is not None:
+            attributes = _attributes(entry.metadata)
         return Candidate(
-            filename=entry.name.rpartition("/")[2],
+            filename=filename,
             location=f"{self.bucket}/{entry.name}",
             path=entry.name,
             read=partial(self._read, entry),
-            size=None if entry.is_compressed else entry.size,
+            size=size,
             uploaded_at=entry.created,
             changed_at=entry.created.timestamp(),
-            attributes=None if entry.metadata is None else _attributes(entry.metadata),
-            hashes={"md5": entry.md5} if has_md5 else EMPTY_MAPPING,
+            attributes=attributes,
+            hashes=hashes,
             version=entry.version,
         )
 
@@ -139,8 +162,8 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
     Return the file tree of a folder or a bucket to watch, without a store below the folder.
 
     `stores` has the locations of the parts of the store, `files` the key prefix of distributions.
-    Raises as `open_tree`, and Invalid (code `bad_setting`) if the store's distributions would be
-    seen.
+    Raises what `open_tree` does, and Invalid (code `bad_setting`) if the store's distributions
+    would be seen.
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for unknown users
     # its own files would be imported again and again
@@ -155,6 +178,7 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
 
 
 def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
+    """Return the tree of a place in a bucket, or raise Invalid (code `bad_source`)."""
     try:
         location = parse_location(text)
     except Invalid as fault:
@@ -163,20 +187,27 @@ def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
 
 
 def _overlaps_store(text: str, store: str, files: str) -> bool:
+    """Return whether a place to watch has the distributions of a store in it."""
     if is_bucket(text) != is_bucket(store):
         return False
     if is_bucket(text):
-        own, watched = parse_location(store), parse_location(text)
+        own = parse_location(store)
+        watched = parse_location(text)
+        if own.root != watched.root:
+            return False
+        # the store is in the place, or the place is among its distributions
+        if own.prefix.startswith(watched.prefix):
+            return True
         below = watched.prefix.removeprefix(own.prefix)
-        return own.root == watched.root and (
-            own.prefix.startswith(watched.prefix)
-            or (watched.prefix.startswith(own.prefix) and below.startswith(files))
-        )
-    folder, root = Path(text).resolve(), Path(store).resolve()
+        return watched.prefix.startswith(own.prefix) and below.startswith(files)
+    # a store below the folder is no overlap: its folder is left out of the listing
+    folder = Path(text).resolve()
+    root = Path(store).resolve()
     return folder == root or folder.is_relative_to(root / files)
 
 
 def _attributes(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """Return custom metadata by the names that it was given."""
     # some libraries change the case and the dashes of custom metadata's names
     renamed = {name.lower().replace("-", "_"): value for name, value in metadata.items()}
     return MappingProxyType(renamed)
@@ -207,13 +238,6 @@ def is_gaepypi_path(path: str, *, is_bare: bool = False) -> bool:
     return len(parts) == 3 and all(parts)  # noqa: PLR2004 - NAME, VERSION, FILE
 
 
-PAGES: Final = ("", "index.html")
-"""The names of a project's page, below its folder."""
-PAGE_LIMIT_BYTES: Final = 16 * 1024**2
-MAX_LINKS: Final = 100_000
-TITLE: Final = b"<title>Package Index</title>"
-
-
 class S3pypiSource:
     """Source of the distributions that the pages of an s3pypi bucket list."""
 
@@ -224,7 +248,8 @@ class S3pypiSource:
         """
         Yield each distribution with the digest in its page, and `Skipped` for unlisted ones.
 
-        If a page cannot be used, its files have a warning instead. Raises as `FileTree.entries`.
+        If a page cannot be used, its files have a warning instead. Raises what `FileTree.entries`
+        does.
         """
         current: str | None = None
         links = dict[str, Link]()
@@ -236,25 +261,31 @@ class S3pypiSource:
             folder = _folder_of(file)
             # files come folder by folder, so each page is read once
             if folder != current:
-                current, warning = folder, ""
+                current = folder
+                warning = ""
                 try:
                     links = _read_links(_read_page(self._tree, folder))
                 except (OSError, FetchError) as error:
                     warning = f"the page of its project cannot be used: {error}"
-            yield replace(file, warning=warning) if warning else _with_link(file, links)
+            if warning:
+                yield replace(file, warning=warning)
+            else:
+                yield _with_link(file, links)
 
 
 def _with_link(file: Candidate, links: Mapping[str, Link]) -> SourceItem:
+    """Return a file with what the page of its project says of it, or why it is left out."""
     link = links.get(file.filename)
     if link is None:
         why = "the page of its project does not list it (--from files imports it all the same)"
         return Skipped(file.location, why)
     listed = replace(file, yanked=link.yanked)
     try:
-        digest = parse_hash(link.href.partition("#")[2])
+        _, _, fragment = link.href.partition("#")
+        hashes = parse_hash(fragment)
     except BadDigest as error:
         return replace(listed, warning=f"its page is wrong: {error}")
-    return replace(listed, hashes={**file.hashes, **digest})
+    return replace(listed, hashes={**file.hashes, **hashes})
 
 
 def looks_like_s3pypi(tree: FileTree, distribution: Candidate) -> bool:
@@ -282,7 +313,9 @@ def _read_page(tree: FileTree, folder: str) -> bytes:
 
     Raises OSError if it cannot be read.
     """
-    for name in PAGES if folder else ():
+    if not folder:  # the page at the root is the list of projects
+        return b""
+    for name in PAGES:
         page = tree.find(f"{folder}{name}")
         if page is not None and page.size:  # an empty one is how consoles make a folder
             return bytes(read_bounded(page, PAGE_LIMIT_BYTES))
@@ -292,15 +325,17 @@ def _read_page(tree: FileTree, folder: str) -> bytes:
 def _read_links(page: bytes) -> dict[str, Link]:
     """Return the links of a project's page, by filename."""
     _, links = read_links(page, "text/html", MAX_LINKS)
-    return {unquote(link.href.partition("#")[0]).rpartition("/")[2]: link for link in links}
-
-
-META_SUFFIX: Final = ".meta"
-METADATA_SAMPLE: Final = 8
-"""Distributions whose metadata is looked at to detect the kind: a request each on S3 and Azure."""
+    by_filename = dict[str, Link]()
+    for link in links:
+        path, _, _ = link.href.partition("#")
+        _, _, filename = unquote(path).rpartition("/")
+        by_filename[filename] = link
+    return by_filename
 
 
 class _Metadata(msgspec.Struct):
+    """What pypicloud has in a `.meta` file."""
+
     hash_sha256: str | None = None
     hash_md5: str | None = None
     uploader: str | None = None
@@ -318,13 +353,20 @@ class PypicloudFiles(Struct, frozen=True):
         If these are damaged, the file has a warning instead.
         """
         file = _with_attributes(self.tree, file)
+        declared = dict[str, str]()
         try:
+            # a folder has no custom metadata, so there a `.meta` file has the same
             metadata = file.attributes or _read_meta_file(self.tree, file)
-            declared = {"sha256": metadata.get("hash_sha256"), "md5": metadata.get("hash_md5")}
-            hashes = parse_digests({name: value for name, value in declared.items() if value})
+            for algorithm in ("sha256", "md5"):
+                digest = metadata.get(f"hash_{algorithm}")
+                if digest:
+                    declared[algorithm] = digest
+            hashes = parse_digests(declared)
         except (OSError, ValueError, RecursionError) as error:
-            why = f": {error}" if isinstance(error, BadDigest) else ""
-            yield replace(file, warning=f"its .meta cannot be used{why}")
+            warning = "its .meta cannot be used"
+            if isinstance(error, BadDigest):
+                warning += f": {error}"
+            yield replace(file, warning=warning)
         else:
             uploader = clean_uploader(metadata.get("uploader"))
             yield replace(file, hashes={**file.hashes, **hashes}, uploaded_by=uploader)
@@ -349,26 +391,30 @@ def looks_like_pypicloud(tree: FileTree, paths: set[str], distributions: list[Ca
 
 
 def _has_hash(file: Candidate) -> bool:
+    """Return whether a file is in a folder that begins with its hash, as pypicloud spreads them."""
     digest = md5(file.filename.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
     return file.path.split("/")[-3:-2] == [digest[:4]]
 
 
 def _has_metadata(tree: FileTree, file: Candidate) -> bool:
+    """Return whether a file has the custom metadata that pypicloud gives each."""
     attributes = _with_attributes(tree, file).attributes or {}
     return bool(attributes.get("name") and attributes.get("version"))
 
 
 def _with_attributes(tree: FileTree, file: Candidate) -> Candidate:
     """Return a file with its attributes: as it is there now if the listing lacks them."""
-    return file if file.attributes is not None else tree.find(file.path) or file
+    if file.attributes is not None:
+        return file
+    return tree.find(file.path) or file
 
 
 def _read_meta_file(tree: FileTree, file: Candidate) -> Mapping[str, str | None]:
+    """Return what the `.meta` file beside a distribution says, or nothing without one."""
     meta = tree.find(file.path + META_SUFFIX)
-    return {} if meta is None else asdict(msgspec.json.decode(read_bounded(meta), type=_Metadata))
-
-
-BACKUPNI_META_SUFFIX: Final = ".meta"
+    if meta is None:
+        return {}
+    return asdict(msgspec.json.decode(read_bounded(meta), type=_Metadata))
 
 
 class BackupniFiles(Struct, frozen=True):
@@ -391,6 +437,7 @@ class BackupniFiles(Struct, frozen=True):
 
 
 def _why(error: Exception) -> str:
+    """Return what an error says, in words for the report."""
     if isinstance(error, OSError):
         return error.strerror or "it cannot be read"
     if isinstance(error, msgspec.MsgspecError | UnicodeDecodeError | RecursionError):

@@ -26,6 +26,61 @@ from wheelyard.remedies import Advice
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 """Opens a file, and yields its bytes in chunks."""
+DISTRIBUTION_SUFFIXES: Final = (
+    ".whl",
+    ".tar.gz",
+    ".zip",
+    ".egg",
+    ".exe",
+    ".msi",
+    ".rpm",
+    ".dmg",
+    ".deb",
+    ".tar",
+    ".tgz",
+    ".tar.bz2",
+    ".tbz",
+    ".tar.xz",
+    ".tar.Z",
+)
+"""Suffixes of distributions, also obsolete ones."""
+SIDECAR_SUFFIXES: Final = (
+    ".metadata",
+    ".provenance",
+    ".publish.attestation",
+    ".meta",
+    ".asc",
+    ".sig",
+    ".md5",
+    ".sha1",
+    ".sha256",
+    ".sha512",
+    ".html",
+    ".json",
+    ".xml",
+    ".css",
+    ".js",
+    ".ico",
+)
+"""Suffixes of files that describe distributions. The report does not list them."""
+SITE_FILES: Final = frozenset({"json", "index", "simple", "favicon.ico", "robots.txt"})
+"""Files of a static site that lie among its packages."""
+OLDEST_PLAUSIBLE_DATE: Final = datetime(1990, 1, 1, tzinfo=UTC)
+"""Earlier dates, such as 1970, are placeholders."""
+UPLOADER_LIMIT: Final = 200
+"""Characters of an uploader's name."""
+DIGEST_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        name: 2 * hashlib.new(name, usedforsecurity=False).digest_size
+        for name in sorted(hashlib.algorithms_guaranteed - {"shake_128", "shake_256"})
+    }
+)
+"""Algorithms of digests that a source may state, and hexadecimal digits of the longest digest."""
+
+_SDIST: Final = re.compile(r"(.+?)-v?\d.*", re.DOTALL)
+_DATE_ERRORS: Final = (TypeError, ValueError, OverflowError, OSError)
+"""What parsing a date may raise. OSError: a year that the platform does not know."""
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,22 +149,6 @@ def unreadable(why: str) -> OSError:
     return OSError(errno.EIO, why)
 
 
-DISTRIBUTION_SUFFIXES: Final = (
-    *(".whl", ".tar.gz", ".zip", ".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb"),
-    *(".tar", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar.Z"),
-)
-"""Suffixes of distributions, also obsolete ones."""
-SIDECAR_SUFFIXES: Final = (
-    *(".metadata", ".provenance", ".publish.attestation", ".meta", ".asc", ".sig"),
-    *(".md5", ".sha1", ".sha256", ".sha512", ".html", ".json", ".xml", ".css", ".js", ".ico"),
-)
-"""Suffixes of files that describe distributions. The report does not list them."""
-SITE_FILES: Final = frozenset({"json", "index", "simple", "favicon.ico", "robots.txt"})
-"""Files of a static site that lie among its packages."""
-
-_SDIST: Final = re.compile(r"(.+?)-v?\d.*", re.DOTALL)
-
-
 def is_distribution_name(filename: str) -> bool:
     """Return whether a filename has the suffix of a distribution and no dot at its beginning."""
     return filename.endswith(DISTRIBUTION_SUFFIXES) and not filename.startswith(".")
@@ -125,9 +164,12 @@ def possible_projects(filename: str) -> set[str]:
     with suppress(Invalid):
         return {reading.project for reading in known_filename_readings(filename)}
     if filename.endswith(".whl"):
-        return {canonicalize_name(filename.partition("-")[0])}
+        name, _, _ = filename.partition("-")
+        return {canonicalize_name(name)}
     match = _SDIST.fullmatch(filename)
-    return {canonicalize_name(match[1] if match else filename)}
+    if match is None:
+        return {canonicalize_name(filename)}
+    return {canonicalize_name(match[1])}
 
 
 def version_in(filename: str, project: NormalizedName) -> str:
@@ -141,14 +183,16 @@ def version_in(filename: str, project: NormalizedName) -> str:
     with suppress(Invalid):
         known_filename_readings(filename)
         return ""
-    for at in (separator.start() for separator in re.finditer("[-_]", filename)):
+    for separator in re.finditer("[-_]", filename):
+        at = separator.start()
         if canonicalize_name(filename[:at]) != project:
             continue
         # what follows the version is a release, a platform or a suffix: take less of it each time
-        parts = re.split("[-_]", filename[at + 1 :])[0].split(".")
-        for end in range(len(parts), 0, -1):
+        segment = re.split("[-_]", filename[at + 1 :])[0]
+        components = segment.split(".")
+        for end in range(len(components), 0, -1):
             with suppress(Invalid):
-                return str(parse_version(".".join(parts[:end])))
+                return str(parse_version(".".join(components[:end])))
     return ""
 
 
@@ -157,22 +201,6 @@ def matches(project: str, patterns: tuple[str, ...]) -> bool:
     # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
     names = map(canonicalize_name, patterns)
     return not patterns or any(fnmatchcase(project, name) for name in names)
-
-
-OLDEST_PLAUSIBLE_DATE: Final = datetime(1990, 1, 1, tzinfo=UTC)
-"""Earlier dates, such as 1970, are placeholders."""
-UPLOADER_LIMIT: Final = 200
-"""Characters of an uploader's name."""
-DIGEST_LENGTHS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        name: 2 * hashlib.new(name, usedforsecurity=False).digest_size
-        for name in sorted(hashlib.algorithms_guaranteed - {"shake_128", "shake_256"})
-    }
-)
-"""Algorithms of digests that a source may state, and hexadecimal digits of the longest digest."""
-
-_DATE_ERRORS: Final = (TypeError, ValueError, OverflowError, OSError)
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 
 
 class BadDigest(ValueError):
@@ -199,6 +227,7 @@ class FileRecord(Struct):
             raise ValueError("it describes another file")
         return replace(
             file,
+            # what the record says counts more than what the store of the files does
             hashes={**file.hashes, **parse_hash(self.hash or "")},
             uploaded_at=parse_epoch_seconds(self.upload_timestamp) or file.uploaded_at,
             uploaded_by=clean_uploader(self.uploaded_by),
@@ -208,9 +237,10 @@ class FileRecord(Struct):
 
 def parse_epoch_seconds(value: Any) -> datetime | None:  # noqa: ANN401 - float() decides
     """Return the UTC time of seconds since the epoch, or None if invalid or before 1990."""
-    with suppress(*_DATE_ERRORS):
+    try:
         return _plausible(datetime.fromtimestamp(float(value), UTC))
-    return None
+    except _DATE_ERRORS:
+        return None
 
 
 def file_time(seconds: float) -> datetime | None:
@@ -226,16 +256,22 @@ def parse_iso_date(value: object) -> datetime | None:
 
     A text without a zone is in UTC.
     """
-    with suppress(*_DATE_ERRORS):
-        return _plausible(datetime.fromisoformat(value)) if isinstance(value, str) else None
-    return None
+    if not isinstance(value, str):
+        return None
+    try:
+        return _plausible(datetime.fromisoformat(value))
+    except _DATE_ERRORS:
+        return None
 
 
 def parse_http_date(value: object) -> datetime | None:
     """Return the UTC time of an HTTP date, or None if it is invalid or before 1990."""
-    with suppress(*_DATE_ERRORS):
-        return _plausible(parsedate_to_datetime(value)) if isinstance(value, str) else None
-    return None
+    if not isinstance(value, str):
+        return None
+    try:
+        return _plausible(parsedate_to_datetime(value))
+    except _DATE_ERRORS:
+        return None
 
 
 def parse_date_parts(parts: list[int] | None) -> datetime | None:
@@ -266,14 +302,18 @@ def sound_digests(declared: object) -> tuple[dict[str, str], str]:
     """
     digests: dict[str, str] = {}
     malformed = ""
-    for name, value in declared.items() if isinstance(declared, dict) else ():
+    if not isinstance(declared, dict):
+        return digests, malformed
+    for name, value in declared.items():
         algorithm = name.lower()
         length = DIGEST_LENGTHS.get(algorithm)
         if length is None or value is None:
             continue
         digest = value.lower() if isinstance(value, str) else ""
-        is_long = len(digest) == length or (algorithm.startswith("blake2") and len(digest) < length)
-        if is_long and _HEX.fullmatch(digest):
+        has_length = len(digest) == length
+        if algorithm.startswith("blake2"):
+            has_length = len(digest) <= length
+        if has_length and _HEX.fullmatch(digest):
             digests[algorithm] = digest
         else:
             malformed = algorithm
@@ -313,13 +353,14 @@ def stated_hashes(text: str) -> dict[str, str]:
         algorithm, sign, digest = text.partition("=")
         return {algorithm: digest} if sign else {}
     hashes: dict[str, str] = {}
-    for part in text.split("&"):
-        algorithm, _, digest = part.partition("=")
+    for statement in text.split("&"):
+        algorithm, _, digest = statement.partition("=")
         hashes.setdefault(algorithm, digest)
     return hashes
 
 
 def _plausible(time: datetime) -> datetime | None:
+    """Return a time in UTC, or None if it is before 1990."""
     if time.tzinfo is not UTC:
         time = time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
     return time if time >= OLDEST_PLAUSIBLE_DATE else None

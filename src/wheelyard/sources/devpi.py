@@ -43,7 +43,11 @@ INDEX_FILE: Final = "dataindex.json"
 INDEX_LIMIT_BYTES: Final = 1024**3
 """Bytes of `dataindex.json`. With 100,000 files it has some 500 MB, mostly descriptions."""
 RELEASE_FILE: Final = "releasefile"
+"""The type of a package among the files."""
+MAX_NAMES: Final = 10
+"""Indexes that a message names."""
 DUMP_VERSIONS: Final = ("1", "2")
+"""The versions of exports that can be read."""
 _OTHER_FILE_TYPES: Final = {"doczip": "documentation", "toxresult": "results of tests"}
 
 
@@ -126,6 +130,7 @@ class DevpiSource(Struct, frozen=True):
                 yield Skipped(f"{self.tree}/{name}", why)
 
     def _read_export(self) -> _DevpiExport:
+        """Return what `dataindex.json` says, or raise Invalid if it cannot be used."""
         index_file = self.tree.find(INDEX_FILE)
         if index_file is None:
             why = f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
@@ -143,29 +148,42 @@ class DevpiSource(Struct, frozen=True):
         return dump
 
     def _candidates_of(self, name: str, files: list[_FileEntry]) -> Iterator[SourceItem]:
+        """Yield the packages of an index, and one `Skipped` for each other type of its files."""
+        other_types = Counter[str]()
+        # in the order of paths, so that a second import comes to the files in the same one
         for entry in sorted(files, key=attrgetter("relpath")):
             if entry.type == RELEASE_FILE:
                 yield self._candidate(entry)
-        others = Counter(entry.type for entry in files if entry.type != RELEASE_FILE)
-        for kind, count in sorted(others.items()):
-            what = _OTHER_FILE_TYPES.get(kind, f"of the kind {quoted(kind)}")
-            counted = "1 file is" if count == 1 else f"{count} files are"
-            yield Skipped(f"{self.tree}/{name}", f"{counted} {what}")
+            else:
+                other_types[entry.type] += 1
+        for file_type, count in sorted(other_types.items()):
+            what = _OTHER_FILE_TYPES.get(file_type, f"of the kind {quoted(file_type)}")
+            subject = "1 file is" if count == 1 else f"{count} files are"
+            yield Skipped(f"{self.tree}/{name}", f"{subject} {what}")
 
     def _candidate(self, entry: _FileEntry) -> SourceItem:
+        """Return a package, with what the export says of it, or why it cannot be imported."""
         location = f"{self.tree}/{entry.relpath}"
         file = self.tree.find(entry.relpath)
         if file is None:
             return Skipped(location, f"{INDEX_FILE} names it, and it is not there", is_error=True)
         mapping = entry.entrymapping
-        declared = {"md5": mapping.md5} if mapping.md5 is not None else {}
+        declared = dict[str, str | None]()
+        if mapping.md5 is not None:
+            declared["md5"] = mapping.md5
+        declared.update(mapping.hashes or {})
         try:
-            hashes = parse_digests({**declared, **(mapping.hashes or {})})
-            hashes = {**parse_hash(mapping.hash_spec or ""), **hashes}
+            hashes = parse_digests(declared)
+            # where both say a digest by one algorithm, `hashes` counts
+            hashes = parse_hash(mapping.hash_spec or "") | hashes
         except BadDigest as error:
             return Skipped(location, str(error), is_error=True)
-        # the first one: a pushed file keeps the log of where it was uploaded
-        upload = next((action for action in entry.log if action.what == "upload"), _LogEntry())
+        upload = _LogEntry()
+        for action in entry.log:
+            # the first one: a pushed file keeps the log of where it was uploaded
+            if action.what == "upload":
+                upload = action
+                break
         return replace(
             file,
             project=canonicalize_name(entry.projectname or ""),
@@ -181,13 +199,20 @@ def _default_indexes(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> li
 
     Raises Invalid if several indexes have own files.
     """
-    own = [name for name, index in indexes.items() if index.files and not index.is_mirror]
+    own = list[str]()
+    mirrored = list[str]()
+    for name, index in indexes.items():
+        if index.is_mirror:
+            mirrored.append(name)
+        elif index.files:
+            own.append(name)
+    # they would become one index here, and perhaps have other readers
     if len(own) > 1:
         raise bad_source(
             f"This export has the indexes {_join_names(own)}. Choose with --index, which may be "
             "repeated: an index here is one."
         )
-    return own + [name for name, index in indexes.items() if index.is_mirror and mirrors]
+    return own + mirrored if mirrors else own
 
 
 def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]) -> str:
@@ -195,16 +220,18 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
     if not indexes:
         fact = "There is no index in this export, and so no package to import."
     else:
-        has = _join_names(
-            f"{name} ({'a mirror, ' * index.is_mirror}{counted(index.package_count, 'package')})"
-            for name, index in indexes.items()
-        )
+        descriptions = list[str]()
+        for name, index in indexes.items():
+            packages = counted(index.package_count, "package")
+            mark = "a mirror, " if index.is_mirror else ""
+            descriptions.append(f"{name} ({mark}{packages})")
+        has = _join_names(descriptions)
         fact = f"There is no package to import. This export has {has}."
-    others = (index for name, index in indexes.items() if name not in chosen)
-    left = [index for index in others if index.package_count]
-    if any(index.is_mirror for index in left):
+    not_chosen = [index for name, index in indexes.items() if name not in chosen]
+    with_packages = [index for index in not_chosen if index.package_count]
+    if any(index.is_mirror for index in with_packages):
         return f"{fact} --mirrors imports what a mirror has, --index USER/INDEX what one index has."
-    if left:
+    if with_packages:
         return f"{fact} Choose another one with --index USER/INDEX."
     return (
         f"{fact} Look whether devpi-export was given the folder of the right server (--serverdir), "
@@ -213,6 +240,10 @@ def _nothing_to_import(indexes: Mapping[str, _IndexEntry], chosen: Sequence[str]
 
 
 def _join_names(texts: Iterable[str]) -> str:
-    """Return at most ten texts in one, for a message."""
-    texts = sorted(texts)
-    return ", ".join(ascii(text)[1:-1] for text in texts[:10]) + ", ..." * (len(texts) > 10)  # noqa: PLR2004 - as said
+    """Return the first `MAX_NAMES` of some texts in one, for a message."""
+    in_order = sorted(texts)
+    # an export may be a stranger's: nothing in a name reaches the terminal as it is
+    joined = ", ".join(ascii(text)[1:-1] for text in in_order[:MAX_NAMES])
+    if len(in_order) > MAX_NAMES:
+        joined += ", ..."
+    return joined

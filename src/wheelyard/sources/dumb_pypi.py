@@ -58,12 +58,12 @@ class DumbPypiSource(Struct, frozen=True):
         Raises Invalid if the list cannot be read, or has a line of a megabyte. Raises Unavailable
         if the place of the list or of the files does not answer.
         """
-        lines = enumerate(_read_lines(self.packages), 1)
-        numbered = ((number, line) for number, line in lines if line.strip())
-        yield from prefetch_map(self._candidate_of, numbered)
+        # each file is looked for in its place, perhaps by a request, so several threads do that
+        yield from prefetch_map(self._candidate_of, _numbered_lines(self.packages))
 
-    def _candidate_of(self, numbered: tuple[int, bytes]) -> SourceItem:
-        number, line = numbered
+    def _candidate_of(self, numbered_line: tuple[int, bytes]) -> SourceItem:
+        """Return the file that a line of the list names, or what is wrong with the line."""
+        number, line = numbered_line
         try:
             record = _parse_line(line)
             file = self.files.find(record.filename)
@@ -100,21 +100,31 @@ def resolve_packages_url(text: str, reference: str) -> str:
         return urljoin(urljoin(text, PROJECT_PAGE), reference)
     if is_bucket(text):
         scheme, _, path = text.partition("://")
-        return f"{scheme}://" + normpath(f"{path.rpartition('/')[0]}/{PROJECT_PAGE}{reference}")
+        folder, _, _ = path.rpartition("/")
+        return f"{scheme}://" + normpath(f"{folder}/{PROJECT_PAGE}{reference}")
     if Path(reference).is_dir():
         return reference
     return normpath(Path(text).parent / PROJECT_PAGE / reference)
 
 
+def _numbered_lines(packages: Candidate) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a list that are not empty, each with its number."""
+    for number, line in enumerate(_read_lines(packages), 1):
+        if line.strip():
+            yield number, line
+
+
 def _read_lines(packages: Candidate) -> Iterator[bytes]:
-    rest = b""
+    """Yield the lines of a list, which is never in memory as a whole."""
+    remainder = b""
     try:
         with packages.read() as chunks:
             for chunk in chunks:
-                # the last part is perhaps not complete
-                *whole, rest = (rest + chunk).split(b"\n")
-                yield from whole
-                if len(rest) > LINE_LIMIT_BYTES:
+                lines = (remainder + chunk).split(b"\n")
+                remainder = lines.pop()  # perhaps not complete
+                yield from lines
+                # what is no list, such as an archive, may have no line break at all
+                if len(remainder) > LINE_LIMIT_BYTES:
                     raise bad_source(
                         f"{packages.location} is no list of packages: it has lines of a megabyte."
                     )
@@ -123,15 +133,17 @@ def _read_lines(packages: Candidate) -> Iterator[bytes]:
             f"The package list {packages.location} cannot be read: {error.strerror}. "
             "Check where it is, or try again later."
         ) from error
-    yield rest
+    yield remainder
 
 
 def _parse_line(line: bytes) -> FileRecord:
+    """Return what a line says, or raise ValueError if it cannot be used."""
     if line.lstrip().startswith(b"{"):
         entry = msgspec.json.decode(line, type=FileRecord)
     else:
         entry = FileRecord(line.decode().strip())
     name = entry.filename
+    # it becomes a part of a path or a URL, and must not lead out of the place of the files
     if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise ValueError(f"{quoted(redact_url(name))} is no filename")
     return entry

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, Protocol
 from msgspec import Struct
 
 from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.errors import Invalid
 from wheelyard.sources.candidate import (
     Candidate,
     Skipped,
@@ -29,6 +30,12 @@ READ_CHUNK_BYTES: Final = 256 * 1024
 """Bytes that are read at a time."""
 SIDECAR_LIMIT_BYTES: Final = 1024**2
 """Bytes of a small file that describes another one."""
+
+
+_FROM_UPSTREAM: Final = re.compile(
+    r"(?:.+/)?upstream/[^/]+/files/[a-z0-9-]+/[0-9a-f]{64}/[^/]+", re.DOTALL
+)
+"""The path of a public file that a wheelyard store has kept of an upstream index."""
 
 
 class FileTree(Protocol):
@@ -48,7 +55,7 @@ class FileTree(Protocol):
         """
         Return the file at a path, or None if it is missing.
 
-        Raises Unavailable as `entries`.
+        Raises Unavailable if the tree does not answer.
         """
         ...
 
@@ -80,12 +87,18 @@ class FolderTree(Struct, frozen=True):
         return str(self.root)
 
     def entries(self) -> Iterator[SourceItem]:
-        """See `FileTree`. A broken link, and what is no file, is `Skipped`."""
+        """
+        Yield every file of the folder. A broken link, and what is no file, is `Skipped`.
+
+        It omits hidden files, and files in hidden or excluded folders. Raises Invalid (code
+        `bad_source`) if the folder does not exist, or at the end if one in it cannot be read.
+        """
         excluded = {os.path.realpath(folder) for folder in self.excluded}
         below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
-        waiting, fault = [str(self.root)], None
-        while waiting:
-            folder = waiting.pop()
+        folders_to_list = [str(self.root)]
+        fault: Invalid | None = None
+        while folders_to_list:
+            folder = folders_to_list.pop()
             try:
                 entries = _visible_entries(folder)
             except OSError as error:
@@ -98,10 +111,12 @@ class FolderTree(Struct, frozen=True):
                 if not _leads_to_folder(entry):
                     yield self._describe(entry, below)
             # the last one is popped first, and folders come in the order of their names
-            folders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-            waiting += [
-                path for path in reversed(folders) if os.path.realpath(path) not in excluded
-            ]
+            for entry in reversed(entries):
+                # a link to a folder is not followed: it may lead to one above, and without an end
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and os.path.realpath(entry.path) not in excluded:
+                    folders_to_list.append(entry.path)
+        # at the end, so that one folder without rights does not keep back all other files
         if fault is not None:
             raise fault
 
@@ -122,14 +137,18 @@ class FolderTree(Struct, frozen=True):
         The path is untrusted: the result is None, too, if it is absolute, has `..`, a backslash or
         NUL, or leads through a link to a folder.
         """
-        folders = path.split("/")[:-1]
-        if "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
+        segments = path.split("/")
+        if "\\" in path or "\0" in path or {"", ".", ".."} & set(segments):
             return None
-        if any(Path(self.root, *folders[: n + 1]).is_symlink() for n in range(len(folders))):
-            return None
+        folder = self.root
+        for segment in segments[:-1]:
+            folder = folder / segment
+            if folder.is_symlink():
+                return None
         with suppress(OSError):  # a broken link, or deleted meanwhile
             status = (self.root / path).stat()
-            return self._file(path, status) if S_ISREG(status.st_mode) else None
+            if S_ISREG(status.st_mode):
+                return self._file(path, status)
         return None
 
     def _describe(self, entry: "os.DirEntry[str]", below: int) -> SourceItem:
@@ -144,39 +163,39 @@ class FolderTree(Struct, frozen=True):
         return self._file(entry.path[below:], status)
 
     def _file(self, path: str, status: os.stat_result) -> Candidate:
+        """Return a file below the root as a candidate."""
+        _, _, filename = path.rpartition("/")
         return Candidate(
-            filename=path.rpartition("/")[2],
+            filename=filename,
             location=f"{self.root}/{path}",
             path=path,
             read=partial(self.read, path),
             size=status.st_size,
             uploaded_at=file_time(status.st_mtime),
+            # a copy may keep the time of its bytes, and then only `st_ctime` says when it came
             changed_at=max(status.st_mtime, status.st_ctime),
             version=f"{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}",
         )
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of an open file."""
     while chunk := file.read(READ_CHUNK_BYTES):
         yield chunk
 
 
 def _visible_entries(folder: str) -> list["os.DirEntry[str]"]:
+    """Return what is in a folder and not hidden, in the order of names."""
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
     return sorted(visible, key=attrgetter("name"))
 
 
 def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    """Return whether an entry is a folder, or a link to one."""
     with suppress(OSError):  # a circular link
         return entry.is_dir()
     return False
-
-
-_FROM_UPSTREAM: Final = re.compile(
-    r"(?:.+/)?upstream/[^/]+/files/[a-z0-9-]+/[0-9a-f]{64}/[^/]+", re.DOTALL
-)
-"""The path of a public file that a wheelyard store has kept of an upstream index."""
 
 
 class FileDescriber(Protocol):
@@ -203,10 +222,11 @@ class FileTreeSource(Struct, frozen=True):
         """
         Yield each distribution as it is described, and every `Skipped` of `distribution_files`.
 
-        Raises as `FileTree.entries`.
+        Raises what `FileTree.entries` does.
         """
         if self.describer is None:
             return distribution_files(self.tree)
+        # on a bucket, what is beside a file is a request, so several threads ask
         return chain.from_iterable(prefetch_map(self._describe, distribution_files(self.tree)))
 
     def total(self) -> int | None:
@@ -220,6 +240,7 @@ class FileTreeSource(Struct, frozen=True):
         return sum(isinstance(file, Candidate) for file in distribution_files(self.tree))
 
     def _describe(self, file: SourceItem) -> list[SourceItem]:
+        """Return a file as the describer has it, in a thread of its own."""
         if isinstance(file, Skipped) or self.describer is None:
             return [file]
         return list(self.describer.describe(file))
@@ -230,8 +251,8 @@ def distribution_files(tree: FileTree) -> Iterator[SourceItem]:
     Yield the files of a tree that are named like distributions, and `Skipped` for other files.
 
     Hidden files, files in hidden folders, and sidecars (`is_sidecar`) are omitted. What a wheelyard
-    store has of upstream indexes is skipped, too: an import would make it private. Raises as
-    `FileTree.entries`.
+    store has of upstream indexes is skipped, too: an import would make it private. Raises what
+    `FileTree.entries` does.
     """
     for file in tree.entries():
         if isinstance(file, Skipped):

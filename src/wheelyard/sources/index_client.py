@@ -36,6 +36,12 @@ PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a decompressed page."""
 PAGE_TIMEOUT_SECONDS: Final = 600.0
 """Seconds to read a whole page, with all attempts."""
+MAX_SLOW_RESUMES: Final = 4
+"""Resumes in a row that may end with less than the minimum rate, as without a new byte."""
+MAX_RESUMES: Final = 50
+"""Resumes of one file."""
+IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
+"""The bytes of a file are those of its digest: without a coding that a server may add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,16 @@ class SourceCredentials(RequestRules):
         443.
         """
         is_index = url.origin == self.index.origin
-        is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
-        entry = self.netrc.get(url.host.strip("[]")) if is_index or is_usual else None
-        login = self._login_for_index(entry) if is_index else entry
-        return None if login is None else login.authorization
+        # an entry of netrc has no port, so it is for https on the default one
+        may_use_netrc = is_index or (url.is_secure and url.port == DEFAULT_PORTS["https"])
+        login: UserPassword | None = None
+        if may_use_netrc:
+            login = self.netrc.get(url.host.strip("[]"))
+        if is_index:
+            login = self._login_for_index(login)
+        if login is None:
+            return None
+        return login.authorization
 
     def _login_for_index(self, entry: UserPassword | None) -> UserPassword | None:
         """
@@ -69,14 +81,19 @@ class SourceCredentials(RequestRules):
         A user name without password in the URL is completed from the other two. `entry` is the
         netrc entry of the host.
         """
-        written = self.index.login
-        if written is not None and written.password:
-            return written
+        in_url = self.index.login
+        if in_url is not None and in_url.password:
+            return in_url
         if self.login is not None:
-            return self.login if written is None else replace(self.login, username=written.username)
-        if written is None or (entry is not None and entry.username == written.username):
+            if in_url is None:
+                return self.login
+            return replace(self.login, username=in_url.username)
+        if in_url is None:
             return entry
-        return written
+        # the password of another user is none of this one
+        if entry is not None and entry.username == in_url.username:
+            return entry
+        return in_url
 
 
 class IndexClient:
@@ -113,23 +130,19 @@ class IndexClient:
         return self._retries.run(self._open, url, headers, method)
 
     def _page(self, url: Url) -> FetchedPage:
+        """Fetch a page once."""
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
         with closing(self._open(url, headers)) as response:
             kind = response.headers.get("content-type", "")
             return FetchedPage(response.url, kind, response.body(PAGE_LIMIT_BYTES))
 
     def _open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+        """Send a request once."""
         accepted = {HTTPStatus.OK}
         if "Range" in headers:
             accepted.add(HTTPStatus.PARTIAL_CONTENT)
-        sent = {"User-Agent": "wheelyard", **headers}
-        return self._requester.open(url, sent, accepted, method)
-
-
-MAX_SLOW_RESUMES: Final = 4
-"""Resumes in a row that may end with less than the minimum rate, as without a new byte."""
-MAX_RESUMES: Final = 50
-IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
+        all_headers = {"User-Agent": "wheelyard", **headers}
+        return self._requester.open(url, all_headers, accepted, method)
 
 
 @dataclass(slots=True)
@@ -146,8 +159,12 @@ class ResumableDownload:
 
     def candidate(self, filename: str) -> Candidate:
         """Return an import candidate named `filename` for the file, without a request."""
-        name, date = self.url.redacted, self.last_modified
-        return Candidate(filename=filename, location=name, read=self.open, last_modified=date)
+        return Candidate(
+            filename=filename,
+            location=self.url.redacted,
+            read=self.open,
+            last_modified=self.last_modified,
+        )
 
     @contextmanager
     def open(self) -> Iterator[Iterator[bytes]]:
@@ -181,21 +198,26 @@ class ResumableDownload:
 
     def _chunks(self, response: ClientResponse) -> Generator[bytes]:
         """Yield the bytes of the file, received over one connection or several in turn."""
-        position, slow, monotonic = 0, 0, self.web.runtime.monotonic
+        monotonic = self.web.runtime.monotonic
+        position = 0
+        slow_in_a_row = 0  # connections that gave less than the minimum rate
         with _translated_errors(self.url):
             for resumes in count():
-                # `slow` counts the connections in a row that gave less than the minimum rate
-                before, began = position, monotonic()
+                began_at = monotonic()
+                first_position = position
                 with closing(response):
                     try:
                         for chunk in at_minimum_rate(response.chunks(), monotonic):
                             position += len(chunk)
                             yield chunk
                     except FetchError as fault:
-                        least = MIN_BYTES_PER_SECOND * (monotonic() - began)
-                        slow = slow + 1 if position - before <= least else 0
+                        minimum = MIN_BYTES_PER_SECOND * (monotonic() - began_at)
+                        if position - first_position <= minimum:
+                            slow_in_a_row += 1
+                        else:
+                            slow_in_a_row = 0
+                        is_over = slow_in_a_row > MAX_SLOW_RESUMES or resumes == MAX_RESUMES
                         # without a validator, the rest could be that of another file
-                        is_over = slow > MAX_SLOW_RESUMES or resumes == MAX_RESUMES
                         if is_over or not fault.is_transient or not _validator(response):
                             raise
                     else:
@@ -203,10 +225,12 @@ class ResumableDownload:
                 response = self._resume(position, _validator(response))
 
     def _resume(self, position: int, validator: str) -> ClientResponse:
+        """Request the rest of the file, and return the open response with it."""
         range_headers = {"Range": f"bytes={position}-", "If-Range": validator}
         response = self.web.open(self.url, IDENTITY_ENCODING | range_headers)
         content_range = response.headers.get("content-range", "")
         is_continued = content_range.startswith(f"bytes {position}-")
+        # 200: the file has changed, so what has come is a part of another one (RFC 9110, 13.1.5)
         if response.status == HTTPStatus.OK or not is_continued:
             response.close()
             raise FetchError("the connection broke off, and the server does not go on from there")
@@ -216,11 +240,14 @@ class ResumableDownload:
 def _validator(response: ClientResponse) -> str:
     """Return what If-Range may have: a strong ETag, else the date, else an empty text."""
     etag = response.headers.get("etag", "")
-    return etag if etag.startswith('"') else response.headers.get("last-modified", "")
+    if etag.startswith('"'):  # a weak one, `W/"..."`, does not say that the bytes are the same
+        return etag
+    return response.headers.get("last-modified", "")
 
 
 @contextmanager
 def _translated_errors(url: Url) -> Iterator[None]:
+    """Raise the errors of requests as those that an import expects of a candidate."""
     try:
         yield
     except FetchError as fault:

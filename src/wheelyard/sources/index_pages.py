@@ -22,6 +22,7 @@ from wheelyard.sources.simple_page import FetchedPage, read_simple_page
 PACKAGE_LIST: Final = "packages.json"
 """The list at the root of a site of dumb-pypi."""
 PAGE_SUFFIXES: Final = (".html", ".htm", ".json", ".v1_json", ".v1_html")
+"""Suffixes of pages, also as mirrors store them."""
 MAX_PAGES: Final = 100
 """Pages that are read until one names a package."""
 PAGE_LIMIT_BYTES: Final = 16 * 1024**2
@@ -34,7 +35,7 @@ def require_files_of_pages(tree: FileTree) -> None:
     """
     Raise Invalid (code `bad_source`) for a tree that has pages of an index, and no package.
 
-    The message says what can be imported instead. Raises as `FileTree.entries`.
+    The message says what can be imported instead. Raises what `FileTree.entries` does.
     """
     if any(isinstance(entry, Candidate) for entry in distribution_files(tree)):
         return
@@ -46,8 +47,9 @@ def require_files_of_pages(tree: FileTree) -> None:
 
 def _named_packages(tree: FileTree) -> Iterator[Url]:
     """Yield the URLs of packages that the first pages of the tree name."""
-    files = (file for file in tree.entries() if isinstance(file, Candidate) and _is_page(file))
-    for file in islice(files, MAX_PAGES):
+    pages = (file for file in tree.entries() if isinstance(file, Candidate) and _is_page(file))
+    for file in islice(pages, MAX_PAGES):
+        # what is no page names no package
         with suppress(OSError, FetchError, BadUrl):
             url = parse_url(f"http://{_HOST}{quote(_absolute(tree, file.path))}")
             body = read_bounded(file, PAGE_LIMIT_BYTES)
@@ -59,6 +61,7 @@ def _named_packages(tree: FileTree) -> Iterator[Url]:
 
 
 def _is_page(file: Candidate) -> bool:
+    """Return whether a file is named as a page of an index is."""
     return file.filename.endswith(PAGE_SUFFIXES) or file.filename in SITE_FILES
 
 
@@ -66,7 +69,8 @@ def _absolute(tree: FileTree, path: str) -> str:
     """Return the path of a file of a tree from the root of the machine, or of all buckets."""
     if isinstance(tree, FolderTree):
         return os.path.abspath(tree.root / path)  # noqa: PTH100 - follows no links, as `..` in URLs
-    return f"/{str(tree).partition('://')[2]}/{path}"
+    _, _, bucket = str(tree).partition("://")
+    return f"/{bucket}/{path}"
 
 
 def _advice(tree: FileTree, package: Url) -> str:
@@ -84,8 +88,9 @@ def _advice(tree: FileTree, package: Url) -> str:
     place = _folder_of_files(tree, path)
     if place:
         return f"The files that they name are in {place}: import that."
+    _, _, filename = path.rpartition("/")
     return (
-        f"The files that they name, such as {path.rpartition('/')[2]!a}, are not on this machine: "
+        f"The files that they name, such as {filename!a}, are not on this machine: "
         "import the folder that has them, or the URL at which installers find this index."
     )
 
@@ -95,12 +100,17 @@ def _folder_of_files(tree: FileTree, path: str) -> str:
     top = _absolute(tree, "").rstrip("/")
     if isinstance(tree, FolderTree):
         # the path of a link may begin at the root of the site, which is a folder above
-        above = [Path(top), *Path(top).parents]
-        files = (f"{folder}{path}".replace("//", "/") for folder in reversed(above))
+        folders = list(reversed(Path(top).parents))
+        folders.append(Path(top))
+        files = (f"{folder}{path}".replace("//", "/") for folder in folders)
         path = next(filter(os.path.isfile, files), "")
     if not path:
         return ""
+    # the folder beside that of the pages, and not the one of a single project in it
     common = os.path.commonpath([top, path])
     name, slash, _ = path.removeprefix(common).lstrip("/").partition("/")
     place = f"{common.rstrip('/')}/{name}" if slash else common
-    return place if isinstance(tree, FolderTree) else f"{str(tree).partition(':')[0]}:/{place}"
+    if isinstance(tree, FolderTree):
+        return place
+    scheme, _, _ = str(tree).partition(":")
+    return f"{scheme}:/{place}"

@@ -7,9 +7,8 @@ value may be of any type, and one that is malformed or too large is as if it was
 
 A page may have 64 MiB: its JSON is read where it is, file by file.
 
-Follows the simple repository API: `<a href>`, `<base href>`, `<meta name>` and the attributes
-`data-yanked`, `data-requires-python`, `data-core-metadata`, `data-provenance`. Everything else on a
-page is ignored.
+Of HTML, what counts is `<a href>`, `<base href>`, `<meta name>` and the attributes `data-yanked`,
+`data-requires-python`, `data-core-metadata`, `data-provenance`. Everything else is ignored.
 
 Comments, quoted values, and elements that contain only text are parsed as in the HTML standard. The
 time is linear in the length of any page: patterns are possessive, and an unclosed element extends
@@ -29,7 +28,6 @@ from urllib.parse import unquote
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
-from msgspec.structs import replace
 
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import BadUrl, Url
@@ -40,6 +38,20 @@ BASE_LIMIT: Final = 2048
 """Characters of the base URL, which every link contains."""
 UNESCAPE_LIMIT: Final = 4096
 """Characters of a value. References such as `&amp;` in a longer value are not decoded."""
+ACCEPT: Final = (
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
+    "text/html;q=0.01"
+)
+"""The header Accept of a request for a page (PEP 691)."""
+VERSION_TAG: Final = "pypi:repository-version"
+ENTRY_LIMIT_BYTES: Final = 64 * 1024
+"""Bytes of one file or project in a JSON page, and of each other value that is read."""
+VERSIONS_LIMIT_BYTES: Final = 1024 * 1024
+"""Bytes of the list of versions in a JSON page."""
+COMMAS_PER_FILE: Final = 20
+"""Commas in a JSON page, for each file that it may have. Each could be a value in memory."""
+MAX_LOCATION_TAGS: Final = 100
+"""Elements of an HTML page that are looked at for alternate locations."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.ASCII)
 LATIN_CHARSETS: Final = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
 """Charsets that are decoded as windows-1252, as browsers do. All others are UTF-8."""
@@ -109,7 +121,8 @@ def read_links(body: bytes | bytearray, content_type: str, limit: int) -> tuple[
     """
     Return the base URL of a page and its anchors.
 
-    Raises FetchError as `read_page`.
+    Raises FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
+    too long.
     """
     page = read_page(body.decode("latin-1"), content_type, limit)
     return page.base, page.links
@@ -122,32 +135,41 @@ def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
     Raises FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
     too long.
     """
-    named = _CHARSET.search(content_type)
-    codec = "cp1252" if named and named[1].lower() in LATIN_CHARSETS else "utf-8"
-    page = HtmlPage("", [], [])
+    codec = "utf-8"
+    charset = _CHARSET.search(content_type)
+    if charset is not None and charset[1].lower() in LATIN_CHARSETS:
+        codec = "cp1252"
+    base = ""
+    links = list[Link]()
+    meta = list[tuple[str, str]]()
     for name, attributes in _tags(latin, codec):
         href = attributes.get("href")
         if href and name == "base":
-            page = page if page.base else replace(page, base=href)
+            base = base or href  # the first one counts, as in a browser
         elif href and name == "a":
-            page.links.append(_link(href, attributes))
+            links.append(_link(href, attributes))
         elif name == "meta":
-            page.meta.append((attributes.get("name", ""), attributes.get("content", "")))
-        if len(page.links) > limit or len(page.meta) > limit:
+            meta.append((attributes.get("name", ""), attributes.get("content", "")))
+        # while the page is read: a hostile one must not fill the memory first
+        if len(links) > limit or len(meta) > limit:
             raise FetchError(f"it has more than {limit} links")
-    if len(page.base) > BASE_LIMIT:
+    if len(base) > BASE_LIMIT:
         raise FetchError("the base of its links is too long")
-    return page
+    return HtmlPage(base, links, meta)
 
 
 def _link(href: str, attributes: Mapping[str, str]) -> Link:
-    old = attributes.get("data-dist-info-metadata")
+    """Return an anchor with what its attributes say of the file."""
+    # PEP 714: many indexes have it under the name of PEP 658 alone
+    core_metadata = attributes.get("data-core-metadata")
+    if core_metadata is None:
+        core_metadata = attributes.get("data-dist-info-metadata")
     return Link(
-        href,
-        attributes.get(YANKED_ATTRIBUTE),
-        attributes.get("data-requires-python"),
-        attributes.get("data-core-metadata", old),
-        attributes.get("data-provenance"),
+        href=href,
+        yanked=attributes.get(YANKED_ATTRIBUTE),
+        requires_python=attributes.get("data-requires-python"),
+        core_metadata=core_metadata,
+        provenance=attributes.get("data-provenance"),
     )
 
 
@@ -160,12 +182,17 @@ def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     at = 0
     while match := _MARKUP.search(text, at):
         if match["name"] is None:
-            # the dashes of `<!-->` begin the comment and end it
-            ending, begins = ("-->", match.end() - 2) if match["comment"] else (">", match.end())
-            end = text.find(ending, begins)
+            if match["comment"]:
+                # the dashes of `<!-->` begin the comment and end it
+                ending = "-->"
+                end = text.find(ending, match.end() - 2)
+            else:
+                ending = ">"
+                end = text.find(ending, match.end())
             at = len(text) if end < 0 else end + len(ending)
             continue
-        name, at = match["name"].lower(), match.end()
+        name = match["name"].lower()
+        at = match.end()
         attributes: dict[str, str] = {}
         kept = _KEPT.get(name, frozenset())
         while (match := _ATTRIBUTE.match(text, at)) and match["key"]:
@@ -176,29 +203,18 @@ def _tags(text: str, codec: str) -> Iterator[tuple[str, Mapping[str, str]]]:
                 value = match["double"] or match["single"] or match["bare"] or ""
                 value = value.encode("latin-1").decode(codec, errors="replace")
                 # unescape raises an error for a number with thousands of digits
-                value = html.unescape(value) if len(value) <= UNESCAPE_LIMIT else value
+                if len(value) <= UNESCAPE_LIMIT:
+                    value = html.unescape(value)
                 attributes.setdefault(key, value)
-        if not match or not match["end"]:
+        if not match or not match["end"]:  # the page ends within the tag
             return
         at = match.end()
         if kept:
             yield name, attributes
+        # what looks like a link in a script or a title is none
         if name in _TEXT:
             closing = _TEXT[name].search(text, at)
             at = closing.start() if closing else len(text)
-
-
-ACCEPT: Final = (
-    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
-    "text/html;q=0.01"
-)
-VERSION_TAG: Final = "pypi:repository-version"
-ENTRY_LIMIT_BYTES: Final = 64 * 1024
-"""Bytes of one file or project in a JSON page, and of each other value that is read."""
-VERSIONS_LIMIT_BYTES: Final = 1024 * 1024
-"""Bytes of the list of versions in a JSON page."""
-COMMAS_PER_FILE: Final = 20
-"""Commas in a JSON page, for each file that it may have. Each could be a value in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +286,15 @@ def read_simple_page(page: FetchedPage, limit: int) -> SimplePage:
     It is JSON if its content type says so, or its body begins with `{"`. Raises FetchError if it is
     unusable.
     """
-    is_json = "json" in page.content_type.lower() or page.body[:64].lstrip().startswith(b'{"')
-    return _in_json(page, limit) if is_json else _in_html(page, limit)
+    # a page in a folder or a bucket has no content type
+    if "json" in page.content_type.lower() or page.body[:64].lstrip().startswith(b'{"'):
+        return _in_json(page, limit)
+    return _in_html(page, limit)
 
 
 def _in_json(page: FetchedPage, limit: int) -> SimplePage:
+    """Return what a page in JSON says, or raise FetchError if it is unusable."""
+    # before it is decoded: millions of small values take many times the memory of their text
     if page.body.count(b",") > COMMAS_PER_FILE * limit:
         raise FetchError("its page lists too much")
     try:
@@ -282,18 +302,31 @@ def _in_json(page: FetchedPage, limit: int) -> SimplePage:
     except (ValueError, RecursionError) as error:
         raise FetchError("its page is not the JSON that it should be") from error
     # the entries are decoded one by one, as they are read: all at once need too much memory
-    files, projects = document.files, document.projects
-    if files is not None and len(files) > limit:
-        raise FetchError(f"its page lists more than {limit} files")
-    meta, status = _value(document.meta), _value(document.project_status)
-    status = status if isinstance(status, dict) else {}
+    files: Iterator[PageEntry] | None = None
+    if document.files is not None:
+        if len(document.files) > limit:
+            raise FetchError(f"its page lists more than {limit} files")
+        files = map(_entry, document.files)
+    projects: Iterator[object] | None = None
+    if document.projects is not None:
+        projects = map(_value, document.projects)
+    version: object = UNSET
+    meta = _value(document.meta)
+    if isinstance(meta, dict):
+        version = meta.get("api-version", UNSET)
+    name: object = UNSET
+    if document.name != _NOTHING:
+        name = _value(document.name)
+    status = _value(document.project_status)
+    if not isinstance(status, dict):
+        status = {}
     return SimplePage(
         is_html=False,
         base=page.url,
-        files=None if files is None else map(_entry, files),
-        projects=None if projects is None else map(_value, projects),
-        version=meta.get("api-version", UNSET) if isinstance(meta, dict) else UNSET,
-        name=UNSET if document.name == _NOTHING else _value(document.name),
+        files=files,
+        projects=projects,
+        version=version,
+        name=name,
         status=status.get("status"),
         reason=status.get("reason"),
         locations=_value(document.alternate_locations),
@@ -302,13 +335,16 @@ def _in_json(page: FetchedPage, limit: int) -> SimplePage:
 
 
 def _in_html(page: FetchedPage, limit: int) -> SimplePage:
+    """Return what a page in HTML says, or raise FetchError if it is unusable."""
     html = read_page(page.body.decode("latin-1"), page.content_type, limit)
     meta = dict(reversed(html.meta))  # the first of two counts
     locations = [content for name, content in html.meta if name == "pypi:alternate-locations"]
-    try:
-        base = page.url.resolved(html.base) if html.base else page.url
-    except BadUrl as error:
-        raise FetchError("the base of its links is no URL") from error
+    base = page.url
+    if html.base:
+        try:
+            base = page.url.resolved(html.base)
+        except BadUrl as error:
+            raise FetchError("the base of its links is no URL") from error
     return SimplePage(
         is_html=True,
         base=base,
@@ -316,25 +352,31 @@ def _in_html(page: FetchedPage, limit: int) -> SimplePage:
         version=meta.get(VERSION_TAG, UNSET),
         status=meta.get("pypi:project-status"),
         reason=meta.get("pypi:project-status-reason"),
-        locations=" ".join(locations[:100]).replace(",", " ").split(),
+        locations=" ".join(locations[:MAX_LOCATION_TAGS]).replace(",", " ").split(),
     )
 
 
 def _entry_of_link(link: Link) -> PageEntry:
+    """Return what a link says of a file, in the types that JSON has for it."""
     reference, _, fragment = link.href.partition("#")
+    path, _, _ = reference.partition("?")
+    _, _, filename = path.rpartition("/")
     metadata = link.core_metadata
     return PageEntry(
-        filename=unquote(reference.partition("?")[0].rpartition("/")[2]),
+        filename=unquote(filename),
         url=reference,
         hashes=stated_hashes(fragment),
         requires_python=link.requires_python,
+        # digests, or only that there is some
         core_metadata=stated_hashes(metadata or "") or metadata not in (None, "false"),
+        # the reason, or true for an empty one
         yanked=link.yanked or link.yanked is not None,
         provenance=link.provenance,
     )
 
 
 def _entry(raw: Raw) -> PageEntry:
+    """Return what a page in JSON says of a file, which is nothing if that is malformed."""
     with suppress(ValueError, RecursionError):
         if memoryview(raw).nbytes <= ENTRY_LIMIT_BYTES:
             return _ENTRIES.decode(raw)

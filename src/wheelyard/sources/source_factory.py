@@ -21,18 +21,7 @@ from wheelyard.errors import quoted
 from wheelyard.http_client.credential_stores import read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, every_address
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
-from wheelyard.sources import devpi, dumb_pypi
-from wheelyard.sources.bucket_tree import (
-    BackupniFiles,
-    BucketTree,
-    GaepypiFiles,
-    PypicloudFiles,
-    S3pypiSource,
-    is_gaepypi_path,
-    looks_like_pypicloud,
-    looks_like_s3pypi,
-    open_tree,
-)
+from wheelyard.sources import bucket_tree, devpi, dumb_pypi
 from wheelyard.sources.candidate import (
     Candidate,
     Skipped,
@@ -118,7 +107,7 @@ class OpenedSource(Struct, frozen=True):
 
         A candidate of which nothing is known but an ambiguous filename may be of another project.
 
-        Raises as `Source.candidates`.
+        Raises what `Source.candidates` does.
         """
         for file in self.source.candidates():
             if isinstance(file, Skipped) or self._may_want(file):
@@ -126,8 +115,9 @@ class OpenedSource(Struct, frozen=True):
 
     def _may_want(self, file: Candidate) -> bool:
         """Return whether a file may be of a requested project, by its name and its source."""
-        names = {file.project} if file.project else possible_projects(file.filename)
-        return any(matches(name, self.projects) for name in names)
+        if file.project:
+            return matches(file.project, self.projects)
+        return any(matches(name, self.projects) for name in possible_projects(file.filename))
 
     def close(self) -> None:
         """Close every connection of the source."""
@@ -157,20 +147,27 @@ def detect_kind(tree: FileTree) -> str:
     """
     Return the kind of a tree, as its first files suggest: `files` if they suggest no other.
 
-    Raises as `FileTree.entries`.
+    Raises what `FileTree.entries` does.
     """
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
-    first = islice(tree.entries(), DETECT_LIMIT)
-    files = [entry for entry in first if isinstance(entry, Candidate)]
-    distributions = [file for file in files if is_distribution_name(file.filename)]
+    paths = set[str]()
+    distributions = list[Candidate]()
+    # only the beginning: a bucket may have a million objects
+    for entry in islice(tree.entries(), DETECT_LIMIT):
+        if isinstance(entry, Candidate):
+            paths.add(entry.path)
+            if is_distribution_name(entry.filename):
+                distributions.append(entry)
     if not distributions:
         return "files"
-    if all(is_gaepypi_path(file.path) for file in distributions):
+    if all(bucket_tree.is_gaepypi_path(file.path) for file in distributions):
         return "gaepypi"
-    if looks_like_pypicloud(tree, {file.path for file in files}, distributions):
+    if bucket_tree.looks_like_pypicloud(tree, paths, distributions):
         return "pypicloud"
-    return "s3pypi" if looks_like_s3pypi(tree, distributions[0]) else "files"
+    if bucket_tree.looks_like_s3pypi(tree, distributions[0]):
+        return "s3pypi"
+    return "files"
 
 
 class _FilesOfServer(Struct, frozen=True):
@@ -218,9 +215,10 @@ class _SourceFactory(Struct, frozen=True):
 
     def source(self, kind: str) -> Source:
         """
-        Return the requested source, as one of `kind`.
+        Return the requested source, read as one of a kind. This is where a new kind is added.
 
-        Raises as `kind`. This is where a new kind is added.
+        Raises Invalid if the request cannot be used, or the folder cannot be read. Raises
+        Unavailable if the source does not answer, or there are no credentials for its bucket.
         """
         request = self.request
         if kind == "index":
@@ -231,20 +229,21 @@ class _SourceFactory(Struct, frozen=True):
         tree = self._tree(request.text)
         if kind == "backupni":
             meta = self._tree(request.meta or _default_meta_bucket(request.text))
-            return FileTreeSource(tree, BackupniFiles(meta))
+            return FileTreeSource(tree, bucket_tree.BackupniFiles(meta))
         if kind == "devpi":
             return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
         if kind == "s3pypi":
-            return S3pypiSource(tree)
+            return bucket_tree.S3pypiSource(tree)
         describers: dict[str, FileDescriber] = {
-            "gaepypi": GaepypiFiles(),
-            "pypicloud": PypicloudFiles(tree),
+            "gaepypi": bucket_tree.GaepypiFiles(),
+            "pypicloud": bucket_tree.PypicloudFiles(tree),
         }
         return FileTreeSource(tree, describers.get(kind))
 
     def _tree(self, text: str) -> FileTree:
-        tree = open_tree(text, self.runtime, self.request.excluded)
-        if isinstance(tree, BucketTree):
+        """Return the tree of a folder or a bucket, whose connections are closed in the end."""
+        tree = bucket_tree.open_tree(text, self.runtime, self.request.excluded)
+        if isinstance(tree, bucket_tree.BucketTree):
             self.connections.callback(tree.close)
         return tree
 
@@ -254,7 +253,8 @@ class _SourceFactory(Struct, frozen=True):
 
         Raises Invalid without --packages-url, or if the list is not there.
         """
-        text, reference = self.request.text, self.request.packages_url
+        text = self.request.text
+        reference = self.request.packages_url
         if not reference:
             raise bad_source(
                 "A package list does not say where its files are. Give what dumb-pypi was given as "
@@ -265,21 +265,22 @@ class _SourceFactory(Struct, frozen=True):
             text = url.without_userinfo
             packages = ResumableDownload(self._client(url), url).candidate(url.filename)
         else:
-            path = Path(text)
-            folder, name = (
-                text.rpartition("/")[::2] if is_bucket(text) else (path.parent, path.name)
-            )
-            tree = self._tree(str(folder))
-            listed = tree.find(name)
-            if listed is None:
+            if is_bucket(text):
+                folder, _, name = text.rpartition("/")
+            else:
+                folder = str(Path(text).parent)
+                name = Path(text).name
+            tree = self._tree(folder)
+            package_list = tree.find(name)
+            if package_list is None:
                 raise bad_source(
                     f"There is no package list {quoted(name)} in {tree}. Check the name."
                 )
-            packages = listed
+            packages = package_list
         location = dumb_pypi.resolve_packages_url(text, reference)
         if not is_url(location):
-            tree = self._tree(location)
-            return dumb_pypi.DumbPypiSource(packages, str(tree), tree)
+            files_tree = self._tree(location)
+            return dumb_pypi.DumbPypiSource(packages, str(files_tree), files_tree)
         root = _url(location).as_folder()
         files = _FilesOfServer(self._client(root), root)
         return dumb_pypi.DumbPypiSource(packages, root.redacted, files)
@@ -290,10 +291,13 @@ class _SourceFactory(Struct, frozen=True):
         netrc = read_netrc(request.netrc or Path.home() / ".netrc")
         # for a list in a file or a bucket, the server of its files is the one the operator named
         named = _url(request.text) if is_url(request.text) else url
-        credentials = SourceCredentials(url, None, netrc if url.is_secure else {})
         if url.origin == named.origin:
             own = replace(url, login=url.login or named.login)
             credentials = SourceCredentials(own, request.login, netrc)
+        else:
+            # the operator has named another server: this one gets what netrc has for it, by https
+            credentials = SourceCredentials(url, None, netrc if url.is_secure else {})
+        # a page must not lead an import to what only this machine can reach
         refusal = "its host {host} has a private address; give --allow-private if it may be reached"
         policy = AddressPolicy((url.host, named.host), refusal=refusal)
         if request.allow_private:
@@ -304,6 +308,7 @@ class _SourceFactory(Struct, frozen=True):
 
 
 def _url(text: str) -> Url:
+    """Return a URL of the request, or raise Invalid (code `bad_source`) if it is none."""
     try:
         return parse_url(text)
     except BadUrl as error:

@@ -45,6 +45,13 @@ PAGES: Final = ("index.html", "index.htm")
 MAX_LINKS: Final = 200_000
 """Links of one HTML page, and files of one project."""
 DOWNGRADE_REASON: Final = "it is linked by http from a page of https"
+MISSING_STATUSES: Final = frozenset({404, 410})
+DENIED_STATUSES: Final = frozenset({401, 403, 407})
+MAX_FAILURES: Final = 5
+"""Pages that may fail one after the other before the import is ended."""
+MAX_PROJECTS: Final = 100_000
+"""Projects of one import. An index with more is a mirror of a public one."""
+_WILDCARDS: Final = frozenset("*?[")
 
 
 class ProjectLink(Struct, frozen=True):
@@ -69,7 +76,9 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
     if root.projects is None:
         raise FetchError("its page lists no projects")
     for project in root.projects:
-        name = project.get("name") if isinstance(project, dict) else None
+        name: object = None
+        if isinstance(project, dict):
+            name = project.get("name")
         # a name with a slash would lead to another page of the server
         if isinstance(name, str) and _is_name(name):
             normal = canonicalize_name(name)
@@ -107,7 +116,10 @@ def parse_files(page: FetchedPage, web: IndexClient, name: str = "") -> Iterator
             yield from _folders(project.base, str(entry.url))
         else:
             for file in _entry_files(page.url, project.base, entry, web):
-                yield replace(file, project=name) if isinstance(file, Candidate) else file
+                if isinstance(file, Candidate):
+                    yield replace(file, project=name)
+                else:
+                    yield file
 
 
 def _folders(base: Url, reference: str) -> Iterator[Skipped]:
@@ -120,8 +132,9 @@ def _folders(base: Url, reference: str) -> Iterator[Skipped]:
 
 def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> Iterator[SourceItem]:
     """Yield the candidate for a file, or why it is none, and nothing for a sidecar."""
-    filename, reference = entry.filename, entry.url
-    size, yanked = entry.size, entry.yanked
+    filename = entry.filename
+    reference = entry.url
+    # a stranger's values, of any type
     if not isinstance(filename, str) or not isinstance(reference, str):
         yield Skipped(page.redacted, "one of its files has no name, or no URL", is_error=True)
         return
@@ -131,18 +144,25 @@ def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> It
         url = _resolve(page, base, reference)
         digests = parse_digests(entry.hashes)
     except (BadUrl, BadDigest) as error:
-        location = f"{page.redacted}, {quoted(redact_url(filename).rpartition('@')[2])}"
-        yield Skipped(location, str(error), is_error=True)
+        # the name may be a URL with a password
+        _, _, name = redact_url(filename).rpartition("@")
+        yield Skipped(f"{page.redacted}, {quoted(name)}", str(error), is_error=True)
         return
     if not is_distribution_name(filename):
         yield Skipped(url.redacted, "it is not named like a distribution")
         return
+    size: int | None = None
+    if isinstance(entry.size, int) and entry.size >= 0:
+        size = entry.size
+    yanked: str | None = None
+    if entry.yanked:  # true, or a reason
+        yanked = entry.yanked if isinstance(entry.yanked, str) else ""
     yield replace(
         ResumableDownload(web, url).candidate(filename),
         hashes=digests,
-        size=size if isinstance(size, int) and size >= 0 else None,
+        size=size,
         uploaded_at=parse_iso_date(entry.upload_time),
-        yanked=(yanked if isinstance(yanked, str) else "") if yanked else None,
+        yanked=yanked,
     )
 
 
@@ -150,18 +170,23 @@ def project_at(base: Url, url: Url) -> str:
     """Return the name of the project that a link of the root page leads to, or an empty string."""
     if not base.contains(url):
         return ""
-    folder = base.path.rpartition("/")[0] + "/"
-    parts = url.path.removeprefix(folder).split("/")
-    if parts[-1] in ("", *PAGES):
-        parts = parts[:-1]
-    if len(parts) != 1 or not _is_name(parts[0]) or parts[0] == INDEX_NAME:
+    folder, _, _ = base.path.rpartition("/")
+    segments = url.path.removeprefix(f"{folder}/").split("/")
+    is_folder = url.path.endswith("/") or url.path.endswith(PAGES)
+    if segments[-1] == "" or segments[-1] in PAGES:
+        segments.pop()
+    if len(segments) != 1:
         return ""
-    is_folder = url.path.endswith(("/", *PAGES))
-    is_file = is_distribution_name(parts[0]) or is_sidecar(parts[0])
-    return parts[0] if is_folder or not is_file else ""
+    name = segments[0]
+    if not _is_name(name) or name == INDEX_NAME:
+        return ""
+    # some indexes have files beside the projects; a folder may be named like a file
+    is_file = is_distribution_name(name) or is_sidecar(name)
+    return name if is_folder or not is_file else ""
 
 
 def _resolve(page: Url, base: Url, reference: str) -> Url:
+    """Return the absolute URL of a link, or raise BadUrl if it leads from https to http."""
     url = base.resolved(reference)
     if page.is_secure and not url.is_secure:
         raise BadUrl(DOWNGRADE_REASON)
@@ -169,16 +194,10 @@ def _resolve(page: Url, base: Url, reference: str) -> Url:
 
 
 def _is_name(name: str) -> bool:
+    """Return whether a text may be the name of a project: ASCII letters, digits, `-`, `_`, `.`."""
     return name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
 
 
-MISSING_STATUSES: Final = frozenset({404, 410})
-DENIED_STATUSES: Final = frozenset({401, 403, 407})
-MAX_FAILURES: Final = 5
-"""Pages that may fail one after the other before the import is ended."""
-MAX_PROJECTS: Final = 100_000
-"""Projects of one import. An index with more is a mirror of a public one."""
-_WILDCARDS: Final = frozenset("*?[")
 _RootEntry = ProjectLink | SourceItem
 
 
@@ -200,24 +219,32 @@ class IndexSource(Struct, frozen=True):
 
     def candidates(self) -> Iterator[SourceItem]:
         """
-        Yield the files of the wanted projects, and a `Skipped` for each unusable page or entry.
+        Yield the files of the projects, and a `Skipped` for each page or entry without use.
 
         Raises Invalid if the root page cannot be used, or lists more than `MAX_PROJECTS`. Raises
         Unavailable if the server does not answer, or stops answering.
         """
         failures = 0  # in a row, as pages come in the order of their projects
-        for result in prefetch_map(self._files_of, self._projects()):
-            fault = result.fault
-            failures = failures + 1 if fault is not None and fault.is_transient else 0
+        for page in prefetch_map(self._files_of, self._projects()):
+            fault = page.fault
+            if fault is not None and fault.is_transient:
+                failures += 1
+            else:
+                failures = 0
+            # a server that is down would else make an error of each of its projects
             if fault is not None and (fault.is_unreachable or failures >= MAX_FAILURES):
                 raise _root_error(self.root, fault)
-            yield from result.files
+            yield from page.files
 
     def _projects(self) -> Iterator[_RootEntry]:
+        """Yield what the import takes of the root page, or the projects that it names."""
         names = [canonicalize_name(pattern) for pattern in self.projects]
-        if names and not any(_WILDCARDS & set(name) for name in names):
+        has_wildcards = any(_WILDCARDS & set(name) for name in names)
+        # without wildcards no list is needed, and some indexes have none
+        if names and not has_wildcards:
             base = self.root.as_folder()
-            yield from (ProjectLink(name, base.child_folder(name)) for name in dict.fromkeys(names))
+            for name in dict.fromkeys(names):
+                yield ProjectLink(name, base.child_folder(name))
             return
         entries = self._root_page_entries()
         if sum(isinstance(entry, ProjectLink) for entry in entries) > MAX_PROJECTS:
@@ -229,7 +256,7 @@ class IndexSource(Struct, frozen=True):
 
     def _root_page_entries(self) -> list[_RootEntry]:
         """
-        Return what is wanted of the root page, without duplicates.
+        Return what the import takes of the root page, without duplicates.
 
         Raises WheelyardError if the page is unusable.
         """
@@ -240,13 +267,14 @@ class IndexSource(Struct, frozen=True):
         entries = dict[object, _RootEntry]()
         try:
             for entry in parse_projects(page, self.web):
-                if self._is_wanted(entry):
+                if self._matches(entry):
                     entries.setdefault(_duplicate_key(entry), entry)
         except FetchError as fault:
             raise _no_project_list(self.root, fault.why) from fault
         return list(entries.values())
 
-    def _is_wanted(self, entry: _RootEntry) -> bool:
+    def _matches(self, entry: _RootEntry) -> bool:
+        """Return whether an entry may be of a project that the import takes."""
         if isinstance(entry, Skipped):
             return True
         if isinstance(entry, ProjectLink):
@@ -261,9 +289,15 @@ class IndexSource(Struct, frozen=True):
             files = parse_files(self.web.page(entry.url), self.web, entry.name)
             return _ProjectFiles(list(files))
         except FetchError as fault:
-            is_missing, named = fault.status in MISSING_STATUSES, bool(self.projects)
-            why = "the index has no such project" if is_missing and named else fault.why
-            skipped = Skipped(entry.url.redacted, why, is_error=named or not is_missing)
+            why = fault.why
+            is_error = True
+            if fault.status in MISSING_STATUSES:
+                if self.projects:
+                    why = "the index has no such project"
+                else:
+                    # listed, and removed since then
+                    is_error = False
+            skipped = Skipped(entry.url.redacted, why, is_error=is_error)
             return _ProjectFiles([skipped], fault)
 
 

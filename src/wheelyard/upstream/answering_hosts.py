@@ -9,12 +9,14 @@ from wheelyard.concurrency.runtime import Clock
 from wheelyard.http_client.urls import Url
 
 Origin = tuple[str, str, int]
+"""Scheme, host and port."""
 
 FRESH_SECONDS: Final = 1.0
 """Age up to which an answer shows that a host answers: credentials may end at any moment."""
 SILENCE_SECONDS: Final = 30.0
 """Seconds for which a host that refuses everything is not tested again, unless it answers."""
 MAX_HOSTS: Final = 100
+"""Hosts of one index of which the last answer is remembered."""
 
 
 class _Answer(Struct, frozen=True):
@@ -45,7 +47,9 @@ class AnsweringHosts:
     def last(self, refused: Url) -> Url | None:
         """Return the last URL that the host of a URL has answered, or None."""
         answer = self._last.get(refused.origin)
-        return None if answer is None else answer.asked
+        if answer is None:
+            return None
+        return answer.asked
 
     def is_answering(self, refused: Url, asked: Url) -> bool | None:
         """
@@ -54,7 +58,10 @@ class AnsweringHosts:
         Return None if that has to be tried.
         """
         answer = self._last.get(refused.origin)
-        is_other = answer is not None and answer.asked != asked
-        if answer is not None and is_other and self._monotonic() - answer.at <= FRESH_SECONDS:
+        # an answer to the same request says nothing: it may be the one that is refused now
+        is_of_other_request = answer is not None and answer.asked != asked
+        if answer and is_of_other_request and self._monotonic() - answer.at <= FRESH_SECONDS:
             return True
-        return False if self._silent.get(refused.origin) else None
+        if self._silent.get(refused.origin):
+            return False
+        return None

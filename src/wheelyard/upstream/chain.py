@@ -35,8 +35,8 @@ from wheelyard.upstream.pages import (
     MAX_SKEW_SECONDS,
     RETRY_SECONDS,
     FoundPage,
-    KnownPage,
     PageKey,
+    PeekedPage,
     UpstreamPages,
 )
 from wheelyard.upstream.settings import is_offline
@@ -95,13 +95,16 @@ class UpstreamChain:
     def __init__(self, pages: UpstreamPages, clients: UpstreamClients, key: str = ALL) -> None:
         self._pages = pages
         self._clients = clients
-        self._is_whole = key == ALL
-        self._store, self._config = pages.kept.store, pages.config
-        self._runtime, self._observation = pages.runtime, pages.observation
-        ids = tuple(client.server.id for client in clients.in_order)
+        self._is_chain_of_all = key == ALL
+        self._store = pages.stored_pages.store
+        self._config = pages.config
+        self._runtime = pages.runtime
+        self._observation = pages.observation
         self._owners = StoredOwners(self._store, key)
-        self._only = _only_owner(*ids) if len(ids) == 1 else None
+        self._only: _HeldOwner | None = None
         """The owner of each name if there is one index, which is never stored."""
+        if len(clients.in_order) == 1:
+            self._only = _only_owner(clients.in_order[0].server.id)
         self._memory: LruCache[NormalizedName, _HeldOwner] = LruCache(MAX_OWNERS)
         self._unowned = ExpiringCache[NormalizedName, bool](self._runtime.monotonic, MAX_ABSENT)
         """Names of which the store had no owner a moment ago."""
@@ -133,11 +136,11 @@ class UpstreamChain:
     def _of_label(self, label: str) -> "UpstreamChain":
         return self.of_layers(self._clients.of_labels((label,)), (label,))
 
-    def version_of(self, upstream_id: str, name: NormalizedName) -> str | None:
-        """Return as `version_in_memory`, of a name that comes from each of the indexes."""
+    def version_in_memory_of(self, upstream_id: str, name: NormalizedName) -> str | None:
+        """Return the version that one of the indexes has in memory of a page, or None."""
         return self._pages.version_in_memory(PageKey(upstream_id, name))
 
-    def get(self, name: NormalizedName) -> FoundPage | None:
+    def ask_if_due(self, name: NormalizedName) -> FoundPage | None:
         """
         Return the page of a project, or None if no upstream index has it, or it is contested.
 
@@ -146,72 +149,75 @@ class UpstreamChain:
         is an older page that may be served. Raises Unavailable (code `upstream_refused`) if an
         index refuses the name, whatever there is.
         """
-        peeked = self.peek(name)
+        peeked = self.peek_memory(name)
         if peeked is not None:
             return peeked.page
-        return self._resolve(name, _PAGE)[1]
+        _, page = self._resolve(name, _PAGE)
+        return page
 
-    def peek(self, name: NormalizedName) -> KnownPage | None:
-        """Return what `get` would, if it needs neither the network nor the store, else None."""
-        held, now = self._remembered(name), self._runtime.monotonic()
+    def peek_memory(self, name: NormalizedName) -> PeekedPage | None:
+        """Return the page if memory alone says what clients get now, else None."""
+        held = self._peek_owner(name)
         if held is None:
-            return KnownPage(None) if self._is_absent(name) else None
+            return PeekedPage(None) if self._is_absent(name) else None
+        now = self._runtime.monotonic()
+        # another process may have seen a contest, or had the owner forgotten
         if now >= held.looked_at + LOOK_SECONDS:
             return None
         if held.ownership.is_contested:
-            return KnownPage(None) if self._is_final(held) else None
-        peeked = self._pages.peek(self._key(held, name))
+            return PeekedPage(None) if self._is_final(held) else None
+        peeked = self._pages.peek_memory(self._key(held, name))
         if peeked is None or self._is_fresh(held, peeked.page):
             return peeked
+        # an index before the owner was silent a moment ago, so it is not asked at each request
         if peeked.page is None or now >= held.retry_at or not self._may_serve(held, name):
             return None
-        return KnownPage(self._as_stale(held, peeked.page))
+        return PeekedPage(self._as_stale(held, peeked.page))
 
-    def peek_stored(self, name: NormalizedName) -> KnownPage | None:
-        """
-        Return what `get` would, if it does not need the network, else None.
-
-        It reads the store.
-        """
-        peeked = self.peek(name)
+    def read_fresh(self, name: NormalizedName) -> PeekedPage | None:
+        """Return the page if memory and the store say what clients get now, else None."""
+        peeked = self.peek_memory(name)
         if peeked is not None:
             return peeked
         held = self._load(name)
         if held is not None:
             self._remember(name, held)
-            self._pages.peek_stored(self._key(held, name))
-            return self.peek(name)
+            # it brings a fresh page into memory, where it is judged as any other
+            self._pages.read_fresh(self._key(held, name))
+            return self.peek_memory(name)
         self._note_unowned(name)
-        asked = [PageKey(upstream_id, name) for upstream_id in self._asked(name)]
-        if not all(map(self._pages.may_be_absent, asked)):
+        asked = [PageKey(upstream_id, name) for upstream_id in self._asked_for(name)]
+        if not all(map(self._pages.remembers_absence, asked)):
             return None
         for key in asked:  # another process may have stored a page of it meanwhile
-            self._pages.peek_stored(key)
-        return self.peek(name)
+            self._pages.read_fresh(key)
+        return self.peek_memory(name)
 
     def version_in_memory(self, name: NormalizedName) -> str | None:
         """Return the version of the page in memory that may be shown, or None without one."""
-        held = self._remembered(name)
+        held = self._peek_owner(name)
         if held is None or held.ownership.is_contested or self._is_refused(held, name):
             return None
         return self._pages.version_in_memory(self._key(held, name))
 
-    def stale(self, name: NormalizedName) -> FoundPage | None:
-        """Return the page in memory that may be served while another thread waits for `get`."""
-        held = self._remembered(name)
+    def peek_stale(self, name: NormalizedName) -> FoundPage | None:
+        """Return the page in memory that may be served while another thread asks the indexes."""
+        held = self._peek_owner(name)
         if held is None or held.ownership.is_contested or not self._may_serve(held, name):
             return None
-        return self._pages.stale(self._key(held, name))
+        return self._pages.peek_stale(self._key(held, name))
 
-    def refresh(self, name: NormalizedName) -> FoundPage | None:
+    def ask_now(self, name: NormalizedName) -> FoundPage | None:
         """
         Ask the upstream indexes for a page now, store it, and return it.
 
         Return None if no index has it, or it is contested. Other processes have it within
-        `LOOK_SECONDS`. Raises Unavailable as `get`, also if there is an older page.
+        `LOOK_SECONDS`. Raises Unavailable with the codes of `ask_if_due`, also if there is an older
+        page.
         """
         self.require_online(name)
-        return self._resolve(name, _NEWEST)[1]
+        _, page = self._resolve(name, _NEWEST)
+        return page
 
     def require_online(self, name: NormalizedName) -> None:
         """Raise Unavailable for a name if no upstream index is ever asked."""
@@ -226,7 +232,7 @@ class UpstreamChain:
         indexes which say no are ones.
         """
         if self._config.offline:
-            if self.stored(name) is None:
+            if self.read_stored(name) is None:
                 raise is_offline(name)
             return True
         try:
@@ -240,24 +246,33 @@ class UpstreamChain:
             self.proof.require(self._clients.asked_for(name))
         return exists
 
-    def cached(self, name: NormalizedName) -> FoundPage | None:
+    def read_any_age(self, name: NormalizedName) -> FoundPage | None:
         """
         Return the page that is in the store, whatever its age, or None if nothing of it is shown.
 
         It asks no upstream index.
         """
-        pages = (self._pages.cached(PageKey(owner, name)) for owner in self._possible_owners(name))
-        return next((page for page in pages if page is not None), None)
+        owner = self._read_owner_id(name)
+        if owner is None:
+            return None
+        return self._pages.read_any_age(PageKey(owner, name))
 
-    def stored(self, name: NormalizedName) -> UpstreamPage | None:
+    def read_stored(self, name: NormalizedName) -> UpstreamPage | None:
         """Return the page of the store, and count nothing, or None if there is none now."""
-        pages = (self._pages.stored(PageKey(owner, name)) for owner in self._possible_owners(name))
-        return next((page for page in pages if page is not None and not page.is_gone), None)
+        owner = self._read_owner_id(name)
+        if owner is None:
+            return None
+        page = self._pages.read_stored(PageKey(owner, name))
+        if page is None or page.is_gone:
+            return None
+        return page
 
-    def gone(self, name: NormalizedName) -> UpstreamPage | None:
+    def read_gone(self, name: NormalizedName) -> UpstreamPage | None:
         """Return what is remembered of a page that its owner has no more, or None."""
-        held = self._remembered(name)
-        return None if held is None else self._pages.gone(self._key(held, name))
+        held = self._peek_owner(name)
+        if held is None:
+            return None
+        return self._pages.read_gone(self._key(held, name))
 
     def stored_owners(self) -> Iterator[tuple[NormalizedName, Entry]]:
         """Yield the names whose owner is stored, by a listing, with the object that says it."""
@@ -272,8 +287,11 @@ class UpstreamChain:
         """
         held = self._load(name)
         owner = "" if held is None else held.ownership.owner
-        if held is self._only and self._pages.stored(PageKey(owner, name)) is None:
+        # the only index owns each name, also those of which nothing is stored
+        if held is self._only and self._pages.read_stored(PageKey(owner, name)) is None:
             owner = ""
+        # if the process dies before the pages are gone, they still say who owns the name; the
+        # operator, who has got no answer, does the same again
         forget_owners(self._store, name)
         self._pages.forget(name)
         # after the store, so that a thread that loads meanwhile finds nothing old
@@ -285,11 +303,13 @@ class UpstreamChain:
         held = self._load(name)
         if held is None or not held.ownership.moved_to:
             return ""
-        owner, other = self._label(held.ownership.owner), held.ownership.moved_to
-        first = ", which is asked first" if held.ownership.is_contested else ""
+        owner = self._label(held.ownership.owner)
+        claimant = held.ownership.moved_to
+        order = ", which is asked first" if held.ownership.is_contested else ""
         return (
-            f"{name} belongs to the upstream index {owner}, and now {other} has it{first}. Nothing "
-            "of it is shown. Find out which of them is meant, and then have its owner forgotten."
+            f"{name} belongs to the upstream index {owner}, and now {claimant} has it{order}. "
+            "Nothing of it is shown. Find out which of them is meant, and then have its owner "
+            "forgotten."
         )
 
     def ttl(self, page: UpstreamPage) -> float:
@@ -300,7 +320,7 @@ class UpstreamChain:
         """Wait until what was fetched is stored, for at most `SAVE_SECONDS`."""
         self._pages.flush()
 
-    def _asked(self, name: NormalizedName) -> list[str]:
+    def _asked_for(self, name: NormalizedName) -> list[str]:
         """Return the ids of the indexes that are asked for a name, in their order."""
         return [client.server.id for client in self._clients.asked_for(name)]
 
@@ -308,7 +328,7 @@ class UpstreamChain:
         """Yield the ids of the indexes that are asked for a name before its owner."""
         if held is self._only:
             return
-        for upstream_id in self._asked(name):
+        for upstream_id in self._asked_for(name):
             if upstream_id == held.ownership.owner:
                 return
             yield upstream_id
@@ -322,28 +342,34 @@ class UpstreamChain:
 
     def _ask(self, key: PageKey, question: _Question, *, owns: bool = True) -> FoundPage | None:
         """
-        Return what an index answers, which `owns` the name if it has it.
+        Return the page that an index has, which `owns` the name if it has it, or None.
 
-        Raises as `UpstreamPages`.
+        Raises Unavailable if the index does not answer, refuses the name, or sends what cannot be
+        used, unless an older page may be served.
         """
-        owns = owns and self._is_whole
+        # what a chain of labels finds is no sign of the owner in the chain of all
+        owns = owns and self._is_chain_of_all
         if question.is_forced:
-            return self._pages.refresh(key, owns=owns)
-        return self._pages.get(key, question.kind, owns=owns)
+            return self._pages.ask_now(key, owns=owns)
+        return self._pages.ask_if_due(key, question.kind, owns=owns)
 
     def _exists(self, name: NormalizedName) -> bool:
+        """Return whether an index has a name, also one that is contested."""
         held, page = self._resolve(name, _CHECK)
-        return page is not None or (held is not None and bool(held.ownership.moved_to))
+        if page is not None:
+            return True
+        return held is not None and bool(held.ownership.moved_to)
 
     def _resolve(
         self, name: NormalizedName, question: _Question
     ) -> tuple[_HeldOwner | None, FoundPage | None]:
         """Return the owner of a name, and its page unless it is contested or gone."""
         held = self._load(name)
-        if held is None and self._config.offline:
-            return None, self._first_kept(name)
         if held is None:
+            if self._config.offline:
+                return None, self._read_offline(name)
             return self._find(name, question)
+        # nobody is asked about a contested name: only an operator ends that
         if held.ownership.is_contested and self._is_final(held):
             self._keep(name, held)
             return held, None
@@ -356,7 +382,8 @@ class UpstreamChain:
         self, name: NormalizedName, question: _Question
     ) -> tuple[_HeldOwner | None, FoundPage | None]:
         """Return the first index that has a name, as its owner."""
-        for upstream_id in self._asked(name):
+        for upstream_id in self._asked_for(name):
+            # raises if it is silent: the name must not go to the next index because of that
             page = self._ask(PageKey(upstream_id, name), question)
             if page is not None:
                 ownership = Ownership(owner=upstream_id, asked_at=self._runtime.now())
@@ -371,22 +398,27 @@ class UpstreamChain:
     ) -> tuple[_HeldOwner, FoundPage | None]:
         """Return the owner of a name after it, and those before it, were asked, if that is due."""
         page = self._ask(self._key(held, name), question)
+        # while the owner is silent, what it had stays; those before it are asked when it answers
         is_silent = page is not None and page.is_stale and self._may_serve(held, name)
         if is_silent or self._is_recent(held, question, page):
             self._keep(name, held)
-            return held, None if held.ownership.moved_to else page
+            if held.ownership.moved_to:
+                return held, None
+            return held, page
         try:
             moved_to = self._moved_to(name, held, page, question)
         except Unavailable as error:
-            is_needed = question != _PAGE or error.code == UPSTREAM_REFUSED
-            if page is None or is_needed or not self._may_serve(held, name):
+            needs_answer = question != _PAGE or error.code == UPSTREAM_REFUSED
+            if page is None or needs_answer or not self._may_serve(held, name):
                 raise
             held = replace(held, retry_at=self._runtime.monotonic() + RETRY_SECONDS)
             self._remember(name, held)
             return held, self._as_stale(held, page)
         renewed = self._renewed(name, held, moved_to)
         self._keep(name, renewed)
-        return renewed, None if moved_to else page
+        if moved_to:
+            return renewed, None
+        return renewed, page
 
     def _moved_to(
         self,
@@ -404,23 +436,26 @@ class UpstreamChain:
         """
         if page is not None and not page.page.status.serves_files:
             return ""  # what its owner has taken away goes at once, also while another is silent
-        others = self._before(held, name)
+        owner = held.ownership.owner
         if page is None:
-            others = (other for other in self._asked(name) if other != held.ownership.owner)
-        for other in others:
+            candidates = [candidate for candidate in self._asked_for(name) if candidate != owner]
+        else:
+            candidates = list(self._before(held, name))
+        for candidate in candidates:
             try:
-                answer = self._ask(PageKey(other, name), question, owns=False)
+                answer = self._ask(PageKey(candidate, name), question, owns=False)
             except Unavailable:
                 if page is not None or question.kind is Kind.CHECK:
                     raise
-                continue
+                continue  # nothing is shown of the name, whatever this one has
             if answer is not None:
-                return other
+                return candidate
         return ""
 
     def _renewed(self, name: NormalizedName, held: _HeldOwner, moved_to: str) -> _HeldOwner:
         """Return the owner of a name, after all have answered, and perhaps another has the name."""
-        before, label = held.ownership, self._label(moved_to)
+        before = held.ownership
+        label = self._label(moved_to)
         if label and before.moved_to != label:
             self._observation.owner_change(name, self._label(before.owner), label)
         now = self._runtime.now()
@@ -436,35 +471,37 @@ class UpstreamChain:
         if is_saved:
             ownership = before
         renewed = self._hold(ownership, held.version, is_saved=is_saved)
+        # of now, where `_hold` takes it from the ownership, which may be that of the store
         return replace(renewed, asked_at=self._runtime.monotonic())
 
-    def _first_kept(self, name: NormalizedName) -> FoundPage | None:
+    def _read_offline(self, name: NormalizedName) -> FoundPage | None:
         """
-        Return the page of the first index of which the store has one, as nobody can be asked.
+        Return the page of the store, as no index is ever asked.
 
         Raises Unavailable if there is none.
         """
-        page = self.cached(name)
+        page = self.read_any_age(name)
         if page is None:
             raise is_offline(name)
         return page
 
-    def _possible_owners(self, name: NormalizedName) -> list[str]:
-        """Return the id of the owner of a name, or nothing if it is not known, or lost the name."""
+    def _read_owner_id(self, name: NormalizedName) -> str | None:
+        """Return the id of the owner of a name, or None if it is not known, or lost the name."""
         held = self._load(name)
         # a page alone says nothing: nobody may have asked those before its index
         if held is None or held.ownership.moved_to:
-            return []
-        return [held.ownership.owner]
+            return None
+        return held.ownership.owner
 
     def _is_absent(self, name: NormalizedName) -> bool:
-        """Return whether no index has a name, and the store knows no owner, as was seen lately."""
+        """Return whether memory says that no index has a name, and that the store has no owner."""
         if not self._unowned.get(name):
             return False
-        answers = (
-            self._pages.peek(PageKey(upstream_id, name)) for upstream_id in self._asked(name)
-        )
-        return all(answer is not None and answer.page is None for answer in answers)
+        for upstream_id in self._asked_for(name):
+            peeked = self._pages.peek_memory(PageKey(upstream_id, name))
+            if peeked is None or peeked.page is not None:
+                return False
+        return True
 
     def _is_final(self, held: _HeldOwner) -> bool:
         """Return whether nobody has to be asked about a name that is contested."""
@@ -485,6 +522,7 @@ class UpstreamChain:
         """Return whether only the owner, which has this page, has to be asked now."""
         if held is self._only:
             return True
+        # if the owner has the name again that had moved, only the others can say whose it is now
         is_back = page is not None and bool(held.ownership.moved_to)
         if question.is_forced or is_back:
             return False
@@ -495,7 +533,9 @@ class UpstreamChain:
 
     def _is_refused(self, held: _HeldOwner, name: NormalizedName) -> bool:
         asked = (*self._before(held, name), held.ownership.owner)
-        return any(self._pages.is_refused(PageKey(upstream_id, name)) for upstream_id in asked)
+        return any(
+            self._pages.remembers_refusal(PageKey(upstream_id, name)) for upstream_id in asked
+        )
 
     def _may_serve(self, held: _HeldOwner, name: NormalizedName) -> bool:
         """Return whether a page may be served although an index before its owner is silent."""
@@ -515,6 +555,7 @@ class UpstreamChain:
     def _hold(
         self, ownership: Ownership, version: ObjectVersion | None, *, is_saved: bool
     ) -> _HeldOwner:
+        """Return an owner with times of the monotonic clock, where the store has those of a day."""
         now = self._runtime.monotonic()
         age = (self._runtime.now() - ownership.asked_at).total_seconds()
         if age < -MAX_SKEW_SECONDS:  # a clock was wrong
@@ -536,34 +577,34 @@ class UpstreamChain:
         if stored is None and memory is not None:
             return replace(memory, looked_at=self._runtime.monotonic())
         if stored is not None and stored.ownership is not None:
-            held = self._of_asked(name, stored.ownership, stored.version)
+            held = self._hold_stored(name, stored.ownership, stored.version)
             # that it is contested may not be written yet, and must not be forgotten meanwhile
             if held is not None and memory is not None and memory.counts_more(held.ownership):
                 return replace(memory, version=stored.version, looked_at=held.looked_at)
             return held
+        # the store has none: it is not written yet, or an operator has had it forgotten
         if memory is not None and memory.version is None:
             return memory
         self._memory.discard(name)
-        return self._of_pages(name) if self._is_whole else None
+        return self._read_owner_of_pages(name) if self._is_chain_of_all else None
 
-    def _of_asked(
+    def _hold_stored(
         self, name: NormalizedName, ownership: Ownership, version: ObjectVersion
     ) -> _HeldOwner | None:
         """Return the stored owner of a name if it is still asked for it, perhaps by a new label."""
-        asked = self._asked(name)
-        owner = next((other for other in asked if is_same_url(other, ownership.owner)), None)
-        if owner is None:
-            return None
-        return self._hold(replace(ownership, owner=owner), version, is_saved=True)
+        for upstream_id in self._asked_for(name):
+            if is_same_url(upstream_id, ownership.owner):
+                return self._hold(replace(ownership, owner=upstream_id), version, is_saved=True)
+        return None
 
-    def _of_pages(self, name: NormalizedName) -> _HeldOwner | None:
+    def _read_owner_of_pages(self, name: NormalizedName) -> _HeldOwner | None:
         """
         Return the owner of a name by the stored pages.
 
         They say it while there is one upstream index, and did so in earlier versions.
         """
-        for upstream_id in self._asked(name):
-            page = self._pages.stored(PageKey(upstream_id, name))
+        for upstream_id in self._asked_for(name):
+            page = self._pages.read_stored(PageKey(upstream_id, name))
             if page is not None and not page.is_unowned:
                 ownership = Ownership(
                     owner=upstream_id,
@@ -576,12 +617,15 @@ class UpstreamChain:
         return None
 
     def _note_unowned(self, name: NormalizedName) -> None:
+        """Note that the store has no owner of a name now."""
         self._unowned.put(name, True, LOOK_SECONDS)  # noqa: FBT003 - the cached value
 
-    def _remembered(self, name: NormalizedName) -> _HeldOwner | None:
+    def _peek_owner(self, name: NormalizedName) -> _HeldOwner | None:
+        """Return the owner of a name that is in memory, or None."""
         return self._only or self._memory.get(name)
 
     def _remember(self, name: NormalizedName, held: _HeldOwner) -> None:
+        """Keep the owner of a name in memory."""
         if held is not self._only:
             self._memory.put(name, held, 1)
 
@@ -592,7 +636,11 @@ class UpstreamChain:
             self._pages.save_later(partial(self._save, name, held))
 
     def _save(self, name: NormalizedName, held: _HeldOwner) -> None:
-        """Write the owner of a name. Without success, it is only in memory."""
+        """
+        Write the owner of a name. Without success, it is only in memory.
+
+        This runs in a thread of `start_saving`, while the page is served.
+        """
         try:
             version = self._owners.save(name, held.ownership, held.version or ABSENT)
         except Unavailable as error:
@@ -615,8 +663,9 @@ def _only_owner(upstream_id: str) -> _HeldOwner:
 
 def _chain_key(clients: UpstreamClients, layers: Sequence[str]) -> str:
     """Return the key of a chain of layers, which does not change with the labels themselves."""
-    digests = {
-        client.server.label: client.server.id.rpartition("-")[2] for client in clients.in_order
-    }
-    parts = " ".join(digests.get(layer, ALL) for layer in layers)
-    return sha256(parts.encode()).hexdigest()[:16]
+    digests = dict[str, str]()
+    for client in clients.in_order:
+        _, _, digest = client.server.id.rpartition("-")  # of the URL
+        digests[client.server.label] = digest
+    text = " ".join(digests.get(layer, ALL) for layer in layers)
+    return sha256(text.encode()).hexdigest()[:16]

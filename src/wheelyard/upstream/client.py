@@ -49,6 +49,7 @@ LARGE_PAGE_BYTES: Final = 2 * 1024**2
 """Bytes of a page from which on only `MAX_LARGE_PAGES` are in memory at a time."""
 MAX_LARGE_PAGES: Final = 2
 MAX_ETAG_LENGTH: Final = 256
+"""Characters of an ETag that is stored, and sent back in each request."""
 MISSING_STATUSES: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 NO_PRIVATE_NETWORK: Final = (
     "its host {host} has the private address {address}, whose network has to be in "
@@ -63,6 +64,7 @@ REFUSAL_STATUSES: Final = frozenset(
 COMMON_PROJECT: Final = NormalizedName("pip")
 """Nearly every index has it, and its page is small."""
 METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata"})
+"""Names by which a machine of Google reaches its own credentials."""
 
 
 class NotChanged(Struct, frozen=True):
@@ -88,7 +90,9 @@ class UpstreamClient:
         self._runtime = runtime
         self._retries = Retries(runtime, 2, _is_worth_a_retry)
         agent = f"wheelyard/{version('wheelyard')}"  # takes a millisecond
-        agent += f" (+{config.contact})" if config.contact else ""
+        if config.contact:
+            agent += f" (+{config.contact})"
+        # `Via` is how an index that is its own upstream index sees that (RFC 9110, section 7.6.3)
         self._headers = {"User-Agent": agent, "Via": f"1.1 {config.via}"}
         self._rules = _UpstreamRules(server, google, observation)
         self._network = _network(config, server.timeout)
@@ -121,6 +125,7 @@ class UpstreamClient:
         A host whose name is not known now passes. Proxies check addresses themselves.
         """
         if not self._config.trust_env:
+            # UnicodeError: what the codec for international names says of a bad one
             with suppress(OSError, UnicodeError):
                 self._network.policies[url.scheme].addresses_of(url.host, url.port)
 
@@ -138,8 +143,10 @@ class UpstreamClient:
         `etag` is that of the page from the last time. With `has_slot`, it takes one of the `slots`.
         Raises FetchError if there is no answer, or none that can be used.
         """
-        with self.slots.hold() if has_slot else nullcontext():
+        slot = self.slots.hold() if has_slot else nullcontext()
+        with slot:
             page, place = self._retries.run(self._request_page, name, etag)
+        # parsing needs no slot, as it does not wait for the index, but the place in memory
         with place:
             yield page
 
@@ -147,8 +154,9 @@ class UpstreamClient:
         """
         Return the start of what is at the URL of the index.
 
-        Raises FetchError as `page`.
+        Raises FetchError if there is no answer, or none that can be used.
         """
+        # not compressed: the list may have tens of megabytes, and is cut after its start
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
         limit = self._requester.deadline(self.server.patience)
         with limit, closing(self._open(self.server.url, headers, {HTTPStatus.OK})) as response:
@@ -166,14 +174,15 @@ class UpstreamClient:
         Request what is at a URL that a page has named, and return the open response.
 
         Return None if nothing is there. The body is the bytes of the file: of an sdist, some
-        servers say that its own compression is the coding of the response. Raises FetchError as
-        `page`.
+        servers say that its own compression is the coding of the response. Raises FetchError if
+        there is no answer, or none that can be used.
         """
-        accepted = {HTTPStatus.OK, *MISSING_STATUSES}
+        accepted = MISSING_STATUSES | {HTTPStatus.OK}
         response = self._open_if_allowed(url, {"Accept-Encoding": "identity"}, accepted)
         if response.status == HTTPStatus.OK:
+            # a page that was recorded stays: to ask for it again costs less than for a file
             if self._answering.last(response.url) is None or not self.server.is_own(response.url):
-                self._answering.record(response.url, url)  # else a page, which is smaller
+                self._answering.record(response.url, url)
             return response
         response.close()
         return None
@@ -181,21 +190,28 @@ class UpstreamClient:
     def _request_page(
         self, name: NormalizedName, etag: str
     ) -> tuple[FetchedPage | NotChanged | Missing, ExitStack]:
-        """Send one request as `page`, and return, too, what gives back the place of the page."""
+        """
+        Send one request for a page, and return the answer with what ends its place in memory.
+
+        Raises FetchError if there is no answer, or none that can be used.
+        """
         headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
-        accepted = {HTTPStatus.OK, *MISSING_STATUSES}
+        accepted = set(MISSING_STATUSES)
+        accepted.add(HTTPStatus.OK)
         if etag:
             headers["If-None-Match"] = etag
             accepted.add(HTTPStatus.NOT_MODIFIED)
         url = self.server.url.child_folder(name)
         with ExitStack() as stack:
             response = stack.enter_context(closing(self._open_if_allowed(url, headers, accepted)))
+            # also before a 404 counts: a redirect may have led to the page of another project
             check_final_url(response.url, name)
             if response.status in MISSING_STATUSES:
                 return Missing(), ExitStack()
             self._answering.record(response.url, url)
             if response.status == HTTPStatus.NOT_MODIFIED:
                 return NotChanged(), ExitStack()
+            # a stranger's bytes: received within limits here, and parsed by the caller
             body = self._body(response, stack)
             page = FetchedPage(
                 url=response.url,
@@ -211,7 +227,9 @@ class UpstreamClient:
 
         A large page has a place in memory until `stack` is closed.
         """
-        body, has_place = bytearray(), False
+        body = bytearray()
+        has_place = False
+        # counted after decompression: a small body may become a huge one
         chunks = response.decompressed()
         for chunk in at_minimum_rate(chunks, self._runtime.monotonic, self.server.patience):
             body += chunk
@@ -228,28 +246,35 @@ class UpstreamClient:
         self, url: Url, headers: dict[str, str], accepted: Collection[int]
     ) -> ClientResponse:
         """
-        Open a URL as `_open`, and tell a refusal of this URL from one of all of its host.
+        Return the open response of a URL, or tell a refusal of it from one of all of its host.
 
-        Raises FetchError as `_open`, which is denied, and has the reason, if the host answers other
-        requests.
+        Raises FetchError if there is no answer, or one with a status that is not accepted. The
+        error is denied, and has the reason, if the host refuses this URL and answers other ones.
         """
-        response = self._open(url, headers, {*accepted, *REFUSAL_STATUSES})
+        response = self._open(url, headers, REFUSAL_STATUSES.union(accepted))
         if response.status not in REFUSAL_STATUSES:
             return response
         fault = self._requester.status_error(response)
         limit = self._requester.deadline(self.server.timeout)
+        # the reason is for people: without it, the refusal is one all the same
         with closing(response), suppress(FetchError), limit:
-            reason = reason_in(self._without_password(response.body(REASON_BYTES, is_cut=True)))
-            fault.why += f', and says "{reason}"' if reason else ""
+            body = response.body(REASON_BYTES, is_cut=True)
+            reason = reason_in(self._without_password(body))
+            if reason:
+                fault.why += f', and says "{reason}"'
         fault.is_denied = self._answers_others(response.url, url)
         raise fault
 
     def _without_password(self, body: bytearray) -> bytes:
         """Return an answer without the password, which the index may have repeated."""
         login = self.server.login
-        secrets = [] if login is None else [login.password, login.authorization.split()[-1]]
-        for secret in filter(None, secrets):
-            body = body.replace(secret.encode(), b"***")
+        if login is None:
+            return bytes(body)
+        # as it is, and as the header has it, with the user and in base64
+        encoded_login = login.authorization.split()[-1]
+        for secret in (login.password, encoded_login):
+            if secret:
+                body = body.replace(secret.encode(), b"***")
         return bytes(body)
 
     def _answers_others(self, refused: Url, asked: Url) -> bool:
@@ -262,12 +287,12 @@ class UpstreamClient:
         is_answering = self._answering.is_answering(refused, asked)
         if is_answering is not None:
             return is_answering
-        is_answering = any(
-            self._answers(url, name) for url, name in self._urls_to_try(refused, asked)
-        )
-        if not is_answering:
-            self._answering.record_silence(refused)
-        return is_answering
+        for url, name in self._urls_to_try(refused, asked):
+            if self._answers(url, name):
+                return True
+        # remembered, so that a host which refuses everything is not asked twice for each request
+        self._answering.record_silence(refused)
+        return False
 
     def _urls_to_try(self, refused: Url, asked: Url) -> Iterator[tuple[Url, NormalizedName | None]]:
         """Yield what shows that a host answers, with the projects whose pages they are."""
@@ -295,6 +320,7 @@ class UpstreamClient:
             return False
 
     def _open(self, url: Url, headers: dict[str, str], accepted: Collection[int]) -> ClientResponse:
+        # before the host is looked up: the name of a host is a message to the network, too
         if self._config.offline:
             raise FetchError("upstream.offline is set, so nothing is fetched")
         with self._requester.deadline(self.server.timeout):  # of all redirects together
@@ -320,16 +346,20 @@ class _UpstreamRules(RequestRules):
         """
         Return the header for a URL of the index itself, else None.
 
-        Raises FetchError as `GoogleToken`.
+        Raises FetchError if Google gives no access token.
         """
+        # asked for each redirect too, so that no other host gets the credential
         if url.origin != self.server.url.origin:
             return None
         if self._google is not None:
             return self._google.authorization()
-        return None if self.server.login is None else self.server.login.authorization
+        if self.server.login is not None:
+            return self.server.login.authorization
+        return None
 
     def refusal(self, url: Url) -> str:
         """Return why nothing may be fetched from a URL, or an empty text."""
+        # a stranger's page must not have us read the machine's own credentials
         if url.host.removesuffix(".") in METADATA_HOSTS:
             return "its host is that of the machine's metadata"
         return self.server.refusal(url)
@@ -341,9 +371,12 @@ class _UpstreamRules(RequestRules):
 
 
 def _network(config: UpstreamConfig, timeout: float) -> Network:
+    """Return how connections are made: to which addresses, by which TLS, within which times."""
     networks = config.allow_private_networks
-    secure = plain = AddressPolicy(is_allowed=PublicOr(networks), refusal=NO_PRIVATE_NETWORK)
+    secure = AddressPolicy(is_allowed=PublicOr(networks), refusal=NO_PRIVATE_NETWORK)
+    plain = secure
     if not config.allow_insecure:
+        # without TLS, only what does not leave this machine
         loopback = PublicOr(networks, only_loopback=True)
         plain = AddressPolicy(is_allowed=loopback, refusal=NO_TLS)
     return Network(
@@ -366,8 +399,9 @@ def _is_worth_a_retry(fault: FetchError) -> bool:
 
 def _safe_etag(text: str) -> str:
     """Return an ETag that can be sent back as it is, or an empty text."""
-    is_fit = text.isascii() and text.isprintable() and len(text) <= MAX_ETAG_LENGTH
-    return text if is_fit else ""
+    # a line break in it would begin another header of our next request
+    is_safe = text.isascii() and text.isprintable() and len(text) <= MAX_ETAG_LENGTH
+    return text if is_safe else ""
 
 
 class FileDownload(Struct, frozen=True):
@@ -404,20 +438,15 @@ class UpstreamClients:
     """
     The clients of upstream indexes, in their order. Threads may share it.
 
-    Raises Invalid as `GoogleToken`.
+    Raises Invalid if an index needs a token of Google's, and the library for it is not installed.
     """
 
     def __init__(self, config: UpstreamConfig, runtime: Runtime, observation: Observation) -> None:
-        self.in_order = tuple(
-            UpstreamClient(
-                server,
-                config,
-                runtime,
-                GoogleToken() if server.google else None,
-                observation,
-            )
-            for server in config.servers
-        )
+        clients = list[UpstreamClient]()
+        for server in config.servers:
+            google = GoogleToken() if server.google else None
+            clients.append(UpstreamClient(server, config, runtime, google, observation))
+        self.in_order = tuple(clients)
         self._is_offline = config.offline
         self._by_id = {client.server.id: client for client in self.in_order}
         self._runtime = runtime
@@ -426,9 +455,9 @@ class UpstreamClients:
     def of_labels(self, labels: Iterable[str]) -> "UpstreamClients":
         """Return those of the indexes with these labels, in this order."""
         by_label = {client.server.label: client for client in self.in_order}
-        chosen = copy(self)
-        chosen.in_order = tuple(by_label[label] for label in labels)
-        return chosen
+        clients = copy(self)
+        clients.in_order = tuple(by_label[label] for label in labels)
+        return clients
 
     def __getitem__(self, upstream: str) -> UpstreamClient:
         return self._by_id[upstream]
@@ -473,7 +502,9 @@ class UpstreamClients:
             try:
                 response = client.open_file(parse_url(url))
             except (FetchError, BadUrl) as error:
-                fault = error if isinstance(error, FetchError) else FetchError("its URL is none")
+                fault = FetchError("its URL is none")
+                if isinstance(error, FetchError):
+                    fault = error
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
                 request.fail(fault)
@@ -486,18 +517,12 @@ class UpstreamClients:
                 )
             stack.callback(response.close)
             request.status = "200"
-            length = response.headers.get("content-length", "")
-            monotonic, patience = self._runtime.monotonic, client.server.patience
-            chunks = at_minimum_rate(response.chunks(), monotonic, patience)
+            stated_length = response.headers.get("content-length", "")
+            size = int(stated_length) if is_number(stated_length) else None
+            patience = client.server.patience
+            chunks = at_minimum_rate(response.chunks(), self._runtime.monotonic, patience)
             # the download now holds the response, and its `close` ends both and the observation
-            return FileDownload(
-                int(length) if is_number(length) else None,
-                label,
-                name,
-                chunks,
-                request,
-                stack.pop_all(),
-            )
+            return FileDownload(size, label, name, chunks, request, stack.pop_all())
 
     def limit_threads(self, number: int) -> None:
         """Let so many threads wait for the pages of one index at a time."""

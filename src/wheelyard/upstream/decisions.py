@@ -49,7 +49,9 @@ def needed_despite(code: str, version: str) -> tuple[str, ...] | None:
 
     `version` is empty for the approval of a project. Return None if no approval lets it through.
     """
-    if code in (Code.NOT_APPROVED, Code.BLOCKED) or (code == Code.COOLDOWN and version):
+    if code in (Code.NOT_APPROVED, Code.BLOCKED):
+        return ()
+    if code == Code.COOLDOWN and version:  # which the approval of a version always lifts
         return ()
     if code in LIFTABLE and (version or code not in OF_VERSIONS):
         return (code,)
@@ -114,6 +116,7 @@ class Deciding(Struct, frozen=True):
             _require_liftable(code, version)
         if version is None and digests:
             raise _without_version()
+        # before the commit: it may ask an upstream index, and an intent may be tried again
         if not digests:
             digests = self._listed_digests(project, version)
         files = None if version is None else tuple(sorted(digests))
@@ -158,21 +161,24 @@ class Deciding(Struct, frozen=True):
         for target in targets:
             for code in sorted(target.despite):
                 _require_liftable(code, target.version)
-        wanted, private, failed = list[Target](), list[NormalizedName](), list[Undecided]()
+        decidable = list[Target]()
+        private = list[NormalizedName]()
+        failed = list[Undecided]()
         # each is a question to the store, and perhaps to an upstream index
         for answer in prefetch_map(partial(self._examined, verdict), targets):
             match answer:
                 case Target():
-                    wanted.append(answer)
+                    decidable.append(answer)
                 case Undecided():
                     failed.append(answer)
                 case str():
                     private.append(answer)
         draft = self._draft(verdict, reason)
-        plan = _Plan(verdict, wanted, draft, unblock, as_of, self._requested())
+        plan = _Plan(verdict, decidable, draft, unblock, as_of, self._requested())
         if dry_run:
             before = self.records.get("current").value or DecisionList()
         else:
+            # if somebody else commits meanwhile, the plan is made again after their decisions
             committed = self._commit(verdict, lambda document: plan.of(document).decided)
             before = committed.before
             for decision in committed.events:
@@ -193,6 +199,7 @@ class Deciding(Struct, frozen=True):
         try:
             listed = self._listed_digests(target.project, target.version)
         except (Conflict, Invalid, NotFound, Unavailable) as fault:
+            # the store is silent for the other targets as well, an upstream index perhaps not
             if isinstance(fault, Unavailable) and fault.code not in UPSTREAM_CODES:
                 raise
             version = "" if target.version is None else str(target.version)
@@ -229,8 +236,9 @@ class Deciding(Struct, frozen=True):
 
         Raises Unavailable if the store does not say.
         """
-        is_listed = self.names is not None and project in self.names.get_current().as_set
-        return is_listed or (self.upstream is not None and self.upstream.names.is_private(project))
+        if self.names is not None and project in self.names.get_current().as_set:
+            return True
+        return self.upstream is not None and self.upstream.names.is_private(project)
 
     def _listed_digests(self, project: NormalizedName, version: Version | None) -> set[str]:
         """
@@ -249,23 +257,25 @@ class Deciding(Struct, frozen=True):
                 code=NO_UPSTREAM,
             )
         try:
-            # one that is private is none that the principal may read
+            # a name that is private is none that the principal may read: it is as an unknown one
             places = self.upstream.places_of(project)
-            pages = _refreshed(places, project)
+            pages = _ask_now(places, project)
             if not pages:
-                moved = places[0].why_contested(project)
-                if moved:
-                    raise NotFound(f"{project} cannot be approved now: {moved}")
+                contest = places[0].why_contested(project)
+                if contest:
+                    raise NotFound(f"{project} cannot be approved now: {contest}")
                 raise _without_index(project)
             if version is None:
                 return set()
             key = strip_trailing_zeros(str(version))
             listed = self._listed(self.upstream, pages, key)
             if not listed:
-                others = [one for one in self.upstream.pages.each(project) if one not in places]
-                pages = _refreshed(others, project)
-                listing = (self._listed(self.upstream, [page], key) for page in pages)
-                listed = next(filter(None, listing), [])
+                chains = self.upstream.pages.each(project)
+                pages = _ask_now((chain for chain in chains if chain not in places), project)
+                for page in pages:
+                    listed = self._listed(self.upstream, [page], key)
+                    if listed:
+                        break
         except Unavailable as fault:
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
@@ -283,12 +293,13 @@ class Deciding(Struct, frozen=True):
         upstream: UpstreamIndex, pages: Iterable[UpstreamPage], version: str
     ) -> list[tuple[UpstreamPage, UpstreamFile]]:
         """Return the files of a version, without trailing zeros, on some pages."""
-        return [
-            (page, file)
-            for page in map(upstream.files.with_digests, pages)
-            for file in page.files
-            if strip_trailing_zeros(file.version) == version
-        ]
+        listed = list[tuple[UpstreamPage, UpstreamFile]]()
+        for fetched in pages:
+            page = upstream.files.with_digests(fetched)
+            for file in page.files:
+                if strip_trailing_zeros(file.version) == version:
+                    listed.append((page, file))
+        return listed
 
     def _decide(
         self,
@@ -307,10 +318,12 @@ class Deciding(Struct, frozen=True):
             despite=despite,
             sha256=sha256,
         )
+        # read before the commit, whose intent reads nothing and may run again
         requested = self._requested()
         committed = self._commit(
             verdict, lambda document: (_for_askers(draft, requested, document),)
         )
+        # only now: the audit log has what is in force
         for decision in committed.events:
             log_decision(decision)
         return committed.after.by_project[project]
@@ -318,12 +331,17 @@ class Deciding(Struct, frozen=True):
     def _commit(
         self, verdict: Verdict, intent: Intent[DecisionList, Decision]
     ) -> Committed[DecisionList, Decision]:
+        """Commit what an intent decides."""
         # a block cannot wait until a full disk has room
-        is_block = verdict is Verdict.BLOCKED
-        return self.records.take_away(intent) if is_block else self.records.change(intent)
+        if verdict is Verdict.BLOCKED:
+            return self.records.take_away(intent)
+        return self.records.change(intent)
 
     def _requested(self) -> RequestList:
-        return RequestList() if self.requests is None else self.requests.get()
+        """Return what waits for a decision."""
+        if self.requests is None:
+            return RequestList()
+        return self.requests.get()
 
     def _draft(self, verdict: Verdict, reason: str) -> Decision:
         """Return a decision of now, about no project yet."""
@@ -346,7 +364,7 @@ def _merged(targets: Iterable[Target]) -> Iterator[Target]:
     for target in targets:
         if target.sha256 and target.version is None:
             raise _without_version()
-        key = target.project, strip_trailing_zeros(str(target.version or EVERY_VERSION))
+        key = (target.project, strip_trailing_zeros(str(target.version or EVERY_VERSION)))
         before = merged.get(key, Target(target.project, target.version))
         digests = before.sha256.union(map(parse_sha256, target.sha256))
         despite = before.despite | target.despite
@@ -372,30 +390,42 @@ class _Plan(Struct, frozen=True):
         Raises Conflict if the caller did not know all of them.
         """
         self._require_seen(document)
-        new, same, blocked = list[Decision](), list[Decision](), list[Decision]()
+        decided = list[Decision]()
+        unchanged = list[Decision]()
+        blocked = list[Decision]()
         for target in self.targets:
             in_force = document.for_project(target.project)
-            version = EVERY_VERSION if target.version is None else str(target.version)
-            key = strip_trailing_zeros(version)
-            own = in_force.versions.get(key) if version else in_force.project
-            other = in_force.for_version(version) if version else own
+            if target.version is None:
+                version = EVERY_VERSION
+                own = in_force.project
+                deciding = own
+            else:
+                version = str(target.version)
+                own = in_force.versions.get(strip_trailing_zeros(version))
+                # without a decision of its own, that about the project decides about a version
+                deciding = in_force.for_version(version)
             draft = replace(self.draft, project=target.project, version=version)
             if self.verdict is Verdict.APPROVED:
-                if other is not None and other.verdict is Verdict.BLOCKED and not self.unblock:
-                    blocked.append(other)
+                # whoever approves many packages at once has not looked at each that is blocked
+                if deciding and deciding.verdict is Verdict.BLOCKED and not self.unblock:
+                    blocked.append(deciding)
                     continue
                 draft = _with_files(draft, target, own)
-            if own is not None and _says(own, draft):
-                same.append(own)
+            if own is not None and _says_the_same(own, draft):
+                unchanged.append(own)
             else:
-                new.append(_for_askers(draft, self.requested, document))
-        kept = tuple(dict.fromkeys(blocked))  # one block may keep several versions
-        return DecisionSummary(decided=tuple(new), unchanged=tuple(same), blocked=kept)
+                decided.append(_for_askers(draft, self.requested, document))
+        return DecisionSummary(
+            decided=tuple(decided),
+            unchanged=tuple(unchanged),
+            blocked=tuple(dict.fromkeys(blocked)),  # one block may keep several versions
+        )
 
     def _require_seen(self, document: DecisionList) -> None:
         """Raise Conflict if somebody has decided after `as_of` about one of the projects."""
         if self.as_of is None:
             return
+        # what the caller has looked at is as old as `as_of`, so they did not see anything later
         for name in dict.fromkeys(target.project for target in self.targets):
             for decision in document.for_project(name).all:
                 if decision.at > self.as_of:
@@ -407,7 +437,7 @@ class _Plan(Struct, frozen=True):
 
 
 def _for_askers(draft: Decision, requested: RequestList, document: DecisionList) -> Decision:
-    """Return a decision, before which `document` was in force, with who waits for it."""
+    """Return a decision, before which `document` was in force, with who has asked for it."""
     decided = document.for_project(draft.project)
     asked_by = requested.asked_by(draft.project, draft.version, decided, draft.at)
     return replace(draft, asked_by=asked_by)
@@ -415,24 +445,32 @@ def _for_askers(draft: Decision, requested: RequestList, document: DecisionList)
 
 def _with_files(draft: Decision, target: Target, own: Decision | None) -> Decision:
     """Return an approval with the files of a version, and what an earlier one has approved."""
-    earlier = own if own is not None and own.verdict is Verdict.APPROVED else None
-    despite = tuple(sorted(target.despite.union(earlier.despite if earlier else ())))
+    despite = set(target.despite)
+    digests = set(target.sha256)
+    if own is not None and own.verdict is Verdict.APPROVED:
+        despite.update(own.despite)
+        digests.update(own.sha256 or ())
+    draft = replace(draft, despite=tuple(sorted(despite)))
     if target.version is None:
-        return replace(draft, despite=despite)
-    digests = target.sha256.union((earlier.sha256 or ()) if earlier else ())
-    return replace(draft, despite=despite, sha256=tuple(sorted(digests)))
+        return draft
+    return replace(draft, sha256=tuple(sorted(digests)))
 
 
-def _says(own: Decision, draft: Decision) -> bool:
-    """Return whether a decision in force says the same as a new one about the same."""
-    parts = own.verdict, own.despite, own.sha256
-    return parts == (draft.verdict, draft.despite, draft.sha256)
+def _says_the_same(own: Decision, draft: Decision) -> bool:
+    """Return whether a decision in force says the same as a new one about the same package."""
+    return (
+        own.verdict is draft.verdict and own.despite == draft.despite and own.sha256 == draft.sha256
+    )
 
 
-def _refreshed(places: Iterable[PagesOfName], project: NormalizedName) -> list[UpstreamPage]:
-    """Return the pages of a project from some places, asked for now."""
-    answers = [place.refresh(project) for place in places]
-    return [one.page for one in answers if one is not None]
+def _ask_now(places: Iterable[PagesOfName], project: NormalizedName) -> list[UpstreamPage]:
+    """Return the pages of a project that some places have when they are asked now."""
+    pages = list[UpstreamPage]()
+    for place in places:
+        answer = place.ask_now(project)
+        if answer is not None:
+            pages.append(answer.page)
+    return pages
 
 
 def _without_index(project: NormalizedName) -> NotFound:
@@ -445,6 +483,7 @@ def _without_version() -> Invalid:
 
 
 def _require_liftable(code: str, version: Version | None) -> None:
+    """Raise Invalid unless the approval of a version, or of a project, can lift a rule."""
     if code not in LIFTABLE:
         raise Invalid(
             f"{quoted(code)} is no rule that an approval lifts. Use {', '.join(LIFTABLE)}.",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,17 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 COMPLETED_PAGES: Final = 200
 """Pages whose completed form is remembered."""
+NOTE_EVERY: Final = timedelta(days=1)
+"""A file's use is noted at most so often."""
+NOTED_FILES: Final = 100_000
+"""Files of which a process remembers that their use is noted."""
+REMEMBERED_SECONDS: Final = 60.0
+"""How long a file of a bucket is taken as being there without looking again."""
+REMEMBERED_FILES: Final = 20_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a file counts as uploaded of which nobody says it."""
+Sizes = Mapping[Key, int]
+"""The objects of a project's files in the store, by their keys in the cache, with their bytes."""
 
 
 class Pin(Struct, frozen=True, gc=False):
@@ -69,13 +81,15 @@ class PinnedDigests:
 
         For the same page, it is the same object as long as no digest is pinned.
         """
-        last = self._completed.get(page.name)
-        version = last.version if last is not None and last.page is page else None
         key = keys.upstream_digests(page.name)
+        last = self._completed.get(page.name)
+        version: ObjectVersion | None = None
+        if last is not None and last.page is page:
+            version = last.version
         stored = self._store.get(key, version)
         if last is not None and isinstance(stored, NotModified):
             return last.completed
-        if not isinstance(stored, Stored):
+        if not isinstance(stored, Stored):  # nothing of the project was fetched without a digest
             return page
         pins = _PINS.decode(self._store.whole_key(key), stored.body).files
         files = tuple(_with_pin(file, pins.get(file.filename)) for file in page.files)
@@ -85,7 +99,8 @@ class PinnedDigests:
 
     def load(self, name: NormalizedName) -> Mapping[str, Pin]:
         """Return the pins of a project's files, by filename."""
-        return load_pins(self._store, name)[0]
+        pins, _ = load_pins(self._store, name)
+        return pins
 
     def pin(self, name: NormalizedName, filename: str, received: Pin) -> Pin:
         """Keep the digest of a file unless one is kept already, and return the one that is kept."""
@@ -107,21 +122,24 @@ class PinnedDigests:
         """
         Add a digest that `pin` has kept to those of the project's page.
 
-        Raises Unavailable if too many others do so at once.
+        If the process dies before that, the object of the file still says the digest, and the next
+        fetch of the file adds it. Raises Unavailable if too many others do so at once.
         """
         key = keys.upstream_digests(name)
         for _ in self._retries.attempts():
-            listed, version = load_pins(self._store, name, is_whole=True)
-            if filename in listed:
+            # what a later version has added must not be lost by writing the object again
+            pins, version = load_pins(self._store, name, is_whole=True)
+            if filename in pins:
                 return
-            body = _PINS.encode(Pins({**listed, filename: pin}))
-            with suppress(Conflict):
+            body = _PINS.encode(Pins(pins | {filename: pin}))
+            with suppress(Conflict):  # another process has pinned another file
                 self._store.put(key, body, version)
                 return
         raise self._retries.exhausted(str(key))
 
 
 def _with_pin(file: UpstreamFile, pin: Pin | None) -> UpstreamFile:
+    """Return a file with the digest that was pinned, unless its page says one."""
     if pin is None or file.sha256:
         return file
     return replace(file, sha256=pin.sha256, size=pin.size)
@@ -141,13 +159,8 @@ def load_pins(
     if not isinstance(stored, Stored):
         return {}, ABSENT
     decode = _PINS.decode_whole if is_whole else _PINS.decode
-    return decode(store.whole_key(key), stored.body).files, stored.version
-
-
-NOTE_EVERY: Final = timedelta(days=1)
-"""A file's use is noted at most so often."""
-NOTED_FILES: Final = 100_000
-"""Files of which a process remembers that their use is noted."""
+    pins = decode(store.whole_key(key), stored.body)
+    return pins.files, stored.version
 
 
 class FileUses:
@@ -174,11 +187,15 @@ class FileUses:
         if owner is None or self._is_recent(modified):
             return
         note = keys.upstream_use(NormalizedName(owner.project), owner.sha256, owner.filename)
-        self._submit(lambda: self._write(store, note))
+        self._submit(partial(self._write, store, note))
 
     def _write(self, store: Store, note: Key) -> None:
+        """
+        Write a note, unless another process has done so in the last day.
+
+        This runs in a thread of `submit`, after the file was found.
+        """
         path = store.path_of(note)
-        # this runs in a thread of `submit`, after the file was found
         with suppress(WheelyardError):  # without its note, it may only be fetched once more
             # on a bucket, looking would cost as much as writing
             if path is None or not (path.exists() and self._is_recent(path.stat().st_mtime)):
@@ -186,14 +203,6 @@ class FileUses:
 
     def _is_recent(self, when: float) -> bool:
         return self._runtime.seconds() - when < NOTE_EVERY.total_seconds()
-
-
-REMEMBERED_SECONDS: Final = 60.0
-"""How long a file of a bucket is taken as being there without looking again."""
-REMEMBERED_FILES: Final = 20_000
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-Sizes = Mapping[Key, int]
-"""The objects of a project's files in the store, by their keys in the cache, with their bytes."""
 
 
 class StoredFile(Struct, frozen=True):
@@ -242,7 +251,9 @@ class FileCache:
         if not file.sha256:
             return None
         key = keys.distribution(name, file.sha256, file.filename)
-        return self.find(name, file) if self.is_local or self._remembered.get(key) else None
+        if self.is_local or self._remembered.get(key):
+            return self.find(name, file)
+        return None
 
     def put(self, name: NormalizedName, file: UpstreamFile, path: Path, size: int) -> StoredFile:
         """Store the file at `path`, whose digest has agreed, under its final key."""
@@ -269,15 +280,19 @@ class FileCache:
             return Entry(key, status.st_size, status.st_mtime)
         entry = self._remembered.get(key)
         if entry is None:
-            # a listing has the time, too, and other keys may begin with this one
-            entry = next((entry for entry in self.store.list(key) if entry.key == key), None)
-            if entry is not None:
-                self._remembered.put(key, entry, REMEMBERED_SECONDS)
+            # a listing has the time, too, which the sweep goes by
+            for listed in self.store.list(key):
+                if listed.key == key:  # others may begin with it, as that of the core metadata
+                    self._remembered.put(key, listed, REMEMBERED_SECONDS)
+                    return listed
         return entry
 
 
 def as_listed(file: UpstreamFile, size: int) -> File:
     """Return a file as the record of a private one, which the delivery of files takes."""
+    sidecars = dict[str, str]()
+    if file.core_metadata:
+        sidecars[METADATA_SUFFIX] = file.core_metadata
     return File(
         filename=file.filename,
         version=file.version,
@@ -285,7 +300,7 @@ def as_listed(file: UpstreamFile, size: int) -> File:
         size=size,
         uploaded_at=file.uploaded_at or file.first_seen or EPOCH,
         uploaded_by="",
-        sidecars={METADATA_SUFFIX: file.core_metadata} if file.core_metadata else {},
+        sidecars=sidecars,
         requires_python=file.requires_python,
         yanked=file.yanked,
     )
@@ -298,6 +313,7 @@ def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> Upstrea
     Return None if the store lacks the file.
     """
     size = sizes.get(keys.distribution(name, file.sha256, file.filename))
+    # of another size it is not the file that the page has now
     if size is None or file.size not in (None, size):
         return None
     if file.has_metadata and keys.core_metadata(name, file.sha256, file.filename) not in sizes:

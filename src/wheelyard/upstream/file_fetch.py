@@ -29,6 +29,18 @@ from wheelyard.upstream.growing_file import (
 from wheelyard.upstream.observation import Kind, Observation
 from wheelyard.upstream.page import UpstreamFile
 
+PASSED_ON_LIMIT: Final = 48
+"""Files that a process passes on at a time: each occupies a thread until its reader has it all."""
+PASSED_ON_LIMIT_OF_INDEX: Final = 32
+"""Those of one upstream index, so that slow ones of it do not keep back all others."""
+ROOM_CHECK_BYTES: Final = 32 * 1024**2
+"""The room on the disk is looked at again after so many bytes."""
+
+FetchKey = tuple[str, NormalizedName, str, str]
+"""Upstream, project, filename and digest."""
+
+logger = logging.getLogger("wheelyard")
+
 
 class FileResponse(Protocol):
     """An answer of an upstream whose body is still to be read. The caller must close it."""
@@ -65,12 +77,6 @@ class FileSource(Protocol):
         ...
 
 
-PASSED_ON_LIMIT: Final = 48
-"""Files that a process passes on at a time: each occupies a thread until its reader has it all."""
-PASSED_ON_LIMIT_OF_INDEX: Final = 32
-"""Those of one upstream index, so that slow ones of it do not keep back all others."""
-
-
 class _SendSlots:
     """The slots of files that are passed on. Threads may share it."""
 
@@ -85,7 +91,7 @@ class _SendSlots:
             self._require(upstream)
 
     def take(self, upstream: str) -> None:
-        """Take a slot for an upstream. Raises as `require`."""
+        """Take a slot for an upstream, or raise Unavailable (code `overloaded`)."""
         with self._lock:
             self._require(upstream)
             self._taken[upstream] += 1
@@ -116,8 +122,9 @@ class _SlottedResponse:
         self._upstream = upstream
 
     def close(self) -> None:
-        """See `FileResponse`."""
-        slots, self._slots = self._slots, None
+        """End the answer, and give its slot back, in the first call."""
+        slots = self._slots
+        self._slots = None
         if slots is not None:
             slots.free(self._upstream)
             self._answer.close()
@@ -138,7 +145,8 @@ class PassedOnFiles:
         """
         Ask the upstream for a file now, and return what its one reader reads from.
 
-        Raises as `open`. Raises Unavailable (code `bad_upstream`) if the answer has another size.
+        Raises Unavailable (code `overloaded`) if too many are passed on already, and (code
+        `bad_upstream`) if the answer has another size. Raises what `FileSource.open_file` does.
         """
         # No slot is held until the answer begins: slow files of one index would take all of them.
         # How many wait for an answer is bounded by the threads that call this: one index has half
@@ -159,8 +167,8 @@ class PassedOnFiles:
         """
         Ask for a file to pass on, in the thread that sends it, and return the answer.
 
-        Raises Unavailable (code `overloaded`) if too many are passed on already. Raises as
-        `FileSource.open_file`, too.
+        Raises Unavailable (code `overloaded`) if too many are passed on already. Raises what
+        `FileSource.open_file` does.
         """
         self._slots.take(cache.upstream)
         try:
@@ -195,36 +203,31 @@ class PassedOnFile(Struct, frozen=True):
         """
         Yield the chunks of the whole file, the last ones once all are verified.
 
-        Raises Unavailable if they are not the right ones, or break off. Raises as
-        `PassedOnFiles.open` if each reader asks for an answer.
+        Raises Unavailable if they are not the right ones, or break off. If each reader asks for an
+        answer, raises what `PassedOnFiles.open` does.
         """
-        pins, observation = self.cache.digests, self.source.observation
-        check = FileCheck(self.name, self.file, self.size, pins, observation)
-        response, held = self.response, b""
+        observation = self.source.observation
+        check = FileCheck(self.name, self.file, self.size, self.cache.digests, observation)
+        response = self.response
         if response is None:
             response = self.source.open(self.cache, self.name, self.file)
+        held_back = b""
         with closing(response):
             for chunk in response.chunks():
                 check.add(chunk)
-                held += chunk
-                if len(held) > HELD_BACK_BYTES:
-                    yield held[:-HELD_BACK_BYTES]
-                    held = held[-HELD_BACK_BYTES:]
+                held_back += chunk
+                if len(held_back) > HELD_BACK_BYTES:
+                    yield held_back[:-HELD_BACK_BYTES]
+                    held_back = held_back[-HELD_BACK_BYTES:]
+        # nothing of a wrong file is complete: its last bytes are not sent
         check.finish()
         check.list_digest()
-        if held:
-            yield held
+        if held_back:
+            yield held_back
 
-
-ROOM_CHECK_BYTES: Final = 32 * 1024**2
-"""The room on the disk is looked at again after so many bytes."""
 
 FetchedFile = StoredFile | GrowingFile | PassedOnFile
 """What a reader can read from: the store, the spool, or the upstream itself."""
-FetchKey = tuple[str, NormalizedName, str, str]
-"""Upstream, project, filename and digest."""
-
-logger = logging.getLogger("wheelyard")
 
 
 class RunningFetches:
@@ -248,6 +251,7 @@ class RunningFetches:
         """End all fetches."""
         with self._lock:
             fetches = list(self._by_key.values())
+        # not under the lock, for which those that end meanwhile would wait
         for fetch in fetches:
             fetch.stop()
 
@@ -302,7 +306,8 @@ class FileFetch:
     @property
     def key(self) -> FetchKey:
         """What the fetches of the same file have in common."""
-        return self._cache.upstream, self._name, self._file.filename, self._file.sha256
+        file = self._file
+        return self._cache.upstream, self._name, file.filename, file.sha256
 
     @property
     def has_begun(self) -> bool:
@@ -311,6 +316,7 @@ class FileFetch:
 
     def run(self) -> None:
         """Fetch the file, in the first call. Every error goes to those who wait."""
+        # each client who joins starts a thread for it; the first one that runs does the work
         if not self._begun.acquire(blocking=False):
             return
         # it is removed from the running ones before those who wait know that it has ended, so that
@@ -338,10 +344,10 @@ class FileFetch:
 
     def _fetch(self) -> StoredFile:
         """Fetch the file into the spool, and store it."""
-        file, cache = self._file, self._cache
-        opened = self._tools.source.open_file(cache.upstream, self._name, file.url, Kind.FILE)
+        upstream = self._cache.upstream
+        opened = self._tools.source.open_file(upstream, self._name, self._file.url, Kind.FILE)
         with closing(opened):
-            size = check_size(file, opened.size)
+            size = check_size(self._file, opened.size)
             # a process that is killed leaves this file in the spool; the next one removes it at its
             # start
             path, descriptor = self._open_spool_file(size)
@@ -349,6 +355,7 @@ class FileFetch:
             try:
                 self._growing = GrowingFile(descriptor, size, self._tools.runtime)
                 check = self._copy(opened, self._growing)
+                # readers have all bytes by now; what follows only keeps the file for later ones
                 check.list_digest()
                 return self._keep(path, self._growing, check)
             finally:
@@ -367,6 +374,7 @@ class FileFetch:
                 path, number = spool.open_new()
         except Unavailable as error:
             file = self._file
+            # a full disk must not stop installations: each reader asks the upstream for itself
             passed_on = PassedOnFile(
                 self._tools.passed_on, self._cache, self._name, file, file.size
             )
@@ -384,6 +392,7 @@ class FileFetch:
             if self._is_stopped:
                 message = "The server is about to stop."
                 raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
+            # counted and hashed before it is written, so that too many bytes never reach the disk
             check.add(chunk)
             self._write(chunk, growing)
             growing.add(len(chunk))
@@ -396,6 +405,7 @@ class FileFetch:
         return check
 
     def _write(self, chunk: bytes, growing: GrowingFile) -> None:
+        """Write a chunk into the spool, or raise Unavailable if there is no room for it."""
         self._unchecked += len(chunk)
         try:
             with storage_faults("a file of an upstream index"):
@@ -413,12 +423,16 @@ class FileFetch:
 
         Raises WheelyardError if it is not stored.
         """
-        file, size = replace(self._file, sha256=check.received.sha256), check.received.size
+        size = check.received.size
+        file = replace(self._file, sha256=check.received.sha256)
+        # a file whose page says its size is not fetched to be kept if it is too large
         if self._max_kept_bytes is not None and size > self._max_kept_bytes:
             raise Unavailable(f"{file.filename} is larger than upstream.max_cache_file_mb.")
         try:
-            if not self._cache.is_local and (stored := self._cache.find(self._name, file)):
-                return stored  # another instance was faster: to send it twice takes long
+            if not self._cache.is_local:
+                stored = self._cache.find(self._name, file)
+                if stored is not None:
+                    return stored  # another instance was faster: to send it twice takes long
             if file.size is None:  # without its size, nobody would see that it was cut off
                 with storage_faults("a file of an upstream index"):
                     sync_file(growing.descriptor.number)
@@ -428,15 +442,20 @@ class FileFetch:
             raise
 
     def _note_not_stored(self, error: WheelyardError) -> None:
+        """Count and log why a file is not in the store, although a reader may have it."""
         self._tools.observation.not_stored(self._name, self._file.filename, error.message)
 
     def _answer(self, opened: FetchedFile) -> None:
+        """Tell those who wait what they read from, unless they know it already."""
         if not self.started.done():
             self.started.set_result(opened)
 
     def _give_up(self, error: WheelyardError) -> None:
+        """Tell all who wait, and all readers, that the file does not come."""
         # these refer to frames, and so to the file, which has to be closed at once
-        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error.__traceback__ = None
+        error.__cause__ = None
+        error.__context__ = None
         if self._growing is not None:
             self._growing.fail(error)
         if not self.started.done():
@@ -444,7 +463,9 @@ class FileFetch:
         self.stored.set_exception(error)
 
     def _remove(self) -> None:
-        path, self._path = self._path, None
+        """Remove the file from the spool, in the first call: readers keep it open."""
+        path = self._path
+        self._path = None
         if path is not None:
             with suppress(OSError):
                 path.unlink()

@@ -32,6 +32,7 @@ from wheelyard.upstream.parsing import first_projects, parse_page, why_no_index
 MAX_PROJECTS: Final = 5
 """Projects of the list that are asked for."""
 MAX_HOSTS: Final = 20
+"""Hosts of files that are taken from a page; with more, the settings have to name them."""
 
 
 class FoundHosts(Struct, frozen=True):
@@ -69,15 +70,17 @@ def find_file_hosts(client: UpstreamClient, now: datetime) -> FoundHosts | None:
             if not fault.is_denied:  # of another project it may give the page
                 raise
             continue
-        if page is not None and page.files:
-            urls = _other_urls(client, page)
-            hosts = tuple(sorted({url.authority for url in urls}))
-            if len(hosts) > MAX_HOSTS:
-                why = f"the files of {name} are on more than {MAX_HOSTS} hosts"
-                raise FetchError(f"{why}. Name those that are meant in upstream.file_hosts")
-            for url in urls:
-                client.require_address(url)
-            return FoundHosts(name, hosts)
+        if page is None or not page.files:
+            continue
+        urls = _other_urls(client, page)
+        hosts = tuple(sorted({url.authority for url in urls}))
+        # a stranger's page names them, and requests go there from the operator's network
+        if len(hosts) > MAX_HOSTS:
+            why = f"the files of {name} are on more than {MAX_HOSTS} hosts"
+            raise FetchError(f"{why}. Name those that are meant in upstream.file_hosts")
+        for url in urls:
+            client.require_address(url)
+        return FoundHosts(name, hosts)
     return None
 
 
@@ -88,10 +91,13 @@ def _candidates(client: UpstreamClient) -> Iterator[NormalizedName]:
     Raises FetchError if the index does not answer, or its root does not show that it is one.
     """
     yield COMMON_PROJECT
-    names = client.server.names
-    for text in names.allow.texts[:MAX_PROJECTS] if names.allow is not None else ():
-        if not set(text) & set("*?"):
-            yield NormalizedName(text)
+    allow = client.server.names.allow
+    if allow is not None:
+        for text in allow.texts[:MAX_PROJECTS]:
+            is_name = not set(text) & set("*?")
+            if is_name:
+                yield NormalizedName(text)
+    # only now: the list of an index may have tens of megabytes, of which the start is read
     root = client.root()
     why = why_no_index(root)
     if why:
@@ -109,5 +115,8 @@ def _read(client: UpstreamClient, name: NormalizedName, now: datetime) -> Upstre
 
 def _other_urls(client: UpstreamClient, page: UpstreamPage) -> list[Url]:
     """Return a URL of each origin of files that is not the index's own."""
-    urls = {url.origin: url for url in map(parse_url, (file.url for file in page.files))}
+    urls = dict[tuple[str, str, int], Url]()
+    for file in page.files:
+        url = parse_url(file.url)
+        urls[url.origin] = url
     return [url for url in urls.values() if not client.server.is_own(url)]

@@ -32,13 +32,17 @@ if TYPE_CHECKING:
 HELD_BACK_BYTES: Final = 1024
 """The last bytes of a body that are not sent before the digest has agreed."""
 SMALL_FILE_BYTES: Final = CHUNK_BYTES
+"""A file of at most this size is verified before it is sent."""
 SMALL_FILE_SECONDS: Final = 2.0
-"""A file of at most this size is verified before it is sent, unless it takes longer to arrive."""
+"""Seconds after which even a small file is sent as it comes, so that no client gives up."""
 RANGES_LIMIT_BYTES: Final = 16 * 1024**2
 """The largest file of which a part can be asked for while it arrives."""
 NOTICE_BYTES: Final = CHUNK_BYTES
+"""Readers that wait are woken after so many new bytes."""
 NOTICE_SECONDS: Final = 0.02
-"""Readers that wait are woken after so many new bytes, or so long after the last time."""
+"""Readers that wait are woken so long after the last time, if there are any new bytes."""
+MAX_UNKNOWN_BYTES: Final = 4 * 1024**3
+"""The largest file whose size neither its page nor the upstream's answer says."""
 
 
 class _Waiting(NamedTuple):
@@ -62,7 +66,10 @@ class OpenDescriptor:
     def read(self, size: int, position: int) -> bytes:
         """Return bytes of the file: none at its end, and after it was closed."""
         with self._lock:  # so that the number is not that of another file meanwhile
-            return b"" if self._is_closed else os.pread(self.number, size, position)
+            if self._is_closed:
+                return b""
+            # not `read`: the readers and the writing thread share one position in the file
+            return os.pread(self.number, size, position)
 
     def close(self) -> None:
         """Close the file, if it is open."""
@@ -88,7 +95,9 @@ class GrowingFile:
         self._runtime = runtime
         # changed by the writing thread alone; readers see `_noticed`, which changes under the lock
         self._written = 0
-        self._noticed, self._noticed_at = 0, -1.0
+        self._noticed = 0
+        """Bytes of which readers have been told."""
+        self._noticed_at = -1.0
         self._patient_until = runtime.monotonic() + SMALL_FILE_SECONDS
         self._is_verified = False
         self._error: WheelyardError | None = None
@@ -121,7 +130,9 @@ class GrowingFile:
         """
         # read once: if it is verified meanwhile, the body may be an iterator all the same
         is_verified = self._is_verified
-        body = FollowedBody(self, start, self.size if stop is None else stop)
+        if stop is None:
+            stop = self.size
+        body = FollowedBody(self, start, stop)
         if is_verified and body.remaining <= CHUNK_BYTES:
             return b"".join(body)
         return body
@@ -140,7 +151,7 @@ class GrowingFile:
 
     def verify(self) -> None:
         """Note that all bytes are written, and that they are the right ones."""
-        # readers have the last bytes from now on
+        # readers have the last bytes from now on; the size first, as they read it without the lock
         self.size = self._written
         self._is_verified = True
         self._notify()
@@ -194,23 +205,29 @@ class GrowingFile:
             raise copy(self._error)
 
     def _can_go_on(self, position: int, stop: int | None) -> bool:
+        """Return whether there are bytes for a reader at `position`, or no more will come."""
         has_ended = self._is_verified or self._error is not None
         return has_ended or self._readable(stop) > position
 
     def _readable(self, stop: int | None) -> int:
+        """Return up to where a reader may read who wants the bytes before `stop`."""
         if self._is_verified:
             return self._written if stop is None else min(stop, self._written)
         noticed = self._noticed if stop is None else min(stop, self._noticed)
+        # the end of a part is held back as well: wrong bytes must not look complete either
         return noticed - HELD_BACK_BYTES
 
     def _notify(self) -> None:
+        """Let readers have what is written by now."""
         with self._changed:
             self._noticed = self._written
         self._wake()
 
     def _wake(self) -> None:
+        """Wake the readers that can go on, or have to end."""
         with self._changed:
-            ready, waiting = list[_Waiting](), list[_Waiting]()
+            ready = list[_Waiting]()
+            waiting = list[_Waiting]()
             for reader in self._waiting:
                 if self._can_go_on(reader.position, reader.stop):
                     ready.append(reader)
@@ -253,18 +270,15 @@ class FollowedBody:
         return self._file.when_readable(self._position, self._stop, call)
 
     def _read(self, limit: int) -> bytes:
-        wanted = min(CHUNK_BYTES, limit - self._position)
+        size = min(CHUNK_BYTES, limit - self._position)
         with storage_faults("a file in the spool folder"):
-            chunk = self._file.descriptor.read(wanted, self._position)
+            chunk = self._file.descriptor.read(size, self._position)
         if not chunk:
+            # the fetch has failed since `limit` was read, or somebody else has cut the file off
             self._file.check()
             raise Unavailable("A file in the spool has been cut off. Ask for it again.")
         self._position += len(chunk)
         return chunk
-
-
-MAX_UNKNOWN_BYTES: Final = 4 * 1024**3
-"""The largest file whose size neither its page nor the upstream's answer says."""
 
 
 def bad_file(filename: str, why: str) -> Unavailable:
@@ -334,9 +348,10 @@ class FileCheck:
         self._expected_size = size
         self._pins = pins
         self._observation = observation
-        self._size, self._limit = 0, limit_of(size)
+        self._size = 0
+        self._limit = limit_of(size)
         self._sha256 = sha256()
-        self._others = OtherHashes(file.other_hashes)
+        self._other_hashes = OtherHashes(file.other_hashes)
 
     def add(self, chunk: bytes) -> None:
         """
@@ -344,11 +359,12 @@ class FileCheck:
 
         Raises Unavailable (code `bad_upstream`) if they are too many.
         """
+        # counted first: an upstream must not be able to fill the disk
         self._size += len(chunk)
         if self._size > self._limit:
             raise too_long(self._file.filename)
         self._sha256.update(chunk)
-        self._others.update(chunk)
+        self._other_hashes.update(chunk)
 
     @property
     def received(self) -> Pin:
@@ -363,20 +379,28 @@ class FileCheck:
         the page does not say. Raises Unavailable (code `bad_upstream`) if they are not. Raises
         Unavailable if the store does not take the pin.
         """
-        name, file, observation = self._name, self._file, self._observation
+        name = self._name
+        file = self._file
         if self._expected_size not in (None, self._size):
             raise too_short(file.filename)
         received = self.received
-        if file.sha256 not in ("", received.sha256) or not self._others.agree:
-            pin = self._pins.load(name).get(file.filename) if file.sha256 else None
-            # the digest on the page may be ours, of an earlier fetch, and not the upstream's
-            is_pinned = pin is not None and pin.sha256 == file.sha256
-            note = observation.digest_change if is_pinned else observation.digest_mismatch
-            note(name, file.filename)
+        if file.sha256 not in ("", received.sha256) or not self._other_hashes.agree:
+            if self._is_pinned():
+                self._observation.digest_change(name, file.filename)
+            else:
+                self._observation.digest_mismatch(name, file.filename)
             raise wrong_digest(file.filename)
+        # of several processes that fetch a file without a digest, the first to pin it is right
         if not file.sha256 and self._pins.pin(name, file.filename, received) != received:
-            observation.digest_change(name, file.filename)
+            self._observation.digest_change(name, file.filename)
             raise bad_file(file.filename, "with another digest than before")
+
+    def _is_pinned(self) -> bool:
+        """Return whether the digest on the page is ours, of an earlier fetch, and no upstream's."""
+        if not self._file.sha256:
+            return False
+        pin = self._pins.load(self._name).get(self._file.filename)
+        return pin is not None and pin.sha256 == self._file.sha256
 
     def list_digest(self) -> None:
         """
@@ -384,13 +408,14 @@ class FileCheck:
 
         If that fails, the next fetch does it.
         """
-        name, filename = self._name, self._file.filename
+        filename = self._file.filename
         if self._file.sha256:
             return
         try:
-            self._pins.list_on_page(name, filename, self.received)
+            self._pins.list_on_page(self._name, filename, self.received)
         except Unavailable as error:
-            self._observation.not_stored(name, filename, error.message)
+            # readers need not know: the pin of the file itself is stored, and decides
+            self._observation.not_stored(self._name, filename, error.message)
 
 
 class OtherHashes:
@@ -400,8 +425,10 @@ class OtherHashes:
         self._hashers: list[tuple[Hasher, str]] = []
         for algorithm_and_digest in stated:
             algorithm, _, digest = algorithm_and_digest.partition("=")
-            # BLAKE2 has digests of many lengths
-            length = {"digest_size": len(digest) // 2} if algorithm.startswith("blake2") else {}
+            length = dict[str, int]()
+            if algorithm.startswith("blake2"):  # BLAKE2 has digests of many lengths
+                length["digest_size"] = len(digest) // 2
+            # one of those that `sound_digests` lets pass, so a page cannot name any other attribute
             make: Callable[..., Hasher] = getattr(hashlib, algorithm)
             self._hashers.append((make(usedforsecurity=False, **length), digest))
 

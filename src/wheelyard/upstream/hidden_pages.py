@@ -11,23 +11,30 @@ from packaging.utils import NormalizedName
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.upstream.client import UpstreamClients
-from wheelyard.upstream.pages import MAX_ABSENT, NEGATIVE_SECONDS, KnownPage
+from wheelyard.upstream.pages import MAX_ABSENT, NEGATIVE_SECONDS, PeekedPage
 from wheelyard.upstream.settings import UpstreamConfig, is_offline
 
 
 class HiddenPages:
-    """Answers as `UpstreamPages` does for names that no index has. Threads may share it."""
+    """
+    Answers for each name what `UpstreamChain` does for one that no index has.
+
+    It has the methods of a chain that a lookup calls. Threads may share it.
+    """
 
     def __init__(self, config: UpstreamConfig, clients: UpstreamClients, runtime: Runtime) -> None:
         self._config = config
         self._clients = clients
         self._absent = ExpiringCache[NormalizedName, bool](runtime.monotonic, MAX_ABSENT)
 
-    def peek_stored(self, name: NormalizedName) -> KnownPage | None:
-        """Return what `get` would, if an index would not have to be asked, else None."""
-        return KnownPage(None) if self._absent.get(name) else None
+    def read_fresh(self, name: NormalizedName) -> PeekedPage | None:
+        """Return that there is no page, or None if an index would have to be asked for that."""
+        # remembered as an unknown name is: each question counts against the limit of a client
+        if self._absent.get(name):
+            return PeekedPage(None)
+        return None
 
-    def get(self, name: NormalizedName) -> None:
+    def ask_if_due(self, name: NormalizedName) -> None:
         """
         Return None.
 
@@ -36,25 +43,30 @@ class HiddenPages:
         if self._config.offline:
             raise is_offline(name)
         if not self._absent.get(name):
-            self.refresh(name)
+            self.ask_now(name)
 
-    def refresh(self, name: NormalizedName) -> None:
-        """Return None, whatever is remembered. Raises as `get`."""
+    def ask_now(self, name: NormalizedName) -> None:
+        """
+        Return None, whatever is remembered.
+
+        Raises Unavailable if no index is ever asked, or one is left alone for a while.
+        """
         if self._config.offline:
             raise is_offline(f"a newer page of {name}")
+        # an index that is left alone fails for unknown names too, so it does for this one
         self._clients.require_no_pause(name)
         self._absent.put(name, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
 
-    def stale(self, name: NormalizedName) -> None:
+    def peek_stale(self, name: NormalizedName) -> None:
         """Return None: there is no page in memory."""
 
-    def cached(self, name: NormalizedName) -> None:
+    def read_any_age(self, name: NormalizedName) -> None:
         """Return None: there is no page in the store."""
 
-    def stored(self, name: NormalizedName) -> None:
+    def read_stored(self, name: NormalizedName) -> None:
         """Return None: there is no page in the store."""
 
-    def gone(self, name: NormalizedName) -> None:
+    def read_gone(self, name: NormalizedName) -> None:
         """Return None: nothing is remembered."""
 
     def why_contested(self, name: NormalizedName) -> str:

@@ -67,6 +67,7 @@ class IndexSlots:
 
     def has_room(self, client: str) -> bool:
         """Return whether a thread may wait for a client now."""
+        # the fewer are free, the fewer a client may hold, so that one never takes them all
         return self._of_client[client] < self._size - len(self._holders)
 
     @contextmanager
@@ -89,6 +90,7 @@ class IndexSlots:
             number = next(self._numbers)
             self._holders[number] = _Holder(client, now)
             self._of_client[client] += 1
+        # the lock is free meanwhile: it is held for the books alone, and not for the request
         try:
             yield
         finally:
@@ -106,15 +108,21 @@ class IndexSlots:
     def forget(self, call: Callable[[], object]) -> None:
         """Do not call `call` any more. If that was done, another one is called instead."""
         with self._lock:
-            kept = deque(waiting for waiting in self._queue if waiting.call is not call)
-            is_noted, self._queue = len(kept) < len(self._queue), kept
-        if not is_noted:
+            remaining = deque(waiting for waiting in self._queue if waiting.call is not call)
+            was_noted = len(remaining) < len(self._queue)
+            self._queue = remaining
+        # else it was called, for a slot that its lookup does not take any more
+        if not was_noted:
             self._wake()
 
     def _wake(self) -> None:
+        """Call the first lookup in the queue that may have a slot now, if there is one."""
+        first: _Waiting | None = None
         with self._lock:
-            fit = (waiting for waiting in self._queue if self.has_room(waiting.client))
-            first = next(fit, None)
+            for waiting in self._queue:
+                if self.has_room(waiting.client):
+                    first = waiting
+                    break
             if first is not None:
                 self._queue.remove(first)
         if first is not None:  # not under the lock: it calls code of the server

@@ -1,12 +1,12 @@
 """The upstream indexes as one: which names they have, what is shown, and why not the rest."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from datetime import datetime
 from itertools import count
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ from wheelyard.model.public_packages import (
     FileReason,
     NameAnswer,
     RefreshedPage,
+    UnusedLink,
 )
 from wheelyard.model.rule_reasons import Code
 from wheelyard.remedies import Advice, Remedy
@@ -51,11 +52,18 @@ from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.upstream.upstream_files import UpstreamFiles
 
 PagesOfName: TypeAlias = UpstreamChain | HiddenPages
+ListedFile = TypeVar("ListedFile", UpstreamFile, OtherFormat)
 OTHER_BYTES: Final = (
     "An upstream index that comes first has listed it with another digest, and lists it no more."
 )
 FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
+VIEW_BYTES: Final = 16 * 1024**2
+"""Estimated bytes of memory for what is shown of pages."""
+FILE_BYTES: Final = 64
+"""Estimated bytes of a file that its view adds to the page itself."""
+PAGE_BYTES: Final = 1000
+"""Estimated bytes of a view without its files."""
 
 
 class _Look(Struct, frozen=True):
@@ -85,8 +93,8 @@ class Explainer(Struct, frozen=True):
 
         `may_read` is whether the caller may read it if it is private, and so learn that it is.
         That an upstream index does not say whether it has the name is a part of the result. Raises
-        as `Policy.refuses_file`, and Unavailable if the store does not say whether the name is
-        private.
+        what `Policy.refuses_file` does, and Unavailable if the store does not say whether the name
+        is private.
         """
         places = self.upstream.places_of(name)
         if may_read and places == (self.upstream.hidden_pages,):
@@ -102,48 +110,57 @@ class Explainer(Struct, frozen=True):
         """Return what clients get of a name from where it is looked up."""
         policy = self.upstream.policy
         look = self._look(pages, name, "" if version is None else str(version))
-        cached, why, is_refused = look.page, look.reasons, look.answer is NameAnswer.REFUSED
-        listing = self.upstream.serve(cached) if cached else None
-        page = listing.origin.page if listing else None
+        listing: UpstreamListing | None = None
+        if look.page is not None:
+            listing = self.upstream.serve(look.page)
+        decisions = policy.decisions_of(name).all
         explanation = Explanation(
             name=name,
             answer=look.answer,
-            reasons=why,
-            upstream=page.upstream if page else "",
-            fetched_at=page.fetched_at if page else None,
-            age=cached.age if cached else 0.0,
-            is_stale=cached.is_stale if cached and not is_refused else False,
-            status=page.status if page else "",
-            alternate_locations=page.alternate_locations if page else (),
-            refused_hosts=page.refused_hosts if page else (),
-            unused_links=page.unused_links if page else (),
-            unused_link_count=page.unused_link_count if page else 0,
+            reasons=look.reasons,
             # who asked for it is no matter of everybody
-            decisions=tuple(
-                replace(decision, asked_by=()) for decision in policy.decisions_of(name).all
-            ),
-            files=tuple(self._files(listing, version, why)) if listing else (),
-            warnings=policy.osv.warnings if policy.osv else (),
+            decisions=tuple(replace(decision, asked_by=()) for decision in decisions),
         )
-        return _Explained(explanation, page or pages.gone(name))
+        page: UpstreamPage | None = None
+        if look.page is not None and listing is not None:
+            page = listing.origin.page
+            explanation = replace(
+                explanation,
+                upstream=page.upstream,
+                fetched_at=page.fetched_at,
+                age=look.page.age,
+                # a name that is refused is not asked for, so its page is never late
+                is_stale=look.page.is_stale and look.answer is not NameAnswer.REFUSED,
+                status=page.status,
+                alternate_locations=page.alternate_locations,
+                refused_hosts=page.refused_hosts,
+                unused_links=page.unused_links,
+                unused_link_count=page.unused_link_count,
+                files=tuple(self._files(listing, version, look.reasons)),
+            )
+        if policy.osv is not None:
+            explanation = replace(explanation, warnings=policy.osv.warnings)
+        return _Explained(explanation, page or pages.read_gone(name))
 
     def _look(self, pages: PagesOfName, name: NormalizedName, version: str) -> _Look:
-        """Look for the page of a name, as for a client."""
+        """Look for the page of a name where a client would get it from."""
         refusal = self.upstream.policy.refuses_name(name, version=version)
         if refusal is not None:
-            return _Look(pages.cached(name), NameAnswer.REFUSED, (refusal,))
+            return _Look(pages.read_any_age(name), NameAnswer.REFUSED, (refusal,))
         try:
-            page = pages.get(name)
+            page = pages.ask_if_due(name)
         except Unavailable as fault:
             why = FileReason(fault.code, fault.message, fault.advice)
-            return _Look(pages.cached(name), NameAnswer.UNAVAILABLE, (why,))
-        if page is None and (text := pages.why_contested(name)):
-            reason = FileReason("owner_change", text, Advice(Remedy.FORGET_OWNER, name))
-            return _Look(None, NameAnswer.UNKNOWN, (reason,))
-        if page is None:
+            return _Look(pages.read_any_age(name), NameAnswer.UNAVAILABLE, (why,))
+        if page is not None:
+            return _Look(page, NameAnswer.UPSTREAM)
+        contest = pages.why_contested(name)
+        if contest:
+            reason = FileReason("owner_change", contest, Advice(Remedy.FORGET_OWNER, name))
+        else:
             text = "No upstream index has it. Check the spelling, or publish it here."
-            return _Look(None, NameAnswer.UNKNOWN, (FileReason("unknown", text),))
-        return _Look(page, NameAnswer.UPSTREAM)
+            reason = FileReason("unknown", text)
+        return _Look(None, NameAnswer.UNKNOWN, (reason,))
 
     def _refusal(self, page: UpstreamPage, file: UpstreamFile) -> tuple[FileReason, ...]:
         """
@@ -157,9 +174,12 @@ class Explainer(Struct, frozen=True):
             if not self.upstream.config.offline or fault.code not in UPSTREAM_CODES:
                 raise
             return (FileReason("offline", fault.message, fault.advice),)
-        return () if refused is None else (refused,)
+        if refused is None:
+            return ()
+        return (refused,)
 
     def _private(self, name: NormalizedName) -> FileReason:
+        """Return why a name is private, for somebody who may know that it is."""
         what = "has been published or reserved here; the list of private names says more"
         if self.upstream.names.matches_pattern(name):
             what = "matches a pattern of the settings: upstream.private, access.private_names"
@@ -169,39 +189,48 @@ class Explainer(Struct, frozen=True):
         return FileReason("private", text)
 
     def _files(
-        self, listing: "UpstreamListing", version: Version | None, of_name: tuple[FileReason, ...]
+        self,
+        listing: "UpstreamListing",
+        version: Version | None,
+        reasons_of_name: tuple[FileReason, ...],
     ) -> Iterator[ExplainedFile]:
-        upstream, page = self.upstream, listing.origin.page
-        hidden = upstream.policy.reasons(page, upstream.runtime.now())
-        shown = {file.filename for file in listing.files}
-        for file in (file for file in page.files if _is_of(file, version)):
-            own: tuple[FileReason, ...] = hidden.get(file.filename, ())
-            if not own and not of_name and (version is not None or file.filename not in shown):
-                own = self._refusal(page, file)  # it looks at the licence and the signatures, too
-            codes = {reason.code for reason in own}
-            why = (*(reason for reason in of_name if reason.code not in codes), *own)
-            if Code.BLOCKED in codes:  # it says who knows more, and why
-                why = tuple(sorted(why, key=lambda reason: reason.code != Code.BLOCKED))
-            if not why and file.filename not in shown:
+        """
+        Yield the files of a page, or of one version on it, each with why clients do not get it.
+
+        First come those that it lists, then those that have changed or are gone, and last those in
+        formats that are not shown.
+        """
+        page = listing.origin.page
+        hidden = self.upstream.policy.reasons(page, self.upstream.runtime.now())
+        available = {file.filename for file in listing.files}
+        for file in _of_version(page.files, version):
+            is_available = file.filename in available
+            reasons = hidden.get(file.filename, ())
+            # this may fetch core metadata and provenance, so not for each of hundreds of files
+            if not reasons and not reasons_of_name and (version is not None or not is_available):
+                reasons = self._refusal(page, file)
+            reasons = _joined_reasons(reasons_of_name, reasons)
+            if not reasons and not is_available:
                 text = (
                     f"upstream.offline is set, and the store lacks {file.filename}. Install it "
                     "once through this store where there is a connection."
                 )
-                why = (FileReason("offline", text),)
-            yield _explained_file(file, why)
-        for file in (file for file in page.changed if _is_of(file, version)):
+                reasons = (FileReason("offline", text),)
+            yield _explained_file(file, reasons)
+        for file in _of_version(page.changed, version):
             text = (
                 f"The upstream's digest of {file.filename} has changed, which no honest index "
                 "does. Find out why before you use either."
             )
             yield _explained_file(file, (FileReason("digest_changed", text),))
-        for file in (file for file in page.removed if _is_of(file, version)):
+        for file in _of_version(page.removed, version):
             text = f"The upstream no longer lists {file.filename}. Use another version."
             yield _explained_file(file, (FileReason("removed", text),))
-        for other in (file for file in page.other_formats if _is_of(file, version)):
-            text = f"{other.filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
+        for distribution in _of_version(page.other_formats, version):
+            filename = distribution.filename
+            text = f"{filename} is left out: wheelyard takes {ACCEPTED_FORMATS}."
             reason = FileReason(FORMAT, text)
-            yield ExplainedFile(other.filename, other.version, shown=False, reasons=(reason,))
+            yield ExplainedFile(filename, distribution.version, shown=False, reasons=(reason,))
 
 
 class _Explained(NamedTuple):
@@ -211,40 +240,66 @@ class _Explained(NamedTuple):
     page: UpstreamPage | None
 
 
-def _merged_explanation(parts: Sequence[_Explained]) -> Explanation:
+def _merged_explanation(explained: Sequence[_Explained]) -> Explanation:
     """Return what clients get of a name whose files come from several upstream indexes."""
-    explanations = [part.explanation for part in parts]
-    first = explanations[0]
-    silent = [one for one in explanations if one.answer is NameAnswer.UNAVAILABLE]
-    with_page = [one for one in explanations if one.fetched_at is not None]
-    base = next(iter((*silent, *with_page, first)))
-    files = _merged_files(parts)
+    explanations = [of_place.explanation for of_place in explained]
+    silent = list[Explanation]()
+    with_page = list[Explanation]()
+    for explanation in explanations:
+        if explanation.answer is NameAnswer.UNAVAILABLE:
+            silent.append(explanation)
+        if explanation.fetched_at is not None:
+            with_page.append(explanation)
+    if silent:
+        base = silent[0]
+    elif with_page:
+        base = with_page[0]
+    else:
+        base = explanations[0]
+    files = _merged_files(explained)
     if silent:  # clients get nothing rather than a part
         why = silent[0].reasons
         files = [replace(file, shown=False, reasons=file.reasons or why) for file in files]
+    confirmed_at = list[datetime]()
+    locations = list[str]()
+    refused_hosts = list[str]()
+    unused_links = list[UnusedLink]()
+    for explanation in with_page:
+        if explanation.fetched_at is not None:
+            confirmed_at.append(explanation.fetched_at)
+        locations += explanation.alternate_locations
+        refused_hosts += explanation.refused_hosts
+        unused_links += explanation.unused_links
     return replace(
         base,
-        upstream=" ".join(one.upstream for one in with_page),
-        fetched_at=min((one.fetched_at for one in with_page if one.fetched_at), default=None),
-        age=max((one.age for one in with_page), default=0.0),
-        is_stale=any(one.is_stale for one in with_page),
-        alternate_locations=tuple(place for one in with_page for place in one.alternate_locations),
-        refused_hosts=tuple(host for one in with_page for host in one.refused_hosts),
-        unused_links=tuple(link for one in with_page for link in one.unused_links),
-        unused_link_count=sum(one.unused_link_count for one in with_page),
+        upstream=" ".join(explanation.upstream for explanation in with_page),
+        # the whole is as old as its oldest page
+        fetched_at=min(confirmed_at, default=None),
+        age=max((explanation.age for explanation in with_page), default=0.0),
+        is_stale=any(explanation.is_stale for explanation in with_page),
+        alternate_locations=tuple(locations),
+        refused_hosts=tuple(refused_hosts),
+        unused_links=tuple(unused_links),
+        unused_link_count=sum(explanation.unused_link_count for explanation in with_page),
         files=tuple(files),
     )
 
 
-def _merged_files(parts: Sequence[_Explained]) -> list[ExplainedFile]:
+def _merged_files(explained: Sequence[_Explained]) -> list[ExplainedFile]:
     """Return the files of several pages, each as the page explains it that decides about it."""
-    explained = [(part.page, part.explanation.files) for part in parts if part.page is not None]
-    places = places_of_files([page for page, _ in explained])
+    pages = list[UpstreamPage]()
+    files_of_pages = list[tuple[ExplainedFile, ...]]()
+    for explanation, page in explained:
+        if page is not None:
+            pages.append(page)
+            files_of_pages.append(explanation.files)
+    places = places_of_files(pages)
     files = dict[str, ExplainedFile]()
-    for number, (page, of_page) in enumerate(explained):
-        for file in of_page:
+    for number, page in enumerate(pages):
+        for file in files_of_pages[number]:
             place = places.get(file.filename)
             if place is None and file.filename in page.by_filename:
+                # listed, and decided by no page: an earlier index has had it with other bytes
                 why = FileReason("digest_changed", OTHER_BYTES)
                 files.setdefault(file.filename, replace(file, shown=False, reasons=(why,)))
             elif place in {None, number}:
@@ -252,14 +307,36 @@ def _merged_files(parts: Sequence[_Explained]) -> list[ExplainedFile]:
     return [files[filename] for filename in sorted(files)]
 
 
-def _is_of(file: UpstreamFile | OtherFormat, version: Version | None) -> bool:
-    wanted = None if version is None else strip_trailing_zeros(str(version))
-    return wanted is None or strip_trailing_zeros(file.version) == wanted
+def _of_version(files: Iterable[ListedFile], version: Version | None) -> Iterator[ListedFile]:
+    """Yield the files of a version, or all without one."""
+    key = None if version is None else strip_trailing_zeros(str(version))
+    for file in files:
+        if key is None or strip_trailing_zeros(file.version) == key:
+            yield file
 
 
-def _explained_file(file: UpstreamFile, why: tuple[FileReason, ...]) -> ExplainedFile:
-    at, digest = file.uploaded_at, file.sha256
-    return ExplainedFile(file.filename, file.version, not why, why, at, digest)
+def _joined_reasons(
+    of_name: tuple[FileReason, ...], of_file: tuple[FileReason, ...]
+) -> tuple[FileReason, ...]:
+    """Return why a name and a file of it are not shown, each code once, those of the name first."""
+    codes = {reason.code for reason in of_file}
+    reasons = [reason for reason in of_name if reason.code not in codes]
+    reasons += of_file
+    # a block of the file comes first, as it says who knows more, and why
+    if Code.BLOCKED in codes:
+        reasons.sort(key=lambda reason: reason.code != Code.BLOCKED)
+    return tuple(reasons)
+
+
+def _explained_file(file: UpstreamFile, reasons: tuple[FileReason, ...]) -> ExplainedFile:
+    return ExplainedFile(
+        file.filename,
+        file.version,
+        shown=not reasons,
+        reasons=reasons,
+        uploaded_at=file.uploaded_at,
+        sha256=file.sha256,
+    )
 
 
 class UpstreamOrigin(Origin, frozen=True, kw_only=True):
@@ -277,8 +354,9 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
 
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first, files with one reason together."""
-        page = self.page.by_filename
-        return hidden_files((page[name].version, why) for name, why in self.view.hidden.items())
+        files = self.page.by_filename
+        reasons = self.view.hidden.items()
+        return hidden_files((files[filename].version, reason) for filename, reason in reasons)
 
     def decisions(self) -> Sequence[Decision]:
         """
@@ -287,12 +365,6 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
         It may read the store. Raises Unavailable if that does not say.
         """
         return self.policy.decisions_of(self.page.name).all
-
-
-VIEW_BYTES: Final = 16 * 1024**2
-"""Estimated bytes of memory for what is shown of pages."""
-FILE_BYTES, PAGE_BYTES = 64, 1000
-"""Estimated bytes of a file, and of a page without them, that its view adds to the page itself."""
 
 
 class UpstreamListing(Listing, frozen=True, kw_only=True):
@@ -314,16 +386,23 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         """When time alone may show other files, or None if it never does."""
         return self.origin.view.changes_at
 
-    def part_of(self, filename: str) -> "UpstreamListing":
-        """Return what has a file that is listed."""
+    def listing_of(self, filename: str) -> "UpstreamListing":
+        """Return the listing of the one page that has a file."""
         del filename
         return self
 
     @property
     def looks(self) -> tuple[object, ...]:
         """What clients can see of it."""
-        shown = self.origin.label, self.status, self.reason, self.files, self.empty_versions
-        return *shown, self.variants, self.origin.view.hidden
+        return (
+            self.origin.label,
+            self.status,
+            self.reason,
+            self.files,
+            self.empty_versions,
+            self.variants,
+            self.origin.view.hidden,
+        )
 
 
 def _in_order(
@@ -336,7 +415,10 @@ def _in_order(
     gone = list[UpstreamPage]()
     for place, listing in listings:
         if listing is None:
-            gone += filter(None, [place.gone(name)])
+            # what an index has had once is not taken from one behind it with other bytes
+            gone_page = place.read_gone(name)
+            if gone_page is not None:
+                gone.append(gone_page)
         elif gone:
             origin = replace(listing.origin, gone_before=tuple(gone))
             ordered.append(replace(listing, origin=origin))
@@ -378,12 +460,14 @@ class UpstreamIndex:
     """Whether its files are in a folder of this machine."""
     merge: tuple[NamePatterns, ...] = ()
     """Names whose files may come from several of them."""
-    _shown: LruCache[PageKey, UpstreamListing] = field(
+    _listings: LruCache[PageKey, UpstreamListing] = field(
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
+    """What was shown last of each page, whose version stays as long as clients see the same."""
     _chains: dict[tuple[str, ...], "_Chain"] = field(default_factory=dict, repr=False)
     """Those that were asked for: another definition of an index must not forget what they know."""
     _versions: "count[int]" = field(default_factory=count, repr=False)
+    """Of listings: numbers that no other one of this process has."""
 
     def with_names(self, names: PrivateNames) -> "UpstreamIndex":
         """Return the same upstream indexes behind an index that has other private names."""
@@ -407,6 +491,7 @@ class UpstreamIndex:
         )
 
     def _chain(self, layers: UpstreamLayers) -> "_Chain":
+        """Return what follows from some of the upstream indexes, or from another order of them."""
         clients = self.clients.of_labels(layers.labels)
         names = tuple(client.server.names for client in clients.in_order)
         return _Chain(
@@ -422,6 +507,7 @@ class UpstreamIndex:
 
         Raises Unavailable if the store does not say whether it is.
         """
+        # memory may say yes, and never no: another process may have claimed the name just now
         is_private = self.names.is_known(name) or self.names.is_private(name)
         return self.hidden_pages if is_private else self.pages
 
@@ -429,7 +515,7 @@ class UpstreamIndex:
         """
         Return all places where a name is looked up, in order: one, unless the name is merged.
 
-        Raises as `pages_of`.
+        Raises Unavailable if the store does not say whether the name is private.
         """
         pages = self.pages_of(name)
         if pages is self.hidden_pages:
@@ -437,27 +523,28 @@ class UpstreamIndex:
         return self._public_places(name)
 
     def _public_places(self, name: NormalizedName) -> tuple[UpstreamChain, ...]:
+        """Return all places where a name is looked up that is not private, in order."""
         if any(patterns.match(name) for patterns in self.merge):
             return self.pages.each(name)
         return (self.pages,)
 
     def refused(
-        self, name: NormalizedName, state: PolicyState, asker: Caller | None = None
+        self, name: NormalizedName, state: PolicyState, caller: Caller | None = None
     ) -> UpstreamListing | None:
         """
         Return the empty listing of a name that no upstream index may be asked for, else None.
 
-        `state` is what `policy.state` has just returned. `asker` is the caller whose installer
-        wants the project, if it does. Raises NotFound for a name that is
-        answered as one that nobody has. Raises Unavailable if the store does not say.
+        `state` is what `policy.state` has just returned. `caller` is the one whose installer wants
+        the project, if it does. Raises NotFound for a name that is answered as one that nobody has.
+        Raises Unavailable if the store does not say.
         """
         refusal = self.policy.refuses_name(name, state)
         if refusal is None:
             return None
         self.observation.blocked(refusal.code)
         # what is denied, the operator has decided for good
-        if asker is not None and refusal.code != Code.DENIED:
-            self.requests.note(name, "", refusal, asker)
+        if caller is not None and refusal.code != Code.DENIED:
+            self.requests.note(name, "", refusal, caller)
         if refusal.code in ABSENT_CODES:
             raise NotFound(refusal.text, code=refusal.code, advice=refusal.advice)
         # a page without files: after a 404, uv would go on to its next index
@@ -469,20 +556,21 @@ class UpstreamIndex:
         """
         Return what clients may see of a page now.
 
-        Without `state`, what decides is read. Raises as `Policy.view`.
+        Without `state`, what decides is read. Raises what `Policy.view` does.
         """
         page = self.files.with_digests(current.page)
         view = self.policy.view(page, self.runtime.now(), state)
         key = PageKey(page.upstream, page.name)
-        shown = self._shown.get(key)
+        listing = self._listings.get(key)
         # the same objects: the view is made again when something that decides has changed
-        is_same = shown and shown.origin.page is page and shown.origin.view is view
-        if shown is None or not is_same or self.config.offline:  # the store may have more by now
-            shown = self._new(page, view, shown)
-            self._shown.put(key, shown, PAGE_BYTES + FILE_BYTES * len(page.files))
+        is_same = listing and listing.origin.page is page and listing.origin.view is view
+        # while offline the store says which files there are, and may have more by now
+        if listing is None or not is_same or self.config.offline:
+            listing = self._new(page, view, listing)
+            self._listings.put(key, listing, PAGE_BYTES + FILE_BYTES * len(page.files))
         # these change without a new version: what is made of the listing does not have them
-        origin = replace(shown.origin, is_stale=current.is_stale, age=current.age)
-        return replace(shown, origin=origin)
+        origin = replace(listing.origin, is_stale=current.is_stale, age=current.age)
+        return replace(listing, origin=origin)
 
     def serve_each(
         self,
@@ -493,63 +581,81 @@ class UpstreamIndex:
         """
         Return what clients may see now of a name from each place that has a page.
 
-        Each page comes with the place where it was looked up. Raises as `Policy.view`.
+        Each page comes with the place where it was looked up. Raises what `Policy.view` does.
         """
-        listings = [
-            (place, None if page is None else self.serve(page, state)) for place, page in looked_up
-        ]
+        listings = list[tuple[PagesOfName, UpstreamListing | None]]()
+        for place, page in looked_up:
+            listing: UpstreamListing | None = None
+            if page is not None:
+                listing = self.serve(page, state)
+            listings.append((place, listing))
         return _in_order(name, listings)
 
-    def note_hidden(self, listings: Sequence[UpstreamListing], asker: Caller) -> None:
+    def note_hidden(self, listings: Sequence[UpstreamListing], caller: Caller) -> None:
         """Note that an installer wants a project, if the policy hides each file of it."""
         hiding = [listing for listing in listings if listing.hidden]
         if not hiding or any(listing.origin.view.shown for listing in listings):
             return
         listing = hiding[0]
-        view, page = listing.origin.view, listing.origin.page
-        # what an installer would have chosen
-        hidden = [page.by_filename[filename] for filename in view.hidden]
-        newest = latest_release(releases_of(replace(listing, files=tuple(hidden))))
+        page = listing.origin.page
+        hidden = listing.origin.view.hidden
+        # the newest release among the hidden files is what an installer would have chosen
+        files = tuple(page.by_filename[filename] for filename in hidden)
+        newest = latest_release(releases_of(replace(listing, files=files)))
         if newest is not None:
-            self.note_file(page, newest.metadata_file, view.hidden[newest.files[0].filename], asker)
+            reason = hidden[newest.files[0].filename]
+            self.note_file(page, newest.metadata_file, reason, caller)
 
     def note_file(
-        self, page: UpstreamPage, file: UpstreamFile, reason: FileReason, asker: Caller
+        self, page: UpstreamPage, file: UpstreamFile, reason: FileReason, caller: Caller
     ) -> None:
-        """Note that somebody wants a file of a page, which is hidden for a reason."""
-        self.requests.note(page.name, file.version, reason, asker, reason.changes_at)
+        """Note that a caller wants a file of a page, which is hidden for a reason."""
+        self.requests.note(page.name, file.version, reason, caller, reason.changes_at)
 
     def hidden_codes(self, name: NormalizedName, version: str) -> tuple[str, ...]:
         """
         Return the codes of all rules that hide files of a version whose page is in the store.
 
-        Metadata and provenance may be fetched. Raises as `Policy.view`.
+        Metadata and provenance may be fetched. Raises what `Policy.view` does.
         """
-        pages = [place.stored(name) for place in self.places_of(name)] if version else []
-        codes = (self._hidden_codes(page, version) for page in pages if page is not None)
-        return tuple(dict.fromkeys(code for of_page in codes for code in of_page))
+        if not version:
+            return ()
+        pages = [place.read_stored(name) for place in self.places_of(name)]
+        codes = list[str]()
+        for page in pages:
+            if page is not None:
+                codes += self._hidden_codes(page, version)
+        return tuple(dict.fromkeys(codes))
 
-    def _hidden_codes(self, page: UpstreamPage, version: str) -> list[str]:
-        page, key = self.files.with_digests(page), strip_trailing_zeros(version)
-        by_filename = self.policy.reasons(page, self.runtime.now())
+    def _hidden_codes(self, stored: UpstreamPage, version: str) -> list[str]:
+        """Return the codes of all rules that hide files of a version on a page, perhaps twice."""
+        page = self.files.with_digests(stored)
+        key = strip_trailing_zeros(version)
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
-        reasons = [reason for file in files for reason in by_filename.get(file.filename, ())]
+        by_filename = self.policy.reasons(page, self.runtime.now())
+        reasons = list[FileReason]()
+        for file in files:
+            reasons += by_filename.get(file.filename, ())
         with suppress(Unavailable):  # whoever approves it is told then
-            reasons += filter(None, (self.policy.refuses_by_sidecars(page, file) for file in files))
+            for file in files:
+                refusal = self.policy.refuses_by_sidecars(page, file)
+                if refusal is not None:
+                    reasons.append(refusal)
         return [str(reason.code) for reason in reasons]
 
-    def stored(self, name: NormalizedName) -> tuple[UpstreamListing, ...]:
+    def read_stored(self, name: NormalizedName) -> tuple[UpstreamListing, ...]:
         """
         Return what clients may see now of the pages of the store: one, unless the name is merged.
 
-        It asks nobody, counts nothing, and does not look whether the name is private. Raises as
-        `Policy.view`.
+        It asks nobody, counts nothing, and does not look whether the name is private. Raises what
+        `Policy.view` does.
         """
         places = self._public_places(name)
-        return _in_order(name, [(place, self._stored_in(place, name)) for place in places])
+        return _in_order(name, [(place, self._read_stored_in(place, name)) for place in places])
 
-    def _stored_in(self, place: UpstreamChain, name: NormalizedName) -> UpstreamListing | None:
-        stored = place.stored(name)
+    def _read_stored_in(self, place: UpstreamChain, name: NormalizedName) -> UpstreamListing | None:
+        """Return what clients may see of the page that the store has of one place."""
+        stored = place.read_stored(name)
         if stored is None:
             return None
         page = self.files.with_digests(stored)
@@ -564,24 +670,34 @@ class UpstreamIndex:
         store or the upstream index does not answer, or the index with what cannot be used.
         """
         places = self.places_of(name)
+        # who may not read it gets what is said of an unknown name, by the hidden pages
         if may_read and places == (self.hidden_pages,):
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
         refusal = self.policy.refuses_name(name)
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
-        before = [page for place in places if (page := place.stored(name)) is not None]
-        earlier = {filename for page in before for filename in page.by_filename}
-        renewed = [answer.page for place in places if (answer := place.refresh(name)) is not None]
+        # before any is asked: an answer takes the place of the stored page
+        filenames_before = set[str]()
+        for place in places:
+            stored = place.read_stored(name)
+            if stored is not None:
+                filenames_before.update(stored.by_filename)
+        renewed = list[UpstreamPage]()
+        for place in places:
+            answer = place.ask_now(name)
+            if answer is not None:
+                renewed.append(answer.page)
+        filenames = dict[str, None]()  # each once, in the order of the pages
         for page in renewed:
+            # the index may have corrected a provenance that did not hold
             self.policy.sidecar_facts.provenances.forget(page.files)
-        labels = [self.config.label_of(page.upstream) for page in renewed]
-        files = dict.fromkeys(filename for page in renewed for filename in page.by_filename)
+            filenames.update(dict.fromkeys(page.by_filename))
         return RefreshedPage(
             name=name,
-            upstream=" and ".join(labels),
-            files=len(files),
-            new=tuple(filename for filename in files if filename not in earlier),
-            removed=tuple(sorted(earlier.difference(files))),
+            upstream=" and ".join(self.config.label_of(page.upstream) for page in renewed),
+            files=len(filenames),
+            new=tuple(filename for filename in filenames if filename not in filenames_before),
+            removed=tuple(sorted(filenames_before.difference(filenames))),
         )
 
     def explain(
@@ -590,7 +706,9 @@ class UpstreamIndex:
         """
         Return what clients get for a name or one version of it, and why.
 
-        It may ask the upstream indexes. `may_read` is as in `Explainer.explain`. Raises as that.
+        It may ask the upstream indexes. `may_read` is whether the caller may read the name if it is
+        private. Raises what `Policy.refuses_file` does, and Unavailable if the store does not say
+        whether the name is private.
         """
         return Explainer(self).explain(name, version, may_read=may_read)
 
@@ -605,15 +723,20 @@ class UpstreamIndex:
     def _new(
         self, page: UpstreamPage, view: PageView, before: UpstreamListing | None
     ) -> UpstreamListing:
-        listing = self._listing(page, view, before.version if before else "")
-        # the version stays, and so does what is made of the listing beside it
-        if before is not None and listing.looks == before.looks:
-            return listing
+        """Return a listing, with the version of the one before it if clients see the same."""
+        if before is not None:
+            listing = self._listing(page, view, before.version)
+            # the version stays, and so does what is made of the listing beside it
+            if listing.looks == before.looks:
+                return listing
+        else:
+            listing = self._listing(page, view, "")
         return replace(listing, version=f"upstream-{next(self._versions)}")
 
     def _listing(
         self, page: UpstreamPage, view: PageView, version: str, reason: FileReason | None = None
     ) -> UpstreamListing:
+        """Return the listing of a page; `reason` is why no upstream index may be asked for it."""
         return UpstreamListing(
             name=page.name,
             status=page.status,
@@ -645,19 +768,24 @@ class UpstreamIndex:
         """
         if not self.config.offline:
             return shown
-        stored = self.files.cache(page.upstream).sizes(page.name)
-        kept = (as_stored(page.name, file, stored) for file in shown)
-        return tuple(file for file in kept if file and self._may_download(page, file))
+        sizes = self.files.cache(page.upstream).sizes(page.name)
+        available = list[UpstreamFile]()
+        for file in shown:
+            stored = as_stored(page.name, file, sizes)
+            if stored is not None and self._may_download(page, stored):
+                available.append(stored)
+        return tuple(available)
 
     def _available_variants(self, page: UpstreamPage) -> tuple[UpstreamFile, ...]:
         """Return the documents about wheels with a label that clients can download."""
         if not self.config.offline or not page.variants:
             return page.variants
-        stored = self.files.cache(page.upstream).sizes(page.name)
-        kept = (as_stored(page.name, document, stored) for document in page.variants)
-        return tuple(filter(None, kept))
+        sizes = self.files.cache(page.upstream).sizes(page.name)
+        stored = (as_stored(page.name, document, sizes) for document in page.variants)
+        return tuple(filter(None, stored))
 
     def _may_download(self, page: UpstreamPage, file: UpstreamFile) -> bool:
+        """Return whether the policy lets clients download a file that the store has."""
         if not self.policy.asks_sidecars:
             return True
         try:

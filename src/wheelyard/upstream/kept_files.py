@@ -29,6 +29,10 @@ _OBJECT: Final = re.compile(
 )
 
 
+COUNTED_SECONDS: Final = 600.0
+"""How long a size is told again before the keys are listed again."""
+
+
 class SweepRules(Struct, frozen=True, kw_only=True):
     """Which files are removed."""
 
@@ -86,13 +90,17 @@ class UpstreamSweep(Struct, frozen=True):
         `clock_differs`), before anything is removed, if the machine's clock is wrong. Raises
         Unavailable if the store does not answer. Some files may be removed then.
         """
+        # times of uses are those of the store, so they are compared with its clock
         now = self.clock.estimate() if dry_run else self.clock.require_agreement()
         files = sorted(kept_files(self.clock.store), key=attrgetter("last_use"))
-        chosen = self._choose(files, rules, now.timestamp())
-        for _ in prefetch_map(self._remove, () if dry_run else chosen):
-            pass
-        kept_bytes = sum(file.size for file in files) - sum(file.size for file in chosen)
-        return SweepReport(tuple(chosen), len(files) - len(chosen), kept_bytes)
+        removed = self._choose(files, rules, now.timestamp())
+        if not dry_run:
+            for _ in prefetch_map(self._remove, removed):
+                pass
+        all_bytes = sum(file.size for file in files)
+        removed_bytes = sum(file.size for file in removed)
+        kept = len(files) - len(removed)
+        return SweepReport(tuple(removed), kept, all_bytes - removed_bytes)
 
     def _remove(self, file: KeptFile) -> None:
         """Remove a file, in a thread of its own. A crash leaves the rest to the next sweep."""
@@ -104,16 +112,16 @@ class UpstreamSweep(Struct, frozen=True):
     def _choose(files: list[KeptFile], rules: SweepRules, now: float) -> list[KeptFile]:
         """Return the files to remove, of `files` in the order of their last use."""
         size = sum(file.size for file in files)
-        chosen = list[KeptFile]()
+        removed = list[KeptFile]()
         for file in files:
-            is_unused = (
-                rules.unused_for is not None
-                and now - file.last_use >= rules.unused_for.total_seconds()
-            )
-            if is_unused or (rules.max_bytes is not None and size > rules.max_bytes):
-                chosen.append(file)
+            is_unused = False
+            if rules.unused_for is not None:
+                is_unused = now - file.last_use >= rules.unused_for.total_seconds()
+            is_too_much = rules.max_bytes is not None and size > rules.max_bytes
+            if is_unused or is_too_much:
+                removed.append(file)
                 size -= file.size
-        return chosen
+        return removed
 
 
 def kept_files(store: Store) -> Iterable[KeptFile]:
@@ -131,10 +139,6 @@ def kept_files(store: Store) -> Iterable[KeptFile]:
             file = files.setdefault((upstream, path), KeptFile(upstream=upstream, path=path))
             file.add(entry, is_note=note is not None)
     return files.values()
-
-
-COUNTED_SECONDS: Final = 600.0
-"""How long a size is told again before the keys are listed again."""
 
 
 class CountedSize(Struct, frozen=True):
@@ -163,6 +167,7 @@ class KeptSize:
 
         No object is read. Raises Unavailable if the store does not answer.
         """
+        # a listing may take seconds: of several threads one makes it, and the others wait for it
         with self._lock:
             if self._runtime.monotonic() >= self._until:
                 size = sum(file.size for file in kept_files(self._store))

@@ -26,43 +26,52 @@ class KeptFolders(ForwardingStore):
         ids: Those of the upstream indexes.
     """
 
-    __slots__ = ("_found", "_ids", "inner")
+    __slots__ = ("_ids", "_stored_ids", "inner")
 
     def __init__(self, inner: Store, ids: Collection[str]) -> None:
         self.inner = inner
         self._ids = frozenset(ids)
-        self._found: dict[str, str] = {}
+        self._stored_ids: dict[str, str] = {}
         """The id under which each index is kept, by its own id."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """See `Store`."""
-        asked, kept = self._folders(prefix)
-        start = kept + after.removeprefix(asked) if after else ""
-        for entry in self.inner.list(kept + prefix.removeprefix(asked), start):
-            yield entry._replace(key=Key(asked + entry.key.removeprefix(kept)))
+        """Yield the objects below a prefix, with the keys of the index as it is called now."""
+        folder, stored_folder = self._folders(prefix)
+        start = ""
+        if after:
+            start = stored_folder + after.removeprefix(folder)
+        for entry in self.inner.list(stored_folder + prefix.removeprefix(folder), start):
+            yield entry._replace(key=Key(folder + entry.key.removeprefix(stored_folder)))
 
     def _full(self, key: Key) -> Key:
-        asked, kept = self._folders(key)
-        return Key(kept + key.removeprefix(asked))
+        folder, stored_folder = self._folders(key)
+        return Key(stored_folder + key.removeprefix(folder))
 
     def _folders(self, key: str) -> tuple[str, str]:
         """Return the folder of an upstream index in a key, and where it is. Both may be empty."""
         upstream_id, slash, _ = key.removeprefix(keys.UPSTREAM).partition("/")
         if not slash or upstream_id not in self._ids or not key.startswith(keys.UPSTREAM):
             return "", ""
-        kept_id = self._found.get(upstream_id)
-        if kept_id is None:
+        stored_id = self._stored_ids.get(upstream_id)
+        if stored_id is None:
             # of two threads that look, both find the same
-            kept_id = self._found[upstream_id] = self._find(upstream_id)
-        return keys.upstream(upstream_id), keys.upstream(kept_id)
+            stored_id = self._find_stored_id(upstream_id)
+            self._stored_ids[upstream_id] = stored_id
+        return keys.upstream(upstream_id), keys.upstream(stored_id)
 
-    def _find(self, upstream_id: str) -> str:
+    def _find_stored_id(self, upstream_id: str) -> str:
+        """Return the id under which the store has an index, which may have an earlier label."""
         if next(self.inner.list(keys.upstream(upstream_id)), None) is not None:
             return upstream_id
-        others = (other for other in upstream_folders(self.inner) if other not in self._ids)
-        return next((other for other in others if is_same_url(other, upstream_id)), upstream_id)
+        for stored_id in upstream_folders(self.inner):
+            # never the folder of another index that is set now, as two would then share it
+            if stored_id not in self._ids and is_same_url(stored_id, upstream_id):
+                return stored_id
+        return upstream_id
 
 
-def is_same_url(upstream_id: str, other: str) -> bool:
-    """Return whether two ids are of one URL."""
-    return upstream_id.rpartition("-")[2] == other.rpartition("-")[2]
+def is_same_url(upstream_id: str, other_id: str) -> bool:
+    """Return whether two ids are of one URL, whose digest is at the end of both."""
+    _, _, digest = upstream_id.rpartition("-")
+    _, _, other_digest = other_id.rpartition("-")
+    return digest == other_digest

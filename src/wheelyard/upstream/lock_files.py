@@ -35,7 +35,26 @@ BAD_LOCK_FILE: Final = "bad_lock_file"
 """The error code for a lock file that cannot be read."""
 STANDARD_INPUT: Final = Path("-")
 """Stands for the lock file that comes from standard input."""
+MAX_BYTES: Final = 32 * 1024**2
+"""The most bytes of one lock file. Those of large applications have a tenth of it."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_AT_A_URL: Final = "a file at a URL of its own"
+_PYLOCK_LINE: Final = re.compile(r"^[ \t]*\[\[packages\]\]|\A[^\[]*^lock-version\b", re.MULTILINE)
+_TOOL_LINE: Final = re.compile(r"^[ \t]*\[\[package\]\]|\A\s*\{", re.MULTILINE)
+"""What lock files of tools have, in TOML or JSON, and a `pylock.toml` has not."""
+_EXPORTS: Final = {
+    "uv": "uv export --format pylock.toml --output-file pylock.toml",
+    "pdm": "pdm export --format pylock --output pylock.toml",
+    "poetry": (
+        "poetry export --format pylock.toml --output pylock.toml (of the plugin "
+        "poetry-plugin-export)"
+    ),
+    "pipfile": "pipenv pylock --generate",
+    "pip": "pip lock -r requirements.txt",
+}
+"""The command of each tool that writes a `pylock.toml`, by what its own lock file is called."""
+_AT_LINE: Final = re.compile(r"at line (\d+)")
+"""Where `tomllib` says in its message that the fault is."""
 
 
 class Place(Struct, frozen=True):
@@ -47,8 +66,9 @@ class Place(Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return `pylock.toml:12`."""
-        file = "standard input" if self.file == str(STANDARD_INPUT) else escaped(self.file)
-        return f"{file}:{self.at}"
+        if self.file == str(STANDARD_INPUT):
+            return f"standard input:{self.at}"
+        return f"{escaped(self.file)}:{self.at}"
 
     def fault(self, why: str) -> Invalid:
         """
@@ -79,10 +99,6 @@ class ForeignPackage(Struct, frozen=True):
 LockEntry = LockedFile | ForeignPackage
 
 
-MAX_BYTES: Final = 32 * 1024**2
-"""The most bytes of one lock file. Those of large applications have a tenth of it."""
-
-
 def read_lock_text(path: Path) -> str:
     """
     Return the text of a lock file, in which a newline alone ends each line.
@@ -90,8 +106,10 @@ def read_lock_text(path: Path) -> str:
     Raises Invalid if it cannot be read, is too large or is not UTF-8.
     """
     is_piped = path == STANDARD_INPUT
+    source = 0 if is_piped else path
     try:
-        with open(0 if is_piped else path, "rb", closefd=not is_piped) as file:
+        # the descriptor of standard input is not ours to close
+        with open(source, "rb", closefd=not is_piped) as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or error
@@ -99,32 +117,15 @@ def read_lock_text(path: Path) -> str:
         raise Invalid(message, code=BAD_LOCK_FILE) from error
     if len(raw) > MAX_BYTES:
         raise Place(str(path), 1).fault(f"the file has more than {MAX_BYTES} bytes")
-    # PowerShell's `>` writes UTF-16
+    # PowerShell's `>` writes UTF-16, and some editors of Windows a mark before UTF-8
     is_utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    codec = "utf-16" if is_utf_16 else "utf-8-sig"
     try:
-        text = raw.decode("utf-16" if is_utf_16 else "utf-8-sig")
+        text = raw.decode(codec)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise Place(str(path), line).fault("this is not text in UTF-8") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-_AT_A_URL: Final = "a file at a URL of its own"
-_PYLOCK_LINE: Final = re.compile(r"^[ \t]*\[\[packages\]\]|\A[^\[]*^lock-version\b", re.MULTILINE)
-_TOOL_LINE: Final = re.compile(r"^[ \t]*\[\[package\]\]|\A\s*\{", re.MULTILINE)
-"""What lock files of tools have, in TOML or JSON, and a `pylock.toml` has not."""
-_EXPORTS: Final = {
-    "uv": "uv export --format pylock.toml --output-file pylock.toml",
-    "pdm": "pdm export --format pylock --output pylock.toml",
-    "poetry": (
-        "poetry export --format pylock.toml --output pylock.toml (of the plugin "
-        "poetry-plugin-export)"
-    ),
-    "pipfile": "pipenv pylock --generate",
-    "pip": "pip lock -r requirements.txt",
-}
-"""The command of each tool that writes a `pylock.toml`, by what its own lock file is called."""
-_AT_LINE: Final = re.compile(r"at line (\d+)")
 
 
 class LockedFiles(Struct, frozen=True):
@@ -155,14 +156,15 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
                 foreign[entry] = None
             else:
                 files.setdefault(entry.project, {}).setdefault(entry.sha256, entry)
-    listed = {
-        name: tuple(sorted(by_digest.values(), key=attrgetter("version", "sha256")))
-        for name, by_digest in sorted(files.items())
-    }
-    return LockedFiles(listed, tuple(foreign))
+    projects = dict[NormalizedName, tuple[LockedFile, ...]]()
+    for name, by_digest in sorted(files.items()):
+        in_order = sorted(by_digest.values(), key=attrgetter("version", "sha256"))
+        projects[name] = tuple(in_order)
+    return LockedFiles(projects, tuple(foreign))
 
 
 def _entries(path: Path) -> Iterator[LockEntry]:
+    """Yield what one lock file lists, or raise Invalid if it is none."""
     text = read_lock_text(path)
     if is_valid_pylock_path(path) or _PYLOCK_LINE.search(text):
         return _read_pylock(str(path), text)
@@ -175,13 +177,19 @@ def _not_a_pylock(path: Path, text: str) -> Invalid:
     tools = list(_EXPORTS)
     if path.suffix == ".lock" or _TOOL_LINE.search(text):
         what = "a tool's own lock file"
-        maker = f"{path.name} {text.partition(chr(10))[0]}".lower()
-        tools = [tool for tool in _EXPORTS if tool in maker][:1] or tools
+        # most lock files are named after their tool, or say it in their first line
+        first_line, _, _ = text.partition("\n")
+        maker = f"{path.name} {first_line}".lower()
+        for tool in _EXPORTS:
+            if tool in maker:
+                tools = [tool]
+                break
     commands = " or ".join(f"'{_EXPORTS[tool]}'" for tool in tools)
     return Place(str(path), 1).fault(f"this is {what}. Give a pylock.toml: {commands} writes one")
 
 
 def _read_pylock(file: str, text: str) -> Iterator[LockEntry]:
+    """Yield what a `pylock.toml` lists, or raise Invalid if it is malformed."""
     lock = _parsed_toml(file, text)
     sdist_names = _rename_sdists(lock)
     try:
@@ -202,12 +210,17 @@ def _rename_sdists(lock: dict[str, Any]) -> dict[int, str]:
     names = dict[int, str]()
     packages = lock.get("packages")
     # what is malformed is left as it is: packaging says why
-    for number, package in enumerate(packages if isinstance(packages, list) else ()):
-        sdist = package.get("sdist") if isinstance(package, dict) else None
+    if not isinstance(packages, list):
+        return names
+    for number, package in enumerate(packages):
+        if not isinstance(package, dict):
+            continue
+        sdist = package.get("sdist")
         if not isinstance(sdist, dict) or not isinstance(package.get("name"), str):
             continue
         with suppress(Invalid):
-            filename, project = _filename_of(sdist), parse_name(package["name"])
+            filename = _filename_of(sdist)
+            project = parse_name(package["name"])
             distribution = parse_known_filename(filename, project)
             if isinstance(distribution, Sdist):
                 names[number] = filename
@@ -227,6 +240,7 @@ def _filename_of(sdist: dict[str, Any]) -> str:
 
 
 def _parsed_toml(file: str, text: str) -> dict[str, Any]:
+    """Return the tables of a file in TOML, or raise Invalid with the line that is malformed."""
     try:
         return tomllib.loads(text)
     except RecursionError as error:
@@ -243,14 +257,15 @@ def _entries_of(place: Place, package: Package, sdist_name: str | None) -> Itera
 
     `sdist_name` is the filename of its sdist, or None if `package` has it.
     """
-    archive, sdist = package.archive, package.sdist
     if package.vcs is not None:
         yield ForeignPackage(place, "a repository")
-    elif archive is not None:
-        yield ForeignPackage(place, _AT_A_URL if archive.url else "a file of a machine")
+    elif package.archive is not None:
+        origin = _AT_A_URL if package.archive.url else "a file of a machine"
+        yield ForeignPackage(place, origin)
     elif package.directory is None:
         for wheel in package.wheels or ():
             yield _locked_file(place, package, wheel, wheel.filename)
+        sdist = package.sdist
         if sdist is not None:
             yield _locked_file(place, package, sdist, sdist_name or sdist.filename)
 

@@ -122,7 +122,12 @@ class UpstreamRequest(Struct):
     def fail(self, fault: FetchError) -> None:
         """Note that there is no answer, or none that can be used."""
         self.why = fault.why
-        self.status = str(fault.status or (NO_ANSWER if fault.is_asked else NOT_ASKED))
+        if fault.status:
+            self.status = str(fault.status)
+        elif fault.is_asked:
+            self.status = NO_ANSWER
+        else:
+            self.status = NOT_ASKED
 
 
 class Observation:
@@ -155,18 +160,21 @@ class Observation:
     @contextmanager
     def request(self, kind: Kind, name: NormalizedName, label: str) -> Iterator[UpstreamRequest]:
         """Observe one request to the upstream `label`, until the end of its body."""
-        request, began_at = UpstreamRequest(), self._runtime.monotonic()
+        request = UpstreamRequest()
+        began_at = self._runtime.monotonic()
         self._gauges["inflight"].inc()
         try:
             yield request
         finally:
+            # also if the block has raised, and its sender has not said what came of the request
             seconds = self._runtime.monotonic() - began_at
             self._gauges["inflight"].dec()
+            # texts: `error` and `not asked` come behind all digits
+            is_answered = request.status != NO_ANSWER and request.status < "5"
+            why = escaped(request.why)  # a stranger's words, in parts
             if request.status != NOT_ASKED:
-                is_answered = request.status != NO_ANSWER and request.status < "5"
-                at = self._runtime.now()
-                self.latest[label] = LatestRequest(at, is_answered, escaped(request.why))
-            if kind is Kind.PAGE and request.status != NO_ANSWER and request.status < "5":
+                self.latest[label] = LatestRequest(self._runtime.now(), is_answered, why)
+            if kind is Kind.PAGE and is_answered:
                 self.stale(0.0)
             self._durations.labels(kind.value).observe(seconds)
             self._counters["requests"].labels(kind.value, request.status).inc()
@@ -174,6 +182,7 @@ class Observation:
             # that an index is left alone was logged when it began
             is_usual = request.status < "4" or request.status in ("404", NOT_ASKED)
             level = logging.INFO if is_usual else logging.WARNING
+            reason = f"; {why}" if why else ""
             logger.log(
                 level,
                 "upstream %s: %s of %s: %s, %d ms, %d bytes%s",
@@ -183,7 +192,7 @@ class Observation:
                 request.status,
                 seconds * 1000,
                 request.size,
-                f"; {escaped(request.why)}" if request.why else "",
+                reason,
             )
 
     def cache(self, kind: Kind, result: CacheResult) -> None:

@@ -20,6 +20,8 @@ from wheelyard.catalog.document_cache import Codec
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Entry, NotModified, ObjectVersion, Store
 
+logger = logging.getLogger("wheelyard")
+
 
 class Ownership(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which upstream index has a name, among those of a chain."""
@@ -44,8 +46,6 @@ class StoredOwner(Struct, frozen=True):
 
 _OWNERSHIP: Final = Codec(Ownership)
 
-logger = logging.getLogger("wheelyard")
-
 
 class StoredOwners(Struct, frozen=True):
     """
@@ -69,6 +69,7 @@ class StoredOwners(Struct, frozen=True):
         try:
             return StoredOwner(_OWNERSHIP.decode(key, stored.body), stored.version)
         except Unavailable as fault:
+            # no error: whoever asks next finds the owner again, and writes over this version
             logger.warning("upstream: %s It is found out anew.", fault.message)
             return StoredOwner(None, stored.version)
 
@@ -76,8 +77,11 @@ class StoredOwners(Struct, frozen=True):
         """Yield the names whose owner is stored, with the object that says it."""
         for entry in self.store.list(keys.UPSTREAM_OWNERS):
             parsed = keys.parse_upstream_owner(entry.key)
-            if parsed is not None and parsed[1] == self.chain:
-                yield parsed[0], entry
+            if parsed is None:
+                continue
+            name, chain = parsed
+            if chain == self.chain:
+                yield name, entry
 
     def save(
         self, name: NormalizedName, ownership: Ownership, expect: ObjectVersion
@@ -87,22 +91,25 @@ class StoredOwners(Struct, frozen=True):
 
         That a name is contested counts more than what another process has written.
         """
-        key, body = keys.upstream_owner(name, self.chain), _OWNERSHIP.encode(ownership)
+        key = keys.upstream_owner(name, self.chain)
+        body = _OWNERSHIP.encode(ownership)
         with suppress(Conflict):
             return self.store.put(key, body, expect)
-        other = self.load(name)
-        if other is None or _stays(other.ownership, ownership):
+        # another process has asked the same indexes, so either answer may stay, but for a name
+        # that only this process has seen as contested: that has to reach all the others
+        stored = self.load(name)
+        if stored is None or _stays(stored.ownership, ownership):
             return None
         with suppress(Conflict):
-            return self.store.put(key, body, other.version)
+            return self.store.put(key, body, stored.version)
         return None
 
 
-def _stays(in_store: Ownership | None, ownership: Ownership) -> bool:
-    """Return whether what another process has written counts, unless it is damaged."""
-    if in_store is None:
+def _stays(stored: Ownership | None, ownership: Ownership) -> bool:
+    """Return whether what another process has stored stays; what is damaged does not."""
+    if stored is None:
         return False
-    return in_store.is_contested or not ownership.is_contested
+    return stored.is_contested or not ownership.is_contested
 
 
 def forget_owners(store: Store, name: NormalizedName) -> None:
@@ -111,5 +118,6 @@ def forget_owners(store: Store, name: NormalizedName) -> None:
 
     Raises Unavailable if the store does not answer.
     """
+    # listed to its end before the first deletion, which a listing need not cope with
     for entry in list(store.list(keys.upstream_owners(name))):
         store.delete(entry.key)

@@ -13,6 +13,10 @@ from packaging.utils import NormalizedName
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import UnusedLink
 
+MAX_REMEMBERED: Final = 10_000
+"""Files that are remembered although a page does not list them any more."""
+NO_DIGESTS: Final = MappingProxyType[str, str]({})
+
 
 class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A file that an upstream index lists."""
@@ -35,7 +39,7 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     core_metadata: str = ""
     """SHA-256 of the core metadata, or empty if the page has none."""
     other_metadata_hashes: tuple[str, ...] = ()
-    """The other digests of the core metadata, as `other_hashes`."""
+    """The other digests of the core metadata, each as `ALGORITHM=HEX`."""
     has_metadata: bool = False
     """Whether the page says that core metadata is there, with or without its digest."""
     requires_python: str | None = None
@@ -138,16 +142,14 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
         return {file.filename: file for file in self.files}
 
 
-MAX_REMEMBERED: Final = 10_000
-"""Files that are remembered although a page does not list them any more."""
-NO_DIGESTS: Final = MappingProxyType[str, str]({})
-
-
 def gains_digests(fresh: UpstreamPage, last: UpstreamPage) -> bool:
     """Return whether a page says the SHA-256 of a file for which the one before said none."""
     remembered = _files_to_remember(last)
-    earlier = (remembered.get(file.filename) for file in fresh.files if file.sha256)
-    return any(file is not None and not file.sha256 for file in earlier)
+    for file in fresh.files:
+        earlier = remembered.get(file.filename)
+        if file.sha256 and earlier is not None and not earlier.sha256:
+            return True
+    return False
 
 
 class MergedPage(NamedTuple):
@@ -170,19 +172,24 @@ def merge(
     `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for which the last
     page says none.
     """
-    remembered = {} if last is None else _files_to_remember(last)
-    files, changed = list[UpstreamFile](), list[UpstreamFile]()
+    remembered = dict[str, UpstreamFile]()
+    if last is not None:
+        remembered = _files_to_remember(last)
+    files = list[UpstreamFile]()
+    changed = list[UpstreamFile]()
     for file in fresh.files:
         earlier = remembered.pop(file.filename, None)
         if earlier is not None and file.sha256 and not earlier.sha256:
+            # compare with the bytes that were fetched while no page said a digest
             earlier = replace(earlier, sha256=first_fetched.get(file.filename, ""))
         if earlier is None:
+            # a cooldown counts from the upload, or else from now
             files.append(file if file.uploaded_at else replace(file, first_seen=now))
-        elif _is_other(file, earlier):
+        elif _has_other_bytes(file, earlier):
+            # nobody gets either of them: the record stays that of the bytes that came first
             changed.append(earlier)
         else:
             files.append(_with_earlier(file, earlier, now))
-    hidden = frozenset(file.filename for file in last.changed) if last else frozenset()
     page = replace(
         fresh,
         files=tuple(files),
@@ -190,30 +197,41 @@ def merge(
         # what is left: the fresh page does not list it
         removed=tuple(remembered.values())[:MAX_REMEMBERED],
     )
+    changed_before = frozenset[str]()
     if last is not None:
         page = with_owner_of(page, last)
-    new_changes = tuple(file.filename for file in changed if file.filename not in hidden)
+        changed_before = frozenset(file.filename for file in last.changed)
+    # a change is reported once, and not whenever the page is fetched again
+    new_changes = tuple(file.filename for file in changed if file.filename not in changed_before)
     return MergedPage(page, new_changes)
 
 
-def _is_other(file: UpstreamFile, earlier: UpstreamFile) -> bool:
+def _has_other_bytes(file: UpstreamFile, earlier: UpstreamFile) -> bool:
     """Return whether the digests of a file show that it has other bytes than before."""
     if earlier.sha256 and file.sha256:
         return earlier.sha256 != file.sha256
-    before = dict(text.split("=", 1) for text in earlier.other_hashes)
-    stated = (text.split("=", 1) for text in file.other_hashes)
-    return any(before.get(algorithm, digest) != digest for algorithm, digest in stated)
+    # without both SHA-256, all algorithms count that both pages say
+    digests_before = dict(text.split("=", 1) for text in earlier.other_hashes)
+    for text in file.other_hashes:
+        algorithm, digest = text.split("=", 1)
+        if digests_before.get(algorithm, digest) != digest:
+            return True
+    return False
 
 
 def _with_earlier(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> UpstreamFile:
+    """Return a file with what an earlier page said of it and the new one does not."""
     if file.sha256 and file.sha256 == earlier.sha256 and file.uploaded_at:
         return file
-    seen = None if file.uploaded_at else earlier.first_seen or now
+    first_seen = None
+    if not file.uploaded_at:
+        first_seen = earlier.first_seen or now
     return replace(
         file,
+        # a digest that was said once holds, also if the page leaves it out now
         sha256=file.sha256 or earlier.sha256,
         other_hashes=file.other_hashes or earlier.other_hashes,
-        first_seen=seen,
+        first_seen=first_seen,
     )
 
 
@@ -239,18 +257,26 @@ def with_owner_of(page: UpstreamPage, last: UpstreamPage) -> UpstreamPage:
 
 
 def _files_to_remember(page: UpstreamPage) -> dict[str, UpstreamFile]:
-    return {file.filename: file for file in (*page.removed, *page.changed, *page.files)}
+    """Return the files that a page has or has had, by filename: of two, the one listed now."""
+    files = page.removed + page.changed + page.files
+    return {file.filename: file for file in files}
 
 
 def places_of_files(pages: Sequence[UpstreamPage]) -> dict[str, int]:
-    """Return which of several pages of a project decides about a file, by filename."""
+    """
+    Return which of several pages of a project decides about a file, by filename.
+
+    `pages` are in the order of their indexes. A page decides about no file that one before it has
+    listed with another digest.
+    """
     places = dict[str, int]()
-    before = dict[str, set[str]]()
+    earlier_digests = dict[str, set[str]]()
     for number, page in enumerate(pages):
         for file in page.files:
-            is_other = file.filename in before and file.sha256 not in before[file.filename]
-            if not is_other:
+            digests = earlier_digests.get(file.filename)
+            # else the same filename is now another file, as if the first index had changed it
+            if digests is None or file.sha256 in digests:
                 places.setdefault(file.filename, number)
-        for file in (*page.changed, *page.removed):
-            before.setdefault(file.filename, set()).add(file.sha256)
+        for file in page.changed + page.removed:
+            earlier_digests.setdefault(file.filename, set()).add(file.sha256)
     return places

@@ -53,6 +53,12 @@ Stands before the id in the stored page of an index that does not own the name.
 An earlier version, which may run beside this one, took each stored page for that of the owner. It
 takes one with another id for damaged, and so for none.
 """
+AGAIN_SECONDS: Final = 5.0
+"""Seconds for which an index that does not show itself as one is not asked for that again."""
+MAX_INDEXES: Final = 1000
+"""Indexes of which it is remembered that they do not show themselves as ones."""
+THE_LIST: Final = NormalizedName("(all projects)")
+"""What the log calls the root."""
 _PAGES: Final = Decoder(UpstreamPage)
 
 logger = logging.getLogger("wheelyard")
@@ -88,9 +94,10 @@ class StoredPages(Struct, frozen=True):
         page = _decode_page(stored.body)
         if page is not None and page.name == name and is_same_url(page.upstream, upstream_id):
             is_unowned = page.upstream.startswith(UNOWNED)
-            # it may have been written under another label
+            # it may have been written under another label of the same URL
             page = replace(page, upstream=upstream_id, is_unowned=is_unowned)
             return StoredPage(page, stored.version)
+        # no error, by which nobody could install the project: the page can be fetched again
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",
@@ -103,7 +110,9 @@ class StoredPages(Struct, frozen=True):
         entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
         for entry in islice(entries, MAX_LOOKED_AT):
             stored = self.store.get(entry.key)
-            page = _decode_page(stored.body) if isinstance(stored, Stored) else None
+            if not isinstance(stored, Stored):  # removed since the listing
+                continue
+            page = _decode_page(stored.body)
             if page is not None and (page.files or page.removed or page.changed):
                 return True
         return False
@@ -111,7 +120,8 @@ class StoredPages(Struct, frozen=True):
     def first_fetched(self, page: UpstreamPage) -> Mapping[str, str]:
         """Return the SHA-256 of fetched files of a project whose page said none, by filename."""
         store = PrefixedStore(self.store, keys.upstream(page.upstream))
-        return {name: pin.sha256 for name, pin in load_pins(store, page.name)[0].items()}
+        pins, _ = load_pins(store, page.name)
+        return {filename: pin.sha256 for filename, pin in pins.items()}
 
     def save(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion:
         """
@@ -141,17 +151,11 @@ class StoredPages(Struct, frozen=True):
 
 
 def _decode_page(body: bytes) -> UpstreamPage | None:
+    """Return the page in an object of the store, or None if the object is damaged."""
     try:
         return _PAGES.decode(gunzipped(body, SIZE_LIMIT) or b"")
     except (DecodeError, UnicodeDecodeError):
         return None
-
-
-AGAIN_SECONDS: Final = 5.0
-"""Seconds for which an index that does not show itself as one is not asked for that again."""
-MAX_INDEXES: Final = 1000
-THE_LIST: Final = NormalizedName("(all projects)")
-"""What the log calls the root."""
 
 
 class IndexProof:
@@ -195,11 +199,13 @@ class IndexProof:
         upstream_id = client.server.id
         if upstream_id in self._proven:
             return ""
-        with self._locks[upstream_id]:  # of an import with many new names, one thread asks
+        # an import asks about many new names at once: one thread asks, and the others wait for it
+        with self._locks[upstream_id]:
             if upstream_id in self._proven:
                 return ""
-            why = ""
-            if not self.is_stored(upstream_id):  # another process may have read a page
+            if self.is_stored(upstream_id):  # another process may have read a page
+                why = ""
+            else:
                 why = self._faults.get(upstream_id) or self.ask(client)
             if not why:
                 # never taken back: an index that was one stays one
@@ -223,8 +229,10 @@ class IndexProof:
                 request.fail(fault)
                 why = f"at its root {fault.why}"
             else:
-                request.status, request.size = "200", len(root.body)
-                why = request.why = why_no_index(root)
+                request.status = "200"
+                request.size = len(root.body)
+                why = why_no_index(root)
+                request.why = why
         if why:
             self._faults.put(client.server.id, why, AGAIN_SECONDS)
         return why
@@ -267,24 +275,34 @@ class PageRequests:
 
         Raises Unavailable if its index does not say what it has, or if the store does not answer.
         """
-        client, name = self._clients[last.upstream], last.name
-        is_read = last.reading == client.server.reading
-        # a page that was read by other rules is sent whole, so without its ETag
-        answer = self._answer(client, name, kind, last.etag if is_read else "")
+        client = self._clients[last.upstream]
+        etag = last.etag
+        if last.reading != client.server.reading:
+            # it was parsed by other settings, and has to be sent as a whole to be parsed again
+            etag = ""
+        answer = self._answer(client, last.name, kind, etag)
         if isinstance(answer, NotChanged):
             return None
         if isinstance(answer, Missing):
-            return None if last.is_gone else remembered_page(last, self._runtime.now())
-        gains = gains_digests(answer, last)
-        first_fetched = self._stored.first_fetched(last) if gains else NO_DIGESTS
+            if last.is_gone:
+                return None
+            return remembered_page(last, self._runtime.now())
+        first_fetched: Mapping[str, str] = NO_DIGESTS
+        if gains_digests(answer, last):
+            # a digest that comes late has to be that of the bytes which clients have already got
+            first_fetched = self._stored.first_fetched(last)
         page, new_changes = merge(answer, last, answer.fetched_at, first_fetched)
         for filename in new_changes:
-            self._observation.digest_change(name, filename)
-        return None if replace(page, fetched_at=last.fetched_at) == last else page
+            self._observation.digest_change(last.name, filename)
+        # the page stays the same object, and so does all that was made of it
+        if replace(page, fetched_at=last.fetched_at) == last:
+            return None
+        return page
 
     def _answer(
         self, client: UpstreamClient, name: NormalizedName, kind: Kind, etag: str
     ) -> UpstreamPage | NotChanged | Missing:
+        """Return what an index answers, and note it in log and metrics. Raises Unavailable."""
         label = client.server.label
         with self._observation.request(kind, name, label) as request:
             failure: Unavailable | None = None
@@ -304,9 +322,9 @@ class PageRequests:
             request.status = _status_of(answer)
             if isinstance(answer, UpstreamPage):
                 self._proof.record(answer)
-            if isinstance(answer, UpstreamPage) and answer.refused_hosts:
-                self._observation.blocked(SSRF)
-                request.why = f"files on {answer.refused_hosts[0]} are left out"
+                if answer.refused_hosts:
+                    self._observation.blocked(SSRF)
+                    request.why = f"files on {answer.refused_hosts[0]} are left out"
             self._observation.stale(0.0)
             return answer
 
@@ -318,12 +336,17 @@ class PageRequests:
         etag: str,
         request: UpstreamRequest,
     ) -> UpstreamPage | NotChanged | Missing:
-        """Return what an index answers. Raises FetchError as `UpstreamClient.page`."""
-        # an upload waits in a thread of its own kind
+        """
+        Return what an index answers.
+
+        Raises FetchError if it does not answer, refuses the page, or sends what cannot be used.
+        """
+        # the threads that wait for pages are limited for each index; an upload waits in its own
         with client.page(name, etag, has_slot=kind is Kind.PAGE) as received:
             if not isinstance(received, FetchedPage):
                 return received
             request.size = len(received.body)
+            # the first page is parsed only once it is known on which hosts its files may be
             server = self._with_file_hosts(client)
             return parse_page(received, name, server, self._runtime.now())
 
@@ -332,9 +355,11 @@ class PageRequests:
         Return an index with the hosts of its files.
 
         They are found if neither the settings nor the start has said them. Of an index that does
-        not show itself as one, they are its own host alone. Raises FetchError as `find_file_hosts`.
+        not show itself as one, they are its own host alone. Raises FetchError if the index is not
+        reached, or its address is refused.
         """
-        with self._finding:  # of the first requests of clients, one thread asks
+        # of the threads with the first requests of clients, one asks, and the others wait for it
+        with self._finding:
             if client.server.file_hosts is not None:
                 return client.server
             fault = self._no_hosts.get(client.server.id)
@@ -342,7 +367,8 @@ class PageRequests:
                 try:
                     hosts = find_file_hosts(client, self._runtime.now())
                 except FetchError as error:
-                    fault = copy(error)  # without its traceback
+                    # a copy has no traceback, which would keep what its frames refer to in memory
+                    fault = copy(error)
                     self._no_hosts.put(client.server.id, fault, AGAIN_SECONDS)
                 else:
                     if hosts is not None:
@@ -351,11 +377,14 @@ class PageRequests:
                         logger.info("upstream: %s", escaped(hosts.sentence(place)))
                     return client.server
         if is_outage(fault) or fault.is_refused:
-            raise copy(fault)
+            raise copy(fault)  # other threads may raise the same one
         return replace_fields(client.server, file_hosts=())
 
 
 def _status_of(answer: UpstreamPage | NotChanged | Missing) -> Literal["200", "304", "404"]:
+    """Return the status that the log has for an answer, after all redirects."""
     if isinstance(answer, UpstreamPage):
         return "200"
-    return "304" if isinstance(answer, NotChanged) else "404"
+    if isinstance(answer, NotChanged):
+        return "304"
+    return "404"

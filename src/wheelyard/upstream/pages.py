@@ -53,8 +53,10 @@ MAX_SKEW_SECONDS: Final = 60.0
 """Seconds that the clock of another process may be ahead."""
 MEMORY_BYTES: Final = 48 * 1024**2
 """Estimated bytes of memory for pages."""
-FILE_BYTES, PAGE_BYTES = 1050, 2000
-"""Estimated bytes of memory of a file on a page, and of a page without them."""
+FILE_BYTES: Final = 1050
+"""Estimated bytes of memory of a file on a page."""
+PAGE_BYTES: Final = 2000
+"""Estimated bytes of memory of a page without its files."""
 MAX_ABSENT: Final = 20_000
 """Names without a project that are remembered."""
 
@@ -72,8 +74,8 @@ class FoundPage(Struct, frozen=True):
     """Seconds since its index has confirmed it."""
 
 
-class KnownPage(NamedTuple):
-    """What is in memory about a name."""
+class PeekedPage(NamedTuple):
+    """What is in memory about a name, also that there is no page."""
 
     page: FoundPage | None
     """The page, or None if the upstream index does not have it."""
@@ -116,6 +118,9 @@ class UpstreamPages:
     """
     Finds the pages of projects at each upstream index.
 
+    The name of a method says how far it goes: `peek` looks into memory alone, `read` also into the
+    store, and `ask` may send a request to the index.
+
     Threads may share it. Threads that ask for the same page at the same time each ask its index.
     What is fetched is returned first, and then stored in a thread of `start_saving`. Every method
     that reads the store may raise Unavailable if that does not answer.
@@ -134,7 +139,7 @@ class UpstreamPages:
         self._clients = clients
         self.proof = IndexProof(stored, runtime, observation)
         self._requests = PageRequests(clients, runtime, observation, self.proof, stored)
-        self.kept = stored
+        self.stored_pages = stored
         self.runtime = runtime
         self.observation = observation
         self._start_saving = start_saving
@@ -149,7 +154,9 @@ class UpstreamPages:
         self._refused = LruCache[PageKey, bool](MAX_BAD)
         """What an index has refused when it was asked last, and answered."""
 
-    def get(self, key: PageKey, kind: Kind = Kind.PAGE, *, owns: bool = True) -> FoundPage | None:
+    def ask_if_due(
+        self, key: PageKey, kind: Kind = Kind.PAGE, *, owns: bool = True
+    ) -> FoundPage | None:
         """
         Return the page of a project, or None if the index does not have it.
 
@@ -162,72 +169,85 @@ class UpstreamPages:
         index refuses the name, whatever there is.
         """
         if kind is Kind.PAGE:
-            peeked = self.peek(key)
+            peeked = self.peek_memory(key)
             if peeked is not None:
                 return peeked.page
-        elif (recent := self._memory.get(key)) is not None and self._is_recent(recent, kind):
-            return self._found_page(recent, is_confirmed=True)
+        else:
+            # memory may be fresh by `page_ttl`, and still too old for an upload
+            held = self._memory.get(key)
+            if held is not None and self._is_recent(held, kind):
+                return self._found_page(held, is_confirmed=True)
         held = self._refresh(key, kind, owns=owns)
-        return None if held is None else self._found_page(held, is_confirmed=not held.retry_at)
-
-    def peek(self, key: PageKey) -> KnownPage | None:
-        """Return what `get` would, if it needs neither the network nor the store, else None."""
-        now, held = self.runtime.monotonic(), self._memory.get(key)
-        if held is not None and self._refused.get(key):  # also by an answer to `refresh`
+        if held is None:
             return None
-        if held is not None and now < min(held.fresh_until, held.looked_at + LOOK_SECONDS):
-            self.observation.cache(Kind.PAGE, CacheResult.HIT)
-            return KnownPage(self._found_page(held))
-        if held is not None and now < held.retry_at and self._may_serve(held):
-            return KnownPage(self._found_page(held))
+        return self._found_page(held, is_confirmed=not held.retry_at)
+
+    def peek_memory(self, key: PageKey) -> PeekedPage | None:
+        """Return the page if memory alone says what clients get now, else None."""
+        now = self.runtime.monotonic()
+        held = self._memory.get(key)
+        if held is not None:
+            # the refusal may have come as the answer to `ask_now`, which leaves the page in memory
+            if self._refused.get(key):
+                return None
+            if now < min(held.fresh_until, held.looked_at + LOOK_SECONDS):
+                self.observation.cache(Kind.PAGE, CacheResult.HIT)
+                return PeekedPage(self._found_page(held))
+            # its index was silent a moment ago: not every request has to wait for that again
+            if now < held.retry_at and self._may_serve(held):
+                return PeekedPage(self._found_page(held))
         # both, as another process may have stored a page of it meanwhile
         if self._absent.get(key) and self._looked_absent.get(key):
             self.observation.cache(Kind.PAGE, CacheResult.NEGATIVE)
-            return KnownPage(None)
+            return PeekedPage(None)
         return None
 
     def version_in_memory(self, key: PageKey) -> str | None:
         """Return the version of the page in memory that may be shown, or None without one."""
         held = self._memory.get(key)
-        return None if held is None or self._refused.get(key) else held.page.version
+        if held is None or self._refused.get(key):
+            return None
+        return held.page.version
 
-    def stale(self, key: PageKey) -> FoundPage | None:
-        """Return the page in memory that may be served while another thread waits for `get`."""
+    def peek_stale(self, key: PageKey) -> FoundPage | None:
+        """Return the page in memory that may be served while another thread asks the index."""
         held = self._memory.get(key)
-        return self._found_page(held) if held is not None and self._may_serve(held) else None
+        if held is None or not self._may_serve(held):
+            return None
+        return self._found_page(held)
 
-    def is_refused(self, key: PageKey) -> bool:
+    def remembers_refusal(self, key: PageKey) -> bool:
         """Return whether the index has refused a name when it was asked last, and answered."""
         return bool(self._refused.get(key))
 
-    def may_be_absent(self, key: PageKey) -> bool:
+    def remembers_absence(self, key: PageKey) -> bool:
         """Return whether the index did not have a name when it was asked a moment ago."""
         return bool(self._absent.get(key))
 
-    def peek_stored(self, key: PageKey) -> KnownPage | None:
-        """
-        Return what `get` would, if it does not need the network, else None.
+    def read_fresh(self, key: PageKey) -> PeekedPage | None:
+        """Return the page if memory and the store say what clients get now, else None."""
+        peeked = self.peek_memory(key)
+        if peeked is not None:
+            return peeked
+        held = self._load(key)
+        if held is not None:
+            if self.runtime.monotonic() >= held.fresh_until:
+                return None
+            # another process has fetched it
+            self._remember(held)
+            return self.peek_memory(key)
+        if self._absent.get(key):
+            self._note_look(key)
+            return self.peek_memory(key)
+        return None
 
-        It reads the store.
-        """
-        peeked = self.peek(key)
-        if peeked is None:
-            held = self._load(key)
-            if held is not None and self.runtime.monotonic() < held.fresh_until:
-                # another process has fetched it
-                self._remember(held)
-                peeked = self.peek(key)
-            elif held is None and self._absent.get(key):
-                self._note_look(key)
-                peeked = self.peek(key)
-        return peeked
-
-    def refresh(self, key: PageKey, *, owns: bool = True) -> FoundPage | None:
+    def ask_now(self, key: PageKey, *, owns: bool = True) -> FoundPage | None:
         """
         Ask the upstream index for a page now, store it, and return it.
 
         Return None if the index does not have it. Other processes have it within `LOOK_SECONDS`.
-        Raises Unavailable as `get`, also if there is an older page, and if no index is ever asked.
+        Raises Unavailable with the codes of `ask_if_due`, also if there is an older page, and if no
+        index is ever asked.
         """
         self.require_online(key.name)
         held = self._request(key, Kind.PAGE, self._load(key), owns=owns)
@@ -235,6 +255,7 @@ class UpstreamPages:
             return None
         held = replace(held, retry_at=0.0)
         self._remember(held)
+        # before it is returned: what is done next may be about this page in another process
         if not (held.is_saved or self.config.read_only):
             self._save(held)
         return self._found_page(held, is_confirmed=True)
@@ -244,22 +265,30 @@ class UpstreamPages:
         if self.config.offline:
             raise is_offline(f"a newer page of {name}")
 
-    def cached(self, key: PageKey) -> FoundPage | None:
+    def read_any_age(self, key: PageKey) -> FoundPage | None:
         """
         Return the page that is in the store, whatever its age, or None if nothing of it is shown.
 
         It asks no upstream index.
         """
         held = self._load(key)
-        return None if held is None else self._found_page(held)
+        if held is None:
+            return None
+        return self._found_page(held)
 
-    def stored(self, key: PageKey) -> UpstreamPage | None:
+    def read_stored(self, key: PageKey) -> UpstreamPage | None:
         """Return the page of the store, also one that is gone, and count nothing."""
         held = self._load(key)
-        return None if held is None else held.page
+        if held is None:
+            return None
+        return held.page
 
-    def gone(self, key: PageKey) -> UpstreamPage | None:
-        """Return what is remembered of a page that its index has no more, or None."""
+    def read_gone(self, key: PageKey) -> UpstreamPage | None:
+        """
+        Return what is remembered of a page that its index has no more, or None.
+
+        It reads the store if memory was not compared with it in the last `LOOK_SECONDS`.
+        """
         held = self._memory.get(key)
         is_current = bool(self._looked_absent.get(key))
         if held is not None:
@@ -271,7 +300,9 @@ class UpstreamPages:
                 self._note_look(key)
             else:
                 self._remember(held)
-        return held.page if held is not None and held.page.is_gone else None
+        if held is None or not held.page.is_gone:
+            return None
+        return held.page
 
     def forget(self, name: NormalizedName) -> None:
         """
@@ -281,7 +312,7 @@ class UpstreamPages:
         """
         for client in self._clients.in_order:
             key = PageKey(client.server.id, name)
-            self.kept.delete(key.upstream, name)
+            self.stored_pages.delete(key.upstream, name)
             # after the store, so that a thread that loads meanwhile finds no old page
             self._memory.discard(key)
 
@@ -291,7 +322,11 @@ class UpstreamPages:
         return self.ttl_of(page.upstream, is_short=is_short)
 
     def ttl_of(self, upstream_id: str, *, is_short: bool) -> float:
-        """Return the same of an index, for a page that is shown, or for one that is not."""
+        """
+        Return the seconds for which a page of an index is used without asking it again.
+
+        With `is_short`, as of a page of which nothing is shown, these are at most a minute.
+        """
         seconds = self._clients[upstream_id].server.page_ttl
         return min(seconds, NEGATIVE_SECONDS) if is_short else seconds
 
@@ -306,6 +341,7 @@ class UpstreamPages:
         wait(self._saving.copy(), SAVE_SECONDS)
 
     def _found_page(self, held: _HeldPage, *, is_confirmed: bool = False) -> FoundPage | None:
+        """Return a page for a client, or None if its index has it no more."""
         if held.page.is_gone:
             return None
         now = self.runtime.monotonic()
@@ -329,9 +365,11 @@ class UpstreamPages:
     def _refresh(self, key: PageKey, kind: Kind, *, owns: bool) -> _HeldPage | None:
         """Return the page of the store if it is recent enough, else ask for it, and remember it."""
         held = self._load(key)
+        # what an index had before it fell silent does not decide about an upload
         may_serve = held is not None and kind is Kind.PAGE and self._may_serve(held)
         if held is not None and may_serve:
-            self._remember(held)  # for `stale`
+            # for `peek_stale`, while this thread waits for the index
+            self._remember(held)
         renewed = self._load_or_request(key, kind, held, may_serve=may_serve, owns=owns)
         if renewed is not None:
             self._remember(renewed)
@@ -349,6 +387,7 @@ class UpstreamPages:
         may_serve: bool,
         owns: bool,
     ) -> _HeldPage | None:
+        """Return `held` if it is recent, else what its index says, or `held` if that is silent."""
         if held is not None and self._is_recent(held, kind):
             self.observation.cache(kind, CacheResult.HIT)
             return held
@@ -363,11 +402,13 @@ class UpstreamPages:
         try:
             return self._request_unless_bad(key, kind, held, owns=owns)
         except Unavailable as error:
+            # a refusal is an answer, and no failure that an older page could bridge
             if held is None or not may_serve or error.code == UPSTREAM_REFUSED:
                 raise
             return replace(held, retry_at=self.runtime.monotonic() + RETRY_SECONDS)
 
     def _is_recent(self, held: _HeldPage, kind: Kind) -> bool:
+        """Return whether a page answers a question of this kind without asking its index."""
         now = self.runtime.monotonic()
         if kind is Kind.CHECK:
             return not held.page.is_gone and held.confirmed_at >= now - CHECK_SECONDS
@@ -388,12 +429,14 @@ class UpstreamPages:
             return self._request(key, kind, held, owns=owns)
         except Unavailable as error:
             if error.code == BAD_UPSTREAM:
-                self._bad.put(key, copy(error), BAD_SECONDS)  # without its traceback
+                # a copy has no traceback, which would keep all that its frames refer to in memory
+                self._bad.put(key, copy(error), BAD_SECONDS)
             raise
 
     def _request(
         self, key: PageKey, kind: Kind, held: _HeldPage | None, *, owns: bool
     ) -> _HeldPage | None:
+        """Ask for a page, and note whether the index refuses it."""
         try:
             answer = self._request_now(key, kind, held, owns=owns)
         except Unavailable as error:
@@ -407,6 +450,7 @@ class UpstreamPages:
     def _request_now(
         self, key: PageKey, kind: Kind, held: _HeldPage | None, *, owns: bool
     ) -> _HeldPage | None:
+        """Ask for a page, or whether the one that is held has changed; None if there is none."""
         client = self._clients[key.upstream]
         if held is None:
             self.observation.cache(kind, CacheResult.MISS)
@@ -418,6 +462,7 @@ class UpstreamPages:
             return self._hold(replace(page, is_unowned=not owns), None, is_saved=False)
         self.observation.cache(kind, CacheResult.REVALIDATED)
         page = self._requests.renew(held.page, kind)
+        # until now only chains of labels have asked for it; from now on it is a sign of the owner
         if owns and held.page.is_unowned:
             page = replace(page or held.page, is_unowned=False, fetched_at=self.runtime.now())
         if page is None:
@@ -429,23 +474,31 @@ class UpstreamPages:
         self._looked_absent.put(key, True, LOOK_SECONDS)  # noqa: FBT003 - the cached value
 
     def _with_confirmation(self, held: _HeldPage) -> _HeldPage:
+        """Return a page of which its index has just said that it has not changed."""
         now = self.runtime.now()
         # only in memory, so that not every confirmation writes to the store
         if now - held.page.fetched_at < CONFIRMATION:
-            at = self.runtime.monotonic()
-            until = at + self.ttl(held.page)
-            return replace(held, confirmed_at=at, fresh_until=until, retry_at=0.0, looked_at=at)
+            confirmed_at = self.runtime.monotonic()
+            return replace(
+                held,
+                confirmed_at=confirmed_at,
+                fresh_until=confirmed_at + self.ttl(held.page),
+                retry_at=0.0,
+                looked_at=confirmed_at,
+            )
         return self._hold(replace(held.page, fetched_at=now), held.version, is_saved=False)
 
     def _hold(
         self, page: UpstreamPage, version: ObjectVersion | None, *, is_saved: bool
     ) -> _HeldPage:
+        """Return a page of the store, or of an answer, with the times that memory has of it."""
         age = (self.runtime.now() - page.fetched_at).total_seconds()
         server = self._clients[page.upstream].server
         # of a name that an earlier version has hidden, the files are asked for again
         is_gone = page.is_gone and not page.is_contested
-        is_read = is_gone or page.reading == server.reading
-        if age < -MAX_SKEW_SECONDS or not is_read:  # a clock was wrong, or the settings were others
+        is_same_reading = is_gone or page.reading == server.reading
+        is_from_future = age < -MAX_SKEW_SECONDS  # a clock was wrong
+        if is_from_future or not is_same_reading:
             age = max(age, server.page_ttl)
         # times in the store are of the day, and those in memory monotonic
         confirmed_at = self.runtime.monotonic() - max(0.0, age)
@@ -463,19 +516,25 @@ class UpstreamPages:
         memory = self._memory.get(key)
         version = None if memory is None else memory.version
         try:
-            stored = self.kept.load(key.upstream, key.name, version)
+            stored = self.stored_pages.load(key.upstream, key.name, version)
         except Unavailable:
             # whether the name is private is known, and one index alone cannot be confused
             if self.config.offline:
                 raise
             return memory
-        if stored is None:
-            return memory and replace(memory, looked_at=self.runtime.monotonic())
+        if stored is None:  # the object still has the version of the page in memory
+            if memory is None:
+                return None
+            return replace(memory, looked_at=self.runtime.monotonic())
         if stored.page is not None:
             return self._hold(stored.page, stored.version, is_saved=True)
-        return memory if memory is not None and memory.version is None else None
+        # a page without a version is not written yet; one with a version has been removed
+        if memory is not None and memory.version is None:
+            return memory
+        return None
 
     def _remember(self, held: _HeldPage) -> None:
+        """Keep a page in memory, in place of the one before it."""
         page = held.page
         files = len(page.files) + len(page.removed) + len(page.changed)
         # the largest page is kept, too, then alone
@@ -505,10 +564,11 @@ class UpstreamPages:
     def _write(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion | None:
         """Write a page, and return its version, or None if another process has written one."""
         with suppress(Conflict):
-            return self.kept.save(page, expect)
-        stored = self.kept.load(page.upstream, page.name)
+            return self.stored_pages.save(page, expect)
+        # a page that another process has written meanwhile stays: the index has sent it as well
+        stored = self.stored_pages.load(page.upstream, page.name)
         if stored is None or stored.page is not None:
             return None
         with suppress(Conflict):  # a damaged page is replaced by any other
-            return self.kept.save(page, stored.version)
+            return self.stored_pages.save(page, stored.version)
         return None

@@ -78,6 +78,15 @@ MAX_EMPTY_VERSIONS: Final = 10_000
 SHOWN_SUFFIXES: Final = (".whl", SDIST_SUFFIX, ZIP_SUFFIX)
 """Suffixes of the formats that are shown."""
 MAJOR: Final = 1
+"""The major version of the Simple API that can be read (PEP 629)."""
+ROOT_LIMIT_BYTES: Final = 64 * 1024
+"""Bytes of a root that are read."""
+MAX_CUTS: Final = 10
+"""Ends of a JSON object at which a root that is not read whole is cut, in turn."""
+
+ONE_PROJECT: Final = "its root is the page of one project; the name has to be left out of the url"
+OTHER_PAGE: Final = "its root is a page of another kind; perhaps its url lacks /simple/ at the end"
+NO_PROJECTS: Final = "its root lists no projects"
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _API_VERSION: Final = re.compile(r"([0-9]{1,9})\.[0-9]{1,9}", re.ASCII)
@@ -86,6 +95,11 @@ _UPWARDS: Final = re.compile(r"(?:\.\./)+", re.ASCII)
 _TAG: Final = re.compile(rb"<[a-z!]", re.IGNORECASE)
 _INTERACTIVE: Final = re.compile(rb"<(?:form|input|script)\b", re.IGNORECASE)
 """Begins what a person has to fill in, or a browser to complete, such as a page to sign in with."""
+_ANCHOR: Final = re.compile(r"<a\b[^<>]*+>([^<]*+)</a\s*>", re.IGNORECASE)
+_OF_PROJECT: Final = re.compile(r"<title>\s*+links for\b", re.IGNORECASE)
+"""The title that indexes give the page of one project, also to one without files."""
+_ACTIVE: Final = re.compile(r"<(?:form|script)\b", re.IGNORECASE)
+"""What no plain list of projects has."""
 
 
 def parse_page(
@@ -100,21 +114,26 @@ def parse_page(
     if "json" not in kind and "html" not in kind:
         raise FetchError("its page is neither JSON nor HTML")
     page = read_simple_page(fetched, MAX_FILES)
-    _check_version("1.0" if page.version is UNSET else page.version)
+    # a page that says no version is of 1.0 (PEP 629)
+    if page.version is not UNSET:
+        _check_version(page.version)
+    # a page in HTML says no name
     if page.name is not UNSET and not _is_name(page.name, name):
         raise FetchError("its page is that of another project")
     if page.files is None:
         raise FetchError("its page lists no files")
-    files, has_links = _FileParser(name, page.base, server), False
+    files = _FileParser(name, page.base, server)
+    has_links = False
     for entry in page.files:
         files.add(entry)
         has_links = True
     files.leave_out_single_variants()
     is_listing = files.has_distributions or page.version is not UNSET
-    if page.is_html and not (is_listing or _is_empty(fetched.body, has_links=has_links)):
+    if page.is_html and not is_listing and not _is_empty(fetched.body, has_links=has_links):
         # a page to sign in with, or of an error, has no links to files either
         raise FetchError("its page has no links to files, and nothing that says what it is")
     by_filename = files.by_filename
+    # shown as a page without files, it would look as if the project had none
     if files.refused and not by_filename:
         why = next(iter(files.refused.values()))
         raise FetchError(f"none of its files may be fetched: {why}", is_refused=True)
@@ -140,14 +159,19 @@ def parse_page(
 
 def _empty_versions(versions: object, files: Iterable[UpstreamFile]) -> tuple[str, ...]:
     """Return the versions of a list that have no file (PEP 700)."""
-    with_files = {strip_trailing_zeros(file.version) for file in files}
+    if not isinstance(versions, list):
+        return ()
+    keys_with_files = {strip_trailing_zeros(file.version) for file in files}
     empty = dict[str, None]()
-    for text in versions if isinstance(versions, list) else ():
-        if not isinstance(text, str) or text in with_files or len(empty) >= MAX_EMPTY_VERSIONS:
+    for text in versions:
+        if len(empty) >= MAX_EMPTY_VERSIONS:
+            break
+        # one that is written as its key is need not be parsed
+        if not isinstance(text, str) or text in keys_with_files:
             continue
         with suppress(Invalid):
             version = str(parse_version(text))
-            if strip_trailing_zeros(version) not in with_files:
+            if strip_trailing_zeros(version) not in keys_with_files:
                 empty[version] = None
     return tuple(empty)
 
@@ -165,12 +189,16 @@ def _check_version(version: object) -> None:
 
     Raises FetchError if it cannot.
     """
-    match = _API_VERSION.fullmatch(version) if isinstance(version, str) else None
-    if match is None or int(match[1]) > MAJOR:
-        raise FetchError("its page is of a version of the Simple API that is not known here")
+    if isinstance(version, str):
+        match = _API_VERSION.fullmatch(version)
+        # a later minor version only adds to what is there (PEP 629)
+        if match is not None and int(match[1]) <= MAJOR:
+            return
+    raise FetchError("its page is of a version of the Simple API that is not known here")
 
 
 def _is_name(name: object, expected: NormalizedName) -> bool:
+    """Return whether what a page says is its project is the one that was asked for."""
     return isinstance(name, str) and canonicalize_name(name) == expected
 
 
@@ -181,26 +209,35 @@ def check_final_url(url: Url, name: NormalizedName) -> None:
     Raises FetchError if it does not.
     """
     path = url.path.removesuffix("index.html").rstrip("/")
-    if not _is_name(path.rpartition("/")[2], name):
+    _, _, last_segment = path.rpartition("/")
+    if not _is_name(last_segment, name):
         raise FetchError("it leads to the page of another project")
 
 
 def _status(status: object) -> Status:
-    try:
-        return Status(status) if isinstance(status, str) else Status.ACTIVE
-    except ValueError:  # of a later version of the Simple API
-        return Status.ACTIVE
+    """Return the status of a project (PEP 792), which is active unless a page says another one."""
+    if isinstance(status, str):
+        with suppress(ValueError):  # of a later version of the Simple API
+            return Status(status)
+    return Status.ACTIVE
 
 
 def _text(text: object) -> str:
-    return to_one_line(text[: 4 * TEXT_LIMIT], TEXT_LIMIT) if isinstance(text, str) else ""
+    """Return a text of a page on one line, cut at a limit, or an empty text if it is none."""
+    if not isinstance(text, str):
+        return ""
+    # a huge text is cut before it is made one line, too
+    return to_one_line(text[: 4 * TEXT_LIMIT], TEXT_LIMIT)
 
 
 def _locations(locations: object) -> tuple[str, ...]:
+    """Return the first alternate locations of a page (PEP 708), without passwords."""
+    if not isinstance(locations, list):
+        return ()
     urls = list[str]()
-    for location in locations[:MAX_LOCATIONS] if isinstance(locations, list) else ():
-        with suppress(BadUrl):
-            if isinstance(location, str):
+    for location in locations[:MAX_LOCATIONS]:
+        if isinstance(location, str):
+            with suppress(BadUrl):
                 urls.append(parse_url(location).redacted[:TEXT_LIMIT])
     return tuple(urls)
 
@@ -258,14 +295,22 @@ class _FileParser(Struct):
             self._count_unused(entry.filename, str(error))
 
     def _count_unused(self, filename: object, why: str) -> None:
+        """Count a link that cannot be used, and remember the first ones with the reason."""
         self.unused_count += 1
         if len(self.unused) < MAX_UNUSED_LINKS:
-            name = filename[: 2 * FILENAME_LIMIT] if isinstance(filename, str) else ""
-            link = UnusedLink(to_one_line(name, FILENAME_LIMIT), to_one_line(why, TEXT_LIMIT))
-            self.unused.append(link)
+            name = ""
+            if isinstance(filename, str):
+                name = to_one_line(filename[: 2 * FILENAME_LIMIT], FILENAME_LIMIT)
+            self.unused.append(UnusedLink(name, to_one_line(why, TEXT_LIMIT)))
 
     def _add(self, entry: PageEntry) -> None:
-        filename, reference = entry.filename, entry.url
+        """
+        Add a file of a page, or raise _Unusable.
+
+        All that an entry says is a stranger's, and of any type: JSON is not validated before.
+        """
+        filename = entry.filename
+        reference = entry.url
         if not isinstance(filename, str) or not isinstance(reference, str):
             raise _Unusable("has no filename, or no URL")
         if filename.endswith(VARIANTS_SUFFIX):
@@ -276,30 +321,36 @@ class _FileParser(Struct):
             self._leave_out(filename)
             return
         self.has_distributions = True
-        digest, others = _digests(entry.hashes)
-        required = _requires_python(entry.requires_python)
+        digest, other_hashes = _digests(entry.hashes)
         if digest is None:
             raise _Unusable("has a malformed digest")
-        if required is None:
+        requires_python = _requires_python(entry.requires_python)
+        if requires_python is None:
             raise _Unusable("has a malformed requires-python")
         # the URL last, as a refused host is remembered: only for files that would be shown
         url = self._allowed_url(reference)
-        metadata, size, yanked = entry.core_metadata, entry.size, entry.yanked
-        metadata = entry.dist_info_metadata if metadata is None else metadata
-        core, other_core = _digests(metadata)
+        # PEP 714: the member of PEP 658 was renamed, and counts where the new one is missing
+        metadata = entry.core_metadata
+        if metadata is None:
+            metadata = entry.dist_info_metadata
+        metadata_digest, other_metadata_hashes = _digests(metadata)
+        yanked: str | None = None
+        if entry.yanked:  # true, or a reason
+            yanked = _text(entry.yanked)
         file = UpstreamFile(
             filename=filename,
             version=version,
             url=url,
             sha256=digest,
-            other_hashes=others,
-            size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
+            other_hashes=other_hashes,
+            size=_size(entry.size),
             uploaded_at=parse_iso_date(entry.upload_time),
-            core_metadata=core or "",
-            other_metadata_hashes=other_core,
-            has_metadata=bool(metadata) and core is not None,
-            requires_python=required or None,
-            yanked=_text(yanked) if yanked else None,  # true, or a reason
+            core_metadata=metadata_digest or "",
+            other_metadata_hashes=other_metadata_hashes,
+            # with a malformed digest nobody could verify it
+            has_metadata=bool(metadata) and metadata_digest is not None,
+            requires_python=requires_python or None,
+            yanked=yanked,
             is_attested=isinstance(entry.provenance, str) and entry.provenance != "",
             provenance_url=self._provenance_url(entry.provenance),
         )
@@ -323,13 +374,12 @@ class _FileParser(Struct):
         # it changes with the wheels, so that without a digest nobody knows which one is stored
         if not digest:
             raise _Unusable("has no SHA-256")
-        size = entry.size
         document = UpstreamFile(
             filename=filename,
             version=release,
             url=self._allowed_url(reference),
             sha256=digest,
-            size=size if type(size) is int and 0 <= size <= MAX_SIZE else None,
+            size=_size(entry.size),
             uploaded_at=parse_iso_date(entry.upload_time),
         )
         self.variants.setdefault(strip_trailing_zeros(release), document)
@@ -355,8 +405,8 @@ class _FileParser(Struct):
         """Note a distribution of this project in a format that is not shown, or raise _Unusable."""
         is_distribution = is_distribution_name(filename)
         self.has_distributions |= is_distribution
-        is_other = is_distribution and not filename.endswith(SHOWN_SUFFIXES)
-        if is_other and len(filename) <= FILENAME_LIMIT:
+        is_in_other_format = is_distribution and not filename.endswith(SHOWN_SUFFIXES)
+        if is_in_other_format and len(filename) <= FILENAME_LIMIT:
             version = version_in(filename, self.name)
             if version and len(self.other_formats) < MAX_OTHER_FORMATS:
                 self.other_formats[filename] = version
@@ -374,7 +424,9 @@ class _FileParser(Struct):
         version, _, tags = rest.partition("-")
         if not tags.endswith(".whl"):
             parsed = _parse_or_none(filename, self.name)
-            return "" if parsed is None else str(parsed.version)
+            if parsed is None:
+                return ""
+            return str(parsed.version)
         # a part is valid if it is in a filename whose other parts are; none of them has a hyphen
         if name not in self._names:
             self._names[name] = _parse_or_none(f"{name}-1-py3-none-any.whl", self.name) is not None
@@ -383,7 +435,9 @@ class _FileParser(Struct):
         if version not in self._versions:
             with suppress(Invalid):
                 self._versions[version] = str(parse_version(version))
-        return self._versions.get(version, "") if self._names[name] and self._tags[tags] else ""
+        if not self._names[name] or not self._tags[tags]:
+            return ""
+        return self._versions.get(version, "")
 
     def _provenance_url(self, reference: object) -> str:
         """Return the absolute URL of a provenance, or an empty text if it may not be fetched."""
@@ -402,7 +456,11 @@ class _FileParser(Struct):
         # most URLs: nothing to decode and to resolve, and a host that was allowed before
         if origin in self._origins and _PLAIN_PATH.fullmatch(slash + path):
             return reference
-        up = match[0] if (match := _UPWARDS.match(reference)) else ""
+        # the same for most relative ones, below a folder whose host was allowed before
+        up = ""
+        match = _UPWARDS.match(reference)
+        if match is not None:
+            up = match[0]
         below = reference[len(up) :]
         if up in self._folders and _PLAIN_PATH.fullmatch(f"/{below}"):
             return self._folders[up] + below
@@ -410,6 +468,7 @@ class _FileParser(Struct):
             url = self.base.resolved(reference)
         except BadUrl as error:
             raise _Unusable("has a URL that cannot be used") from error
+        # a credential is what the settings say, and never what a page says
         why = "its URL has a user name" if "@" in host else self.server.refusal_on_page(url)
         if why:
             raise _RefusedHost(url.authority, why)
@@ -421,6 +480,7 @@ class _FileParser(Struct):
 
 
 def _parse_or_none(filename: str, project: NormalizedName | None = None) -> Distribution | None:
+    """Return what a filename says, or None if it is not that of a distribution of the project."""
     with suppress(Invalid):
         return parse_filename(filename, project, zip_sdists=True)
     return None
@@ -453,8 +513,18 @@ def _digests(hashes: object) -> tuple[str | None, tuple[str, ...]]:
             return digest, ()
     digests, malformed = sound_digests(hashes)
     digest = digests.pop("sha256", "")
-    others = tuple(f"{name}={digests[name]}" for name in sorted(digests)) if digests else ()
-    return (None if malformed and not digest else digest), others
+    other_hashes = tuple(f"{name}={digests[name]}" for name in sorted(digests))
+    if malformed and not digest:
+        return None, other_hashes
+    return digest, other_hashes
+
+
+def _size(size: object) -> int | None:
+    """Return the size that a page says of a file, or None if it is none."""
+    # not `isinstance`, by which true is 1
+    if type(size) is int and 0 <= size <= MAX_SIZE:
+        return size
+    return None
 
 
 def _said_digests(file: UpstreamFile) -> tuple[bool, bool]:
@@ -472,22 +542,10 @@ def _requires_python(text: object) -> str | None:
         return ""
     if not isinstance(text, str) or len(text) > TEXT_LIMIT:
         return None
-    return text.strip() if text.strip().isprintable() else None
-
-
-ROOT_LIMIT_BYTES: Final = 64 * 1024
-"""Bytes of a root that are read."""
-MAX_CUTS: Final = 10
-"""Ends of a JSON object at which a root that is not read whole is cut, in turn."""
-
-ONE_PROJECT: Final = "its root is the page of one project; the name has to be left out of the url"
-OTHER_PAGE: Final = "its root is a page of another kind; perhaps its url lacks /simple/ at the end"
-NO_PROJECTS: Final = "its root lists no projects"
-
-_ANCHOR: Final = re.compile(r"<a\b[^<>]*+>([^<]*+)</a\s*>", re.IGNORECASE)
-_OF_PROJECT: Final = re.compile(r"<title>\s*+links for\b", re.IGNORECASE)
-"""The title that indexes give the page of one project, also to one without files."""
-_ACTIVE: Final = re.compile(r"<(?:form|script)\b", re.IGNORECASE)
+    stripped = text.strip()
+    if not stripped.isprintable():
+        return None
+    return stripped
 
 
 class RootPage(Struct, frozen=True):
@@ -515,18 +573,23 @@ def why_no_index(root: RootPage) -> str:
     kind = root.content_type.partition(";")[0].strip().lower()
     if "json" in kind:
         return _why_not_json(root)
-    return _why_not_html(root, kind) if "html" in kind else OTHER_PAGE
+    if "html" in kind:
+        return _why_not_html(root, kind)
+    return OTHER_PAGE
 
 
 def _why_not_json(root: RootPage) -> str:
+    """Return why a root in JSON does not show an index, or an empty text if it does."""
     document = _document(root)
     if not isinstance(document, dict):
         return OTHER_PAGE
     if "files" in document:
         return ONE_PROJECT
-    meta, projects = document.get("meta"), document.get("projects")
-    is_simple = _is_version(meta.get("api-version") if isinstance(meta, dict) else None)
-    if not is_simple or not isinstance(projects, list):
+    meta = document.get("meta")
+    if not isinstance(meta, dict) or not _is_version(meta.get("api-version")):
+        return OTHER_PAGE
+    projects = document.get("projects")
+    if not isinstance(projects, list):
         return OTHER_PAGE
     has_names = all(isinstance(project, dict) and "name" in project for project in projects)
     return "" if has_names else OTHER_PAGE
@@ -534,59 +597,74 @@ def _why_not_json(root: RootPage) -> str:
 
 def first_projects(root: RootPage) -> list[NormalizedName]:
     """Return the projects in the start of a root that shows an index, in its order."""
-    names: Iterable[object] = ()
+    texts = list[object]()
     if "json" in root.content_type.lower():
         document = _document(root)
-        projects = document.get("projects", ()) if isinstance(document, dict) else ()
-        names = [project.get("name") for project in projects if isinstance(project, dict)]
+        if isinstance(document, dict):
+            for project in document.get("projects", ()):
+                if isinstance(project, dict):
+                    texts.append(project.get("name"))
     else:
         page = read_page(root.body.decode("latin-1"), root.content_type, len(root.body))
         with suppress(BadUrl):
-            names = _names(root.url, page)
-    projects = [_project(name) for name in names if isinstance(name, str)]
-    return [NormalizedName(name) for name in projects if name]
+            texts += _names(root.url, page)
+    names = [_project(text) for text in texts if isinstance(text, str)]
+    return [NormalizedName(name) for name in names if name]
 
 
 def _document(root: RootPage) -> object:
     """Return the JSON of a root, without what was cut off, or None if it is none."""
     body = root.body
-    for _ in range(MAX_CUTS if root.is_cut else 0):  # an entry may have objects in it
-        body = body[: body.rfind(b"}") + 1]
-        with suppress(ValueError, RecursionError):
-            return msgspec.json.decode(body + b"]}")
-        body = body[:-1]
+    if root.is_cut:
+        # the list ends within a project: what is before it is closed, and read; a project may have
+        # objects in it, so that the last `}` need not be the end of one
+        for _ in range(MAX_CUTS):
+            body = body[: body.rfind(b"}") + 1]
+            with suppress(ValueError, RecursionError):
+                return msgspec.json.decode(body + b"]}")
+            body = body[:-1]
     with suppress(ValueError, RecursionError):
         return msgspec.json.decode(body)
     return None
 
 
 def _why_not_html(root: RootPage, kind: str) -> str:
+    """Return why a root in HTML does not show an index, or an empty text if it does."""
     body = root.body
-    if root.is_cut:
+    if root.is_cut:  # within a link
         body = body[: body.rfind(b"</a>") + len(b"</a>")]
-    latin = body.decode("latin-1")
+    # no byte is malformed then, and the names of projects are ASCII
+    html = body.decode("latin-1")
     try:
-        page = read_page(latin, root.content_type, len(body))
+        page = read_page(html, root.content_type, len(body))
         names = _names(root.url, page)
     except (FetchError, BadUrl):
         return OTHER_PAGE
-    if any(map(is_distribution_name, names)) or _OF_PROJECT.search(latin):
+    if any(map(is_distribution_name, names)) or _OF_PROJECT.search(html):
         return ONE_PROJECT
     meta = dict(reversed(page.meta))  # the first of two counts
     if "simple" in kind or _is_version(meta.get(VERSION_TAG)):
         return "" if all(map(_project, names)) else OTHER_PAGE
     if not names:
-        return NO_PROJECTS if not page.links else OTHER_PAGE
-    texts = [unescape(text).strip() for text in _ANCHOR.findall(latin)]
+        return OTHER_PAGE if page.links else NO_PROJECTS
+    return "" if _is_plain_list(html, page, names) else OTHER_PAGE
+
+
+def _is_plain_list(html: str, page: HtmlPage, names: list[str]) -> bool:
+    """Return whether a page is nothing but links to folders that are named as their texts are."""
+    texts = [unescape(text).strip() for text in _ANCHOR.findall(html)]
+    if len(texts) != len(page.links) or _ACTIVE.search(html):
+        return False
     # a folder `simple` beside others is the index that is meant
-    is_list = len(texts) == len(page.links) and not _ACTIVE.search(latin) and "simple/" not in names
+    if "simple/" in names:
+        return False
     # the first links may be those that lead upwards, which have no name
-    pairs = zip(names, texts[len(texts) - len(names) :], strict=True)
-    are_same = is_list and all(
-        name.endswith("/") and _project(name) and _project(name) == _project(text)
-        for name, text in pairs
-    )
-    return "" if are_same else OTHER_PAGE
+    texts_of_names = texts[len(texts) - len(names) :]
+    for name, text in zip(names, texts_of_names, strict=True):
+        project = _project(name)
+        if not project or not name.endswith("/") or project != _project(text):
+            return False
+    return True
 
 
 def _names(root: Url, page: HtmlPage) -> list[str]:
@@ -595,13 +673,19 @@ def _names(root: Url, page: HtmlPage) -> list[str]:
 
     Links that lead upwards, or sort the page, come first where a web server lists a folder.
     """
-    base, names = root.resolved(page.base) if page.base else root, list[str]()
+    base = root
+    if page.base:
+        base = root.resolved(page.base)
+    names = list[str]()
     for link in page.links:
         url = base.resolved(link.href)
-        if url.origin == root.origin and root.path.startswith(url.path):
+        is_own = url.origin == root.origin
+        if is_own and root.path.startswith(url.path):
             continue
-        is_below = url.origin == root.origin and url.path.startswith(root.path)
-        names.append(unquote(url.path.removeprefix(root.path)) if is_below else url.redacted)
+        if is_own and url.path.startswith(root.path):
+            names.append(unquote(url.path.removeprefix(root.path)))
+        else:
+            names.append(url.redacted)
     return names
 
 
@@ -612,4 +696,5 @@ def _project(text: str) -> str:
 
 
 def _is_version(text: object) -> bool:
+    """Return whether a text is a version of the Simple API that a root may have."""
     return isinstance(text, str) and text.startswith("1.")

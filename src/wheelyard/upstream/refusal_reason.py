@@ -51,9 +51,13 @@ def _reason_of(document: object, depth: int) -> str:
         return document
     if depth == 0:
         return ""
+    candidates = list[object]()
     if isinstance(document, list):
-        return next(filter(None, (_reason_of(entry, depth - 1) for entry in document[:5])), "")
-    if isinstance(document, dict):
-        members = (document.get(key) for key in REASON_KEYS)
-        return next(filter(None, (_reason_of(member, depth - 1) for member in members)), "")
+        candidates += document[:5]
+    elif isinstance(document, dict):
+        candidates += map(document.get, REASON_KEYS)
+    for candidate in candidates:
+        reason = _reason_of(candidate, depth - 1)
+        if reason:
+            return reason
     return ""

@@ -60,7 +60,7 @@ class RequestLog:
         self._start_timer = start_timer
         self._is_off = is_off
         self._noted = dict[RequestKey, PackageRequest]()
-        self._of_one = Counter[str]()
+        self._count_by_caller = Counter[str]()
         """How many of those the same person, or other principal, has made first."""
         self._written: LruCache[tuple[RequestKey, str], float] = LruCache(4 * MAX_REQUESTS)
         """When a request of a principal was written, on the monotonic clock."""
@@ -84,7 +84,9 @@ class RequestLog:
         """
         if self._is_off:
             return
-        now, who, asker = self._runtime.now(), caller.acts_for, counted_as(caller)
+        now = self._runtime.now()
+        who = caller.acts_for
+        counted_caller = counted_as(caller)
         request = PackageRequest(
             project=project,
             version=version,
@@ -99,21 +101,30 @@ class RequestLog:
         )
         with self._lock:
             before = self._noted.get(request.key)
-            if before is None and not self._has_room(asker):
+            if before is not None:
+                self._noted[request.key] = before.combined(request)
+            elif self._has_room(counted_caller):
+                self._count_by_caller[counted_caller] += 1
+                self._noted[request.key] = request
+            else:
                 return
-            self._of_one[asker] += before is None
-            self._noted[request.key] = before.combined(request) if before else request
             if self._timer is None and self._is_news(request.key, who):
                 self._schedule()
 
-    def _has_room(self, asker: str) -> bool:
-        return len(self._noted) < MAX_REQUESTS and self._of_one[asker] < MAX_OF_ONE
+    def _has_room(self, counted_caller: str) -> bool:
+        """Return whether one more request is remembered, of all and of who makes it."""
+        if len(self._noted) >= MAX_REQUESTS:
+            return False
+        # one client that asks for everything must not keep back the requests of all others
+        return self._count_by_caller[counted_caller] < MAX_OF_ONE
 
     def _is_news(self, key: RequestKey, who: str) -> bool:
-        written = self._written.get((key, who))
-        return written is None or self._runtime.monotonic() - written >= REPEAT_SECONDS
+        """Return whether a request is worth a write of its own."""
+        written_at = self._written.get((key, who))
+        return written_at is None or self._runtime.monotonic() - written_at >= REPEAT_SECONDS
 
     def _schedule(self) -> None:
+        """Start the timer of the next write. The caller holds the lock."""
         wait = max(FIRST_SECONDS, self._next_at - self._runtime.monotonic())
         try:
             self._timer = self._start_timer(wait, self.write)
@@ -124,11 +135,14 @@ class RequestLog:
         """
         Write what was remembered to the store.
 
-        If the store does not answer, it is remembered, and tried again five minutes later.
+        This runs in the thread of the timer, or of `close`. If the store does not answer, it is
+        remembered, and tried again five minutes later.
         """
+        # taken out first: no request of a client waits for the lock while the store is written
         with self._lock:
-            noted, self._noted = self._noted, {}
-            self._of_one.clear()
+            noted = self._noted
+            self._noted = {}
+            self._count_by_caller.clear()
             self._next_at = self._runtime.monotonic() + WRITE_SECONDS
         if noted:
             try:
@@ -144,14 +158,20 @@ class RequestLog:
                         self._written.put((key, who), written_at, 1)
         with self._lock:
             self._timer = None
-            if not self._is_off and any(
-                self._is_news(key, who)
-                for key, request in self._noted.items()
-                for who in request.who
-            ):
+            # what came meanwhile has found a timer, and started none
+            if not self._is_off and self._has_news():
                 self._schedule()
 
+    def _has_news(self) -> bool:
+        """Return whether anything that is remembered is worth a write."""
+        for key, request in self._noted.items():
+            for who in request.who:
+                if self._is_news(key, who):
+                    return True
+        return False
+
     def _take_back(self, noted: dict[RequestKey, PackageRequest]) -> None:
+        """Remember again what could not be written, before what came meanwhile."""
         with self._lock:
             for key, request in noted.items():
                 later = self._noted.get(key)
@@ -159,13 +179,14 @@ class RequestLog:
                     self._noted[key] = request.combined(later)
                 elif self._has_room(request.counts_for):
                     self._noted[key] = request
-                    self._of_one[request.counts_for] += 1
+                    self._count_by_caller[request.counts_for] += 1
 
     def close(self) -> None:
         """Write what was remembered, and remember nothing more, before the process ends."""
         with self._lock:
             self._is_off = True
-            timer, self._timer = self._timer, None
+            timer = self._timer
+            self._timer = None
         if timer is not None:
             timer.cancel()
         self.write()

@@ -89,22 +89,23 @@ class PublicProjectList(Struct):
         return upstream.policy.accepts(name) and not upstream.names.is_reserved(name)
 
     def versions(self) -> dict[NormalizedName, str]:
-        """Return a version of the facts of each project, as `PublicProjects` describes it."""
+        """
+        Return a text for each project that changes when its facts may be others.
+
+        Those of which nothing is shown are left out.
+        """
         self._list()
-        accepted = self.upstream.policy.accepted(self._used_names())
-        places = (
-            (name, self._objects(name), decisions)
-            for name, decisions in accepted
-            if not self.upstream.names.is_reserved(name)
-        )
-        versions = {
-            name: self._version(name, kept, decisions) for name, kept, decisions in places if kept
-        }
+        versions = dict[NormalizedName, str]()
+        for name, decisions in self.upstream.policy.accepted(self._used_names()):
+            if self.upstream.names.is_reserved(name):
+                continue
+            objects = self._objects(name)
+            if objects:
+                versions[name] = self._version(name, objects, decisions)
         # only as long as the version is the same, else the facts are read again
         self._left_out = dict(self._left_out.items() & versions.items())
-        self._undescribed = {
-            name: look for name, look in self._undescribed.items() if name in versions
-        }
+        for name in self._undescribed.keys() - versions.keys():
+            del self._undescribed[name]
         return {name: version for name, version in versions.items() if name not in self._left_out}
 
     def read(
@@ -113,10 +114,12 @@ class PublicProjectList(Struct):
         """Return the facts of these projects, with None for one of which nothing is shown."""
         # before they are read: what is kept meanwhile is looked at again
         looks = {name: self._look(name) for name, _ in versions}
-        threads = 1 if self.upstream.is_local or len(versions) == 1 else MAX_CONCURRENT_READS
-        read = prefetch_map(lambda project: self._facts(*project), versions, threads)
+        # threads are for waiting, and a folder answers at once
+        is_quick = self.upstream.is_local or len(versions) == 1
+        threads = 1 if is_quick else MAX_CONCURRENT_READS
+        read_facts = prefetch_map(self._facts, versions, threads)
         by_name = dict[NormalizedName, ProjectFacts | None]()
-        for (name, version), facts in zip(versions, read, strict=True):
+        for (name, version), facts in zip(versions, read_facts, strict=True):
             by_name[name] = facts
             if facts is None:
                 self._left_out[name] = version
@@ -128,38 +131,49 @@ class PublicProjectList(Struct):
 
     def _list(self) -> None:
         """List the stored pages: on a bucket, the more of them, the less often."""
-        upstream, now = self.upstream, self.upstream.runtime.monotonic()
+        upstream = self.upstream
+        now = upstream.runtime.monotonic()
         if now < self._list_at:
             return
         ids = [client.server.id for client in upstream.clients.in_order]
         stores = {upstream_id: upstream.files.cache(upstream_id).store for upstream_id in ids}
-        count = 0
+        listed_count = 0
         for upstream_id, store in stores.items():
-            entries = list(store.list(keys.UPSTREAM_PAGES))
-            names = map(keys.project_of_upstream_page, (entry.key for entry in entries))
-            self._pages[upstream_id] = {
-                name: entry for name, entry in zip(names, entries, strict=True) if name
-            }
-            count += len(entries)
+            pages = dict[NormalizedName, Entry]()
+            for entry in store.list(keys.UPSTREAM_PAGES):
+                listed_count += 1
+                name = keys.project_of_upstream_page(entry.key)
+                if name:
+                    pages[name] = entry
+            self._pages[upstream_id] = pages
         self._owners = dict(upstream.pages.stored_owners())
-        count += len(self._owners)
+        listed_count += len(self._owners)
         if now >= self._kept_at + DAY_SECONDS and any(map(self._is_old, self._entries())):
             # each old page has to be known as kept or not, so all files are listed
-            listed = [entry.key for store in stores.values() for entry in store.list(keys.FILES)]
-            owners = filter(None, map(keys.parse_file_key, listed))
-            self._kept = frozenset(NormalizedName(owner.project) for owner in owners)
+            kept = set[NormalizedName]()
+            for store in stores.values():
+                for entry in store.list(keys.FILES):
+                    listed_count += 1
+                    owner = keys.parse_file_key(entry.key)
+                    if owner is not None:
+                        kept.add(NormalizedName(owner.project))
+            self._kept = frozenset(kept)
             self._kept_at = now
-            count += len(listed)
+        # in a folder, listing costs nothing, so it is done each time
         if not upstream.is_local:
-            self._list_at = now + max(REMOTE_SECONDS, 60.0 * count / PAGES_A_MINUTE)
+            self._list_at = now + max(REMOTE_SECONDS, 60.0 * listed_count / PAGES_A_MINUTE)
 
     def _entries(self) -> Iterator[Entry]:
-        return (entry for pages in self._pages.values() for entry in pages.values())
+        """Yield all stored pages."""
+        for pages in self._pages.values():
+            yield from pages.values()
 
     def _is_old(self, entry: Entry) -> bool:
+        """Return whether a page was not asked for lately: if it was, it was written again."""
         return self.upstream.runtime.seconds() - entry.modified > LATELY.total_seconds()
 
     def _used_names(self) -> Iterator[NormalizedName]:
+        """Yield the projects whose page was asked for lately, or of which a file is kept."""
         for pages in self._pages.values():
             for name, entry in pages.items():
                 if name in self._kept or not self._is_old(entry):
@@ -171,20 +185,23 @@ class PublicProjectList(Struct):
 
         If there are several, what says to which of them the name belongs is one of them.
         """
-        asked = [client.server.id for client in self.upstream.clients.asked_for(name)]
-        kept = {
-            upstream_id: self._pages[upstream_id][name]
-            for upstream_id in asked
-            if name in self._pages.get(upstream_id, {})
-        }
-        if kept and name in self._owners:
-            kept["owner"] = self._owners[name]
-        return kept
+        objects = dict[str, Entry]()
+        for client in self.upstream.clients.asked_for(name):
+            upstream_id = client.server.id
+            entry = self._pages.get(upstream_id, {}).get(name)
+            if entry is not None:
+                objects[upstream_id] = entry
+        if objects and name in self._owners:
+            objects["owner"] = self._owners[name]
+        return objects
 
     def _version(
-        self, name: NormalizedName, kept: Mapping[str, Entry], decisions: ProjectDecisions
+        self, name: NormalizedName, objects: Mapping[str, Entry], decisions: ProjectDecisions
     ) -> str:
-        decided = sha256(encode(decisions.all)).hexdigest()[:16] if decisions.all else ""
+        """Return a text that changes with all that the facts of a project follow from."""
+        decided = ""
+        if decisions.all:
+            decided = sha256(encode(decisions.all)).hexdigest()[:16]
         now = self.upstream.runtime.seconds()
         # not all at the same time of the day
         day = int(now + crc32(name.encode())) // DAY_SECONDS
@@ -194,16 +211,21 @@ class PublicProjectList(Struct):
         first = self._undescribed.get(name, look)
         looks = (int(look.at - first.at) // 60).bit_length()
         looks += look.metadata_kept - first.metadata_kept
-        states = " ".join(f"{place} {entry.state(now)}" for place, entry in kept.items())
+        states = " ".join(f"{place} {entry.state(now)}" for place, entry in objects.items())
         return f"{states} {decided} {day}.{looks}"
 
     def _look(self, name: NormalizedName) -> _Look:
+        """Return what is so now, for `_version` to compare with."""
         return _Look(self.upstream.runtime.seconds(), self.upstream.files.metadata_kept(name))
 
-    def _facts(self, name: NormalizedName, version: str) -> ProjectFacts | None:
-        with suppress(ValueError, TypeError):  # the others are found all the same
-            listings = self.upstream.stored(name)
-            return facts_of(self.upstream, listings, version) if listings else None
+    def _facts(self, project: tuple[NormalizedName, str]) -> ProjectFacts | None:
+        """Return the facts of a project and version, or None if nothing of it is shown."""
+        name, version = project
+        # one page or document that cannot be read must not hide all other projects
+        with suppress(ValueError, TypeError):
+            listings = self.upstream.read_stored(name)
+            if listings:
+                return facts_of(self.upstream, listings, version)
         return None
 
 
@@ -217,13 +239,15 @@ def facts_of(
     does not answer.
     """
     listing = merged_listing(listings)
-    latest, description = latest_release(releases_of(listing)), NOT_DESCRIBED
+    latest = latest_release(releases_of(listing))
+    description = NOT_DESCRIBED
     if latest is not None:
         filename = latest.metadata_file.filename
-        page = listing.part_of(filename).origin.page
+        page = listing.listing_of(filename).origin.page
         file = page.by_filename[filename]
         if file.serves_metadata:
             store = upstream.files.cache(page.upstream).store
+            # only what clients have asked for is stored: a search fetches nothing
             raw = core_metadata_of(page, file).find_stored(store)
             description = described_in(raw or b"", page.name, file.version)
     facts = project_facts.facts_of(listing, latest, description)

@@ -28,6 +28,8 @@ READING: Final = "6"
 
 SLOWNESS_SECONDS: Final = 30.0
 """Seconds that an answer may be behind the minimum rate, besides one silence."""
+OUTAGE_SECONDS: Final = 2
+"""Seconds after which a client may try again. pip does so five times before it says anything."""
 
 Network = IPv4Network | IPv6Network
 
@@ -69,7 +71,9 @@ class UpstreamServer:
     @property
     def id(self) -> str:
         """The label, and eight digits of the digest of the URL: another URL has another cache."""
-        return f"{self.label}-{sha256(self.url.without_userinfo.encode()).hexdigest()[:8]}"
+        # without a user name, so that another credential finds what is kept
+        digest = sha256(self.url.without_userinfo.encode()).hexdigest()
+        return f"{self.label}-{digest[:8]}"
 
     @property
     def reading(self) -> str:
@@ -78,8 +82,9 @@ class UpstreamServer:
 
         A page that was read under others is asked for again, whole, such as after a new host.
         """
-        rules = " ".join((READING, *sorted(self.file_hosts or ())))
-        return sha256(rules.encode()).hexdigest()[:8]
+        rules = [READING]
+        rules += sorted(self.file_hosts or ())
+        return sha256(" ".join(rules).encode()).hexdigest()[:8]
 
     def refusal(self, url: Url) -> str:
         """
@@ -87,26 +92,35 @@ class UpstreamServer:
 
         While the hosts of files are not known, only its own host may be asked.
         """
+        # whoever listens on the way must not be able to lead us from https to http
         if self.url.is_secure and not url.is_secure:
             return "its URL is http, and that of the index is https"
         if self.is_own(url):
             return ""
+        # the settings may name the default port, which a URL leaves out
         names = {url.authority, f"{url.host}:{url.port}"}
-        if names.isdisjoint(host.lower() for host in self.file_hosts or ()):
-            why = f"the host {url.authority} is not in upstream.file_hosts"
-            advice = "if its URL only leads there, use the URL there"
-            return f"{why}; {advice}" if self.file_hosts is None else why
-        return ""
+        if not names.isdisjoint(host.lower() for host in self.file_hosts or ()):
+            return ""
+        why = f"the host {url.authority} is not in upstream.file_hosts"
+        if self.file_hosts is None:
+            why += "; if its URL only leads there, use the URL there"
+        return why
 
     def refusal_on_page(self, url: Url) -> str:
-        """Return as `refusal`, for a URL of a page, which may say the hosts of files."""
-        is_known = self.file_hosts is not None or (self.url.is_secure and not url.is_secure)
-        return self.refusal(url) if is_known else ""
+        """
+        Return why a file at a URL of a page may not be fetched, or an empty text.
+
+        While the hosts of files are not known, the page may say them, so each host may be one.
+        """
+        if self.file_hosts is None and (url.is_secure or not self.url.is_secure):
+            return ""
+        return self.refusal(url)
 
     def is_own(self, url: Url) -> bool:
         """Return whether a URL is on the host of the index, at its port or the default one."""
-        is_default = url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]
-        return url.origin == self.url.origin or is_default
+        if url.origin == self.url.origin:
+            return True
+        return url.host == self.url.host and url.port == DEFAULT_PORTS[url.scheme]
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
@@ -136,7 +150,10 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
 
     def label_of(self, upstream_id: str) -> str:
         """Return the label of the upstream with this id, or an empty text if there is none."""
-        return next((server.label for server in self.servers if server.id == upstream_id), "")
+        for server in self.servers:
+            if server.id == upstream_id:
+                return server.label
+        return ""
 
     @property
     def via(self) -> str:
@@ -146,23 +163,20 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
         It is made of what the index asks: two indexes of one chain that ask the same ones are one,
         or ask each other for ever.
         """
-        asked = " ".join(server.url.without_userinfo for server in self.servers)
-        return f"wheelyard-{sha256(asked.encode()).hexdigest()[:16]}"
+        urls = " ".join(server.url.without_userinfo for server in self.servers)
+        # a digest, as the URLs are nothing that the next index has to know
+        return f"wheelyard-{sha256(urls.encode()).hexdigest()[:16]}"
 
     def is_loop(self, via: str) -> bool:
         """Return whether a request with this Via header was sent by this index itself."""
         return bool(via) and self.via in via
 
 
-OUTAGE_SECONDS: Final = 2
-"""Seconds after which a client may try again. pip does so five times before it says anything."""
-
-
 def is_outage(fault: FetchError) -> bool:
     """Return whether an upstream has not answered, so that it may answer later."""
-    busy = fault.status == HTTPStatus.TOO_MANY_REQUESTS
+    is_busy = fault.status == HTTPStatus.TOO_MANY_REQUESTS
     is_broken = fault.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return fault.is_transient or fault.is_unreachable or busy or is_broken
+    return fault.is_transient or fault.is_unreachable or is_busy or is_broken
 
 
 def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:

@@ -33,8 +33,8 @@ class Sidecar(Struct, frozen=True, kw_only=True):
     @property
     def identity(self) -> tuple[str, ...]:
         """Another one for each other document."""
-        file = self.file
-        return self.kind, self.page.upstream, self.page.name, file.filename, file.sha256
+        page = self.page
+        return self.kind, page.upstream, page.name, self.file.filename, self.file.sha256
 
     def find_stored(self, store: Store) -> bytes | None:
         """
@@ -42,7 +42,10 @@ class Sidecar(Struct, frozen=True, kw_only=True):
 
         Raises Unavailable if the store does not answer.
         """
-        stored = None if self.key is None else store.get(self.key)
+        if self.key is None:
+            return None
+        stored = store.get(self.key)
+        # compared each time: the page may say another digest since it was stored
         if not isinstance(stored, Stored) or self.mismatch(stored.body) is not None:
             return None
         return stored.body
@@ -52,6 +55,7 @@ def core_metadata_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
     """Return the core metadata of a file of a page (PEP 658)."""
     title = f"{file.filename}.metadata"
     key = None
+    # without its digest, nobody could tell whether what is stored is still what the index has
     if file.core_metadata and file.sha256:
         key = keys.core_metadata(page.name, file.sha256, file.filename)
     return Sidecar(
@@ -82,11 +86,18 @@ def provenance_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
 
 
 def _metadata_mismatch(file: UpstreamFile, title: str, body: bytes) -> Unavailable | None:
-    hashes = OtherHashes(file.other_metadata_hashes)
-    hashes.update(body)
-    is_stated = file.core_metadata in ("", sha256(body).hexdigest())
-    return None if is_stated and hashes.agree else wrong_digest(title)
+    """Return the error for core metadata without the digests of the page, or None."""
+    other_hashes = OtherHashes(file.other_metadata_hashes)
+    other_hashes.update(body)
+    has_sha256 = file.core_metadata in ("", sha256(body).hexdigest())
+    if has_sha256 and other_hashes.agree:
+        return None
+    return wrong_digest(title)
 
 
 def _provenance_mismatch(file: UpstreamFile, body: bytes) -> Unavailable | None:
-    return None if attests(body, file.sha256) else other_provenance(file.filename)
+    """Return the error for a provenance that is about other bytes, or None."""
+    # a page says no digest of it; that its signatures hold is checked where a rule asks
+    if attests(body, file.sha256):
+        return None
+    return other_provenance(file.filename)

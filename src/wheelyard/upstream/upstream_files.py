@@ -45,11 +45,13 @@ SMALL_THREADS: Final = 32
 """Sidecars that a process fetches at a time: a resolver must not wait for large files."""
 
 SIDECAR_LIMIT_BYTES: Final = 4 * 1024**2
-"""The largest core metadata, as of an upload, and the largest provenance."""
+"""The largest core metadata, which is that of an upload too, and the largest provenance."""
 RECENT_SECONDS: Final = 60.0
 """How long a sidecar that cannot be stored is remembered: its client may have left."""
-RECENT_BYTES, MAX_RECENT = 256 * 1024, 100
-"""The largest sidecar that is remembered so, and how many there are at a time."""
+RECENT_BYTES: Final = 256 * 1024
+"""The largest sidecar that is remembered so."""
+MAX_RECENT: Final = 100
+"""How many sidecars are remembered so at a time."""
 
 
 class FileRules(Struct, frozen=True, kw_only=True):
@@ -110,8 +112,9 @@ class UpstreamFiles:
 
         On a bucket, this may be a request to it.
         """
-        stored = self._find(page, file) if file.sha256 else None
-        self._observation.cache(Kind.FILE, CacheResult.HIT if stored else CacheResult.MISS)
+        stored = self._find(page, file)
+        result = CacheResult.HIT if stored else CacheResult.MISS
+        self._observation.cache(Kind.FILE, result)
         return stored
 
     def fetch(
@@ -121,8 +124,8 @@ class UpstreamFiles:
         Begin to fetch a file, unless that has begun already, and return what it can be read from.
 
         One index has at most half of the threads, and one client, if it is named, half of those.
-        The result is there with the first bytes. The future raises as `FileSource`, and Unavailable
-        (code `bad_upstream`) for a small file that is not what its page says.
+        The result is there with the first bytes. The future raises what `FileSource.open_file`
+        does, and Unavailable (code `bad_upstream`) for a small file that is not what its page says.
         """
         limit = self._rules.max_kept_bytes
         is_too_large = limit is not None and file.size is not None and file.size > limit
@@ -136,11 +139,13 @@ class UpstreamFiles:
         """
         Return a file once it is in the store, whatever the rules say, and fetch it if necessary.
 
-        Blocks. Raises as the future of `fetch`, and Unavailable if the store does not take the
-        file.
+        Blocks. Raises what the future of `fetch` does, and Unavailable if the store does not take
+        the file.
         """
-        stored = self._find(page, file) if file.sha256 else None
-        return stored or self._join(page, file, None, "").stored.result()
+        stored = self._find(page, file)
+        if stored is not None:
+            return stored
+        return self._join(page, file, None, "").stored.result()
 
     def with_digests(self, page: UpstreamPage) -> UpstreamPage:
         """Return a page with the digests that were learned of files for which it says none."""
@@ -153,15 +158,16 @@ class UpstreamFiles:
         body = sidecar.find_stored(self.cache(sidecar.page.upstream).store)
         if body is None:
             body = self._recent.get(sidecar.identity)
-        self._observation.cache(sidecar.kind, CacheResult.HIT if body else CacheResult.MISS)
+        result = CacheResult.HIT if body else CacheResult.MISS
+        self._observation.cache(sidecar.kind, result)
         return body
 
     def fetch_sidecar(self, sidecar: Sidecar, client: str = "") -> Future[bytes]:
         """
         Begin to fetch a document about a file, unless that has begun already.
 
-        The future raises as `FileSource`, and Unavailable (code `bad_upstream`) if it is not what
-        its page says.
+        The future raises what `FileSource.open_file` does, and Unavailable (code `bad_upstream`) if
+        it is not what its page says.
         """
         with self._lock:
             future = self._sidecars.get(sidecar.identity)
@@ -177,7 +183,7 @@ class UpstreamFiles:
         """
         Return a document about a file, from the store or the upstream.
 
-        Blocks. Raises as the future of `fetch_sidecar`.
+        Blocks. Raises what the future of `fetch_sidecar` does.
         """
         return self.find_sidecar(sidecar) or self.fetch_sidecar(sidecar).result()
 
@@ -209,11 +215,16 @@ class UpstreamFiles:
         return cache
 
     def _find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
+        """Return a file if the store has it, else None."""
+        # a file is stored under its digest, so without one nobody knows its key
+        if not file.sha256:
+            return None
         return self.cache(page.upstream).find(page.name, file)
 
     def _join(
         self, page: UpstreamPage, file: UpstreamFile, max_kept_bytes: int | None, client: str
     ) -> FileFetch:
+        """Return the fetch of a file, which is begun unless it is running already."""
         cache = self.cache(page.upstream)
         new = FileFetch(self._tools, cache, page.name, file, max_kept_bytes)
         fetch = self._running.join_or_add(new)
@@ -223,13 +234,16 @@ class UpstreamFiles:
         return fetch
 
     def _receive_sidecar(self, sidecar: Sidecar) -> bytes:
+        """Fetch a document about a file, in a thread of `_small_threads`, and keep it."""
         # another fetch may have ended after the caller has looked
-        if (recent := self._recent.get(sidecar.identity)) is not None:
+        recent = self._recent.get(sidecar.identity)
+        if recent is not None:
             return recent
         page = sidecar.page
         opened = self._source.open_file(page.upstream, page.name, sidecar.url, sidecar.kind)
         body = bytearray()
         with closing(opened):
+            # a stranger's bytes: no more of them than a limit of ours, whatever the answer says
             for chunk in opened.chunks():
                 body += chunk
                 if len(body) > SIDECAR_LIMIT_BYTES:

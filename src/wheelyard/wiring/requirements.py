@@ -52,7 +52,7 @@ def _private(index: Index, name: NormalizedName, change: Change) -> Project | No
 def _public(index: Index, name: NormalizedName) -> Sequence[ShownFile]:
     if index.upstream is None or not index.may_be_public(name):
         return ()
-    shown = index.repository.filtered(index.upstream.stored(name))
+    shown = index.repository.filtered(index.upstream.read_stored(name))
     if not shown:
         return ()
     # no command without an upstream index needs it

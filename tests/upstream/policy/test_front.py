@@ -125,7 +125,7 @@ def test_a_licence_offline(tmp_path: Path, public: FakeUpstream) -> None:
     unknown, store = "requests-3.0-py3-none-any.whl", MemoryStore(Clock().seconds)
     with serving(tmp_path, public, store=store) as server:
         upstream = server.index.upstream
-        found = upstream.pages.get(REQUESTS) if upstream else None
+        found = upstream.pages.ask_if_due(REQUESTS) if upstream else None
         assert upstream is not None
         assert found is not None
         for file in found.page.files:

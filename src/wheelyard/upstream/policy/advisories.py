@@ -3,9 +3,6 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import reduce
-from itertools import accumulate
-from operator import or_
 from typing import Final, TypeVar
 
 from msgspec import DecodeError, Raw, Struct
@@ -16,6 +13,11 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.model.decoding import escaped
 
+ECOSYSTEM: Final = "PyPI"
+MALICIOUS: Final = "MAL-"
+"""Begins the ids of entries about malware, and their aliases in entries of other databases."""
+LOWEST_SCORES: Final = {"LOW": 0.1, "MODERATE": 4.0, "MEDIUM": 4.0, "HIGH": 7.0, "CRITICAL": 9.0}
+"""The lowest score of each rating of CVSS. It counts for an entry that has a rating alone."""
 EVERYTHING: Final = "introduced 0"
 """A range of all versions."""
 _ORDER: Final = {"fixed": 0, "introduced": 1, "last_affected": 2}
@@ -53,7 +55,9 @@ class AdvisoryTable(Struct, frozen=True):
     def hits(self, name: NormalizedName, versions: Iterable[str]) -> dict[str, Hit]:
         """Return, by version, a hit for each of some normalised versions that is affected."""
         advisories = self.by_name.get(name)
-        return _Releases(versions).hits(advisories) if advisories else {}
+        if not advisories:
+            return {}
+        return _Releases(versions).hits(advisories)
 
 
 class _Releases:
@@ -77,25 +81,33 @@ class _Releases:
             for form in {version, Version(version.public)}:
                 self._bits[form] = self._bits.get(form, 0) | 1 << number
         self._public = sorted(version for version in self._bits if version.local is None)
-        bits = (self._bits[version] for version in self._public)
-        self._below = list(accumulate(bits, or_, initial=0))
-        """The bits of all versions before each position."""
+        """In order, also those of which there are local versions alone."""
+        self._below = [0]
+        """The bits of all versions before each position of `_public`."""
+        for version in self._public:
+            self._below.append(self._below[-1] | self._bits[version])
 
     def hits(self, advisories: Iterable[Advisory]) -> dict[str, Hit]:
         """Return a hit for each affected version."""
-        pairs = [(advisory, self._affected_by(advisory)) for advisory in advisories]
-        any_affected = reduce(or_, (affected for _, affected in pairs), 0)
-        clean, hits = "", dict[str, Hit]()
-        for version in reversed(self._public):  # from the newest, so that `clean` is a later one
+        affected_by = list[tuple[Advisory, int]]()
+        any_affected = 0
+        for advisory in advisories:
+            affected = self._affected_by(advisory)
+            affected_by.append((advisory, affected))
+            any_affected |= affected
+        hits = dict[str, Hit]()
+        clean_after = ""
+        # from the newest, so that `clean_after` is a later one
+        for version in reversed(self._public):
             bits = self._bits[version]
-            if not bits & any_affected:
-                clean = clean if version.is_prerelease else self._text(bits)
-            rest = bits & any_affected
-            while rest:
-                bit = rest & -rest  # the lowest one that is set
-                about = tuple(advisory for advisory, affected in pairs if affected & bit)
-                hits[self._text(bit)] = Hit(about, clean)
-                rest ^= bit
+            if not bits & any_affected and not version.is_prerelease:
+                clean_after = self._text(bits)
+            remaining = bits & any_affected
+            while remaining:
+                bit = remaining & -remaining  # the lowest one that is set
+                about = tuple(advisory for advisory, affected in affected_by if affected & bit)
+                hits[self._text(bit)] = Hit(about, clean_after)
+                remaining ^= bit
         return hits
 
     def _text(self, bits: int) -> str:
@@ -104,10 +116,12 @@ class _Releases:
 
     def _affected_by(self, advisory: Advisory) -> int:
         """Return the bits of the versions that an advisory is about."""
+        # the union of both, as the OSV schema says: a version may be listed or in a range
         affected = 0
         for text in advisory.versions.splitlines():
             version = self._parse(text)
-            affected |= self._bits.get(version, 0) if version else 0
+            if version is not None:
+                affected |= self._bits.get(version, 0)
         for text in filter(None, advisory.ranges.split("\n\n")):
             for start, stop in self._intervals(text):
                 affected |= self._below[max(start, stop)] & ~self._below[start]
@@ -115,43 +129,68 @@ class _Releases:
 
     def _intervals(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield what a range covers of the public versions, by the algorithm of the OSV schema."""
-        pairs = [line.partition(" ")[::2] for line in text.splitlines()]
-        end, start = self._limit(pairs), None
-        for event, version in self._sorted_events(pairs):
+        events = list[tuple[str, str]]()
+        for line in text.splitlines():
+            event, _, version_text = line.partition(" ")
+            events.append((event, version_text))
+        end = self._limit(events)
+        start: int | None = None
+        for event, version in self._sorted_events(events):
             if event == "introduced":
-                at = bisect_left(self._public, version) if version else 0
-                start = at if start is None else start
+                if start is None:  # else the range has not ended since the last one
+                    start = bisect_left(self._public, version) if version else 0
             elif start is not None and version:
-                cut = bisect_left if event == "fixed" else bisect_right
-                yield start, min(cut(self._public, version), end)
+                if event == "fixed":  # the first version that is not affected
+                    stop = bisect_left(self._public, version)
+                else:  # `last_affected`: the last one that is
+                    stop = bisect_right(self._public, version)
+                yield start, min(stop, end)
                 start = None
         if start is not None:
             yield start, end
 
-    def _sorted_events(self, pairs: list[tuple[str, str]]) -> list[tuple[str, Version | None]]:
+    def _sorted_events(self, events: list[tuple[str, str]]) -> list[tuple[str, Version | None]]:
         """
-        Return the events in order.
+        Return the events in the order of their versions.
 
         The version of an `introduced` is None for the first version of all.
         """
+        parsed = list[tuple[Version, str]]()
+        for event, text in events:
+            if event in _ORDER:
+                version = self._parse(text)
+                if version is not None:
+                    parsed.append((version, event))
+        parsed.sort(key=lambda pair: (pair[0], _ORDER[pair[1]]))
+        ordered = list[tuple[str, Version | None]]()
         # what cannot be parsed is taken so that more versions are affected, not fewer
-        first = [("introduced", None)] if self._begins_at_first(pairs) else []
-        events = [(event, self._parse(version)) for event, version in pairs if event in _ORDER]
-        later = [(event, version) for event, version in events if version is not None]
-        return [*first, *sorted(later, key=lambda event: (event[1], _ORDER[event[0]]))]
+        if self._begins_at_first(events):
+            ordered.append(("introduced", None))
+        ordered += [(event, version) for version, event in parsed]
+        return ordered
 
-    def _begins_at_first(self, pairs: list[tuple[str, str]]) -> bool:
-        begins = [version for event, version in pairs if event == "introduced"]
-        return not begins or any(text == "0" or self._parse(text) is None for text in begins)
+    def _begins_at_first(self, events: list[tuple[str, str]]) -> bool:
+        """Return whether a range begins with the first version of all."""
+        begins = [text for event, text in events if event == "introduced"]
+        if not begins:
+            return True
+        return any(text == "0" or self._parse(text) is None for text in begins)
 
-    def _limit(self, pairs: list[tuple[str, str]]) -> int:
-        parsed = [self._parse(version) for event, version in pairs if event == "limit"]
-        limits = [version for version in parsed if version is not None]
-        if not limits or len(limits) < len(parsed):  # one of them is `*`
+    def _limit(self, events: list[tuple[str, str]]) -> int:
+        """Return the position before which all that a range covers is."""
+        limits = list[Version]()
+        for event, text in events:
+            if event == "limit":
+                version = self._parse(text)
+                if version is None:  # `*`, which is no limit
+                    return len(self._public)
+                limits.append(version)
+        if not limits:
             return len(self._public)
         return bisect_left(self._public, max(limits))
 
     def _parse(self, text: str) -> Version | None:
+        """Return a version, which many advisories of a project name, or None if it is none."""
         if text not in self._parsed:
             self._parsed[text] = _version_or_none(text)
         return self._parsed[text]
@@ -163,14 +202,10 @@ def _version_or_none(text: str) -> Version | None:
     return None
 
 
-ECOSYSTEM: Final = "PyPI"
-MALICIOUS: Final = "MAL-"
-LOWEST_SCORES: Final = {"LOW": 0.1, "MODERATE": 4.0, "MEDIUM": 4.0, "HIGH": 7.0, "CRITICAL": 9.0}
-"""The lowest score of each rating of CVSS. It counts for an entry that has a rating alone."""
-
 T = TypeVar("T")
 
 
+# the parts of an entry that are read, by the names of the OSV schema
 class _Event(Struct):
     introduced: str | None = None
     fixed: str | None = None
@@ -238,8 +273,10 @@ class OsvReader(Struct):
 
         `where` is the name of the file.
         """
+        # each entry is decoded by itself, so that a malformed one does not hide the others
         try:
-            entries = _LIST.decode(body) if body.lstrip()[:1] == b"[" else [Raw(body)]
+            is_list = body.lstrip()[:1] == b"["
+            entries = _LIST.decode(body) if is_list else [Raw(body)]
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.skip(where, f"it is no OSV entry in JSON: {error}")
             return
@@ -255,10 +292,13 @@ class OsvReader(Struct):
         self.first_skipped = self.first_skipped or f"{escaped(where)}: {why}"
 
     def _add(self, entry: _Entry) -> None:
+        """Add what an entry says of projects, if it counts."""
+        # also one that does not count: by their number a database is compared with the last one
         self.entries += 1
         if entry.withdrawn is not None:
             return
-        ids = (entry.id, *_list(entry.aliases))
+        ids = [entry.id]
+        ids += _list(entry.aliases)
         is_malicious = any(text.startswith(MALICIOUS) for text in ids)
         if not is_malicious and not self.min_cvss:
             return
@@ -266,7 +306,9 @@ class OsvReader(Struct):
             package = affected.package
             if package is None or package.ecosystem.partition(":")[0] != ECOSYSTEM:
                 continue
-            score = self._score(entry, affected) if self.min_cvss else 0.0
+            score = 0.0
+            if self.min_cvss:
+                score = self._score(entry, affected)
             if not is_malicious and score < self.min_cvss:
                 continue
             versions, ranges = _affected_texts(affected)
@@ -277,17 +319,18 @@ class OsvReader(Struct):
 
     def _score(self, entry: _Entry, affected: _Affected) -> float:
         """Return the highest base score of an entry, else that of its rating, else 0.0."""
-        severities = [*_list(entry.severity), *_list(affected.severity)]
+        severities = _list(entry.severity) + _list(affected.severity)
         scores = [self._base_score(severity.type, severity.score) for severity in severities]
         if any(scores):
             return max(scores)
-        with suppress(DecodeError):
+        with suppress(DecodeError):  # what a database adds there is its own affair
             rating = _RATING.decode(entry.database_specific).severity
             return LOWEST_SCORES.get(rating.upper(), 0.0)
         return 0.0
 
     def _base_score(self, kind: str, vector: str) -> float:
-        key = kind, vector
+        """Return the base score of a vector, or 0.0 if it is malformed."""
+        key = (kind, vector)
         if key not in self._scores:  # thousands of entries share some hundreds of vectors
             self._scores[key] = base_score(kind, vector)
         return self._scores[key]
@@ -314,11 +357,18 @@ def base_score(kind: str, vector: str) -> float:
 
 def _affected_texts(affected: _Affected) -> tuple[str, str]:
     """Return `versions` and `ranges` of an advisory."""
-    ranges = (_events(part) for part in _list(affected.ranges) if part.type == "ECOSYSTEM")
-    return "\n".join(_list(affected.versions)), "\n\n".join(map("\n".join, ranges))
+    versions = "\n".join(_list(affected.versions))
+    # ranges of other types are about commits of a repository, or versions by another rule
+    ranges = [
+        "\n".join(_events(affected_range))
+        for affected_range in _list(affected.ranges)
+        if affected_range.type == "ECOSYSTEM"
+    ]
+    return versions, "\n\n".join(ranges)
 
 
 def _events(affected: _Range) -> Iterator[str]:
+    """Yield the events of a range, each as its name and a version."""
     for event in _list(affected.events):
         for name, version in asdict(event).items():
             if version is not None:

@@ -36,6 +36,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
         page = self.page
         malware, vulnerabilities = self._known_of(file.version)
         candidates = self._candidates_for(file.version)
+        # the digest decides: a file that was added to an approved version is not approved with it
         decision, other_approval = decided_about(candidates, file.sha256)
         return Facts(
             name=page.name,
@@ -61,6 +62,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
         return Facts(
             name=self.page.name,
             version=version,
+            # only rules about whole versions are asked, which need nothing of a file
             uploaded_at=None,
             licence=LOOKED_UP_LATER,
             malware=malware,
@@ -72,18 +74,25 @@ class PageFacts(Struct, frozen=True, kw_only=True):
 
     @property
     def _quarantine(self) -> str | None:
-        return self.page.reason if self.page.status is Status.QUARANTINED else None
+        """Why the index has quarantined the project (PEP 792), perhaps empty, or None."""
+        if self.page.status is not Status.QUARANTINED:
+            return None
+        return self.page.reason
 
     def _known_of(self, version: str) -> tuple[tuple[str, ...], Vulnerabilities | None]:
         """Return the ids of malware, and the vulnerabilities, by the advisories about a version."""
-        hit = (self.hits or {}).get(version)
+        hit: Hit | None = None
+        if self.hits is not None:
+            hit = self.hits.get(version)
         if hit is None:
             return (), None
+        # a version has many files, one for each platform
         if version not in self._advisories:
             self._advisories[version] = _described(hit)
         return self._advisories[version]
 
     def _candidates_for(self, version: str) -> tuple[Decision, ...]:
+        """Return the decisions that may count for files of a version, by their digests."""
         if self.decisions is UNDECIDED:
             return ()
         candidates = self._candidates.get(version)
@@ -94,18 +103,25 @@ class PageFacts(Struct, frozen=True, kw_only=True):
 
     def _is_exempt(self, file: UpstreamFile) -> bool:
         """Return whether a file was there when an exception for its version was first used."""
-        if not self.first_uses:
-            return False
+        # whoever made the exception has looked at the files of that day, and at no later one
         first_use = self.first_uses.get(file.version)
-        since = file.uploaded_at or file.first_seen
-        return first_use is not None and since is not None and since <= first_use
+        there_since = file.uploaded_at or file.first_seen
+        if first_use is None or there_since is None:
+            return False
+        return there_since <= first_use
 
 
 def _described(hit: Hit) -> tuple[tuple[str, ...], Vulnerabilities | None]:
-    malware = tuple(advisory.id for advisory in hit.advisories if advisory.is_malicious)
-    holes = [advisory for advisory in hit.advisories if not advisory.is_malicious]
-    if not holes:
-        return malware, None
-    score = max(advisory.score for advisory in holes)
-    ids = tuple(advisory.id for advisory in holes)
-    return malware, Vulnerabilities(ids, score, hit.clean_after)
+    """Return the ids of malware, and the vulnerabilities, that advisories say of a version."""
+    malware = list[str]()
+    vulnerabilities = list[str]()
+    score = 0.0
+    for advisory in hit.advisories:
+        if advisory.is_malicious:
+            malware.append(advisory.id)
+        else:
+            vulnerabilities.append(advisory.id)
+            score = max(score, advisory.score)
+    if not vulnerabilities:
+        return tuple(malware), None
+    return tuple(malware), Vulnerabilities(tuple(vulnerabilities), score, hit.clean_after)

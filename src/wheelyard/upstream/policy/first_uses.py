@@ -31,7 +31,9 @@ class FirstUses(Struct, frozen=True):
     ) -> Mapping[str, datetime]:
         """Return when the exception for a version of a page was first used, by version."""
         uses = self.notes.of_project(page.name, noted)
-        keys = self._exception_keys(page) if uses else {}
+        if not uses:
+            return {}
+        keys = self._exception_keys(page)
         return {version: uses[key] for version, key in keys.items() if key in uses}
 
     def note(
@@ -42,14 +44,20 @@ class FirstUses(Struct, frozen=True):
 
         Raises Unavailable if a first use cannot be written down.
         """
-        keys = {} if self.is_read_only else self._exception_keys(page)
+        keys = dict[str, str]()
+        if not self.is_read_only:
+            keys = self._exception_keys(page)
+        # in one order, whatever that of the page is
         used_now = dict.fromkeys(sorted(keys.values()), now)
         return self.notes.add(page.name, noted, used_now)
 
     def _exception_keys(self, page: UpstreamPage) -> dict[str, str]:
         """Return the key of the exception for each version of a page that has one."""
-        versions = dict.fromkeys(file.version for file in page.files)
-        exempt = {version: self.exceptions.version_for(page.name, version) for version in versions}
         # an index may have got its exception later than another one
-        place = f"{self.index} " if self.index else ""
-        return {version: f"{place}{key}" for version, key in exempt.items() if key is not None}
+        prefix = f"{self.index} " if self.index else ""
+        keys = dict[str, str]()
+        for version in dict.fromkeys(file.version for file in page.files):
+            key = self.exceptions.version_for(page.name, version)
+            if key is not None:
+                keys[version] = prefix + key
+        return keys

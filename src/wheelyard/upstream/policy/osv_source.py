@@ -33,6 +33,20 @@ from wheelyard.upstream.policy.advisories import Advisory, AdvisoryTable, OsvRea
 
 SIZE_LIMIT: Final = 1024**3
 """Bytes of the largest document that is read, before compression."""
+CHECK_INTERVAL_SECONDS: Final = 4.0
+"""The time between two looks for changes, unless looking at a large folder takes long."""
+CHECK_COST: Final = 100
+"""How many times as long as a look the pause after it is, so that looking costs a hundredth."""
+ENTRY_LIMIT_BYTES: Final = 256 * 1024**2
+"""Bytes of one JSON file, which may have all entries."""
+SUFFIXES: Final = (".json", ".zip")
+"""The files of a folder that are read. The others may be notes, signatures or checksums."""
+
+MAX_LOSS: Final = 0.1
+"""The largest part of the entries that a new database may lack of the accepted one."""
+STILL_IN_FORCE: Final = "Until then, what it said before stays in force."
+USUAL_REMEDY: Final = "Replace it by a database in OSV format, such as all.zip of PyPI's ecosystem."
+TOO_LARGE: Final = f"it has more than {ENTRY_LIMIT_BYTES} bytes"
 
 logger = logging.getLogger("wheelyard")
 
@@ -97,22 +111,6 @@ class AcceptedOsvRecord:
         self._version = self._store.put(keys.UPSTREAM_ADVISORIES, body, None)
 
 
-CHECK_INTERVAL_SECONDS: Final = 4.0
-"""The time between two looks for changes, unless looking at a large folder takes long."""
-CHECK_COST: Final = 100
-"""How many times as long as a look the pause after it is, so that looking costs a hundredth."""
-ENTRY_LIMIT_BYTES: Final = 256 * 1024**2
-"""Bytes of one JSON file, which may have all entries."""
-SUFFIXES: Final = (".json", ".zip")
-"""The files of a folder that are read. The others may be notes, signatures or checksums."""
-
-MAX_LOSS: Final = 0.1
-"""The largest part of the entries that a new database may lack of the accepted one."""
-STILL_IN_FORCE: Final = "Until then, what it said before stays in force."
-USUAL_REMEDY: Final = "Replace it by a database in OSV format, such as all.zip of PyPI's ecosystem."
-TOO_LARGE: Final = f"it has more than {ENTRY_LIMIT_BYTES} bytes"
-
-
 class OsvSource:
     """
     The advisories of an OSV database, as of its last accepted content.
@@ -135,7 +133,8 @@ class OsvSource:
         self._record = record
         self._lock = Lock()
         self._table: AdvisoryTable | None = None
-        self._seen = ""
+        self._seen_fingerprint = ""
+        """That of the files that were read last, also if they were refused."""
         self._next_check = 0.0
         self.in_force = AcceptedOsv(0, 0.0)
         """What is in force. It has no entries before the first `load`."""
@@ -145,15 +144,18 @@ class OsvSource:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the database, in sentences."""
-        refused = f"{self.error} {STILL_IN_FORCE}" if self.error else ""
-        left_out = (
-            f"upstream.osv: {_describe_skipped(self.in_force)}." if self.in_force.skipped else ""
-        )
-        return tuple(filter(None, (refused, left_out)))
+        warnings = list[str]()
+        if self.error:
+            warnings.append(f"{self.error} {STILL_IN_FORCE}")
+        if self.in_force.skipped:
+            warnings.append(f"upstream.osv: {_describe_skipped(self.in_force)}.")
+        return tuple(warnings)
 
     def peek(self) -> AdvisoryTable | None:
         """Return the accepted content, or None if `current` would look for changes now."""
-        return self._table if self._monotonic() < self._next_check else None
+        if self._monotonic() >= self._next_check:
+            return None
+        return self._table
 
     def load(self) -> AdvisoryTable:
         """
@@ -169,14 +171,16 @@ class OsvSource:
                 accepted = self._record.load() if self._record else None
                 read: AcceptedOsv | None = None
                 try:
-                    self._seen = _fingerprint(self._path)
+                    # before the files are read: if one changes meanwhile, the next look sees it
+                    self._seen_fingerprint = _fingerprint(self._path)
                     read = self._read()
                     self._take(read, accepted)
                 except Invalid as fault:
                     if accepted is None:
                         raise
                     self._log_error(fault.message)
-                    self._table = _both(accepted, read, f"kept-{self._seen}")
+                    generation = f"kept-{self._seen_fingerprint}"
+                    self._table = _both(accepted, read, generation)
                     self.in_force = accepted
                 self._next_check = self._monotonic() + CHECK_INTERVAL_SECONDS
             assert self._table is not None  # noqa: S101 - taken, or made of what was accepted
@@ -186,8 +190,8 @@ class OsvSource:
         """
         Return the accepted content, after a look for changes if one is due.
 
-        While one thread looks or reads, the others get the old content at once. Raises as `load`,
-        if that was never called.
+        While one thread looks or reads, the others get the old content at once. Raises what `load`
+        does, if that was never called.
         """
         table = self._table or self.load()
         if self.peek() is None and self._lock.acquire(blocking=False):
@@ -206,8 +210,9 @@ class OsvSource:
         """
         assert self._record is not None  # noqa: S101 - only commands that have a store call it
         with self._lock:
-            self._seen = _fingerprint(self._path)
-            read, before = self._read(), self._record.load()
+            self._seen_fingerprint = _fingerprint(self._path)
+            read = self._read()
+            before = self._record.load()
             # stored first: running servers see it there, and then accept what they had refused
             self._record.save(read)
             self._use(read)
@@ -223,12 +228,11 @@ class OsvSource:
             # somebody may have accepted at another server what was refused here
             is_decided = self.error and self._record and self._record.has_changed()
             if fingerprint == table.generation:
-                self.error = ""
-            elif (
-                fingerprint != self._seen or is_decided
-            ):  # what stays broken is not read again and again
+                self.error = ""  # the broken database was replaced by the one in force
+            # what stays broken is not read again and again
+            elif fingerprint != self._seen_fingerprint or is_decided:
                 accepted = self._record.load() if self._record else None
-                self._seen = fingerprint
+                self._seen_fingerprint = fingerprint
                 self._take(self._read(), accepted)
                 logger.info("%s has changed, and was read again.", escaped(str(self._path)))
         except (Invalid, Unavailable) as fault:
@@ -256,29 +260,39 @@ class OsvSource:
         self._use(read)
 
     def _use(self, read: AcceptedOsv) -> None:
+        """Put a database into force."""
         if read.skipped:
             path = escaped(str(self._path))
             logger.warning(
                 "%s: %s; the first: %s", path, _describe_skipped(read), read.first_skipped
             )
-        self._table = AdvisoryTable(self._seen, read.advisories)
+        self._table = AdvisoryTable(self._seen_fingerprint, read.advisories)
         self.in_force = read
         self.error = ""
 
     def _log_error(self, message: str) -> None:
+        """Remember why the database is refused, and log it once."""
         if message != self.error:
             logger.error("%s %s", message, STILL_IN_FORCE)
         self.error = message
 
     def _read(self) -> AcceptedOsv:
-        reader, modified_at = OsvReader(self._min_cvss), 0.0
+        """
+        Return what the files say.
+
+        Raises Invalid if they cannot be read, or have no usable entry.
+        """
+        reader = OsvReader(self._min_cvss)
+        modified_at = 0.0
         # in the order of names, so that equal content gives an equal document
         for name, status in sorted(_entries(self._path), key=itemgetter(0)):
             modified_at = max(modified_at, status.st_mtime)
             _read_file(reader, Path(name))
         if not reader.entries:
-            first = f" ({reader.first_skipped})" if reader.first_skipped else ""
-            raise _unusable(self._path, f"there is no OSV entry in it{first}")
+            why = "there is no OSV entry in it"
+            if reader.first_skipped:
+                why += f" ({reader.first_skipped})"
+            raise _unusable(self._path, why)
         advisories = {name: tuple(of_name) for name, of_name in reader.by_name.items()}
         return AcceptedOsv(
             reader.entries, modified_at, advisories, reader.skipped, reader.first_skipped
@@ -288,8 +302,10 @@ class OsvSource:
 def _both(accepted: AcceptedOsv, read: AcceptedOsv | None, generation: str) -> AdvisoryTable:
     """Return the advisories of what was accepted, and those that a refused database adds."""
     advisories = dict(accepted.advisories)
-    for name, more in (read.advisories if read else {}).items():
-        advisories[name] = tuple(dict.fromkeys((*advisories.get(name, ()), *more)))
+    if read is not None:
+        for name, added in read.advisories.items():
+            joined = advisories.get(name, ()) + added
+            advisories[name] = tuple(dict.fromkeys(joined))
     return AdvisoryTable(generation, advisories)
 
 
@@ -314,6 +330,7 @@ def _read_file(reader: OsvReader, path: Path) -> None:
 
 
 def _read_archive(reader: OsvReader, path: Path) -> None:
+    """Read the JSON files of an archive into `reader`, which counts what cannot be read."""
     with ZipFile(path) as archive:
         for member in archive.infolist():
             where = f"{path}/{member.filename}"
@@ -343,12 +360,13 @@ def _entries(path: Path) -> Iterator[tuple[str, os.stat_result]]:
         if not S_ISDIR(status.st_mode):
             yield str(path), status
             return
-        waiting = [str(path)]
-        while waiting:
-            with os.scandir(waiting.pop()) as folder:
+        folders = [str(path)]
+        while folders:
+            with os.scandir(folders.pop()) as folder:
                 for entry in folder:
                     if entry.is_dir(follow_symlinks=False):
-                        waiting += [entry.path] if not entry.name.startswith(".") else []
+                        if not entry.name.startswith("."):
+                            folders.append(entry.path)
                     elif entry.name.endswith(SUFFIXES):
                         yield entry.path, entry.stat()
     except OSError as error:

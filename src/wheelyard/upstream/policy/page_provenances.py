@@ -69,23 +69,29 @@ class PageProvenances:
 
     def remembered(self, files: Iterable[UpstreamFile]) -> Mapping[str, str]:
         """Return by filename why attestations do not hold, as far as that needs no look at them."""
-        attested = (file for file in files if file.is_attested)
-        faults = {
-            file.filename: self._faults.get(_key(file)) or _fault_of_page(file) for file in attested
-        }
-        return {filename: fault for filename, fault in faults.items() if fault}
+        faults = dict[str, str]()
+        for file in files:
+            if file.is_attested:
+                fault = self._faults.get(_key(file)) or _fault_of_page(file)
+                if fault:
+                    faults[file.filename] = fault
+        return faults
 
     def known(self, page: UpstreamPage, files: Iterable[UpstreamFile]) -> Mapping[str, str]:
         """
-        Return what `remembered` does, and while offline, what the store shows of these files.
+        Return by filename why attestations do not hold, as far as that needs no connection.
 
-        Nobody could look later then.
+        While offline, the store says it of these files: nobody could look later then.
         """
         if not self._source.is_offline:
             return self.remembered(files)
-        attested = (file for file in files if file.is_attested)
-        faults = {file.filename: self._fault_offline(page, file) for file in attested}
-        return {filename: fault for filename, fault in faults.items() if fault}
+        faults = dict[str, str]()
+        for file in files:
+            if file.is_attested:
+                fault = self._fault_offline(page, file)
+                if fault:
+                    faults[file.filename] = fault
+        return faults
 
     def fault(self, page: UpstreamPage, file: UpstreamFile) -> str:
         """
@@ -111,15 +117,18 @@ class PageProvenances:
         """Forget why attestations of files do not hold, so that they are looked at again."""
         for file in files:
             self._faults.discard(_key(file))
+        # in this order: a page that was made meanwhile is made again
         self._fault_count += 1
 
     def _fault_offline(self, page: UpstreamPage, file: UpstreamFile) -> str:
+        """Return why the attestations of a file do not hold; what nobody can read is a fault."""
         try:
             return self.fault(page, file)
         except Unavailable as error:
             return error.message
 
     def _find_fault(self, page: UpstreamPage, file: UpstreamFile) -> str:
+        """Return why the provenance of a file does not verify it, or an empty text if it does."""
         try:
             body = self._source.read(page, file)
         except NotFound:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from wheelyard.model.access import NameFilter
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import (
     UNDECIDED,
+    Decision,
     DecisionList,
     FileReason,
     ProjectDecisions,
@@ -43,8 +45,12 @@ from wheelyard.upstream.policy.sidecar_facts import SidecarFacts
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for the views of pages."""
-PAGE_BYTES, SHOWN_BYTES, HIDDEN_BYTES = 1000, 8, 400
-"""Estimated bytes of a view without its files, of a file that is shown, and of one that is not."""
+PAGE_BYTES: Final = 1000
+"""Estimated bytes of a view without its files."""
+SHOWN_BYTES: Final = 8
+"""Estimated bytes of a file in a view that is shown."""
+HIDDEN_BYTES: Final = 400
+"""Estimated bytes of a file in a view that is not shown."""
 NO_ADVISORIES: Final = AdvisoryTable("")
 NOT_NOTED: Final = Snapshot[Any](None, ABSENT, 0.0, 0.0, 0)
 _WITHOUT_KEYS: Final = frozenset({Code.QUARANTINED, Code.BLOCKED, Code.MALICIOUS})
@@ -79,9 +85,14 @@ class PolicyState(Struct, frozen=True):
     @property
     def generation(self) -> str:
         """Another one whenever any of it is."""
-        documents = (self.decided, self.licences, self.first_uses)
-        versions = (document.version for document in documents)
-        return "/".join((*versions, self.advisories.generation, self.provenances))
+        generations = (
+            self.decided.version,
+            self.licences.version,
+            self.first_uses.version,
+            self.advisories.generation,
+            self.provenances,
+        )
+        return "/".join(generations)
 
     @property
     def decisions(self) -> DecisionList:
@@ -123,8 +134,10 @@ class Policy:
         self.sidecar_facts = sidecar_facts
         self.first_uses = first_uses
         self._runtime = records.commits.runtime
-        has_exceptions = bool(keys.cooldown_days and first_uses.exceptions.versions)
-        self._first_uses = first_uses if has_exceptions else None
+        self._first_uses: FirstUses | None = None
+        # without a cooldown there is nothing to be excepted from, and nothing is read or written
+        if keys.cooldown_days and first_uses.exceptions.versions:
+            self._first_uses = first_uses
         self._views: AnswerCache[tuple[str, str], PageView] = AnswerCache(VIEW_BYTES)
         self._is_undecided = False
 
@@ -143,10 +156,16 @@ class Policy:
         remote store, and no file of advisories. Raises Unavailable if a local store cannot be read.
         """
         decided = self.records.peek()
-        advisories = self.osv.peek() if self.osv else NO_ADVISORIES
-        notes = self.sidecar_facts.licences.finder.notes if self.licence_rule else None
-        licences = notes.peek() if notes else NOT_NOTED
-        first_uses = self._first_uses.notes.peek() if self._first_uses else NOT_NOTED
+        advisories: AdvisoryTable | None = NO_ADVISORIES
+        if self.osv is not None:
+            advisories = self.osv.peek()
+        licences: Snapshot[NoteDocument[str]] | None = NOT_NOTED
+        notes = self.sidecar_facts.licences.finder.notes
+        if self.licence_rule and notes:
+            licences = notes.peek()
+        first_uses: Snapshot[NoteDocument[datetime]] | None = NOT_NOTED
+        if self._first_uses is not None:
+            first_uses = self._first_uses.notes.peek()
         if decided is None or advisories is None or licences is None or first_uses is None:
             return None
         state = PolicyState(decided, advisories, licences, first_uses, self._provenances)
@@ -154,6 +173,7 @@ class Policy:
 
     @property
     def _provenances(self) -> str:
+        """The generation of what is known of attestations, or an empty text if no rule asks."""
         if Code.NOT_VERIFIED not in self.rules.codes:
             return ""
         return self.sidecar_facts.provenances.generation
@@ -166,13 +186,17 @@ class Policy:
         was not called before, the database of advisories cannot be used, and none was accepted
         before.
         """
-        return PolicyState(
-            self._load_decisions(),
-            self.osv.current() if self.osv else NO_ADVISORIES,
-            self.sidecar_facts.licences.finder.noted() if self.licence_rule else NOT_NOTED,
-            self._first_uses.notes.get() if self._first_uses else NOT_NOTED,
-            self._provenances,
-        )
+        decided = self._load_decisions()
+        advisories = NO_ADVISORIES
+        if self.osv is not None:
+            advisories = self.osv.current()
+        licences: Snapshot[NoteDocument[str]] = NOT_NOTED
+        if self.licence_rule:
+            licences = self.sidecar_facts.licences.finder.noted()
+        first_uses: Snapshot[NoteDocument[datetime]] = NOT_NOTED
+        if self._first_uses is not None:
+            first_uses = self._first_uses.notes.get()
+        return PolicyState(decided, advisories, licences, first_uses, self._provenances)
 
     def load(self) -> tuple[str, ...]:
         """
@@ -195,6 +219,7 @@ class Policy:
         With a version, it is the reason for that one. Without `state`, what decides is read. Raises
         Unavailable if the store does not say.
         """
+        # the settings come first, and no approval lifts them: an operator wrote them
         if not self.accepts(name):
             is_denied = all(names.deny.match(name) for names in self.names)
             return denied(name) if is_denied else not_listed(name)
@@ -206,13 +231,14 @@ class Policy:
         Return what of a page is shown.
 
         It is cached as long as nothing that decides changes. Without `state`, what decides is read.
-        Raises as `state`, and Unavailable if the first use of an exception cannot be written.
+        Raises what the method `state` does, and Unavailable if the first use of an exception cannot
+        be written.
         """
         # first uses are written down before the view, whose generation has them
         state = self._note_first_uses(page, now, state)
-        key = page.upstream, page.name
+        key = (page.upstream, page.name)
         # the generation first, which is compared in a moment
-        made_of = state.generation, page.status, page.reason, page.empty_versions, page.files
+        made_of = (state.generation, page.status, page.reason, page.empty_versions, page.files)
         view = self._views.get(key, made_of, now)
         if view is None:
             view = self._judge(self._facts(page, state), now, state.generation)
@@ -224,13 +250,15 @@ class Policy:
         """
         Return every reason why files of a page are not shown, by filename.
 
-        A file that is shown has no entry. Raises as `view`.
+        A file that is shown has no entry. Raises what `view` does.
         """
         facts = self._facts(page, self._note_first_uses(page, now))
-        by_filename = {
-            file.filename: self.rules.reasons(facts.of(file), now) for file in page.files
-        }
-        return {filename: why for filename, why in by_filename.items() if why}
+        by_filename = dict[str, tuple[FileReason, ...]]()
+        for file in page.files:
+            reasons = self.rules.reasons(facts.of(file), now)
+            if reasons:
+                by_filename[file.filename] = reasons
+        return by_filename
 
     def refuses_file(
         self, page: UpstreamPage, file: UpstreamFile, view: PageView | None = None
@@ -239,16 +267,20 @@ class Policy:
         Return why a file of a page, or its metadata, is not sent, or None if it may be.
 
         It may also be one that the page does not list any more, and that is kept. `view` is the one
-        of the page that has just been made. Without it, it is made. Raises as `view` and
-        `refuses_by_sidecars`.
+        of the page that has just been made. Without it, it is made. Raises what `view` and
+        `refuses_by_sidecars` do.
         """
         now = self._runtime.now()
-        if page.by_filename.get(file.filename) != file:
+        if page.by_filename.get(file.filename) == file:
+            if view is None:
+                view = self.view(page, now)
+            reason = view.hidden.get(file.filename)
+        else:
+            # judged as if the page still listed it, beside whatever has its name there now
             page = replace(page, files=(*page.files, file))
             facts = self._facts(page, self._note_first_uses(page, now))
             reason = self.rules.first(facts.of(file), now)
-        else:
-            reason = (view or self.view(page, now)).hidden.get(file.filename)
+        # last: it may have to fetch something, and most files are hidden by what is known
         return reason or self.refuses_by_sidecars(page, file)
 
     @property
@@ -285,9 +317,11 @@ class Policy:
         Each comes with what was decided about it, which is read once. Raises Unavailable if the
         store does not say.
         """
-        decided = (self._load_decisions().value or DecisionList()).by_project
-        approved = (name for name, decisions in decided.items() if _approves(decisions))
-        for name in {*names, *approved}:
+        document = self._load_decisions().value or DecisionList()
+        decided = document.by_project
+        candidates = set(names)
+        candidates.update(name for name, decisions in decided.items() if _approves(decisions))
+        for name in candidates:
             decisions = decided.get(name, UNDECIDED)
             if self.accepts(name) and self._refuses(name, decisions) is None:
                 yield name, decisions
@@ -298,23 +332,29 @@ class Policy:
 
         Raises Unavailable if the store does not say.
         """
-        return (self._load_decisions().value or DecisionList()).for_project(name)
+        document = self._load_decisions().value or DecisionList()
+        return document.for_project(name)
 
     def _refuses(
         self, name: NormalizedName, decisions: ProjectDecisions, version: str = ""
     ) -> FileReason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
+        # one approved version is enough to ask for the page, whose other files stay hidden
+        if _approves(decisions):
+            return None
         needs_approval = Code.NOT_APPROVED in self.rules.codes
-        if _approves(decisions) or not (decisions.project or needs_approval):
+        if decisions.project is None and not needs_approval:
             return None
         block = decisions.for_version(version) if version else decisions.project
         if block is not None:
-            said = blocked(f"{name} {version}".rstrip(), block)
-            return FileReason(Code.BLOCKED, said.text, said.advice)
-        # somebody has blocked a version, which says more than that nobody has approved another
-        latest = max(decisions.all, key=lambda decision: decision.at, default=None)
-        said = not_approved(name, None if version else latest)
-        return FileReason(Code.NOT_APPROVED, said.text, said.advice)
+            reason = blocked(f"{name} {version}".rstrip(), block)
+            return FileReason(Code.BLOCKED, reason.text, reason.advice)
+        latest: Decision | None = None
+        if not version:
+            # somebody has blocked a version: that says more than that nobody has approved another
+            latest = max(decisions.all, key=attrgetter("at"), default=None)
+        reason = not_approved(name, latest)
+        return FileReason(Code.NOT_APPROVED, reason.text, reason.advice)
 
     def _load_decisions(self) -> Snapshot[DecisionList]:
         """
@@ -336,40 +376,47 @@ class Policy:
         state = state or self.state()
         if self._first_uses is None:
             return state
-        return replace(state, first_uses=self._first_uses.note(page, now, state.first_uses))
+        first_uses = self._first_uses.note(page, now, state.first_uses)
+        return replace(state, first_uses=first_uses)
 
     def _facts(self, page: UpstreamPage, state: PolicyState) -> PageFacts:
         """Return what is known of the files of a page, by what was read of the store."""
-        first_uses = self._first_uses
-        versions = dict.fromkeys((*(file.version for file in page.files), *page.empty_versions))
+        versions = dict.fromkeys(file.version for file in page.files)
+        versions.update(dict.fromkeys(page.empty_versions))
         licences: Mapping[str, str] = {}
         if self.licence_rule:
             licences = self.sidecar_facts.licences.known(page, state.licences, is_of_store=True)
         faults: Mapping[str, str] = {}
         if Code.NOT_VERIFIED in self.rules.codes:
+            # of the others, `refuses_by_sidecars` asks when a client wants the file
             faults = self.sidecar_facts.provenances.remembered(page.files)
+        first_uses: Mapping[str, datetime] = {}
+        if self._first_uses is not None:
+            first_uses = self._first_uses.of_page(page, state.first_uses)
         return PageFacts(
             page=page,
             attestation_faults=faults,
             decisions=state.decisions.for_project(page.name),
             hits=state.advisories.hits(page.name, versions),
             licences=licences,
-            first_uses=first_uses.of_page(page, state.first_uses) if first_uses else {},
+            first_uses=first_uses,
         )
 
     def _judge(self, facts: PageFacts, now: datetime, generation: str) -> PageView:
         """Return what is shown of a page now."""
-        page, rules = facts.page, self.rules
-        if rules.codes <= _WITHOUT_KEYS and not (
-            facts.decisions.all or facts.hits or page.status is Status.QUARANTINED
-        ):
+        page = facts.page
+        is_anything_known = facts.decisions.all or facts.hits or page.status is Status.QUARANTINED
+        # most pages of a server without rules: no file has to be looked at
+        if self.rules.codes <= _WITHOUT_KEYS and not is_anything_known:
             return PageView(page.files, NOTHING_HIDDEN, None, generation, page.empty_versions)
-        judged = rules.judge(page.files, map(facts.of, page.files), now)
-        of_versions = map(facts.of_version, page.empty_versions)
-        empty_versions = rules.shown_versions(of_versions, now)
-        shown = judged.shown if judged.hidden else page.files
-        return PageView(shown, judged.hidden, judged.changes_at, generation, empty_versions)
+        judged = self.rules.judge(page.files, map(facts.of, page.files), now)
+        version_facts = map(facts.of_version, page.empty_versions)
+        empty_versions = self.rules.shown_versions(version_facts, now)
+        # the tuple of the page itself, if all is shown: thousands of views share it
+        files = judged.shown if judged.hidden else page.files
+        return PageView(files, judged.hidden, judged.changes_at, generation, empty_versions)
 
 
 def _approves(decisions: ProjectDecisions) -> bool:
+    """Return whether a project, or a version of it, is approved."""
     return any(decision.verdict is Verdict.APPROVED for decision in decisions.all)
