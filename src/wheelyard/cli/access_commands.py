@@ -26,32 +26,13 @@ from wheelyard.api.access_operations import (
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.authentication.api_tokens import require_token_id
 from wheelyard.authentication.token_list import TokenOrder, TokenSelection
-from wheelyard.cli.options import (
-    INDEX,
-    Api,
-    command_settings,
-    ensure_index,
-    existing_index,
-    history_lines,
-    is_store_given,
-    local_api,
-    open_api,
-    remote_api,
-    token_names,
-)
-from wheelyard.cli.output import (
-    HISTORY,
-    JSON,
-    NAME,
-    NOTE,
-    PROJECT_PATTERNS,
-    CliGroup,
-    parse_duration,
-    print_result,
-    required_name,
-    show_token,
-)
+from wheelyard.cli import opening, shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.history import history_lines, token_names
+from wheelyard.cli.output import print_result
 from wheelyard.cli.program import warn_of
+from wheelyard.cli.quantities import parse_duration
+from wheelyard.cli.standard_streams import show_token
 from wheelyard.errors import Invalid
 from wheelyard.model.access import (
     EVERY_PROJECT,
@@ -85,7 +66,7 @@ from wheelyard.wiring.stores import has_store, system_runtime
 def _join_names(context: click.Context, option: Parameter, values: tuple[str, ...]) -> str:
     """Return the indexes of a right with commas between them, or nothing if none is named."""
     for value in values:
-        required_name(context, option, value)
+        shared_options.required_name(context, option, value)
     return ",".join(values)
 
 
@@ -132,8 +113,8 @@ def access_command() -> None:
         help="read, upload, manage; approve (public packages); or admin, for every project.",
     ),
     INDEX_RIGHT,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard access grant user:ana@acme.dev --project acme-core --can manage",
         "wheelyard access grant group:ml-team --project 'ml-*' --can upload",
@@ -153,7 +134,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
-    made = open_api().call(access_operations.add_grant, fields)
+    made = opening.open_api().call(access_operations.add_grant, fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
     warn_of(made.warnings)
     click.echo(escaped(made.id))
@@ -162,9 +143,9 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
 @access_command.subcommand(
     "revoke",
     Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access revoke g1f0c92ab",
         "wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'",
@@ -177,7 +158,7 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
 
     'wheelyard access show' lists them. Every server on the store obeys within 15 seconds.
     """
-    api = open_api()
+    api = opening.open_api()
     for grant_id in ids:
         wanted = GrantRevocation(grant_id, note, even_if_own)
         api.call(access_operations.revoke_grant, wanted)
@@ -194,11 +175,11 @@ access_command.add_command(group)
 
 @group.subcommand(
     "set",
-    NAME,
+    shared_options.NAME,
     Argument(["who"], nargs=-1),
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
         "wheelyard access group set ml-team",
@@ -216,10 +197,10 @@ def set_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) 
 
 @group.subcommand(
     "add",
-    NAME,
+    shared_options.NAME,
     WHO,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group add ml-team user:ana@acme.dev",
         "wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'",
@@ -233,11 +214,11 @@ def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
 
 @group.subcommand(
     "remove",
-    NAME,
+    shared_options.NAME,
     WHO,
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group remove ml-team user:bo@acme.dev",
         "wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13",
@@ -251,10 +232,10 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str, *, even_if_own
 
 @group.subcommand(
     "delete",
-    NAME,
-    NOTE,
+    shared_options.NAME,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group delete ml-team",
         "wheelyard access group delete ml-team --note 'merged into research'",
@@ -274,15 +255,15 @@ def _edit_group(
     change: GroupChange, name: str, who: tuple[str, ...], note: str, *, even_if_own: bool = False
 ) -> None:
     edit = GroupEdit(change, name, who, note, even_if_own)
-    edited = open_api().call(access_operations.edit_group, edit)
+    edited = opening.open_api().call(access_operations.edit_group, edit)
     warn_of(edited.warnings if edited else ())
 
 
 @access_command.subcommand(
     "show",
-    HISTORY,
-    JSON,
-    *INDEX,
+    shared_options.HISTORY,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard access show",
         "wheelyard access show --history",
@@ -292,7 +273,7 @@ def _edit_group(
 )
 def show(*, history: bool) -> None:
     """Print all grants and groups, and who added each, or from which file."""
-    api = open_api()
+    api = opening.open_api()
     if history:
         commits = api.call(access_operations.access_history).commits
         changes = [event for commit in commits for event in commit.events]
@@ -304,7 +285,7 @@ def show(*, history: bool) -> None:
         print_result(access, _access_lines(access, api))
 
 
-def _access_lines(access: AccessList, api: Api) -> Iterator[str]:
+def _access_lines(access: AccessList, api: opening.Api) -> Iterator[str]:
     names = token_names(api, {grant.created_by for grant in access.grants})
     groups = {group.name for group in access.groups}
     for listed in access.grants:
@@ -336,7 +317,7 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     Argument(["project"]),
     Argument(["action"], type=click.Choice(list(ACTIONS))),
     Option(["--index"], default="", metavar="NAME", help="In which index."),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access explain user:ana@acme.dev acme-core upload",
         "wheelyard access explain token:x7Kq2mPz4A acme-core manage",
@@ -355,7 +336,7 @@ def explain_access(who: str, project: str, action: ActionWord, index: str) -> in
     """
     with _usage_errors():
         name = parse_name(project)
-    api = remote_api() or local_api(_index(needs_store=who.startswith("token:")))
+    api = opening.remote_api() or opening.local_api(_index(needs_store=who.startswith("token:")))
     with _usage_errors():
         question = AccessQuestion(who, name, action, index)
         explanation = api.call(access_operations.explain_access, question)
@@ -372,7 +353,7 @@ def explain_access(who: str, project: str, action: ActionWord, index: str) -> in
 
 def _index(*, needs_store: bool) -> Index:
     """Return the index, without a store if there is none, unless `needs_store`."""
-    settings = command_settings()
+    settings = opening.command_settings()
     # the file may be missing here: then nobody can say who has a password
     if not Path(settings.access.htpasswd_file).is_file():
         settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
@@ -404,7 +385,7 @@ def token_command() -> None:
         show_default=True,
         help="read, upload, manage, approve, admin.",
     ),
-    PROJECT_PATTERNS,
+    shared_options.PROJECT_PATTERNS,
     Option(["--expires"], default="90d", show_default=True, help="12h, 30d, 8w."),
     Option(
         ["--owner"],
@@ -421,7 +402,7 @@ def token_command() -> None:
         help="Print the lines for this CI service on standard error.",
     ),
     INDEX_RIGHT,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token create ci --project 'acme-*' --expires 30d",
         "wheelyard token create ci-of-core --project acme-core --for-ci github",
@@ -457,7 +438,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         index=index,
     )
     indexes = parse_right_indexes(index, parse_actions(can.split(","), admin=True))
-    api = remote_api() or local_api(_index_for_tokens())
+    api = opening.remote_api() or opening.local_api(_index_for_tokens())
     # asked first, so that no token is made if there is no answer
     lines_for = None if ci is None else _ci_lines(ci, indexes, api)
     made = api.call(access_operations.create_token, wanted)
@@ -469,10 +450,10 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(f"\n{lines_for(made.scope)}", err=True, nl=False)
 
 
-def _ci_lines(ci: str, indexes: tuple[str, ...], api: Api) -> Callable[[Scope], str]:
+def _ci_lines(ci: str, indexes: tuple[str, ...], api: opening.Api) -> Callable[[Scope], str]:
     """Return what makes the lines for a CI service, of the first index that a token is about."""
     first = first_index(indexes)
-    placed = api if first == MAIN else open_api(first)
+    placed = api if first == MAIN else opening.open_api(first)
     clients = placed.call(client_projects, ClientProjectsQuery())
     return partial(
         ci_lines,
@@ -505,8 +486,8 @@ def _ci_lines(ci: str, indexes: tuple[str, ...], api: Api) -> Callable[[Scope], 
         default="created",
         help="By what they are sorted, with a minus the greatest first.",
     ),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard token list",
         "wheelyard token list --state unused --sort used",
@@ -524,7 +505,7 @@ def list_tokens(
     """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
     wanted = TokensQuery(search=search, owner=owner, project=project, state=state, sort=sort)
-    tokens = open_api().call(access_operations.list_tokens, wanted).tokens
+    tokens = opening.open_api().call(access_operations.list_tokens, wanted).tokens
     shown = [token for token in tokens if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in tokens}
     described = [_described(token, names) for token in shown]
@@ -560,7 +541,7 @@ def _token_lines(
         show_default=True,
         help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
     ),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token rotate ci",
         "wheelyard token rotate x7Kq2mPz4A --overlap 1h",
@@ -577,7 +558,7 @@ def rotate_token(token: str, overlap: str) -> None:
     """
     lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
     wanted = TokenRotation(_named(token), lasting / timedelta(hours=1))
-    made = open_api().call(access_operations.rotate_token, wanted)
+    made = opening.open_api().call(access_operations.rotate_token, wanted)
     old = made.replaces
     end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
     click.echo(f"{old.id} {end}; instead of it:", err=True)
@@ -597,7 +578,7 @@ def rotate_token(token: str, overlap: str) -> None:
         metavar="NAME",
         help="prod, or dev,prod, or '*' for all.",
     ),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token change ci --index main,dev",
         "wheelyard token change x7Kq2mPz4A --index '*'",
@@ -606,7 +587,9 @@ def rotate_token(token: str, overlap: str) -> None:
 )
 def change_token(token: str, index: str) -> None:
     """Have a token be about other indexes, with the same rights there."""
-    changed = open_api().call(access_operations.change_token, TokenChange(_named(token), index))
+    changed = opening.open_api().call(
+        access_operations.change_token, TokenChange(_named(token), index)
+    )
     click.echo(escaped(f"{changed.id}: {_scope_text(changed)}"))
 
 
@@ -620,7 +603,7 @@ def _named(token: str) -> str:
 @token_command.subcommand(
     "revoke",
     Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token revoke x7Kq2mPz4A",
         "wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev",
@@ -633,7 +616,7 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
     By default, every server refuses a revoked token within 15 seconds.
     """
-    api = open_api()
+    api = opening.open_api()
     for token_id in map(require_token_id, ids):
         api.call(access_operations.revoke_token, token_id)
         click.echo(f"{token_id}: revoked")
@@ -641,7 +624,11 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
 def _index_for_tokens() -> Index:
     """Return the index of the store, which is only made if the user names it."""
-    return ensure_index(command_settings()) if is_store_given() else existing_index()
+    return (
+        opening.ensure_index(opening.command_settings())
+        if opening.is_store_given()
+        else opening.existing_index()
+    )
 
 
 def _announcement(token: TokenAnswer) -> str:

@@ -13,20 +13,12 @@ from msgspec import to_builtins
 from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
 from wheelyard.catalog.format import rewrite_format
+from wheelyard.cli import opening, shared_options
 from wheelyard.cli.access_commands import EVEN_IF_OWN
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.index_commands import EVEN_IF_OPEN
 from wheelyard.cli.namespace_commands import EVEN_IF_PUBLIC
-from wheelyard.cli.options import (
-    INDEX,
-    Api,
-    closed_with_command,
-    ensure_index,
-    loaded_settings,
-    local_api,
-    remote_api,
-    warn_of_settings_file,
-)
-from wheelyard.cli.output import JSON, NOTE, cli_command, print_result, warn
+from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_file import ALL_TABLES, WRONG_FILE, joined, read_tables, to_toml
@@ -66,9 +58,9 @@ SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
     EVEN_IF_OWN,
     EVEN_IF_OPEN,
     EVEN_IF_PUBLIC,
-    NOTE,
-    JSON,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard apply index.toml --dry-run",
         "wheelyard apply index.toml",
@@ -95,27 +87,27 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
             warn(problem)
 
 
-def _open_whole(*, makes_store: bool) -> Api:
+def _open_whole(*, makes_store: bool) -> opening.Api:
     """
     Return the index with all its documents, also beside settings that still have its tables.
 
     A store that is missing is made, if that is wanted. Raises as `remote_api`, `ensure_index` and
     `require_credentials_place`.
     """
-    remote = remote_api()
+    remote = opening.remote_api()
     if remote is not None:
         return remote
-    reading = loaded_settings(passes_over_index=True)
-    warn_of_settings_file(reading)
+    reading = opening.loaded_settings(passes_over_index=True)
+    opening.warn_of_settings_file(reading)
     if makes_store:
-        index = ensure_index(reading.settings)
+        index = opening.ensure_index(reading.settings)
         if index.server.is_new:  # its servers have these settings
             place = whole_place(index.server.traits.credentials)
             rewrite_format(index.stores.documents, index.server.retries, place)
     else:
-        index = closed_with_command(open_index(reading.settings, create=False))
+        index = opening.closed_with_command(open_index(reading.settings, create=False))
     require_credentials_place(index.server.stores.documents, index.server.traits)
-    return local_api(index)
+    return opening.local_api(index)
 
 
 def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[FileToApply]:
@@ -217,8 +209,8 @@ def _change_text(change: AppliedChange) -> str:
 @cli_command(
     "show",
     Option(["--toml"], is_flag=True, help="Print TOML, which is what is printed without it, too."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard show --toml",
         "wheelyard show --toml --server https://packages.acme.dev > index.toml",

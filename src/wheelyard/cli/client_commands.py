@@ -15,23 +15,8 @@ from packaging.utils import NormalizedName
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
 from wheelyard.api_client import TOKEN_VARIABLE
-from wheelyard.cli.options import (
-    PACKAGES,
-    existing_index,
-    loaded_settings,
-    local_api,
-    open_api,
-    remote_api,
-)
-from wheelyard.cli.output import (
-    JSON,
-    cli_command,
-    given_option,
-    print_line,
-    print_result,
-    printable,
-    warn,
-)
+from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import chosen_index, chosen_server
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
 from wheelyard.doctor.installed_clients import Machine
@@ -68,7 +53,7 @@ OUTCOME_WIDTH: Final = 7
     "doctor",
     Argument(["url"], required=False),
     Option(["--project"], metavar="NAME", default="", help="The project that does not work."),
-    JSON,
+    shared_options.JSON,
     examples=(
         "wheelyard doctor",
         "wheelyard doctor https://packages.example.com/simple/",
@@ -86,23 +71,25 @@ def doctor_command(url: str | None, project: str) -> int:
     """
     machine = Machine(process_environment(), Path.home(), Path.cwd())
     chosen = examination(url, parse_name(project) if project else "", machine, system_runtime())
-    index = printable(without_secrets(chosen.url))
-    print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
+    index = output.printable(without_secrets(chosen.url))
+    output.print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
     findings = list[Finding]()
     for finding in chosen.run():
-        text = printable(redact_tokens(finding.text))
-        findings.append(replace(finding, text=text, advice=printable(finding.advice)))
+        text = output.printable(redact_tokens(finding.text))
+        findings.append(replace(finding, text=text, advice=output.printable(finding.advice)))
         _print(findings[-1])
-    print_result({"index": index, "checks": findings})
+    output.print_result({"index": index, "checks": findings})
     return int(any(finding.outcome is CheckOutcome.FAILED for finding in findings))
 
 
 def _print(finding: Finding) -> None:
     is_failed = finding.outcome is CheckOutcome.FAILED
     outcome = finding.outcome.upper() if is_failed else finding.outcome
-    print_line(f"{outcome:{OUTCOME_WIDTH}}  {finding.check:{CHECK_WIDTH}}  {escaped(finding.text)}")
+    output.print_line(
+        f"{outcome:{OUTCOME_WIDTH}}  {finding.check:{CHECK_WIDTH}}  {escaped(finding.text)}"
+    )
     if finding.advice:
-        print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
+        output.print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
 
 
 _HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
@@ -129,7 +116,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
         help="The index serves public packages, too.  [default: as the settings say]",
     ),
     Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
-    *PACKAGES,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard print-settings uv --server https://pypi.acme.dev --project acme",
         "wheelyard print-settings pip --index prod >> ~/.config/pip/pip.conf",
@@ -162,7 +149,9 @@ def print_settings_command(
         )
     text = client_text(client, replace(settings, token=token))
     if with_token:
-        warn("there is a secret in this text: commit neither the file nor a lock file made from it")
+        output.warn(
+            "there is a secret in this text: commit neither the file nor a lock file made from it"
+        )
     # an empty line first, as the last line of a file may have no end
     click.echo(f"\n{text}", nl=False)
 
@@ -205,11 +194,11 @@ def _settings_of_index(
     path = bare_index_path(name)
     # the text for pip names no project
     if (is_remote and (installs or not is_main)) or (installs and wanted and client != "pip"):
-        api = remote_api(name) or local_api(_index_or_advice(name))
+        api = opening.remote_api(name) or opening.local_api(_index_or_advice(name))
         answer = api.call(client_projects, ClientProjectsQuery(",".join(wanted)))
-        if answer.other_indexes and not given_option("index"):
+        if answer.other_indexes and not shared_options.given_option("index"):
             names = ", ".join(answer.other_indexes)
-            warn(f"main has no project; --index chooses another index: {names}")
+            output.warn(f"main has no project; --index chooses another index: {names}")
         if root is None and isinstance(api, LocalApi):
             root = api.index.settings.base_url
         return ClientSettings(
@@ -221,9 +210,9 @@ def _settings_of_index(
             takes_uploads=answer.takes_uploads,
         )
     if is_remote:
-        root = root or open_api(name).url
+        root = root or opening.open_api(name).url
         return ClientSettings(root=root, index=path, serves_public=one_url)
-    settings = loaded_settings().settings
+    settings = opening.loaded_settings().settings
     if not is_main:
         if root is None or has_store(settings):
             index = _index_or_advice(name)
@@ -257,7 +246,7 @@ def _index_or_advice(name: str) -> Index:
     Raises Invalid if there is none, with the other way to ask in the message.
     """
     try:
-        return existing_index(name)
+        return opening.existing_index(name)
     except Invalid as fault:
         message = f"{fault.message} Or ask a server what the projects need, with --server URL."
         raise Invalid(message, code=fault.code) from fault

@@ -17,17 +17,12 @@ from msgspec import Struct
 from wheelyard.api.access_operations import CallerRights
 from wheelyard.api.own_token import WantedToken, check_token, form_address, require_safe, revoke
 from wheelyard.api_client import KEYRING_SECONDS, index_url, keyring_path, parse_server
+from wheelyard.cli import standard_streams
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.files import replace_file
-from wheelyard.cli.output import (
-    MAX_INPUT_BYTES,
-    PROJECT_PATTERNS,
-    cli_command,
-    is_interactive,
-    is_output_lost,
-    print_message,
-    warn,
-)
+from wheelyard.cli.output import print_message, warn
 from wheelyard.cli.program import INDEX_VARIABLE, URL_VARIABLE
+from wheelyard.cli.shared_options import PROJECT_PATTERNS
 from wheelyard.errors import (
     OWNER_ENDED,
     TOKEN_EXPIRED,
@@ -323,7 +318,7 @@ def _ask() -> ApiToken:
             if token is not None:
                 return token
             _say("That is not a whole token of a wheelyard index. Copy it again.")
-    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(MAX_INPUT_BYTES)
+    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(standard_streams.MAX_INPUT_BYTES)
     if not line.strip():
         raise click.UsageError(
             "There is no token on standard input. Write one there, or use a terminal."
@@ -340,7 +335,7 @@ def _ask() -> ApiToken:
 def _print(token: ApiToken) -> str:
     """Print a token, and return nothing, which is where it is stored then."""
     click.echo(token.text)
-    if is_output_lost():
+    if standard_streams.is_output_lost():
         raise Unavailable("The token cannot be printed. Try again.")
     return ""
 
@@ -390,7 +385,7 @@ def _describe(rights: Sequence[CallerRights]) -> str:
 
 def _has_browser(environ: Mapping[str, str]) -> bool:
     """Return whether a browser with windows can be opened here, and somebody sits before it."""
-    if "SSH_CONNECTION" in environ or not is_interactive():
+    if "SSH_CONNECTION" in environ or not standard_streams.is_interactive():
         return False
     # elsewhere a browser in text mode would take over the terminal
     return sys.platform in ("darwin", "win32") or any(

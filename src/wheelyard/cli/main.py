@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.output import CliGroup, take_over_output
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.standard_streams import take_over_output
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import escaped
 
@@ -91,9 +92,9 @@ COMMAND_MODULES: Final = {
     "downloads": "project_commands",
     "export": "store_commands",
     "health": "settings_commands",
-    "import": "publish_commands",
+    "import": "import_command",
     "index": "index_commands",
-    "journal": "project_commands",
+    "journal": "journal_command",
     "list": "project_commands",
     "login": "login_commands",
     "logout": "login_commands",
@@ -114,7 +115,7 @@ COMMAND_MODULES: Final = {
     "token": "access_commands",
     "unpin": "release_commands",
     "unyank": "release_commands",
-    "upload": "publish_commands",
+    "upload": "upload_command",
     "upstream": "upstream_commands",
     "usage": "store_commands",
     "verify": "verify_command",

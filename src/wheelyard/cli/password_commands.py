@@ -8,8 +8,10 @@ from typing import Final
 import click
 from click import Option
 
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.files import replace_file
-from wheelyard.cli.output import MAX_INPUT_BYTES, NAME, cli_command
+from wheelyard.cli.shared_options import NAME
+from wheelyard.cli.standard_streams import MAX_INPUT_BYTES
 from wheelyard.errors import Conflict, Invalid, quoted
 from wheelyard.model.decoding import escaped
 

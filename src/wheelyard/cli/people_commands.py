@@ -15,8 +15,10 @@ from wheelyard.api.people_operations import (
     PersonQuestion,
 )
 from wheelyard.authentication.known_people import KnownPerson, PersonState
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, SEARCH, CliGroup, print_result
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import print_result
 from wheelyard.model.access import describe_index_text, describe_projects
 from wheelyard.model.decoding import escaped
 
@@ -35,11 +37,11 @@ def people_command() -> None:
 
 @people_command.subcommand(
     "list",
-    SEARCH,
+    shared_options.SEARCH,
     Option(["--state"], type=click.Choice(get_args(PersonState)), help="Only those."),
     Option(["--group"], default="", metavar="WHO", help="Only people of oidc:PROVIDER:group:NAME."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard people list",
         "wheelyard people list --state ended",
@@ -70,8 +72,8 @@ def _line(person: KnownPerson) -> tuple[str, ...]:
 @people_command.subcommand(
     "show",
     Argument(["who"]),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard people show htpasswd:ana",
         "wheelyard people show oidc:acme:ana@acme.dev --json",
@@ -105,8 +107,8 @@ def _person_lines(answer: PersonAnswer) -> Iterator[str | tuple[str, ...]]:
 
 @people_command.subcommand(
     "groups",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard people groups",
         "wheelyard people groups --server https://packages.acme.dev",
@@ -123,7 +125,7 @@ def list_groups() -> None:
     "end",
     Argument(["who"]),
     JOURNAL_NOTE,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard people end htpasswd:ana --note 'has left us'",
         "wheelyard people end oidc:acme:ana@acme.dev",
@@ -145,7 +147,7 @@ def end_person(who: str, note: str) -> None:
     "admit",
     Argument(["who"]),
     JOURNAL_NOTE,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard people admit htpasswd:ana",
         "wheelyard people admit oidc:acme:ana@acme.dev --note 'is back'",
@@ -166,7 +168,7 @@ def admit_person(who: str, note: str) -> None:
     "release-name",
     Argument(["provider"]),
     Argument(["name"]),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard people release-name acme ana@acme.dev",
         "wheelyard people release-name acme ana@acme.dev --store gs://acme-packages",

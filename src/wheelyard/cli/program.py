@@ -8,7 +8,9 @@ from typing import Final
 
 import click
 
-from wheelyard.cli.output import given_option, has_option, is_interactive, warn
+from wheelyard.cli.output import warn
+from wheelyard.cli.shared_options import given_option, has_option
+from wheelyard.cli.standard_streams import is_interactive
 from wheelyard.errors import WheelyardError
 from wheelyard.model.index_name import read_index_name
 from wheelyard.model.public_packages import FileReason

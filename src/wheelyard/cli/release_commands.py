@@ -15,19 +15,11 @@ from packaging.utils import NormalizedName
 from wheelyard.api import project_operations
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import ChangedProject, DigestRemoval, ReleaseChange
-from wheelyard.cli.options import PACKAGES, Api, open_api
-from wheelyard.cli.output import (
-    PROJECT,
-    REASON,
-    cli_command,
-    confirm_name,
-    given_option,
-    is_interactive,
-    print_message,
-    warn,
-    yes_option,
-)
+from wheelyard.cli import output, shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import Api, open_api
 from wheelyard.cli.program import command_line
+from wheelyard.cli.standard_streams import is_interactive
 from wheelyard.errors import Conflict
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import (
@@ -40,7 +32,7 @@ from wheelyard.model.distribution_filename import (
 from wheelyard.model.index_name import read_index_name
 
 RELEASE: Final = (
-    PROJECT,
+    shared_options.PROJECT,
     Argument(["version"], required=False),
     Option(
         ["--versions"],
@@ -49,7 +41,7 @@ RELEASE: Final = (
         "count, too: '<2' has 1.9rc1, and not 2.0rc1.",
     ),
     Option(["--file"], metavar="NAME", help="Only this file of the release."),
-    REASON,
+    shared_options.REASON,
 )
 """Which releases are changed, and why."""
 DIGEST: Final = "sha256:"
@@ -58,8 +50,8 @@ DIGEST: Final = "sha256:"
 
 @cli_command(
     "yank",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'",
         "wheelyard yank acme-core --versions '<2' --reason 'no longer supported'",
@@ -74,8 +66,8 @@ def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
 @cli_command(
     "unyank",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=("wheelyard unyank acme-core 1.0", "wheelyard unyank acme-core --versions '>=1.5,<2'"),
     page="projects.md",
 )
@@ -86,8 +78,8 @@ def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
 @cli_command(
     "pin",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard pin acme-core 1.0 --reason 'runs at a customer'",
         "wheelyard pin acme-core --versions '==1.*'",
@@ -101,8 +93,8 @@ def pin_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
 @cli_command(
     "unpin",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=("wheelyard unpin acme-core 1.0", "wheelyard unpin acme-core --versions '<2'"),
     page="retention.md",
 )
@@ -153,7 +145,7 @@ def _line_about(project: ChangedProject, change: ReleaseChange, what: str) -> st
 
 @cli_command(
     "delete",
-    *RELEASE,
+    RELEASE,
     Option(["--dry-run"], is_flag=True, help="Print what would be deleted, and delete nothing."),
     Option(
         ["--now"],
@@ -168,8 +160,8 @@ def _line_about(project: ChangedProject, change: ReleaseChange, what: str) -> st
         is_flag=True,
         help="With --now, from all indexes of the store. For administrators of the server.",
     ),
-    yes_option(),
-    *PACKAGES,
+    shared_options.yes_option(),
+    shared_options.PACKAGES,
     examples=(
         "wheelyard delete acme-core 1.0 --reason 'does not start'",
         "wheelyard delete acme-core --versions '<2' --dry-run",
@@ -199,7 +191,7 @@ def delete_command(
     """
     if everywhere and not now:
         raise click.UsageError("--everywhere needs --now.")
-    if not (dry_run or given_option("yes") or is_interactive()):
+    if not (dry_run or shared_options.given_option("yes") or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
     if now:
         digest = _parse_digest(project, **release)
@@ -217,14 +209,14 @@ def _delete_once_agreed(
     delete: "Callable[..., _Outcome]", name: NormalizedName, *, dry_run: bool
 ) -> int:
     """Ask a person whether to delete, unless with --yes, and return the exit status."""
-    if dry_run or not given_option("yes"):
+    if dry_run or not shared_options.given_option("yes"):
         trial = delete(dry_run=True)
         is_question = not dry_run and trial.has_changed
         _print_lines(trial.lines, err=is_question)
         _print_warnings(trial)
         if not is_question:
             return 0
-        if not confirm_name(name, trial.consequence):
+        if not output.confirm_name(name, trial.consequence):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
         # the person has agreed to these files in these indexes, and to no others
@@ -233,10 +225,10 @@ def _delete_once_agreed(
             raise Conflict(message)
     deleted = delete(dry_run=False)
     _print_lines(deleted.lines)
-    if given_option("yes"):  # who was asked has seen them
+    if shared_options.given_option("yes"):  # who was asked has seen them
         _print_warnings(deleted)
     if deleted.has_changed:
-        print_message(logging.INFO, deleted.fate)
+        output.print_message(logging.INFO, deleted.fate)
     return 0
 
 
@@ -256,7 +248,7 @@ def _parse_digest(
 
 def _print_warnings(outcome: "_Outcome") -> None:
     for warning in outcome.warnings:
-        warn(warning)
+        output.warn(warning)
 
 
 def _print_lines(lines: Iterable[str], *, err: bool = False) -> None:
@@ -356,9 +348,9 @@ def _remove(api: Api, name: NormalizedName, removal: DigestRemoval, *, dry_run: 
 
 @cli_command(
     "restore",
-    *RELEASE,
+    RELEASE,
     Option(["--dry-run"], is_flag=True, help="Print what would be restored, and restore nothing."),
-    *PACKAGES,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard restore acme-core",
         "wheelyard restore acme-core 1.0 --reason 'was not the broken one'",
@@ -381,7 +373,7 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
             columns = (file.version, file.filename, str(file.size), until, digest)
             click.echo("\t".join(map(escaped, columns)))
         if not kept:
-            print_message(logging.INFO, f"{name} has no deleted file that can be restored")
+            output.print_message(logging.INFO, f"{name} has no deleted file that can be restored")
         return 0
     change = replace(_parse_change(**release), dry_run=dry_run)
     restored = api.call(project_operations.restore, name, change)
@@ -390,5 +382,5 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     if any(file.pinned for file in restored.changed):
         undo = command_line("unpin", *_words_of(restored, change))
         message = f"pinned, so that no rule of retention deletes it; {undo} undoes that"
-        print_message(logging.INFO, message)
+        output.print_message(logging.INFO, message)
     return 0

@@ -10,8 +10,10 @@ from wheelyard.api.retention_operations import (
     preview_retention,
     run_retention,
 )
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, cli_command, print_result, warn
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import print_result, warn
+from wheelyard.cli.shared_options import INDEX, JSON
 from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention import JudgedRelease
@@ -25,7 +27,7 @@ from wheelyard.model.retention import JudgedRelease
     Option(["--verbose"], is_flag=True, help="Print also what is kept, and why."),
     Option(["--index"], metavar="NAME", help="Apply only the rules about this index."),
     JSON,
-    *INDEX,
+    INDEX,
     examples=(
         "wheelyard retention --dry-run",
         "wheelyard retention --dry-run --verbose --index dev",

@@ -11,23 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.options import (
-    STORE,
-    Tables,
-    ensure_index,
-    loaded_settings,
-    store_options,
-    warn_of_settings_file,
-)
-from wheelyard.cli.output import (
-    LENIENT,
-    cli_command,
-    complete_path,
-    given_options,
-    log_messages,
-    print_message,
-    warn,
-)
+from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import PLACE_OPTIONS
 from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.errors import Invalid, WheelyardError
@@ -35,11 +20,7 @@ from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.settings.load import LoadedSettings, process_environment
-from wheelyard.settings.sections import (
-    SettingPath,
-    Settings,
-    require_sign_in_secrets,
-)
+from wheelyard.settings.sections import SettingPath, Settings, require_sign_in_secrets
 from wheelyard.wiring.attestations import require_attestations
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
@@ -47,7 +28,7 @@ from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.warnings import tls_files
 
 if TYPE_CHECKING:
-    from wheelyard.cli.publish_commands import WatcherThreads
+    from wheelyard.cli.watching import WatcherThreads
     from wheelyard.operations.applied_files import AppliedFiles
     from wheelyard.operations.applying import SourcedTables
 
@@ -93,7 +74,7 @@ ACCESS: Final = (
     Option(
         ["-P", "--passwords"],
         metavar="FILE",
-        shell_complete=complete_path,
+        shell_complete=shared_options.complete_path,
         help="htpasswd file: whose names may read and upload; '.' for none, with '-a .'.",
     ),
     Option(
@@ -121,7 +102,7 @@ ACCESS: Final = (
         ["--watch", "places"],
         multiple=True,
         metavar="PLACE",
-        shell_complete=complete_path,
+        shell_complete=shared_options.complete_path,
         help="Import what is and what appears in a folder or a bucket.",
     ),
     Option(
@@ -139,8 +120,8 @@ ACCESS: Final = (
         help="Put into the store first what this file says of the index, if it is a new one.",
     ),
     UPSTREAM,
-    *ACCESS,
-    *STORE,
+    ACCESS,
+    shared_options.STORE,
     examples=(
         "wheelyard serve",
         "wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private",
@@ -195,25 +176,27 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
 
 
 def server_settings(
-    options: dict[str, Any], overrides: Tables, defaults: Tables | None = None
+    options: dict[str, Any], overrides: opening.Tables, defaults: opening.Tables | None = None
 ) -> LoadedSettings:
     """
     Return the settings of `serve` or `run`, whose log has all messages if it is JSON.
 
     Raises Invalid as `loaded_settings`.
     """
-    reading = loaded_settings(overrides, defaults)
+    reading = opening.loaded_settings(overrides, defaults)
     _prepare_log(reading.settings)
-    warn_of_settings_file(reading)
+    opening.warn_of_settings_file(reading)
     if len(_parse_actions(options["actions"] or NOTHING_PROTECTED) & {"download", "list"}) == 1:
-        warn("lists and downloads are one right here, so that both of them need a credential")
+        output.warn(
+            "lists and downloads are one right here, so that both of them need a credential"
+        )
     return reading
 
 
 def _prepare_log(settings: Settings) -> None:
     if settings.log.format == "json":  # every line of the log has to be JSON
         configure_logging(settings.log)
-        log_messages()
+        output.log_messages()
 
 
 def _parse_actions(actions: str) -> frozenset[str]:
@@ -269,7 +252,7 @@ def _with_file_hosts(settings: Settings) -> Settings:
     is_optional = click.get_current_context().params.get("upstream") is None
     settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)
     level = logging.INFO if settings.upstream.file_hosts is not None else logging.WARNING
-    print_message(level, sentence)
+    output.print_message(level, sentence)
     return settings
 
 
@@ -302,7 +285,7 @@ class ServedIndex:
         self._settings = settings
         self._options = options
         self._sources = sources
-        self._place = given_options(PLACE_OPTIONS)
+        self._place = shared_options.given_options(PLACE_OPTIONS)
         self._watchers: WatcherThreads | None = None
 
     def open_index(self) -> Index:
@@ -321,7 +304,7 @@ class ServedIndex:
             index = (
                 open_index(settings, create=False, is_server=True)
                 if is_read_only
-                else ensure_index(settings, is_server=True)
+                else opening.ensure_index(settings, is_server=True)
             )
             index.server.sources = self._sources
             index.server.applied_files = self._applied_files(index)
@@ -382,9 +365,10 @@ class ServedIndex:
         if not self._options.places:
             return None
         # imported only for --watch: it imports the archive reader
-        from wheelyard.cli.publish_commands import build_watchers
+        from wheelyard.cli.watching import build_watchers
 
-        return build_watchers(index, self._options)
+        options = self._options
+        return build_watchers(index, options.places, lenient=options.lenient, every=options.every)
 
 
 STORE_FOLDER: Final = ".wheelyard"
@@ -436,11 +420,11 @@ _IGNORED: Final = (
         help="Address to listen on.  [default: 0.0.0.0, which is every address]",
     ),
     WORKERS,
-    LENIENT,
+    shared_options.LENIENT,
     UPSTREAM,
-    *ACCESS,
-    *_IGNORED,
-    *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
+    ACCESS,
+    _IGNORED,
+    shared_options.store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
     examples=(
         "wheelyard run ~/packages",
         "wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages",
@@ -469,6 +453,6 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
     settings = server_settings(options, overrides, defaults)
     for name, why in _IGNORED_OPTIONS.items():
         if options[name] is not None:
-            warn(f"--{name.replace('_', '-')} does nothing here: {why}")
+            output.warn(f"--{name.replace('_', '-')} does nothing here: {why}")
     places = tuple(str(folder) for folder in packages)
     run_index(settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True))

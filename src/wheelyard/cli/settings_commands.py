@@ -13,22 +13,9 @@ from msgspec.structs import replace
 
 from wheelyard.api.health_operations import show_health, show_settings
 from wheelyard.catalog import keys
-from wheelyard.cli.options import (
-    INDEX,
-    STORE,
-    loaded_settings,
-    open_api,
-    warn_of_settings_file,
-)
-from wheelyard.cli.output import (
-    JSON,
-    CliGroup,
-    cli_command,
-    given_option,
-    print_result,
-    warn,
-)
-from wheelyard.cli.program import command_line, error_text, warn_of
+from wheelyard.cli import opening, program, shared_options
+from wheelyard.cli.command import CliGroup, cli_command
+from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.decoding import escaped
@@ -71,7 +58,7 @@ def config_command() -> None:
 
 @config_command.subcommand(
     "check",
-    *STORE,
+    shared_options.STORE,
     examples=(
         "wheelyard config check",
         "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
@@ -90,8 +77,8 @@ def check() -> None:
     warning, and so is a provider of [[sign_in]] that is not as the settings say, or a token that
     expires within 14 days.
     """
-    loaded = loaded_settings(passes_over_index=True)
-    warn_of_settings_file(loaded)
+    loaded = opening.loaded_settings(passes_over_index=True)
+    opening.warn_of_settings_file(loaded)
     settings = loaded.settings
     index = index_without_store(settings)
     authenticator = index.authenticator
@@ -100,7 +87,7 @@ def check() -> None:
         click.echo(escaped(line))
     for sentence in settings_without_effect(loaded.sources):
         warn(sentence)
-    warn_of(settings_warnings(settings, authenticator))
+    program.warn_of(settings_warnings(settings, authenticator))
     require_telemetry(settings)
     require_attestations(settings)
     require_sign_in_secrets(settings)
@@ -114,14 +101,15 @@ def check() -> None:
     _check_upstreams(settings, index)
     _check_providers(settings)
     _check_store(loaded, index)
-    loaded_settings()  # raises for tables that describe the index, which would stop a server
+    # last, as it raises for tables that describe the index, which would stop a server
+    opening.loaded_settings()
 
 
 @config_command.subcommand(
     "show",
     Option(["--all", "wants_all"], is_flag=True, help="Print the defaults, too."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard config show",
         "wheelyard config show --all",
@@ -135,7 +123,7 @@ def show(*, wants_all: bool) -> None:
 
     Secrets are not shown. With --server they are those of a server.
     """
-    listed = open_api().call(show_settings).settings
+    listed = opening.open_api().call(show_settings).settings
     settings = [setting for setting in listed if wants_all or not setting.is_default]
     lines = ((setting.name, setting.value, setting.source or "default") for setting in settings)
     print_result({"settings": settings}, lines)
@@ -143,8 +131,8 @@ def show(*, wants_all: bool) -> None:
 
 @cli_command(
     "health",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard health --server https://packages.acme.dev", "wheelyard health --json"),
     page="operating.md",
 )
@@ -154,10 +142,10 @@ def health_command() -> int:
 
     With a store it is what a command can see of it. The exit status is 1 if something has failed.
     """
-    health = open_api().call(show_health)
+    health = opening.open_api().call(show_health)
     print_result(health, ((part.state, part.name, part.text) for part in health.parts))
-    if not given_option("json"):  # which has them
-        warn_of(health.warnings)
+    if not shared_options.given_option("json"):  # which has them
+        program.warn_of(health.warnings)
     return int(any(part.state == "failed" for part in health.parts))
 
 
@@ -177,11 +165,11 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
         for listed in index.server.index_administration.show():
             click.echo(escaped(f"index {listed.name}: {INDEX_KIND.describe_keys(listed.keys)}"))
         index.server.definitions.require_start()
-        warn_of((*index_warnings(index), *password_warnings(index)))
+        program.warn_of((*index_warnings(index), *password_warnings(index)))
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
-        warn(error_text(fault))
+        warn(program.error_text(fault))
 
 
 def _readers_of_main(index: Index) -> str:
@@ -214,7 +202,7 @@ def _check_address(server: ServerSettings) -> None:
 def _warn_of_expiring_tokens(index: Index) -> None:
     for token in index.tokens.expiring():
         expiry = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
-        how = f"{command_line('token', 'rotate', token.id)} replaces it"
+        how = f"{program.command_line('token', 'rotate', token.id)} replaces it"
         warn(f"the token {token.id} ({token.name}) expires {expiry}; {how}")
 
 
@@ -297,7 +285,7 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
             click.echo(f"upstream {server.label}: {escaped(why)}; {seen}")
         else:
             warning = not_proven(server, why)
-            warn_of([replace(warning, message=warning.message + until)])
+            program.warn_of([replace(warning, message=warning.message + until)])
     upstream.close()
     if settings.upstream.finds_file_hosts:
         from wheelyard.wiring.upstream import with_file_hosts

@@ -7,8 +7,10 @@ import click
 from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.cli.output import given_option, show_token, warn
+from wheelyard.cli.output import warn
 from wheelyard.cli.program import this_terminal, warn_of
+from wheelyard.cli.shared_options import given_option
+from wheelyard.cli.standard_streams import show_token
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.api_token import ApiToken

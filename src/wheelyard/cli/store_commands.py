@@ -11,31 +11,11 @@ from msgspec.structs import asdict, replace
 from wheelyard.api.server_operations import IndexUsage, ProjectUsage, Usage, show_usage
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
-from wheelyard.cli.options import (
-    CONFIG,
-    PACKAGES,
-    STORE,
-    command_settings,
-    ensure_index,
-    existing_index,
-    open_api,
-    warn_without_upstream,
-)
-from wheelyard.cli.output import (
-    JSON,
-    OUTPUT,
-    Progress,
-    cli_command,
-    complete_path,
-    describe_size,
-    print_line,
-    print_result,
-    printable,
-    resumable,
-    shown_progress,
-    warn,
-)
+from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import caution_text, this_terminal
+from wheelyard.cli.progress import Progress, show_progress
+from wheelyard.cli.quantities import describe_size
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
@@ -57,8 +37,8 @@ if TYPE_CHECKING:
 
 @cli_command(
     "usage",
-    JSON,
-    *PACKAGES,
+    shared_options.JSON,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard usage",
         "wheelyard usage --json --index dev",
@@ -76,15 +56,15 @@ def usage_command() -> None:
     no server has looked at. The last line has what public packages take that are kept, with their
     core metadata, if there are any.
     """
-    api = open_api()
+    api = opening.open_api()
     if isinstance(api, LocalApi):
         for index in api.index.server.indexes.all():
             index.search.start = lambda refresh: refresh()  # nobody else waits for a table
     usage = api.call(show_usage)
-    print_result(usage, _usage_lines(usage))
+    output.print_result(usage, _usage_lines(usage))
     unread = sum(index.unread for index in (usage, *usage.indexes))
     if unread:
-        warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
+        output.warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
 
 
 def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
@@ -114,8 +94,8 @@ def _usage_line(usage: ProjectUsage | IndexUsage, name: str) -> tuple[str, ...]:
     "check",
     Option(["--rebuild"], is_flag=True, help="Fold every journal again into its document."),
     Option(["--sweep"], is_flag=True, help="Remove what dead uploads and tokens left."),
-    *OUTPUT,
-    *STORE,
+    shared_options.OUTPUT,
+    shared_options.STORE,
     examples=(
         "wheelyard check",
         "wheelyard check --sweep --json",
@@ -129,8 +109,8 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
 
     What can be repaired without a backup is repaired. The exit status is 1 if something is damaged.
     """
-    index = existing_index()
-    with shown_progress("check", is_size=True) as progress:
+    index = opening.existing_index()
+    with show_progress("check", is_size=True) as progress:
         findings = index.server.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
     # a stray file's name may contain control characters for the terminal
     texts = {
@@ -144,7 +124,7 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
     result = {
         names.get(name, name): texts.get(name, value) for name, value in asdict(findings).items()
     }
-    print_result(result, _finding_lines(findings, rebuild=rebuild))
+    output.print_result(result, _finding_lines(findings, rebuild=rebuild))
     return 1 if findings.problems else 0
 
 
@@ -167,15 +147,15 @@ REMOTE_THREADS: Final = 16
 
 @cli_command(
     "copy",
-    Argument(["source"], metavar="FROM", shell_complete=complete_path),
-    Argument(["target"], metavar="TO", shell_complete=complete_path),
+    Argument(["source"], metavar="FROM", shell_complete=shared_options.complete_path),
+    Argument(["target"], metavar="TO", shell_complete=shared_options.complete_path),
     Option(
         ["--with-credentials"],
         is_flag=True,
         help="Also the API tokens, as digests, and the grants of the store.",
     ),
-    *OUTPUT,
-    CONFIG,
+    shared_options.OUTPUT,
+    shared_options.CONFIG,
     examples=(
         "wheelyard copy ./wheelyard-data /mnt/backup/wheelyard",
         "wheelyard copy gs://acme-packages gs://acme-backup --with-credentials",
@@ -195,42 +175,42 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     project that was changed in TO is left alone, and the command fails. Lines of htpasswd files
     that are outdated in FROM are so in TO.
     """
-    settings = command_settings()
+    settings = opening.command_settings()
     # as early as possible: first the places that were typed, before a store is opened, and then
     # those in which each store has its files and credentials, before the target is made
     _require_apart([source], [target])
     opened = open_copy_source(_settings_of(settings, source))
     _require_apart(_locations(source, opened.traits), [target])
-    target_index = ensure_index(_settings_of(settings, target))
-    warn_without_upstream(target_index)
+    target_index = opening.ensure_index(_settings_of(settings, target))
+    opening.warn_without_upstream(target_index)
     _require_apart(
         _locations(source, opened.traits), _locations(target, target_index.server.traits)
     )
     copy = _store_copy(settings, _place(source), opened, target_index)
     stays = "What was copied stays; copy again to go on from there."
-    with resumable(stays), shown_progress("copy", is_size=True) as progress:
+    with output.resumable(stays), show_progress("copy", is_size=True) as progress:
         report = copy.run(progress.advance_in, with_credentials=with_credentials)
     report.problems = [escaped(problem) for problem in report.problems]
     for problem in report.problems:
         click.echo(f"wheelyard: not copied: {problem}", err=True)
     if report.problems:
         command = this_terminal().line(("check", "--store", source))
-        warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
+        output.warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
     report.warnings = [escaped(warning) for warning in report.warnings]
     for warning in report.warnings:
-        warn(warning)
+        output.warn(warning)
     if settings.access.credentials_store and _place(source) != _place(settings.store.location):
-        warn(
+        output.warn(
             "access.credentials_store is of the store that the settings name, and FROM is another "
             "one: outdated lines of htpasswd files and credentials were looked for in FROM alone. "
             "If they are elsewhere, give the --config of the server of FROM."
         )
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
-        warn(
+        output.warn(
             "FROM has no token and no grant. If access.credentials_store names another place for "
             "them, give the --config of the server."
         )
-    print_result(report, [_summary(target, report, with_credentials=with_credentials)])
+    output.print_result(report, [_summary(target, report, with_credentials=with_credentials)])
     return 1 if report.problems else 0
 
 
@@ -329,7 +309,7 @@ def _place(location: str) -> str:
 
 @cli_command(
     "export",
-    Argument(["dest"], metavar="DEST", shell_complete=complete_path),
+    Argument(["dest"], metavar="DEST", shell_complete=shared_options.complete_path),
     Option(
         ["--files"],
         metavar="copy|URL",
@@ -340,8 +320,8 @@ def _place(location: str) -> str:
     Option(
         ["--all", "everything"], is_flag=True, help="Make every page again, over whatever is there."
     ),
-    *OUTPUT,
-    *STORE,
+    shared_options.OUTPUT,
+    shared_options.STORE,
     examples=(
         "wheelyard export /srv/www/packages --base-url https://packages.example.com",
         "wheelyard export s3://acme-site",
@@ -365,7 +345,7 @@ def export_command(
         files_url="" if files == "copy" else files and _url(files, "--files"),
         is_gzipped=is_gzipped,
     )
-    index = existing_index()
+    index = opening.existing_index()
     if index.settings.store.location == MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
@@ -374,12 +354,12 @@ def export_command(
         export.check_destination()  # before the first is written, whose pages link to the others
     _warn_if_private(sites, dest)
     for _, export in sites:
-        with shown_progress("export") as progress:
+        with show_progress("export") as progress:
             results.append(export.run(progress.complete, everything=everything))
         if export.index.upstream is not None and not results[-1].options.has_public:
-            warn("public packages are left out, as their files are not where --files says")
+            output.warn("public packages are left out, as their files are not where --files says")
     status, described = _report_sites(sites, results)
-    print_result(described)
+    output.print_result(described)
     return status
 
 
@@ -423,7 +403,7 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
         if segment and requested.base_url is not None:
             wanted = replace(requested, base_url=requested.base_url + segment)
         place = dest.rstrip("/") + segment if segment else dest
-        sites.append((place, open_export(part, place, wanted, lambda: print_line(waiting))))
+        sites.append((place, open_export(part, place, wanted, lambda: output.print_line(waiting))))
     return sites
 
 
@@ -432,7 +412,7 @@ def _warn_if_private(sites: "_Sites", dest: str) -> None:
     closed = [part.index.name for _, part in sites if not part.index.read_policy.is_public()]
     if closed:
         names = " or ".join(closed) if len(sites) > 1 else "this index"
-        warn(
+        output.warn(
             f"reading {names} needs a credential, and a site asks for none: whoever can read "
             f"{dest} reads everything; let the web server there ask for a password"
         )
@@ -443,18 +423,18 @@ def _report_sites(
 ) -> tuple[int, dict[str, object]]:
     """Print what was exported to each place, and return the exit status and the JSON."""
     if not results[0].options.base_url:
-        warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
+        output.warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     described = list[dict[str, object]]()
     for (place, _), result in zip(sites, results, strict=True):
-        print_line(
+        output.print_line(
             f"{escaped(place)}: {counted(result.total, 'project')}, {result.projects} of them "
             f"exported anew, {counted(result.written, 'page')} written"
         )
         if result.removed:
             folders = ", ".join(f"{name}/" for name in result.removed)
-            warn(f"deleted {folders} of the site: there is no such index any more")
+            output.warn(f"deleted {folders} of the site: there is no such index any more")
         for warning in result.warnings:
-            warn(warning)
+            output.warn(warning)
         for message in result.failed:
             click.echo(f"wheelyard: {message}", err=True)
         described.append(_described(place, result))
@@ -465,7 +445,7 @@ def _report_sites(
 
 def _described(dest: str, result: "ExportResult") -> dict[str, object]:
     return {
-        "site": printable(dest),
+        "site": output.printable(dest),
         "projects": result.total,
         "exported": result.projects,
         "pages": result.written,

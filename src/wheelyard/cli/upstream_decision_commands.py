@@ -23,8 +23,11 @@ from wheelyard.api.public_package_operations import (
     SeveralDecisions,
 )
 from wheelyard.api.why_operations import WhyQuestion, explain_project
-from wheelyard.cli.options import INDEX, Api, history_lines, open_api
-from wheelyard.cli.output import JSON, PROJECT, REASON, cli_command, print_result, warn
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.history import history_lines
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import command_line, reason_text
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import counted
@@ -78,9 +81,9 @@ INCOMPLETE_STATUS: Final = 3
         metavar="DIGEST",
         help="Approve the file of VERSION with this digest, and ask no upstream index; repeatable.",
     ),
-    REASON,
-    JSON,
-    *INDEX,
+    shared_options.REASON,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
         "wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'",
@@ -222,10 +225,10 @@ def _summary_lines(
 
 @cli_command(
     "block",
-    PROJECT,
+    shared_options.PROJECT,
     VERSION,
-    REASON,
-    *INDEX,
+    shared_options.REASON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream block leftpad --reason 'taken over'",
         "wheelyard upstream block requests 2.32.0 --reason 'loses cookies'",
@@ -247,8 +250,8 @@ def block(*, project: str, version: str | None, reason: str) -> None:
     "decisions",
     Argument(["project"], required=False),
     Option(["--history"], is_flag=True, help="Every decision ever made, the oldest first."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream decisions",
         "wheelyard upstream decisions requests",

@@ -6,8 +6,11 @@ from click import Option
 
 from wheelyard.api import package_request_operations
 from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
-from wheelyard.cli.options import INDEX, Api, open_api, token_names
-from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.history import token_names
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result
 from wheelyard.cli.program import this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted, escaped
@@ -17,8 +20,8 @@ from wheelyard.model.grants import with_name
 
 @cli_command(
     "requests",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream requests",
         "wheelyard upstream requests --json --server https://packages.acme.dev",
@@ -60,11 +63,11 @@ def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
 
 @cli_command(
     "request",
-    PROJECT,
+    shared_options.PROJECT,
     VERSION,
     Option(["--reason"], required=True, help="Why you need it; whoever decides reads that."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream request pyside6 6.9.0 --reason 'for the new viewer'",
         "wheelyard upstream request leftpad --reason TICKET-7 --json",

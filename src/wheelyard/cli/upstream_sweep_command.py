@@ -5,16 +5,11 @@ from datetime import UTC, datetime
 from click import Option
 
 from wheelyard.catalog.store_clock import StoreClock
-from wheelyard.cli.options import STORE, command_settings
-from wheelyard.cli.output import (
-    OUTPUT,
-    cli_command,
-    describe_size,
-    parse_duration,
-    parse_size,
-    print_line,
-    print_result,
-)
+from wheelyard.cli import quantities
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import command_settings
+from wheelyard.cli.output import print_line, print_result
+from wheelyard.cli.shared_options import OUTPUT, STORE
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.upstream.kept_files import KeptFile, SweepReport, SweepRules, UpstreamSweep
@@ -38,8 +33,8 @@ from wheelyard.wiring.stores import upstream_store
         ),
     ),
     Option(["--dry-run"], is_flag=True, help="Say what would be removed, and remove nothing."),
-    *OUTPUT,
-    *STORE,
+    OUTPUT,
+    STORE,
     examples=(
         "wheelyard upstream sweep --unused-for 90d --dry-run",
         "wheelyard upstream sweep --unused-for 90d --max-size 200GiB",
@@ -56,8 +51,8 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     if unused_for is None and max_size is None:
         raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")
     rules = SweepRules(
-        unused_for=None if unused_for is None else parse_duration(unused_for),
-        max_bytes=None if max_size is None else parse_size(max_size),
+        unused_for=None if unused_for is None else quantities.parse_duration(unused_for),
+        max_bytes=None if max_size is None else quantities.parse_size(max_size),
     )
     settings = command_settings()
     index = open_index(settings, create=False)
@@ -69,8 +64,8 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
             _print_swept(file)
     size = sum(file.size for file in report.removed)
     verb = "would remove" if dry_run else "removed"
-    what = f"{verb} {counted(len(report.removed), 'file')}, {describe_size(size)}"
-    rest = f"{counted(report.kept, 'file')}, {describe_size(report.kept_bytes)}"
+    what = f"{verb} {counted(len(report.removed), 'file')}, {quantities.describe_size(size)}"
+    rest = f"{counted(report.kept, 'file')}, {quantities.describe_size(report.kept_bytes)}"
     print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
 
 

@@ -11,13 +11,12 @@ import click
 from click import Argument, Option
 from msgspec import Struct
 
-from wheelyard.api.provenance_operations import (
-    ProvenanceQuery,
-    show_provenance,
-)
+from wheelyard.api.provenance_operations import ProvenanceQuery, show_provenance
 from wheelyard.api.table import LocalApi
-from wheelyard.cli.options import PACKAGES, Api, open_api
-from wheelyard.cli.output import JSON, cli_command, print_result
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result
+from wheelyard.cli.shared_options import JSON, PACKAGES
 from wheelyard.errors import INVALID_ATTESTATIONS, UNKNOWN_AUTHORITY, Invalid, NotFound
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.model.attestations import (
@@ -100,7 +99,7 @@ def _read_repository(text: str) -> Url | None:
         help="The source repository that each certificate has to name.",
     ),
     JSON,
-    *PACKAGES,
+    PACKAGES,
     examples=(
         "wheelyard verify acme_core-1.0.tar.gz",
         "wheelyard verify acme_core-1.0.tar.gz --server https://packages.acme.dev",

@@ -15,9 +15,12 @@ from wheelyard.api.webhook_operations import (
     NewWebhookSecret,
     WebhookDeliveries,
 )
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, NAME, NOTE, CliGroup, print_result, show_once, warn
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import warn_of
+from wheelyard.cli.standard_streams import show_once
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model.decoding import escaped
@@ -46,8 +49,8 @@ def webhook_command() -> None:
 
 @webhook_command.subcommand(
     "list",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook list",
         "wheelyard webhook list --server https://packages.acme.dev",
@@ -61,9 +64,9 @@ def list_webhooks() -> None:
 
 @webhook_command.subcommand(
     "show",
-    NAME,
-    JSON,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook show builds", "wheelyard webhook show builds --json"),
     page=PAGE,
 )
@@ -91,8 +94,8 @@ def _facts(row: ListedWebhook) -> Iterator[tuple[str, ...]]:
 
 @webhook_command.subcommand(
     "history",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook history", "wheelyard webhook history --json"),
     page=PAGE,
 )
@@ -103,10 +106,10 @@ def webhook_history() -> None:
 
 @webhook_command.subcommand(
     "add",
-    NAME,
+    shared_options.NAME,
     Argument(["texts"], nargs=-1, metavar="[KEY=VALUE]..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook add builds url=https://ci.example/hook",
         "wheelyard webhook add builds url=URL events=released,yanked projects=acme-*",
@@ -134,10 +137,10 @@ def add_webhook(name: str, texts: tuple[str, ...], note: str) -> None:
 
 @webhook_command.subcommand(
     "change",
-    NAME,
+    shared_options.NAME,
     TEXTS,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook change builds events=released,yanked",
         "wheelyard webhook change builds projects= --note T-12",
@@ -156,8 +159,8 @@ def change_webhook(name: str, texts: tuple[str, ...], note: str) -> None:
 @webhook_command.subcommand(
     "remove",
     Argument(["names"], nargs=-1, required=True, metavar="NAME..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook remove builds",
         "wheelyard webhook remove builds team-chat --note 'no such job any more'",
@@ -171,9 +174,9 @@ def remove_webhooks(names: tuple[str, ...], note: str) -> None:
 
 @webhook_command.subcommand(
     "new-secret",
-    NAME,
-    NOTE,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook new-secret builds",
         "wheelyard webhook new-secret builds --note 'was in a log'",
@@ -192,9 +195,9 @@ def new_secret(name: str, note: str) -> None:
 
 @webhook_command.subcommand(
     "test",
-    NAME,
-    JSON,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook test builds", "wheelyard webhook test builds --json"),
     page=PAGE,
 )
@@ -212,9 +215,9 @@ def send_test(name: str) -> None:
 
 @webhook_command.subcommand(
     "deliveries",
-    NAME,
-    JSON,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook deliveries builds", "wheelyard webhook deliveries builds --json"),
     page=PAGE,
 )
@@ -234,10 +237,10 @@ def print_deliveries(name: str) -> None:
 
 @webhook_command.subcommand(
     "send-again",
-    NAME,
+    shared_options.NAME,
     Argument(["ids"], nargs=-1, metavar="[ID]..."),
     Option(["--all", "is_all"], is_flag=True, help="All messages that were given up."),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook send-again builds --all",
         "wheelyard webhook send-again builds msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",

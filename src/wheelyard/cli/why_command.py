@@ -7,8 +7,10 @@ from itertools import groupby
 from click import DateTime, Option
 
 from wheelyard.api.why_operations import WhyQuestion, explain_project
-from wheelyard.cli.options import PACKAGES, Api, open_api
-from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result
 from wheelyard.cli.program import reason_text, this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted
@@ -19,7 +21,7 @@ from wheelyard.remedies import Advice, Remedy
 
 @cli_command(
     "why",
-    PROJECT,
+    shared_options.PROJECT,
     VERSION,
     Option(
         ["--as-of"],
@@ -27,8 +29,8 @@ from wheelyard.remedies import Advice, Remedy
         metavar="DATE",
         help="What clients get from the index as of this day, which ends at midnight UTC.",
     ),
-    JSON,
-    *PACKAGES,
+    shared_options.JSON,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard why requests 2.32.6",
         "wheelyard why acme-core --index stable --as-of 2026-01-01",

@@ -48,12 +48,7 @@ from wheelyard.exporting.site_folder import (
     SiteLease,
     page_generator,
 )
-from wheelyard.exporting.site_pages import (
-    LISTS,
-    SitePlace,
-    SiteWriter,
-    list_questions,
-)
+from wheelyard.exporting.site_pages import LISTS, SitePlace, SiteWriter, list_questions
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.advice import Terminal

@@ -27,12 +27,7 @@ from wheelyard.model.index_definition import label_taken
 from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.model.rule_keys import RuleKeys
 from wheelyard.remedies import Advice, Caution, Remedy
-from wheelyard.settings.sections import (
-    MEMORY_LOCATION,
-    Settings,
-    StoreSettings,
-    is_loopback,
-)
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
 from wheelyard.settings.upstream_section import (
     OF_ONE_INDEX,
     UpstreamIndexSettings,

@@ -1,7 +1,7 @@
 """Options that several commands share, and the settings, index and caller of a command."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from getpass import getuser
@@ -9,24 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
-from click import Option
 
 from wheelyard.api.table import LocalApi
-from wheelyard.cli.output import (
-    complete_path,
-    given_option,
-    keep_name,
-    kept_option,
-    print_message,
-    warn,
-)
-from wheelyard.cli.program import LOCAL_OPTIONS, chosen_index, chosen_server, warn_of
-from wheelyard.errors import Invalid, Unavailable, WheelyardError
+from wheelyard.cli import program
+from wheelyard.cli.output import print_message
+from wheelyard.cli.shared_options import given_option
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, everywhere
 from wheelyard.model.decoding import escaped
-from wheelyard.model.grants import with_name
 from wheelyard.model.index_name import MAIN, read_index_name
-from wheelyard.model.project_json import OtherEvent
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
     LoadedSettings,
@@ -34,7 +25,6 @@ from wheelyard.settings.load import (
     process_environment,
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.storage.location import BUCKET_FORMS
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
@@ -47,32 +37,8 @@ if TYPE_CHECKING:
 
 LOGIN_NAME_LIMIT: Final = 100
 """Characters of an operating system user's name in a journal."""
-
-
 Tables = Mapping[str, Mapping[str, Any]]
 """Settings by section and key. None is an option that was not given."""
-
-
-CONFIG: Final = kept_option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
-)
-
-
-def store_options(default: str) -> tuple[Option, ...]:
-    """Return the options of a store, with its default in words for the help text."""
-    with_store = kept_option(
-        "--store",
-        metavar="PLACE",
-        shell_complete=complete_path,
-        help=f"A folder, {BUCKET_FORMS}.  [default: {default}]",
-    )
-    return (with_store, CONFIG)
-
-
-STORE: Final = store_options("$WHEELYARD_STORE, else ./wheelyard-data")
-"""Which store, and its settings: for `command_settings`."""
 
 
 def command_settings() -> Settings:
@@ -89,7 +55,7 @@ def command_settings() -> Settings:
 def warn_of_settings_file(reading: LoadedSettings) -> None:
     """Warn if others on this machine can change the settings file."""
     if reading.config_source not in ("", TEXT_VARIABLE):
-        warn_of(write_warnings(Path(reading.config_source)))
+        program.warn_of(write_warnings(Path(reading.config_source)))
 
 
 def loaded_settings(
@@ -165,7 +131,7 @@ def closed_with_command(index: Index, name: str | None = None) -> Index:
 
 def _or_given(name: str | None) -> str:
     """Return the name of an index, or without it what `--index` is, main if nothing is given."""
-    return chosen_index() if name is None else read_index_name(name)
+    return program.chosen_index() if name is None else read_index_name(name)
 
 
 def _give_serials(index: Index) -> None:
@@ -181,7 +147,7 @@ def warn_without_upstream(index: Index) -> None:
 
     Raises as that.
     """
-    warn_of(upstream_warnings(index))
+    program.warn_of(upstream_warnings(index))
 
 
 def require_upstream(index: Index) -> "UpstreamIndex":
@@ -227,27 +193,6 @@ def _login_name() -> str:
 
 
 Api: TypeAlias = "LocalApi | RemoteApi"
-INDEX: Final = (
-    kept_option(
-        "--server",
-        metavar="URL",
-        help="The root URL of a server, instead of a store; its credential is $WHEELYARD_TOKEN, "
-        "or of the keyring or ~/.netrc.",
-    ),
-    *STORE,
-)
-"""The index of a server or of a store, for `open_api`."""
-
-
-INDEX_NAME: Final = Option(
-    ["--index"],
-    expose_value=False,
-    callback=keep_name,
-    metavar="NAME",
-    help="One of the indexes of the store or server.  [default: $WHEELYARD_INDEX, else main]",
-)
-PACKAGES: Final = (INDEX_NAME, *INDEX)
-"""The same, for commands about the packages of an index."""
 
 
 def open_api(index: str | None = None) -> Api:
@@ -272,10 +217,10 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     Raises UsageError if an option of a store is given, too. Raises Invalid if the URL or the
     credential is malformed. No request is sent.
     """
-    server = chosen_server()
+    server = program.chosen_server()
     if server is None:
         return None
-    for name in LOCAL_OPTIONS:
+    for name in program.LOCAL_OPTIONS:
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
             raise click.UsageError(message)
@@ -291,26 +236,3 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     for connection in connections:
         click.get_current_context().call_on_close(connection.close)
     return RemoteApi(connections[-1], connections[0])
-
-
-def history_lines(
-    api: Api, events: Sequence[OtherEvent], descriptions: Iterable[str]
-) -> Iterator[tuple[str, ...]]:
-    """Yield the columns of each event: when it was, by whom, and what it was."""
-    names = token_names(api, {event.by for event in events})
-    for event, description in zip(events, descriptions, strict=True):
-        by = with_name(event.by, names.get(event.by, ""))
-        yield f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, description
-
-
-def token_names(api: Api, principals: Iterable[str]) -> dict[str, str]:
-    """
-    Return the name of the API token that each principal is, an empty text for others.
-
-    If they cannot be read, warn and return an empty dictionary.
-    """
-    try:
-        return {principal: api.name_of(principal) for principal in principals}
-    except Unavailable as fault:
-        warn(f"the names of tokens cannot be read: {fault.message}")
-        return {}
