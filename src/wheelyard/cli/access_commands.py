@@ -12,17 +12,6 @@ from click import Argument, Option, Parameter
 from msgspec.structs import asdict, replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import (
-    AccessQuestion,
-    ActionWord,
-    GrantRevocation,
-    GroupEdit,
-    NewToken,
-    TokenAnswer,
-    TokenChange,
-    TokenRotation,
-    TokensQuery,
-)
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.authentication.api_tokens import require_token_id
 from wheelyard.authentication.token_list import TokenOrder, TokenSelection
@@ -34,6 +23,7 @@ from wheelyard.cli.program import warn_of
 from wheelyard.cli.quantities import parse_duration
 from wheelyard.cli.standard_streams import show_token
 from wheelyard.errors import Invalid
+from wheelyard.model import grants
 from wheelyard.model.access import (
     EVERY_PROJECT,
     Scope,
@@ -47,14 +37,6 @@ from wheelyard.model.access import (
 from wheelyard.model.api_token import has_token_prefix, token_id_in
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import (
-    ACTIONS,
-    GrantFields,
-    describe_event,
-    describe_fields,
-    groups_in,
-    with_name,
-)
 from wheelyard.model.index_name import MAIN, bare_index_path
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.rendering.client_settings import SERVICES, ci_lines
@@ -133,10 +115,11 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     Without --index it is about main, and a right to administer about all indexes.
     """
     actions = tuple(word.strip() for word in can.split(","))
-    fields = GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
+    fields = grants.GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
     made = opening.open_api().call(access_operations.add_grant, fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
     warn_of(made.warnings)
+    # alone on standard output, so that a script can keep it, to revoke the grant by it
     click.echo(escaped(made.id))
 
 
@@ -160,8 +143,8 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
     api = opening.open_api()
     for grant_id in ids:
-        wanted = GrantRevocation(grant_id, note, even_if_own)
-        api.call(access_operations.revoke_grant, wanted)
+        revocation = access_operations.GrantRevocation(grant_id, note, even_if_own)
+        api.call(access_operations.revoke_grant, revocation)
         click.echo(f"{grant_id}: revoked")
 
 
@@ -254,9 +237,11 @@ def delete_group(name: str, note: str, *, even_if_own: bool) -> None:
 def _edit_group(
     change: GroupChange, name: str, who: tuple[str, ...], note: str, *, even_if_own: bool = False
 ) -> None:
-    edit = GroupEdit(change, name, who, note, even_if_own)
+    edit = access_operations.GroupEdit(change, name, who, note, even_if_own)
     edited = opening.open_api().call(access_operations.edit_group, edit)
-    warn_of(edited.warnings if edited else ())
+    # the answer is empty if there is nothing to warn of
+    if edited:
+        warn_of(edited.warnings)
 
 
 @access_command.subcommand(
@@ -278,7 +263,7 @@ def show(*, history: bool) -> None:
         commits = api.call(access_operations.access_history).commits
         changes = [event for commit in commits for event in commit.events]
         print_result(
-            {"changes": changes}, history_lines(api, changes, map(describe_event, changes))
+            {"changes": changes}, history_lines(api, changes, map(grants.describe_event, changes))
         )
     else:
         access = api.call(access_operations.show_access)
@@ -289,16 +274,19 @@ def _access_lines(access: AccessList, api: opening.Api) -> Iterator[str]:
     names = token_names(api, {grant.created_by for grant in access.grants})
     groups = {group.name for group in access.groups}
     for listed in access.grants:
-        fields = GrantFields(
+        fields = grants.GrantFields(
             who=listed.who,
             projects=listed.projects,
             actions=listed.can,
             note=listed.note,
             index=listed.index,
         )
-        gone = "".join(f"; no group {name}" for name in sorted(groups_in(listed.who) - groups))
-        unnamed = "" if listed.names_index else f"; {UNNAMED}"
-        text = f"{describe_fields(fields)}{gone}{unnamed}"
+        gone = "".join(
+            f"; no group {name}" for name in sorted(grants.groups_in(listed.who) - groups)
+        )
+        text = f"{grants.describe_fields(fields)}{gone}"
+        if not listed.names_index:
+            text += f"; {UNNAMED}"
         yield f"grant {listed.id} ({_origin(listed, names)}): {text}"
     for group in access.groups:
         origin = f" (from {group.source})" if group.source else ""
@@ -306,16 +294,18 @@ def _access_lines(access: AccessList, api: opening.Api) -> Iterator[str]:
 
 
 def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
-    by = with_name(grant.created_by, names.get(grant.created_by, ""))
-    added = f"{grant.created:%Y-%m-%d} by {by}"
-    return f"{added}, from {grant.source}" if grant.source else added
+    by = grants.with_name(grant.created_by, names.get(grant.created_by, ""))
+    origin = f"{grant.created:%Y-%m-%d} by {by}"
+    if grant.source:
+        origin += f", from {grant.source}"
+    return origin
 
 
 @access_command.subcommand(
     "explain",
     Argument(["who"]),
     Argument(["project"]),
-    Argument(["action"], type=click.Choice(list(ACTIONS))),
+    Argument(["action"], type=click.Choice(list(grants.ACTIONS))),
     Option(["--index"], default="", metavar="NAME", help="In which index."),
     shared_options.INDEX,
     examples=(
@@ -325,7 +315,7 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     ),
     page="access.md",
 )
-def explain_access(who: str, project: str, action: ActionWord, index: str) -> int:
+def explain_access(who: str, project: str, action: access_operations.ActionWord, index: str) -> int:
     """
     Print whether WHO may do ACTION to PROJECT, and why.
 
@@ -338,17 +328,21 @@ def explain_access(who: str, project: str, action: ActionWord, index: str) -> in
         name = parse_name(project)
     api = opening.remote_api() or opening.local_api(_index(needs_store=who.startswith("token:")))
     with _usage_errors():
-        question = AccessQuestion(who, name, action, index)
+        question = access_operations.AccessQuestion(who, name, action, index)
         explanation = api.call(access_operations.explain_access, question)
-    may = "may" if explanation.allowed else "may not"
-    verbs = describe_actions(ACTIONS[action])
+    verbs = describe_actions(grants.ACTIONS[action])
     place = f" in the index {index}" if index else ""
-    click.echo(f"{'yes' if explanation.allowed else 'no'}: {who} {may} {verbs} {name}{place}")
+    if explanation.allowed:
+        click.echo(f"yes: {who} may {verbs} {name}{place}")
+    else:
+        click.echo(f"no: {who} may not {verbs} {name}{place}")
     for reason in explanation.reasons:
-        click.echo(escaped(f"  {reason}" if explanation.allowed else f"  they see {reason}"))
+        # without the right, the reasons say what the caller gets in place of the project
+        text = reason if explanation.allowed else f"they see {reason}"
+        click.echo(escaped(f"  {text}"))
     for hint in explanation.hints:
         click.echo(escaped(f"  {hint}"))
-    return 0 if explanation.allowed else 1
+    return int(not explanation.allowed)
 
 
 def _index(*, needs_store: bool) -> Index:
@@ -426,22 +420,29 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     all indexes.
     """
     lifetime = parse_duration(expires)
-    # a server counts whole days by its own clock, and any other time needs one of this machine
+    days: int | None
     days, rest = divmod(lifetime, timedelta(days=1))
-    wanted = NewToken(
+    end = None
+    # a server counts whole days by its own clock, and any other time needs one of this machine
+    if rest:
+        days = None
+        end = system_runtime().now() + lifetime
+    new_token = access_operations.NewToken(
         name=name,
         projects=tuple(map(parse_pattern, projects)) or (EVERY_PROJECT,),
         can=tuple(can.split(",")),
-        days=None if rest else days,
-        expires=system_runtime().now() + lifetime if rest else None,
+        days=days,
+        expires=end,
         owner=owner,
         index=index,
     )
     indexes = parse_right_indexes(index, parse_actions(can.split(","), admin=True))
     api = opening.remote_api() or opening.local_api(_index_for_tokens())
-    # asked first, so that no token is made if there is no answer
-    lines_for = None if ci is None else _ci_lines(ci, indexes, api)
-    made = api.call(access_operations.create_token, wanted)
+    lines_for = None
+    if ci is not None:
+        # asked first, so that no token is made if there is no answer
+        lines_for = _ci_lines(ci, indexes, api)
+    made = api.call(access_operations.create_token, new_token)
     # the token alone is on standard output, so that a pipe can take it
     click.echo(_announcement(made), err=True)
     with show_token(made.id):
@@ -504,32 +505,36 @@ def list_tokens(
     Inactive tokens of CI jobs are left out.
     """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
-    wanted = TokensQuery(search=search, owner=owner, project=project, state=state, sort=sort)
+    wanted = access_operations.TokensQuery(
+        search=search, owner=owner, project=project, state=state, sort=sort
+    )
     tokens = opening.open_api().call(access_operations.list_tokens, wanted).tokens
-    shown = [token for token in tokens if not token.publishers or token.state == "active"]
+    listed = [token for token in tokens if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in tokens}
-    described = [_described(token, names) for token in shown]
+    described = [_described(token, names) for token in listed]
     columns = ("Id", "Name", "May", "Until", "Use", "State", "Origin")
-    print_result({"tokens": described}, _token_lines(shown, names), columns)
+    print_result({"tokens": described}, _token_lines(listed, names), columns)
 
 
 def _token_lines(
-    shown: Sequence[TokenAnswer], names: Mapping[str, str]
+    shown: Sequence[access_operations.TokenAnswer], names: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
     for token in shown:
         used = f"last used {token.last_used}" if token.last_used else "never used"
-        columns = (token.id, token.name, _scope_text(token), _expiry(token), used)
-        by = with_name(token.created_by, names.get(token.created_by, ""))
-        more = ("minted",) if token.publishers else ()
+        by = grants.with_name(token.created_by, names.get(token.created_by, ""))
+        columns = [token.id, token.name, _scope_text(token), _expiry(token), used]
+        columns += [token.state, f"made by {by}"]
         if token.replaced_by:
-            more = (f"replaced by {token.replaced_by}",)
+            columns.append(f"replaced by {token.replaced_by}")
         elif token.revoked_by:
-            revoked_by = with_name(token.revoked_by, names.get(token.revoked_by, ""))
-            more = (f"revoked by {revoked_by}",)
+            revoked_by = grants.with_name(token.revoked_by, names.get(token.revoked_by, ""))
+            columns.append(f"revoked by {revoked_by}")
+        elif token.publishers:
+            columns.append("minted")
         if not token.names_index:
-            more = (*more, UNNAMED)
-        more = (*more, *token.marks)
-        yield (*columns, token.state, f"made by {by}", *more)
+            columns.append(UNNAMED)
+        columns += token.marks
+        yield tuple(columns)
 
 
 @token_command.subcommand(
@@ -556,9 +561,11 @@ def rotate_token(token: str, overlap: str) -> None:
     Standard output has only the new token. The old one expires when --overlap has passed, or
     earlier by itself.
     """
-    lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
-    wanted = TokenRotation(_named(token), lasting / timedelta(hours=1))
-    made = opening.open_api().call(access_operations.rotate_token, wanted)
+    old_lifetime = timedelta(0)
+    if overlap != "0":
+        old_lifetime = parse_duration(overlap)
+    rotation = access_operations.TokenRotation(_named(token), old_lifetime / timedelta(hours=1))
+    made = opening.open_api().call(access_operations.rotate_token, rotation)
     old = made.replaces
     end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
     click.echo(f"{old.id} {end}; instead of it:", err=True)
@@ -588,13 +595,14 @@ def rotate_token(token: str, overlap: str) -> None:
 def change_token(token: str, index: str) -> None:
     """Have a token be about other indexes, with the same rights there."""
     changed = opening.open_api().call(
-        access_operations.change_token, TokenChange(_named(token), index)
+        access_operations.change_token, access_operations.TokenChange(_named(token), index)
     )
     click.echo(escaped(f"{changed.id}: {_scope_text(changed)}"))
 
 
 def _named(token: str) -> str:
-    """Return what names a token for a server: of a token in full, its id."""
+    """Return the name or the id of a token; of a token in full, its id."""
+    # the secret of a token is in no request: a server or a proxy might log it
     if token_id_in(token) is None and not has_token_prefix(token):
         return token
     return require_token_id(token)
@@ -631,20 +639,20 @@ def _index_for_tokens() -> Index:
     )
 
 
-def _announcement(token: TokenAnswer) -> str:
+def _announcement(token: access_operations.TokenAnswer) -> str:
     return escaped(f"Token {token.id}, {_scope_text(token)}, until {_expiry(token)}:")
 
 
-def _scope_text(token: TokenAnswer) -> str:
+def _scope_text(token: access_operations.TokenAnswer) -> str:
     owner = f", limited to what {token.owner} may" if token.owner else ""
     place = describe_indexes(token.scope.indexes)
     return f"{','.join(token.can)} on {','.join(token.projects)} in {place}{owner}"
 
 
-def _expiry(token: TokenAnswer) -> str:
+def _expiry(token: access_operations.TokenAnswer) -> str:
     return token.expires.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _described(token: TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
+def _described(token: access_operations.TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
     by_name = names.get(token.created_by, "")
     return asdict(token) | {"owner": token.owner or "", "created_by_name": by_name}

@@ -13,6 +13,7 @@ def history_lines(
     api: Api, events: Sequence[OtherEvent], descriptions: Iterable[str]
 ) -> Iterator[tuple[str, ...]]:
     """Yield the columns of each event: when it was, by whom, and what it was."""
+    # journals have the ids of tokens, and people know their tokens by name
     names = token_names(api, {event.by for event in events})
     for event, description in zip(events, descriptions, strict=True):
         by = with_name(event.by, names.get(event.by, ""))

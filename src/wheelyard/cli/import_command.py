@@ -19,17 +19,12 @@ from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_name import read_index_name
+from wheelyard.operations.importing import project_import
 from wheelyard.operations.importing.parallel_import import Importer
-from wheelyard.operations.importing.project_import import (
-    FileStatus,
-    ImportProgress,
-    Outcome,
-    Report,
-)
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
+from wheelyard.sources import source_factory
 from wheelyard.sources.file_tree import FileTreeSource
-from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
@@ -50,8 +45,8 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     shared_options.LENIENT,
     Option(
         ["--from", "kind"],
-        type=click.Choice(KINDS),
-        default=AUTO,
+        type=click.Choice(source_factory.KINDS),
+        default=source_factory.AUTO,
         show_default=True,
         help="What SOURCE is.",
     ),
@@ -98,11 +93,13 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
             f"An import writes into a store, and {URL_VARIABLE} names a server. Name the store of "
             "that server with --store."
         )
-    settings, dry_run = opening.command_settings(), options["dry_run"]
-    opened = open_source(_request(options, settings), system_runtime())
+    settings = opening.command_settings()
+    dry_run = options["dry_run"]
+    # before the store, which is not made for a source that cannot be read
+    opened = source_factory.open_source(_request(options, settings), system_runtime())
     try:
-        if options["kind"] == AUTO:
-            output.print_message(logging.INFO, f"reading {KIND_TITLES[opened.kind]}")
+        if options["kind"] == source_factory.AUTO:
+            output.print_message(logging.INFO, f"reading {source_factory.KIND_TITLES[opened.kind]}")
         if not dry_run:
             index = opening.ensure_index(settings, options["into"])
         elif has_store(settings):
@@ -112,36 +109,54 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         opening.warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
-        caller, projects = opening.local_caller(index), opened.projects
-        report = import_source(importer, opened, caller, projects=projects, dry_run=dry_run)
+        caller = opening.local_caller(index)
+        report = import_source(importer, opened, caller, projects=opened.projects, dry_run=dry_run)
     finally:
         opened.close()
-    summary = f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"
-    waived = [f"excused: {rule} ({count})" for rule, count in sorted(report.waived_rules.items())]
-    output.print_result(_described(report, opened.kind, dry_run=dry_run), [summary, *waived])
-    return 1 if report.counts[FileStatus.REFUSED] else 0
+    # a URL may have a password in it
+    lines = [f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"]
+    for rule, count in sorted(report.waived_rules.items()):
+        lines.append(f"excused: {rule} ({count})")
+    output.print_result(_described(report, opened.kind, dry_run=dry_run), lines)
+    return int(report.counts[project_import.FileStatus.REFUSED] > 0)
 
 
-def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
+def _request(options: Mapping[str, Any], settings: Settings) -> source_factory.SourceRequest:
     environ = process_environment()
-    username, password = environ.get(USERNAME, ""), environ.get(PASSWORD, "")
-    netrc = environ.get("NETRC")  # as for curl and pip
-    same = ("kind", "meta", "packages_url", "indexes", "mirrors", "projects", "allow_private")
-    return SourceRequest(
+    username = environ.get(USERNAME, "")
+    password = environ.get(PASSWORD, "")
+    login = None
+    # either of them alone may be a token
+    if username or password:
+        login = UserPassword(username, password)
+    netrc = None
+    # curl and pip take it from this variable, too
+    if environ.get("NETRC"):
+        netrc = Path(environ["NETRC"]).expanduser()
+    return source_factory.SourceRequest(
         text=options["source"],
+        # a folder that has the store in it is imported without the store
         excluded=(Path(settings.store.location),),
-        # either of them alone may be a token
-        login=UserPassword(username, password) if username or password else None,
-        netrc=Path(netrc).expanduser() if netrc else None,
-        **{name: options[name] for name in same},
+        login=login,
+        netrc=netrc,
+        kind=options["kind"],
+        meta=options["meta"],
+        packages_url=options["packages_url"],
+        indexes=options["indexes"],
+        mirrors=options["mirrors"],
+        projects=options["projects"],
+        allow_private=options["allow_private"],
     )
 
 
-def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]:
+def _described(report: project_import.Report, kind: str, *, dry_run: bool) -> dict[str, object]:
     return {
         "source": kind,
         "dry-run": dry_run,
-        **{status.value.replace("_", "-"): report.counts[status] for status in FileStatus},
+        **{
+            status.value.replace("_", "-"): report.counts[status]
+            for status in project_import.FileStatus
+        },
         "excused": dict(sorted(report.waived_rules.items())),
         "refusals": [
             {
@@ -169,6 +184,7 @@ def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
     `is_local`: the source is on this machine. `lenient`: rules that old files break are waived.
     """
     uploads = index.uploads.with_waivers if lenient else index.uploads
+    # on one machine an import works with fewer threads than over a network
     return Importer(uploads, is_local=index.server.is_local and is_local)
 
 
@@ -179,14 +195,16 @@ def import_source(
     *,
     projects: tuple[str, ...] = (),
     dry_run: bool = False,
-) -> Report:
+) -> project_import.Report:
     """
     Import a source, print why files were not taken, and return the report.
 
     Without patterns of names in `projects`, all projects are imported.
 
-    Raises as `Importer.run`.
+    Raises Unavailable if the store does not answer, and WheelyardError if the source cannot be
+    listed.
     """
+    # only a terminal shows how much is left
     total = source.total() if is_terminal() else None
 
     stays = "What was imported stays; import again to go on from there."
@@ -195,7 +213,7 @@ def import_source(
         return importer.run(source, caller, projects=projects, dry_run=dry_run, progress=printer)
 
 
-class _ProgressPrinter(ImportProgress):
+class _ProgressPrinter(project_import.ImportProgress):
     """Updates the progress line of an import, and prints why files were not taken."""
 
     def __init__(self, progress: Progress) -> None:
@@ -209,19 +227,21 @@ class _ProgressPrinter(ImportProgress):
             self._size += size
         self._progress.update(part=f"{self._size / 1e6:,.1f} MB")
 
-    def done(self, outcome: Outcome) -> None:
+    def done(self, outcome: project_import.Outcome) -> None:
         """
         Count an entry on the progress line, unless it was passed over.
 
         Print a refusal and a warning.
         """
-        if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
-            what = "skipped" if outcome.status is FileStatus.SKIPPED else "not imported"
+        if outcome.status in {project_import.FileStatus.REFUSED, project_import.FileStatus.SKIPPED}:
+            what = (
+                "skipped" if outcome.status is project_import.FileStatus.SKIPPED else "not imported"
+            )
             output.echo(
                 f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True
             )
         if outcome.warning:
             fact = f"{outcome.warning}. The file is imported all the same."
             output.echo(f"wheelyard: warning: {escaped(outcome.location)}: {fact}", err=True)
-        if outcome.status is not FileStatus.PASSED_OVER:
+        if outcome.status is not project_import.FileStatus.PASSED_OVER:
             self._progress.advance(1)

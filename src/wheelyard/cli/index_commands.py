@@ -1,7 +1,7 @@
 """`wheelyard index`: the indexes of one store."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 from click import Argument, Option
@@ -108,8 +108,12 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
 
     A key without a value is left out from then on. Main has the same keys, but layers and merge.
     """
-    others = [text for text in texts if text.removesuffix("=") not in REMOVED_KEYS]
-    changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
+    # keys of earlier versions have no values any more: they can only be left out
+    with_values = [text for text in texts if text.removesuffix("=") not in REMOVED_KEYS]
+    changes: dict[str, Any] = {}
+    for text in texts:
+        changes[text.partition("=")[0]] = None
+    changes.update(_keys(with_values))
     COMMANDS.change(name, changes, note, even_if_open=even_if_open)
 
 

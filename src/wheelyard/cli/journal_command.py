@@ -14,7 +14,6 @@ from packaging.utils import NormalizedName
 from wheelyard.api import project_operations
 from wheelyard.api.access_operations import access_history
 from wheelyard.api.operation import Call, naming_alternatives
-from wheelyard.api.project_operations import After, HistoryQuery, ProjectsQuery
 from wheelyard.api.public_package_operations import decision_history, list_decisions
 from wheelyard.api.table import TABLE_OPERATIONS, LocalApi
 from wheelyard.cli.command import cli_command
@@ -26,11 +25,11 @@ from wheelyard.cli.quantities import parse_since
 from wheelyard.cli.shared_options import PACKAGES, given_option
 from wheelyard.cli.standard_streams import is_output_lost
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from wheelyard.model import project_json
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import with_name
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.project_json import JournalEntry, OtherEvent, require_entry_kind
 from wheelyard.model.public_packages import Decision
 from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.wiring.stores import system_runtime
@@ -76,19 +75,27 @@ def journal_command(
 
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
     """
-    name = None if project is None else parse_name(project)
+    name = parse_name(project) if project is not None else None
     if filters["by"] == "":
         raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
     if filters["what"]:
-        require_entry_kind(filters["what"])
-    api, now = open_api(), system_runtime().now()
-    since, until = filters["since"], filters["until"]
+        project_json.require_entry_kind(filters["what"])
+    api = open_api()
+    journals = api.journals(name)
+    # one moment for both: from --since 2h to --until 1h it is an hour
+    now = system_runtime().now()
+    since = BEGINNING
+    if filters["since"] is not None:
+        since = max(parse_since(filters["since"], now), BEGINNING)
+    until = None
+    if filters["until"] is not None:
+        until = parse_since(filters["until"], now)
     reader = JournalReader(
-        api.journals(name),
-        since=BEGINNING if since is None else max(parse_since(since, now), BEGINNING),
+        journals,
+        since=since,
         by=filters["by"] or "",
         what=filters["what"] or "",
-        until=None if until is None else parse_since(until, now),
+        until=until,
         others=_other_journals(api, name),
     )
     if follow:
@@ -98,11 +105,11 @@ def journal_command(
     _print(part, as_json=as_json)
     if not part.entries and not part.problems:
         print_message(logging.INFO, f"there is no such entry{_other_indexes(api)}")
-    return 1 if part.problems else 0
+    return int(bool(part.problems))
 
 
 def _naming_alternatives(api: Api) -> AbstractContextManager[None]:
-    """Return what has an error name the other indexes of a store; a server has done that."""
+    """Name the other indexes of a store in an error of this `with` block, as a server does it."""
     if isinstance(api, LocalApi):
         return naming_alternatives(api.index)
     return nullcontext()
@@ -116,10 +123,11 @@ def _other_indexes(api: Api) -> str:
         indexes = sorted(api.index.server.definitions.names())
     else:
         # a server names them if main has no project
-        answer = api.call(project_operations.list_projects, ProjectsQuery())
-        indexes = [*(answer.other_indexes or ())]
-    names = ", ".join(indexes)
-    return f" in the index main; --index chooses another: {names}" if names else ""
+        answer = api.call(project_operations.list_projects, project_operations.ProjectsQuery())
+        indexes = list(answer.other_indexes or ())
+    if not indexes:
+        return ""
+    return f" in the index main; --index chooses another: {', '.join(indexes)}"
 
 
 class _DecisionEvents(Struct, frozen=True):
@@ -136,7 +144,7 @@ class _DecisionEvents(Struct, frozen=True):
                 in_force = self.api.call(list_decisions).decisions
                 if not any(decision.project == self.only for decision in in_force):
                     return
-            for commit in self.api.call(decision_history, After(number)).commits:
+            for commit in self.api.call(decision_history, project_operations.After(number)).commits:
                 for decision in commit.events:
                     yield commit.number, decision
 
@@ -145,12 +153,14 @@ class _StoredEvents(Struct, frozen=True):
     """The changes of another document of the store, which only administrators may see."""
 
     api: Api
-    history: Callable[[Call, HistoryQuery], Any]
+    history: Callable[[Call, project_operations.HistoryQuery], Any]
 
-    def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
+    def events_after(self, number: int) -> Iterator[tuple[int, project_json.OtherEvent]]:
         # NotFound: an older server has no such document, and another index than main has none
         with suppress(Forbidden, Unauthenticated, NotFound):
-            for commit in self.api.call(self.history, HistoryQuery(number)).commits:
+            for commit in self.api.call(
+                self.history, project_operations.HistoryQuery(number)
+            ).commits:
                 for event in commit.events:
                     yield commit.number, event
 
@@ -167,15 +177,12 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
     if only is not None:
         return (about_projects,)
-    of_store = (
-        ("the changes of grants", access_history),
-        *(
-            (f"the changes of {operations.kind.title}", operations.history)
-            for operations in TABLE_OPERATIONS
-        ),
-    )
-    others = (OtherJournal(what, _StoredEvents(api, history)) for what, history in of_store)
-    return (about_projects, *others)
+    journals = [about_projects]
+    journals.append(OtherJournal("the changes of grants", _StoredEvents(api, access_history)))
+    for operations in TABLE_OPERATIONS:
+        title = f"the changes of {operations.kind.title}"
+        journals.append(OtherJournal(title, _StoredEvents(api, operations.history)))
+    return tuple(journals)
 
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:
@@ -186,7 +193,10 @@ def _read_with_progress(reader: JournalReader) -> JournalPart:
 def _print(part: JournalPart, printed: Collection[str] = (), *, as_json: bool) -> None:
     """Print the entries of a part, and those of its problems that were not `printed` before."""
     for entry in part.entries:
-        click.echo(encode(entry) if as_json else _line(entry))
+        if as_json:
+            click.echo(encode(entry))
+        else:
+            click.echo(_line(entry))
     for problem in dict.fromkeys(part.problems):
         if problem not in printed:
             warn(problem)
@@ -196,21 +206,27 @@ def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
     """Print entries as they come, until nobody reads the output any more, and return the status."""
     pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
     # the first look may be at thousands of projects, later ones at those that have changed
-    read, printed = _read_with_progress, list[str]()
-    is_away, status = False, 0
+    read = _read_with_progress
+    printed = list[str]()
+    is_away = False
+    status = 0
+    # `wheelyard journal --follow | head` ends when head has ended
     while not is_output_lost():
         try:
             part = read(reader)
         except Unavailable as fault:
+            # said once for each outage, not each second
             if not is_away:
                 warn(f"{fault.message} The journal is read again as soon as that works.")
             is_away = True
         else:
             if is_away:
                 print_message(logging.INFO, "the journal can be read again")
+            is_away = False
             _print(part, printed, as_json=as_json)
-            is_away, printed = False, part.problems
-            status = 1 if part.problems else status
+            printed = part.problems
+            if part.problems:
+                status = 1
             read = _read_quietly
         system_runtime().pause(pause)
     return status
@@ -220,17 +236,20 @@ def _read_quietly(reader: JournalReader) -> JournalPart:
     return reader.read(Progress().advance_of)
 
 
-def _line(entry: JournalEntry) -> str:
+def _line(entry: project_json.JournalEntry) -> str:
     detail = "at once" if entry.at_once else entry.status or entry.other_index
-    what = f"{entry.done} {detail}".rstrip()
-    owner = f" of {entry.owner}" if entry.owner else ""
+    by = with_name(entry.by, entry.by_name)
+    if entry.owner:
+        by += f" of {entry.owner}"
+    # an import also says who had uploaded the file to its source
+    remark = f"uploaded by {entry.uploaded_by}" if entry.uploaded_by else entry.reason
     columns = (
         entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         entry.project or "-",
-        what,
+        f"{entry.done} {detail}".rstrip(),
         ", ".join(entry.files),
-        f"{with_name(entry.by, entry.by_name)}{owner}",
+        by,
         entry.credential,
-        f"uploaded by {entry.uploaded_by}" if entry.uploaded_by else entry.reason,
+        remark,
     )
     return "\t".join(map(escaped, columns)).rstrip("\t")

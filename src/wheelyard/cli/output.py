@@ -19,12 +19,12 @@ _PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: wa
 
 
 def warn(what: str) -> None:
-    """Print or log a warning for the operator, as `print_message` does."""
+    """Print a warning for the operator to standard error, or log it."""
     print_message(logging.WARNING, what)
 
 
 def log_messages() -> None:
-    """Have the messages of this command, which are printed else, logged from now on."""
+    """Log the messages of this command from now on, in place of printing them."""
     click.get_current_context().meta[_IN_LOG] = True
 
 
@@ -46,6 +46,7 @@ def echo(line: str, *, err: bool = False) -> None:
     """Print a line above the command's progress line."""
     progress = click.get_current_context().meta.get(PROGRESS_LINE)
     stream = sys.stderr if err else sys.stdout
+    # a stream that goes to a file does not meet the progress line, which is on the terminal
     if progress is not None and stream is not None and stream.isatty():
         progress.print_above(line, err=err)
     else:
@@ -82,14 +83,17 @@ def print_result(
     gets the lines alone. What could control a terminal is escaped.
     """
     if given_option("json"):
-        from msgspec.json import encode  # not for `wheelyard --help`
+        # imported here, as most commands print lines
+        from msgspec.json import encode
 
         click.echo(encode(result))
         return
     if columns and sys.stdout.isatty():
         print_line("\t".join(columns))
     for line in lines:
-        print_line("\t".join(map(escaped, (line,) if isinstance(line, str) else line)))
+        cells = (line,) if isinstance(line, str) else line
+        # each cell by itself, as escaping the line would escape the tabs
+        print_line("\t".join(map(escaped, cells)))
 
 
 def confirm_name(name: str, consequence: str) -> bool:

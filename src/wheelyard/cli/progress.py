@@ -30,10 +30,12 @@ def show_progress(
     clock: Callable[[], float] = monotonic,
 ) -> Iterator["Progress"]:
     """
-    Yield what shows on standard error how far long work is, of `total` parts; None: not known yet.
+    Show on standard error how far long work is, as long as this `with` block runs.
 
-    A terminal has one line that changes. Elsewhere a line is printed from time to time. With
-    `--quiet` there is neither. With `is_size`, the work is counted in bytes.
+    It yields the object that has to be told of each step. `total` is the number of parts of the
+    work, or None if that is not known yet. A terminal has one line that changes. Elsewhere a line
+    is printed from time to time. With `--quiet` there is neither. With `is_size`, the work is
+    counted in bytes.
     """
     context = click.get_current_context()
     if given_option("quiet"):
@@ -42,6 +44,7 @@ def show_progress(
         yield _PrintedProgress(what, total, clock, is_size=is_size)
     else:
         line = _TerminalProgress(what, total, clock, is_size=is_size)
+        # `echo` finds it there, and prints above it
         context.meta[PROGRESS_LINE] = line
         try:
             line.begin()
@@ -115,7 +118,10 @@ class _PrintedProgress(Progress):
     ) -> None:
         """Note how far the work is, and show it if it is time."""
         with self._lock:
-            self._done = self._done + advance if completed is None else completed
+            if completed is None:
+                self._done += advance
+            else:
+                self._done = completed
             self._total = total or self._total
             self._part = part or self._part
             now = self._clock()
@@ -124,15 +130,20 @@ class _PrintedProgress(Progress):
                 self._show()
 
     def _show(self) -> None:
+        # without cleanup: the end of this block must not close what the command has opened
         with self._context.scope(cleanup=False):
             print_message(logging.INFO, self._text())
 
     def _text(self) -> str:
-        of = f" of {self._amount(self._total)}" if self._total else ""
-        return f"{self._what}: {self._amount(self._done)}{of}"
+        text = f"{self._what}: {self._amount(self._done)}"
+        if self._total:
+            text += f" of {self._amount(self._total)}"
+        return text
 
     def _amount(self, number: int) -> str:
-        return f"{number / 1e6:,.1f} MB" if self._is_size else f"{number:,}"
+        if self._is_size:
+            return f"{number / 1e6:,.1f} MB"
+        return f"{number:,}"
 
 
 class _TerminalProgress(_PrintedProgress):
@@ -148,6 +159,7 @@ class _TerminalProgress(_PrintedProgress):
 
     def print_above(self, line: str, *, err: bool) -> None:
         """Print a line in place of this one, which is drawn again below."""
+        # the lock keeps the threads of the work from drawing between the two
         with self._lock:
             drawn = self._drawn
             self._draw("")
@@ -160,9 +172,11 @@ class _TerminalProgress(_PrintedProgress):
             self._draw("")
 
     def _show(self) -> None:
-        text, seconds = self._text(), self._clock() - self._began
+        text = self._text()
+        seconds = self._clock() - self._began
         if self._is_size and seconds:
             text += f", {self._amount(int(self._done / seconds))}/s"
+        # a total may be a guess, such as that of an import whose source grows: then no time is said
         if self._total and 0 < self._done <= self._total:
             left = seconds * (self._total / self._done - 1)
             text += f", {timedelta(seconds=round(left))} left"
@@ -173,13 +187,17 @@ class _TerminalProgress(_PrintedProgress):
         self._draw(text[: _columns() - 1])
 
     def _draw(self, text: str) -> None:
-        erased = f"\r{' ' * len(self._drawn)}\r" if self._drawn else ""
+        erasure = ""
+        if self._drawn:
+            spaces = " " * len(self._drawn)
+            erasure = f"\r{spaces}\r"
         self._drawn = text
-        click.echo(erased + text, nl=False, err=True)
+        click.echo(erasure + text, nl=False, err=True)
 
 
 def _columns() -> int:
     """Return the width of the terminal of standard error, 80 if it says none."""
+    # asked each time, as a person may make the window narrower
     with suppress(OSError):
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     return 80

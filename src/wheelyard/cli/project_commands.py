@@ -8,17 +8,8 @@ import click
 from click import Argument, Option
 from msgspec.structs import asdict
 
-from wheelyard.api import project_operations
-from wheelyard.api.download_operations import DownloadsAnswer, DownloadsQuery, show_downloads
+from wheelyard.api import download_operations, project_operations
 from wheelyard.api.operation import there_are
-from wheelyard.api.project_operations import (
-    NameChange,
-    NameSelection,
-    NamesQuery,
-    ProjectAnswer,
-    ProjectsQuery,
-    StatusChange,
-)
 from wheelyard.cli import output, shared_options
 from wheelyard.cli.command import CliGroup, cli_command
 from wheelyard.cli.history import token_names
@@ -52,9 +43,10 @@ def list_command(project: str | None) -> None:
     """List the projects, or the files of PROJECT."""
     api = open_api()
     if project is None:
-        answer = api.call(project_operations.list_projects, ProjectsQuery())
+        answer = api.call(project_operations.list_projects, project_operations.ProjectsQuery())
         listed = answer.projects
         output.print_result({"projects": listed}, (project.name for project in listed))
+        # an empty answer about main alone would look as if the store had no package
         if answer.other_indexes:
             command = command_line("list", "--index", answer.other_indexes[0])
             others = there_are(answer.other_indexes)
@@ -66,11 +58,14 @@ def list_command(project: str | None) -> None:
         output.print_result(_described(shown), _file_lines(shown, api), FILE_COLUMNS)
 
 
-def _described(project: ProjectAnswer) -> ProjectJson:
-    files = (
-        FileJson(**{**asdict(file), "yanked": _reason(file.yanked), "pinned": _reason(file.pinned)})
-        for file in project.files
-    )
+def _described(project: project_operations.ProjectAnswer) -> ProjectJson:
+    """Return a project as `--json` prints it, in which the mark of a file is its reason or null."""
+    files = []
+    for file in project.files:
+        fields = asdict(file)
+        fields["yanked"] = _reason(file.yanked)
+        fields["pinned"] = _reason(file.pinned)
+        files.append(FileJson(**fields))
     return ProjectJson(
         name=project.name,
         revision=project.revision,
@@ -86,24 +81,36 @@ def _described(project: ProjectAnswer) -> ProjectJson:
 
 def _reason(mark: bool | str) -> str | None:  # noqa: FBT001 - as programs get it
     """Return the reason of a mark, which may be empty, or None if there is no mark."""
-    return "" if mark is True else mark or None
+    if mark is True:
+        return ""
+    return mark or None
 
 
-def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
+def _file_lines(project: project_operations.ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
     """Yield a line for each file, and say on standard error if the project is not active."""
-    status, reason = project.status.status, project.status.reason
+    status = project.status.status
     if status is not Status.ACTIVE:
-        what = f"{project.name} is {status.value}{f': {reason}' if reason else ''}"
-        click.echo(f"wheelyard: {escaped(what)}", err=True)
+        sentence = f"{project.name} is {status.value}"
+        if project.status.reason:
+            sentence += f": {project.status.reason}"
+        click.echo(f"wheelyard: {escaped(sentence)}", err=True)
     # older versions did not store the names
     unnamed = {file.uploaded_by for file in project.files if not file.uploaded_by_name}
     names = token_names(api, unnamed)
     for file in project.files:
         name = file.uploaded_by_name or names.get(file.uploaded_by, "")
-        when, uploader = f"{file.uploaded_at:%Y-%m-%d %H:%M}", with_name(file.uploaded_by, name)
-        why = _reason(file.yanked)
-        yanked = () if why is None else (f"yanked: {why}" if why else "yanked",)
-        yield (file.filename, str(file.size), when, uploader, *yanked)
+        columns = [
+            file.filename,
+            str(file.size),
+            f"{file.uploaded_at:%Y-%m-%d %H:%M}",
+            with_name(file.uploaded_by, name),
+        ]
+        reason = _reason(file.yanked)
+        if reason:
+            columns.append(f"yanked: {reason}")
+        elif reason is not None:
+            columns.append("yanked")
+        yield tuple(columns)
 
 
 @cli_command(
@@ -122,11 +129,15 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
 )
 def downloads_command(project: str, days: int) -> None:
     """Print how often each version of PROJECT was downloaded, and when last."""
-    counts = open_api().call(show_downloads, parse_name(project), DownloadsQuery(days))
+    counts = open_api().call(
+        download_operations.show_downloads,
+        parse_name(project),
+        download_operations.DownloadsQuery(days),
+    )
     output.print_result(counts, _download_lines(counts))
 
 
-def _download_lines(counts: DownloadsAnswer) -> Iterator[tuple[str, ...]]:
+def _download_lines(counts: download_operations.DownloadsAnswer) -> Iterator[tuple[str, ...]]:
     last = f"last {counts.last}" if counts.last else ""
     yield f"all since {counts.since}", counted(counts.downloads, "download"), last
     for version in counts.by_version:
@@ -148,7 +159,7 @@ def _download_lines(counts: DownloadsAnswer) -> Iterator[tuple[str, ...]]:
 )
 def status_command(project: str, status: str, reason: str) -> None:
     """Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files."""
-    change = StatusChange(Status(status), reason)
+    change = project_operations.StatusChange(Status(status), reason)
     changed = open_api().call(project_operations.set_status, parse_name(project), change)
     click.echo(f"{changed.name}: {status}")
 
@@ -168,7 +179,7 @@ def names_command() -> None:
     shared_options.SEARCH,
     Option(
         ["--state"],
-        type=click.Choice(get_args(NameSelection)),
+        type=click.Choice(get_args(project_operations.NameSelection)),
         help="Why they are private; unpublished is all but files.",
     ),
     shared_options.JSON,
@@ -180,11 +191,17 @@ def names_command() -> None:
     ),
     page="upstream.md",
 )
-def list_names(search: str, state: NameSelection | None) -> None:
+def list_names(search: str, state: project_operations.NameSelection | None) -> None:
     """List the private names, and why each of them is private."""
-    query = NamesQuery(search=search, state=state)
+    query = project_operations.NamesQuery(search=search, state=state)
     listed = open_api().call(project_operations.list_names, query)
-    output.print_result(listed, ((name.name, *_facts(name)) for name in listed.names))
+    output.print_result(listed, map(_name_columns, listed.names))
+
+
+def _name_columns(private: PrivateName) -> tuple[str, ...]:
+    columns: list[str] = [private.name]
+    columns += _facts(private)
+    return tuple(columns)
 
 
 def _facts(private: PrivateName) -> Iterator[str]:
@@ -217,9 +234,10 @@ def _facts(private: PrivateName) -> Iterator[str]:
 def reserve(name: str, reason: str) -> None:
     """Make NAME private before anything is published under it."""
     reserved = open_api().call(
-        project_operations.reserve_name, parse_name(name), NameChange(reason)
+        project_operations.reserve_name, parse_name(name), project_operations.NameChange(reason)
     )
-    click.echo(f"{reserved.name}: {'reserved' if reserved.is_new else 'private already'}")
+    outcome = "reserved" if reserved.is_new else "private already"
+    click.echo(f"{reserved.name}: {outcome}")
 
 
 @names_command.subcommand(
@@ -243,11 +261,12 @@ def release(*, name: str, reason: str) -> int:
     is_agreed = shared_options.given_option("yes")
     if not (is_agreed or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
-    api, parsed = open_api(), parse_name(name)
+    api = open_api()
+    parsed = parse_name(name)
     consequence = f"Clients may then get a public package named {parsed}."
     if not is_agreed and not output.confirm_name(parsed, consequence):
         click.echo("wheelyard: nothing was released", err=True)
         return 1
-    api.call(project_operations.release_name, parsed, NameChange(reason))
+    api.call(project_operations.release_name, parsed, project_operations.NameChange(reason))
     click.echo(f"{parsed}: released")
     return 0

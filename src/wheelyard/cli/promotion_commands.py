@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from click import Argument, Option
 
-from wheelyard.api.promotion_operations import PromotedRelease, ReleasePromotion, promote
+from wheelyard.api import promotion_operations
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.opening import open_api
@@ -47,15 +47,24 @@ def promote_command(*, project: str, version: str, target: str, dry_run: bool) -
     What is there already stays as it is, so the command can be repeated: it adds files and
     attestations that came since. It warns of private requirements that the other index lacks.
     """
-    name, text, api = parse_name(project), str(parse_version(version)), open_api()
-    what, to = f"{name} {text}", read_index_name(target)
-    promoted = api.call(promote, name, ReleasePromotion(text, target, dry_run))
+    name = parse_name(project)
+    text = str(parse_version(version))
+    api = open_api()
+    what = f"{name} {text}"
+    to = read_index_name(target)
+    promoted = api.call(
+        promotion_operations.promote,
+        name,
+        promotion_operations.ReleasePromotion(text, target, dry_run),
+    )
     for warning in promoted.warnings:
         warn(warning)
     print_result(promoted, _lines(what, to, promoted, is_trial=dry_run))
 
 
-def _lines(what: str, to: str, promoted: PromotedRelease, *, is_trial: bool) -> Iterator[str]:
+def _lines(
+    what: str, to: str, promoted: promotion_operations.PromotedRelease, *, is_trial: bool
+) -> Iterator[str]:
     would_be = "would be " if is_trial else ""
     for file in promoted.promoted:
         yield f"{what}: {would_be}promoted to {to}  {file.filename}"

@@ -141,7 +141,7 @@ def remove_publishers(ids: tuple[str, ...], note: str) -> None:
 
 
 def _texts(words: Sequence[str]) -> dict[str, str]:
-    """Return texts as `texts_in`, with the claims of `match` as its lines."""
+    """Return the texts of KEY=VALUE words by key, with claims as the lines of the key `match`."""
     texts = texts_in(words)
     claims = [key for key in texts if key.startswith(MATCH)]
     lines = [f"{key.removeprefix(MATCH)} = {texts.pop(key)}" for key in claims]

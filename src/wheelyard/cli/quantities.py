@@ -7,9 +7,17 @@ from typing import Final
 from wheelyard.errors import Invalid, quoted
 
 TIME_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+"""The units of a length of time, as arguments of `timedelta`."""
 SIZE_UNITS: Final = {
-    **{unit: 1024**power for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB"))},
-    **{unit: 1000**power for power, unit in enumerate(("kB", "MB", "GB", "TB"), 1)},
+    "B": 1,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+    "TiB": 1024**4,
+    "kB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "TB": 1000**4,
 }
 _DURATION: Final = re.compile(r"([0-9]{1,5})([mhdw])", re.ASCII)
 _SIZE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([kKMGT]i?B|B)", re.ASCII)
@@ -30,7 +38,7 @@ def parse_duration(text: str) -> timedelta:
 
 def parse_since(text: str, now: datetime) -> datetime:
     """
-    Return the time in a text, or the time that is so long ago as the text says.
+    Return the time that a text says, or for a length of time such as `7d` the time so long ago.
 
     A time without an offset is UTC. Raises Invalid (code `invalid_field`) for any other text.
     """
@@ -38,7 +46,10 @@ def parse_since(text: str, now: datetime) -> datetime:
         return now - parse_duration(text)
     try:
         since = datetime.fromisoformat(text)
-        return (since if since.tzinfo else since.replace(tzinfo=UTC)).astimezone(UTC)
+        if since.tzinfo is None:
+            since = since.replace(tzinfo=UTC)
+        # OverflowError: a time of the year 1 or 9999 may be in no year of UTC
+        return since.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Invalid(
             f"{quoted(text)} is no time. Write a date (2026-01-31), a time "
@@ -62,5 +73,7 @@ def parse_size(text: str) -> int:
 
 def describe_size(size: int) -> str:
     """Return an amount of bytes for people: `3.4 GiB`."""
-    unit = next((unit for unit in ("TiB", "GiB", "MiB", "KiB") if size >= SIZE_UNITS[unit]), "B")
-    return f"{size} B" if unit == "B" else f"{size / SIZE_UNITS[unit]:.1f} {unit}"
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size >= SIZE_UNITS[unit]:
+            return f"{size / SIZE_UNITS[unit]:.1f} {unit}"
+    return f"{size} B"

@@ -19,8 +19,8 @@ from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
+from wheelyard.settings import sections
 from wheelyard.settings.load import LoadedSettings, process_environment
-from wheelyard.settings.sections import SettingPath, Settings, require_sign_in_secrets
 from wheelyard.wiring.attestations import require_attestations
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
@@ -33,20 +33,49 @@ if TYPE_CHECKING:
     from wheelyard.operations.applying import SourcedTables
 
 
+logger = logging.getLogger("wheelyard")
+
 NOTHING_PROTECTED: Final = "."
 """The value of `-P` and `-a` for an index without passwords."""
 ACTIONS: Final = frozenset({"download", "list", "update"})
-
-logger = logging.getLogger("wheelyard")
+"""What `-a` takes, which are the words of pypiserver."""
+STORE_FOLDER: Final = ".wheelyard"
+"""The store in the first folder of packages. Imports skip hidden folders."""
+ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
+_IGNORED_OPTIONS: Final = {
+    "backend": "the store is what --store names",
+    "cache_control": "each reply has the one that is right for it",
+    "fallback_url": "clients are sent to no other index; --upstream URL serves what one has",
+    "hash_algo": "pages always have SHA-256",
+    "health_endpoint": "it is /health",
+    "log_file": "the log goes to standard error",
+    "log_stream": "the log goes to standard error",
+    "log_err_frmt": "the log has a form of its own",
+    "log_frmt": "the log has a form of its own",
+    "log_req_frmt": "the log has a form of its own",
+    "log_res_frmt": "the log has a form of its own",
+    "overwrite": "a published file is never replaced; use a new version",
+    "server": "wheelyard has a server of its own; --workers takes more processes",
+    "server_base_url": "links are relative; server.path_prefix is what a proxy puts before paths",
+    "verbose": "the log has one line for each thing that goes wrong",
+    "welcome": "the page at / is our own",
+}
+"""Options of pypiserver that are accepted and have no effect, with the reason."""
+_FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
+"""Those of them that take no value, and their short forms."""
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
     """The folders and buckets that `serve --watch` or `run` watches, and how."""
 
-    places: tuple[str, ...] = ()  # folders and buckets
-    lenient: bool = False  # whether old files that fail only current rules are imported
-    every: float | None = None  # seconds between two scans; None: default
-    import_first: bool = False  # whether to import existing files before the server starts
+    places: tuple[str, ...] = ()
+    """Folders and buckets."""
+    lenient: bool = False
+    """Whether old files that fail only current rules are imported."""
+    every: float | None = None
+    """Seconds between two scans; None for the default of each place."""
+    import_first: bool = False
+    """Whether existing files are imported before the server starts."""
 
 
 def _only_upstream(
@@ -57,9 +86,12 @@ def _only_upstream(
 
     Raises UsageError for several.
     """
+    # an option that is not `multiple` would take the last of several, and drop the others unseen
     if len(urls) > 1:
         raise click.UsageError("--upstream takes one index: several are [[upstream.index]] tables.")
-    return urls[0] if urls else None
+    if not urls:
+        return None
+    return urls[0]
 
 
 WORKERS: Final = Option(["--workers"], type=int, help="Processes.  [default: 1]")
@@ -136,9 +168,12 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
     overrides = overrides_of(options)
     if options["private"]:
         overrides["access"]["private"] = True
-    watched = {name: options[name] for name in ("places", "lenient", "every")}
+    watched = WatchOptions(
+        places=options["places"], lenient=options["lenient"], every=options["every"]
+    )
+    # read before the settings, and long before a store is made: a wrong file stops the server
     files = _files_to_apply(options["files"])
-    run_index(server_settings(options, overrides), WatchOptions(**watched), files)
+    run_index(server_settings(options, overrides), watched, files)
 
 
 def _files_to_apply(paths: tuple[Path, ...]) -> "tuple[SourcedTables, ...]":
@@ -159,15 +194,21 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
     """
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
-    passwords, actions = options["passwords"], options["actions"]
-    protected = None if actions is None else _parse_actions(actions)
+    passwords = options["passwords"]
+    protected: frozenset[str] | None = None
+    if options["actions"] is not None:
+        protected = _parse_actions(options["actions"])
+    # pypiserver, too, takes these two only together
     if (passwords == NOTHING_PROTECTED) != (protected == frozenset()):
         raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
-    if passwords is not None:
-        access["htpasswd_file"] = "" if passwords == NOTHING_PROTECTED else passwords
+    if passwords == NOTHING_PROTECTED:
+        access["htpasswd_file"] = ""
+    elif passwords is not None:
+        access["htpasswd_file"] = passwords
     if protected is not None:
+        # never False, as -a makes no private index public
         if not protected.isdisjoint({"download", "list"}):
-            access["private"] = True  # -a never makes a private index public
+            access["private"] = True
         access["anonymous_uploads"] = "update" not in protected
     upstream: dict[str, object] = {"url": options["upstream"]}
     if options["upstream"] is not None:
@@ -181,20 +222,23 @@ def server_settings(
     """
     Return the settings of `serve` or `run`, whose log has all messages if it is JSON.
 
-    Raises Invalid as `loaded_settings`.
+    Raises Invalid if a value is wrong, or the settings file cannot be used.
     """
-    reading = opening.loaded_settings(overrides, defaults)
-    _prepare_log(reading.settings)
-    opening.warn_of_settings_file(reading)
-    if len(_parse_actions(options["actions"] or NOTHING_PROTECTED) & {"download", "list"}) == 1:
+    loaded = opening.loaded_settings(overrides, defaults)
+    # before the first warning, which is a line of the log then
+    _prepare_log(loaded.settings)
+    opening.warn_of_settings_file(loaded)
+    protected = _parse_actions(options["actions"] or NOTHING_PROTECTED)
+    if len(protected & {"download", "list"}) == 1:
         output.warn(
             "lists and downloads are one right here, so that both of them need a credential"
         )
-    return reading
+    return loaded
 
 
-def _prepare_log(settings: Settings) -> None:
-    if settings.log.format == "json":  # every line of the log has to be JSON
+def _prepare_log(settings: sections.Settings) -> None:
+    # who collects a log in JSON reads standard error, where each line has to be JSON
+    if settings.log.format == "json":
         configure_logging(settings.log)
         output.log_messages()
 
@@ -223,10 +267,11 @@ def run_index(
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     require_telemetry(settings)
     require_attestations(settings)
-    require_sign_in_secrets(settings)
+    sections.require_sign_in_secrets(settings)
     # these raise Invalid before a store is made
     _require_folders(options.places, settings.store.location)
     tls_files(settings)
+    # an address and not a name, so that all worker processes listen on the same
     settings = replace(settings, server=resolve_bind_address(settings.server))
     settings = _with_file_hosts(settings)
     try:
@@ -238,7 +283,7 @@ def run_index(
         raise SystemExit(1) from fault
 
 
-def _with_file_hosts(settings: Settings) -> Settings:
+def _with_file_hosts(settings: sections.Settings) -> sections.Settings:
     """
     Return settings with the hosts of upstream files, which one page says if nobody else does.
 
@@ -249,10 +294,13 @@ def _with_file_hosts(settings: Settings) -> Settings:
     # nothing of it is loaded without an upstream index
     from wheelyard.wiring.upstream import with_file_hosts
 
+    # of --upstream nothing else says the hosts, so the server does not start without an answer
     is_optional = click.get_current_context().params.get("upstream") is None
     settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)
-    level = logging.INFO if settings.upstream.file_hosts is not None else logging.WARNING
-    output.print_message(level, sentence)
+    if settings.upstream.file_hosts is not None:
+        output.print_message(logging.INFO, sentence)
+    else:
+        output.warn(sentence)
     return settings
 
 
@@ -276,9 +324,9 @@ class ServedIndex:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: sections.Settings,
         options: WatchOptions,
-        sources: Mapping[SettingPath, str],
+        sources: Mapping[sections.SettingPath, str],
         files: "tuple[SourcedTables, ...]" = (),
     ) -> None:
         self._files = files
@@ -299,13 +347,13 @@ class ServedIndex:
         # a worker process has no context of its command where it is not forked
         context = click.Context(serve_command)
         context.meta.update(self._place)
+        # without cleanup, as the index stays open until the process ends
         with context.scope(cleanup=False):
             _prepare_log(settings)
-            index = (
-                open_index(settings, create=False, is_server=True)
-                if is_read_only
-                else opening.ensure_index(settings, is_server=True)
-            )
+            if is_read_only:
+                index = open_index(settings, create=False, is_server=True)
+            else:
+                index = opening.ensure_index(settings, is_server=True)
             index.server.sources = self._sources
             index.server.applied_files = self._applied_files(index)
             if index.server.applied_files is not None:
@@ -313,8 +361,10 @@ class ServedIndex:
                 from wheelyard.cli.apply_commands import begin_with
 
                 begin_with(index.server.applied_files, is_read_only=is_read_only)
-                index = index.server.indexes.main()  # which the files may have changed
+                # built anew, as the files may have changed what main is
+                index = index.server.indexes.main()
             if index.upstream is not None:
+                # before the first request: a database that cannot be read stops the start
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
             if self._watchers and self._options.import_first:
@@ -348,9 +398,11 @@ class ServedIndex:
 
         Raises WheelyardError for a place that cannot be watched.
         """
-        if watchers := self._watchers or self._build_watchers(index):
-            self._watchers = watchers
-            watchers.start()
+        # another process than the one that has opened the index first has none yet
+        if self._watchers is None:
+            self._watchers = self._build_watchers(index)
+        if self._watchers is not None:
+            self._watchers.start()
 
     def stop_watching(self) -> None:
         """
@@ -371,44 +423,17 @@ class ServedIndex:
         return build_watchers(index, options.places, lenient=options.lenient, every=options.every)
 
 
-STORE_FOLDER: Final = ".wheelyard"
-"""The store in the first folder of packages. Imports skip hidden folders."""
-ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
-
-_IGNORED_OPTIONS: Final = {
-    "backend": "the store is what --store names",
-    "cache_control": "each reply has the one that is right for it",
-    "fallback_url": "clients are sent to no other index; --upstream URL serves what one has",
-    "hash_algo": "pages always have SHA-256",
-    "health_endpoint": "it is /health",
-    "log_file": "the log goes to standard error",
-    "log_stream": "the log goes to standard error",
-    **dict.fromkeys(
-        ("log_err_frmt", "log_frmt", "log_req_frmt", "log_res_frmt"),
-        "the log has a form of its own",
-    ),
-    "overwrite": "a published file is never replaced; use a new version",
-    "server": "wheelyard has a server of its own; --workers takes more processes",
-    "server_base_url": "links are relative; server.path_prefix is what a proxy puts before paths",
-    "verbose": "the log has one line for each thing that goes wrong",
-    "welcome": "the page at / is our own",
-}
-"""Options of pypiserver that are accepted and have no effect, with the reason."""
-_FLAGS: Final = {"overwrite": ["-o"], "verbose": ["-v"]}
-
-
-_IGNORED: Final = (
-    *(
-        Option(
-            [f"--{name.replace('_', '-')}", *_FLAGS.get(name, ()), name],
-            is_flag=name in _FLAGS,
-            default=None,
-            hidden=True,
-        )
-        for name in _IGNORED_OPTIONS
-    ),
-    Option(["--disable-fallback"], is_flag=True, hidden=True),
-)
+def _ignored_options() -> list[Option]:
+    """Return the options of pypiserver that are accepted and have no effect."""
+    options = list[Option]()
+    for name in _IGNORED_OPTIONS:
+        spellings = [f"--{name.replace('_', '-')}", name]
+        if name in _FLAGS:
+            spellings.insert(1, _FLAGS[name])
+        options.append(Option(spellings, is_flag=name in _FLAGS, default=None, hidden=True))
+    # not said, as this is how an index is here: it sends clients to no other one
+    options.append(Option(["--disable-fallback"], is_flag=True, hidden=True))
+    return options
 
 
 @cli_command(
@@ -423,7 +448,7 @@ _IGNORED: Final = (
     shared_options.LENIENT,
     UPSTREAM,
     ACCESS,
-    _IGNORED,
+    _ignored_options(),
     shared_options.store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
     examples=(
         "wheelyard run ~/packages",
@@ -440,7 +465,9 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
     DIR is ~/packages by default. The store is .wheelyard in the first DIR, unless --store or a
     setting names another.
     """
-    packages = tuple(folder.expanduser() for folder in folders or (Path("~/packages"),))
+    if not folders:
+        folders = (Path("~/packages"),)
+    packages = [folder.expanduser() for folder in folders]
     overrides = overrides_of(options)
     defaults: dict[str, dict[str, object]] = {
         "server": {"host": ALL_INTERFACES},
@@ -448,11 +475,16 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
         # in pypiserver, a user who may publish may also delete
         "access": {"htpasswd_may": ["manage"]},
     }
-    if port := process_environment().get("PYPISERVER_PORT"):  # used by pypiserver's image
+    # the image of pypiserver has it, so its users may set it
+    port = process_environment().get("PYPISERVER_PORT")
+    if port:
         defaults["server"]["port"] = port
     settings = server_settings(options, overrides, defaults)
     for name, why in _IGNORED_OPTIONS.items():
         if options[name] is not None:
             output.warn(f"--{name.replace('_', '-')} does nothing here: {why}")
-    places = tuple(str(folder) for folder in packages)
-    run_index(settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True))
+    # the first import comes before the start, as pypiserver serves all files from its start on
+    watched = WatchOptions(
+        places=tuple(map(str, packages)), lenient=options["lenient"], import_first=True
+    )
+    run_index(settings, watched)

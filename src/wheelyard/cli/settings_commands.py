@@ -20,32 +20,13 @@ from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardEr
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.decoding import escaped
 from wheelyard.model.stored_indexes import INDEX_KIND
+from wheelyard.settings import sections
 from wheelyard.settings.load import LoadedSettings, settings_without_effect
-from wheelyard.settings.sections import (
-    MEMORY_LOCATION,
-    ServerSettings,
-    Settings,
-    all_settings,
-    require_sign_in_secrets,
-)
 from wheelyard.storage.location import is_bucket
+from wheelyard.wiring import stores, warnings
 from wheelyard.wiring.attestations import build_verifier, require_attestations
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import (
-    bucket_errors,
-    has_store,
-    makes_store,
-    require_places,
-    system_runtime,
-)
-from wheelyard.wiring.warnings import (
-    ask_providers,
-    index_warnings,
-    password_warnings,
-    settings_warnings,
-    tls_files,
-)
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -82,21 +63,22 @@ def check() -> None:
     settings = loaded.settings
     index = index_without_store(settings)
     authenticator = index.authenticator
-    summary = _summary(settings, loaded.config_source)
-    for line in (*summary, *_changed_settings(loaded)):
+    for line in _summary(settings, loaded.config_source):
+        click.echo(escaped(line))
+    for line in _changed_settings(loaded):
         click.echo(escaped(line))
     for sentence in settings_without_effect(loaded.sources):
         warn(sentence)
-    program.warn_of(settings_warnings(settings, authenticator))
+    program.warn_of(warnings.settings_warnings(settings, authenticator))
     require_telemetry(settings)
     require_attestations(settings)
-    require_sign_in_secrets(settings)
+    sections.require_sign_in_secrets(settings)
     _check_address(settings.server)
     if index.upstream is not None:
         for sentence in index.upstream.policy.load():
             warn(sentence)
     if not settings.server.read_only:
-        require_places(settings)
+        stores.require_places(settings)
     _check_buckets(settings)
     _check_upstreams(settings, index)
     _check_providers(settings)
@@ -144,7 +126,8 @@ def health_command() -> int:
     """
     health = opening.open_api().call(show_health)
     print_result(health, ((part.state, part.name, part.text) for part in health.parts))
-    if not shared_options.given_option("json"):  # which has them
+    # the JSON has them already
+    if not shared_options.given_option("json"):
         program.warn_of(health.warnings)
     return int(any(part.state == "failed" for part in health.parts))
 
@@ -156,7 +139,7 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
     `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
     can open the store, or start with the indexes of the store.
     """
-    if not makes_store(loaded.settings):
+    if not stores.makes_store(loaded.settings):
         index = open_index(loaded.settings, create=False)
         index.server.sources = loaded.sources
     try:
@@ -165,7 +148,9 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
         for listed in index.server.index_administration.show():
             click.echo(escaped(f"index {listed.name}: {INDEX_KIND.describe_keys(listed.keys)}"))
         index.server.definitions.require_start()
-        program.warn_of((*index_warnings(index), *password_warnings(index)))
+        cautions = list(warnings.index_warnings(index))
+        cautions += warnings.password_warnings(index)
+        program.warn_of(cautions)
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
@@ -182,7 +167,7 @@ def _readers_of_main(index: Index) -> str:
     return "whom a grant or a token names"
 
 
-def _check_address(server: ServerSettings) -> None:
+def _check_address(server: sections.ServerSettings) -> None:
     """
     Print if something listens on the address already, perhaps the server of these settings.
 
@@ -206,14 +191,14 @@ def _warn_of_expiring_tokens(index: Index) -> None:
         warn(f"the token {token.id} ({token.name}) expires {expiry}; {how}")
 
 
-def _check_buckets(settings: Settings) -> None:
+def _check_buckets(settings: sections.Settings) -> None:
     """
     Try the operations of an index on its buckets, and warn of all errors but the last.
 
     Raises the last error.
     """
-    # a missing permission may affect several operations
-    faults = {fault.message: fault for fault in bucket_errors(settings)}.values()
+    # a missing permission may affect several operations, and is said once
+    faults = {fault.message: fault for fault in stores.bucket_errors(settings)}.values()
     errors = [fault for fault in faults if fault.code not in OTHER_CODES]
     for fault in faults:
         if fault.code in OTHER_CODES:
@@ -224,38 +209,43 @@ def _check_buckets(settings: Settings) -> None:
         raise errors[-1]
 
 
-def _summary(settings: Settings, config_source: str) -> Iterator[str]:
+def _summary(settings: sections.Settings, config_source: str) -> Iterator[str]:
     """Yield what the settings of tables and defaults come to, in words."""
-    access, server = settings.access, settings.server
+    server = settings.server
     yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
-    for file in tls_files(settings):
+    for file in warnings.tls_files(settings):
         yield f"TLS: by this server, until {file.value.expires:%Y-%m-%d %H:%M} UTC"
     verifier = build_verifier(settings)
     if verifier is not None:
         root = f"{verifier.title}, whose newest key is of {verifier.newest_key():%Y-%m-%d}"
         yield f"attestations: kept if they hold for {root}"
-    location, tokens = settings.store.location, access.credentials_store
-    is_folder = not is_bucket(location) and location != MEMORY_LOCATION
-    is_new = is_folder and not Path(location, keys.FORMAT).is_file()
-    elsewhere = f"; tokens in {tokens}" if tokens else ""
-    yield f"store: {location}{elsewhere}{'; there is none yet' if is_new else ''}"
-    for index in settings.upstream.indexes if settings.upstream.is_on else ():
-        yield f"upstream {index.label}: {index.url}"
+    location = settings.store.location
+    line = f"store: {location}"
+    if settings.access.credentials_store:
+        line += f"; tokens in {settings.access.credentials_store}"
+    is_folder = not is_bucket(location) and location != sections.MEMORY_LOCATION
+    # whether a bucket has a store is asked later: it may not answer
+    if is_folder and not Path(location, keys.FORMAT).is_file():
+        line += "; there is none yet"
+    yield line
+    if settings.upstream.is_on:
+        for index in settings.upstream.indexes:
+            yield f"upstream {index.label}: {index.url}"
 
 
 def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
     """Yield a line for each setting that is not the default, with its value and source."""
-    for path, setting in all_settings().items():
+    for path, setting in sections.all_settings().items():
         value = setting.value_in(loaded.settings)
         if value != setting.default and path in loaded.sources and not setting.is_table:
-            shown = "(not shown)" if setting.is_secret else encode(value).decode()
-            yield f"{setting.name} = {shown}, from {loaded.sources[path]}"
+            text = "(not shown)" if setting.is_secret else encode(value).decode()
+            yield f"{setting.name} = {text}, from {loaded.sources[path]}"
 
 
-def _check_providers(settings: Settings) -> None:
-    """Ask each provider for what it says of itself, and warn if the settings do not fit to it."""
-    for config, why in ask_providers(settings):
+def _check_providers(settings: sections.Settings) -> None:
+    """Ask each provider for its metadata, and warn if the settings do not fit to it."""
+    for config, why in warnings.ask_providers(settings):
         if why:
             warn(f"sign_in {config.name}: {config.issuer}: {why}")
         else:
@@ -263,7 +253,7 @@ def _check_providers(settings: Settings) -> None:
             click.echo(escaped(f"sign_in {config.name}: {config.issuer} is its issuer; {uri}"))
 
 
-def _check_upstreams(settings: Settings, index: Index) -> None:
+def _check_upstreams(settings: sections.Settings, index: Index) -> None:
     """
     Print what is at the root of each upstream index, and warn if nothing shows that it is one.
 
@@ -275,32 +265,38 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
     # without an upstream index, nothing of it is loaded
     from wheelyard.upstream.settings import not_proven
 
-    until = " Until then no new name can be uploaded." if settings.upstream.check_upload else ""
     for client in upstream.clients.in_order:
-        server, why = client.server, upstream.pages.proof.ask(client)
+        label = client.server.label
+        why = upstream.pages.proof.ask(client)
         if not why:
-            click.echo(f"upstream {server.label}: its root is a list of projects")
-        elif _has_pages_of(server.label, settings):
-            seen = "but pages of its projects were seen"
-            click.echo(f"upstream {server.label}: {escaped(why)}; {seen}")
+            click.echo(f"upstream {label}: its root is a list of projects")
+        elif _has_pages_of(label, settings):
+            # it is an index without a list of its projects
+            click.echo(f"upstream {label}: {escaped(why)}; but pages of its projects were seen")
         else:
-            warning = not_proven(server, why)
-            program.warn_of([replace(warning, message=warning.message + until)])
+            warning = not_proven(client.server, why)
+            message = warning.message
+            if settings.upstream.check_upload:
+                message += " Until then no new name can be uploaded."
+            program.warn_of([replace(warning, message=message)])
     upstream.close()
     if settings.upstream.finds_file_hosts:
         from wheelyard.wiring.upstream import with_file_hosts
 
-        settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
+        settings, sentence = with_file_hosts(settings, stores.system_runtime(), is_optional=True)
         if settings.upstream.file_hosts is None:
             warn(sentence)
         else:
             click.echo(escaped(sentence))
 
 
-def _has_pages_of(label: str, settings: Settings) -> bool:
+def _has_pages_of(label: str, settings: sections.Settings) -> bool:
     """Return whether the store is known to have pages of an upstream index."""
+    # it is only about a message: what is wrong with the store is said by another check
     with suppress(WheelyardError):
-        upstream = open_index(settings, create=False).upstream if has_store(settings) else None
+        upstream = (
+            open_index(settings, create=False).upstream if stores.has_store(settings) else None
+        )
         if upstream is not None:
             servers = {server.label: server for server in upstream.config.servers}
             return upstream.pages.proof.is_stored(servers[label].id)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 MAX_INPUT_BYTES: Final = 4096
-"""The size of a line that a command reads from standard input, at most."""
+"""The most that a command reads of a line of standard input, which may be endless."""
 
 
 class LossyOutput(FileIO):
@@ -40,6 +40,7 @@ class LossyOutput(FileIO):
                 self.lost = error
                 if not isinstance(error, self._quiet):
                     raise
+        # said to be written, as BufferedWriter would keep the data and fail again at the exit
         return memoryview(data).nbytes
 
 
@@ -52,9 +53,11 @@ def take_over_output() -> None:
     # before any file is opened, which could else get the number of a closed stream
     _reserve_descriptors()
     if sys.stdout is not None:
-        sys.stdout = _text(sys.stdout, BrokenPipeError)
+        # who reads the output, such as `head`, may have enough of it: that is no failure
+        sys.stdout = _lossy_text(sys.stdout, BrokenPipeError)
     if sys.stderr is not None:
-        sys.stderr = _text(sys.stderr, OSError)  # its errors cannot be reported anywhere
+        # errors of standard error cannot be reported anywhere
+        sys.stderr = _lossy_text(sys.stderr, OSError)
 
 
 def _reserve_descriptors() -> None:
@@ -66,7 +69,8 @@ def _reserve_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def _text(stream: TextIO, quiet: type[OSError]) -> TextIO:
+def _lossy_text(stream: TextIO, quiet: type[OSError]) -> TextIO:
+    """Return a text stream to the same descriptor that drops output after an error."""
     stream.flush()
     # a name in another script is escaped where the terminal's encoding has no letters for it
     return TextIOWrapper(
@@ -79,18 +83,26 @@ def _text(stream: TextIO, quiet: type[OSError]) -> TextIO:
 
 def is_output_lost() -> bool:
     """Return whether standard output takes nothing more: it is closed, or writing has failed."""
-    return _lost() is not None
+    return _output_error() is not None
 
 
-def _lost() -> OSError | None:
+def _output_error() -> OSError | None:
+    """Return why standard output takes nothing more, or None if it does."""
     if sys.stdout is None:
         return OSError(0, "there is no standard output")
+    # tests run commands with a stream of click's in place of ours
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw.lost if isinstance(raw, LossyOutput) else None
+    if isinstance(raw, LossyOutput):
+        return raw.lost
+    return None
 
 
 def show_token(token_id: str) -> AbstractContextManager[None]:
-    """Return a `show_once` for a token, whose message says how to revoke the token `token_id`."""
+    """
+    Raise Unavailable after this `with` block, which prints a token, if standard output failed.
+
+    The message says how to revoke the token `token_id`.
+    """
     advice = Advice(Remedy.REVOKE_TOKEN, token_id)
     return show_once(f"Token {token_id}", "Revoke it, and run this command again.", advice)
 
@@ -104,7 +116,8 @@ def show_once(what: str, remedy: str, advice: Advice) -> Iterator[None]:
     """
     try:
         yield
-        error = _lost()
+        # an error of a closed pipe was not raised, and the secret is lost all the same
+        error = _output_error()
     except OSError as raised:
         error = raised
     if error is not None:

@@ -8,7 +8,7 @@ import click
 from click import Argument, Option
 from msgspec.structs import asdict, replace
 
-from wheelyard.api.server_operations import IndexUsage, ProjectUsage, Usage, show_usage
+from wheelyard.api import server_operations
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.cli import opening, output, shared_options
@@ -23,11 +23,11 @@ from wheelyard.model.index_name import index_path, read_index_name
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.operations.findings import Findings
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
+from wheelyard.settings import sections
 from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
+from wheelyard.wiring import stores
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
 
 if TYPE_CHECKING:
     from wheelyard.exporting.export import Export, ExportResult
@@ -59,16 +59,19 @@ def usage_command() -> None:
     api = opening.open_api()
     if isinstance(api, LocalApi):
         for index in api.index.server.indexes.all():
-            index.search.start = lambda refresh: refresh()  # nobody else waits for a table
-    usage = api.call(show_usage)
+            # in this thread, and not in one behind the answer: the command waits for the table
+            index.search.start = lambda refresh: refresh()
+    usage = api.call(server_operations.show_usage)
     output.print_result(usage, _usage_lines(usage))
     unread = sum(index.unread for index in (usage, *usage.indexes))
     if unread:
         output.warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
 
 
-def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
-    for index in (usage, *usage.indexes):
+def _usage_lines(usage: server_operations.Usage) -> Iterator[tuple[str, ...]]:
+    indexes: list[server_operations.IndexUsage] = [usage]
+    indexes += usage.indexes
+    for index in indexes:
         name = read_index_name(index.index)
         path = index_path(name)
         of_index = f" of {name}" if path else ""
@@ -76,18 +79,25 @@ def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
             yield _usage_line(project, f"{path}{project.name}")
         yield _usage_line(index, f"{counted(len(index.projects), 'project')}{of_index}")
         if index.kept_files:
-            size, files = describe_size(index.kept_bytes), counted(index.kept_files, "file")
+            size = describe_size(index.kept_bytes)
+            files = counted(index.kept_files, "file")
             yield size, files, f"deleted{of_index}, and can be restored"
     if usage.indexes:
-        size, files = describe_size(usage.stored_bytes), counted(usage.stored_files, "file")
+        # less than the sum: a file that was promoted is listed twice and stored once
+        size = describe_size(usage.stored_bytes)
+        files = counted(usage.stored_files, "file")
         yield size, files, "stored for all indexes together"
     if usage.public_bytes:
         yield describe_size(usage.public_bytes), "public packages that are kept"
 
 
-def _usage_line(usage: ProjectUsage | IndexUsage, name: str) -> tuple[str, ...]:
-    share = () if usage.share is None else (f"{usage.share:.0%} of its quota",)
-    return describe_size(usage.bytes), counted(usage.files, "file"), name, *share
+def _usage_line(
+    usage: server_operations.ProjectUsage | server_operations.IndexUsage, name: str
+) -> tuple[str, ...]:
+    columns = [describe_size(usage.bytes), counted(usage.files, "file"), name]
+    if usage.share is not None:
+        columns.append(f"{usage.share:.0%} of its quota")
+    return tuple(columns)
 
 
 @cli_command(
@@ -118,25 +128,29 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
         "notes": [escaped(caution_text(note)) for note in findings.notes],
         "repaired": [escaped(line) for line in findings.repaired],
     }
-    names = {"repaired": "mended"}
     for line in texts["problems"]:
         click.echo(f"wheelyard: problem: {line}", err=True)
-    result = {
-        names.get(name, name): texts.get(name, value) for name, value in asdict(findings).items()
-    }
+    result = dict[str, object]()
+    for name, value in asdict(findings).items():
+        # the lines for people have this word, too
+        key = "mended" if name == "repaired" else name
+        result[key] = texts.get(name, value)
     output.print_result(result, _finding_lines(findings, rebuild=rebuild))
-    return 1 if findings.problems else 0
+    return int(bool(findings.problems))
 
 
 def _finding_lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
-    yield from (f"mended: {line}" for line in findings.repaired)
-    yield from (f"note: {caution_text(note)}" for note in findings.notes)
+    for line in findings.repaired:
+        yield f"mended: {line}"
+    for note in findings.notes:
+        yield f"note: {caution_text(note)}"
     if rebuild:
         yield f"rebuilt {counted(findings.rebuilt, 'document')} from journals"
     if findings.swept:
         yield f"swept {counted(findings.swept, 'leftover')}"
     verdict = counted(len(findings.problems), "problem") if findings.problems else "clean"
-    projects, files = counted(findings.projects, "project"), counted(findings.files, "file")
+    projects = counted(findings.projects, "project")
+    files = counted(findings.files, "file")
     yield f"{verdict}: {projects}, {files}, {counted(findings.size, 'byte')} read"
 
 
@@ -179,7 +193,7 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     # as early as possible: first the places that were typed, before a store is opened, and then
     # those in which each store has its files and credentials, before the target is made
     _require_apart([source], [target])
-    opened = open_copy_source(_settings_of(settings, source))
+    opened = stores.open_copy_source(_settings_of(settings, source))
     _require_apart(_locations(source, opened.traits), [target])
     target_index = opening.ensure_index(_settings_of(settings, target))
     opening.warn_without_upstream(target_index)
@@ -211,19 +225,22 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
             "them, give the --config of the server."
         )
     output.print_result(report, [_summary(target, report, with_credentials=with_credentials)])
-    return 1 if report.problems else 0
+    return int(bool(report.problems))
 
 
 def _store_copy(
-    settings: Settings, origin: str, opened: CopySource, target_index: Index
+    settings: sections.Settings, origin: str, opened: stores.CopySource, target_index: Index
 ) -> StoreCopy:
     """Return the copy of an opened store, at this location, into an index."""
     is_local = opened.traits.is_local and target_index.server.is_local
-    # with a bucket of its own, both stores see the same memory of upstream indexes
-    is_shared = bool(settings.upstream.bucket)
+    threads = LOCAL_THREADS if is_local else REMOTE_THREADS
     counter = target_index.server.traits.operation_counter
-    upstream = upstream_store(settings, target_index.stores, counter)
+    upstream = stores.upstream_store(settings, target_index.stores, counter)
+    copied: UpstreamCopy | None
     copied = UpstreamCopy(opened.upstream, upstream, target_index.server.retries)
+    # with a bucket of its own, both stores see the same memory of upstream indexes
+    if settings.upstream.bucket:
+        copied = None
     indexes = IndexCopies(
         records=target_index.catalog.index_records,
         source_changes=opened.changes_of,
@@ -239,9 +256,9 @@ def _store_copy(
         projects=target_index.projects,
         rights=target_index.catalog.credential_documents,
         decisions=target_index.server.decisions,
-        upstream=None if is_shared else copied,
+        upstream=copied,
         spool=target_index.server.spool,
-        threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
+        threads=threads,
         claims_names=settings.upstream.is_on,
         indexes=indexes,
     )
@@ -265,36 +282,45 @@ def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     )
 
 
-def _settings_of(settings: Settings, location: str) -> Settings:
+def _settings_of(settings: sections.Settings, location: str) -> sections.Settings:
     """Return the settings for a store: what they say of the configured one is for no other one."""
     # else a copy would write credentials to where the servers have theirs
-    if location == MEMORY_LOCATION:
+    if location == sections.MEMORY_LOCATION:
         raise Invalid(
             "A store in memory is empty, and ends with the command. Name a folder or a bucket.",
             code="bad_setting",
         )
     if _place(location) == _place(settings.store.location):
-        is_public = settings.store.downloads == "public"  # written into each object
+        # `public` is written into each object, so that a copy has to know it
+        is_public = settings.store.downloads == "public"
         store = replace(settings.store, downloads="public" if is_public else "proxy")
         return replace(settings, store=store)
     access = replace(settings.access, credentials_store="")
-    store = StoreSettings(location=location, downloads="proxy")
+    store = sections.StoreSettings(location=location, downloads="proxy")
     return replace(settings, store=store, access=access)
 
 
-def _locations(location: str, traits: StoreTraits) -> list[str]:
+def _locations(location: str, traits: stores.StoreTraits) -> list[str]:
     """Return every location in which a store has objects."""
-    return [location, *filter(None, (traits.files, traits.credentials))]
+    locations = [location]
+    if traits.files:
+        locations.append(traits.files)
+    if traits.credentials:
+        locations.append(traits.credentials)
+    return locations
 
 
-def _require_apart(source: list[str], target: list[str]) -> None:
-    # with the slash at their ends, `/srv/packages` is not taken for a part of `/srv/pack`
-    for one in source:
-        for other in target:
-            if _place(one).startswith(_place(other)) or _place(other).startswith(_place(one)):
+def _require_apart(sources: list[str], targets: list[str]) -> None:
+    """Raise Invalid if a location of FROM and one of TO overlap, as a copy would read itself."""
+    for source in sources:
+        for target in targets:
+            source_place = _place(source)
+            target_place = _place(target)
+            # with the slash at their ends, `/srv/packages` is not taken for a part of `/srv/pack`
+            if source_place.startswith(target_place) or target_place.startswith(source_place):
                 raise Invalid(
-                    f"{escaped(one)} of FROM and {escaped(other)} of TO are the same place, or one "
-                    "is in the other. Name another place for TO.",
+                    f"{escaped(source)} of FROM and {escaped(target)} of TO are the same place, or "
+                    "one is in the other. Name another place for TO.",
                     code="bad_setting",
                 )
 
@@ -303,6 +329,7 @@ def _place(location: str) -> str:
     """Return a location in one form for all of its spellings, with a slash at the end."""
     if not location:
         raise Invalid(f"FROM or TO is empty. Name a folder, {BUCKET_FORMS}.", code="bad_setting")
+    # symbolic links may lead to one folder by two names
     path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     return f"{path.rstrip('/')}/"
 
@@ -340,18 +367,25 @@ def export_command(
     indexes without packages that do not exist are deleted. Anyone who can read DEST can read
     everything in it.
     """
-    requested = RequestedOptions(
-        base_url=base_url and _url(base_url, "--base-url"),
-        files_url="" if files == "copy" else files and _url(files, "--files"),
-        is_gzipped=is_gzipped,
-    )
+    if base_url:
+        base_url = _url(base_url, "--base-url")
+    files_url = files
+    if files == "copy":
+        files_url = ""
+    elif files:
+        files_url = _url(files, "--files")
+    # None keeps what the last export of the site had, and an empty text takes it away
+    requested = RequestedOptions(base_url=base_url, files_url=files_url, is_gzipped=is_gzipped)
     index = opening.existing_index()
-    if index.settings.store.location == MEMORY_LOCATION:
+    if index.settings.store.location == sections.MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
-    sites, results = _open(index, dest, requested), list["ExportResult"]()
-    for _, export in () if everything else sites:
-        export.check_destination()  # before the first is written, whose pages link to the others
+    sites = _open(index, dest, requested)
+    results = list["ExportResult"]()
+    # before the first site is written, whose pages link to the others; --all repairs what it finds
+    if not everything:
+        for _, export in sites:
+            export.check_destination()
     _warn_if_private(sites, dest)
     for _, export in sites:
         with show_progress("export") as progress:
@@ -397,19 +431,25 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
 
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
     sites: _Sites = []
-    for part in index.server.indexes.all() if index.definition.is_main else (index,):
-        segment = part.definition.segment if part.name != index.name else ""
-        wanted = requested
-        if segment and requested.base_url is not None:
-            wanted = replace(requested, base_url=requested.base_url + segment)
-        place = dest.rstrip("/") + segment if segment else dest
-        sites.append((place, open_export(part, place, wanted, lambda: output.print_line(waiting))))
+    indexes = [index]
+    if index.definition.is_main:
+        indexes = list(index.server.indexes.all())
+    for exported in indexes:
+        segment = exported.definition.segment if exported.name != index.name else ""
+        place = dest
+        options = requested
+        if segment:
+            place = dest.rstrip("/") + segment
+            if requested.base_url is not None:
+                options = replace(requested, base_url=requested.base_url + segment)
+        export = open_export(exported, place, options, lambda: output.print_line(waiting))
+        sites.append((place, export))
     return sites
 
 
 def _warn_if_private(sites: "_Sites", dest: str) -> None:
     """Print a warning about each private index among the sites, because a site has no passwords."""
-    closed = [part.index.name for _, part in sites if not part.index.read_policy.is_public()]
+    closed = [site.index.name for _, site in sites if not site.index.read_policy.is_public()]
     if closed:
         names = " or ".join(closed) if len(sites) > 1 else "this index"
         output.warn(
@@ -438,9 +478,12 @@ def _report_sites(
         for message in result.failed:
             click.echo(f"wheelyard: {message}", err=True)
         described.append(_described(place, result))
-    first, *others = described
-    status = 1 if any(result.failed for result in results) else 0
-    return status, {**first, **({"indexes": others} if others else {})}
+    status = int(any(result.failed for result in results))
+    # those of other indexes are inside that of main, or of the only one
+    answer = described[0]
+    if len(described) > 1:
+        answer["indexes"] = described[1:]
+    return status, answer
 
 
 def _described(dest: str, result: "ExportResult") -> dict[str, object]:

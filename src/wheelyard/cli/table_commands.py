@@ -19,10 +19,10 @@ from wheelyard.model.stored_tables import ListedTable
 
 class TableCommands:
     """
-    Runs the commands on the tables of a kind, and prints what comes of them.
+    Runs the commands on the tables of a kind, such as indexes or webhooks, and prints the results.
 
     Args:
-        operations: Those on the kind.
+        operations: The operations on the tables of this kind.
         not_in_force: What a list says of a table that has a problem, such as `not served`.
     """
 
@@ -50,7 +50,10 @@ class TableCommands:
     def find(self, name: str) -> ListedTable | None:
         """Return the table of a name, or None."""
         rows: Sequence[ListedTable] = open_api().call(self._operations.list).tables
-        return next((row for row in rows if row.name == name), None)
+        for row in rows:
+            if row.name == name:
+                return row
+        return None
 
     def add(self, keys: Mapping[str, Any], note: str, **confirmed: bool) -> None:
         """Add a table, and print it."""
@@ -59,6 +62,7 @@ class TableCommands:
 
     def change(self, name: str, keys: Mapping[str, Any], note: str, **confirmed: bool) -> None:
         """Give other values to keys of a table, where None leaves a key out, and print it."""
+        # as_of is for a form, which shows values that somebody else may have changed meanwhile
         body = self._json.edit(name=name, keys=dict(keys), note=note, as_of=None, **confirmed)
         self.print_row(open_api().call(self._operations.change, body))
 
@@ -90,7 +94,7 @@ class TableCommands:
             texts = [*self._kind.cells(row), origin]
             if row.problem:
                 texts.append(f"{self._not_in_force}: {row.problem}")
-            texts += (f"warning: {caution_text(warning)}" for warning in row.cautions)
+            texts += [f"warning: {caution_text(warning)}" for warning in row.cautions]
             yield tuple(texts)
 
 
@@ -102,6 +106,7 @@ def texts_in(words: Sequence[str]) -> dict[str, str]:
     """
     texts = dict[str, str]()
     for word in words:
+        # the first =: a value such as a URL may have others
         key, equals, value = word.partition("=")
         if not equals:
             raise click.UsageError(f"{quoted(word)} is no KEY=VALUE.")

@@ -64,18 +64,25 @@ def upload_command(files: tuple[Path, ...], dest: str | None, *, no_attestations
     )
     if isinstance(index, LocalApi):
         opening.warn_without_upstream(index.index)
-    exported = None if dest is None else _exported(index, dest)
-    paths = without_attestation_files(path for pattern in files for path in _matching(pattern))
+    exported = None
+    if dest is not None:
+        # refused before the upload if there can be no site
+        exported = _exported(index, dest)
+    matches = list[Path]()
+    for pattern in files:
+        matches += _matching(pattern)
+    paths = without_attestation_files(matches)
     results = _upload(index, paths, sends_attestations=not no_attestations)
     accepted = [result.filename for result in results if result.filename]
-    status = 0 if len(accepted) == len(results) else 1
-    site = dict[str, object]()
+    status = int(len(accepted) < len(results))
+    answer: dict[str, object] = {"files": results}
     if dest is not None and exported is not None and accepted:
         from wheelyard.cli.store_commands import refresh
 
         export_status, site = refresh(exported, dest)
         status = max(status, export_status)
-    output.print_result({"files": results, **({"export": site} if site else {})})
+        answer["export"] = site
+    output.print_result(answer)
     return status
 
 
@@ -90,9 +97,12 @@ class _Uploading(Struct, frozen=True):
 
     def upload(self, path: Path) -> PublishedFile:
         """Upload one file."""
+        # a missing file is reported before an invalid filename
         if path not in self.existing:
-            raise _no_file(path)  # a missing file is reported before an invalid filename
-        attestations = read_attestations(path) if self.sends_attestations else ""
+            raise _no_file(path)
+        attestations = ""
+        if self.sends_attestations:
+            attestations = read_attestations(path)
         return self.index.upload(path, self.advance, attestations)
 
     def advance(self, size: int) -> None:
@@ -147,17 +157,14 @@ def _matching(path: Path) -> list[Path]:
 
 
 def _no_file(path: Path) -> Invalid:
-    name, remedy = escaped(str(path)), "Name the wheels and sdists themselves."
+    """Return the error about a path that is no file, or a pattern that matches none."""
+    name = escaped(str(path))
+    message = f"There is no file {name}. Name the wheels and sdists themselves."
     if os.path.lexists(path):
-        what = f"{name} is no file."
+        message = f"{name} is no file. Name the wheels and sdists themselves."
     elif has_magic(name):
-        what, remedy = (
-            "Nothing matched this pattern.",
-            "Build the project first, or look elsewhere.",
-        )
-    else:
-        what = f"There is no file {name}."
-    return Invalid(f"{what} {remedy}", code="invalid_filename")
+        message = "Nothing matched this pattern. Build the project first, or look elsewhere."
+    return Invalid(message, code="invalid_filename")
 
 
 class FileResult(Struct, omit_defaults=True):
@@ -187,7 +194,10 @@ def _print_result(path: Path, future: Future[PublishedFile]) -> FileResult:
     except WheelyardError as fault:
         if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
             raise
-        name = path.name if path.name and not has_magic(path.name) else str(path)
+        name = path.name
+        # a pattern is repeated as it was typed, and `.` and `/` have no name
+        if not name or has_magic(name):
+            name = str(path)
         message = output.printable(error_text(fault))
         output.echo(f"wheelyard: {escaped(name)}: {message}", err=True)
         return FileResult(output.printable(str(path)), "refused", error=fault.code, message=message)

@@ -79,7 +79,7 @@ def refresh(project: str) -> int:
     """
     page = opening.open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
     print_result(page, _page_changes(page))
-    return 0 if page.upstream else 1
+    return int(not page.upstream)
 
 
 def _page_changes(page: RefreshedPage) -> Iterator[str]:
@@ -111,7 +111,8 @@ def forget(*, project: str) -> None:
     its digest has changed. Find out why first: the next request takes what it finds.
     Servers that run follow when they ask for the page next.
     """
-    index, name = opening.existing_index(), parse_name(project)
+    index = opening.existing_index()
+    name = parse_name(project)
     owner = opening.require_upstream(index).pages.forget(name)
     past = f"it was {owner}'s" if owner else "nothing was known of it"
     print_result({"project": name, "owner": owner}, [f"forgot {name}: {past}"])

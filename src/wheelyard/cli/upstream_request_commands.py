@@ -38,7 +38,9 @@ def requests() -> None:
     """
     api = open_api()
     listed = api.call(package_request_operations.list_requests)
-    lines = [line for request in listed.requests for line in _lines(request, api)]
+    lines = list[str]()
+    for request in listed.requests:
+        lines += _lines(request, api)
     print_result(listed, lines or ["nothing waits for a decision"])
 
 
@@ -55,7 +57,9 @@ def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
     if not request.approvable:
         yield f"  no approval lets it through: {request.reason}"
     elif request.despite:
-        words = ["upstream", "approve", *request.target.split()]
+        words = ["upstream", "approve"]
+        # a name, and perhaps a version behind it
+        words += request.target.split()
         for code in request.despite:
             words += ["--despite", code]
         yield f"  to approve it: {this_terminal().line(words)}"
@@ -80,9 +84,11 @@ def request(*, project: str, version: str | None, reason: str) -> None:
 
     Whoever may approve public packages sees who asks, and why. Asking again replaces the reason.
     """
-    name, wanted = parse_name(project), str(parse_version(version)) if version else ""
-    asked = open_api().call(
-        package_request_operations.request_package, PackageAsk(name, wanted, reason=reason)
-    )
-    target = f"{asked.project} {asked.version}".rstrip()
-    print_result(asked, [f"asked for {target}", *(f"  {why.text}" for why in asked.reasons)])
+    name = parse_name(project)
+    text = str(parse_version(version)) if version else ""
+    ask = PackageAsk(name, text, reason=reason)
+    answer = open_api().call(package_request_operations.request_package, ask)
+    target = f"{answer.project} {answer.version}".rstrip()
+    lines = [f"asked for {target}"]
+    lines += [f"  {why.text}" for why in answer.reasons]
+    print_result(answer, lines)

@@ -12,7 +12,7 @@ from wheelyard.cli.output import print_line, print_result
 from wheelyard.cli.shared_options import OUTPUT, STORE
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.upstream.kept_files import KeptFile, SweepReport, SweepRules, UpstreamSweep
+from wheelyard.upstream import kept_files
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.stores import upstream_store
 
@@ -50,14 +50,14 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     """
     if unused_for is None and max_size is None:
         raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")
-    rules = SweepRules(
-        unused_for=None if unused_for is None else quantities.parse_duration(unused_for),
-        max_bytes=None if max_size is None else quantities.parse_size(max_size),
+    rules = kept_files.SweepRules(
+        unused_for=quantities.parse_duration(unused_for) if unused_for is not None else None,
+        max_bytes=quantities.parse_size(max_size) if max_size is not None else None,
     )
     settings = command_settings()
     index = open_index(settings, create=False)
     store = upstream_store(settings, index.stores, index.server.traits.operation_counter)
-    work = UpstreamSweep(StoreClock(store, index.server.runtime))
+    work = kept_files.UpstreamSweep(StoreClock(store, index.server.runtime))
     report = work.run(rules, dry_run=dry_run)
     if dry_run:
         for file in report.removed:
@@ -69,12 +69,12 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
 
 
-def _print_swept(file: KeptFile) -> None:
+def _print_swept(file: kept_files.KeptFile) -> None:
     used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
     print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
 
 
-def _described_sweep(report: SweepReport, size: int) -> dict[str, object]:
+def _described_sweep(report: kept_files.SweepReport, size: int) -> dict[str, object]:
     removed = [
         {
             "upstream": file.upstream,
