@@ -199,7 +199,6 @@ class Examination:
         try:
             tls = ssl.create_default_context(cafile=cafile)
         except OSError as error:
-            # an error of OpenSSL, which has no number, is about the content
             why = error.strerror if error.errno else "there is no certificate in it"
             text = f"the list of authorities {trusted} cannot be read: {why}"
             yield _failed("network", text, "Correct the setting, or take it away.")
