@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, get_args
 
@@ -261,10 +262,9 @@ def show(*, history: bool) -> None:
     api = opening.open_api()
     if history:
         commits = api.call(access_operations.access_history).commits
-        changes = [event for commit in commits for event in commit.events]
-        print_result(
-            {"changes": changes}, history_lines(api, changes, map(grants.describe_event, changes))
-        )
+        changes = list(chain.from_iterable(commit.events for commit in commits))
+        descriptions = map(grants.describe_event, changes)
+        print_result({"changes": changes}, history_lines(api, changes, descriptions))
     else:
         access = api.call(access_operations.show_access)
         print_result(access, _access_lines(access, api))
@@ -348,7 +348,7 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
 def _index(*, needs_store: bool) -> Index:
     """Return the index, without a store if there is none, unless `needs_store`."""
     settings = opening.command_settings()
-    # the file may be missing here: then nobody can say who has a password
+    # the file may be missing on this machine: then nobody can say who has a password
     if not Path(settings.access.htpasswd_file).is_file():
         settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
     if needs_store or has_store(settings):
@@ -517,9 +517,9 @@ def list_tokens(
 
 
 def _token_lines(
-    shown: Sequence[access_operations.TokenAnswer], names: Mapping[str, str]
+    tokens: Sequence[access_operations.TokenAnswer], names: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
-    for token in shown:
+    for token in tokens:
         used = f"last used {token.last_used}" if token.last_used else "never used"
         by = grants.with_name(token.created_by, names.get(token.created_by, ""))
         columns = [token.id, token.name, _scope_text(token), _expiry(token), used]
@@ -632,11 +632,9 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
 def _index_for_tokens() -> Index:
     """Return the index of the store, which is only made if the user names it."""
-    return (
-        opening.ensure_index(opening.command_settings())
-        if opening.is_store_given()
-        else opening.existing_index()
-    )
+    if opening.is_store_given():
+        return opening.ensure_index(opening.command_settings())
+    return opening.existing_index()
 
 
 def _announcement(token: access_operations.TokenAnswer) -> str:

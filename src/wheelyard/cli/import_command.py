@@ -150,31 +150,24 @@ def _request(options: Mapping[str, Any], settings: Settings) -> source_factory.S
 
 
 def _described(report: project_import.Report, kind: str, *, dry_run: bool) -> dict[str, object]:
-    return {
-        "source": kind,
-        "dry-run": dry_run,
-        **{
-            status.value.replace("_", "-"): report.counts[status]
-            for status in project_import.FileStatus
-        },
-        "excused": dict(sorted(report.waived_rules.items())),
-        "refusals": [
-            {
-                "place": output.printable(outcome.location),
-                "error": outcome.code,
-                "message": output.printable(outcome.why),
-            }
-            for outcome in report.refused
-        ],
-        "skips": [output.printable(outcome.location) for outcome in report.skipped],
-        "warnings": [
-            {
-                "place": output.printable(outcome.location),
-                "message": output.printable(outcome.warning),
-            }
-            for outcome in report.warned
-        ],
-    }
+    """Return a report as `--json` prints it."""
+    described: dict[str, object] = {"source": kind, "dry-run": dry_run}
+    for status in project_import.FileStatus:
+        described[status.value.replace("_", "-")] = report.counts[status]
+    described["excused"] = dict(sorted(report.waived_rules.items()))
+    refusals = []
+    for outcome in report.refused:
+        place = output.printable(outcome.location)
+        message = output.printable(outcome.why)
+        refusals.append({"place": place, "error": outcome.code, "message": message})
+    described["refusals"] = refusals
+    described["skips"] = [output.printable(outcome.location) for outcome in report.skipped]
+    warnings = []
+    for outcome in report.warned:
+        place = output.printable(outcome.location)
+        warnings.append({"place": place, "message": output.printable(outcome.warning)})
+    described["warnings"] = warnings
+    return described
 
 
 def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
@@ -223,6 +216,7 @@ class _ProgressPrinter(project_import.ImportProgress):
 
     def read(self, size: int) -> None:
         """Add `size` read bytes to the progress line, in any thread of the import."""
+        # each thread of the import reads files of its own
         with self._lock:
             self._size += size
         self._progress.update(part=f"{self._size / 1e6:,.1f} MB")
@@ -243,5 +237,6 @@ class _ProgressPrinter(project_import.ImportProgress):
         if outcome.warning:
             fact = f"{outcome.warning}. The file is imported all the same."
             output.echo(f"wheelyard: warning: {escaped(outcome.location)}: {fact}", err=True)
+        # the total has distributions alone
         if outcome.status is not project_import.FileStatus.PASSED_OVER:
             self._progress.advance(1)

@@ -162,6 +162,7 @@ def rename_index(before: str, name: str, note: str) -> None:
             "An index keeps its name, as installers have it in their URLs. Only one that an "
             "earlier version has made as main is renamed."
         )
+    # imported only for this command
     from wheelyard.operations.index_rename import IndexRename
 
     index = existing_index()

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings, index and caller of a command."""
+"""The settings, the store, the server and the index that a command line names, and its caller."""
 
 import logging
 from collections.abc import Mapping

@@ -137,10 +137,11 @@ def _print_files(
 
 
 def _file_lines(project: project_operations.ChangedProject, done: str) -> list[str]:
-    return [
-        f"{project.name} {escaped(file.version)}: {done}  {escaped(file.filename)}"
-        for file in project.changed
-    ]
+    lines = []
+    for file in project.changed:
+        release = f"{project.name} {escaped(file.version)}"
+        lines.append(f"{release}: {done}  {escaped(file.filename)}")
+    return lines
 
 
 def _line_about(
@@ -199,7 +200,6 @@ def delete_command(
         raise click.UsageError("--everywhere needs --now.")
     if not (dry_run or shared_options.given_option("yes") or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
-    # who may do this is checked by the dry run, which comes first in both cases
     if now:
         digest = _parse_digest(project, **release)
         removal = project_operations.DigestRemoval(digest, everywhere, release["reason"])
@@ -285,10 +285,10 @@ def _delete(
     """Delete releases, so that they can be restored for a while."""
     deleted = api.call(project_operations.delete, name, replace(change, dry_run=dry_run))
     done = "would be deleted" if dry_run else "deleted"
-    lines = [
-        f"{line}  {DIGEST}{escaped(file.sha256)}"
-        for line, file in zip(_file_lines(deleted, done), deleted.changed, strict=True)
-    ]
+    lines = []
+    for line, file in zip(_file_lines(deleted, done), deleted.changed, strict=True):
+        # with its digest, by which the bytes can be removed for good
+        lines.append(f"{line}  {DIGEST}{escaped(file.sha256)}")
     consequence = (
         "The bytes are lost for ever, unless another index has the files, and these filenames can "
         "never be used again."
@@ -346,10 +346,10 @@ def _remove(
     """Remove the bytes with a digest for good."""
     removed = api.call(project_operations.delete_now, name, replace(removal, dry_run=dry_run))
     done = f"{name}: would be removed" if dry_run else f"{name}: removed"
-    lines = [
-        f"{done} from {escaped(read_index_name(file.index))}  {escaped(file.filename)}"
-        for file in removed.files
-    ]
+    lines = []
+    for file in removed.files:
+        index = escaped(read_index_name(file.index))
+        lines.append(f"{done} from {index}  {escaped(file.filename)}")
     consequence = "The bytes are lost for ever."
     if lines:
         consequence += " These filenames can never be used again."

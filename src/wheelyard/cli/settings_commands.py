@@ -63,9 +63,10 @@ def check() -> None:
     settings = loaded.settings
     index = index_without_store(settings)
     authenticator = index.authenticator
-    for line in _summary(settings, loaded.config_source):
-        click.echo(escaped(line))
-    for line in _changed_settings(loaded):
+    # all of them before the first is printed: a file that cannot be read is the only message then
+    lines = list(_summary(settings, loaded.config_source))
+    lines += _changed_settings(loaded)
+    for line in lines:
         click.echo(escaped(line))
     for sentence in settings_without_effect(loaded.sources):
         warn(sentence)
@@ -294,9 +295,9 @@ def _has_pages_of(label: str, settings: sections.Settings) -> bool:
     """Return whether the store is known to have pages of an upstream index."""
     # it is only about a message: what is wrong with the store is said by another check
     with suppress(WheelyardError):
-        upstream = (
-            open_index(settings, create=False).upstream if stores.has_store(settings) else None
-        )
+        if not stores.has_store(settings):
+            return False
+        upstream = open_index(settings, create=False).upstream
         if upstream is not None:
             servers = {server.label: server for server in upstream.config.servers}
             return upstream.pages.proof.is_stored(servers[label].id)

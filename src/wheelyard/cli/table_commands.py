@@ -42,8 +42,9 @@ class TableCommands:
     def print_history(self) -> None:
         """Print the changes, oldest first."""
         api = open_api()
-        commits = api.call(self._operations.history, WHOLE_HISTORY).commits
-        changes = [event for commit in commits for event in commit.events]
+        changes = []
+        for commit in api.call(self._operations.history, WHOLE_HISTORY).commits:
+            changes += commit.events
         lines = history_lines(api, changes, map(self._kind.describe_event, changes))
         print_result({"changes": changes}, lines)
 
@@ -69,6 +70,7 @@ class TableCommands:
     def remove(self, names: Sequence[str], note: str) -> None:
         """Remove tables in this order, until one is refused."""
         api = open_api()
+        # printed one by one: what was removed before an error stays removed
         for name in names:
             removed = api.call(self._operations.remove, self._json.removal(name=name, note=note))
             click.echo(escaped(f"{name}: removed"))

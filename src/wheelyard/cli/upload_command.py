@@ -77,6 +77,7 @@ def upload_command(files: tuple[Path, ...], dest: str | None, *, no_attestations
     status = int(len(accepted) < len(results))
     answer: dict[str, object] = {"files": results}
     if dest is not None and exported is not None and accepted:
+        # imported only for --export
         from wheelyard.cli.store_commands import refresh
 
         export_status, site = refresh(exported, dest)
@@ -107,7 +108,8 @@ class _Uploading(Struct, frozen=True):
 
     def advance(self, size: int) -> None:
         """Show how much was sent, and raise Abort if the command has ended."""
-        if self.has_ended.is_set():  # after Ctrl-C, a large file is not sent to its end
+        # after Ctrl-C, a large file is not sent to its end
+        if self.has_ended.is_set():
             raise click.Abort
         self.progress.advance(size)
 
@@ -124,9 +126,7 @@ def _upload(
         # all are under way at once, and their results are printed in the order of the command line
         futures = [pool.submit(uploading.upload, path) for path in paths]
         try:
-            return [
-                _print_result(path, future) for path, future in zip(paths, futures, strict=True)
-            ]
+            return list(map(_print_result, paths, futures))
         finally:
             uploading.has_ended.set()
             pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
@@ -138,6 +138,7 @@ def _exported(index: opening.Api, dest: str) -> Index:
 
     It is asked for before the upload. Raises WheelyardError or UsageError if there can be no site.
     """
+    # imported only for --export
     from wheelyard.cli.store_commands import require_site
 
     if not isinstance(index, LocalApi):

@@ -50,13 +50,17 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     """
     if unused_for is None and max_size is None:
         raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")
-    rules = kept_files.SweepRules(
-        unused_for=quantities.parse_duration(unused_for) if unused_for is not None else None,
-        max_bytes=quantities.parse_size(max_size) if max_size is not None else None,
-    )
+    least_unused = None
+    if unused_for is not None:
+        least_unused = quantities.parse_duration(unused_for)
+    max_bytes = None
+    if max_size is not None:
+        max_bytes = quantities.parse_size(max_size)
+    rules = kept_files.SweepRules(unused_for=least_unused, max_bytes=max_bytes)
     settings = command_settings()
     index = open_index(settings, create=False)
     store = upstream_store(settings, index.stores, index.server.traits.operation_counter)
+    # by the clock of the store, as that of this machine may be wrong
     work = kept_files.UpstreamSweep(StoreClock(store, index.server.runtime))
     report = work.run(rules, dry_run=dry_run)
     if dry_run:
@@ -75,14 +79,16 @@ def _print_swept(file: kept_files.KeptFile) -> None:
 
 
 def _described_sweep(report: kept_files.SweepReport, size: int) -> dict[str, object]:
-    removed = [
-        {
-            "upstream": file.upstream,
-            "file": file.path,
-            "size": file.size,
-            "used": int(file.last_use),
-        }
-        for file in report.removed
-    ]
-    kept = {"kept": report.kept, "kept_bytes": report.kept_bytes}
-    return {"removed": removed, "removed_bytes": size, **kept}
+    """Return a report as `--json` prints it, with times in seconds since the epoch."""
+    removed = []
+    for file in report.removed:
+        used = int(file.last_use)
+        removed.append(
+            {"upstream": file.upstream, "file": file.path, "size": file.size, "used": used}
+        )
+    return {
+        "removed": removed,
+        "removed_bytes": size,
+        "kept": report.kept,
+        "kept_bytes": report.kept_bytes,
+    }

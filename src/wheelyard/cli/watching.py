@@ -34,9 +34,11 @@ class WatcherThreads(Struct, frozen=True):
         Import the existing files of the watched folders now, with progress, and print a summary.
 
         The threads will skip all existing files, also those of buckets, which are not imported
-        here. Raises as `Importer.run`.
+        here. Raises Unavailable if the store does not answer, and WheelyardError if a folder cannot
+        be read.
         """
         for watch in self.watches:
+            # before the import: what comes while it runs is not skipped, and imported by the thread
             watch.skip_existing()
             if isinstance(watch.tree, FolderTree):
                 source = FileTreeSource(watch.tree)
@@ -57,6 +59,7 @@ class WatcherThreads(Struct, frozen=True):
         One whose store does not answer may still run afterwards. What a scan has committed stays,
         and the next process goes on from there.
         """
+        # all are told before the first is waited for, so that they end at the same time
         for watch in self.watches:
             watch.stop()
         for thread in self._threads:
@@ -73,7 +76,7 @@ def build_watchers(
     for the default of each place. Raises WheelyardError for a place that cannot be watched.
     """
     caller = local_caller(index)
-    # a folder that has the store in it would import what the store has written
+    # the places of the store, whose own files would be imported again and again
     stores = [index.settings.store.location]
     if index.server.traits.files:
         stores.append(index.server.traits.files)

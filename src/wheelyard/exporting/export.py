@@ -222,9 +222,8 @@ class _Run:
             ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool,
         ):
             # a folder is not waited for, as a bucket is
-            pages = project_export.SitePages(
-                app, self._writer, pool if not self._is_local else None
-            )
+            page_pool = pool if not self._is_local else None
+            pages = project_export.SitePages(app, self._writer, page_pool)
             exported = self._write(pages, existing, progress)
         # no page links to these any more; a crash before this leaves them to the next export
         self._delete_obsolete(exported, existing)

@@ -97,6 +97,7 @@ def _place_errors(settings: Settings) -> Iterator[str]:
 def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
     # a bucket is public as a whole: a prefix of its own keeps nobody from the rest
     private = parse_location(store.location).root
+    # without a place of their own, the files are beside the documents
     public = parse_location(store.files or store.location).root
     if public == private:
         why = f"everybody may read a whole public bucket, and {private} holds credentials, too"
@@ -430,6 +431,7 @@ def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
             "public packages counts in all indexes"
         )
     google = settings.google.id_token
+    # anybody can make an account at Google
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:
         why = "name yours in google.id_token.allowed_domains"
