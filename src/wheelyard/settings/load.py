@@ -457,8 +457,8 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
             if not text or _is_service_url(name, text):
                 continue
             if setting.is_list:
-                items = [item.strip() for item in text.split(",") if item.strip()]
-                yield _SettingValue(path, items, name)
+                words = [word.strip() for word in text.split(",") if word.strip()]
+                yield _SettingValue(path, words, name)
             else:
                 yield _SettingValue(path, text, name)
     for path in _WITHOUT_EFFECT:
