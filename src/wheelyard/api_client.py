@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from msgspec import DecodeError, Raw, Struct
-from msgspec.json import Decoder, decode, encode
+from msgspec.json import decode, encode
 
 from wheelyard import errors
 from wheelyard.concurrency.runtime import Runtime
@@ -41,9 +41,43 @@ from wheelyard.model.index_name import MAIN, parse_index_name, read_index_name
 from wheelyard.remedies import Advice
 from wheelyard.settings.sections import is_loopback
 
+T = TypeVar("T")
+
 TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable
 KEYRING_SECONDS: Final = 60.0
 """How long one question to a keyring may take, which may ask a person to unlock it."""
+INDEX_PATHS: Final = ("simple/", "legacy/")
+"""The ends of URLs for installers and publishing clients, which people copy."""
+
+MAX_ATTEMPTS: Final = 3
+"""Attempts of a request that may be repeated."""
+ANSWER_START_SECONDS: Final = 30.0
+"""Seconds until the headers of an answer are there. After an upload it may take longer."""
+UPLOAD_START_SECONDS: Final = 60.0
+"""Seconds until the headers of the answer to an upload are there, beside those to send it."""
+ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
+CHUNK_BYTES: Final = 1024**2
+_QUOTES: Final = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
+"""How browsers write these characters in the name of a file."""
+_CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.TooLarge,
+    429: errors.Unavailable,
+}
+"""The class of an error by its status. Others are Invalid below 500 and Unavailable above."""
+
+HIDDEN: Final = "(not shown: it has your credential in it)"
+MIN_FOLDED_CHARS: Final = 8
+"""Secrets of so many letters and digits are found in any spelling. Shorter ones may be words."""
+PART_CHARS: Final = 16
+"""So many letters and digits in a row of a secret are not shown. The id of a token has fewer."""
+MIN_SHORT_CHARS: Final = 4
+"""Shorter secrets are not looked for, as they are in nearly every text."""
+_OTHER: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^A-Za-z0-9]+")
+"""What is not compared: control sequences of terminals, and all but letters and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +102,15 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
             message = f"{TOKEN_VARIABLE} has characters that no token has. Copy the token again."
             raise Invalid(message, code="bad_setting")
         return ServerCredential(f"Bearer {token}", TOKEN_VARIABLE)
-    login = _from_keyring(server, environ)
+    login = _ask_keyring(server, environ)
     if login is not None:
         return ServerCredential(login.authorization, "the keyring")
     path = Path(environ.get("NETRC") or Path.home() / ".netrc")
+    # netrc has IPv6 addresses without brackets
     login = read_netrc(path).get(server.host.strip("[]"))
-    return None if login is None else ServerCredential(login.authorization, str(path))
+    if login is not None:
+        return ServerCredential(login.authorization, str(path))
+    return None
 
 
 def keyring_path(environ: Mapping[str, str]) -> str | None:
@@ -83,7 +120,8 @@ def keyring_path(environ: Mapping[str, str]) -> str | None:
     return which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
 
 
-def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
+def _ask_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
+    """Return the login that the keyring has for a server, or None. Raises Invalid if it fails."""
     program = keyring_path(environ)
     if program is None:
         return None
@@ -103,38 +141,36 @@ def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | Non
         ) from None
 
 
-HIDDEN: Final = "(not shown: it has your credential in it)"
-MIN_FOLDED_CHARS: Final = 8
-"""Secrets of so many letters and digits are found in any spelling. Shorter ones may be words."""
-PART_CHARS: Final = 16
-"""So many letters and digits in a row of a secret are not shown. The id of a token has fewer."""
-MIN_SHORT_CHARS: Final = 4
-"""Shorter secrets are not looked for, as they are in nearly every text."""
-
-_OTHER: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^A-Za-z0-9]+")
-"""What is not compared: control sequences of terminals, and all but letters and digits."""
-
-
 class SecretFilter:
-    """Hides the texts of answers that have the credential of an Authorization header in them."""
+    """
+    Hides the texts of answers that have the credential of an Authorization header in them.
+
+    A server, or a proxy before it, may repeat a request in its error, which then would be in a
+    terminal, a log of CI, or a question to a colleague.
+    """
 
     def __init__(self, header: str = "") -> None:
-        secrets = set(_secrets_in(header))
-        folded = set(map(_fold, secrets))
-        self._folded = {text for text in folded if len(text) >= MIN_FOLDED_CHARS}
-        # a server may show a part of a token, such as its beginning
-        self._parts = {part for text in folded for part in _parts_of(text)}
-        # a user name is no secret, and may be long
-        self._folded |= {_fold(pair) for pair in _pairs_in(header)}
-        self._short = {
-            secret
-            for secret in secrets
-            if len(secret) >= MIN_SHORT_CHARS and len(_fold(secret)) < MIN_FOLDED_CHARS
-        }
+        self._folded = set[str]()
+        """Secrets that are found in any spelling, without all but letters and digits."""
+        self._parts = set[str]()
+        """The parts of secrets, as a server may show the beginning of a token."""
+        self._short = set[str]()
+        """Secrets that are found as they are written."""
+        for secret in _secrets_in(header):
+            folded = _fold(secret)
+            self._parts.update(_parts_of(folded))
+            if len(folded) >= MIN_FOLDED_CHARS:
+                self._folded.add(folded)
+            elif len(secret) >= MIN_SHORT_CHARS:
+                self._short.add(secret)
+        # together with its password: a user name alone is no secret, and may be long
+        self._folded.update(map(_fold, _pairs_in(header)))
 
     def message(self, text: str) -> str:
         """Return a text escaped for a terminal, or HIDDEN if the credential is in it."""
-        return HIDDEN if any(short in text for short in self._short) else self._text(text)
+        if any(short in text for short in self._short):
+            return HIDDEN
+        return self._text(text)
 
     def json(self, body: bytes) -> bytes:
         """
@@ -154,6 +190,7 @@ class SecretFilter:
         if isinstance(value, list):
             return [self._value(element) for element in value]
         if isinstance(value, dict):
+            # the names, too: a stranger's answer may have any
             return {self._text(name): self._value(member) for name, member in value.items()}
         return value
 
@@ -181,6 +218,7 @@ def _pairs_in(header: str) -> Iterator[str]:
 
 
 def _parts_of(folded: str) -> Iterator[str]:
+    """Yield each sequence of PART_CHARS characters in a text, none of a shorter one."""
     for start in range(len(folded) - PART_CHARS + 1):
         yield folded[start : start + PART_CHARS]
 
@@ -190,14 +228,9 @@ def _fold(text: str) -> str:
     return _OTHER.sub("", text).lower()
 
 
-CHUNK_BYTES: Final = 1024**2
-_QUOTES: Final = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
-"""How browsers write these characters in the name of a file."""
-
-
 @dataclass(slots=True)
 class UploadForm:
-    """The form for one file."""
+    """The form for one file, which is read while it is sent, and again for another attempt."""
 
     path: Path
     file_size: int
@@ -232,7 +265,8 @@ class UploadForm:
 
         Raises Invalid if the file cannot be read, or has another size than in `open_form`.
         """
-        self.progress(-self._sent)  # what an earlier attempt has sent
+        # what an earlier attempt has sent is sent again
+        self.progress(-self._sent)
         self._sent = 0
         yield self.head
         for chunk in _chunks_of(self.path):
@@ -269,11 +303,15 @@ def open_form(
     fields = {":action": "file_upload", "protocol_version": "1", "sha256_digest": digest}
     if attestations:
         fields["attestations"] = attestations
-    parts = [f'form-data; name="{name}"\r\n\r\n{text}' for name, text in fields.items()]
+    # the file comes last, so that the server knows the digest before the first byte of it
+    text = ""
+    for name, value in fields.items():
+        text += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
     filename = path.name.translate(_QUOTES)
-    parts.append(f'form-data; name="content"; filename="{filename}"\r\n\r\n')
-    lines = f"\r\n--{boundary}\r\nContent-Disposition: ".join(("", *parts))
-    head = lines.removeprefix("\r\n").encode(errors="surrogateescape")
+    text += f"--{boundary}\r\nContent-Disposition: form-data; "
+    text += f'name="content"; filename="{filename}"\r\n\r\n'
+    # bytes of the filename that are not UTF-8 are sent as they are, and the server refuses them
+    head = text.encode(errors="surrogateescape")
     return UploadForm(path, size, boundary, head, progress)
 
 
@@ -293,28 +331,6 @@ def _unreadable(path: Path, error: OSError) -> Invalid:
     )
 
 
-MAX_ATTEMPTS: Final = 3
-"""Attempts of a request that may be repeated."""
-ANSWER_START_SECONDS: Final = 30.0
-"""Seconds until the headers of an answer are there. After an upload it may take longer."""
-UPLOAD_START_SECONDS: Final = 60.0
-"""Seconds until the headers of the answer to an upload are there, beside those to send it."""
-ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
-INDEX_PATHS: Final = ("simple/", "legacy/")
-"""The ends of URLs for installers and publishing clients, which people copy."""
-_CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
-    401: errors.Unauthenticated,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    413: errors.TooLarge,
-    429: errors.Unavailable,
-}
-"""The class of an error by its status. Others are Invalid below 500 and Unavailable above."""
-
-T = TypeVar("T")
-
-
 class _Refusal(Struct, frozen=True):
     """The body of an error."""
 
@@ -327,14 +343,17 @@ class _Refusal(Struct, frozen=True):
     @property
     def known_advice(self) -> Advice | None:
         """What helps, or None if this version does not know it."""
+        # a newer server may have other remedies, and its message has them in words
         try:
-            return _ADVICE.decode(self.advice)
+            return decode(self.advice, type=Advice)
         except DecodeError:
             return None
 
-
-_ADVICE: Final = Decoder(Advice)
-_REFUSALS: Final = Decoder(_Refusal)
+    def message_beside(self, advice: Advice | None) -> str:
+        """Return the fact alone if there is advice, which whoever shows the error adds in words."""
+        if advice is None:
+            return self.message
+        return self.fact
 
 
 def parse_server(text: str) -> Url:
@@ -366,10 +385,12 @@ def open_connection(
     """
     Return a connection to an index of a server, before any request is sent.
 
-    Raises Invalid as `parse_server`, `index_url`, `find_credential` and `ApiConnection`.
+    Raises Invalid if the URL or the name of the index is none, the credential is malformed, the
+    keyring does not answer, or the credential would leave this machine unencrypted.
     """
     root = parse_server(server)
     url = index_url(root, index)
+    # a keyring may have one for the index, and one for all of the server
     credential = find_credential(url, environ)
     if credential is None and url != root:
         credential = find_credential(root, environ)
@@ -422,9 +443,11 @@ class ApiConnection:
                 "Write https://, or make a tunnel to a port of this machine ('ssh -L').",
                 code="https_required",
             )
-        self.server, self.runtime = server, runtime
+        self.server = server
+        self.runtime = runtime
         self._credential = credential
-        self._secrets = SecretFilter(credential.header if credential else "")
+        header = credential.header if credential else ""
+        self._secrets = SecretFilter(header)
         # a person has named the server, so it may have any address, but no other scheme
         policies = {server.scheme: AddressPolicy(is_allowed=every_address)}
         network = Network(policies=policies, uses_proxies=not _is_here(server))
@@ -455,16 +478,21 @@ class ApiConnection:
         server answers with. Raises Unavailable if there is no answer, or only that of a gateway.
         Raises Invalid (code `no_index`) if the answer is not that of a wheelyard server.
         """
-        content = None if fields is None else encode(fields)
-        headers = {} if content is None else {"Content-Type": "application/json"}
+        content = None
+        headers = dict[str, str]()
+        if fields is not None:
+            content = encode(fields)
+            headers["Content-Type"] = "application/json"
         request = _Request(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS)
-        return self._answer(request, self._reader(kind), MAX_ATTEMPTS if repeats else 1)
+        attempts = MAX_ATTEMPTS if repeats else 1
+        return self._answer(request, self._reader(kind), attempts)
 
     def fetch(self, path: str) -> bytes:
         """
         Return what is at a path below the URL of the index, which is none of its API.
 
-        Nothing in it is escaped. Raises as `send`.
+        Nothing in it is escaped. Raises the error that the server answers with, and Unavailable
+        without an answer.
         """
         request = _Request("GET", path, {}, None, ANSWER_START_SECONDS)
         return self._answer(request, bytes, MAX_ATTEMPTS)
@@ -473,15 +501,22 @@ class ApiConnection:
         """
         Upload a file, and return the answer as a `kind`.
 
-        Raises as `send`, and Invalid if the file has changed or cannot be read any more.
+        Raises the error that the server answers with, Unavailable without an answer, and Invalid if
+        the file has changed or cannot be read any more.
         """
+        # may be repeated after a failure: the same file again is no error
         seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
         request = _Request("POST", "legacy/", form.headers, form, seconds)
         return self._answer(request, self._reader(kind), MAX_ATTEMPTS)
 
     def _reader(self, kind: type[T]) -> Callable[[bytes], T]:
-        """Return what reads a `kind` in JSON, or raises DecodeError, and hides the credential."""
-        return lambda body: Decoder(kind).decode(self._secrets.json(body or b"null"))
+        """
+        Return a function that decodes a `kind` from the JSON of an answer.
+
+        It hides the credential, and raises DecodeError for a body that is no `kind`.
+        """
+        # 204 has no body, and is the answer of an operation that returns nothing
+        return lambda body: decode(self._secrets.json(body or b"null"), type=kind)
 
     def _answer(self, request: _Request, read: Callable[[bytes], T], attempts: int) -> T:
         """Send a request up to `attempts` times, and return what is read from the answer."""
@@ -500,7 +535,8 @@ class ApiConnection:
         Raises FetchError if it may be sent again.
         """
         url = parse_url(f"{self.server.without_userinfo}{request.path}")
-        headers = {"User-Agent": "wheelyard", "Accept": "application/json", **request.headers}
+        headers = {"User-Agent": "wheelyard", "Accept": "application/json"}
+        headers.update(request.headers)
         if self._credential is not None:
             headers["Authorization"] = self._credential.header
         # a form begins anew with each attempt
@@ -508,7 +544,8 @@ class ApiConnection:
         try:
             response = self._requester.send(request.method, url, headers, body, request.seconds)
         except FetchError as fault:
-            if fault.is_late:  # the next attempt might have to be waited for as long
+            # the next attempt might have to be waited for as long
+            if fault.is_late:
                 raise self._no_answer(fault) from fault
             raise
         return self._decode(response, read)
@@ -529,6 +566,7 @@ class ApiConnection:
         Raises its error, as a FetchError if it is transient.
         """
         with closing(response):
+            # of a stranger, if the URL is wrong: so its size is limited, and its texts are escaped
             body = bytes(response.body(ANSWER_LIMIT_BYTES))
         if response.status in range(200, 300):
             try:
@@ -543,25 +581,28 @@ class ApiConnection:
         raise refusal
 
     def _refusal(self, response: ClientResponse, body: bytes) -> WheelyardError:
+        """Return the error that a response tells of, as the server has raised it."""
         status = response.status
         if status in REDIRECT_STATUSES:
             return self._redirect_error(response)
         try:
-            refusal = _REFUSALS.decode(self._secrets.json(body))
+            refusal = decode(self._secrets.json(body), type=_Refusal)
         except DecodeError:
             return self._no_index(response)
         if status == 401:  # noqa: PLR2004 - its name says no more
             return self._unauthenticated_error(refusal)
-        other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
         advice = refusal.known_advice
-        message = self._secrets.message(refusal.message if advice is None else refusal.fact)
+        message = self._secrets.message(refusal.message_beside(advice))
         code = self._secrets.message(refusal.error)
         if message == HIDDEN:
             message = (
                 f"{self.server.redacted} answers with status {status}, and repeats the credential "
                 "that it got, so its message is not shown. Ask its operator what it says."
             )
-        return _CLASSES.get(status, other)(message, code=code, advice=advice)
+        error_class = _CLASSES.get(status)
+        if error_class is None:
+            error_class = Invalid if status < 500 else Unavailable  # noqa: PLR2004
+        return error_class(message, code=code, advice=advice)
 
     def _unauthenticated_error(self, refusal: _Refusal) -> Unauthenticated:
         server = self.server.redacted
@@ -575,7 +616,7 @@ class ApiConnection:
         advice = None
         if refusal.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
             advice = refusal.known_advice
-            why = self._secrets.message(refusal.message if advice is None else refusal.fact)
+            why = self._secrets.message(refusal.message_beside(advice))
         return Unauthenticated(
             f"{server} does not accept the credential of {self._credential.source}. {why}",
             code=self._secrets.message(refusal.error),
@@ -583,6 +624,7 @@ class ApiConnection:
         )
 
     def _redirect_error(self, response: ClientResponse) -> Invalid:
+        # not followed: a credential for this server would be sent to another one
         try:
             target = self.server.resolved(response.headers.get("location", "")).redacted
             target = f"to {self._secrets.message(target)}"
@@ -595,8 +637,10 @@ class ApiConnection:
         )
 
     def _no_index(self, response: ClientResponse) -> WheelyardError:
-        server, status = self.server.redacted, response.status
-        if status >= 500:  # noqa: PLR2004 - a gateway before the server
+        server = self.server.redacted
+        status = response.status
+        # a gateway before the server
+        if status >= 500:  # noqa: PLR2004 - its name says no more
             return Unavailable(
                 f"{server} answers with status {status}. Try again; if that does not help, ask its "
                 "operator.",

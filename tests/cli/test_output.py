@@ -13,7 +13,9 @@ import click
 import pytest
 
 from tests.clients.harness import REPOSITORY, Sandbox
-from wheelyard.cli.output import OUTPUT, echo, print_line, print_message, shown_progress
+from wheelyard.cli.output import echo, print_line, print_message
+from wheelyard.cli.progress import show_progress
+from wheelyard.cli.shared_options import OUTPUT
 
 pytestmark = pytest.mark.integration
 
@@ -104,7 +106,7 @@ def test_terminal_shows_progress(monkeypatch: pytest.MonkeyPatch, *, is_quiet: b
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        with shown_progress(
+        with show_progress(
             "check", total=4_000_000, is_size=True, clock=lambda: next(times)
         ) as progress:
             progress.advance_in("base", 1_000_000)  # so soon that it is not drawn
@@ -137,7 +139,7 @@ def test_lines_do_not_mix_with_progress(monkeypatch: pytest.MonkeyPatch) -> None
 
     @click.command("check", params=[*OUTPUT])
     def command() -> None:
-        with shown_progress("check", total=2):
+        with show_progress("check", total=2):
             print_line("a [red] line")
             echo("wheelyard: an error", err=True)
             print_message(logging.INFO, "a message")
@@ -156,7 +158,7 @@ def test_progress_needs_no_standard_error(monkeypatch: pytest.MonkeyPatch) -> No
     """A long command whose standard error is closed does its work."""
     monkeypatch.setattr(sys, "stderr", None)
 
-    with click.Context(click.Command("check")), shown_progress("check", total=2) as progress:
+    with click.Context(click.Command("check")), show_progress("check", total=2) as progress:
         progress.complete(2, 2)
 
 
@@ -165,7 +167,7 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> Non
     times = iter((0.0, 1.0, 10.0, 11.0, 19.0, 20.5))
     with (
         click.Context(click.Command("check")),
-        shown_progress(
+        show_progress(
             "check", total=8_000_000, is_size=True, clock=lambda: next(times)
         ) as progress,
         ThreadPoolExecutor(1) as thread,
@@ -181,7 +183,7 @@ def test_long_work_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_short_work_says_nothing_of_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
     """Short work says nothing of its progress."""
-    with click.Context(click.Command("check")), shown_progress("check") as progress:
+    with click.Context(click.Command("check")), show_progress("check") as progress:
         progress.complete(1, 2)
 
     assert capsys.readouterr().err == ""

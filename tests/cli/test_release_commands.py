@@ -12,7 +12,7 @@ from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.api.table import LocalApi
-from wheelyard.cli import release_commands
+from wheelyard.cli import output, release_commands
 from wheelyard.settings.sections import StoreSettings
 
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
@@ -132,7 +132,7 @@ def test_a_removal_is_of_what_was_shown(
         return True
 
     monkeypatch.setattr(release_commands, "is_interactive", lambda: True)
-    monkeypatch.setattr(release_commands, "confirm_name", confirm)
+    monkeypatch.setattr(output, "confirm_name", confirm)
     done = typed(*EVERYWHERE)
 
     assert done.stderr.startswith(lines("would be ", "dev", "prod"))

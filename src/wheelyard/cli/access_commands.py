@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, get_args
 
@@ -12,47 +13,18 @@ from click import Argument, Option, Parameter
 from msgspec.structs import asdict, replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import (
-    AccessQuestion,
-    ActionWord,
-    GrantRevocation,
-    GroupEdit,
-    NewToken,
-    TokenAnswer,
-    TokenChange,
-    TokenRotation,
-    TokensQuery,
-)
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.authentication.api_tokens import require_token_id
 from wheelyard.authentication.token_list import TokenOrder, TokenSelection
-from wheelyard.cli.options import (
-    INDEX,
-    Api,
-    command_settings,
-    ensure_index,
-    existing_index,
-    history_lines,
-    is_store_given,
-    local_api,
-    open_api,
-    remote_api,
-    token_names,
-)
-from wheelyard.cli.output import (
-    HISTORY,
-    JSON,
-    NAME,
-    NOTE,
-    PROJECT_PATTERNS,
-    CliGroup,
-    parse_duration,
-    print_result,
-    required_name,
-    show_token,
-)
+from wheelyard.cli import opening, shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.history import history_lines, token_names
+from wheelyard.cli.output import print_result
 from wheelyard.cli.program import warn_of
+from wheelyard.cli.quantities import parse_duration
+from wheelyard.cli.standard_streams import show_token
 from wheelyard.errors import Invalid
+from wheelyard.model import grants
 from wheelyard.model.access import (
     EVERY_PROJECT,
     Scope,
@@ -66,14 +38,6 @@ from wheelyard.model.access import (
 from wheelyard.model.api_token import has_token_prefix, token_id_in
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import (
-    ACTIONS,
-    GrantFields,
-    describe_event,
-    describe_fields,
-    groups_in,
-    with_name,
-)
 from wheelyard.model.index_name import MAIN, bare_index_path
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.rendering.client_settings import SERVICES, ci_lines
@@ -85,7 +49,7 @@ from wheelyard.wiring.stores import has_store, system_runtime
 def _join_names(context: click.Context, option: Parameter, values: tuple[str, ...]) -> str:
     """Return the indexes of a right with commas between them, or nothing if none is named."""
     for value in values:
-        required_name(context, option, value)
+        shared_options.required_name(context, option, value)
     return ",".join(values)
 
 
@@ -132,8 +96,8 @@ def access_command() -> None:
         help="read, upload, manage; approve (public packages); or admin, for every project.",
     ),
     INDEX_RIGHT,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard access grant user:ana@acme.dev --project acme-core --can manage",
         "wheelyard access grant group:ml-team --project 'ml-*' --can upload",
@@ -152,19 +116,20 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     Without --index it is about main, and a right to administer about all indexes.
     """
     actions = tuple(word.strip() for word in can.split(","))
-    fields = GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
-    made = open_api().call(access_operations.add_grant, fields)
+    fields = grants.GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
+    made = opening.open_api().call(access_operations.add_grant, fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
     warn_of(made.warnings)
+    # alone on standard output, so that a script can keep it, to revoke the grant by it
     click.echo(escaped(made.id))
 
 
 @access_command.subcommand(
     "revoke",
     Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access revoke g1f0c92ab",
         "wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'",
@@ -177,10 +142,10 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
 
     'wheelyard access show' lists them. Every server on the store obeys within 15 seconds.
     """
-    api = open_api()
+    api = opening.open_api()
     for grant_id in ids:
-        wanted = GrantRevocation(grant_id, note, even_if_own)
-        api.call(access_operations.revoke_grant, wanted)
+        revocation = access_operations.GrantRevocation(grant_id, note, even_if_own)
+        api.call(access_operations.revoke_grant, revocation)
         click.echo(f"{grant_id}: revoked")
 
 
@@ -194,11 +159,11 @@ access_command.add_command(group)
 
 @group.subcommand(
     "set",
-    NAME,
+    shared_options.NAME,
     Argument(["who"], nargs=-1),
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
         "wheelyard access group set ml-team",
@@ -216,10 +181,10 @@ def set_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) 
 
 @group.subcommand(
     "add",
-    NAME,
+    shared_options.NAME,
     WHO,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group add ml-team user:ana@acme.dev",
         "wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'",
@@ -233,11 +198,11 @@ def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
 
 @group.subcommand(
     "remove",
-    NAME,
+    shared_options.NAME,
     WHO,
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group remove ml-team user:bo@acme.dev",
         "wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13",
@@ -251,10 +216,10 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str, *, even_if_own
 
 @group.subcommand(
     "delete",
-    NAME,
-    NOTE,
+    shared_options.NAME,
+    shared_options.NOTE,
     EVEN_IF_OWN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access group delete ml-team",
         "wheelyard access group delete ml-team --note 'merged into research'",
@@ -273,16 +238,18 @@ def delete_group(name: str, note: str, *, even_if_own: bool) -> None:
 def _edit_group(
     change: GroupChange, name: str, who: tuple[str, ...], note: str, *, even_if_own: bool = False
 ) -> None:
-    edit = GroupEdit(change, name, who, note, even_if_own)
-    edited = open_api().call(access_operations.edit_group, edit)
-    warn_of(edited.warnings if edited else ())
+    edit = access_operations.GroupEdit(change, name, who, note, even_if_own)
+    edited = opening.open_api().call(access_operations.edit_group, edit)
+    # the answer is empty if there is nothing to warn of
+    if edited:
+        warn_of(edited.warnings)
 
 
 @access_command.subcommand(
     "show",
-    HISTORY,
-    JSON,
-    *INDEX,
+    shared_options.HISTORY,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard access show",
         "wheelyard access show --history",
@@ -292,32 +259,34 @@ def _edit_group(
 )
 def show(*, history: bool) -> None:
     """Print all grants and groups, and who added each, or from which file."""
-    api = open_api()
+    api = opening.open_api()
     if history:
         commits = api.call(access_operations.access_history).commits
-        changes = [event for commit in commits for event in commit.events]
-        print_result(
-            {"changes": changes}, history_lines(api, changes, map(describe_event, changes))
-        )
+        changes = list(chain.from_iterable(commit.events for commit in commits))
+        descriptions = map(grants.describe_event, changes)
+        print_result({"changes": changes}, history_lines(api, changes, descriptions))
     else:
         access = api.call(access_operations.show_access)
         print_result(access, _access_lines(access, api))
 
 
-def _access_lines(access: AccessList, api: Api) -> Iterator[str]:
+def _access_lines(access: AccessList, api: opening.Api) -> Iterator[str]:
     names = token_names(api, {grant.created_by for grant in access.grants})
     groups = {group.name for group in access.groups}
     for listed in access.grants:
-        fields = GrantFields(
+        fields = grants.GrantFields(
             who=listed.who,
             projects=listed.projects,
             actions=listed.can,
             note=listed.note,
             index=listed.index,
         )
-        gone = "".join(f"; no group {name}" for name in sorted(groups_in(listed.who) - groups))
-        unnamed = "" if listed.names_index else f"; {UNNAMED}"
-        text = f"{describe_fields(fields)}{gone}{unnamed}"
+        gone = "".join(
+            f"; no group {name}" for name in sorted(grants.groups_in(listed.who) - groups)
+        )
+        text = f"{grants.describe_fields(fields)}{gone}"
+        if not listed.names_index:
+            text += f"; {UNNAMED}"
         yield f"grant {listed.id} ({_origin(listed, names)}): {text}"
     for group in access.groups:
         origin = f" (from {group.source})" if group.source else ""
@@ -325,18 +294,20 @@ def _access_lines(access: AccessList, api: Api) -> Iterator[str]:
 
 
 def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
-    by = with_name(grant.created_by, names.get(grant.created_by, ""))
-    added = f"{grant.created:%Y-%m-%d} by {by}"
-    return f"{added}, from {grant.source}" if grant.source else added
+    by = grants.with_name(grant.created_by, names.get(grant.created_by, ""))
+    origin = f"{grant.created:%Y-%m-%d} by {by}"
+    if grant.source:
+        origin += f", from {grant.source}"
+    return origin
 
 
 @access_command.subcommand(
     "explain",
     Argument(["who"]),
     Argument(["project"]),
-    Argument(["action"], type=click.Choice(list(ACTIONS))),
+    Argument(["action"], type=click.Choice(list(grants.ACTIONS))),
     Option(["--index"], default="", metavar="NAME", help="In which index."),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard access explain user:ana@acme.dev acme-core upload",
         "wheelyard access explain token:x7Kq2mPz4A acme-core manage",
@@ -344,7 +315,7 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     ),
     page="access.md",
 )
-def explain_access(who: str, project: str, action: ActionWord, index: str) -> int:
+def explain_access(who: str, project: str, action: access_operations.ActionWord, index: str) -> int:
     """
     Print whether WHO may do ACTION to PROJECT, and why.
 
@@ -355,25 +326,29 @@ def explain_access(who: str, project: str, action: ActionWord, index: str) -> in
     """
     with _usage_errors():
         name = parse_name(project)
-    api = remote_api() or local_api(_index(needs_store=who.startswith("token:")))
+    api = opening.remote_api() or opening.local_api(_index(needs_store=who.startswith("token:")))
     with _usage_errors():
-        question = AccessQuestion(who, name, action, index)
+        question = access_operations.AccessQuestion(who, name, action, index)
         explanation = api.call(access_operations.explain_access, question)
-    may = "may" if explanation.allowed else "may not"
-    verbs = describe_actions(ACTIONS[action])
+    verbs = describe_actions(grants.ACTIONS[action])
     place = f" in the index {index}" if index else ""
-    click.echo(f"{'yes' if explanation.allowed else 'no'}: {who} {may} {verbs} {name}{place}")
+    if explanation.allowed:
+        click.echo(f"yes: {who} may {verbs} {name}{place}")
+    else:
+        click.echo(f"no: {who} may not {verbs} {name}{place}")
     for reason in explanation.reasons:
-        click.echo(escaped(f"  {reason}" if explanation.allowed else f"  they see {reason}"))
+        # without the right, the reasons say what the caller gets in place of the project
+        text = reason if explanation.allowed else f"they see {reason}"
+        click.echo(escaped(f"  {text}"))
     for hint in explanation.hints:
         click.echo(escaped(f"  {hint}"))
-    return 0 if explanation.allowed else 1
+    return int(not explanation.allowed)
 
 
 def _index(*, needs_store: bool) -> Index:
     """Return the index, without a store if there is none, unless `needs_store`."""
-    settings = command_settings()
-    # the file may be missing here: then nobody can say who has a password
+    settings = opening.command_settings()
+    # the file may be missing on this machine: then nobody can say who has a password
     if not Path(settings.access.htpasswd_file).is_file():
         settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
     if needs_store or has_store(settings):
@@ -404,7 +379,7 @@ def token_command() -> None:
         show_default=True,
         help="read, upload, manage, approve, admin.",
     ),
-    PROJECT_PATTERNS,
+    shared_options.PROJECT_PATTERNS,
     Option(["--expires"], default="90d", show_default=True, help="12h, 30d, 8w."),
     Option(
         ["--owner"],
@@ -421,7 +396,7 @@ def token_command() -> None:
         help="Print the lines for this CI service on standard error.",
     ),
     INDEX_RIGHT,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token create ci --project 'acme-*' --expires 30d",
         "wheelyard token create ci-of-core --project acme-core --for-ci github",
@@ -445,22 +420,29 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     all indexes.
     """
     lifetime = parse_duration(expires)
-    # a server counts whole days by its own clock, and any other time needs one of this machine
+    days: int | None
     days, rest = divmod(lifetime, timedelta(days=1))
-    wanted = NewToken(
+    end = None
+    # a server counts whole days by its own clock, and any other time needs one of this machine
+    if rest:
+        days = None
+        end = system_runtime().now() + lifetime
+    new_token = access_operations.NewToken(
         name=name,
         projects=tuple(map(parse_pattern, projects)) or (EVERY_PROJECT,),
         can=tuple(can.split(",")),
-        days=None if rest else days,
-        expires=system_runtime().now() + lifetime if rest else None,
+        days=days,
+        expires=end,
         owner=owner,
         index=index,
     )
     indexes = parse_right_indexes(index, parse_actions(can.split(","), admin=True))
-    api = remote_api() or local_api(_index_for_tokens())
-    # asked first, so that no token is made if there is no answer
-    lines_for = None if ci is None else _ci_lines(ci, indexes, api)
-    made = api.call(access_operations.create_token, wanted)
+    api = opening.remote_api() or opening.local_api(_index_for_tokens())
+    lines_for = None
+    if ci is not None:
+        # asked first, so that no token is made if there is no answer
+        lines_for = _ci_lines(ci, indexes, api)
+    made = api.call(access_operations.create_token, new_token)
     # the token alone is on standard output, so that a pipe can take it
     click.echo(_announcement(made), err=True)
     with show_token(made.id):
@@ -469,10 +451,10 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(f"\n{lines_for(made.scope)}", err=True, nl=False)
 
 
-def _ci_lines(ci: str, indexes: tuple[str, ...], api: Api) -> Callable[[Scope], str]:
+def _ci_lines(ci: str, indexes: tuple[str, ...], api: opening.Api) -> Callable[[Scope], str]:
     """Return what makes the lines for a CI service, of the first index that a token is about."""
     first = first_index(indexes)
-    placed = api if first == MAIN else open_api(first)
+    placed = api if first == MAIN else opening.open_api(first)
     clients = placed.call(client_projects, ClientProjectsQuery())
     return partial(
         ci_lines,
@@ -505,8 +487,8 @@ def _ci_lines(ci: str, indexes: tuple[str, ...], api: Api) -> Callable[[Scope], 
         default="created",
         help="By what they are sorted, with a minus the greatest first.",
     ),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard token list",
         "wheelyard token list --state unused --sort used",
@@ -523,32 +505,36 @@ def list_tokens(
     Inactive tokens of CI jobs are left out.
     """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
-    wanted = TokensQuery(search=search, owner=owner, project=project, state=state, sort=sort)
-    tokens = open_api().call(access_operations.list_tokens, wanted).tokens
-    shown = [token for token in tokens if not token.publishers or token.state == "active"]
+    wanted = access_operations.TokensQuery(
+        search=search, owner=owner, project=project, state=state, sort=sort
+    )
+    tokens = opening.open_api().call(access_operations.list_tokens, wanted).tokens
+    listed = [token for token in tokens if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in tokens}
-    described = [_described(token, names) for token in shown]
+    described = [_described(token, names) for token in listed]
     columns = ("Id", "Name", "May", "Until", "Use", "State", "Origin")
-    print_result({"tokens": described}, _token_lines(shown, names), columns)
+    print_result({"tokens": described}, _token_lines(listed, names), columns)
 
 
 def _token_lines(
-    shown: Sequence[TokenAnswer], names: Mapping[str, str]
+    tokens: Sequence[access_operations.TokenAnswer], names: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
-    for token in shown:
+    for token in tokens:
         used = f"last used {token.last_used}" if token.last_used else "never used"
-        columns = (token.id, token.name, _scope_text(token), _expiry(token), used)
-        by = with_name(token.created_by, names.get(token.created_by, ""))
-        more = ("minted",) if token.publishers else ()
+        by = grants.with_name(token.created_by, names.get(token.created_by, ""))
+        columns = [token.id, token.name, _scope_text(token), _expiry(token), used]
+        columns += [token.state, f"made by {by}"]
         if token.replaced_by:
-            more = (f"replaced by {token.replaced_by}",)
+            columns.append(f"replaced by {token.replaced_by}")
         elif token.revoked_by:
-            revoked_by = with_name(token.revoked_by, names.get(token.revoked_by, ""))
-            more = (f"revoked by {revoked_by}",)
+            revoked_by = grants.with_name(token.revoked_by, names.get(token.revoked_by, ""))
+            columns.append(f"revoked by {revoked_by}")
+        elif token.publishers:
+            columns.append("minted")
         if not token.names_index:
-            more = (*more, UNNAMED)
-        more = (*more, *token.marks)
-        yield (*columns, token.state, f"made by {by}", *more)
+            columns.append(UNNAMED)
+        columns += token.marks
+        yield tuple(columns)
 
 
 @token_command.subcommand(
@@ -560,7 +546,7 @@ def _token_lines(
         show_default=True,
         help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
     ),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token rotate ci",
         "wheelyard token rotate x7Kq2mPz4A --overlap 1h",
@@ -575,9 +561,11 @@ def rotate_token(token: str, overlap: str) -> None:
     Standard output has only the new token. The old one expires when --overlap has passed, or
     earlier by itself.
     """
-    lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
-    wanted = TokenRotation(_named(token), lasting / timedelta(hours=1))
-    made = open_api().call(access_operations.rotate_token, wanted)
+    old_lifetime = timedelta(0)
+    if overlap != "0":
+        old_lifetime = parse_duration(overlap)
+    rotation = access_operations.TokenRotation(_named(token), old_lifetime / timedelta(hours=1))
+    made = opening.open_api().call(access_operations.rotate_token, rotation)
     old = made.replaces
     end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
     click.echo(f"{old.id} {end}; instead of it:", err=True)
@@ -597,7 +585,7 @@ def rotate_token(token: str, overlap: str) -> None:
         metavar="NAME",
         help="prod, or dev,prod, or '*' for all.",
     ),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token change ci --index main,dev",
         "wheelyard token change x7Kq2mPz4A --index '*'",
@@ -606,12 +594,15 @@ def rotate_token(token: str, overlap: str) -> None:
 )
 def change_token(token: str, index: str) -> None:
     """Have a token be about other indexes, with the same rights there."""
-    changed = open_api().call(access_operations.change_token, TokenChange(_named(token), index))
+    changed = opening.open_api().call(
+        access_operations.change_token, access_operations.TokenChange(_named(token), index)
+    )
     click.echo(escaped(f"{changed.id}: {_scope_text(changed)}"))
 
 
 def _named(token: str) -> str:
-    """Return what names a token for a server: of a token in full, its id."""
+    """Return the name or the id of a token; of a token in full, its id."""
+    # the secret of a token is in no request: a server or a proxy might log it
     if token_id_in(token) is None and not has_token_prefix(token):
         return token
     return require_token_id(token)
@@ -620,7 +611,7 @@ def _named(token: str) -> str:
 @token_command.subcommand(
     "revoke",
     Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard token revoke x7Kq2mPz4A",
         "wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev",
@@ -633,7 +624,7 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
     By default, every server refuses a revoked token within 15 seconds.
     """
-    api = open_api()
+    api = opening.open_api()
     for token_id in map(require_token_id, ids):
         api.call(access_operations.revoke_token, token_id)
         click.echo(f"{token_id}: revoked")
@@ -641,23 +632,25 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
 def _index_for_tokens() -> Index:
     """Return the index of the store, which is only made if the user names it."""
-    return ensure_index(command_settings()) if is_store_given() else existing_index()
+    if opening.is_store_given():
+        return opening.ensure_index(opening.command_settings())
+    return opening.existing_index()
 
 
-def _announcement(token: TokenAnswer) -> str:
+def _announcement(token: access_operations.TokenAnswer) -> str:
     return escaped(f"Token {token.id}, {_scope_text(token)}, until {_expiry(token)}:")
 
 
-def _scope_text(token: TokenAnswer) -> str:
+def _scope_text(token: access_operations.TokenAnswer) -> str:
     owner = f", limited to what {token.owner} may" if token.owner else ""
     place = describe_indexes(token.scope.indexes)
     return f"{','.join(token.can)} on {','.join(token.projects)} in {place}{owner}"
 
 
-def _expiry(token: TokenAnswer) -> str:
+def _expiry(token: access_operations.TokenAnswer) -> str:
     return token.expires.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _described(token: TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
+def _described(token: access_operations.TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
     by_name = names.get(token.created_by, "")
     return asdict(token) | {"owner": token.owner or "", "created_by_name": by_name}

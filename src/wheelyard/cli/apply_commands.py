@@ -13,23 +13,15 @@ from msgspec import to_builtins
 from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
 from wheelyard.catalog.format import rewrite_format
+from wheelyard.cli import opening, shared_options
 from wheelyard.cli.access_commands import EVEN_IF_OWN
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.index_commands import EVEN_IF_OPEN
 from wheelyard.cli.namespace_commands import EVEN_IF_PUBLIC
-from wheelyard.cli.options import (
-    INDEX,
-    Api,
-    closed_with_command,
-    ensure_index,
-    loaded_settings,
-    local_api,
-    remote_api,
-    warn_of_settings_file,
-)
-from wheelyard.cli.output import JSON, NOTE, cli_command, print_result, warn
+from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import Invalid
+from wheelyard.model import index_file
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.index_file import ALL_TABLES, WRONG_FILE, joined, read_tables, to_toml
 from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.apply_plan import AppliedChange
 from wheelyard.operations.applying import ApplyReport, SourcedTables
@@ -66,9 +58,9 @@ SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
     EVEN_IF_OWN,
     EVEN_IF_OPEN,
     EVEN_IF_PUBLIC,
-    NOTE,
-    JSON,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard apply index.toml --dry-run",
         "wheelyard apply index.toml",
@@ -84,38 +76,39 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     [[webhook]] and [[retention]]. Sections of the settings of a server are passed over. A file that
     was applied last of its source changes nothing, so that what was revoked since stays so.
     """
-    wanted = tuple(read_files(files, source))
+    # all files are read before the store is opened, or even made: none is applied if one is wrong
+    read = tuple(read_files(files, source))
     api = _open_whole(makes_store=not options["dry_run"])
-    answer = api.call(
-        apply_operations.apply_files, ApplyRequest(files=wanted, note=note, **options)
-    )
+    request = ApplyRequest(files=read, note=note, **options)
+    answer = api.call(apply_operations.apply_files, request)
     print_result(answer, report_lines(answer.files, is_dry_run=options["dry_run"]))
     for report in answer.files:
         for problem in report.problems:
             warn(problem)
 
 
-def _open_whole(*, makes_store: bool) -> Api:
+def _open_whole(*, makes_store: bool) -> opening.Api:
     """
     Return the index with all its documents, also beside settings that still have its tables.
 
     A store that is missing is made, if that is wanted. Raises as `remote_api`, `ensure_index` and
     `require_credentials_place`.
     """
-    remote = remote_api()
+    remote = opening.remote_api()
     if remote is not None:
         return remote
-    reading = loaded_settings(passes_over_index=True)
-    warn_of_settings_file(reading)
+    loaded = opening.loaded_settings(passes_over_index=True)
+    opening.warn_of_settings_file(loaded)
     if makes_store:
-        index = ensure_index(reading.settings)
-        if index.server.is_new:  # its servers have these settings
+        index = opening.ensure_index(loaded.settings)
+        if index.server.is_new:
+            # noted in a store that has no server yet, as its servers will have these settings
             place = whole_place(index.server.traits.credentials)
             rewrite_format(index.stores.documents, index.server.retries, place)
     else:
-        index = closed_with_command(open_index(reading.settings, create=False))
+        index = opening.closed_with_command(open_index(loaded.settings, create=False))
     require_credentials_place(index.server.stores.documents, index.server.traits)
-    return local_api(index)
+    return opening.local_api(index)
 
 
 def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[FileToApply]:
@@ -129,14 +122,14 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
         for path, written in tables:
             yield FileToApply(path.name, written)
         return
-    together = joined([read_tables(written, ()) for _, written in tables])
+    together = index_file.joined([index_file.read_tables(written, ()) for _, written in tables])
     yield FileToApply(source, to_builtins(together))
 
 
 def sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:
     """Yield what the files of a server say. Raises Invalid as `read_files`."""
     for file in read_files(paths):
-        yield SourcedTables(file.source, read_tables(file.tables, ()))
+        yield SourcedTables(file.source, index_file.read_tables(file.tables, ()))
 
 
 def begin_with(files: AppliedFiles, *, is_read_only: bool) -> None:
@@ -162,15 +155,19 @@ def _tables_in(path: Path) -> dict[str, Any]:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    # ValueError for bytes that are no UTF-8 and text that is no TOML, RecursionError for arrays in
+    # arrays without end
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
-        raise Invalid(f"{escaped(str(path))} cannot be read: {why}.", code=WRONG_FILE) from error
+        raise Invalid(
+            f"{escaped(str(path))} cannot be read: {why}.", code=index_file.WRONG_FILE
+        ) from error
     try:
-        read_tables(tables, names_in(()))
+        index_file.read_tables(tables, names_in(()))
     except Invalid as fault:
         message = f"{escaped(str(path))}: {fault.message}"
-        raise Invalid(message, code=WRONG_FILE, advice=fault.advice) from fault
-    return {name: _as_json(tables[name]) for name in ALL_TABLES if name in tables}
+        raise Invalid(message, code=index_file.WRONG_FILE, advice=fault.advice) from fault
+    return {name: _as_json(tables[name]) for name in index_file.ALL_TABLES if name in tables}
 
 
 def _as_json(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has
@@ -217,8 +214,8 @@ def _change_text(change: AppliedChange) -> str:
 @cli_command(
     "show",
     Option(["--toml"], is_flag=True, help="Print TOML, which is what is printed without it, too."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard show --toml",
         "wheelyard show --toml --server https://packages.acme.dev > index.toml",
@@ -229,4 +226,4 @@ def show_command(*, toml: bool) -> None:
     """Print what describes the index, as a file that `wheelyard apply` takes."""
     del toml  # there is no other form for people so far
     tables = _open_whole(makes_store=False).call(apply_operations.show_tables)
-    print_result(tables, ((line,) for line in to_toml(tables).splitlines()))
+    print_result(tables, ((line,) for line in index_file.to_toml(tables).splitlines()))

@@ -15,46 +15,17 @@ from packaging.utils import NormalizedName
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
 from wheelyard.api_client import TOKEN_VARIABLE
-from wheelyard.cli.options import (
-    PACKAGES,
-    existing_index,
-    loaded_settings,
-    local_api,
-    open_api,
-    remote_api,
-)
-from wheelyard.cli.output import (
-    JSON,
-    cli_command,
-    given_option,
-    print_line,
-    print_result,
-    printable,
-    warn,
-)
+from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import chosen_index, chosen_server
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
 from wheelyard.doctor.installed_clients import Machine
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
+from wheelyard.model import index_name
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_name import (
-    MAIN,
-    bare_index_path,
-    day_of_view,
-    index_path,
-    is_dated_view,
-    parse_index_name,
-    read_index_name,
-)
 from wheelyard.remedies import Advice, Remedy
-from wheelyard.rendering.client_settings import (
-    CLIENTS,
-    INSTALLERS,
-    PUBLISHERS,
-    ClientSettings,
-    client_text,
-)
+from wheelyard.rendering import client_settings
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.build import index_without_store
 from wheelyard.wiring.index import Index
@@ -68,7 +39,7 @@ OUTCOME_WIDTH: Final = 7
     "doctor",
     Argument(["url"], required=False),
     Option(["--project"], metavar="NAME", default="", help="The project that does not work."),
-    JSON,
+    shared_options.JSON,
     examples=(
         "wheelyard doctor",
         "wheelyard doctor https://packages.example.com/simple/",
@@ -85,24 +56,30 @@ def doctor_command(url: str | None, project: str) -> int:
     and no secret is printed. Exit 1 if a check failed.
     """
     machine = Machine(process_environment(), Path.home(), Path.cwd())
-    chosen = examination(url, parse_name(project) if project else "", machine, system_runtime())
-    index = printable(without_secrets(chosen.url))
-    print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
+    name = parse_name(project) if project else ""
+    chosen = examination(url, name, machine, system_runtime())
+    index = output.printable(without_secrets(chosen.url))
+    output.print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
     findings = list[Finding]()
+    # printed as they come: a check of the network may take half a minute
     for finding in chosen.run():
-        text = printable(redact_tokens(finding.text))
-        findings.append(replace(finding, text=text, advice=printable(finding.advice)))
+        # texts repeat what files and servers say, which may have a token in it
+        text = output.printable(redact_tokens(finding.text))
+        findings.append(replace(finding, text=text, advice=output.printable(finding.advice)))
         _print(findings[-1])
-    print_result({"index": index, "checks": findings})
+    output.print_result({"index": index, "checks": findings})
     return int(any(finding.outcome is CheckOutcome.FAILED for finding in findings))
 
 
 def _print(finding: Finding) -> None:
-    is_failed = finding.outcome is CheckOutcome.FAILED
-    outcome = finding.outcome.upper() if is_failed else finding.outcome
-    print_line(f"{outcome:{OUTCOME_WIDTH}}  {finding.check:{CHECK_WIDTH}}  {escaped(finding.text)}")
+    outcome: str = finding.outcome
+    if finding.outcome is CheckOutcome.FAILED:
+        outcome = outcome.upper()
+    output.print_line(
+        f"{outcome:{OUTCOME_WIDTH}}  {finding.check:{CHECK_WIDTH}}  {escaped(finding.text)}"
+    )
     if finding.advice:
-        print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
+        output.print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
 
 
 _HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
@@ -113,7 +90,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 @cli_command(
     "print-settings",
-    Argument(["client"], type=click.Choice(list(CLIENTS))),
+    Argument(["client"], type=click.Choice(list(client_settings.CLIENTS))),
     Option(
         ["--url"], metavar="URL", help="The root that clients use.  [default: as the settings say]"
     ),
@@ -129,7 +106,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
         help="The index serves public packages, too.  [default: as the settings say]",
     ),
     Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
-    *PACKAGES,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard print-settings uv --server https://pypi.acme.dev --project acme",
         "wheelyard print-settings pip --index prod >> ~/.config/pip/pip.conf",
@@ -149,35 +126,39 @@ def print_settings_command(
     client does, since public packages come from an upstream index. Without --with-token there is no
     secret in the text. --index may be the view of a day, such as prod/as-of-2026-01-31.
     """
-    token = _parse_token(process_environment().get(TOKEN_VARIABLE, "")) if with_token else ""
-    # each project once, in the order given
-    wanted = tuple(dict.fromkeys(map(parse_name, projects)))
-    settings = _client_settings(
-        client, None if url is None else _parse_root(url), wanted, one_url=one_url
-    )
-    if client in PUBLISHERS and not settings.takes_uploads:
-        raise Invalid(
-            f"The index {settings.index or MAIN} takes no uploads, so {client} needs no settings "
-            "for it. Name the index that the files are uploaded to, by --index."
-        )
-    text = client_text(client, replace(settings, token=token))
+    token = ""
     if with_token:
-        warn("there is a secret in this text: commit neither the file nor a lock file made from it")
+        token = _parse_token(process_environment().get(TOKEN_VARIABLE, ""))
+    # each project once, in the order given
+    project_names = tuple(dict.fromkeys(map(parse_name, projects)))
+    root = _parse_root(url) if url is not None else None
+    settings = _client_settings(client, root, project_names, one_url=one_url)
+    if client in client_settings.PUBLISHERS and not settings.takes_uploads:
+        name = settings.index or index_name.MAIN
+        raise Invalid(
+            f"The index {name} takes no uploads, so {client} needs no settings for it. Name the "
+            "index that the files are uploaded to, by --index."
+        )
+    text = client_settings.client_text(client, replace(settings, token=token))
+    if with_token:
+        output.warn(
+            "there is a secret in this text: commit neither the file nor a lock file made from it"
+        )
     # an empty line first, as the last line of a file may have no end
     click.echo(f"\n{text}", nl=False)
 
 
 def _client_settings(
-    client: str, root: str | None, wanted: Sequence[NormalizedName], *, one_url: bool
-) -> ClientSettings:
+    client: str, root: str | None, projects: Sequence[NormalizedName], *, one_url: bool
+) -> client_settings.ClientSettings:
     """Return what the text for a client says, of the index of `--index` or of its view of a day."""
     name, day = _index_and_day()
-    if root is not None and name != MAIN:
-        root = f"{root}/{parse_index_name(name)}"
-    settings = _settings_of_index(client, root, wanted, name, one_url=one_url)
+    if root is not None and name != index_name.MAIN:
+        root = f"{root}/{index_name.parse_index_name(name)}"
+    settings = _settings_of_index(client, root, projects, name, one_url=one_url)
     if not day:
         return settings
-    path = f"{index_path(name)}{day}"
+    path = f"{index_name.index_path(name)}{day}"
     return replace(settings, root=f"{settings.root}/{day}", index=path, takes_uploads=False)
 
 
@@ -189,59 +170,80 @@ def _index_and_day() -> tuple[str, str]:
     """
     name = chosen_index()
     base, _, last = name.rpartition("/")
-    if not is_dated_view(last):
+    if not index_name.is_dated_view(last):
         return name, ""
-    day_of_view(last)
-    return read_index_name(base), last
+    index_name.day_of_view(last)
+    return index_name.read_index_name(base), last
 
 
 def _settings_of_index(
-    client: str, root: str | None, wanted: Sequence[NormalizedName], name: str, *, one_url: bool
-) -> ClientSettings:
-    # the index is asked only for what the client's text has to say, as it may not be there
+    client: str, root: str | None, projects: Sequence[NormalizedName], name: str, *, one_url: bool
+) -> client_settings.ClientSettings:
+    """
+    Return what the text for a client says of the index of a name.
+
+    The index is asked only for what the text has to say, as it may not be there.
+    """
     is_remote = chosen_server() is not None
-    installs = client in INSTALLERS and not one_url
-    is_main = name == MAIN
-    path = bare_index_path(name)
-    # the text for pip names no project
-    if (is_remote and (installs or not is_main)) or (installs and wanted and client != "pip"):
-        api = remote_api(name) or local_api(_index_or_advice(name))
-        answer = api.call(client_projects, ClientProjectsQuery(",".join(wanted)))
-        if answer.other_indexes and not given_option("index"):
-            names = ", ".join(answer.other_indexes)
-            warn(f"main has no project; --index chooses another index: {names}")
-        if root is None and isinstance(api, LocalApi):
-            root = api.index.settings.base_url
-        return ClientSettings(
-            root=root or api.url,
-            index=path,
-            projects=answer.projects,
-            needs_credential=answer.needs_credential,
-            serves_public=one_url or answer.serves_public,
-            takes_uploads=answer.takes_uploads,
-        )
+    installs = client in client_settings.INSTALLERS and not one_url
     if is_remote:
-        root = root or open_api(name).url
-        return ClientSettings(root=root, index=path, serves_public=one_url)
-    settings = loaded_settings().settings
-    if not is_main:
-        if root is None or has_store(settings):
-            index = _index_or_advice(name)
-        else:
-            try:
-                index = index_without_store(settings).named(name)
-            except (NotFound, Unavailable):  # the URL may be that of a server with other indexes
-                return ClientSettings(root=root, index=path, serves_public=one_url)
-    elif has_store(settings):
-        index = _index_or_advice(name)
+        is_asked = installs or name != index_name.MAIN
     else:
-        return ClientSettings(
+        # the text for pip names no project
+        is_asked = installs and bool(projects) and client != "pip"
+    if is_asked:
+        return _settings_by_answer(root, projects, name, one_url=one_url)
+    if is_remote:
+        root = root or opening.open_api(name).url
+        path = index_name.bare_index_path(name)
+        return client_settings.ClientSettings(root=root, index=path, serves_public=one_url)
+    return _settings_by_store(root, name, one_url=one_url)
+
+
+def _settings_by_answer(
+    root: str | None, projects: Sequence[NormalizedName], name: str, *, one_url: bool
+) -> client_settings.ClientSettings:
+    """Return what the index of a name answers about these projects and what they need."""
+    api = opening.remote_api(name) or opening.local_api(_index_or_advice(name))
+    answer = api.call(client_projects, ClientProjectsQuery(",".join(projects)))
+    if answer.other_indexes and not shared_options.given_option("index"):
+        names = ", ".join(answer.other_indexes)
+        output.warn(f"main has no project; --index chooses another index: {names}")
+    if root is None and isinstance(api, LocalApi):
+        root = api.index.settings.base_url
+    return client_settings.ClientSettings(
+        root=root or api.url,
+        index=index_name.bare_index_path(name),
+        projects=answer.projects,
+        needs_credential=answer.needs_credential,
+        serves_public=one_url or answer.serves_public,
+        takes_uploads=answer.takes_uploads,
+    )
+
+
+def _settings_by_store(
+    root: str | None, name: str, *, one_url: bool
+) -> client_settings.ClientSettings:
+    """Return what the settings and the definition of the index of a name say."""
+    settings = opening.loaded_settings().settings
+    path = index_name.bare_index_path(name)
+    if name == index_name.MAIN and not has_store(settings):
+        # the settings of a server may be tried before its store is made
+        return client_settings.ClientSettings(
             root=root or settings.base_url,
             index=path,
             serves_public=one_url or settings.upstream.is_on,
             takes_uploads=not settings.server.read_only,
         )
-    return ClientSettings(
+    if root is None or has_store(settings):
+        index = _index_or_advice(name)
+    else:
+        try:
+            index = index_without_store(settings).named(name)
+        except (NotFound, Unavailable):
+            # the URL may be that of a server with other indexes
+            return client_settings.ClientSettings(root=root, index=path, serves_public=one_url)
+    return client_settings.ClientSettings(
         root=root or index.settings.base_url,
         index=path,
         needs_credential=not index.read_policy.is_public(),
@@ -251,13 +253,9 @@ def _settings_of_index(
 
 
 def _index_or_advice(name: str) -> Index:
-    """
-    Return the index of a store.
-
-    Raises Invalid if there is none, with the other way to ask in the message.
-    """
+    """Return the index of a store. Raises Invalid without one, and names the other way to ask."""
     try:
-        return existing_index(name)
+        return opening.existing_index(name)
     except Invalid as fault:
         message = f"{fault.message} Or ask a server what the projects need, with --server URL."
         raise Invalid(message, code=fault.code) from fault
@@ -270,13 +268,14 @@ def _parse_root(text: str) -> str:
     Raises Invalid (code `bad_setting`) for any other text.
     """
     root = text.rstrip("/").removesuffix("/simple").removesuffix("/legacy")
-    with suppress(ValueError):  # for a port above 65535, and a malformed IPv6 address
+    # ValueError: a port above 65535, or a malformed IPv6 address
+    with suppress(ValueError):
         if _ROOT.fullmatch(root) and urlsplit(root).port != 0:
             return root
     # a URL that has a password in it is not repeated
-    what = "" if "@" in text else f" {quoted(text)}"
+    repeated = "" if "@" in text else f" {quoted(text)}"
     raise Invalid(
-        f"--url{what} is not the URL of a server. Write its root, such as "
+        f"--url{repeated} is not the URL of a server. Write its root, such as "
         "https://pypi.acme.dev, without a credential.",
         code="bad_setting",
     )

@@ -1,15 +1,16 @@
 """`wheelyard index`: the indexes of one store."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 from click import Argument, Option
 
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.catalog.removed import REMOVED_KEYS
-from wheelyard.cli.options import INDEX, STORE, existing_index, local_caller
-from wheelyard.cli.output import JSON, NAME, NOTE, CliGroup
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.opening import existing_index, local_caller
 from wheelyard.cli.program import command_line
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid
@@ -36,8 +37,8 @@ def index_command() -> None:
 
 @index_command.subcommand(
     "list",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard index list", "wheelyard index list --server https://packages.acme.dev"),
     page="indexes.md",
 )
@@ -48,8 +49,8 @@ def list_indexes() -> None:
 
 @index_command.subcommand(
     "history",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard index history", "wheelyard index history --json"),
     page="indexes.md",
 )
@@ -60,11 +61,11 @@ def index_history() -> None:
 
 @index_command.subcommand(
     "add",
-    NAME,
+    shared_options.NAME,
     Argument(["texts"], nargs=-1, metavar="[KEY=VALUE...]"),
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OPEN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard index add dev",
         "wheelyard index add prod layers=prod,upstream --note TEAM-12",
@@ -89,11 +90,11 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
 
 @index_command.subcommand(
     "change",
-    NAME,
+    shared_options.NAME,
     Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE..."),
-    NOTE,
+    shared_options.NOTE,
     EVEN_IF_OPEN,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard index change prod layers=prod",
         "wheelyard index change main read=granted promote_only=true",
@@ -107,16 +108,20 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
 
     A key without a value is left out from then on. Main has the same keys, but layers and merge.
     """
-    others = [text for text in texts if text.removesuffix("=") not in REMOVED_KEYS]
-    changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
+    # keys of earlier versions have no values any more: they can only be left out
+    with_values = [text for text in texts if text.removesuffix("=") not in REMOVED_KEYS]
+    changes: dict[str, Any] = {}
+    for text in texts:
+        changes[text.partition("=")[0]] = None
+    changes.update(_keys(with_values))
     COMMANDS.change(name, changes, note, even_if_open=even_if_open)
 
 
 @index_command.subcommand(
     "remove",
     Argument(["names"], nargs=-1, required=True, metavar="NAME..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard index remove team",
         "wheelyard index remove team dev --note 'moved to prod'",
@@ -136,8 +141,8 @@ def remove_indexes(names: tuple[str, ...], note: str) -> None:
     "rename",
     Argument(["before"]),
     Argument(["name"]),
-    NOTE,
-    *STORE,
+    shared_options.NOTE,
+    shared_options.STORE,
     examples=(
         "wheelyard index rename main team --store /srv/packages",
         "wheelyard index rename main team --store gs://acme-packages --note TEAM-12",
@@ -157,6 +162,7 @@ def rename_index(before: str, name: str, note: str) -> None:
             "An index keeps its name, as installers have it in their URLs. Only one that an "
             "earlier version has made as main is renamed."
         )
+    # imported only for this command
     from wheelyard.operations.index_rename import IndexRename
 
     index = existing_index()

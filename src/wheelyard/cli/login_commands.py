@@ -17,17 +17,12 @@ from msgspec import Struct
 from wheelyard.api.access_operations import CallerRights
 from wheelyard.api.own_token import WantedToken, check_token, form_address, require_safe, revoke
 from wheelyard.api_client import KEYRING_SECONDS, index_url, keyring_path, parse_server
+from wheelyard.cli import standard_streams
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.files import replace_file
-from wheelyard.cli.output import (
-    MAX_INPUT_BYTES,
-    PROJECT_PATTERNS,
-    cli_command,
-    is_interactive,
-    is_output_lost,
-    print_message,
-    warn,
-)
+from wheelyard.cli.output import print_message, warn
 from wheelyard.cli.program import INDEX_VARIABLE, URL_VARIABLE
+from wheelyard.cli.shared_options import PROJECT_PATTERNS
 from wheelyard.errors import (
     OWNER_ENDED,
     TOKEN_EXPIRED,
@@ -36,26 +31,9 @@ from wheelyard.errors import (
     Unauthenticated,
     Unavailable,
 )
-from wheelyard.http_client.credential_stores import (
-    KeyringFailed,
-    NetrcProblem,
-    TokenKeyring,
-    netrc_bytes,
-    netrc_path,
-    netrc_text,
-    token_in_netrc,
-    with_token,
-    without_token,
-)
+from wheelyard.http_client import credential_stores
 from wheelyard.http_client.urls import Url
-from wheelyard.model.access import (
-    EVERY_PROJECT,
-    Action,
-    describe_scope,
-    is_subset,
-    parse_actions,
-    parse_pattern,
-)
+from wheelyard.model import access
 from wheelyard.model.api_token import ApiToken, parse_token
 from wheelyard.model.decoding import escaped, to_one_line
 from wheelyard.rendering.login_lines import StoredToken, login_lines
@@ -84,16 +62,18 @@ class TokenStore(Struct, frozen=True):
 
     server: Url
     netrc: Path
-    keyring: TokenKeyring | None
+    keyring: credential_stores.TokenKeyring | None
     """None without the command `keyring`."""
 
     @classmethod
     def of(cls, server: Url, environ: Mapping[str, str]) -> "TokenStore":
-        """Return where the token of a server is."""
+        """Return the place of the token of a server on this machine."""
         program = keyring_path(environ)
         root = server.redacted.rstrip("/")
-        keyring = TokenKeyring(program, root, environ, KEYRING_SECONDS) if program else None
-        path = netrc_path(environ, Path.home(), is_windows=IS_WINDOWS)
+        keyring = None
+        if program:
+            keyring = credential_stores.TokenKeyring(program, root, environ, KEYRING_SECONDS)
+        path = credential_stores.netrc_path(environ, Path.home(), is_windows=IS_WINDOWS)
         return cls(server, path, keyring)
 
     @property
@@ -108,18 +88,21 @@ class TokenStore(Struct, frozen=True):
         Raises Invalid if an entry there cannot be replaced, and comes before all else for clients.
         """
         try:
-            return token_in_netrc(self.netrc, self.host)
-        except NetrcProblem as problem:
+            return credential_stores.token_in_netrc(self.netrc, self.host)
+        except credential_stores.NetrcProblem as problem:
             raise Invalid(escaped(str(problem)), code="bad_setting") from None
 
     def replaced_tokens(self) -> dict[str, str]:
         """
-        Return `tokens`, which a new one replaces, and warn if netrc has one for the same host.
+        Return the stored tokens, which a new one replaces, and warn if netrc has one of the host.
 
-        Raises Invalid as `in_netrc`, or if netrc is needed and cannot be written.
+        Raises Invalid if netrc is needed and cannot be written, or has an entry that cannot be
+        replaced, and comes before all else for clients.
         """
         is_there = bool(self.in_netrc())
-        if not os.access(self.netrc.resolve().parent, os.W_OK) and (is_there or not self.keyring):
+        needs_netrc = is_there or self.keyring is None
+        # the folder has to be writable, as a file is replaced by a new one beside it
+        if needs_netrc and not os.access(self.netrc.resolve().parent, os.W_OK):
             raise Invalid(
                 f"The token cannot be stored in {escaped(self.netrc_name)}: the folder is missing, "
                 "or you may not write there. Make the folder, or set NETRC to another file.",
@@ -136,18 +119,21 @@ class TokenStore(Struct, frozen=True):
         """
         Store a token, and return the path of the netrc file, or nothing for the keyring.
 
-        A token in netrc is replaced there, as clients look there first. Raises Invalid as
-        `in_netrc`, and OSError if netrc cannot be written.
+        A token in netrc is replaced there, as clients look there first. Raises Invalid if an entry
+        there cannot be replaced, and OSError if netrc cannot be written.
         """
         if not self.in_netrc() and self.keyring is not None:
             try:
                 self.keyring.store(token)
-            except KeyringFailed as why:
+            except credential_stores.KeyringFailed as why:
+                # such as on a machine without a session of a desktop, where nobody unlocks it
                 print_message(logging.INFO, f"{self.netrc_name} is used, as the keyring {why}")
             else:
                 return ""
-        text = with_token(netrc_text(self.netrc), self.host, token)
-        replace_file(self.netrc, netrc_bytes(text), PRIVATE, keeps_mode=False)
+        text = credential_stores.with_token(
+            credential_stores.netrc_text(self.netrc), self.host, token
+        )
+        replace_file(self.netrc, credential_stores.netrc_bytes(text), PRIVATE, keeps_mode=False)
         return self.netrc_name
 
     @property
@@ -161,7 +147,7 @@ class TokenStore(Struct, frozen=True):
         """Return the stored tokens by where they are in words, which is netrc for the last one."""
         tokens = dict[str, str]()
         if self.keyring is not None:
-            with suppress(KeyringFailed):
+            with suppress(credential_stores.KeyringFailed):
                 tokens["the keyring"] = self.keyring.token()
         with suppress(Invalid):  # an entry of another form is not ours
             tokens[self.netrc_name] = self.in_netrc()
@@ -170,8 +156,10 @@ class TokenStore(Struct, frozen=True):
     def remove(self, place: str) -> None:
         """Remove one of `tokens`. Raises OSError if netrc cannot be written."""
         if place == self.netrc_name:
-            rest = without_token(netrc_text(self.netrc), self.host)
-            replace_file(self.netrc, netrc_bytes(rest), PRIVATE, keeps_mode=False)
+            rest = credential_stores.without_token(
+                credential_stores.netrc_text(self.netrc), self.host
+            )
+            replace_file(self.netrc, credential_stores.netrc_bytes(rest), PRIVATE, keeps_mode=False)
         elif self.keyring is not None:
             self.keyring.remove()
 
@@ -227,26 +215,37 @@ def login_command(  # noqa: PLR0913 - one for each option
     yourself. It is stored in the keyring, if the command 'keyring' is installed and works, or else
     in netrc, and never printed unless you ask for it.
     """
-    environ, runtime, root = process_environment(), system_runtime(), parse_server(url)
+    environ = process_environment()
+    root = parse_server(url)
     require_safe(root)
     server = index_url(root, index)
     store = TokenStore.of(server, environ)
-    wanted = WantedToken(
-        name=_machine() if name is None else name,
-        actions=parse_actions(can.split(",")),
-        projects=tuple(sorted(set(map(parse_pattern, projects)))) or (EVERY_PROJECT,),
+    if name is None:
+        name = _machine()
+    new_token = WantedToken(
+        name=name,
+        actions=access.parse_actions(can.split(",")),
+        projects=tuple(sorted(set(map(access.parse_pattern, projects)))) or (access.EVERY_PROJECT,),
         days=days,
         index=index,
     )
-    # before anybody makes one for nothing
-    replaced = {} if prints else store.replaced_tokens()
-    token = _ask_on(form_address(root, wanted), opens=not no_browser and _has_browser(environ))
-    rights = check_token(server, token, runtime)
-    described = _describe(rights)  # which may be malformed
-    netrc = _print(token) if prints else store.store(token.text)
+    replaced = dict[str, str]()
+    if not prints:
+        # raises before anybody makes a token for nothing
+        replaced = store.replaced_tokens()
+    opens_browser = not no_browser and _has_browser(environ)
+    token = _ask_on(form_address(root, new_token), opens=opens_browser)
+    rights = check_token(server, token, system_runtime())
+    # raises for rights that are none, before anything is stored of what is no index
+    described = _describe(rights)
+    netrc = ""
+    if prints:
+        _print(token)
+    else:
+        netrc = store.store(token.text)
     _say(escaped(f"Token {token.id}: {described}"))
     if not prints:
-        may_upload = any(Action.UPLOAD.word in right.can for right in rights)
+        may_upload = any(access.Action.UPLOAD.word in right.can for right in rights)
         _say_stored(store, netrc, token, replaced, may_upload=may_upload)
 
 
@@ -277,6 +276,7 @@ def logout_command(url: str, index: str) -> None:
             f"{escaped(store.netrc_name)} nor in the keyring.",
             code="bad_setting",
         )
+    # each is revoked before it is removed here: a token that nobody has any more would live on
     for place, token in tokens.items():
         try:
             revoke(server, token, system_runtime())
@@ -304,7 +304,11 @@ def _machine() -> str:
 
 
 def _ask_on(address: str, *, opens: bool) -> ApiToken:
-    """Show the page of a new token, and return the token, as `_ask` does."""
+    """
+    Show the page of a new token, and return the token that a person has made there.
+
+    Raises Invalid and UsageError for what standard input has in place of one.
+    """
     _say(f"Make a token on this page, and copy it:\n\n  {address}\n")
     if opens:
         webbrowser.open(address)
@@ -323,7 +327,9 @@ def _ask() -> ApiToken:
             if token is not None:
                 return token
             _say("That is not a whole token of a wheelyard index. Copy it again.")
-    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(MAX_INPUT_BYTES)
+    line = b""
+    if sys.stdin is not None:
+        line = sys.stdin.buffer.readline(standard_streams.MAX_INPUT_BYTES)
     if not line.strip():
         raise click.UsageError(
             "There is no token on standard input. Write one there, or use a terminal."
@@ -337,12 +343,11 @@ def _ask() -> ApiToken:
     return token
 
 
-def _print(token: ApiToken) -> str:
-    """Print a token, and return nothing, which is where it is stored then."""
+def _print(token: ApiToken) -> None:
+    """Print a token. Raises Unavailable if standard output cannot take it."""
     click.echo(token.text)
-    if is_output_lost():
+    if standard_streams.is_output_lost():
         raise Unavailable("The token cannot be printed. Try again.")
-    return ""
 
 
 def _say(text: str) -> None:
@@ -359,8 +364,12 @@ def _say_stored(
     may_upload: bool,
 ) -> None:
     _say(escaped(f"It is stored in {netrc or 'the keyring'}."))
-    for old in filter(None, map(parse_token, sorted(set(replaced.values()) - {token.text}))):
-        _say(f"It replaces {old.id}, which works on: revoke that if nothing uses it.")
+    # keyring and netrc may have had the same token
+    for text in sorted(set(replaced.values()) - {token.text}):
+        old = parse_token(text)
+        # an entry of netrc may have what is no token of an index
+        if old is not None:
+            _say(f"It replaces {old.id}, which works on: revoke that if nothing uses it.")
     stored = StoredToken(
         root=store.server.redacted.rstrip("/"),
         host=store.host,
@@ -379,18 +388,19 @@ def _describe(rights: Sequence[CallerRights]) -> str:
     Raises Invalid if the server has sent what is no right.
     """
     scopes = [right.scope for right in rights[:MAX_RIGHTS]]
-    # several grants may give the same
-    widest = [
-        scope
-        for scope in scopes
-        if not any(is_subset(scope, [other]) for other in scopes if other is not scope)
-    ]
-    return "; ".join(map(describe_scope, widest or scopes))
+    # several grants may give the same: what a wider scope has is not said twice
+    widest = []
+    for scope in scopes:
+        other_scopes = [other for other in scopes if other is not scope]
+        if not any(access.is_subset(scope, [other]) for other in other_scopes):
+            widest.append(scope)
+    # two equal scopes are a subset of each other
+    return "; ".join(map(access.describe_scope, widest or scopes))
 
 
 def _has_browser(environ: Mapping[str, str]) -> bool:
     """Return whether a browser with windows can be opened here, and somebody sits before it."""
-    if "SSH_CONNECTION" in environ or not is_interactive():
+    if "SSH_CONNECTION" in environ or not standard_streams.is_interactive():
         return False
     # elsewhere a browser in text mode would take over the terminal
     return sys.platform in ("darwin", "win32") or any(

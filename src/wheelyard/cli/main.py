@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.output import CliGroup, take_over_output
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.standard_streams import take_over_output
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import escaped
 
@@ -78,8 +79,8 @@ COMMAND_GROUPS: Final = {
     },
 }
 """The subcommands and their descriptions, as `--help` groups them."""
-COMMANDS: Final = {name: what for group in COMMAND_GROUPS.values() for name, what in group.items()}
-"""The subcommands. A module is imported only when its command runs."""
+COMMANDS: Final = {name: text for group in COMMAND_GROUPS.values() for name, text in group.items()}
+"""The subcommands and their descriptions, in the order of `--help`."""
 COMMAND_MODULES: Final = {
     "access": "access_commands",
     "apply": "apply_commands",
@@ -91,9 +92,9 @@ COMMAND_MODULES: Final = {
     "downloads": "project_commands",
     "export": "store_commands",
     "health": "settings_commands",
-    "import": "publish_commands",
+    "import": "import_command",
     "index": "index_commands",
-    "journal": "project_commands",
+    "journal": "journal_command",
     "list": "project_commands",
     "login": "login_commands",
     "logout": "login_commands",
@@ -114,7 +115,7 @@ COMMAND_MODULES: Final = {
     "token": "access_commands",
     "unpin": "release_commands",
     "unyank": "release_commands",
-    "upload": "publish_commands",
+    "upload": "upload_command",
     "upstream": "upstream_commands",
     "usage": "store_commands",
     "verify": "verify_command",
@@ -122,7 +123,16 @@ COMMAND_MODULES: Final = {
     "why": "why_command",
     "yank": "release_commands",
 }
-"""The module of each subcommand. The function of `print-settings` is `print_settings_command`."""
+"""
+The module of each subcommand, which is imported only when the command runs.
+
+The function of `print-settings` is `print_settings_command`.
+"""
+REMOVED_OPTIONS: Final = {
+    "--set": "Write the setting into wheelyard.toml, or set its variable, such as "
+    "WHEELYARD_SERVER_READ_ONLY=true."
+}
+"""Options that earlier versions had, and what to do instead."""
 
 
 class Commands(CliGroup):
@@ -133,9 +143,11 @@ class Commands(CliGroup):
         try:
             return super().invoke(ctx)
         except WheelyardError as fault:
-            # here, as the options that say where the index is are gone with the context
-            from wheelyard.cli.program import error_text  # only needed by an error
+            # imported only for an error
+            from wheelyard.cli.program import error_text
 
+            # here, and not in `_run`: the options that say where the index is, which the advice
+            # repeats, are gone with the context
             return _print_error(error_text(fault))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -156,6 +168,7 @@ class Commands(CliGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the subcommands and their descriptions for `--help`, without importing them."""
         del ctx
+        # click aligns the columns of a section, and these are aligned over all sections
         width = max(map(len, COMMANDS))
         for title, group in COMMAND_GROUPS.items():
             with formatter.section(title):
@@ -165,9 +178,12 @@ class Commands(CliGroup):
         """Return the subcommands that begin with `incomplete`, without importing them."""
         from click.shell_completion import CompletionItem  # only needed by a shell
 
-        matching = (entry for entry in COMMANDS.items() if entry[0].startswith(incomplete))
-        options = click.Command.shell_complete(self, ctx, incomplete)
-        return [*(CompletionItem(name, help=what) for name, what in matching), *options]
+        completions = []
+        for name, description in COMMANDS.items():
+            if name.startswith(incomplete):
+                completions.append(CompletionItem(name, help=description))
+        # of a command and not of a group, whose method would import each subcommand
+        return completions + click.Command.shell_complete(self, ctx, incomplete)
 
 
 def _imported(module: str) -> ModuleType:
@@ -193,15 +209,9 @@ def cli() -> None:
     """Run a private Python package index that lives in your own bucket or folder."""
 
 
-REMOVED_OPTIONS: Final = {
-    "--set": "Write the setting into wheelyard.toml, or set its variable, such as "
-    "WHEELYARD_SERVER_READ_ONLY=true."
-}
-"""Options that earlier versions had, and what to do instead."""
-
-
 def main() -> None:
     """Run the command line of this process, and exit."""
+    # before anything is printed
     take_over_output()
     # errors are printed by `_run`; only `serve` and `run` have a log
     logging.getLogger("wheelyard").addHandler(logging.NullHandler())
@@ -231,11 +241,19 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         return _print_error("interrupted", INTERRUPTED_STATUS)
     except OSError as error:
-        what = "The output" if error.filename is None else escaped(str(error.filename))
-        if isinstance(error, FileNotFoundError) and error.filename is None:
-            what = "The working folder"  # which was deleted
+        if error.filename is not None:
+            what = escaped(str(error.filename))
+        elif isinstance(error, FileNotFoundError):
+            # `os.getcwd` raises it for a folder that was deleted
+            what = "The working folder"
+        else:
+            # a full disk, or a pipe that was closed for another reason
+            what = "The output"
         return _print_error(f"{what} cannot be used: {error.strerror or error}.")
-    return status if isinstance(status, int) else 0
+    # a command that returns nothing has succeeded
+    if isinstance(status, int):
+        return status
+    return 0
 
 
 def _print_error(why: str, status: int = 1) -> int:

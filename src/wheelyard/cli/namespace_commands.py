@@ -7,8 +7,8 @@ import click
 from click import Argument, Option
 
 from wheelyard.api.namespace_operations import NAMESPACES
-from wheelyard.cli.options import INDEX
-from wheelyard.cli.output import JSON, NOTE, CliGroup
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import CliGroup
 from wheelyard.cli.table_commands import TableCommands
 from wheelyard.errors import Conflict
 from wheelyard.model.decoding import escaped
@@ -43,8 +43,8 @@ def namespace_command() -> None:
 
 @namespace_command.subcommand(
     "list",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard namespace list",
         "wheelyard namespace list --server https://packages.acme.dev",
@@ -58,8 +58,8 @@ def list_namespaces() -> None:
 
 @namespace_command.subcommand(
     "history",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard namespace history", "wheelyard namespace history --json"),
     page="namespaces.md",
 )
@@ -73,8 +73,8 @@ def namespace_history() -> None:
     NAME,
     OWNERS,
     EVEN_IF_PUBLIC,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard namespace grant acme --owner group:platform",
         "wheelyard namespace grant acme --owner user:EMAIL --owner publisher:gh",
@@ -94,6 +94,7 @@ def grant_namespace(name: str, owners: tuple[str, ...], note: str, *, even_if_pu
     except Conflict as conflict:
         if conflict.code != HIDES_PUBLIC_NAMES or not sys.stdin.isatty():
             raise
+        # the fact alone: its advice names the option that the answer to the question stands for
         click.echo(escaped(conflict.fact), err=True)
         click.confirm("Grant it all the same?", abort=True, err=True)
         COMMANDS.add(keys, note, even_if_public=True)
@@ -103,8 +104,8 @@ def grant_namespace(name: str, owners: tuple[str, ...], note: str, *, even_if_pu
     "change",
     NAME,
     OWNERS,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard namespace change acme --owner group:platform",
         "wheelyard namespace change acme --owner group:tools --note T-12",
@@ -119,8 +120,8 @@ def change_namespace(name: str, owners: tuple[str, ...], note: str) -> None:
 @namespace_command.subcommand(
     "revoke",
     Argument(["names"], nargs=-1, required=True, metavar="NAME..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard namespace revoke acme-tests",
         "wheelyard namespace revoke acme-a acme-b --note 'no such team any more'",

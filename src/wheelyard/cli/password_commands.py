@@ -8,8 +8,10 @@ from typing import Final
 import click
 from click import Option
 
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.files import replace_file
-from wheelyard.cli.output import MAX_INPUT_BYTES, NAME, cli_command
+from wheelyard.cli.shared_options import NAME
+from wheelyard.cli.standard_streams import MAX_INPUT_BYTES
 from wheelyard.errors import Conflict, Invalid, quoted
 from wheelyard.model.decoding import escaped
 
@@ -52,7 +54,10 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
     from wheelyard.authentication import passwords
 
     passwords.require_user_name(name)
-    number = None if file is None else passwords.line_number(_read(file), name)
+    number = None
+    if file is not None:
+        number = passwords.line_number(_read(file), name)
+    # before somebody types a password for nothing
     if number is not None and not replace:
         raise Conflict(
             f"{quoted(name)} has a password already, on line {number} of {escaped(str(file))}. "
@@ -85,20 +90,25 @@ def _ask(check: Callable[[str], str]) -> str:
         def checked(text: str) -> str:
             try:
                 return check(text)
-            except Invalid as fault:  # the person is told, and asked again
+            except Invalid as fault:
+                # click tells the person, and asks again
                 raise click.UsageError(fault.message) from None
 
         answer = click.prompt(
             "Password", hide_input=True, confirmation_prompt=True, value_proc=checked, err=True
         )
         return str(answer)
-    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(MAX_INPUT_BYTES)
+    line = b""
+    if sys.stdin is not None:
+        line = sys.stdin.buffer.readline(MAX_INPUT_BYTES)
     if not line:
         raise Invalid(
             "There is no password on standard input. Write one there, or use a terminal.",
             code="invalid_field",
         )
-    return check(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r"))
+    # the check refuses bytes that are no UTF-8, with a sentence about them
+    text = line.decode("utf-8", "surrogateescape")
+    return check(text.removesuffix("\n").removesuffix("\r"))
 
 
 def _read(file: Path) -> str:

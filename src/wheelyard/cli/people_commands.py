@@ -7,16 +7,11 @@ import click
 from click import Argument, Option
 
 from wheelyard.api import people_operations
-from wheelyard.api.people_operations import (
-    NameRelease,
-    PeopleQuery,
-    PersonAnswer,
-    PersonChange,
-    PersonQuestion,
-)
 from wheelyard.authentication.known_people import KnownPerson, PersonState
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, SEARCH, CliGroup, print_result
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import print_result
 from wheelyard.model.access import describe_index_text, describe_projects
 from wheelyard.model.decoding import escaped
 
@@ -35,11 +30,11 @@ def people_command() -> None:
 
 @people_command.subcommand(
     "list",
-    SEARCH,
+    shared_options.SEARCH,
     Option(["--state"], type=click.Choice(get_args(PersonState)), help="Only those."),
     Option(["--group"], default="", metavar="WHO", help="Only people of oidc:PROVIDER:group:NAME."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard people list",
         "wheelyard people list --state ended",
@@ -53,25 +48,27 @@ def list_people(search: str, state: PersonState | None, group: str) -> None:
 
     Of somebody who is refused, the provider did not confirm the account at the last renewal.
     """
-    query = PeopleQuery(search=search, state=state, group=group)
+    query = people_operations.PeopleQuery(search=search, state=state, group=group)
     listed = open_api().call(people_operations.list_people, query)
     print_result(listed, map(_line, listed.people))
 
 
 def _line(person: KnownPerson) -> tuple[str, ...]:
-    facts = [f"of {', '.join(person.groups)}"] if person.groups else []
+    columns: list[str] = [person.who, person.state]
+    if person.groups:
+        columns.append(f"of {', '.join(person.groups)}")
     if person.confirmed is not None:
-        facts.append(f"confirmed {person.confirmed:%Y-%m-%d %H:%M} UTC")
+        columns.append(f"confirmed {person.confirmed:%Y-%m-%d %H:%M} UTC")
     if person.ended is not None:
-        facts.append(f"ended {person.ended:%Y-%m-%d %H:%M} UTC by {person.ended_by}")
-    return (person.who, person.state, *facts)
+        columns.append(f"ended {person.ended:%Y-%m-%d %H:%M} UTC by {person.ended_by}")
+    return tuple(columns)
 
 
 @people_command.subcommand(
     "show",
     Argument(["who"]),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard people show htpasswd:ana",
         "wheelyard people show oidc:acme:ana@acme.dev --json",
@@ -85,11 +82,11 @@ def show_person(who: str) -> None:
     WHO is a principal: htpasswd:NAME, user:EMAIL, serviceAccount:EMAIL, oidc:PROVIDER:NAME, perhaps
     with the id behind a #.
     """
-    answer = open_api().call(people_operations.show_person, PersonQuestion(who))
+    answer = open_api().call(people_operations.show_person, people_operations.PersonQuestion(who))
     print_result(answer, _person_lines(answer))
 
 
-def _person_lines(answer: PersonAnswer) -> Iterator[str | tuple[str, ...]]:
+def _person_lines(answer: people_operations.PersonAnswer) -> Iterator[str | tuple[str, ...]]:
     yield _line(answer.person)
     if answer.groups:
         yield f"groups of this index: {', '.join(answer.groups)}"
@@ -105,8 +102,8 @@ def _person_lines(answer: PersonAnswer) -> Iterator[str | tuple[str, ...]]:
 
 @people_command.subcommand(
     "groups",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard people groups",
         "wheelyard people groups --server https://packages.acme.dev",
@@ -123,7 +120,7 @@ def list_groups() -> None:
     "end",
     Argument(["who"]),
     JOURNAL_NOTE,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard people end htpasswd:ana --note 'has left us'",
         "wheelyard people end oidc:acme:ana@acme.dev",
@@ -137,7 +134,9 @@ def end_person(who: str, note: str) -> None:
     WHO is as for 'wheelyard people show'. Neither a line of the htpasswd file nor a provider lets
     them in again, but 'wheelyard people admit' does.
     """
-    person = open_api().call(people_operations.end_person, PersonChange(who, note))
+    person = open_api().call(
+        people_operations.end_person, people_operations.PersonChange(who, note)
+    )
     click.echo(escaped(f"{person.who}: ended"))
 
 
@@ -145,7 +144,7 @@ def end_person(who: str, note: str) -> None:
     "admit",
     Argument(["who"]),
     JOURNAL_NOTE,
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard people admit htpasswd:ana",
         "wheelyard people admit oidc:acme:ana@acme.dev --note 'is back'",
@@ -158,7 +157,9 @@ def admit_person(who: str, note: str) -> None:
 
     Tokens of theirs that nobody has revoked, and that have not expired, work again.
     """
-    person = open_api().call(people_operations.admit_person, PersonChange(who, note))
+    person = open_api().call(
+        people_operations.admit_person, people_operations.PersonChange(who, note)
+    )
     click.echo(escaped(f"{person.who}: {person.state}"))
 
 
@@ -166,7 +167,7 @@ def admit_person(who: str, note: str) -> None:
     "release-name",
     Argument(["provider"]),
     Argument(["name"]),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard people release-name acme ana@acme.dev",
         "wheelyard people release-name acme ana@acme.dev --store gs://acme-packages",
@@ -180,7 +181,9 @@ def release_name(provider: str, name: str) -> None:
     A name belongs to the first person who signs in with it. If the provider has given it to
     somebody else since, this lets them in. The access of whoever has the name now is ended.
     """
-    released = open_api().call(people_operations.release_name, NameRelease(provider, name))
+    released = open_api().call(
+        people_operations.release_name, people_operations.NameRelease(provider, name)
+    )
     click.echo(escaped(f"{name}: released"))
     if released.ended is not None:
         click.echo(escaped(f"{released.ended}: ended"), err=True)

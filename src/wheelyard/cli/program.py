@@ -8,7 +8,9 @@ from typing import Final
 
 import click
 
-from wheelyard.cli.output import given_option, has_option, is_interactive, warn
+from wheelyard.cli.output import warn
+from wheelyard.cli.shared_options import given_option, has_option
+from wheelyard.cli.standard_streams import is_interactive
 from wheelyard.errors import WheelyardError
 from wheelyard.model.index_name import read_index_name
 from wheelyard.model.public_packages import FileReason
@@ -53,8 +55,10 @@ def program_words(argv_0: str, prefix: str, environment: Mapping[str, str]) -> t
 def _as_typed(program: Path, environment: Mapping[str, str]) -> str:
     """Return the name of a program that PATH has, or else its path."""
     on_path = shutil.which(program.name, path=environment.get("PATH", ""))
-    is_on_path = on_path is not None and Path(on_path).absolute() == program.absolute()
-    return program.name if is_on_path else str(program)
+    # PATH may have another program of this name
+    if on_path is not None and Path(on_path).absolute() == program.absolute():
+        return program.name
+    return str(program)
 
 
 def chosen_server() -> str | None:
@@ -95,10 +99,14 @@ def this_terminal() -> Terminal:
     program = program_words(sys.argv[0], sys.prefix, process_environment())
     if click.get_current_context(silent=True) is None:
         return Terminal(program=program)
-    given = {name: given_option(name) for name in PLACE_OPTIONS}
-    # other commands do not take the server of the variable
-    given["server"] = chosen_server()
-    place = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
+    place = list[str]()
+    for name in PLACE_OPTIONS:
+        value = given_option(name)
+        if name == "server":
+            # said, as not every command takes the server of the variable
+            value = chosen_server()
+        if value:
+            place += [f"--{name}", str(value)]
     return Terminal(
         index=chosen_index(),
         default_index=default_index(),
@@ -110,9 +118,12 @@ def this_terminal() -> Terminal:
 
 
 def _asks_nobody() -> bool:
-    """Return whether a command that helps is not to ask; a trial is no consent to a deletion."""
+    """Return whether the command that a message names has to run without asking anybody."""
+    if given_option("yes"):
+        return True
+    # who tries something has not agreed to it, so the command of the message is to ask
     is_trial = bool(click.get_current_context().params.get("dry_run"))
-    return bool(given_option("yes")) or not (is_trial or is_interactive())
+    return not is_trial and not is_interactive()
 
 
 def command_line(*words: str, is_question: bool = False) -> str:
@@ -122,11 +133,12 @@ def command_line(*words: str, is_question: bool = False) -> str:
     `is_question`: it asks a person, unless it is told not to.
     """
     terminal = this_terminal()
-    index = tuple[str, ...]()
+    line = list(words)
+    if is_question and terminal.asks_nobody:
+        line.append("--yes")
     if is_about_packages() and terminal.index != terminal.default_index:
-        index = ("--index", terminal.index)
-    unasked = ("--yes",) if is_question and terminal.asks_nobody else ()
-    return f"'{terminal.line((*words, *unasked, *index))}'"
+        line += ["--index", terminal.index]
+    return f"'{terminal.line(line)}'"
 
 
 def caution_text(caution: Caution) -> str:

@@ -4,46 +4,36 @@ from collections.abc import Iterator
 
 from click import Argument, Option
 
-from wheelyard.api.promotion_operations import (
-    PromotedRelease,
-    ReleasePromotion,
-    promote,
-)
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import (
-    JSON,
-    PROJECT,
-    cli_command,
-    keep_name,
-    print_result,
-    required_name,
-    warn,
-)
+from wheelyard.api import promotion_operations
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import print_result, warn
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.index_name import read_index_name
 
 
 @cli_command(
     "promote",
-    PROJECT,
+    shared_options.PROJECT,
     Argument(["version"]),
     Option(
         ["--from", "index"],
         expose_value=False,
-        callback=keep_name,
+        callback=shared_options.keep_name,
         metavar="INDEX",
         help="The index that has the release.  [default: $WHEELYARD_INDEX, else main]",
     ),
     Option(
         ["--to", "target"],
         required=True,
-        callback=required_name,
+        callback=shared_options.required_name,
         metavar="INDEX",
         help="The index that gets it, such as main.",
     ),
     Option(["--dry-run"], is_flag=True, help="Print what would be promoted, and promote nothing."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard promote acme-core 1.0 --from dev --to prod",
         "wheelyard promote acme-core 1.0 --to prod --server https://packages.acme.dev",
@@ -57,15 +47,24 @@ def promote_command(*, project: str, version: str, target: str, dry_run: bool) -
     What is there already stays as it is, so the command can be repeated: it adds files and
     attestations that came since. It warns of private requirements that the other index lacks.
     """
-    name, text, api = parse_name(project), str(parse_version(version)), open_api()
-    what, to = f"{name} {text}", read_index_name(target)
-    promoted = api.call(promote, name, ReleasePromotion(text, target, dry_run))
+    name = parse_name(project)
+    text = str(parse_version(version))
+    api = open_api()
+    what = f"{name} {text}"
+    to = read_index_name(target)
+    promoted = api.call(
+        promotion_operations.promote,
+        name,
+        promotion_operations.ReleasePromotion(text, target, dry_run),
+    )
     for warning in promoted.warnings:
         warn(warning)
     print_result(promoted, _lines(what, to, promoted, is_trial=dry_run))
 
 
-def _lines(what: str, to: str, promoted: PromotedRelease, *, is_trial: bool) -> Iterator[str]:
+def _lines(
+    what: str, to: str, promoted: promotion_operations.PromotedRelease, *, is_trial: bool
+) -> Iterator[str]:
     would_be = "would be " if is_trial else ""
     for file in promoted.promoted:
         yield f"{what}: {would_be}promoted to {to}  {file.filename}"

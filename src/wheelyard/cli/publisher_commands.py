@@ -7,8 +7,10 @@ import click
 from click import Argument
 
 from wheelyard.api.publisher_operations import PUBLISHERS, PublisherAnswer
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, NOTE, CliGroup, warn
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import warn
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid
 from wheelyard.model.stored_publishers import PublisherKeys
@@ -31,8 +33,8 @@ def publisher_command() -> None:
 
 @publisher_command.subcommand(
     "list",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard publisher list",
         "wheelyard publisher list --server https://packages.acme.dev",
@@ -48,8 +50,8 @@ def list_publishers() -> None:
 
 @publisher_command.subcommand(
     "history",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard publisher history", "wheelyard publisher history --json"),
     page="trusted-publishing.md",
 )
@@ -63,8 +65,8 @@ def publisher_history() -> None:
     ID,
     Argument(["provider"]),
     Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard publisher add pay google projects=pay email=EMAIL sub=NUMBER",
         "wheelyard publisher add k8s oidc projects=x issuer=URL match.sub=SUB",
@@ -92,8 +94,8 @@ def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note
     "change",
     ID,
     Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard publisher change gh-mylib environment=production",
         "wheelyard publisher change gh-mylib projects=mylib,extras --note T-12",
@@ -121,8 +123,8 @@ def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> No
 @publisher_command.subcommand(
     "remove",
     Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard publisher remove gh-mylib",
         "wheelyard publisher remove gh-mylib gh-tests --note 'moved to another forge'",
@@ -139,7 +141,7 @@ def remove_publishers(ids: tuple[str, ...], note: str) -> None:
 
 
 def _texts(words: Sequence[str]) -> dict[str, str]:
-    """Return texts as `texts_in`, with the claims of `match` as its lines."""
+    """Return the texts of KEY=VALUE words by key, with claims as the lines of the key `match`."""
     texts = texts_in(words)
     claims = [key for key in texts if key.startswith(MATCH)]
     lines = [f"{key.removeprefix(MATCH)} = {texts.pop(key)}" for key in claims]

@@ -14,33 +14,18 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
 from wheelyard.api.operation import Call
-from wheelyard.api.project_operations import ChangedProject, DigestRemoval, ReleaseChange
-from wheelyard.cli.options import PACKAGES, Api, open_api
-from wheelyard.cli.output import (
-    PROJECT,
-    REASON,
-    cli_command,
-    confirm_name,
-    given_option,
-    is_interactive,
-    print_message,
-    warn,
-    yes_option,
-)
+from wheelyard.cli import output, shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import Api, open_api
 from wheelyard.cli.program import command_line
+from wheelyard.cli.standard_streams import is_interactive
 from wheelyard.errors import Conflict
+from wheelyard.model import distribution_filename
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.distribution_filename import (
-    Sha256,
-    parse_name,
-    parse_sha256,
-    parse_version,
-    parse_version_set,
-)
 from wheelyard.model.index_name import read_index_name
 
 RELEASE: Final = (
-    PROJECT,
+    shared_options.PROJECT,
     Argument(["version"], required=False),
     Option(
         ["--versions"],
@@ -49,7 +34,7 @@ RELEASE: Final = (
         "count, too: '<2' has 1.9rc1, and not 2.0rc1.",
     ),
     Option(["--file"], metavar="NAME", help="Only this file of the release."),
-    REASON,
+    shared_options.REASON,
 )
 """Which releases are changed, and why."""
 DIGEST: Final = "sha256:"
@@ -58,8 +43,8 @@ DIGEST: Final = "sha256:"
 
 @cli_command(
     "yank",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'",
         "wheelyard yank acme-core --versions '<2' --reason 'no longer supported'",
@@ -74,8 +59,8 @@ def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
 @cli_command(
     "unyank",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=("wheelyard unyank acme-core 1.0", "wheelyard unyank acme-core --versions '>=1.5,<2'"),
     page="projects.md",
 )
@@ -86,8 +71,8 @@ def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
 @cli_command(
     "pin",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard pin acme-core 1.0 --reason 'runs at a customer'",
         "wheelyard pin acme-core --versions '==1.*'",
@@ -101,8 +86,8 @@ def pin_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
 @cli_command(
     "unpin",
-    *RELEASE,
-    *PACKAGES,
+    RELEASE,
+    shared_options.PACKAGES,
     examples=("wheelyard unpin acme-core 1.0", "wheelyard unpin acme-core --versions '<2'"),
     page="retention.md",
 )
@@ -112,7 +97,9 @@ def unpin_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
 
 def _change(
-    action: Callable[[Call, NormalizedName, ReleaseChange], ChangedProject],
+    action: Callable[
+        [Call, NormalizedName, project_operations.ReleaseChange], project_operations.ChangedProject
+    ],
     done: str,
     undone: str,
     *,
@@ -120,40 +107,52 @@ def _change(
     **release: Any,  # noqa: ANN401 - click's
 ) -> None:
     change = _parse_change(**release)
-    changed = open_api().call(action, parse_name(project), change)
+    changed = open_api().call(action, distribution_filename.parse_name(project), change)
     _print_files(changed, change, done, undone)
 
 
 def _parse_change(
     version: str | None, versions: str | None, file: str | None, reason: str
-) -> ReleaseChange:
+) -> project_operations.ReleaseChange:
     if (version is None) == (versions is None):
         raise click.UsageError("Give either VERSION or --versions.")
-    one = "" if version is None else str(parse_version(version))
-    several = "" if versions is None else str(parse_version_set(versions))
-    return ReleaseChange(one, several, file, reason)
+    version_text = ""
+    set_text = ""
+    if version is not None:
+        version_text = str(distribution_filename.parse_version(version))
+    if versions is not None:
+        set_text = str(distribution_filename.parse_version_set(versions))
+    return project_operations.ReleaseChange(version_text, set_text, file, reason)
 
 
-def _print_files(project: ChangedProject, change: ReleaseChange, done: str, undone: str) -> None:
+def _print_files(
+    project: project_operations.ChangedProject,
+    change: project_operations.ReleaseChange,
+    done: str,
+    undone: str,
+) -> None:
     lines = _file_lines(project, done) or [_line_about(project, change, undone)]
     for line in lines:
         click.echo(line)
 
 
-def _file_lines(project: ChangedProject, done: str) -> list[str]:
-    return [
-        f"{project.name} {escaped(file.version)}: {done}  {escaped(file.filename)}"
-        for file in project.changed
-    ]
+def _file_lines(project: project_operations.ChangedProject, done: str) -> list[str]:
+    lines = []
+    for file in project.changed:
+        release = f"{project.name} {escaped(file.version)}"
+        lines.append(f"{release}: {done}  {escaped(file.filename)}")
+    return lines
 
 
-def _line_about(project: ChangedProject, change: ReleaseChange, what: str) -> str:
+def _line_about(
+    project: project_operations.ChangedProject, change: project_operations.ReleaseChange, what: str
+) -> str:
     return f"{project.name} {change.version or change.versions}: {what}"
 
 
 @cli_command(
     "delete",
-    *RELEASE,
+    RELEASE,
     Option(["--dry-run"], is_flag=True, help="Print what would be deleted, and delete nothing."),
     Option(
         ["--now"],
@@ -168,8 +167,8 @@ def _line_about(project: ChangedProject, change: ReleaseChange, what: str) -> st
         is_flag=True,
         help="With --now, from all indexes of the store. For administrators of the server.",
     ),
-    yes_option(),
-    *PACKAGES,
+    shared_options.yes_option(),
+    shared_options.PACKAGES,
     examples=(
         "wheelyard delete acme-core 1.0 --reason 'does not start'",
         "wheelyard delete acme-core --versions '<2' --dry-run",
@@ -199,32 +198,32 @@ def delete_command(
     """
     if everywhere and not now:
         raise click.UsageError("--everywhere needs --now.")
-    if not (dry_run or given_option("yes") or is_interactive()):
+    if not (dry_run or shared_options.given_option("yes") or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
     if now:
         digest = _parse_digest(project, **release)
-        removal = DigestRemoval(digest, everywhere, release["reason"])
-        delete = partial(_remove, open_api(), parse_name(project), removal)
+        removal = project_operations.DigestRemoval(digest, everywhere, release["reason"])
+        delete = partial(_remove, open_api(), distribution_filename.parse_name(project), removal)
     else:
         if (release["version"] or "").startswith(DIGEST):
             raise click.UsageError("A digest needs --now, which removes its bytes for good.")
         change = _parse_change(**release)
-        delete = partial(_delete, open_api(), parse_name(project), change)
-    return _delete_once_agreed(delete, parse_name(project), dry_run=dry_run)
+        delete = partial(_delete, open_api(), distribution_filename.parse_name(project), change)
+    return _delete_once_agreed(delete, distribution_filename.parse_name(project), dry_run=dry_run)
 
 
 def _delete_once_agreed(
     delete: "Callable[..., _Outcome]", name: NormalizedName, *, dry_run: bool
 ) -> int:
     """Ask a person whether to delete, unless with --yes, and return the exit status."""
-    if dry_run or not given_option("yes"):
+    if dry_run or not shared_options.given_option("yes"):
         trial = delete(dry_run=True)
         is_question = not dry_run and trial.has_changed
         _print_lines(trial.lines, err=is_question)
         _print_warnings(trial)
         if not is_question:
             return 0
-        if not confirm_name(name, trial.consequence):
+        if not output.confirm_name(name, trial.consequence):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
         # the person has agreed to these files in these indexes, and to no others
@@ -233,16 +232,17 @@ def _delete_once_agreed(
             raise Conflict(message)
     deleted = delete(dry_run=False)
     _print_lines(deleted.lines)
-    if given_option("yes"):  # who was asked has seen them
+    # who was asked has seen the warnings before
+    if shared_options.given_option("yes"):
         _print_warnings(deleted)
     if deleted.has_changed:
-        print_message(logging.INFO, deleted.fate)
+        output.print_message(logging.INFO, deleted.fate)
     return 0
 
 
 def _parse_digest(
     project: str, version: str | None, versions: str | None, file: str | None, **_: str
-) -> Sha256:
+) -> distribution_filename.Sha256:
     text = version or ""
     if not text.startswith(DIGEST) or versions is not None or file is not None:
         raise click.UsageError(
@@ -251,12 +251,12 @@ def _parse_digest(
             f"{command_line('list', project, '--json')} has the digests, also of files that are "
             "deleted already."
         )
-    return parse_sha256(text.removeprefix(DIGEST))
+    return distribution_filename.parse_sha256(text.removeprefix(DIGEST))
 
 
 def _print_warnings(outcome: "_Outcome") -> None:
     for warning in outcome.warnings:
-        warn(warning)
+        output.warn(warning)
 
 
 def _print_lines(lines: Iterable[str], *, err: bool = False) -> None:
@@ -268,25 +268,27 @@ class _Outcome(Struct, frozen=True):
     """What a deletion has done, or in a dry run would do, in words."""
 
     lines: Sequence[str]
-    """What was deleted, and from where."""
+    """A line for each file that was deleted, and from where."""
     has_changed: bool
-    """Whether anything was."""
+    """Whether any file was deleted."""
     consequence: str
-    """What it leads to."""
+    """What the deletion leads to, for the question."""
     fate: str
     """What has become of the bytes."""
     warnings: Sequence[str] = ()
-    """What other releases lack then."""
+    """Sentences about other releases that lack a requirement then."""
 
 
-def _delete(api: Api, name: NormalizedName, change: ReleaseChange, *, dry_run: bool) -> _Outcome:
+def _delete(
+    api: Api, name: NormalizedName, change: project_operations.ReleaseChange, *, dry_run: bool
+) -> _Outcome:
     """Delete releases, so that they can be restored for a while."""
     deleted = api.call(project_operations.delete, name, replace(change, dry_run=dry_run))
     done = "would be deleted" if dry_run else "deleted"
-    lines = [
-        f"{line}  {DIGEST}{escaped(file.sha256)}"
-        for line, file in zip(_file_lines(deleted, done), deleted.changed, strict=True)
-    ]
+    lines = []
+    for line, file in zip(_file_lines(deleted, done), deleted.changed, strict=True):
+        # with its digest, by which the bytes can be removed for good
+        lines.append(f"{line}  {DIGEST}{escaped(file.sha256)}")
     consequence = (
         "The bytes are lost for ever, unless another index has the files, and these filenames can "
         "never be used again."
@@ -303,9 +305,12 @@ def _delete(api: Api, name: NormalizedName, change: ReleaseChange, *, dry_run: b
     )
 
 
-def _fate(deleted: ChangedProject, change: ReleaseChange) -> str:
+def _fate(
+    deleted: project_operations.ChangedProject, change: project_operations.ReleaseChange
+) -> str:
     """Return what has become of the bytes of deleted files, in words."""
     digests = {file.sha256 for file in deleted.changed}
+    # of several files the person has to choose
     digest = digests.pop() if len(digests) == 1 else "..."
     removal = ("delete", deleted.name, f"{DIGEST}{digest}", "--now")
     if isinstance(deleted.keep_until, datetime):
@@ -321,23 +326,30 @@ def _fate(deleted: ChangedProject, change: ReleaseChange) -> str:
     )
 
 
-def _words_of(changed: ChangedProject, change: ReleaseChange) -> list[str]:
+def _words_of(
+    changed: project_operations.ChangedProject, change: project_operations.ReleaseChange
+) -> list[str]:
     """Return the words behind a command that changes the same releases again."""
     words: list[str] = [changed.name]
-    words += [change.version] if change.version else ["--versions", change.versions]
+    if change.version:
+        words.append(change.version)
+    else:
+        words += ["--versions", change.versions]
     if isinstance(change.file, str):
         words += ["--file", change.file]
     return words
 
 
-def _remove(api: Api, name: NormalizedName, removal: DigestRemoval, *, dry_run: bool) -> _Outcome:
+def _remove(
+    api: Api, name: NormalizedName, removal: project_operations.DigestRemoval, *, dry_run: bool
+) -> _Outcome:
     """Remove the bytes with a digest for good."""
     removed = api.call(project_operations.delete_now, name, replace(removal, dry_run=dry_run))
     done = f"{name}: would be removed" if dry_run else f"{name}: removed"
-    lines = [
-        f"{done} from {escaped(read_index_name(file.index))}  {escaped(file.filename)}"
-        for file in removed.files
-    ]
+    lines = []
+    for file in removed.files:
+        index = escaped(read_index_name(file.index))
+        lines.append(f"{done} from {index}  {escaped(file.filename)}")
     consequence = "The bytes are lost for ever."
     if lines:
         consequence += " These filenames can never be used again."
@@ -356,9 +368,9 @@ def _remove(api: Api, name: NormalizedName, removal: DigestRemoval, *, dry_run: 
 
 @cli_command(
     "restore",
-    *RELEASE,
+    RELEASE,
     Option(["--dry-run"], is_flag=True, help="Print what would be restored, and restore nothing."),
-    *PACKAGES,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard restore acme-core",
         "wheelyard restore acme-core 1.0 --reason 'was not the broken one'",
@@ -373,15 +385,17 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     The files come back as they were, and pinned if a rule of retention has deleted them. Without a
     version it prints what can be restored.
     """
-    api, name = open_api(), parse_name(project)
+    api = open_api()
+    name = distribution_filename.parse_name(project)
     if release["version"] is None and release["versions"] is None and release["file"] is None:
         kept = api.call(project_operations.get_project, name).trash
         for file in kept:
-            until, digest = f"{file.keep_until:%Y-%m-%d}", file.sha256 and f"{DIGEST}{file.sha256}"
+            digest = f"{DIGEST}{file.sha256}" if file.sha256 else ""
+            until = f"{file.keep_until:%Y-%m-%d}"
             columns = (file.version, file.filename, str(file.size), until, digest)
             click.echo("\t".join(map(escaped, columns)))
         if not kept:
-            print_message(logging.INFO, f"{name} has no deleted file that can be restored")
+            output.print_message(logging.INFO, f"{name} has no deleted file that can be restored")
         return 0
     change = replace(_parse_change(**release), dry_run=dry_run)
     restored = api.call(project_operations.restore, name, change)
@@ -390,5 +404,5 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     if any(file.pinned for file in restored.changed):
         undo = command_line("unpin", *_words_of(restored, change))
         message = f"pinned, so that no rule of retention deletes it; {undo} undoes that"
-        print_message(logging.INFO, message)
+        output.print_message(logging.INFO, message)
     return 0

@@ -4,14 +4,11 @@ from collections.abc import Iterator
 
 from click import Option
 
-from wheelyard.api.retention_operations import (
-    RetentionAnswer,
-    RetentionQuery,
-    preview_retention,
-    run_retention,
-)
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, cli_command, print_result, warn
+from wheelyard.api import retention_operations
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import print_result, warn
+from wheelyard.cli.shared_options import INDEX, JSON
 from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention import JudgedRelease
@@ -25,7 +22,7 @@ from wheelyard.model.retention import JudgedRelease
     Option(["--verbose"], is_flag=True, help="Print also what is kept, and why."),
     Option(["--index"], metavar="NAME", help="Apply only the rules about this index."),
     JSON,
-    *INDEX,
+    INDEX,
     examples=(
         "wheelyard retention --dry-run",
         "wheelyard retention --dry-run --verbose --index dev",
@@ -40,9 +37,12 @@ def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int
     Latest releases, and those that are pinned or were promoted, are always kept. The status is 1 if
     a project was left alone, as its document cannot be read.
     """
-    operation = preview_retention if dry_run else run_retention
-    answer = open_api().call(operation, RetentionQuery(index, verbose))
-    print_result(answer, _lines(answer, "would be deleted" if dry_run else "deleted"))
+    operation = (
+        retention_operations.preview_retention if dry_run else retention_operations.run_retention
+    )
+    answer = open_api().call(operation, retention_operations.RetentionQuery(index, verbose))
+    done = "would be deleted" if dry_run else "deleted"
+    print_result(answer, _lines(answer, done))
     for rule in answer.rules:
         if rule.hindrance:
             warn(f"rule {rule.number} deletes nothing: {rule.hindrance}")
@@ -50,10 +50,10 @@ def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int
         warn(f"{_where(project.index)}{project.project} is left alone: {project.why}")
     for warning in answer.warnings:
         warn(warning)
-    return 1 if answer.skipped else 0
+    return int(bool(answer.skipped))
 
 
-def _lines(answer: RetentionAnswer, done: str) -> Iterator[str]:
+def _lines(answer: retention_operations.RetentionAnswer, done: str) -> Iterator[str]:
     for release in answer.deleted:
         yield _line(release, done)
     for release in answer.kept:
@@ -70,4 +70,7 @@ def _line(release: JudgedRelease, done: str) -> str:
 
 
 def _where(index: str) -> str:
-    return "" if index in {"", MAIN} else f"{index}: "
+    """Return the index of a project for the front of its name, nothing for main."""
+    if index in {"", MAIN}:
+        return ""
+    return f"{index}: "

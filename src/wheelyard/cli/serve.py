@@ -11,35 +11,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.options import (
-    STORE,
-    Tables,
-    ensure_index,
-    loaded_settings,
-    store_options,
-    warn_of_settings_file,
-)
-from wheelyard.cli.output import (
-    LENIENT,
-    cli_command,
-    complete_path,
-    given_options,
-    log_messages,
-    print_message,
-    warn,
-)
+from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import PLACE_OPTIONS
 from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
+from wheelyard.settings import sections
 from wheelyard.settings.load import LoadedSettings, process_environment
-from wheelyard.settings.sections import (
-    SettingPath,
-    Settings,
-    require_sign_in_secrets,
-)
 from wheelyard.wiring.attestations import require_attestations
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
@@ -47,25 +28,54 @@ from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.warnings import tls_files
 
 if TYPE_CHECKING:
-    from wheelyard.cli.publish_commands import WatcherThreads
+    from wheelyard.cli.watching import WatcherThreads
     from wheelyard.operations.applied_files import AppliedFiles
     from wheelyard.operations.applying import SourcedTables
 
 
+logger = logging.getLogger("wheelyard")
+
 NOTHING_PROTECTED: Final = "."
 """The value of `-P` and `-a` for an index without passwords."""
 ACTIONS: Final = frozenset({"download", "list", "update"})
-
-logger = logging.getLogger("wheelyard")
+"""What `-a` takes, which are the words of pypiserver."""
+STORE_FOLDER: Final = ".wheelyard"
+"""The store in the first folder of packages. Imports skip hidden folders."""
+ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
+_IGNORED_OPTIONS: Final = {
+    "backend": "the store is what --store names",
+    "cache_control": "each reply has the one that is right for it",
+    "fallback_url": "clients are sent to no other index; --upstream URL serves what one has",
+    "hash_algo": "pages always have SHA-256",
+    "health_endpoint": "it is /health",
+    "log_file": "the log goes to standard error",
+    "log_stream": "the log goes to standard error",
+    "log_err_frmt": "the log has a form of its own",
+    "log_frmt": "the log has a form of its own",
+    "log_req_frmt": "the log has a form of its own",
+    "log_res_frmt": "the log has a form of its own",
+    "overwrite": "a published file is never replaced; use a new version",
+    "server": "wheelyard has a server of its own; --workers takes more processes",
+    "server_base_url": "links are relative; server.path_prefix is what a proxy puts before paths",
+    "verbose": "the log has one line for each thing that goes wrong",
+    "welcome": "the page at / is our own",
+}
+"""Options of pypiserver that are accepted and have no effect, with the reason."""
+_FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
+"""Those of them that take no value, and their short forms."""
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
     """The folders and buckets that `serve --watch` or `run` watches, and how."""
 
-    places: tuple[str, ...] = ()  # folders and buckets
-    lenient: bool = False  # whether old files that fail only current rules are imported
-    every: float | None = None  # seconds between two scans; None: default
-    import_first: bool = False  # whether to import existing files before the server starts
+    places: tuple[str, ...] = ()
+    """Folders and buckets."""
+    lenient: bool = False
+    """Whether old files that fail only current rules are imported."""
+    every: float | None = None
+    """Seconds between two scans; None for the default of each place."""
+    import_first: bool = False
+    """Whether existing files are imported before the server starts."""
 
 
 def _only_upstream(
@@ -76,9 +86,12 @@ def _only_upstream(
 
     Raises UsageError for several.
     """
+    # an option that is not `multiple` would take the last of several, and drop the others unseen
     if len(urls) > 1:
         raise click.UsageError("--upstream takes one index: several are [[upstream.index]] tables.")
-    return urls[0] if urls else None
+    if not urls:
+        return None
+    return urls[0]
 
 
 WORKERS: Final = Option(["--workers"], type=int, help="Processes.  [default: 1]")
@@ -93,7 +106,7 @@ ACCESS: Final = (
     Option(
         ["-P", "--passwords"],
         metavar="FILE",
-        shell_complete=complete_path,
+        shell_complete=shared_options.complete_path,
         help="htpasswd file: whose names may read and upload; '.' for none, with '-a .'.",
     ),
     Option(
@@ -121,7 +134,7 @@ ACCESS: Final = (
         ["--watch", "places"],
         multiple=True,
         metavar="PLACE",
-        shell_complete=complete_path,
+        shell_complete=shared_options.complete_path,
         help="Import what is and what appears in a folder or a bucket.",
     ),
     Option(
@@ -139,8 +152,8 @@ ACCESS: Final = (
         help="Put into the store first what this file says of the index, if it is a new one.",
     ),
     UPSTREAM,
-    *ACCESS,
-    *STORE,
+    ACCESS,
+    shared_options.STORE,
     examples=(
         "wheelyard serve",
         "wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private",
@@ -155,9 +168,12 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
     overrides = overrides_of(options)
     if options["private"]:
         overrides["access"]["private"] = True
-    watched = {name: options[name] for name in ("places", "lenient", "every")}
+    watched = WatchOptions(
+        places=options["places"], lenient=options["lenient"], every=options["every"]
+    )
+    # read before the settings, and long before a store is made: a wrong file stops the server
     files = _files_to_apply(options["files"])
-    run_index(server_settings(options, overrides), WatchOptions(**watched), files)
+    run_index(server_settings(options, overrides), watched, files)
 
 
 def _files_to_apply(paths: tuple[Path, ...]) -> "tuple[SourcedTables, ...]":
@@ -178,15 +194,21 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
     """
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
-    passwords, actions = options["passwords"], options["actions"]
-    protected = None if actions is None else _parse_actions(actions)
+    passwords = options["passwords"]
+    protected: frozenset[str] | None = None
+    if options["actions"] is not None:
+        protected = _parse_actions(options["actions"])
+    # pypiserver, too, takes these two only together
     if (passwords == NOTHING_PROTECTED) != (protected == frozenset()):
         raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
-    if passwords is not None:
-        access["htpasswd_file"] = "" if passwords == NOTHING_PROTECTED else passwords
+    if passwords == NOTHING_PROTECTED:
+        access["htpasswd_file"] = ""
+    elif passwords is not None:
+        access["htpasswd_file"] = passwords
     if protected is not None:
+        # never False, as -a makes no private index public
         if not protected.isdisjoint({"download", "list"}):
-            access["private"] = True  # -a never makes a private index public
+            access["private"] = True
         access["anonymous_uploads"] = "update" not in protected
     upstream: dict[str, object] = {"url": options["upstream"]}
     if options["upstream"] is not None:
@@ -195,25 +217,30 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
 
 
 def server_settings(
-    options: dict[str, Any], overrides: Tables, defaults: Tables | None = None
+    options: dict[str, Any], overrides: opening.Tables, defaults: opening.Tables | None = None
 ) -> LoadedSettings:
     """
     Return the settings of `serve` or `run`, whose log has all messages if it is JSON.
 
-    Raises Invalid as `loaded_settings`.
+    Raises Invalid if a value is wrong, or the settings file cannot be used.
     """
-    reading = loaded_settings(overrides, defaults)
-    _prepare_log(reading.settings)
-    warn_of_settings_file(reading)
-    if len(_parse_actions(options["actions"] or NOTHING_PROTECTED) & {"download", "list"}) == 1:
-        warn("lists and downloads are one right here, so that both of them need a credential")
-    return reading
+    loaded = opening.loaded_settings(overrides, defaults)
+    # before the first warning, which is a line of the log then
+    _prepare_log(loaded.settings)
+    opening.warn_of_settings_file(loaded)
+    protected = _parse_actions(options["actions"] or NOTHING_PROTECTED)
+    if len(protected & {"download", "list"}) == 1:
+        output.warn(
+            "lists and downloads are one right here, so that both of them need a credential"
+        )
+    return loaded
 
 
-def _prepare_log(settings: Settings) -> None:
-    if settings.log.format == "json":  # every line of the log has to be JSON
+def _prepare_log(settings: sections.Settings) -> None:
+    # who collects a log in JSON reads standard error, where each line has to be JSON
+    if settings.log.format == "json":
         configure_logging(settings.log)
-        log_messages()
+        output.log_messages()
 
 
 def _parse_actions(actions: str) -> frozenset[str]:
@@ -240,10 +267,11 @@ def run_index(
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     require_telemetry(settings)
     require_attestations(settings)
-    require_sign_in_secrets(settings)
+    sections.require_sign_in_secrets(settings)
     # these raise Invalid before a store is made
     _require_folders(options.places, settings.store.location)
     tls_files(settings)
+    # an address and not a name, so that all worker processes listen on the same
     settings = replace(settings, server=resolve_bind_address(settings.server))
     settings = _with_file_hosts(settings)
     try:
@@ -255,7 +283,7 @@ def run_index(
         raise SystemExit(1) from fault
 
 
-def _with_file_hosts(settings: Settings) -> Settings:
+def _with_file_hosts(settings: sections.Settings) -> sections.Settings:
     """
     Return settings with the hosts of upstream files, which one page says if nobody else does.
 
@@ -266,10 +294,13 @@ def _with_file_hosts(settings: Settings) -> Settings:
     # nothing of it is loaded without an upstream index
     from wheelyard.wiring.upstream import with_file_hosts
 
+    # of --upstream nothing else says the hosts, so the server does not start without an answer
     is_optional = click.get_current_context().params.get("upstream") is None
     settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)
-    level = logging.INFO if settings.upstream.file_hosts is not None else logging.WARNING
-    print_message(level, sentence)
+    if settings.upstream.file_hosts is not None:
+        output.print_message(logging.INFO, sentence)
+    else:
+        output.warn(sentence)
     return settings
 
 
@@ -293,16 +324,16 @@ class ServedIndex:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: sections.Settings,
         options: WatchOptions,
-        sources: Mapping[SettingPath, str],
+        sources: Mapping[sections.SettingPath, str],
         files: "tuple[SourcedTables, ...]" = (),
     ) -> None:
         self._files = files
         self._settings = settings
         self._options = options
         self._sources = sources
-        self._place = given_options(PLACE_OPTIONS)
+        self._place = shared_options.given_options(PLACE_OPTIONS)
         self._watchers: WatcherThreads | None = None
 
     def open_index(self) -> Index:
@@ -316,13 +347,13 @@ class ServedIndex:
         # a worker process has no context of its command where it is not forked
         context = click.Context(serve_command)
         context.meta.update(self._place)
+        # without cleanup, as the index stays open until the process ends
         with context.scope(cleanup=False):
             _prepare_log(settings)
-            index = (
-                open_index(settings, create=False, is_server=True)
-                if is_read_only
-                else ensure_index(settings, is_server=True)
-            )
+            if is_read_only:
+                index = open_index(settings, create=False, is_server=True)
+            else:
+                index = opening.ensure_index(settings, is_server=True)
             index.server.sources = self._sources
             index.server.applied_files = self._applied_files(index)
             if index.server.applied_files is not None:
@@ -330,8 +361,10 @@ class ServedIndex:
                 from wheelyard.cli.apply_commands import begin_with
 
                 begin_with(index.server.applied_files, is_read_only=is_read_only)
-                index = index.server.indexes.main()  # which the files may have changed
+                # built anew, as the files may have changed what main is
+                index = index.server.indexes.main()
             if index.upstream is not None:
+                # before the first request: a database that cannot be read stops the start
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
             if self._watchers and self._options.import_first:
@@ -365,9 +398,11 @@ class ServedIndex:
 
         Raises WheelyardError for a place that cannot be watched.
         """
-        if watchers := self._watchers or self._build_watchers(index):
-            self._watchers = watchers
-            watchers.start()
+        # another process than the one that has opened the index first has none yet
+        if self._watchers is None:
+            self._watchers = self._build_watchers(index)
+        if self._watchers is not None:
+            self._watchers.start()
 
     def stop_watching(self) -> None:
         """
@@ -382,49 +417,23 @@ class ServedIndex:
         if not self._options.places:
             return None
         # imported only for --watch: it imports the archive reader
-        from wheelyard.cli.publish_commands import build_watchers
+        from wheelyard.cli.watching import build_watchers
 
-        return build_watchers(index, self._options)
-
-
-STORE_FOLDER: Final = ".wheelyard"
-"""The store in the first folder of packages. Imports skip hidden folders."""
-ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
-
-_IGNORED_OPTIONS: Final = {
-    "backend": "the store is what --store names",
-    "cache_control": "each reply has the one that is right for it",
-    "fallback_url": "clients are sent to no other index; --upstream URL serves what one has",
-    "hash_algo": "pages always have SHA-256",
-    "health_endpoint": "it is /health",
-    "log_file": "the log goes to standard error",
-    "log_stream": "the log goes to standard error",
-    **dict.fromkeys(
-        ("log_err_frmt", "log_frmt", "log_req_frmt", "log_res_frmt"),
-        "the log has a form of its own",
-    ),
-    "overwrite": "a published file is never replaced; use a new version",
-    "server": "wheelyard has a server of its own; --workers takes more processes",
-    "server_base_url": "links are relative; server.path_prefix is what a proxy puts before paths",
-    "verbose": "the log has one line for each thing that goes wrong",
-    "welcome": "the page at / is our own",
-}
-"""Options of pypiserver that are accepted and have no effect, with the reason."""
-_FLAGS: Final = {"overwrite": ["-o"], "verbose": ["-v"]}
+        options = self._options
+        return build_watchers(index, options.places, lenient=options.lenient, every=options.every)
 
 
-_IGNORED: Final = (
-    *(
-        Option(
-            [f"--{name.replace('_', '-')}", *_FLAGS.get(name, ()), name],
-            is_flag=name in _FLAGS,
-            default=None,
-            hidden=True,
-        )
-        for name in _IGNORED_OPTIONS
-    ),
-    Option(["--disable-fallback"], is_flag=True, hidden=True),
-)
+def _ignored_options() -> list[Option]:
+    """Return the options of pypiserver that are accepted and have no effect."""
+    options = list[Option]()
+    for name in _IGNORED_OPTIONS:
+        spellings = [f"--{name.replace('_', '-')}", name]
+        if name in _FLAGS:
+            spellings.insert(1, _FLAGS[name])
+        options.append(Option(spellings, is_flag=name in _FLAGS, default=None, hidden=True))
+    # not said, as this is how an index is here: it sends clients to no other one
+    options.append(Option(["--disable-fallback"], is_flag=True, hidden=True))
+    return options
 
 
 @cli_command(
@@ -436,11 +445,11 @@ _IGNORED: Final = (
         help="Address to listen on.  [default: 0.0.0.0, which is every address]",
     ),
     WORKERS,
-    LENIENT,
+    shared_options.LENIENT,
     UPSTREAM,
-    *ACCESS,
-    *_IGNORED,
-    *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
+    ACCESS,
+    _ignored_options(),
+    shared_options.store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
     examples=(
         "wheelyard run ~/packages",
         "wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages",
@@ -456,7 +465,9 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
     DIR is ~/packages by default. The store is .wheelyard in the first DIR, unless --store or a
     setting names another.
     """
-    packages = tuple(folder.expanduser() for folder in folders or (Path("~/packages"),))
+    if not folders:
+        folders = (Path("~/packages"),)
+    packages = [folder.expanduser() for folder in folders]
     overrides = overrides_of(options)
     defaults: dict[str, dict[str, object]] = {
         "server": {"host": ALL_INTERFACES},
@@ -464,11 +475,16 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
         # in pypiserver, a user who may publish may also delete
         "access": {"htpasswd_may": ["manage"]},
     }
-    if port := process_environment().get("PYPISERVER_PORT"):  # used by pypiserver's image
+    # the image of pypiserver has it, so its users may set it
+    port = process_environment().get("PYPISERVER_PORT")
+    if port:
         defaults["server"]["port"] = port
     settings = server_settings(options, overrides, defaults)
     for name, why in _IGNORED_OPTIONS.items():
         if options[name] is not None:
-            warn(f"--{name.replace('_', '-')} does nothing here: {why}")
-    places = tuple(str(folder) for folder in packages)
-    run_index(settings, WatchOptions(places=places, lenient=options["lenient"], import_first=True))
+            output.warn(f"--{name.replace('_', '-')} does nothing here: {why}")
+    # the first import comes before the start, as pypiserver serves all files from its start on
+    watched = WatchOptions(
+        places=tuple(map(str, packages)), lenient=options["lenient"], import_first=True
+    )
+    run_index(settings, watched)

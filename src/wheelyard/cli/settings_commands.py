@@ -13,52 +13,20 @@ from msgspec.structs import replace
 
 from wheelyard.api.health_operations import show_health, show_settings
 from wheelyard.catalog import keys
-from wheelyard.cli.options import (
-    INDEX,
-    STORE,
-    loaded_settings,
-    open_api,
-    warn_of_settings_file,
-)
-from wheelyard.cli.output import (
-    JSON,
-    CliGroup,
-    cli_command,
-    given_option,
-    print_result,
-    warn,
-)
-from wheelyard.cli.program import command_line, error_text, warn_of
+from wheelyard.cli import opening, program, shared_options
+from wheelyard.cli.command import CliGroup, cli_command
+from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.decoding import escaped
 from wheelyard.model.stored_indexes import INDEX_KIND
+from wheelyard.settings import sections
 from wheelyard.settings.load import LoadedSettings, settings_without_effect
-from wheelyard.settings.sections import (
-    MEMORY_LOCATION,
-    ServerSettings,
-    Settings,
-    all_settings,
-    require_sign_in_secrets,
-)
 from wheelyard.storage.location import is_bucket
+from wheelyard.wiring import stores, warnings
 from wheelyard.wiring.attestations import build_verifier, require_attestations
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import (
-    bucket_errors,
-    has_store,
-    makes_store,
-    require_places,
-    system_runtime,
-)
-from wheelyard.wiring.warnings import (
-    ask_providers,
-    index_warnings,
-    password_warnings,
-    settings_warnings,
-    tls_files,
-)
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -71,7 +39,7 @@ def config_command() -> None:
 
 @config_command.subcommand(
     "check",
-    *STORE,
+    shared_options.STORE,
     examples=(
         "wheelyard config check",
         "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
@@ -90,38 +58,41 @@ def check() -> None:
     warning, and so is a provider of [[sign_in]] that is not as the settings say, or a token that
     expires within 14 days.
     """
-    loaded = loaded_settings(passes_over_index=True)
-    warn_of_settings_file(loaded)
+    loaded = opening.loaded_settings(passes_over_index=True)
+    opening.warn_of_settings_file(loaded)
     settings = loaded.settings
     index = index_without_store(settings)
     authenticator = index.authenticator
-    summary = _summary(settings, loaded.config_source)
-    for line in (*summary, *_changed_settings(loaded)):
+    # all of them before the first is printed: a file that cannot be read is the only message then
+    lines = list(_summary(settings, loaded.config_source))
+    lines += _changed_settings(loaded)
+    for line in lines:
         click.echo(escaped(line))
     for sentence in settings_without_effect(loaded.sources):
         warn(sentence)
-    warn_of(settings_warnings(settings, authenticator))
+    program.warn_of(warnings.settings_warnings(settings, authenticator))
     require_telemetry(settings)
     require_attestations(settings)
-    require_sign_in_secrets(settings)
+    sections.require_sign_in_secrets(settings)
     _check_address(settings.server)
     if index.upstream is not None:
         for sentence in index.upstream.policy.load():
             warn(sentence)
     if not settings.server.read_only:
-        require_places(settings)
+        stores.require_places(settings)
     _check_buckets(settings)
     _check_upstreams(settings, index)
     _check_providers(settings)
     _check_store(loaded, index)
-    loaded_settings()  # raises for tables that describe the index, which would stop a server
+    # last, as it raises for tables that describe the index, which would stop a server
+    opening.loaded_settings()
 
 
 @config_command.subcommand(
     "show",
     Option(["--all", "wants_all"], is_flag=True, help="Print the defaults, too."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard config show",
         "wheelyard config show --all",
@@ -135,7 +106,7 @@ def show(*, wants_all: bool) -> None:
 
     Secrets are not shown. With --server they are those of a server.
     """
-    listed = open_api().call(show_settings).settings
+    listed = opening.open_api().call(show_settings).settings
     settings = [setting for setting in listed if wants_all or not setting.is_default]
     lines = ((setting.name, setting.value, setting.source or "default") for setting in settings)
     print_result({"settings": settings}, lines)
@@ -143,8 +114,8 @@ def show(*, wants_all: bool) -> None:
 
 @cli_command(
     "health",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard health --server https://packages.acme.dev", "wheelyard health --json"),
     page="operating.md",
 )
@@ -154,10 +125,11 @@ def health_command() -> int:
 
     With a store it is what a command can see of it. The exit status is 1 if something has failed.
     """
-    health = open_api().call(show_health)
+    health = opening.open_api().call(show_health)
     print_result(health, ((part.state, part.name, part.text) for part in health.parts))
-    if not given_option("json"):  # which has them
-        warn_of(health.warnings)
+    # the JSON has them already
+    if not shared_options.given_option("json"):
+        program.warn_of(health.warnings)
     return int(any(part.state == "failed" for part in health.parts))
 
 
@@ -168,7 +140,7 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
     `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
     can open the store, or start with the indexes of the store.
     """
-    if not makes_store(loaded.settings):
+    if not stores.makes_store(loaded.settings):
         index = open_index(loaded.settings, create=False)
         index.server.sources = loaded.sources
     try:
@@ -177,11 +149,13 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
         for listed in index.server.index_administration.show():
             click.echo(escaped(f"index {listed.name}: {INDEX_KIND.describe_keys(listed.keys)}"))
         index.server.definitions.require_start()
-        warn_of((*index_warnings(index), *password_warnings(index)))
+        cautions = list(warnings.index_warnings(index))
+        cautions += warnings.password_warnings(index)
+        program.warn_of(cautions)
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
-        warn(error_text(fault))
+        warn(program.error_text(fault))
 
 
 def _readers_of_main(index: Index) -> str:
@@ -194,7 +168,7 @@ def _readers_of_main(index: Index) -> str:
     return "whom a grant or a token names"
 
 
-def _check_address(server: ServerSettings) -> None:
+def _check_address(server: sections.ServerSettings) -> None:
     """
     Print if something listens on the address already, perhaps the server of these settings.
 
@@ -214,18 +188,18 @@ def _check_address(server: ServerSettings) -> None:
 def _warn_of_expiring_tokens(index: Index) -> None:
     for token in index.tokens.expiring():
         expiry = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
-        how = f"{command_line('token', 'rotate', token.id)} replaces it"
+        how = f"{program.command_line('token', 'rotate', token.id)} replaces it"
         warn(f"the token {token.id} ({token.name}) expires {expiry}; {how}")
 
 
-def _check_buckets(settings: Settings) -> None:
+def _check_buckets(settings: sections.Settings) -> None:
     """
     Try the operations of an index on its buckets, and warn of all errors but the last.
 
     Raises the last error.
     """
-    # a missing permission may affect several operations
-    faults = {fault.message: fault for fault in bucket_errors(settings)}.values()
+    # a missing permission may affect several operations, and is said once
+    faults = {fault.message: fault for fault in stores.bucket_errors(settings)}.values()
     errors = [fault for fault in faults if fault.code not in OTHER_CODES]
     for fault in faults:
         if fault.code in OTHER_CODES:
@@ -236,38 +210,43 @@ def _check_buckets(settings: Settings) -> None:
         raise errors[-1]
 
 
-def _summary(settings: Settings, config_source: str) -> Iterator[str]:
+def _summary(settings: sections.Settings, config_source: str) -> Iterator[str]:
     """Yield what the settings of tables and defaults come to, in words."""
-    access, server = settings.access, settings.server
+    server = settings.server
     yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
-    for file in tls_files(settings):
+    for file in warnings.tls_files(settings):
         yield f"TLS: by this server, until {file.value.expires:%Y-%m-%d %H:%M} UTC"
     verifier = build_verifier(settings)
     if verifier is not None:
         root = f"{verifier.title}, whose newest key is of {verifier.newest_key():%Y-%m-%d}"
         yield f"attestations: kept if they hold for {root}"
-    location, tokens = settings.store.location, access.credentials_store
-    is_folder = not is_bucket(location) and location != MEMORY_LOCATION
-    is_new = is_folder and not Path(location, keys.FORMAT).is_file()
-    elsewhere = f"; tokens in {tokens}" if tokens else ""
-    yield f"store: {location}{elsewhere}{'; there is none yet' if is_new else ''}"
-    for index in settings.upstream.indexes if settings.upstream.is_on else ():
-        yield f"upstream {index.label}: {index.url}"
+    location = settings.store.location
+    line = f"store: {location}"
+    if settings.access.credentials_store:
+        line += f"; tokens in {settings.access.credentials_store}"
+    is_folder = not is_bucket(location) and location != sections.MEMORY_LOCATION
+    # whether a bucket has a store is asked later: it may not answer
+    if is_folder and not Path(location, keys.FORMAT).is_file():
+        line += "; there is none yet"
+    yield line
+    if settings.upstream.is_on:
+        for index in settings.upstream.indexes:
+            yield f"upstream {index.label}: {index.url}"
 
 
 def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
     """Yield a line for each setting that is not the default, with its value and source."""
-    for path, setting in all_settings().items():
+    for path, setting in sections.all_settings().items():
         value = setting.value_in(loaded.settings)
         if value != setting.default and path in loaded.sources and not setting.is_table:
-            shown = "(not shown)" if setting.is_secret else encode(value).decode()
-            yield f"{setting.name} = {shown}, from {loaded.sources[path]}"
+            text = "(not shown)" if setting.is_secret else encode(value).decode()
+            yield f"{setting.name} = {text}, from {loaded.sources[path]}"
 
 
-def _check_providers(settings: Settings) -> None:
-    """Ask each provider for what it says of itself, and warn if the settings do not fit to it."""
-    for config, why in ask_providers(settings):
+def _check_providers(settings: sections.Settings) -> None:
+    """Ask each provider for its metadata, and warn if the settings do not fit to it."""
+    for config, why in warnings.ask_providers(settings):
         if why:
             warn(f"sign_in {config.name}: {config.issuer}: {why}")
         else:
@@ -275,7 +254,7 @@ def _check_providers(settings: Settings) -> None:
             click.echo(escaped(f"sign_in {config.name}: {config.issuer} is its issuer; {uri}"))
 
 
-def _check_upstreams(settings: Settings, index: Index) -> None:
+def _check_upstreams(settings: sections.Settings, index: Index) -> None:
     """
     Print what is at the root of each upstream index, and warn if nothing shows that it is one.
 
@@ -287,32 +266,38 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
     # without an upstream index, nothing of it is loaded
     from wheelyard.upstream.settings import not_proven
 
-    until = " Until then no new name can be uploaded." if settings.upstream.check_upload else ""
     for client in upstream.clients.in_order:
-        server, why = client.server, upstream.pages.proof.ask(client)
+        label = client.server.label
+        why = upstream.pages.proof.ask(client)
         if not why:
-            click.echo(f"upstream {server.label}: its root is a list of projects")
-        elif _has_pages_of(server.label, settings):
-            seen = "but pages of its projects were seen"
-            click.echo(f"upstream {server.label}: {escaped(why)}; {seen}")
+            click.echo(f"upstream {label}: its root is a list of projects")
+        elif _has_pages_of(label, settings):
+            # it is an index without a list of its projects
+            click.echo(f"upstream {label}: {escaped(why)}; but pages of its projects were seen")
         else:
-            warning = not_proven(server, why)
-            warn_of([replace(warning, message=warning.message + until)])
+            warning = not_proven(client.server, why)
+            message = warning.message
+            if settings.upstream.check_upload:
+                message += " Until then no new name can be uploaded."
+            program.warn_of([replace(warning, message=message)])
     upstream.close()
     if settings.upstream.finds_file_hosts:
         from wheelyard.wiring.upstream import with_file_hosts
 
-        settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
+        settings, sentence = with_file_hosts(settings, stores.system_runtime(), is_optional=True)
         if settings.upstream.file_hosts is None:
             warn(sentence)
         else:
             click.echo(escaped(sentence))
 
 
-def _has_pages_of(label: str, settings: Settings) -> bool:
+def _has_pages_of(label: str, settings: sections.Settings) -> bool:
     """Return whether the store is known to have pages of an upstream index."""
+    # it is only about a message: what is wrong with the store is said by another check
     with suppress(WheelyardError):
-        upstream = open_index(settings, create=False).upstream if has_store(settings) else None
+        if not stores.has_store(settings):
+            return False
+        upstream = open_index(settings, create=False).upstream
         if upstream is not None:
             servers = {server.label: server for server in upstream.config.servers}
             return upstream.pages.proof.is_stored(servers[label].id)

@@ -7,13 +7,15 @@ import click
 from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.cli.output import given_option, show_token, warn
+from wheelyard.cli.output import warn
 from wheelyard.cli.program import this_terminal, warn_of
+from wheelyard.cli.shared_options import given_option
+from wheelyard.cli.standard_streams import show_token
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import escaped
-from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
+from wheelyard.settings import sections
 from wheelyard.settings.validation import accepts_other_credentials
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.warnings import server_warnings
@@ -29,16 +31,24 @@ def print_startup_message(index: Index) -> None:
     warn_of(server_warnings(index))
     token = _first_token(index)
     if token is None and not accepts_other_credentials(settings):
-        with suppress(Unavailable):  # the right to list objects is not needed to serve
-            needs_none = settings.access.anonymous_uploads and index.read_policy.is_public()
-            if not needs_none:
-                missing = "There is no token yet."
-                if index.tokens.any_active():
-                    missing = "TOKEN stands for a token. One that is lost cannot be shown again."
-                click.echo(f"\n{missing} {_token_hint(settings)}")
-    click.echo(_client_configuration(index, token.text if token else TOKEN_PLACEHOLDER))
+        _explain_missing_token(index)
+    token_text = token.text if token else TOKEN_PLACEHOLDER
+    click.echo(_client_configuration(index, token_text))
     for name in index.alternatives:
         click.echo(f"Index {name} is at {settings.base_url}/{name}/simple/")
+
+
+def _explain_missing_token(index: Index) -> None:
+    """Print how a token is made, unless anybody may read and publish without one."""
+    settings = index.settings
+    # the right to list objects is not needed to serve
+    with suppress(Unavailable):
+        if settings.access.anonymous_uploads and index.read_policy.is_public():
+            return
+        missing = "There is no token yet."
+        if index.tokens.any_active():
+            missing = "TOKEN stands for a token. One that is lost cannot be shown again."
+        click.echo(f"\n{missing} {_token_hint(settings)}")
 
 
 def _first_token(index: Index) -> ApiToken | None:
@@ -51,9 +61,9 @@ def _first_token(index: Index) -> ApiToken | None:
     no difference.
     """
     settings = index.settings
-    access, is_local = settings.access, index.server.is_local and settings.server.is_loopback
+    is_local = index.server.is_local and settings.server.is_loopback
     # an index with its own access rules gets no token that bypasses them
-    has_rules = access.htpasswd_file or access.anonymous_uploads
+    has_rules = settings.access.htpasswd_file or settings.access.anonymous_uploads
     if settings.server.read_only or not is_local or has_rules:
         return None
     request = TokenRequest(
@@ -70,19 +80,21 @@ def _first_token(index: Index) -> ApiToken | None:
         return None
     with show_token(record.id):
         click.echo(f"\nYour first token, shown this once: {token.text}")
-    more = "" if settings.store.location == MEMORY_LOCATION else f" {_token_hint(settings)}"
-    click.echo(f"It may read, upload and manage in the index main for 90 days.{more}")
+    rights = "It may read, upload and manage in the index main for 90 days."
+    if settings.store.location != sections.MEMORY_LOCATION:
+        rights += f" {_token_hint(settings)}"
+    click.echo(rights)
     return token
 
 
-def _token_hint(settings: Settings) -> str:
+def _token_hint(settings: sections.Settings) -> str:
     """Return the sentence that explains how to create a token."""
     location = settings.store.location
-    if location == MEMORY_LOCATION:
+    if location == sections.MEMORY_LOCATION:
         why = "unless the settings define who has access"
         return f"A server on 127.0.0.1 makes one for its store in memory, {why}."
     words = ["token", "create", "NAME", "--can", "read,upload"]
-    if location != DEFAULT_STORE and not given_option("store"):
+    if location != sections.DEFAULT_STORE and not given_option("store"):
         words += ["--store", location]
     return f"Make a token: {this_terminal().line(words)}"
 
@@ -93,13 +105,16 @@ def _client_configuration(index: Index, token: str) -> str:
     scheme, _, rest = settings.index_url.partition("://")
     user = "__token__"
     if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
-        user, token = "NAME", "PASSWORD"
-    is_open = False
+        user = "NAME"
+        token = "PASSWORD"  # noqa: S105 - stands for one
+    read = f"{scheme}://{user}:{token}@{rest}"
     with suppress(Unavailable):
-        is_open = index.read_policy.anonymous().may_anywhere(Action.READ)
-    read = settings.index_url if is_open else f"{scheme}://{user}:{token}@{rest}"
-    if settings.access.anonymous_uploads:  # any name and password do, and twine asks for both
-        user, token = "anybody", "anything"
+        if index.read_policy.anonymous().may_anywhere(Action.READ):
+            read = settings.index_url
+    if settings.access.anonymous_uploads:
+        # any name and password do, and twine asks for both
+        user = "anybody"
+        token = "anything"  # noqa: S105 - stands for one
     install = _install_lines(settings, read)
     if not index.takes_uploads:
         return install
@@ -111,8 +126,9 @@ Publish   uv publish --publish-url {upload} -u {user} -p {token} dist/*
 """
 
 
-def _install_lines(settings: Settings, read: str) -> str:
+def _install_lines(settings: sections.Settings, read: str) -> str:
     """Return the commands that install from `read`, of which none asks two indexes for a name."""
+    # to be pasted on other machines, which do not have the store and the file of the settings
     elsewhere = replace(this_terminal(), place=())
     printing = elsewhere.line(("print-settings", "CLIENT", "--server", settings.base_url))
     clients = "# uv, pip, poetry, pdm, pipenv, twine or hatch"

@@ -8,34 +8,14 @@ import click
 from click import Argument, Option
 from msgspec.structs import asdict, replace
 
-from wheelyard.api.server_operations import IndexUsage, ProjectUsage, Usage, show_usage
+from wheelyard.api import server_operations
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
-from wheelyard.cli.options import (
-    CONFIG,
-    PACKAGES,
-    STORE,
-    command_settings,
-    ensure_index,
-    existing_index,
-    open_api,
-    warn_without_upstream,
-)
-from wheelyard.cli.output import (
-    JSON,
-    OUTPUT,
-    Progress,
-    cli_command,
-    complete_path,
-    describe_size,
-    print_line,
-    print_result,
-    printable,
-    resumable,
-    shown_progress,
-    warn,
-)
+from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import caution_text, this_terminal, warn_of
+from wheelyard.cli.progress import Progress, show_progress
+from wheelyard.cli.quantities import describe_size
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
@@ -43,11 +23,11 @@ from wheelyard.model.index_name import index_path, read_index_name
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.operations.findings import Findings
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
+from wheelyard.settings import sections
 from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
+from wheelyard.wiring import stores
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
 
 if TYPE_CHECKING:
     from wheelyard.exporting.export import Export, ExportResult
@@ -57,8 +37,8 @@ if TYPE_CHECKING:
 
 @cli_command(
     "usage",
-    JSON,
-    *PACKAGES,
+    shared_options.JSON,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard usage",
         "wheelyard usage --json --index dev",
@@ -76,22 +56,25 @@ def usage_command() -> int:
     no server has looked at. The last line has what public packages take that are kept, with their
     core metadata, if there are any.
     """
-    api = open_api()
+    api = opening.open_api()
     if isinstance(api, LocalApi):
         for index in api.index.server.indexes.all():
-            index.search.start = lambda refresh: refresh()  # nobody else waits for a table
-    usage = api.call(show_usage)
-    print_result(usage, _usage_lines(usage))
+            # in this thread, and not in one behind the answer: the command waits for the table
+            index.search.start = lambda refresh: refresh()
+    usage = api.call(server_operations.show_usage)
+    output.print_result(usage, _usage_lines(usage))
     unread = sum(index.unread for index in (usage, *usage.indexes))
     if unread:
-        warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
+        output.warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
     problems = [index.problem for index in (usage, *usage.indexes) if index.problem is not None]
     warn_of(problems)
     return int(bool(problems))
 
 
-def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
-    for index in (usage, *usage.indexes):
+def _usage_lines(usage: server_operations.Usage) -> Iterator[tuple[str, ...]]:
+    indexes: list[server_operations.IndexUsage] = [usage]
+    indexes += usage.indexes
+    for index in indexes:
         if index.problem is not None:
             continue
         name = read_index_name(index.index)
@@ -101,26 +84,33 @@ def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
             yield _usage_line(project, f"{path}{project.name}")
         yield _usage_line(index, f"{counted(len(index.projects), 'project')}{of_index}")
         if index.kept_files:
-            size, files = describe_size(index.kept_bytes), counted(index.kept_files, "file")
+            size = describe_size(index.kept_bytes)
+            files = counted(index.kept_files, "file")
             yield size, files, f"deleted{of_index}, and can be restored"
     if usage.indexes:
-        size, files = describe_size(usage.stored_bytes), counted(usage.stored_files, "file")
+        # less than the sum: a file that was promoted is listed twice and stored once
+        size = describe_size(usage.stored_bytes)
+        files = counted(usage.stored_files, "file")
         yield size, files, "stored for all indexes together"
     if usage.public_bytes:
         yield describe_size(usage.public_bytes), "public packages that are kept"
 
 
-def _usage_line(usage: ProjectUsage | IndexUsage, name: str) -> tuple[str, ...]:
-    share = () if usage.share is None else (f"{usage.share:.0%} of its quota",)
-    return describe_size(usage.bytes), counted(usage.files, "file"), name, *share
+def _usage_line(
+    usage: server_operations.ProjectUsage | server_operations.IndexUsage, name: str
+) -> tuple[str, ...]:
+    columns = [describe_size(usage.bytes), counted(usage.files, "file"), name]
+    if usage.share is not None:
+        columns.append(f"{usage.share:.0%} of its quota")
+    return tuple(columns)
 
 
 @cli_command(
     "check",
     Option(["--rebuild"], is_flag=True, help="Fold every journal again into its document."),
     Option(["--sweep"], is_flag=True, help="Remove what dead uploads and tokens left."),
-    *OUTPUT,
-    *STORE,
+    shared_options.OUTPUT,
+    shared_options.STORE,
     examples=(
         "wheelyard check",
         "wheelyard check --sweep --json",
@@ -134,8 +124,8 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
 
     What can be repaired without a backup is repaired. The exit status is 1 if something is damaged.
     """
-    index = existing_index()
-    with shown_progress("check", is_size=True) as progress:
+    index = opening.existing_index()
+    with show_progress("check", is_size=True) as progress:
         findings = index.server.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
     # a stray file's name may contain control characters for the terminal
     texts = {
@@ -143,25 +133,29 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
         "notes": [escaped(caution_text(note)) for note in findings.notes],
         "repaired": [escaped(line) for line in findings.repaired],
     }
-    names = {"repaired": "mended"}
     for line in texts["problems"]:
         click.echo(f"wheelyard: problem: {line}", err=True)
-    result = {
-        names.get(name, name): texts.get(name, value) for name, value in asdict(findings).items()
-    }
-    print_result(result, _finding_lines(findings, rebuild=rebuild))
-    return 1 if findings.problems else 0
+    result = dict[str, object]()
+    for name, value in asdict(findings).items():
+        # the lines for people have this word, too
+        key = "mended" if name == "repaired" else name
+        result[key] = texts.get(name, value)
+    output.print_result(result, _finding_lines(findings, rebuild=rebuild))
+    return int(bool(findings.problems))
 
 
 def _finding_lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
-    yield from (f"mended: {line}" for line in findings.repaired)
-    yield from (f"note: {caution_text(note)}" for note in findings.notes)
+    for line in findings.repaired:
+        yield f"mended: {line}"
+    for note in findings.notes:
+        yield f"note: {caution_text(note)}"
     if rebuild:
         yield f"rebuilt {counted(findings.rebuilt, 'document')} from journals"
     if findings.swept:
         yield f"swept {counted(findings.swept, 'leftover')}"
     verdict = counted(len(findings.problems), "problem") if findings.problems else "clean"
-    projects, files = counted(findings.projects, "project"), counted(findings.files, "file")
+    projects = counted(findings.projects, "project")
+    files = counted(findings.files, "file")
     yield f"{verdict}: {projects}, {files}, {counted(findings.size, 'byte')} read"
 
 
@@ -172,15 +166,15 @@ REMOTE_THREADS: Final = 16
 
 @cli_command(
     "copy",
-    Argument(["source"], metavar="FROM", shell_complete=complete_path),
-    Argument(["target"], metavar="TO", shell_complete=complete_path),
+    Argument(["source"], metavar="FROM", shell_complete=shared_options.complete_path),
+    Argument(["target"], metavar="TO", shell_complete=shared_options.complete_path),
     Option(
         ["--with-credentials"],
         is_flag=True,
         help="Also the API tokens, as digests, and the grants of the store.",
     ),
-    *OUTPUT,
-    CONFIG,
+    shared_options.OUTPUT,
+    shared_options.CONFIG,
     examples=(
         "wheelyard copy ./wheelyard-data /mnt/backup/wheelyard",
         "wheelyard copy gs://acme-packages gs://acme-backup --with-credentials",
@@ -200,55 +194,58 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     project that was changed in TO is left alone, and the command fails. Lines of htpasswd files
     that are outdated in FROM are so in TO.
     """
-    settings = command_settings()
+    settings = opening.command_settings()
     # as early as possible: first the places that were typed, before a store is opened, and then
     # those in which each store has its files and credentials, before the target is made
     _require_apart([source], [target])
-    opened = open_copy_source(_settings_of(settings, source))
+    opened = stores.open_copy_source(_settings_of(settings, source))
     _require_apart(_locations(source, opened.traits), [target])
-    target_index = ensure_index(_settings_of(settings, target))
-    warn_without_upstream(target_index)
+    target_index = opening.ensure_index(_settings_of(settings, target))
+    opening.warn_without_upstream(target_index)
     _require_apart(
         _locations(source, opened.traits), _locations(target, target_index.server.traits)
     )
     copy = _store_copy(settings, _place(source), opened, target_index)
     stays = "What was copied stays; copy again to go on from there."
-    with resumable(stays), shown_progress("copy", is_size=True) as progress:
+    with output.resumable(stays), show_progress("copy", is_size=True) as progress:
         report = copy.run(progress.advance_in, with_credentials=with_credentials)
     report.problems = [escaped(problem) for problem in report.problems]
     for problem in report.problems:
         click.echo(f"wheelyard: not copied: {problem}", err=True)
     if report.problems:
         command = this_terminal().line(("check", "--store", source))
-        warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
+        output.warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
     report.warnings = [escaped(warning) for warning in report.warnings]
     for warning in report.warnings:
-        warn(warning)
+        output.warn(warning)
     if settings.access.credentials_store and _place(source) != _place(settings.store.location):
-        warn(
+        output.warn(
             "access.credentials_store is of the store that the settings name, and FROM is another "
             "one: outdated lines of htpasswd files and credentials were looked for in FROM alone. "
             "If they are elsewhere, give the --config of the server of FROM."
         )
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
-        warn(
+        output.warn(
             "FROM has no token and no grant. If access.credentials_store names another place for "
             "them, give the --config of the server."
         )
-    print_result(report, [_summary(target, report, with_credentials=with_credentials)])
-    return 1 if report.problems else 0
+    output.print_result(report, [_summary(target, report, with_credentials=with_credentials)])
+    return int(bool(report.problems))
 
 
 def _store_copy(
-    settings: Settings, origin: str, opened: CopySource, target_index: Index
+    settings: sections.Settings, origin: str, opened: stores.CopySource, target_index: Index
 ) -> StoreCopy:
     """Return the copy of an opened store, at this location, into an index."""
     is_local = opened.traits.is_local and target_index.server.is_local
-    # with a bucket of its own, both stores see the same memory of upstream indexes
-    is_shared = bool(settings.upstream.bucket)
+    threads = LOCAL_THREADS if is_local else REMOTE_THREADS
     counter = target_index.server.traits.operation_counter
-    upstream = upstream_store(settings, target_index.stores, counter)
+    upstream = stores.upstream_store(settings, target_index.stores, counter)
+    copied: UpstreamCopy | None
     copied = UpstreamCopy(opened.upstream, upstream, target_index.server.retries)
+    # with a bucket of its own, both stores see the same memory of upstream indexes
+    if settings.upstream.bucket:
+        copied = None
     indexes = IndexCopies(
         records=target_index.catalog.index_records,
         source_changes=opened.changes_of,
@@ -264,9 +261,9 @@ def _store_copy(
         projects=target_index.projects,
         rights=target_index.catalog.credential_documents,
         decisions=target_index.server.decisions,
-        upstream=None if is_shared else copied,
+        upstream=copied,
         spool=target_index.server.spool,
-        threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
+        threads=threads,
         claims_names=settings.upstream.is_on,
         indexes=indexes,
     )
@@ -290,36 +287,45 @@ def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     )
 
 
-def _settings_of(settings: Settings, location: str) -> Settings:
+def _settings_of(settings: sections.Settings, location: str) -> sections.Settings:
     """Return the settings for a store: what they say of the configured one is for no other one."""
     # else a copy would write credentials to where the servers have theirs
-    if location == MEMORY_LOCATION:
+    if location == sections.MEMORY_LOCATION:
         raise Invalid(
             "A store in memory is empty, and ends with the command. Name a folder or a bucket.",
             code="bad_setting",
         )
     if _place(location) == _place(settings.store.location):
-        is_public = settings.store.downloads == "public"  # written into each object
+        # `public` is written into each object, so that a copy has to know it
+        is_public = settings.store.downloads == "public"
         store = replace(settings.store, downloads="public" if is_public else "proxy")
         return replace(settings, store=store)
     access = replace(settings.access, credentials_store="")
-    store = StoreSettings(location=location, downloads="proxy")
+    store = sections.StoreSettings(location=location, downloads="proxy")
     return replace(settings, store=store, access=access)
 
 
-def _locations(location: str, traits: StoreTraits) -> list[str]:
+def _locations(location: str, traits: stores.StoreTraits) -> list[str]:
     """Return every location in which a store has objects."""
-    return [location, *filter(None, (traits.files, traits.credentials))]
+    locations = [location]
+    if traits.files:
+        locations.append(traits.files)
+    if traits.credentials:
+        locations.append(traits.credentials)
+    return locations
 
 
-def _require_apart(source: list[str], target: list[str]) -> None:
-    # with the slash at their ends, `/srv/packages` is not taken for a part of `/srv/pack`
-    for one in source:
-        for other in target:
-            if _place(one).startswith(_place(other)) or _place(other).startswith(_place(one)):
+def _require_apart(sources: list[str], targets: list[str]) -> None:
+    """Raise Invalid if a location of FROM and one of TO overlap, as a copy would read itself."""
+    for source in sources:
+        for target in targets:
+            source_place = _place(source)
+            target_place = _place(target)
+            # with the slash at their ends, `/srv/packages` is not taken for a part of `/srv/pack`
+            if source_place.startswith(target_place) or target_place.startswith(source_place):
                 raise Invalid(
-                    f"{escaped(one)} of FROM and {escaped(other)} of TO are the same place, or one "
-                    "is in the other. Name another place for TO.",
+                    f"{escaped(source)} of FROM and {escaped(target)} of TO are the same place, or "
+                    "one is in the other. Name another place for TO.",
                     code="bad_setting",
                 )
 
@@ -328,13 +334,14 @@ def _place(location: str) -> str:
     """Return a location in one form for all of its spellings, with a slash at the end."""
     if not location:
         raise Invalid(f"FROM or TO is empty. Name a folder, {BUCKET_FORMS}.", code="bad_setting")
+    # symbolic links may lead to one folder by two names
     path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     return f"{path.rstrip('/')}/"
 
 
 @cli_command(
     "export",
-    Argument(["dest"], metavar="DEST", shell_complete=complete_path),
+    Argument(["dest"], metavar="DEST", shell_complete=shared_options.complete_path),
     Option(
         ["--files"],
         metavar="copy|URL",
@@ -345,8 +352,8 @@ def _place(location: str) -> str:
     Option(
         ["--all", "everything"], is_flag=True, help="Make every page again, over whatever is there."
     ),
-    *OUTPUT,
-    *STORE,
+    shared_options.OUTPUT,
+    shared_options.STORE,
     examples=(
         "wheelyard export /srv/www/packages --base-url https://packages.example.com",
         "wheelyard export s3://acme-site",
@@ -365,26 +372,33 @@ def export_command(
     indexes without packages that do not exist are deleted. Anyone who can read DEST can read
     everything in it.
     """
-    requested = RequestedOptions(
-        base_url=base_url and _url(base_url, "--base-url"),
-        files_url="" if files == "copy" else files and _url(files, "--files"),
-        is_gzipped=is_gzipped,
-    )
-    index = existing_index()
-    if index.settings.store.location == MEMORY_LOCATION:
+    if base_url:
+        base_url = _url(base_url, "--base-url")
+    files_url = files
+    if files == "copy":
+        files_url = ""
+    elif files:
+        files_url = _url(files, "--files")
+    # None keeps what the last export of the site had, and an empty text takes it away
+    requested = RequestedOptions(base_url=base_url, files_url=files_url, is_gzipped=is_gzipped)
+    index = opening.existing_index()
+    if index.settings.store.location == sections.MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
-    sites, results = _open(index, dest, requested), list["ExportResult"]()
-    for _, export in () if everything else sites:
-        export.check_destination()  # before the first is written, whose pages link to the others
+    sites = _open(index, dest, requested)
+    results = list["ExportResult"]()
+    # before the first site is written, whose pages link to the others; --all repairs what it finds
+    if not everything:
+        for _, export in sites:
+            export.check_destination()
     _warn_if_private(sites, dest)
     for _, export in sites:
-        with shown_progress("export") as progress:
+        with show_progress("export") as progress:
             results.append(export.run(progress.complete, everything=everything))
         if export.index.upstream is not None and not results[-1].options.has_public:
-            warn("public packages are left out, as their files are not where --files says")
+            output.warn("public packages are left out, as their files are not where --files says")
     status, described = _report_sites(sites, results)
-    print_result(described)
+    output.print_result(described)
     return status
 
 
@@ -422,22 +436,28 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
 
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
     sites: _Sites = []
-    for part in index.server.indexes.all() if index.definition.is_main else (index,):
-        segment = part.definition.segment if part.name != index.name else ""
-        wanted = requested
-        if segment and requested.base_url is not None:
-            wanted = replace(requested, base_url=requested.base_url + segment)
-        place = dest.rstrip("/") + segment if segment else dest
-        sites.append((place, open_export(part, place, wanted, lambda: print_line(waiting))))
+    indexes = [index]
+    if index.definition.is_main:
+        indexes = list(index.server.indexes.all())
+    for exported in indexes:
+        segment = exported.definition.segment if exported.name != index.name else ""
+        place = dest
+        options = requested
+        if segment:
+            place = dest.rstrip("/") + segment
+            if requested.base_url is not None:
+                options = replace(requested, base_url=requested.base_url + segment)
+        export = open_export(exported, place, options, lambda: output.print_line(waiting))
+        sites.append((place, export))
     return sites
 
 
 def _warn_if_private(sites: "_Sites", dest: str) -> None:
     """Print a warning about each private index among the sites, because a site has no passwords."""
-    closed = [part.index.name for _, part in sites if not part.index.read_policy.is_public()]
+    closed = [site.index.name for _, site in sites if not site.index.read_policy.is_public()]
     if closed:
         names = " or ".join(closed) if len(sites) > 1 else "this index"
-        warn(
+        output.warn(
             f"reading {names} needs a credential, and a site asks for none: whoever can read "
             f"{dest} reads everything; let the web server there ask for a password"
         )
@@ -448,29 +468,32 @@ def _report_sites(
 ) -> tuple[int, dict[str, object]]:
     """Print what was exported to each place, and return the exit status and the JSON."""
     if not results[0].options.base_url:
-        warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
+        output.warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     described = list[dict[str, object]]()
     for (place, _), result in zip(sites, results, strict=True):
-        print_line(
+        output.print_line(
             f"{escaped(place)}: {counted(result.total, 'project')}, {result.projects} of them "
             f"exported anew, {counted(result.written, 'page')} written"
         )
         if result.removed:
             folders = ", ".join(f"{name}/" for name in result.removed)
-            warn(f"deleted {folders} of the site: there is no such index any more")
+            output.warn(f"deleted {folders} of the site: there is no such index any more")
         for warning in result.warnings:
-            warn(warning)
+            output.warn(warning)
         for message in result.failed:
             click.echo(f"wheelyard: {message}", err=True)
         described.append(_described(place, result))
-    first, *others = described
-    status = 1 if any(result.failed for result in results) else 0
-    return status, {**first, **({"indexes": others} if others else {})}
+    status = int(any(result.failed for result in results))
+    # those of other indexes are inside that of main, or of the only one
+    answer = described[0]
+    if len(described) > 1:
+        answer["indexes"] = described[1:]
+    return status, answer
 
 
 def _described(dest: str, result: "ExportResult") -> dict[str, object]:
     return {
-        "site": printable(dest),
+        "site": output.printable(dest),
         "projects": result.total,
         "exported": result.projects,
         "pages": result.written,

@@ -7,7 +7,8 @@ import click
 
 from wheelyard.api.project_operations import WHOLE_HISTORY
 from wheelyard.api.table_operations import TableOperations
-from wheelyard.cli.options import Api, history_lines, open_api, token_names
+from wheelyard.cli.history import history_lines, token_names
+from wheelyard.cli.opening import Api, open_api
 from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import caution_text, warn_of
 from wheelyard.errors import quoted
@@ -18,10 +19,10 @@ from wheelyard.model.stored_tables import ListedTable
 
 class TableCommands:
     """
-    Runs the commands on the tables of a kind, and prints what comes of them.
+    Runs the commands on the tables of a kind, such as indexes or webhooks, and prints the results.
 
     Args:
-        operations: Those on the kind.
+        operations: The operations on the tables of this kind.
         not_in_force: What a list says of a table that has a problem, such as `not served`.
     """
 
@@ -41,15 +42,19 @@ class TableCommands:
     def print_history(self) -> None:
         """Print the changes, oldest first."""
         api = open_api()
-        commits = api.call(self._operations.history, WHOLE_HISTORY).commits
-        changes = [event for commit in commits for event in commit.events]
+        changes = []
+        for commit in api.call(self._operations.history, WHOLE_HISTORY).commits:
+            changes += commit.events
         lines = history_lines(api, changes, map(self._kind.describe_event, changes))
         print_result({"changes": changes}, lines)
 
     def find(self, name: str) -> ListedTable | None:
         """Return the table of a name, or None."""
         rows: Sequence[ListedTable] = open_api().call(self._operations.list).tables
-        return next((row for row in rows if row.name == name), None)
+        for row in rows:
+            if row.name == name:
+                return row
+        return None
 
     def add(self, keys: Mapping[str, Any], note: str, **confirmed: bool) -> None:
         """Add a table, and print it."""
@@ -58,12 +63,14 @@ class TableCommands:
 
     def change(self, name: str, keys: Mapping[str, Any], note: str, **confirmed: bool) -> None:
         """Give other values to keys of a table, where None leaves a key out, and print it."""
+        # as_of is for a form, which shows values that somebody else may have changed meanwhile
         body = self._json.edit(name=name, keys=dict(keys), note=note, as_of=None, **confirmed)
         self.print_row(open_api().call(self._operations.change, body))
 
     def remove(self, names: Sequence[str], note: str) -> None:
         """Remove tables in this order, until one is refused."""
         api = open_api()
+        # printed one by one: what was removed before an error stays removed
         for name in names:
             removed = api.call(self._operations.remove, self._json.removal(name=name, note=note))
             click.echo(escaped(f"{name}: removed"))
@@ -89,7 +96,7 @@ class TableCommands:
             texts = [*self._kind.cells(row), origin]
             if row.problem:
                 texts.append(f"{self._not_in_force}: {row.problem}")
-            texts += (f"warning: {caution_text(warning)}" for warning in row.cautions)
+            texts += [f"warning: {caution_text(warning)}" for warning in row.cautions]
             yield tuple(texts)
 
 
@@ -101,6 +108,7 @@ def texts_in(words: Sequence[str]) -> dict[str, str]:
     """
     texts = dict[str, str]()
     for word in words:
+        # the first =: a value such as a URL may have others
         key, equals, value = word.partition("=")
         if not equals:
             raise click.UsageError(f"{quoted(word)} is no KEY=VALUE.")

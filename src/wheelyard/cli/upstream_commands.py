@@ -5,30 +5,19 @@ from collections.abc import Iterator
 import click
 
 from wheelyard.api import public_package_operations
-from wheelyard.api.public_package_operations import (
-    Refresh,
-)
+from wheelyard.api.public_package_operations import Refresh
 from wheelyard.api.why_operations import WhyQuestion
-from wheelyard.cli.options import (
-    INDEX,
-    PACKAGES,
-    STORE,
-    existing_index,
-    open_api,
-    require_upstream,
-)
-from wheelyard.cli.output import JSON, OUTPUT, PROJECT, CliGroup, print_result
+from wheelyard.cli import opening, shared_options, upstream_decision_commands
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.output import print_result
 from wheelyard.cli.program import command_line
-from wheelyard.cli.upstream_decision_commands import VERSION, approve, block, decisions
 from wheelyard.cli.upstream_request_commands import request, requests
 from wheelyard.cli.upstream_sweep_command import sweep
 from wheelyard.cli.why_command import print_explanation
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.public_packages import (
-    RefreshedPage,
-)
+from wheelyard.model.public_packages import RefreshedPage
 
 
 @click.group("upstream", cls=CliGroup, page="upstream.md")
@@ -36,16 +25,23 @@ def upstream_command() -> None:
     """Approve, block and clear out packages of upstream indexes."""
 
 
-for _command in (approve, block, decisions, requests, request, sweep):
+for _command in (
+    upstream_decision_commands.approve,
+    upstream_decision_commands.block,
+    upstream_decision_commands.decisions,
+    requests,
+    request,
+    sweep,
+):
     upstream_command.add_command(_command)
 
 
 @upstream_command.subcommand(
     "why",
-    PROJECT,
-    VERSION,
-    JSON,
-    *PACKAGES,
+    shared_options.PROJECT,
+    upstream_decision_commands.VERSION,
+    shared_options.JSON,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard upstream why requests 2.32.6",
         "wheelyard upstream why requests --json",
@@ -60,14 +56,14 @@ def why(project: str, version: str | None) -> int:
     It asks the upstream index as a client would, and no upstream index for a private name. Exit
     status 0 if some file is shown, 1 if none is.
     """
-    return print_explanation(open_api(), WhyQuestion(parse_name(project), version or ""))
+    return print_explanation(opening.open_api(), WhyQuestion(parse_name(project), version or ""))
 
 
 @upstream_command.subcommand(
     "refresh",
-    PROJECT,
-    JSON,
-    *INDEX,
+    shared_options.PROJECT,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream refresh requests",
         "wheelyard upstream refresh requests --server https://packages.acme.dev",
@@ -81,9 +77,9 @@ def refresh(project: str) -> int:
     Servers that run have what has come within ten seconds. With --server, it is for whoever may
     upload something there. Exit status 0 if an index has it, 1 if none has.
     """
-    page = open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
+    page = opening.open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
     print_result(page, _page_changes(page))
-    return 0 if page.upstream else 1
+    return int(not page.upstream)
 
 
 def _page_changes(page: RefreshedPage) -> Iterator[str]:
@@ -101,9 +97,9 @@ def _page_changes(page: RefreshedPage) -> Iterator[str]:
 
 @upstream_command.subcommand(
     "forget",
-    PROJECT,
-    *OUTPUT,
-    *STORE,
+    shared_options.PROJECT,
+    shared_options.OUTPUT,
+    shared_options.STORE,
     examples=("wheelyard upstream forget requests", "wheelyard upstream forget requests --json"),
     page="upstream-behaviour.md",
 )
@@ -115,16 +111,17 @@ def forget(*, project: str) -> None:
     its digest has changed. Find out why first: the next request takes what it finds.
     Servers that run follow when they ask for the page next.
     """
-    index, name = existing_index(), parse_name(project)
-    owner = require_upstream(index).pages.forget(name)
+    index = opening.existing_index()
+    name = parse_name(project)
+    owner = opening.require_upstream(index).pages.forget(name)
     past = f"it was {owner}'s" if owner else "nothing was known of it"
     print_result({"project": name, "owner": owner}, [f"forgot {name}: {past}"])
 
 
 @upstream_command.subcommand(
     "accept-osv",
-    *OUTPUT,
-    *STORE,
+    shared_options.OUTPUT,
+    shared_options.STORE,
     examples=(
         "wheelyard upstream accept-osv",
         "wheelyard upstream accept-osv --config /etc/wheelyard/wheelyard.toml",
@@ -139,7 +136,7 @@ def accept_osv() -> None:
     it lacks would no longer be hidden. Find out why they are gone first. Servers that run follow
     with the next request for a public package.
     """
-    osv = require_upstream(existing_index()).policy.osv
+    osv = opening.require_upstream(opening.existing_index()).policy.osv
     if osv is None:
         message = "There is no OSV database: upstream.osv is not set. Give the server's --config."
         raise Invalid(message, code="bad_setting")

@@ -16,29 +16,17 @@ from packaging.version import Version
 
 from wheelyard.api import public_package_operations
 from wheelyard.api.project_operations import After
-from wheelyard.api.public_package_operations import (
-    Approval,
-    Block,
-    DecidedPackage,
-    SeveralDecisions,
-)
 from wheelyard.api.why_operations import WhyQuestion, explain_project
-from wheelyard.cli.options import INDEX, Api, history_lines, open_api
-from wheelyard.cli.output import JSON, PROJECT, REASON, cli_command, print_result, warn
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.history import history_lines
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import command_line, reason_text
 from wheelyard.errors import WheelyardError
+from wheelyard.model import public_packages
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.public_packages import (
-    Decision,
-    DecisionSummary,
-    ExplainedFile,
-    Explanation,
-    ProjectDecisions,
-    Verdict,
-    decisions_about,
-    describe_for_approvers,
-)
 from wheelyard.upstream.lock_files import LockedFiles, read_lock_files
 
 VERSION: Final = Argument(["version"], required=False)
@@ -78,9 +66,9 @@ INCOMPLETE_STATUS: Final = 3
         metavar="DIGEST",
         help="Approve the file of VERSION with this digest, and ask no upstream index; repeatable.",
     ),
-    REASON,
-    JSON,
-    *INDEX,
+    shared_options.REASON,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
         "wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'",
@@ -109,16 +97,18 @@ def approve(
     one commit, and no upstream index is asked. What was approved before stays so. Private names
     are left out. What is blocked stays blocked, and is named, and the exit status is 3.
     """
-    asked = _Options(**options)
+    given = _Options(**options)
     if paths:
-        if project or asked.despite or asked.sha256:
+        if project or given.despite or given.sha256:
             raise click.UsageError("-r names all of it: leave PROJECT, --despite and --sha256 out.")
-        return _approve_locked(paths, asked)
+        return _approve_locked(paths, given)
     if project is None:
         raise click.UsageError("Name a PROJECT, or lock files with -r.")
-    if asked.unblock or asked.dry_run:
+    if given.unblock or given.dry_run:
         raise click.UsageError("--unblock and --dry-run go with -r.")
-    _approve_one(parse_name(project), parse_version(version) if version else None, asked)
+    name = parse_name(project)
+    parsed_version = parse_version(version) if version else None
+    _approve_project(name, parsed_version, given)
     return 0
 
 
@@ -132,80 +122,96 @@ class _Options(Struct, frozen=True):
     reason: str
 
 
-def _approve_one(name: NormalizedName, wanted: Version | None, asked: _Options) -> None:
+def _approve_project(name: NormalizedName, version: Version | None, given: _Options) -> None:
+    """Approve a project, or one version of it, and print what hides it all the same."""
     api = open_api()
-    approval = Approval(name, str(wanted or ""), asked.reason, asked.despite, asked.sha256)
-    decided = api.call(public_package_operations.approve, approval)
-    in_force = decisions_about(decided.decisions)
-    what = (
-        "approved, also files and versions that are added later" if wanted is None else "approved"
+    approval = public_package_operations.Approval(
+        name, str(version or ""), given.reason, given.despite, given.sha256
     )
-    lines = [f"{name} {wanted or ''}".rstrip() + f": {what}"]
-    # asked after the decision is in force: what hides a file now is another rule
-    explained = None if asked.sha256 else _explanation(api, WhyQuestion(name, approval.version))
-    if wanted is not None:
+    decided = api.call(public_package_operations.approve, approval)
+    in_force = public_packages.decisions_about(decided.decisions)
+    explained = None
+    if not given.sha256:
+        # asked after the decision is in force: what hides a file now is another rule
+        explained = _explanation(api, WhyQuestion(name, approval.version))
+    if version is None:
+        lines = [f"{name}: approved, also files and versions that are added later"]
+    else:
+        lines = [f"{name} {version}: approved"]
         files = explained.files if explained else ()
-        lines += _file_lines(files, in_force.for_version(str(wanted)))
-    if asked.sha256:
-        command = command_line("upstream", "why", name, str(wanted))
+        lines += _file_lines(files, in_force.for_version(str(version)))
+    if given.sha256:
+        command = command_line("upstream", "why", name, str(version))
         lines.append(f"no index was asked: {command} says what hides")
     print_result(decided, lines)
-    if wanted is None:
+    if version is None:
         _warn_of_blocked(name, in_force)
     if explained is not None:
-        _warn_of_hidden(explained, wanted)
+        _warn_of_hidden(explained, version)
 
 
-def _approve_locked(paths: tuple[Path, ...], asked: _Options) -> int:
+def _approve_locked(paths: tuple[Path, ...], given: _Options) -> int:
     """Approve what lock files list, and return the exit status."""
     locked = read_lock_files(paths)
-    packages = [
-        DecidedPackage(name, version, tuple(file.sha256 for file in files))
-        for name, listed in locked.projects.items()
-        for version, files in groupby(listed, attrgetter("version"))
-    ]
-    api, answers = open_api(), list[DecisionSummary]()
-    for part in in_parts(packages):
-        decisions = SeveralDecisions(
-            verdict=Verdict.APPROVED,
-            packages=part,
-            reason=asked.reason,
-            unblock=asked.unblock,
-            dry_run=asked.dry_run,
+    packages = []
+    for name, listed in locked.projects.items():
+        # the files of a project are in the order of their versions
+        for version, files in groupby(listed, attrgetter("version")):
+            digests = tuple(file.sha256 for file in files)
+            packages.append(public_package_operations.DecidedPackage(name, version, digests))
+    api = open_api()
+    answers = list[public_packages.DecisionSummary]()
+    for group in in_parts(packages):
+        decisions = public_package_operations.SeveralDecisions(
+            verdict=public_packages.Verdict.APPROVED,
+            packages=group,
+            reason=given.reason,
+            unblock=given.unblock,
+            dry_run=given.dry_run,
         )
         answers.append(api.call(public_package_operations.decide, decisions))
-    summary = DecisionSummary(
-        **{
-            field: tuple(dict.fromkeys(chain.from_iterable(map(attrgetter(field), answers))))
-            for field in DecisionSummary.__struct_fields__
-        }
-    )
-    foreign = [str(package.place) for package in locked.foreign]
-    result = {**asdict(summary), "foreign": foreign, "dry_run": asked.dry_run}
-    print_result(result, _summary_lines(locked, summary, dry_run=asked.dry_run))
+    summary = _joined(answers)
+    result: dict[str, object] = asdict(summary)
+    result["foreign"] = [str(package.place) for package in locked.foreign]
+    result["dry_run"] = given.dry_run
+    print_result(result, _summary_lines(locked, summary, dry_run=given.dry_run))
     for decision in summary.blocked:
         why = f": {decision.reason}" if decision.reason else ""
         warn(f"still blocked: {decision.target}, by {decision.by} on {decision.at:%Y-%m-%d}{why}")
     if summary.blocked:
         warn("--unblock approves also what is blocked")
-    return INCOMPLETE_STATUS if summary.blocked else 0
+        return INCOMPLETE_STATUS
+    return 0
 
 
-def in_parts(packages: Iterable[DecidedPackage]) -> Iterator[tuple[DecidedPackage, ...]]:
+def _joined(answers: Sequence[public_packages.DecisionSummary]) -> public_packages.DecisionSummary:
+    """Return what several requests have decided, each thing once."""
+    fields = dict[str, Any]()
+    for name in public_packages.DecisionSummary.__struct_fields__:
+        values = chain.from_iterable(getattr(answer, name) for answer in answers)
+        fields[name] = tuple(dict.fromkeys(values))
+    return public_packages.DecisionSummary(**fields)
+
+
+def in_parts(
+    packages: Iterable[public_package_operations.DecidedPackage],
+) -> Iterator[tuple[public_package_operations.DecidedPackage, ...]]:
     """Yield the packages in as few parts as a server takes, which is one for nearly every lock."""
-    part, files = list[DecidedPackage](), 0
+    group = list[public_package_operations.DecidedPackage]()
+    files = 0
     for package in packages:
         files += len(package.sha256)
-        if part and files > MAX_FILES:
-            yield tuple(part)
-            part, files = [], len(package.sha256)
-        part.append(package)
-    if part:
-        yield tuple(part)
+        if group and files > MAX_FILES:
+            yield tuple(group)
+            group = []
+            files = len(package.sha256)
+        group.append(package)
+    if group:
+        yield tuple(group)
 
 
 def _summary_lines(
-    locked: LockedFiles, summary: DecisionSummary, *, dry_run: bool
+    locked: LockedFiles, summary: public_packages.DecisionSummary, *, dry_run: bool
 ) -> Iterator[str]:
     verb = "would be approved" if dry_run else "approved"
     for decision in summary.decided:
@@ -222,10 +228,10 @@ def _summary_lines(
 
 @cli_command(
     "block",
-    PROJECT,
+    shared_options.PROJECT,
     VERSION,
-    REASON,
-    *INDEX,
+    shared_options.REASON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream block leftpad --reason 'taken over'",
         "wheelyard upstream block requests 2.32.0 --reason 'loses cookies'",
@@ -238,17 +244,20 @@ def block(*, project: str, version: str | None, reason: str) -> None:
 
     Blocking a whole project takes back the approvals of its versions. 'approve' takes it back.
     """
-    name, wanted = parse_name(project), str(parse_version(version)) if version else ""
-    open_api().call(public_package_operations.block, Block(name, wanted, reason))
-    click.echo(f"{name} {wanted}".rstrip() + ": blocked")
+    name = parse_name(project)
+    version_text = str(parse_version(version)) if version else ""
+    block = public_package_operations.Block(name, version_text, reason)
+    open_api().call(public_package_operations.block, block)
+    target = f"{name} {version_text}".rstrip()
+    click.echo(f"{target}: blocked")
 
 
 @cli_command(
     "decisions",
     Argument(["project"], required=False),
     Option(["--history"], is_flag=True, help="Every decision ever made, the oldest first."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream decisions",
         "wheelyard upstream decisions requests",
@@ -258,55 +267,68 @@ def block(*, project: str, version: str | None, reason: str) -> None:
 )
 def decisions(project: str | None, *, history: bool) -> None:
     """Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why."""
-    api, name = open_api(), parse_name(project) if project else None
+    api = open_api()
+    name = parse_name(project) if project else None
+    decided = list[public_packages.Decision]()
     if history:
-        commits = api.call(public_package_operations.decision_history, After()).commits
-        all_decisions = tuple(decision for commit in commits for decision in commit.events)
+        for commit in api.call(public_package_operations.decision_history, After()).commits:
+            decided += commit.events
     else:
-        all_decisions = api.call(public_package_operations.list_decisions).decisions
-    wanted = [decision for decision in all_decisions if name in (None, decision.project)]
-    words = map(describe_for_approvers, wanted)
-    print_result({"decisions": wanted}, history_lines(api, wanted, words))
+        decided += api.call(public_package_operations.list_decisions).decisions
+    if name is not None:
+        decided = [decision for decision in decided if decision.project == name]
+    words = map(public_packages.describe_for_approvers, decided)
+    print_result({"decisions": decided}, history_lines(api, decided, words))
 
 
-def _explanation(api: Api, question: WhyQuestion) -> Explanation | None:
+def _explanation(api: Api, question: WhyQuestion) -> public_packages.Explanation | None:
     """Return what clients get now, or None if it is not known, as without the server's rules."""
     with suppress(WheelyardError):
         return api.call(explain_project, question)
     return None
 
 
-def _file_lines(files: Sequence[ExplainedFile], approval: Decision | None) -> Iterator[str]:
+def _file_lines(
+    files: Sequence[public_packages.ExplainedFile], approval: public_packages.Decision | None
+) -> Iterator[str]:
     """Yield the digests that were approved, with the filenames as far as they are known."""
+    if approval is None or approval.sha256 is None:
+        return
     names = {file.sha256: file.filename for file in files}
-    for digest in (approval.sha256 or ()) if approval else ():
+    for digest in approval.sha256:
         filename = f"{names[digest]}  " if digest in names else ""
         yield f"  {filename}sha256:{digest}"
 
 
-def _warn_of_blocked(name: NormalizedName, in_force: ProjectDecisions) -> None:
-    decisions = in_force.versions.values()
-    blocked = [decision.version for decision in decisions if decision.verdict is Verdict.BLOCKED]
+def _warn_of_blocked(name: NormalizedName, in_force: public_packages.ProjectDecisions) -> None:
+    verdict = public_packages.Verdict.BLOCKED
+    decided = in_force.versions.values()
+    blocked = [decision.version for decision in decided if decision.verdict is verdict]
     if blocked:
         warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
 
 
-def _has_format_reason(file: ExplainedFile) -> bool:
+def _has_format_reason(file: public_packages.ExplainedFile) -> bool:
     return any(reason.code == "format" for reason in file.reasons)
 
 
-def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
+def _warn_of_hidden(explained: public_packages.Explanation, version: Version | None) -> None:
     """Print what hides a version all the same, or how much of a project."""
     # no rule hides a file in another format
     files = [file for file in explained.files if not _has_format_reason(file)]
     hidden = [file for file in files if not file.shown]
+    reasons = list[public_packages.FileReason]()
+    for file in hidden:
+        reasons += file.reasons
     if version is None and hidden:
-        codes = ", ".join(sorted({reason.code for file in hidden for reason in file.reasons}))
+        # a project may have thousands of hidden files
+        codes = ", ".join(sorted({reason.code for reason in reasons}))
         warn(
             f"still hidden: {len(hidden)} of {counted(len(files), 'file')} ({codes}); "
             f"{command_line('upstream', 'why', explained.name)} says more"
         )
         return
-    reasons = [reason for file in hidden for reason in file.reasons]
-    for text in dict.fromkeys(map(reason_text, (*reasons, *explained.reasons))):
+    reasons += explained.reasons
+    # many files have the same reason
+    for text in dict.fromkeys(map(reason_text, reasons)):
         warn(f"still hidden: {text}")

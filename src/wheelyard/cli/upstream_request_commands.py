@@ -6,8 +6,11 @@ from click import Option
 
 from wheelyard.api import package_request_operations
 from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
-from wheelyard.cli.options import INDEX, Api, open_api, token_names
-from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.history import token_names
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result
 from wheelyard.cli.program import this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted, escaped
@@ -17,8 +20,8 @@ from wheelyard.model.grants import with_name
 
 @cli_command(
     "requests",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream requests",
         "wheelyard upstream requests --json --server https://packages.acme.dev",
@@ -35,7 +38,9 @@ def requests() -> None:
     """
     api = open_api()
     listed = api.call(package_request_operations.list_requests)
-    lines = [line for request in listed.requests for line in _lines(request, api)]
+    lines = list[str]()
+    for request in listed.requests:
+        lines += _lines(request, api)
     print_result(listed, lines or ["nothing waits for a decision"])
 
 
@@ -52,7 +57,9 @@ def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
     if not request.approvable:
         yield f"  no approval lets it through: {request.reason}"
     elif request.despite:
-        words = ["upstream", "approve", *request.target.split()]
+        words = ["upstream", "approve"]
+        # a name, and perhaps a version behind it
+        words += request.target.split()
         for code in request.despite:
             words += ["--despite", code]
         yield f"  to approve it: {this_terminal().line(words)}"
@@ -60,11 +67,11 @@ def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
 
 @cli_command(
     "request",
-    PROJECT,
+    shared_options.PROJECT,
     VERSION,
     Option(["--reason"], required=True, help="Why you need it; whoever decides reads that."),
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard upstream request pyside6 6.9.0 --reason 'for the new viewer'",
         "wheelyard upstream request leftpad --reason TICKET-7 --json",
@@ -77,9 +84,11 @@ def request(*, project: str, version: str | None, reason: str) -> None:
 
     Whoever may approve public packages sees who asks, and why. Asking again replaces the reason.
     """
-    name, wanted = parse_name(project), str(parse_version(version)) if version else ""
-    asked = open_api().call(
-        package_request_operations.request_package, PackageAsk(name, wanted, reason=reason)
-    )
-    target = f"{asked.project} {asked.version}".rstrip()
-    print_result(asked, [f"asked for {target}", *(f"  {why.text}" for why in asked.reasons)])
+    name = parse_name(project)
+    text = str(parse_version(version)) if version else ""
+    ask = PackageAsk(name, text, reason=reason)
+    answer = open_api().call(package_request_operations.request_package, ask)
+    target = f"{answer.project} {answer.version}".rstrip()
+    lines = [f"asked for {target}"]
+    lines += [f"  {why.text}" for why in answer.reasons]
+    print_result(answer, lines)

@@ -5,19 +5,14 @@ from datetime import UTC, datetime
 from click import Option
 
 from wheelyard.catalog.store_clock import StoreClock
-from wheelyard.cli.options import STORE, command_settings
-from wheelyard.cli.output import (
-    OUTPUT,
-    cli_command,
-    describe_size,
-    parse_duration,
-    parse_size,
-    print_line,
-    print_result,
-)
+from wheelyard.cli import quantities
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import command_settings
+from wheelyard.cli.output import print_line, print_result
+from wheelyard.cli.shared_options import OUTPUT, STORE
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.upstream.kept_files import KeptFile, SweepReport, SweepRules, UpstreamSweep
+from wheelyard.upstream import kept_files
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.stores import upstream_store
 
@@ -38,8 +33,8 @@ from wheelyard.wiring.stores import upstream_store
         ),
     ),
     Option(["--dry-run"], is_flag=True, help="Say what would be removed, and remove nothing."),
-    *OUTPUT,
-    *STORE,
+    OUTPUT,
+    STORE,
     examples=(
         "wheelyard upstream sweep --unused-for 90d --dry-run",
         "wheelyard upstream sweep --unused-for 90d --max-size 200GiB",
@@ -55,39 +50,45 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     """
     if unused_for is None and max_size is None:
         raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")
-    rules = SweepRules(
-        unused_for=None if unused_for is None else parse_duration(unused_for),
-        max_bytes=None if max_size is None else parse_size(max_size),
-    )
+    least_unused = None
+    if unused_for is not None:
+        least_unused = quantities.parse_duration(unused_for)
+    max_bytes = None
+    if max_size is not None:
+        max_bytes = quantities.parse_size(max_size)
+    rules = kept_files.SweepRules(unused_for=least_unused, max_bytes=max_bytes)
     settings = command_settings()
     index = open_index(settings, create=False)
     store = upstream_store(settings, index.stores, index.server.traits.operation_counter)
-    work = UpstreamSweep(StoreClock(store, index.server.runtime))
+    # by the clock of the store, as that of this machine may be wrong
+    work = kept_files.UpstreamSweep(StoreClock(store, index.server.runtime))
     report = work.run(rules, dry_run=dry_run)
     if dry_run:
         for file in report.removed:
             _print_swept(file)
     size = sum(file.size for file in report.removed)
     verb = "would remove" if dry_run else "removed"
-    what = f"{verb} {counted(len(report.removed), 'file')}, {describe_size(size)}"
-    rest = f"{counted(report.kept, 'file')}, {describe_size(report.kept_bytes)}"
+    what = f"{verb} {counted(len(report.removed), 'file')}, {quantities.describe_size(size)}"
+    rest = f"{counted(report.kept, 'file')}, {quantities.describe_size(report.kept_bytes)}"
     print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
 
 
-def _print_swept(file: KeptFile) -> None:
+def _print_swept(file: kept_files.KeptFile) -> None:
     used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
     print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
 
 
-def _described_sweep(report: SweepReport, size: int) -> dict[str, object]:
-    removed = [
-        {
-            "upstream": file.upstream,
-            "file": file.path,
-            "size": file.size,
-            "used": int(file.last_use),
-        }
-        for file in report.removed
-    ]
-    kept = {"kept": report.kept, "kept_bytes": report.kept_bytes}
-    return {"removed": removed, "removed_bytes": size, **kept}
+def _described_sweep(report: kept_files.SweepReport, size: int) -> dict[str, object]:
+    """Return a report as `--json` prints it, with times in seconds since the epoch."""
+    removed = []
+    for file in report.removed:
+        used = int(file.last_use)
+        removed.append(
+            {"upstream": file.upstream, "file": file.path, "size": file.size, "used": used}
+        )
+    return {
+        "removed": removed,
+        "removed_bytes": size,
+        "kept": report.kept,
+        "kept_bytes": report.kept_bytes,
+    }

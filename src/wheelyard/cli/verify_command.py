@@ -11,13 +11,12 @@ import click
 from click import Argument, Option
 from msgspec import Struct
 
-from wheelyard.api.provenance_operations import (
-    ProvenanceQuery,
-    show_provenance,
-)
+from wheelyard.api.provenance_operations import ProvenanceQuery, show_provenance
 from wheelyard.api.table import LocalApi
-from wheelyard.cli.options import PACKAGES, Api, open_api
-from wheelyard.cli.output import JSON, cli_command, print_result
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result
+from wheelyard.cli.shared_options import JSON, PACKAGES
 from wheelyard.errors import INVALID_ATTESTATIONS, UNKNOWN_AUTHORITY, Invalid, NotFound
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.model.attestations import (
@@ -79,8 +78,11 @@ def _read_repository(text: str) -> Url | None:
     # neither GitHub nor GitLab has two repositories that differ in case alone
     path = url.path.strip("/").lower().removesuffix(".git")
     repository = Url("https", url.host, url.port, f"/{path}")
+    # with a password, a query or another scheme it is not the URL of a repository
     is_bare = replace(url, path=repository.path) == repository
-    return repository if path and is_bare else None
+    if not path or not is_bare:
+        return None
+    return repository
 
 
 @cli_command(
@@ -100,7 +102,7 @@ def _read_repository(text: str) -> Url | None:
         help="The source repository that each certificate has to name.",
     ),
     JSON,
-    *PACKAGES,
+    PACKAGES,
     examples=(
         "wheelyard verify acme_core-1.0.tar.gz",
         "wheelyard verify acme_core-1.0.tar.gz --server https://packages.acme.dev",
@@ -125,27 +127,28 @@ def verify_command(file: Path, trusted_root: str, repository: Url | None) -> Non
     provenance = _find_provenance(api, file.name)
     verifier = AttestationVerifier(trusted_root or _root_of_settings(api), "This command")
     verifier.require_usable()
-    attestations = [
-        _verify(verifier, attestation, file.name, sha256)
-        for bundle in provenance.attestation_bundles
-        for attestation in bundle.attestations
-    ]
+    attestations = list[Attestation]()
+    for bundle in provenance.attestation_bundles:
+        for sent in bundle.attestations:
+            attestations.append(_verify(verifier, sent, file.name, sha256))
+    # after all signatures, as a certificate says nothing unless its signature holds
     if repository is not None:
         for attestation in attestations:
             _require_repository(file.name, attestation.signer, repository)
     verified = Verification(
         filename=file.name,
         sha256=sha256,
-        attestations=tuple(
-            VerifiedAttestation(
-                predicate_type=attestation.predicate_type,
-                subject=attestation.signer.subject,
-                claims=attestation.signer.claims,
-            )
-            for attestation in attestations
-        ),
+        attestations=tuple(map(_described, attestations)),
     )
     print_result(verified, _lines(verified))
+
+
+def _described(attestation: Attestation) -> VerifiedAttestation:
+    return VerifiedAttestation(
+        predicate_type=attestation.predicate_type,
+        subject=attestation.signer.subject,
+        claims=attestation.signer.claims,
+    )
 
 
 def _verify(
@@ -154,7 +157,7 @@ def _verify(
     """
     Return an attestation if it holds for a file.
 
-    Raises as `AttestationVerifier.verify`, with what the user of this command can do.
+    Raises Invalid if it does not, with what the user of this command can do.
     """
     try:
         return verifier.verify(sent, filename, sha256)
@@ -190,7 +193,8 @@ def _root_of_settings(api: Api) -> str:
     """Return the trusted root in the settings of a store, or an empty text for the public one."""
     if isinstance(api, LocalApi):
         return api.index.settings.attestations.trusted_root
-    return ""  # those of a server are on its machine
+    # the file that a server's settings name is on its machine
+    return ""
 
 
 def _require_repository(filename: str, signer: Signer, repository: Url) -> None:
@@ -233,21 +237,26 @@ def _no_attestations(filename: str) -> Invalid:
 
 
 def _fetch_provenance(api: Api, filename: str) -> bytes:
-    # raises for a file that is none
-    first, *others = known_filename_readings(filename)
-    for reading in others:
+    """
+    Return the provenance of a file of a name, which may be a file of several projects.
+
+    Raises Invalid if the name is not one of a distribution, and NotFound if the index has none.
+    """
+    readings = known_filename_readings(filename)
+    # the one with the shortest name of a project comes last: its error says that there is none
+    for reading in readings[1:]:
         with suppress(NotFound):
             return _provenance_of(api, reading)
-    return _provenance_of(api, first)
+    return _provenance_of(api, readings[0])
 
 
 def _provenance_of(api: Api, reading: KnownDistribution) -> bytes:
     """Return the provenance of a file of a project. Raises NotFound if the index has none."""
-    name, filename = reading.project, reading.filename
     if not isinstance(api, LocalApi):
-        return api.provenance(name, reading.version, filename)
+        return api.provenance(reading.project, reading.version, reading.filename)
+    query = ProvenanceQuery(reading.filename)
     try:
-        return api.call(show_provenance, name, ProvenanceQuery(filename)).provenance
+        return api.call(show_provenance, reading.project, query).provenance
     except NotFound as error:
         message = f"{error.message} A store has private files: for a public one, give --server."
         raise NotFound(message) from error

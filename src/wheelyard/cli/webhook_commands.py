@@ -8,16 +8,12 @@ import click
 from click import Argument, Option
 
 from wheelyard.api import webhook_operations
-from wheelyard.api.webhook_operations import (
-    WEBHOOKS,
-    LettersToSend,
-    NamedWebhook,
-    NewWebhookSecret,
-    WebhookDeliveries,
-)
-from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, NAME, NOTE, CliGroup, print_result, show_once, warn
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import CliGroup
+from wheelyard.cli.opening import open_api
+from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import warn_of
+from wheelyard.cli.standard_streams import show_once
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model.decoding import escaped
@@ -31,7 +27,7 @@ PAGE: Final = "webhooks.md"
 TEXTS: Final = Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE...")
 SHOWN_ONCE: Final = "It is not shown again. Give it to the receiver, which checks signatures by it."
 COLUMNS: Final = ("Time", "Status", "Event", "About", "Seconds", "Result", "Answer")
-COMMANDS: Final = TableCommands(WEBHOOKS, "nothing is sent")
+COMMANDS: Final = TableCommands(webhook_operations.WEBHOOKS, "nothing is sent")
 
 
 @click.group("webhook", cls=CliGroup, page=PAGE)
@@ -46,8 +42,8 @@ def webhook_command() -> None:
 
 @webhook_command.subcommand(
     "list",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook list",
         "wheelyard webhook list --server https://packages.acme.dev",
@@ -61,9 +57,9 @@ def list_webhooks() -> None:
 
 @webhook_command.subcommand(
     "show",
-    NAME,
-    JSON,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook show builds", "wheelyard webhook show builds --json"),
     page=PAGE,
 )
@@ -81,9 +77,14 @@ def show_webhook(name: str) -> None:
 
 def _facts(row: ListedWebhook) -> Iterator[tuple[str, ...]]:
     """Yield the lines about a webhook."""
-    for key in (key for key in WEBHOOK_KIND.keys if key in row.keys):
+    for key in WEBHOOK_KIND.keys:
+        if key not in row.keys:
+            continue
         value = row.keys[key]
-        yield key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if isinstance(value, list):
+            yield key, ", ".join(map(str, value))
+        else:
+            yield key, str(value)
     if row.url_from:
         yield "url from", row.url_from
     yield "secret from", row.secret_from or "nowhere"
@@ -91,8 +92,8 @@ def _facts(row: ListedWebhook) -> Iterator[tuple[str, ...]]:
 
 @webhook_command.subcommand(
     "history",
-    JSON,
-    *INDEX,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook history", "wheelyard webhook history --json"),
     page=PAGE,
 )
@@ -103,10 +104,10 @@ def webhook_history() -> None:
 
 @webhook_command.subcommand(
     "add",
-    NAME,
+    shared_options.NAME,
     Argument(["texts"], nargs=-1, metavar="[KEY=VALUE]..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook add builds url=https://ci.example/hook",
         "wheelyard webhook add builds url=URL events=released,yanked projects=acme-*",
@@ -127,17 +128,17 @@ def add_webhook(name: str, texts: tuple[str, ...], note: str) -> None:
         raise click.UsageError("NAME comes first. Leave name= out.")
     keys = {key: value for key, value in given.items() if value is not None}
     body = webhook_operations.NewWebhook(keys={"name": name, **keys}, note=note)
-    row: ListedWebhook = open_api().call(WEBHOOKS.add, body)
+    row: ListedWebhook = open_api().call(webhook_operations.WEBHOOKS.add, body)
     COMMANDS.print_row(row)
     _print_secret(row)
 
 
 @webhook_command.subcommand(
     "change",
-    NAME,
+    shared_options.NAME,
     TEXTS,
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook change builds events=released,yanked",
         "wheelyard webhook change builds projects= --note T-12",
@@ -156,8 +157,8 @@ def change_webhook(name: str, texts: tuple[str, ...], note: str) -> None:
 @webhook_command.subcommand(
     "remove",
     Argument(["names"], nargs=-1, required=True, metavar="NAME..."),
-    NOTE,
-    *INDEX,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook remove builds",
         "wheelyard webhook remove builds team-chat --note 'no such job any more'",
@@ -171,9 +172,9 @@ def remove_webhooks(names: tuple[str, ...], note: str) -> None:
 
 @webhook_command.subcommand(
     "new-secret",
-    NAME,
-    NOTE,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.NOTE,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook new-secret builds",
         "wheelyard webhook new-secret builds --note 'was in a log'",
@@ -186,15 +187,15 @@ def new_secret(name: str, note: str) -> None:
 
     The old one signs nothing from then on.
     """
-    body = NewWebhookSecret(name=name, note=note)
+    body = webhook_operations.NewWebhookSecret(name=name, note=note)
     _print_secret(open_api().call(webhook_operations.make_secret, body))
 
 
 @webhook_command.subcommand(
     "test",
-    NAME,
-    JSON,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook test builds", "wheelyard webhook test builds --json"),
     page=PAGE,
 )
@@ -204,7 +205,7 @@ def send_test(name: str) -> None:
 
     The exit status is 1 if the receiver did not take it.
     """
-    attempt = open_api().call(webhook_operations.send_test, NamedWebhook(name))
+    attempt = open_api().call(webhook_operations.send_test, webhook_operations.NamedWebhook(name))
     print_result(attempt, [_cells(attempt)], COLUMNS)
     if not attempt.is_delivered:
         sys.exit(1)
@@ -212,9 +213,9 @@ def send_test(name: str) -> None:
 
 @webhook_command.subcommand(
     "deliveries",
-    NAME,
-    JSON,
-    *INDEX,
+    shared_options.NAME,
+    shared_options.JSON,
+    shared_options.INDEX,
     examples=("wheelyard webhook deliveries builds", "wheelyard webhook deliveries builds --json"),
     page=PAGE,
 )
@@ -224,7 +225,9 @@ def print_deliveries(name: str) -> None:
 
     What waits is tried again by itself for a day. Then it is given up, with an id for `send-again`.
     """
-    deliveries = open_api().call(webhook_operations.list_deliveries, NamedWebhook(name))
+    deliveries = open_api().call(
+        webhook_operations.list_deliveries, webhook_operations.NamedWebhook(name)
+    )
     print_result(deliveries, _delivery_lines(deliveries), COLUMNS)
     if deliveries.note:
         warn(deliveries.note)
@@ -234,10 +237,10 @@ def print_deliveries(name: str) -> None:
 
 @webhook_command.subcommand(
     "send-again",
-    NAME,
+    shared_options.NAME,
     Argument(["ids"], nargs=-1, metavar="[ID]..."),
     Option(["--all", "is_all"], is_flag=True, help="All messages that were given up."),
-    *INDEX,
+    shared_options.INDEX,
     examples=(
         "wheelyard webhook send-again builds --all",
         "wheelyard webhook send-again builds msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
@@ -252,7 +255,7 @@ def send_again(name: str, ids: tuple[str, ...], *, is_all: bool) -> None:
     """
     if is_all == bool(ids):
         raise click.UsageError("Name the ids of messages, or give --all.")
-    body = LettersToSend(name=name, ids=ids or None)
+    body = webhook_operations.LettersToSend(name=name, ids=ids or None)
     sent = open_api().call(webhook_operations.send_again, body)
     for letter_id in sent.ids:
         click.echo(escaped(f"{letter_id}: waits to be sent again"))
@@ -270,7 +273,9 @@ def _keys(texts: tuple[str, ...]) -> TableKeys:
                 code="invalid_field",
                 field=key,
             )
-        keys[key] = value_of_text(kind, key, text) if text else None
+        keys[key] = None
+        if text:
+            keys[key] = value_of_text(kind, key, text)
     return keys
 
 
@@ -287,7 +292,7 @@ def _print_secret(row: ListedWebhook) -> None:
     click.echo(f"It signs unless a server has {variable}, which it then takes.", err=True)
 
 
-def _delivery_lines(deliveries: WebhookDeliveries) -> Iterator[tuple[str, ...]]:
+def _delivery_lines(deliveries: webhook_operations.WebhookDeliveries) -> Iterator[tuple[str, ...]]:
     """Yield a line for each delivery, and for all that was not delivered."""
     yield from map(_cells, deliveries.attempts)
     for journal in deliveries.waiting:

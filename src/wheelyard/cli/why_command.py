@@ -7,19 +7,21 @@ from itertools import groupby
 from click import DateTime, Option
 
 from wheelyard.api.why_operations import WhyQuestion, explain_project
-from wheelyard.cli.options import PACKAGES, Api, open_api
-from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli import shared_options
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_result
 from wheelyard.cli.program import reason_text, this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
+from wheelyard.model import public_packages
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.public_packages import ExplainedFile, Explanation, NameAnswer, describe
 from wheelyard.remedies import Advice, Remedy
 
 
 @cli_command(
     "why",
-    PROJECT,
+    shared_options.PROJECT,
     VERSION,
     Option(
         ["--as-of"],
@@ -27,8 +29,8 @@ from wheelyard.remedies import Advice, Remedy
         metavar="DATE",
         help="What clients get from the index as of this day, which ends at midnight UTC.",
     ),
-    JSON,
-    *PACKAGES,
+    shared_options.JSON,
+    shared_options.PACKAGES,
     examples=(
         "wheelyard why requests 2.32.6",
         "wheelyard why acme-core --index stable --as-of 2026-01-01",
@@ -51,21 +53,25 @@ def print_explanation(api: Api, question: WhyQuestion) -> int:
     """Print the answer to a question, and return the exit status of the command."""
     explanation = api.call(explain_project, question)
     print_result(explanation, _why_lines(explanation, question.version))
-    return 0 if any(file.shown for file in explanation.files) else 1
+    return int(not any(file.shown for file in explanation.files))
 
 
-def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
+def _why_lines(explanation: public_packages.Explanation, version: str) -> Iterator[str]:
     yield f"{explanation.name}: {explanation.answer}"
     yield from (f"  {reason_text(reason)}" for reason in explanation.reasons)
     yield from _page_lines(explanation)
     for decision in explanation.decisions:
-        yield f"  {describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
+        yield f"  {public_packages.describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
     yield from (f"  warning: {warning}" for warning in explanation.warnings)
-    is_private = explanation.answer is NameAnswer.PRIVATE
+    is_private = explanation.answer is public_packages.NameAnswer.PRIVATE
     if not explanation.files and (is_private or explanation.fetched_at is not None):
         who = "it" if is_private else "the upstream"
-        usable = " that can be used" if explanation.unused_link_count else ""
-        yield f"  {who} lists no file{usable}{f' of version {version}' if version else ''}"
+        line = f"  {who} lists no file"
+        if explanation.unused_link_count:
+            line += " that can be used"
+        if version:
+            line += f" of version {version}"
+        yield line
     if explanation.files:
         shown = sum(file.shown for file in explanation.files)
         yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
@@ -79,28 +85,31 @@ def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
         yield f"to ask for it: {this_terminal().commands(asking)[0]}"
 
 
-def _can_be_approved(explanation: Explanation) -> bool:
+def _can_be_approved(explanation: public_packages.Explanation) -> bool:
     """Return whether nothing is shown, and an approval would show some of it."""
-    if explanation.answer is NameAnswer.PRIVATE:
+    if explanation.answer is public_packages.NameAnswer.PRIVATE:
         return False
     # nothing of it is loaded for a private name
     from wheelyard.upstream.decisions import needed_despite
 
-    files = explanation.files
-    reasons = [*explanation.reasons, *(file.reasons[0] for file in files if file.reasons)]
-    return not any(file.shown for file in files) and any(
-        needed_despite(reason.code, "any") is not None for reason in reasons
-    )
+    if any(file.shown for file in explanation.files):
+        return False
+    # the first reason of a file is the one that an approval has to lift
+    reasons = list(explanation.reasons)
+    reasons += [file.reasons[0] for file in explanation.files if file.reasons]
+    return any(needed_despite(reason.code, "any") is not None for reason in reasons)
 
 
-def _page_lines(explanation: Explanation) -> Iterator[str]:
+def _page_lines(explanation: public_packages.Explanation) -> Iterator[str]:
     """Yield what is known of the page of the upstream, if there is one."""
     if explanation.fetched_at is not None:
-        stale = ", stale: it should have been asked again, and has not answered"
-        yield (
+        line = (
             f"  page of {explanation.upstream}, {explanation.status}, confirmed "
-            f"{_age(explanation.age)} ago{stale if explanation.is_stale else ''}"
+            f"{_age(explanation.age)} ago"
         )
+        if explanation.is_stale:
+            line += ", stale: it should have been asked again, and has not answered"
+        yield line
     for place in explanation.alternate_locations:
         yield f"  alternate location, never followed: {place}"
     for host in explanation.refused_hosts:
@@ -110,31 +119,34 @@ def _page_lines(explanation: Explanation) -> Iterator[str]:
         )
 
 
-def _unused_lines(explanation: Explanation) -> Iterator[str]:
+def _unused_lines(explanation: public_packages.Explanation) -> Iterator[str]:
     """Yield how many links of the page are left out, and the first of them."""
-    links, count = explanation.unused_links, explanation.unused_link_count
+    links = explanation.unused_links
+    count = explanation.unused_link_count
     if count:
-        more = f", of which these are the first {len(links)}" if count > len(links) else ""
-        yield f"  {counted(count, 'link')} of the page cannot be used{more}:"
-        yield from (f"  {link.filename or 'a link'} {link.why}" for link in links)
+        line = f"  {counted(count, 'link')} of the page cannot be used"
+        # a page may have thousands of links to what is no distribution
+        if count > len(links):
+            line += f", of which these are the first {len(links)}"
+        yield f"{line}:"
+        for link in links:
+            yield f"  {link.filename or 'a link'} {link.why}"
 
 
-def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:
+def _file_lines(files: tuple[public_packages.ExplainedFile, ...]) -> Iterator[str]:
     """Yield a line for each file by version, and its reasons once for those that share them."""
     # groups are of neighbours, so files with the same reasons have to be sorted together
     ordered = sorted(files, key=lambda file: (parse_version(file.version), _texts(file)))
     for _, files_alike in groupby(ordered, key=lambda file: (file.version, _texts(file))):
         group = list(files_alike)
         for file in group:
-            yield f"{'shown' if file.shown else 'hidden'}  {file.filename}"
-        yield from (f"        {reason.code}: {reason_text(reason)}" for reason in group[0].reasons)
+            mark = "shown" if file.shown else "hidden"
+            yield f"{mark}  {file.filename}"
+        for reason in group[0].reasons:
+            yield f"        {reason.code}: {reason_text(reason)}"
 
 
-def _codes(file: ExplainedFile) -> set[str]:
-    return {reason.code for reason in file.reasons}
-
-
-def _texts(file: ExplainedFile) -> tuple[str, ...]:
+def _texts(file: public_packages.ExplainedFile) -> tuple[str, ...]:
     return tuple(reason.text for reason in file.reasons)
 
 

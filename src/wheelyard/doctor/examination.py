@@ -148,8 +148,10 @@ class _OwnServer(RequestRules):
     def authorization(self, url: Url) -> str | None:
         """Return the Authorization header for a URL of the server, else None."""
         self.asked = url
-        is_here = url.origin == self._url.origin
-        return self.login.authorization if self.login and is_here else None
+        # a redirect may lead to any host, whose operator must not get the credential
+        if self.login is None or url.origin != self._url.origin:
+            return None
+        return self.login.authorization
 
 
 @dataclass(slots=True)
@@ -179,17 +181,23 @@ class Examination:
         """
         for finding in self._findings():
             text = finding.text
+            # a response may have quoted a secret; the longest first, as it may have another in it
             for secret in sorted(self.secrets, key=len, reverse=True):
-                text = text.replace(secret, "***")  # a response may have quoted it
+                text = text.replace(secret, "***")
             # no finding leaves this function with a secret in it
             yield structs.replace(finding, text=text)
 
     def _findings(self) -> Iterator[Finding]:
         yield from self._clients()
-        file, source = self.settings.authorities() if self.url.is_secure else ("", "")
-        trusted = f"{file} ({source})" if file else "this machine's list"
+        trusted = "this machine's list"
+        cafile = None
+        if self.url.is_secure:
+            file, source = self.settings.authorities()
+            if file:
+                trusted = f"{file} ({source})"
+                cafile = str(Path(file).expanduser())
         try:
-            tls = ssl.create_default_context(cafile=str(Path(file).expanduser()) if file else None)
+            tls = ssl.create_default_context(cafile=cafile)
         except OSError as error:
             why = error.strerror if error.errno else "there is no certificate in it"
             text = f"the list of authorities {trusted} cannot be read: {why}"
@@ -197,7 +205,8 @@ class Examination:
             return
         way = self.url.authority
         try:
-            if proxy := proxy_for(self.url):
+            proxy = proxy_for(self.url)
+            if proxy:
                 way += f" through the proxy {proxy.authority}"
             # any address and proxy: this is the machine of the person who asks
             network = Network(
@@ -208,6 +217,7 @@ class Examination:
                 idle=SECONDS,
             )
             with closing(Requester(self.runtime, network, self._rules)) as client:
+                # first and without a credential: any server answers, also one that is none of ours
                 health = self._get(client, replace(self.url, path="/health", query=""))
                 yield self._network(health, way, trusted)
                 yield from self._server(client)
@@ -226,12 +236,14 @@ class Examination:
             text = "neither pip nor uv has an index, so that they ask the public one"
             yield _warning("settings", text, "wheelyard print-settings pip prints what to add.")
         for index in self.settings.installs:
-            secret = ", with a credential" if index.login else ""
-            place = without_secrets(index.url) if index.url else "what is no URL"
-            text = f"asks {place}{secret} ({index.source})"
             if index.is_folder:
                 text = f"asks a folder of this machine ({index.source})"
-            if not index.is_folder and (index.url is None or index.url.origin != self.url.origin):
+            else:
+                place = without_secrets(index.url) if index.url else "what is no URL"
+                secret = ", with a credential" if index.login else ""
+                text = f"asks {place}{secret} ({index.source})"
+            is_here = index.url is not None and index.url.origin == self.url.origin
+            if not index.is_folder and not is_here:
                 advice = f"That is not {self.url.authority}. Correct that file or variable."
                 yield _warning(index.client, text, advice)
             elif index.client == EXTRA:
@@ -244,6 +256,7 @@ class Examination:
                 yield Finding(index.client, CheckOutcome.OK, text)
 
     def _network(self, health: _Answer, way: str, trusted: str) -> Finding:
+        """Say whether the server answers, and whether the way to it is one that clients take."""
         if health.url.origin != self.url.origin:
             text = f"{way} leads to {without_secrets(health.url)}"
             return _warning("network", text, "Give that URL, unless it is a log-in page.")
@@ -254,21 +267,30 @@ class Examination:
             return _warning(
                 "network", text, f"Ask the operator for an https:// URL: {DOCUMENTATION}/tls.md"
             )
-        verified = f"; its certificate is verified by {trusted}" if self.url.is_secure else ""
-        return Finding("network", CheckOutcome.OK, f"{way} answers{verified}")
+        text = f"{way} answers"
+        if self.url.is_secure:
+            text += f"; its certificate is verified by {trusted}"
+        return Finding("network", CheckOutcome.OK, text)
 
     def _server(self, client: Requester) -> Iterator[Finding]:
+        """Yield the findings about what the server answers to the credential of the clients."""
         credentials = list(self._credentials())
-        used = credentials[0] if credentials else None
+        credential = None
         text = "there is none for this server; requests are anonymous"
-        if used is not None:
+        if credentials:
             # clients take the first one, and a wrong one hides those after it
-            later = ", ".join(credential.source for credential in credentials[1:])
-            user = f"user {used.login.username}" if used.login.password else "without a password"
-            text = f"{used.source}, {user}{later and '; not used: '}{later}"
+            credential = credentials[0]
+            # without a password, the user name is a token
+            user = "without a password"
+            if credential.login.password:
+                user = f"user {credential.login.username}"
+            text = f"{credential.source}, {user}"
+            if len(credentials) > 1:
+                sources = ", ".join(unused.source for unused in credentials[1:])
+                text += f"; not used: {sources}"
         yield Finding("credential", CheckOutcome.OK, text)
-        yield self._rights(client, used)
-        yield self._page(client, used)
+        yield self._rights(client, credential)
+        yield self._page(client, credential)
 
     def _credentials(self) -> Iterator[ClientCredential]:
         """Yield the credentials for the server in pip's order: URL, settings, netrc, keyring."""
@@ -278,29 +300,35 @@ class Examination:
             is_here = index.url and index.url.origin == self.url.origin
             if is_here and index.login and index.login != self.url.login:
                 yield ClientCredential(index.login, index.source)
-        environ, home = self.settings.machine.environ, self.settings.machine.home
-        path = Path(environ.get("NETRC") or home / ".netrc")
+        environ = self.settings.machine.environ
+        path = Path(environ.get("NETRC") or self.settings.machine.home / ".netrc")
         # pip looks into netrc and the keyring only if no URL has a credential
-        if login := read_netrc(path).get(self.url.host.strip("[]")):
+        login = read_netrc(path).get(self.url.host.strip("[]"))
+        if login:
             yield ClientCredential(login, str(path))
-        if program := which("keyring", path=environ.get("PATH")):
+        program = which("keyring", path=environ.get("PATH"))
+        if program:
+            # one that is locked or broken has nothing for pip, either
             with suppress(OSError):
-                if login := ask_keyring(program, self.url, environ, SECONDS):
+                login = ask_keyring(program, self.url, environ, SECONDS)
+                if login:
                     yield ClientCredential(login, f"the keyring ({program})")
 
     def _rights(self, client: Requester, credential: ClientCredential | None) -> Finding:
         """Ask a wheelyard what a credential may do."""
         root = self.url.path.partition("/simple/")[0].rstrip("/")
         answer = self._get(client, replace(self.url, path=f"{root}/api/v1/whoami"), credential)
-        source, rights = credential.source if credential else "no credential", answer.json.rights
+        source = credential.source if credential else "no credential"
+        rights = answer.json.rights
         if answer.status == HTTPStatus.UNAUTHORIZED and credential:
             advice = f"It is wrong, expired or revoked: make a new one ({TOKENS_PAGE})."
             return _failed("rights", f"{source} is refused: {answer.summary}", advice)
+        # any other server, such as one of another index, answers without rights
         if rights is None:
             return _warning("rights", f"not known: {answer.summary}", RIGHTS_ADVICE)
-        # any other server, such as one of another index, answers without rights
-        shown_rights = "; ".join(f"{','.join(it.can)} {', '.join(it.projects)}" for it in rights)
-        text = f"{source}: {answer.json.principal} may {shown_rights or 'do nothing'}"
+        scopes = [f"{','.join(scope.can)} {', '.join(scope.projects)}" for scope in rights]
+        described = "; ".join(scopes) or "do nothing"
+        text = f"{source}: {answer.json.principal} may {described}"
         if any("read" in scope.can for scope in rights):
             return Finding("rights", CheckOutcome.OK, text)
         advice = "Ask the operator for a grant, or make another token."
@@ -309,16 +337,21 @@ class Examination:
     def _page(self, client: Requester, credential: ClientCredential | None) -> Finding:
         """Ask for the page of the project, or for the list of projects."""
         url = self.url.as_folder()
-        url = url.child_folder(self.project) if self.project else url
+        noun = "project"
+        if self.project:
+            url = url.child_folder(self.project)
+            noun = "file"
         answer = self._get(client, url, credential)
         if answer.status != HTTPStatus.OK:
             advice = PAGE_ADVICE.get(answer.status, ASK_OPERATOR)
             return _failed("page", f"{without_secrets(url)}: {answer.summary}", advice)
-        place, number = without_secrets(answer.url), self._count_listed(answer)
-        if number is None:  # such as one to log in
+        place = without_secrets(answer.url)
+        number = self._count_listed(answer)
+        # such as a page to log in
+        if number is None:
             text = f"{place} is no page of an index: {answer.summary}"
             return _failed("page", text, BROWSER_ADVICE)
-        text = f"{place} lists {counted(number, 'file' if self.project else 'project')}"
+        text = f"{place} lists {counted(number, noun)}"
         if answer.url.origin != url.origin or (self.project and not number):
             return _failed("page", text, BROWSER_ADVICE)
         if not number and answer.json.meta is None:
@@ -330,23 +363,30 @@ class Examination:
         """Return how many projects or files a page of an index lists, or None for another page."""
         document = answer.json
         entries = document.files if self.project else document.projects
+        # a page in JSON (PEP 691)
         if document.meta is not None and entries is not None:
             return len(entries)
+        # any bytes are letters of latin-1, so that a page in another encoding can be read, too
         page = read_page(answer.body.decode("latin-1"), answer.kind, MAX_LINKS)
         number = 0
         with suppress(BadUrl):
-            base = answer.url.resolved(page.base) if page.base else answer.url
+            base = answer.url
+            if page.base:
+                base = answer.url.resolved(page.base)
             for link in page.links:
+                # a link that is none counts for nothing, and those after it are read
                 with suppress(BadUrl):
                     url = base.resolved(link.href)
-                    is_file = is_distribution_name(url.filename)
-                    number += is_file if self.project else bool(is_file or project_at(base, url))
-        is_index = (
-            number
-            or _INDEX_TITLE.search(answer.body)
-            or any(name == "pypi:repository-version" for name, _ in page.meta)
-        )
-        return number if is_index else None
+                    is_entry = is_distribution_name(url.filename)
+                    # some indexes list the files of all projects on one page
+                    if not is_entry and not self.project:
+                        is_entry = bool(project_at(base, url))
+                    number += is_entry
+        # an index without projects has no link, and is known by its head
+        has_version = any(name == "pypi:repository-version" for name, _ in page.meta)
+        if number or has_version or _INDEX_TITLE.search(answer.body):
+            return number
+        return None
 
     def _get(
         self, client: Requester, url: Url, credential: ClientCredential | None = None
@@ -356,20 +396,24 @@ class Examination:
 
         Raises FetchError if there is none.
         """
-        self._rules.login = login = credential.login if credential else None
-        if login:
-            secret = login.password or login.username
-            # a response may repeat it as it is, in a URL, or as it is in the header
-            words = (secret, quote(secret, safe=""), login.authorization.partition(" ")[2])
-            self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
+        self._rules.login = credential.login if credential else None
+        if credential:
+            # noted before it is sent, so that no finding about the answer can quote it
+            self._note_secrets(credential.login)
         with (
             client.deadline(2 * SECONDS),
             closing(client.follow("GET", url, HEADERS)) as response,
         ):
+            # of an endless body the beginning is enough to say what it is
             body = bytes(response.body(BODY_LIMIT_BYTES, is_cut=True))
-        return _Answer(
-            response.url, response.status, response.headers.get("content-type", ""), body
-        )
+        kind = response.headers.get("content-type", "")
+        return _Answer(response.url, response.status, kind, body)
+
+    def _note_secrets(self, login: UserPassword) -> None:
+        secret = login.password or login.username
+        # a response may repeat it as it is, in a URL, or as it is in the header
+        words = (secret, quote(secret, safe=""), login.authorization.partition(" ")[2])
+        self.secrets.update(word for word in words if len(word) >= MIN_SECRET_LENGTH)
 
 
 def examination(text: str | None, project: str, machine: Machine, runtime: Runtime) -> Examination:
@@ -380,29 +424,40 @@ def examination(text: str | None, project: str, machine: Machine, runtime: Runti
     """
     settings = ConfiguredClients(machine)
     if text is not None:
-        chosen = ClientIndex("", text, "the command line")
-    elif indexes := [index for index in settings.installs if not index.is_folder]:
-        chosen = indexes[0]
+        index = ClientIndex("", text, "the command line")
     else:
-        why = " ".join(f"{sentence}." for sentence in (NO_INDEX, *settings.problems))
-        raise Invalid(f"{why} Give the URL of yours: wheelyard doctor URL.", code="bad_setting")
-    url = chosen.url
+        index = _configured_index(settings)
+    url = index.url
     if url is None:
-        why = f"The URL of {chosen.source} cannot be used"
+        why = f"The URL of {index.source} cannot be used"
         raise Invalid(f"{why}. Give one that begins with https://.", code="bad_setting")
     if text is not None:
+        # people copy any URL of a server: of its root, of an upload, or of the page of a project
         root, simple, _ = url.as_folder().path.partition("/simple/")
-        path = root if simple else root.rstrip("/").removesuffix("/legacy")
-        url = replace(url, path=f"{path}/simple/", query="", fragment="")
-    return Examination(settings, url, chosen.source, project, runtime)
+        if not simple:
+            root = root.rstrip("/").removesuffix("/legacy")
+        url = replace(url, path=f"{root}/simple/", query="", fragment="")
+    return Examination(settings, url, index.source, project, runtime)
+
+
+def _configured_index(settings: ConfiguredClients) -> ClientIndex:
+    """Return the first index on a server that pip or uv asks. Raises Invalid if there is none."""
+    for index in settings.installs:
+        if not index.is_folder:
+            return index
+    why = f"{NO_INDEX}."
+    for problem in settings.problems:
+        why += f" {problem}."
+    raise Invalid(f"{why} Give the URL of yours: wheelyard doctor URL.", code="bad_setting")
 
 
 def without_secrets(url: Url) -> str:
     """Return a URL for messages, without what may be secret: user, password, query, long words."""
-    words = (
-        "***" if _TOKEN.fullmatch(word) and not is_dated_view(word) else word
-        for word in url.path.split("/")
-    )
+    words = []
+    for word in url.path.split("/"):
+        # the day of a view has letters and digits, too, and is no secret
+        is_secret = _TOKEN.fullmatch(word) and not is_dated_view(word)
+        words.append("***" if is_secret else word)
     return replace(url, path="/".join(words)).redacted
 
 

@@ -29,6 +29,9 @@ EXTRA: Final = "pip, extra"
 """pip as a client that asks an index beside its own one."""
 UV_VARIABLES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 """Variables with indexes for uv, in its order. The last two have the default one."""
+UV_DEFAULT_VARIABLES: Final = UV_VARIABLES[2:]
+CERTIFICATE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables with a file of authorities, in the order in which they count."""
 NAMED: Final = re.compile(r"([A-Za-z0-9._-]+)=(.*)")
 """An index of a variable, with a name before its URL."""
 
@@ -71,94 +74,129 @@ class ClientIndex:
     def __init__(
         self, client: str, text: str, source: str, user: str = "", password: str = ""
     ) -> None:
-        self.client, self.source = client, source
+        self.client = client
+        self.source = source
         self.is_folder = text.strip().lower().startswith("file:")
         self.url: Url | None = None
         """None if the setting is no URL of http or https."""
         with suppress(BadUrl):
             self.url = parse_url(text.strip())
-        login = self.url.login if self.url else None
-        self.login = UserPassword(user or TOKEN_USER, password) if password else login
+        self.login: UserPassword | None = None
         """The credential that the settings have for it."""
+        if password:
+            self.login = UserPassword(user or TOKEN_USER, password)
+        elif self.url is not None:
+            self.login = self.url.login
 
 
 class ConfiguredClients:
     """Reads the settings of the clients of a machine."""
 
     def __init__(self, machine: Machine) -> None:
-        self.machine, self._environ = machine, machine.environ
+        self.machine = machine
+        self._environ = machine.environ
         self.problems: list[str] = []
         """Clauses about files that cannot be read."""
         self.pip = dict(self._pip_values())
         """pip's values and their sources, by key."""
-        self.installs = [*self._pip_indexes(), *self._uv_indexes()]
+        self.installs = list(self._pip_indexes())
         """The indexes that pip and uv ask, in the order in which each asks."""
+        self.installs += self._uv_indexes()
 
     def authorities(self) -> tuple[str, str]:
         """Return the file of authorities of a setting, and its source, or two empty texts."""
-        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-        set_here = ((self._environ[name], f"${name}") for name in names if self._environ.get(name))
-        return self.pip.get("cert") or next(set_here, ("", ""))
+        # pip's own setting comes before the variables, which other programs read, too
+        certificates = self.pip.get("cert")
+        if certificates:
+            return certificates
+        for name in CERTIFICATE_VARIABLES:
+            if self._environ.get(name):
+                return self._environ[name], f"${name}"
+        return "", ""
 
     def _pip_values(self) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Yield pip's values and their sources by key; a later one replaces an earlier one."""
         files = [(path, self._read(path, _ini)) for path in self._pip_files()]
-        # later values replace earlier ones: files, then variables
+        # pip reads all sections of one name, of whatever file, before those of the next name
         for section in PIP_SECTIONS:
             for path, sections in files:
                 for key, text in sections.get(section, {}).items():
+                    # pip takes `index_url` and `--index-url`, too
                     yield key.replace("_", "-").removeprefix("--"), (text, str(path))
         for name, text in self._environ.items():
             if name.startswith("PIP_") and text:
                 yield name[4:].lower().replace("_", "-"), (text, f"${name}")
 
     def _pip_files(self) -> Iterator[Path]:
-        machine, named = self.machine, self._environ.get("PIP_CONFIG_FILE", "")
+        """Yield the settings files that pip may read here, from the weakest to the strongest."""
+        machine = self.machine
+        named = self._environ.get("PIP_CONFIG_FILE", "")
+        # with this variable pip reads no file at all
         if named == devnull:
             return
-        yield from (machine.etc / "xdg" / "pip" / "pip.conf", machine.etc / "pip.conf")
+        yield machine.etc / "xdg" / "pip" / "pip.conf"
+        yield machine.etc / "pip.conf"
+        # a named file takes the place of the user's
         if not named:
-            yield from (machine.home / ".pip" / "pip.conf", machine.config / "pip" / "pip.conf")
+            yield machine.home / ".pip" / "pip.conf"
+            yield machine.config / "pip" / "pip.conf"
         prefix = self._environ.get("VIRTUAL_ENV") or self._environ.get("CONDA_PREFIX")
-        if program := which("pip", path=self._environ.get("PATH", "")):
-            yield (Path(prefix) if prefix else Path(program).parent.parent) / "pip.conf"
+        program = which("pip", path=self._environ.get("PATH", ""))
+        if program:
+            # without a variable, the environment in which this pip is
+            environment = Path(prefix) if prefix else Path(program).parent.parent
+            yield environment / "pip.conf"
         if named:
             yield machine.folder / named
 
     def _pip_indexes(self) -> Iterator[ClientIndex]:
         for key, client in (("index-url", "pip"), ("extra-index-url", EXTRA)):
             text, source = self.pip.get(key, ("", ""))
-            yield from (ClientIndex(client, url, source) for url in text.split())
+            for url in text.split():
+                yield ClientIndex(client, url, source)
 
     def _uv_indexes(self) -> Iterator[ClientIndex]:
         """Yield the indexes of variables, then those of files, and the default one last."""
         entries = list[tuple[UvIndex, str]]()
         for variable in UV_VARIABLES:
             for text in self._environ.get(variable, "").split():
-                name, url = match.groups() if (match := NAMED.fullmatch(text)) else ("", text)
-                is_default = variable in UV_VARIABLES[2:]
+                name = ""
+                url = text
+                match = NAMED.fullmatch(text)
+                if match is not None:
+                    name, url = match.groups()
+                is_default = variable in UV_DEFAULT_VARIABLES
                 entries.append((UvIndex(url, name, is_default), f"${variable}"))
         for path, settings in self._uv_files():
-            default = [UvIndex(settings.index_url, default=True)] if settings.index_url else []
-            entries += ((entry, str(path)) for entry in (*settings.index, *default))
+            for entry in settings.index:
+                entries.append((entry, str(path)))
+            if settings.index_url:
+                entries.append((UvIndex(settings.index_url, default=True), str(path)))
+        asked = [entry for entry in entries if not entry[0].default]
         # of several default ones, uv takes the first
-        last = [entry for entry in entries if entry[0].default][:1]
-        for entry, source in (*(entry for entry in entries if not entry[0].default), *last):
+        asked += [entry for entry in entries if entry[0].default][:1]
+        for entry, source in asked:
+            # uv takes the credential of an index with a name from these variables
             variable = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', entry.name.upper())}"
-            user, password = (
-                self._environ.get(f"{variable}_{part}", "") for part in ("USERNAME", "PASSWORD")
-            )
+            user = self._environ.get(f"{variable}_USERNAME", "")
+            password = self._environ.get(f"{variable}_PASSWORD", "")
             yield ClientIndex("uv", entry.url, source, user, password)
 
     def _uv_files(self) -> Iterator[tuple[Path, UvSettings]]:
         """Yield the settings of the project, of the user, and of the system."""
         machine = self.machine
         # the nearest folder that has one counts, and no other
-        for folder in (machine.folder, *machine.folder.parents):
-            own, project = folder / "uv.toml", folder / "pyproject.toml"
+        folders = [machine.folder]
+        folders += machine.folder.parents
+        for folder in folders:
+            own = folder / "uv.toml"
+            project = folder / "pyproject.toml"
+            # beside a uv.toml, uv ignores what pyproject.toml has for it
             if own.exists():
                 yield own, self._read(own, _uv)
                 break
-            if settings := self._read(project, _uv_of_project):
+            settings = self._read(project, _uv_of_project)
+            if settings:
                 yield project, settings
                 break
         for folder in (machine.config, machine.etc / "xdg", machine.etc):
@@ -176,9 +214,12 @@ class ConfiguredClients:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError, ConfigError, RecursionError) as error:
-            # the message of a parser may quote a secret
+            # not the message of a parser, which may quote a secret
             why = getattr(error, "strerror", None)
-            self.problems.append(f"{path} cannot be read: {why}" if why else f"{path} is malformed")
+            if why:
+                self.problems.append(f"{path} cannot be read: {why}")
+            else:
+                self.problems.append(f"{path} is malformed")
         return parse("")
 
 

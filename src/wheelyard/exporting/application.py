@@ -49,8 +49,13 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import DOCUMENT_CAPACITY
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 ANYONE: Final = Caller(ANONYMOUS, (everywhere(Action.READ),))
 """Somebody who is not signed in, and may read everything."""
+NOT_FOUND: Final = "404.html"
+"""The page that many web servers send for what they do not have."""
 
 
 def index_for_site(index: Index, options: Options) -> Index:
@@ -60,6 +65,7 @@ def index_for_site(index: Index, options: Options) -> Index:
     base_url = options.base_url.removesuffix(index.definition.segment)
     is_part = not index.definition.is_main
     has_public = options.has_public or (is_part and settings.upstream.is_on)
+    # what a site cannot do is off: to sign people in, to take changes, to ask upstream indexes
     settings = replace(
         settings,
         server=replace(settings.server, public_url=base_url, path_prefix="", read_only=True),
@@ -69,6 +75,7 @@ def index_for_site(index: Index, options: Options) -> Index:
         http=replace(settings.http, page_cache=0),
         upstream=replace(settings.upstream, enabled=has_public, offline=True),
     )
+    # a document stays as it was read: all pages of a project are made from one state of it
     kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
     site = build_index(
         index.server.stores,
@@ -103,13 +110,6 @@ class ExportedNames(ProjectNames):
         return self._snapshot
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-NOT_FOUND: Final = "404.html"
-"""The page that many web servers send for what they do not have."""
-
-
 class SiteApplication:
     """
     Answers for the pages of a site, as an open index does.
@@ -119,15 +119,18 @@ class SiteApplication:
     """
 
     def __init__(self, index: Index, options: Options, indexes: tuple[str, ...]) -> None:
-        self._table, self._names = FixedTable(index.search.reader, index.changes), ExportedNames()
-        shown = replace(index.repository, table=self._table)
-        self.index = replace(index, search=self._table, fixed_repository=shown)
+        self._table = FixedTable(index.search.reader, index.changes)
+        self._names = ExportedNames()
+        repository = replace(index.repository, table=self._table)
+        self.index = replace(index, search=self._table, fixed_repository=repository)
         self._root = f"{urlsplit(options.base_url).path}/"
-        names, files_url = self._names, options.files_url
-        site = StaticSite(caller=ANYONE, names=names, indexes=indexes, files_url=files_url)
+        site = StaticSite(
+            caller=ANYONE, names=self._names, indexes=indexes, files_url=options.files_url
+        )
         self._context = build_context(self.index, always_writable, site)
         self._web = WebPages(self._context)
-        metrics, uploads = Instrumentation(self.index), UploadHandler(self.index.server)
+        metrics = Instrumentation(self.index)
+        uploads = UploadHandler(self.index.server)
         tables = build_routes(self._context.process, uploads, metrics)
         self._routes = tables.of(self.index.definition)
         # answers are made in the threads of callers; what they wait for runs in this one
@@ -166,7 +169,8 @@ class SiteApplication:
 
         Raises Unavailable if the store does not answer.
         """
-        names, request = set[NormalizedName](), self._request("/", b"", {})
+        names = set[NormalizedName]()
+        request = self._request("/", b"", {})
         for release in releases_of(listing):
             metadata = ReleaseMetadata(request, listing, release.metadata_file)
             cache = self._web.required_names
@@ -199,20 +203,22 @@ class SiteApplication:
 
         Raises as `ask`.
         """
-        assets = self._web.environment.assets.values()
-        pages = [
-            Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)
-            for asset in assets
-        ]
-        is_main = self.index.definition.is_main
-        questions = (*HOST_PAGES, *FIXED_PAGES) if is_main else FIXED_PAGES
-        pages += [self.ask(question) for question in questions]
+        pages = list[Page]()
+        # the files first: a web server answers meanwhile, and pages link to new names of these
+        for asset in self._web.environment.assets.values():
+            kind = WebType(asset.media_type, FILE_CACHE_CONTROL)
+            pages.append(Page(asset.path, kind, asset.body))
+        # the folder of another index is in the site of main, which has those of the host
+        if self.index.definition.is_main:
+            pages += map(self.ask, HOST_PAGES)
+        pages += map(self.ask, FIXED_PAGES)
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host
         missing = self._web.error_page(facts, self._root, self._request("/", b"", {}))[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
-        return [*pages, Page(NOT_FOUND, kind, missing)]
+        pages.append(Page(NOT_FOUND, kind, missing))
+        return pages
 
     def _request(self, path: str, accept: bytes, params: Mapping[str, str]) -> IndexRequest:
         """Return a GET of this process itself, without a credential."""

@@ -6,7 +6,7 @@ the store or its credentials, and neither in, around nor equal to a folder that 
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import repeat
@@ -19,6 +19,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Invalid, NotFound, Unavailable, quoted
+from wheelyard.exporting import project_export, site_folder
 from wheelyard.exporting.application import SiteApplication, index_for_site
 from wheelyard.exporting.index_folders import (
     IndexFolders,
@@ -26,34 +27,7 @@ from wheelyard.exporting.index_folders import (
     index_folders,
     store_id,
 )
-from wheelyard.exporting.project_export import (
-    ROOTS,
-    ExportedProject,
-    ProjectExport,
-    SitePages,
-    SiteProjects,
-    pages_in,
-)
-from wheelyard.exporting.site_folder import (
-    BAD_DESTINATION,
-    COMMON_PATHS,
-    EXPORT_PREFIX,
-    FORMAT,
-    MANIFEST_PATH,
-    Manifest,
-    ManifestEntry,
-    Options,
-    RequestedOptions,
-    SiteFolder,
-    SiteLease,
-    page_generator,
-)
-from wheelyard.exporting.site_pages import (
-    LISTS,
-    SitePlace,
-    SiteWriter,
-    list_questions,
-)
+from wheelyard.exporting.site_pages import LISTS, SitePlace, SiteWriter, list_questions
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.advice import Terminal
@@ -76,7 +50,7 @@ ExportProgress = Callable[[int, int], None]
 class ExportResult(Struct, frozen=True):
     """The result of an export: numbers of projects and pages, and error messages."""
 
-    options: Options
+    options: site_folder.Options
     """How the site was made."""
     projects: int
     """The number of projects that were exported."""
@@ -89,7 +63,7 @@ class ExportResult(Struct, frozen=True):
     removed: tuple[str, ...] = ()
     """The names of indexes whose folders were deleted."""
     warnings: tuple[str, ...] = ()
-    """As `IndexFolders.warnings`."""
+    """Sentences about indexes that the export has left out, and folders that it has left."""
 
 
 class Export(Struct, frozen=True, kw_only=True):
@@ -97,9 +71,9 @@ class Export(Struct, frozen=True, kw_only=True):
 
     index: Index
     place: SitePlace
-    lease: SiteLease
-    requested: RequestedOptions
-    new: Options = Options()
+    lease: site_folder.SiteLease
+    requested: site_folder.RequestedOptions
+    new: site_folder.Options = site_folder.Options()
     """The options of a new site of the index."""
     owns_files: bool = True
     """Whether the `files/` folder of the site is not that of the store itself."""
@@ -112,18 +86,22 @@ class Export(Struct, frozen=True, kw_only=True):
         site does not answer.
         """
         store = self.place.store
-        if self.lease.options is not None or any(True for _ in store.list(EXPORT_PREFIX)):
+        # an export that was killed before its first manifest has left its folder
+        if self.lease.options is not None or any(
+            True for _ in store.list(site_folder.EXPORT_PREFIX)
+        ):
             return
-        paths = (entry.key for entry in pages_in(store))
-        foreign = next((path for path in paths if not path.startswith(COMMON_PATHS)), None)
-        if foreign is not None:
+        for entry in project_export.pages_in(store):
+            # the owner of a web server may have these, and keeps them
+            if entry.key.startswith(site_folder.COMMON_PATHS):
+                continue
             where = "There"
             if not self.index.definition.is_main:
                 where = f"Where the index {self.index.name} belongs, there"
             raise Invalid(
-                f"{where} are pages that no export has made, {foreign} for one. Choose an empty "
+                f"{where} are pages that no export has made, {entry.key} for one. Choose an empty "
                 "place, or have them replaced by --all.",
-                code=BAD_DESTINATION,
+                code=site_folder.BAD_DESTINATION,
             )
 
     def run(self, progress: ExportProgress, *, everything: bool = False) -> ExportResult:
@@ -145,24 +123,26 @@ class Export(Struct, frozen=True, kw_only=True):
             before = self.lease.wait(replaces_others=everything)
             options = self.requested.merged_with(self.lease.options, self.new, self.place.dest)
             is_same = before.is_whole and before.options == options
-            # after a loss, the other export may have written pages of an older state: make all
-            # again
+            # after a loss, the other export may have written pages of an older state
             is_full = everything or losses > 0 or not is_same
+            # it reads the store, to see whether anything has to be written at all
             run = _Run(self, options, before, is_full=is_full, everything=everything)
             if not run.is_needed:
                 return run.result(before.projects)
             try:
                 self.lease.take(before, options)
-            except Conflict:  # another export was faster
+            except Conflict:
+                # another export was faster
                 self.lease.reload()
                 continue
             try:
                 return run.run(progress)
-            except Conflict:  # another export has taken the lease, as this one was too slow
+            except Conflict:
+                # another export has taken the lease, as this one was too slow
                 self.lease.reload()
                 losses += 1
             except BaseException:
-                # without this, the next export waits until the lease ends
+                # also Ctrl-C; without this, the next export waits until the lease ends
                 with suppress(Conflict, Unavailable):
                     self.lease.interrupt()
                 raise
@@ -178,8 +158,8 @@ class _Run:
     def __init__(
         self,
         export: Export,
-        options: Options,
-        before: Manifest,
+        options: site_folder.Options,
+        before: site_folder.Manifest,
         *,
         is_full: bool,
         everything: bool,
@@ -201,8 +181,10 @@ class _Run:
         self._is_full |= before.indexes != folders.names
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
         changed = self._changed_revisions(before.serial)
-        self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
-        self._entries = dict[NormalizedName, ManifestEntry]()
+        self._table, self._unread = project_export.SiteProjects(
+            self._index, self._before, changed
+        ).read()
+        self._entries = dict[NormalizedName, site_folder.ManifestEntry]()
         """The projects that were exported."""
         self._failed = dict[NormalizedName, str]()
         """The error messages of the projects that were not."""
@@ -215,10 +197,13 @@ class _Run:
         repository = self._index.repository
         is_complete = repository.has_own_packages_alone and not repository.hides_files
         if not self._is_full and is_complete:
+            # NotFound: the feed does not know the serial, as after a restore from a backup
             with suppress(NotFound):
                 changes, self._serial = self._index.changes.since(serial)
                 return {change.project: change.revision for change in changes}
-        self._is_full, self._serial = True, self._index.changes.newest()
+        self._is_full = True
+        # before the projects are read: a change after this is in the next export, too
+        self._serial = self._index.changes.newest()
         return None
 
     @property
@@ -229,22 +214,26 @@ class _Run:
 
     def run(self, progress: ExportProgress) -> ExportResult:
         """Export what has changed, write the manifest, and give back the lease."""
-        existing = self._look_at_all() if self._is_full else {}
+        existing = dict[Key, int]()
+        if self._is_full:
+            existing = self._look_at_all()
         with (
             closing(SiteApplication(self._index, self._options, self._folders.names)) as app,
             ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool,
         ):
-            pages = SitePages(app, self._writer, None if self._is_local else pool)
-            shown = self._write(pages, existing, progress)
+            # a folder is not waited for, as a bucket is
+            page_pool = pool if not self._is_local else None
+            pages = project_export.SitePages(app, self._writer, page_pool)
+            exported = self._write(pages, existing, progress)
         # no page links to these any more; a crash before this leaves them to the next export
-        self._delete_obsolete(shown, existing)
+        self._delete_obsolete(exported, existing)
         # last of all: a crash before this leaves the lease, and then every page is made again
-        entries = tuple(self._entry(facts) for facts in shown.projects)
+        entries = tuple(map(self._entry, exported.projects))
         self._export.lease.finish(
-            Manifest(
-                format=FORMAT,
+            site_folder.Manifest(
+                format=site_folder.FORMAT,
                 options=self._options,
-                generator=page_generator(),
+                generator=site_folder.page_generator(),
                 foreign=self._manifest.foreign,
                 has_copies=not self._options.files_url,
                 indexes=self._folders.names,
@@ -254,7 +243,7 @@ class _Run:
         )
         return self.result(entries)
 
-    def result(self, entries: Sequence[ManifestEntry]) -> ExportResult:
+    def result(self, entries: Sequence[site_folder.ManifestEntry]) -> ExportResult:
         """Return the result of a site that has these projects."""
         return ExportResult(
             options=self._options,
@@ -267,20 +256,22 @@ class _Run:
         )
 
     def _write(
-        self, pages: SitePages, existing: dict[Key, int], progress: ExportProgress
+        self, pages: project_export.SitePages, existing: dict[Key, int], progress: ExportProgress
     ) -> ProjectTable:
         """Write all pages, and return the projects that the site has now."""
         table = self._table
-        project = ProjectExport(
+        existing_pages = _by_project(existing) if self._is_full else None
+        project = project_export.ProjectExport(
             pages=pages,
             copies_files=not self._options.files_url,
             before=self._before,
-            existing=_by_project(existing) if self._is_full else None,
+            existing=existing_pages,
         )
         before = self._facts_before
-        names = self._affected_projects(before, table.projects) | set(self._unread)
+        names = self._affected_projects(before, table.projects)
+        names.update(self._unread)
         if self._is_full:
-            names |= {facts.name for facts in table.projects}
+            names.update(facts.name for facts in table.projects)
         # before any page, as each links only to what is shown
         pages.app.show(table)
         if self._is_full:
@@ -288,31 +279,39 @@ class _Run:
             foreign = self._manifest.foreign or ()
             pages.write([page for page in fixed if page.path not in foreign], existing)
         self._export_projects(project, table, names, progress)
-        shown = self._without_missing(table)
-        if shown is not table:  # links to projects that could not be exported lead nowhere
-            pages.app.show(shown)
-            again = self._affected_projects(table.projects, shown.projects) - self._failed.keys()
-            self._export_projects(project, shown, again, None)
-        if self._is_full or before != shown.projects:
-            self._write_lists(pages, len(shown.projects))
-        return shown
+        exported = self._without_missing(table)
+        if exported is not table:
+            # links to projects that could not be exported lead nowhere
+            pages.app.show(exported)
+            again = self._affected_projects(table.projects, exported.projects)
+            self._export_projects(project, exported, again - self._failed.keys(), None)
+        # after the pages of projects, which they link to
+        if self._is_full or before != exported.projects:
+            self._write_lists(pages, len(exported.projects))
+        return exported
 
-    def _write_lists(self, pages: SitePages, projects: int) -> None:
+    def _write_lists(self, pages: project_export.SitePages, projects: int) -> None:
+        """Write what lists so many projects, and note pages of lists that are left over."""
         lists = [pages.app.ask(question) for question in list_questions(projects)]
         pages.write(lists, None)
-        kept = {key for page in lists for key in self._writer.paths_of(page.path)}
-        self._obsolete |= self._writer.sizes([LISTS]).keys() - kept
+        obsolete = set(self._writer.sizes([LISTS]))
+        for page in lists:
+            obsolete.difference_update(self._writer.paths_of(page.path))
+        self._obsolete |= obsolete
 
     def _export_projects(
         self,
-        project: ProjectExport,
+        project: project_export.ProjectExport,
         table: ProjectTable,
         names: Iterable[NormalizedName],
         progress: ExportProgress | None,
     ) -> None:
-        ordered, pool = sorted(names), ThreadPoolExecutor(REMOTE_PROJECTS, "project")
+        """Export these projects of a table, and note what became of each."""
+        ordered = sorted(names)
+        pool = ThreadPoolExecutor(REMOTE_PROJECTS, "project")
         facts = [table.find(name) or name_facts(name) for name in ordered]
         try:
+            # in this thread alone, unless there is a bucket to wait for
             in_order = map if self._is_local else pool.map
             exports = in_order(_export_project, repeat(project), facts)
             for ended, (name, result) in enumerate(zip(ordered, exports, strict=True), 1):
@@ -323,19 +322,21 @@ class _Run:
                     self._obsolete |= result.obsolete
                 if progress is not None:
                     progress(ended, len(ordered))
-        finally:  # also waits for those that have begun, which write
+        finally:
+            # also waits for those that have begun: nothing may be written without the lease
             pool.shutdown(cancel_futures=True)
 
     def _look_at_all(self) -> dict[Key, int]:
         """Remove what no web server must find any more, and return the sizes of all pages."""
         place = self._export.place
-        if isinstance(place.store, SiteFolder):
-            place.store.remove_leftovers((keys.FILES, LISTS, *ROOTS))
-        existing = {entry.key: entry.size for entry in pages_in(place.store)}
-        existing |= self._writer.sizes([EXPORT_PREFIX])
-        if not self._options.is_gzipped:  # a web server might prefer old compressed pages
+        if isinstance(place.store, site_folder.SiteFolder):
+            place.store.remove_leftovers([keys.FILES, LISTS, *project_export.ROOTS])
+        existing = {entry.key: entry.size for entry in project_export.pages_in(place.store)}
+        existing.update(self._writer.sizes([site_folder.EXPORT_PREFIX]))
+        if not self._options.is_gzipped:
+            # now, as a web server might prefer old compressed pages to new ones
             ours = existing.keys() - (self._manifest.foreign or ())
-            pages = (key for key in ours if not key.endswith(".gz"))
+            pages = [key for key in ours if not key.endswith(".gz")]
             packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
             self._writer.delete(packed)
             for key in packed:
@@ -348,21 +349,26 @@ class _Run:
         """Return the projects whose pages differ between two states of the site."""
         old = {facts.name: facts for facts in before}
         new = {facts.name: facts for facts in after}
-        linked = set[NormalizedName]()
+        affected = set[NormalizedName]()
+        come_or_gone = set[NormalizedName]()
         for name in old.keys() | new.keys():
-            was, now = old.get(name), new.get(name)
-            if was != now:
-                linked |= {name, *(used for used, _ in _links_of(was) ^ _links_of(now))}
-        come_or_gone = old.keys() ^ new.keys()
-        both = old.keys() & new.keys()
-        come_or_gone |= {name for name in both if old[name].origin != new[name].origin}
+            old_facts = old.get(name)
+            new_facts = new.get(name)
+            if old_facts == new_facts:
+                continue
+            affected.add(name)
+            # the page of a project names its users, each with its status
+            for used, _ in _links_of(old_facts) ^ _links_of(new_facts):
+                affected.add(used)
+            if old_facts is None or new_facts is None or old_facts.origin != new_facts.origin:
+                come_or_gone.add(name)
         if come_or_gone:
-            linked |= {
-                name
-                for name, entry in (self._before | self._entries).items()
-                if not come_or_gone.isdisjoint(entry.linked_names)
-            }
-        return linked & new.keys()
+            # a page links to a project that a release requires only if the site has it
+            entries = self._before | self._entries
+            for name, entry in entries.items():
+                if not come_or_gone.isdisjoint(entry.linked_names):
+                    affected.add(name)
+        return affected & new.keys()
 
     def _without_missing(self, table: ProjectTable) -> ProjectTable:
         """Return the table as the site has it now: the same one if nothing has failed."""
@@ -375,39 +381,52 @@ class _Run:
                 by_name[name] = self._before[name].facts
         return table_of(by_name.values())
 
-    def _entry(self, facts: ProjectFacts) -> ManifestEntry:
+    def _entry(self, facts: ProjectFacts) -> site_folder.ManifestEntry:
+        """Return what the manifest has of a project of the site."""
         entry = self._entries.get(facts.name) or self._before[facts.name]
-        if facts.name in self._failed:  # the next export tries it again
+        if facts.name in self._failed:
+            # without its version, so that the next export tries it again
             return replace(entry, facts=replace(entry.facts, document=""))
         return entry
 
-    def _delete_obsolete(self, shown: ProjectTable, existing: dict[Key, int]) -> None:
+    def _delete_obsolete(self, exported: ProjectTable, existing: dict[Key, int]) -> None:
         """Delete the pages and files that no page links to any more."""
-        options, was = self._options, self._manifest
-        names = {facts.name for facts in shown.projects} | self._failed.keys()
+        names = {facts.name for facts in exported.projects} | self._failed.keys()
         gone = self._before.keys() - names
-        if was.format:  # else what is there was not made by an export
+        # without a manifest, what is there was not made by an export
+        if self._manifest.format:
             gone |= {name for name in map(_project_of, existing) if name} - names
-            state = {key for key in existing if key.startswith(EXPORT_PREFIX)}
-            self._obsolete |= state - {MANIFEST_PATH}
+            state = {key for key in existing if key.startswith(site_folder.EXPORT_PREFIX)}
+            self._obsolete |= state - {site_folder.MANIFEST_PATH}
         # of projects that are gone, all pages, also those of earlier versions
-        pages = self._writer.sizes(f"{root}{name}/" for root in ROOTS for name in gone)
-        self._obsolete |= pages.keys()
-        is_own_url = options.files_url == f"{options.base_url}/files"
-        if self._export.owns_files and not is_own_url:
-            # an interrupted export may have copied files of a name that is in no list any more
-            is_any = self._is_full and was.has_copies
-            prefixes = [keys.FILES] if is_any else [keys.files_of(name) for name in gone]
-            kept = set[NormalizedName]() if options.files_url else names
-            for key in self._writer.sizes(prefixes):
-                file = keys.parse_file_key(key)
-                if file is not None and file.project not in kept:
-                    self._obsolete.add(key)
+        folders = [f"{root}{name}/" for root in project_export.ROOTS for name in gone]
+        self._obsolete.update(self._writer.sizes(folders))
+        self._obsolete.update(self._obsolete_files(names, gone))
         for name in self._folders.removed:
-            self._obsolete |= {*exported_objects(self._export.place.store, name)}
+            self._obsolete.update(exported_objects(self._export.place.store, name))
         # pages go before the files that they name
         by_kind = sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key))
         self._writer.delete(by_kind)
+
+    def _obsolete_files(
+        self, names: set[NormalizedName], gone: Iterable[NormalizedName]
+    ) -> Iterator[Key]:
+        """Yield the copies of files that the site has, and no page of it links to."""
+        options = self._options
+        # files at the URL of the site itself are put there by somebody else
+        is_own_url = options.files_url == f"{options.base_url}/files"
+        if not self._export.owns_files or is_own_url:
+            return
+        if self._is_full and self._manifest.has_copies:
+            # an interrupted export may have copied files of a name that is in no list any more
+            prefixes: list[str] = [keys.FILES]
+        else:
+            prefixes = [keys.files_of(name) for name in gone]
+        for key in self._writer.sizes(prefixes):
+            file = keys.parse_file_key(key)
+            # with a URL for files, the site keeps no copy at all
+            if file is not None and (options.files_url or file.project not in names):
+                yield key
 
 
 class _FailedProject(Struct, frozen=True):
@@ -417,8 +436,8 @@ class _FailedProject(Struct, frozen=True):
 
 
 def _export_project(
-    project: ProjectExport, facts: ProjectFacts
-) -> ExportedProject | _FailedProject:
+    project: project_export.ProjectExport, facts: ProjectFacts
+) -> project_export.ExportedProject | _FailedProject:
     """
     Export one project, in any thread.
 
@@ -445,16 +464,20 @@ def _project_of(key: Key) -> NormalizedName | None:
     """Return the project whose page is at a key, or None if it is that of no single project."""
     root, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
-    return NormalizedName(name) if slash and f"{root}/" in ROOTS else None
+    if not slash or f"{root}/" not in project_export.ROOTS:
+        return None
+    return NormalizedName(name)
 
 
 def _links_of(facts: ProjectFacts | None) -> set[tuple[NormalizedName, str]]:
     """Return the projects whose pages name this one as a user, each with the status they show."""
-    return {(name, facts.status) for name in facts.required_names} if facts else set()
+    if facts is None:
+        return set()
+    return {(name, facts.status) for name in facts.required_names}
 
 
 def open_export(
-    index: Index, dest: str, requested: RequestedOptions, on_wait: Callable[[], None]
+    index: Index, dest: str, requested: site_folder.RequestedOptions, on_wait: Callable[[], None]
 ) -> Export:
     """
     Return the export of an index to a folder, which is made, or to a bucket.
@@ -464,17 +487,18 @@ def open_export(
     Unavailable as `open_place`, and if the site does not answer.
     """
     place = open_place(index, dest)
-    lease = SiteLease(place.store, index.server.runtime, on_wait)
-    settings, files = index.settings, index.server.traits.files
+    lease = site_folder.SiteLease(place.store, index.server.runtime, on_wait)
+    settings = index.settings
+    files = index.server.traits.files
     is_part = lease.options is not None and lease.options.store == store_id(settings, "")
     if is_part and not index.definition.is_main:
         raise Invalid(
             f"{escaped(dest)} is the site of all indexes, in which {index.name} has a folder. "
             "Upload without --export, and then export all, or choose another place for "
             f"{index.name} alone.",
-            code=BAD_DESTINATION,
+            code=site_folder.BAD_DESTINATION,
         )
-    new = Options(
+    new = site_folder.Options(
         base_url=settings.server.public_url.rstrip("/"),
         store=store_id(settings, index.definition.segment),
         brand=index.server.brand.fingerprint,
@@ -486,7 +510,7 @@ def open_export(
         raise Invalid(
             f"{escaped(dest)} has the store's own files. Leave them where they are "
             "with --files and the URL of its files/ folder, or choose another prefix.",
-            code=BAD_DESTINATION,
+            code=site_folder.BAD_DESTINATION,
         )
     return Export(
         index=index,
@@ -509,33 +533,38 @@ def open_place(index: Index, dest: str) -> SitePlace:
     if is_bucket(dest):
         store = store_in(dest, index.server.traits.operation_counter)
         return SitePlace(store, index.server.spool, dest, parse_location(dest))
-    return SitePlace(SiteFolder(Path(dest)), index.server.spool, dest)
+    return SitePlace(site_folder.SiteFolder(Path(dest)), index.server.spool, dest)
 
 
 def _check_destination(dest: str, index: Index) -> None:
+    """Raise Invalid if whoever reads the site could read the store, or the place is none."""
     if not is_bucket(dest) and ("://" in dest or dest in ("", MEMORY_LOCATION)):
         raise Invalid(
             f"A site cannot be written to {quoted(dest)}. Give a folder, {BUCKET_FORMS}.",
-            code=BAD_DESTINATION,
+            code=site_folder.BAD_DESTINATION,
         )
     settings = index.settings
+    locations = [settings.store.location, settings.access.credentials_store]
     # a bucket of files that everyone may read has nothing that a site beside them would show
-    files = "" if settings.store.downloads == "public" else index.server.traits.files
-    for location in (settings.store.location, settings.access.credentials_store, files):
+    if settings.store.downloads != "public":
+        locations.append(index.server.traits.files)
+    for location in locations:
         if not location or location == MEMORY_LOCATION or is_bucket(location) != is_bucket(dest):
             continue
         if not is_bucket(dest):
-            site, store = Path(os.path.realpath(dest)), Path(os.path.realpath(location))
+            # symbolic links may lead to one folder by two names
+            site = Path(os.path.realpath(dest))
+            store = Path(os.path.realpath(location))
             if site == store or site in store.parents or store in site.parents:
                 raise Invalid(
                     f"{escaped(dest)} and the store {escaped(location)} are in each other's "
                     "way: who can read the site could read credentials. Choose a folder beside the "
                     "store.",
-                    code=BAD_DESTINATION,
+                    code=site_folder.BAD_DESTINATION,
                 )
         elif parse_location(location).root == parse_location(dest).root:
             raise Invalid(
                 f"{escaped(dest)} is in the bucket of {escaped(location)}, and a site's bucket "
                 "is readable as a whole. Choose another bucket.",
-                code=BAD_DESTINATION,
+                code=site_folder.BAD_DESTINATION,
             )

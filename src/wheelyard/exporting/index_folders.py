@@ -15,15 +15,8 @@ from msgspec import Struct
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.errors import UNREADABLE_CODES, Unavailable
+from wheelyard.exporting import site_folder
 from wheelyard.exporting.project_export import pages_in
-from wheelyard.exporting.site_folder import (
-    COMMON_PATHS,
-    EXPORT_PREFIX,
-    Manifest,
-    SiteFolder,
-    SiteStore,
-    read_manifest,
-)
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexRemoved
 from wheelyard.operations.index_definitions import IndexDefinitions, served_definition
@@ -45,7 +38,7 @@ class IndexFolders(Struct, frozen=True):
 
 
 def index_folders(
-    index: Index, site: SiteStore, before: Manifest, *, everything: bool
+    index: Index, site: site_folder.SiteStore, before: site_folder.Manifest, *, everything: bool
 ) -> IndexFolders:
     """
     Return the folders of a site with the manifest `before`, which is that of all indexes.
@@ -56,16 +49,21 @@ def index_folders(
     """
     in_force = index.server.definitions
     indexes = in_force.load()
-    served_definition(indexes, MAIN)  # raises if nobody can say what main is
-    present = {*before.indexes}
-    if not before.is_whole:  # the manifest may have been removed, or damaged
-        present |= {*_exported_indexes(site, index.settings)}
-    missing = [
-        name
-        for name in sorted(present - indexes.definitions.keys())
-        if _is_exported(site, name, index.settings)
-    ]
-    gone = _removed_indexes(in_force) if {*missing} - indexes.names else set[str]()
+    # raises if nobody can say what main is
+    served_definition(indexes, MAIN)
+    present = set(before.indexes)
+    # without a whole manifest, which somebody may have removed, the folders say which there are
+    if not before.is_whole:
+        present.update(_exported_indexes(site, index.settings))
+    missing = list[str]()
+    for name in sorted(present - indexes.definitions.keys()):
+        # never a folder that the owner of the web server has made
+        if _is_exported(site, name, index.settings):
+            missing.append(name)
+    removed_by_command = set[str]()
+    # the journal is read only if it decides about a folder
+    if set(missing) - indexes.names:
+        removed_by_command = _removed_indexes(in_force)
     not_served = sorted(indexes.problems.keys() - missing)
     warnings = [f"{name} is left out of the site: {indexes.problems[name]}" for name in not_served]
     removed = set[str]()
@@ -78,40 +76,42 @@ def index_folders(
                 f"{stays}, as the store has its packages, though it has no index {name}: make the "
                 "index again, or delete the folder yourself"
             )
-        elif everything or name in gone:
+        elif everything or name in removed_by_command:
             removed.add(name)
         else:
             warnings.append(
                 f"{stays}, as the store has no index {name}, and nobody has removed one: make the "
                 "index, or delete the folder by --all"
             )
-    kept = {*missing} - removed
-    return IndexFolders(
-        tuple(sorted({*indexes.definitions, *kept})),
-        tuple(sorted(removed)),
-        tuple(warnings),
-    )
+    names = set(missing) - removed
+    names.update(indexes.definitions)
+    return IndexFolders(tuple(sorted(names)), tuple(sorted(removed)), tuple(warnings))
 
 
-def _exported_indexes(site: SiteStore, settings: Settings) -> Iterator[str]:
+def _exported_indexes(site: site_folder.SiteStore, settings: Settings) -> Iterator[str]:
     """Yield the names of the indexes of the store of the settings that have folders in a site."""
     for name in _folders_in(site):
-        # a damaged one does not say of which store it is
-        if read_manifest(site, f"{name}/")[0].options.store == store_id(settings, f"/{name}"):
+        manifest, _ = site_folder.read_manifest(site, f"{name}/")
+        # a damaged one does not say of which store it is, so its folder is left alone
+        if manifest.options.store == store_id(settings, f"/{name}"):
             yield name
 
 
-def _folders_in(site: SiteStore) -> Iterator[str]:
+def _folders_in(site: site_folder.SiteStore) -> Iterator[str]:
     """Yield the names of all folders of a site that may have a manifest."""
-    if isinstance(site, SiteFolder):
+    if isinstance(site, site_folder.SiteFolder):
         yield from site.inner_sites()
         return
     entries = site.list("")
-    while entry := next(entries, None):
+    while True:
+        entry = next(entries, None)
+        if entry is None:
+            return
         name, slash, _ = entry.key.partition("/")
         if slash:
             yield name
-            entries = site.list("", f"{name}0")  # the character after the slash
+            # on behind the folder, whose objects may be many: 0 is the character after the slash
+            entries = site.list("", f"{name}0")
 
 
 def _has_packages(index: Index, name: str) -> bool:
@@ -121,42 +121,52 @@ def _has_packages(index: Index, name: str) -> bool:
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
-        return True  # what cannot be read may list some
+        # a document that cannot be read may list some
+        return True
 
 
 def _removed_indexes(in_force: IndexDefinitions) -> set[str]:
     """Return the names of all indexes that somebody has ever removed."""
     removed = set[str]()
-    with UnreadableIgnored():  # what is not said to be removed is kept
+    # what nobody can read says of no index that it was removed, so its folder is kept
+    with UnreadableIgnored():
         for commit in in_force.records.history():
-            removed |= {event.name for event in commit.events if isinstance(event, IndexRemoved)}
+            removed.update(event.name for event in commit.events if isinstance(event, IndexRemoved))
     return removed
 
 
-def _is_exported(site: SiteStore, name: str, settings: Settings) -> bool:
+def _is_exported(site: site_folder.SiteStore, name: str, settings: Settings) -> bool:
     """
     Return whether a folder of a site has an index of the store of these settings.
 
     Raises Unavailable if the site does not answer.
     """
-    manifest = read_manifest(site, f"{name}/")[0]
+    manifest, _ = site_folder.read_manifest(site, f"{name}/")
+    # earlier versions did not write of which store a site is
     return manifest.format > 0 and manifest.options.store in {"", store_id(settings, f"/{name}")}
 
 
-def exported_objects(site: SiteStore, name: str) -> Iterator[Key]:
+def exported_objects(site: site_folder.SiteStore, name: str) -> Iterator[Key]:
     """
     Yield what exports of an index have made in its folder, for which `_is_exported` is true.
 
     Raises Unavailable if the site does not answer.
     """
     folder = f"{name}/"
-    manifest = read_manifest(site, folder)[0]
-    foreign = COMMON_PATHS if manifest.foreign is None else manifest.foreign
+    manifest, _ = site_folder.read_manifest(site, folder)
+    foreign = manifest.foreign
+    if foreign is None:
+        # as nobody knows whose they are, they are left
+        foreign = site_folder.COMMON_PATHS
     for entry in pages_in(site, folder):
         if entry.key.removeprefix(folder).removesuffix(".gz") not in foreign:
             yield entry.key
-    yield from (entry.key for entry in site.list(folder + EXPORT_PREFIX))
-    for entry in site.list(folder + keys.FILES) if manifest.has_copies else ():
+    for entry in site.list(folder + site_folder.EXPORT_PREFIX):
+        yield entry.key
+    if not manifest.has_copies:
+        return
+    for entry in site.list(folder + keys.FILES):
+        # no other file that somebody has put there
         if keys.parse_file_key(Key(entry.key.removeprefix(folder))) is not None:
             yield entry.key
 

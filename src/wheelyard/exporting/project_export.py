@@ -44,6 +44,10 @@ PAGE_PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml"
 """The folders of all pages, which end with a slash, and the pages outside of them."""
 PAGES_AT_ONCE: Final = 32
 """Pages of a project that are asked for before they are written."""
+REMOTE_THREADS: Final = 16
+"""Public projects that are read at a time from a bucket."""
+NO_COMMIT: Final = "0"
+"""The `document` of the facts of a private name without any commit."""
 
 
 def pages_in(site: SiteStore, folder: str = "") -> Iterator[Entry]:
@@ -80,14 +84,16 @@ class SitePages(Struct, frozen=True):
         """
         Write those pages whose bytes have changed.
 
-        Without `existing`, each page is compared with that in the site. Raises as `SiteWriter`.
+        Without `existing`, each page is compared with that in the site. Raises Unavailable if the
+        site does not answer, and Conflict if the lease is lost.
         """
         if self.pool is None:
             for page in pages:
                 self.writer.write(page, existing)
             return
+        # the results are None, and an error of a thread is raised where its result is taken
         for _ in self.pool.map(self.writer.write, pages, repeat(existing)):
-            pass  # the results are None, and an error of a thread is raised here
+            pass
 
 
 class ProjectExport(Struct, frozen=True, kw_only=True):
@@ -115,50 +121,60 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
             except (NotFound, Unavailable) as fault:
                 is_lost = isinstance(fault, NotFound) or fault.code in UNREADABLE_CODES
                 later = self._find(facts)
+                # with the same document, the store has lost what the project lists
                 if not is_lost or later.version == listing.version:
                     raise
-                listing = later  # a file was deleted meanwhile
+                # a file was deleted meanwhile
+                listing = later
 
     def _find(self, facts: ProjectFacts) -> OpenListing:
         """Return what the site is to show of a project, as it is in the store now."""
         app = self.pages.app
-        own_packages = app.index.repository.own_packages()
-        for own in own_packages if not facts.origin else ():
-            own.projects.documents.get(keys.project(facts.name), "current")
+        if not facts.origin:
+            # read anew, after which the cache keeps it: all pages are made from this document
+            for own in app.index.repository.own_packages():
+                own.projects.documents.get(keys.project(facts.name), "current")
         return app.find(facts.name)
 
     def _export(self, listing: OpenListing, facts: ProjectFacts) -> ExportedProject:
-        app, writer, name = self.pages.app, self.pages.writer, listing.name
+        """Write what has changed of a project, as a listing has it."""
+        app = self.pages.app
+        writer = self.pages.writer
+        name = listing.name
         if self.existing is None:
             existing: Sizes = writer.sizes(f"{root}{name}/" for root in ROOTS)
         else:
             existing = self.existing.get(name, {})
         obsolete = set[Key]()
-        if self.copies_files:  # before the pages that link to them
+        # before the pages that link to them
+        if self.copies_files:
             documents = listing.open.page_documents()
             obsolete.update(writer.copy_missing(listing, listing.open.store_of, documents))
-        files, project = listing.open, Project(name=name)
-        if isinstance(files, PrivateFiles):
-            project = files.first.project
+        project = Project(name=name)
+        # a public project has no history
+        if isinstance(listing.open, PrivateFiles):
+            project = listing.open.first.project
         unchanged = self._unchanged_history(project, existing)
         numbers = range(1, older_pages(project.revision) + 1)
         history = (number for number in numbers if number not in unchanged)
         questions = list(project_questions(listing, history))
         is_final = True
+        # a project may have thousands of pages, which need not be in memory at once
         for start in range(0, len(questions), PAGES_AT_ONCE):
-            some_questions = questions[start : start + PAGES_AT_ONCE]
-            answers = [app.ask(question) for question in some_questions]
+            answers = list(map(app.ask, questions[start : start + PAGES_AT_ONCE]))
             is_final &= all(page.is_final for page in answers)
             self.pages.write(answers, existing)
-        kept = [question.target for question in questions]
-        kept += [history_path(name, number) for number in unchanged]
-        obsolete |= existing.keys() - {key for path in kept for key in writer.paths_of(path)}
+        paths = [question.target for question in questions]
+        paths += [history_path(name, number) for number in unchanged]
+        obsolete.update(existing)
+        for path in paths:
+            obsolete.difference_update(writer.paths_of(path))
         required = app.required_names(listing)
-        entry = ManifestEntry(
-            facts if is_final else replace(facts, document=ABSENT),
-            " ".join(sorted(required.difference(facts.required_names, [name]))),
-        )
-        return ExportedProject(entry, frozenset(obsolete))
+        if not is_final:
+            # without its version, so that the next export reads it again
+            facts = replace(facts, document=ABSENT)
+        mentioned = sorted(required.difference(facts.required_names, [name]))
+        return ExportedProject(ManifestEntry(facts, " ".join(mentioned)), frozenset(obsolete))
 
     def _unchanged_history(self, project: Project, existing: Sizes) -> range:
         """
@@ -176,18 +192,13 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         ):
             return range(0)
         revision = int(entry.facts.document) if entry.facts.document.isdecimal() else 0
-        unchanged = range(1, older_pages(revision))  # the last one has no link to a newer one
-        paths = (history_path(project.name, number) for number in unchanged)
-        is_there = all(
-            key in existing for path in paths for key in self.pages.writer.paths_of(path)
-        )
-        return unchanged if is_there else range(0)
-
-
-REMOTE_THREADS: Final = 16
-"""Public projects that are read at a time from a bucket."""
-NO_COMMIT: Final = "0"
-"""The `document` of the facts of a private name without any commit."""
+        # without the last one, which had no link to a newer one
+        unchanged = range(1, older_pages(revision))
+        for number in unchanged:
+            path = history_path(project.name, number)
+            if not all(key in existing for key in self.pages.writer.paths_of(path)):
+                return range(0)
+        return unchanged
 
 
 class SiteProjects(Struct, frozen=True):
@@ -210,45 +221,64 @@ class SiteProjects(Struct, frozen=True):
         else:
             facts, damaged = self._of_layers()
         if self.index.upstream is not None:
-            facts = self._public(self.index.upstream, {*facts, *damaged}) | facts
-        seen = {name: self.index.repository.shown_facts(entry) for name, entry in facts.items()}
-        # one that cannot be read stays as it was
-        seen |= {name: facts[name] for name in damaged}
-        facts = {name: entry for name, entry in seen.items() if entry is not None}
-        # what no page shows is not in the manifest, which anybody may read
-        shown = (replace(entry, text="", uploaded_by="") for entry in facts.values())
-        return table_of(shown), damaged
+            private = set(facts)
+            private.update(damaged)
+            facts = self._public(self.index.upstream, private) | facts
+        unreadable = set(damaged)
+        listed = list[ProjectFacts]()
+        for name, entry in facts.items():
+            visible = self.index.repository.shown_facts(entry)
+            # one that cannot be read stays as it was
+            if name in unreadable:
+                visible = entry
+            # what no page shows is not in the manifest, which anybody may read
+            if visible is not None:
+                listed.append(replace(visible, text="", uploaded_by=""))
+        return table_of(listed), damaged
 
     def _private(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
+        """Return the facts of the projects of an index, and the names of damaged ones."""
         listed = self.index.projects.names.get_current().as_set
-        earlier = ((name, entry.facts) for name, entry in self.before.items())
-        before = {name: facts for name, facts in earlier if not facts.origin}
-        facts, changed = dict[NormalizedName, ProjectFacts](), self.changed
+        before = dict[NormalizedName, ProjectFacts]()
+        for name, entry in self.before.items():
+            if not entry.facts.origin:
+                before[name] = entry.facts
+        facts = dict[NormalizedName, ProjectFacts]()
         for name, previous in before.items():
-            if changed is not None and name in listed and previous.document:
-                revision = str(changed.get(name, previous.document))
+            # without a version, the last export has failed for it
+            if self.changed is not None and name in listed and previous.document:
+                revision = str(self.changed.get(name, previous.document))
                 if previous.document == revision:
                     facts[name] = previous
         # one that is not listed was released, or the list is damaged
         stale = sorted((listed | before.keys()) - facts.keys())
         read = self.index.search.reader.read(stale)
         damaged = [name for name in stale if name not in read]
-        facts |= {name: before.get(name) or name_facts(name) for name in damaged}
-        facts |= {name: new for name, new in read.items() if new is not None}
-        for name in listed - facts.keys():  # a private name without any commit
+        for name in damaged:
+            facts[name] = before.get(name) or name_facts(name)
+        facts.update({name: new for name, new in read.items() if new is not None})
+        # a private name without any commit
+        for name in listed - facts.keys():
             facts[name] = replace(name_facts(name), document=NO_COMMIT)
         return facts, damaged
 
     def _of_layers(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
-        """Return the same of an index with several layers, of which all is read each time."""
-        facts, damaged = dict[NormalizedName, ProjectFacts](), set[NormalizedName]()
+        """
+        Return the facts of the projects of an index with layers, and the names of damaged ones.
+
+        All of it is read each time, as the feed of the index does not have what layers have.
+        """
+        facts = dict[NormalizedName, ProjectFacts]()
+        damaged = set[NormalizedName]()
+        # the first layer that has a name is the one that the index shows
         for own in self.index.repository.own_packages():
-            wanted = sorted(own.projects.names.get_current().as_set - facts.keys())
-            read = own.search.reader.read(wanted)
-            damaged |= set(wanted) - read.keys()
-            facts |= {name: entry for name, entry in read.items() if entry is not None}
-        earlier = {name: entry.facts for name, entry in self.before.items()}
-        facts |= {name: earlier.get(name) or name_facts(name) for name in damaged}
+            names = sorted(own.projects.names.get_current().as_set - facts.keys())
+            read = own.search.reader.read(names)
+            damaged.update(set(names) - read.keys())
+            facts.update({name: new for name, new in read.items() if new is not None})
+        for name in damaged:
+            before = self.before.get(name)
+            facts[name] = before.facts if before is not None else name_facts(name)
         return facts, sorted(damaged)
 
     def _public(
@@ -274,16 +304,17 @@ class SiteProjects(Struct, frozen=True):
         listing = merged_listing(listings)
         if not listing.files or not listing.status.serves_files:
             return None
-        document, entry = _version_of(listing), self.before.get(name)
-        if entry is not None and (entry.facts.document, entry.facts.origin) == (
-            document,
-            listing.origin.label,
-        ):
-            return entry.facts
+        document = _version_of(listing)
+        before = self.before.get(name)
+        if before is not None:
+            is_same_origin = before.facts.origin == listing.origin.label
+            if is_same_origin and before.facts.document == document:
+                return before.facts
         return facts_of(upstream, listings, document)
 
 
 def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:
+    """Yield the names of public projects of which a file is kept, each perhaps several times."""
     for client in upstream.clients.in_order:
         for entry in upstream.files.cache(client.server.id).store.list(keys.FILES):
             owner = keys.parse_file_key(entry.key)
@@ -294,6 +325,16 @@ def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:
 def _version_of(listing: "UpstreamListing | MergedListing") -> ObjectVersion:
     """Return another version whenever the pages of a public project show something else."""
     origin = listing.origin
-    shown = (listing.status, listing.reason, listing.files, listing.empty_versions, origin.label)
-    content = encode([*shown, listing.variants, origin.hidden(), origin.decisions()])
+    content = encode(
+        [
+            listing.status,
+            listing.reason,
+            listing.files,
+            listing.empty_versions,
+            origin.label,
+            listing.variants,
+            origin.hidden(),
+            origin.decisions(),
+        ]
+    )
     return ObjectVersion(f"upstream {sha256(content).hexdigest()}")

@@ -50,6 +50,27 @@ from wheelyard.storage.filesystem import (
     write_all,
 )
 
+BAD_DESTINATION: Final = "bad_destination"
+"""The error code for a destination that cannot be written as it is."""
+EXPORT_PREFIX: Final = "wheelyard-export/"
+"""The folder of the manifest, which marks a site as one that an export has made."""
+MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
+FORMAT: Final = 3
+"""Of another format the options count, and which pages are not ours."""
+LEASE_SECONDS: Final = 30.0
+"""How long another export waits for one that was killed."""
+RENEWAL_SECONDS: Final = 10.0
+"""The age from which a lease is renewed before the next write."""
+POLL_SECONDS: Final = 0.5
+"""The pause between two looks at a lease that another export holds."""
+PAGE_SOURCES: Final = ("exporting", "http/handlers", "operations/descriptions", "rendering")
+"""The folders of wheelyard whose files decide what pages look like."""
+
+COMMON_PATHS: Final = ("404.html", "favicon.ico", "robots.txt", "health")
+"""Pages that the owner of a web server may have, too. Theirs are left as they are."""
+
+_JSON: Final = WebType("application/json", "no-cache")
+
 PARTS: Final = "wheelyard-export"
 """The folder of incomplete files, and of the manifest."""
 PART_PREFIX: Final = ".part-"
@@ -90,9 +111,14 @@ class SiteFolder:
         with suppress(OSError):
             for path in self._parts.glob(f"{PART_PREFIX}*"):
                 path.unlink(missing_ok=True)
-        for top in (self._root / prefix for prefix in prefixes):
-            for folder, _, _ in () if top.is_symlink() else os.walk(top, topdown=False):
-                with suppress(OSError):  # it is not empty
+        for prefix in prefixes:
+            top = self._root / prefix
+            # a link leads out of the site
+            if top.is_symlink():
+                continue
+            for folder, _, _ in os.walk(top, topdown=False):
+                # a folder that is not empty cannot be removed
+                with suppress(OSError):
                     os.rmdir(folder)  # noqa: PTH106 - hot
         for name in _OF_EARLIER_VERSIONS:
             rmtree(self._root / name, ignore_errors=True)
@@ -112,7 +138,10 @@ class SiteFolder:
         """See `Store`. A version can be expected of objects beside the incomplete files."""
         del kind
         self._write(key, body, expect)
-        return ABSENT if expect is None else _version(body)
+        # who expects no version needs none, and a digest of each page takes time
+        if expect is None:
+            return ABSENT
+        return _version(body)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """See `Store`."""
@@ -143,10 +172,13 @@ class SiteFolder:
         with storage_faults(f"{key} of the site"):
             require_no_links(folder.parent)
             folder.unlink(missing_ok=True)
-        with suppress(OSError):  # the first that is not empty
-            while (folder := folder.parent) != self._root:
+        # OSError: the first that is not empty
+        with suppress(OSError):
+            folder = folder.parent
+            while folder != self._root:
                 folder.rmdir()
                 self._folders.discard(folder)
+                folder = folder.parent
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Store`. The entries have no version."""
@@ -171,6 +203,7 @@ class SiteFolder:
             self._make_folder(folder.parent)
             with suppress(FileExistsError):
                 folder.mkdir()
+            # looked at after it was made: somebody may have put a link there just before
             if folder.is_symlink():
                 raise link_error(str(folder))
         self._folders.add(folder)
@@ -190,7 +223,8 @@ class SiteFolder:
         try:
             flock(descriptor, LOCK_EX)
             stored = self.get(key)
-            if (stored.version if isinstance(stored, Stored) else ABSENT) != expect:
+            version_now = stored.version if isinstance(stored, Stored) else ABSENT
+            if version_now != expect:
                 raise Conflict(conflict_message(key))
             yield
         finally:
@@ -203,26 +237,6 @@ def _version(body: bytes) -> ObjectVersion:
 
 SiteStore = Store | SiteFolder
 """Where a site is. A folder has what an export needs of a store."""
-BAD_DESTINATION: Final = "bad_destination"
-"""The error code for a destination that cannot be written as it is."""
-EXPORT_PREFIX: Final = "wheelyard-export/"
-"""The folder of the manifest, which marks a site as one that an export has made."""
-MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
-FORMAT: Final = 3
-"""Of another format the options count, and which pages are not ours."""
-LEASE_SECONDS: Final = 30.0
-"""How long another export waits for one that was killed."""
-RENEWAL_SECONDS: Final = 10.0
-"""The age from which a lease is renewed before the next write."""
-POLL_SECONDS: Final = 0.5
-"""The pause between two looks at a lease that another export holds."""
-PAGE_SOURCES: Final = ("exporting", "http/handlers", "operations/descriptions", "rendering")
-"""The folders of wheelyard whose files decide what pages look like."""
-
-COMMON_PATHS: Final = ("404.html", "favicon.ico", "robots.txt", "health")
-"""Pages that the owner of a web server may have, too. Theirs are left as they are."""
-
-_JSON: Final = WebType("application/json", "no-cache")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -265,12 +279,14 @@ class RequestedOptions(Struct, frozen=True, kw_only=True):
                 f"{escaped(site.rstrip('/'))}/{MANIFEST_PATH}, and export with --all.",
                 code=BAD_DESTINATION,
             )
-        files_url = before.files_url if self.files_url is None else self.files_url
+        base_url = self.base_url if self.base_url is not None else before.base_url
+        files_url = self.files_url if self.files_url is not None else before.files_url
+        is_gzipped = self.is_gzipped if self.is_gzipped is not None else before.is_gzipped
         return replace(
             new,
-            base_url=before.base_url if self.base_url is None else self.base_url,
+            base_url=base_url,
             files_url=files_url,
-            is_gzipped=before.is_gzipped if self.is_gzipped is None else self.is_gzipped,
+            is_gzipped=is_gzipped,
             store=new.store or before.store,
             # another server has the files of private projects alone
             has_public=new.has_public and not files_url,
@@ -288,7 +304,8 @@ class ManifestEntry(Struct, frozen=True, array_like=True, gc=False):
     @property
     def linked_names(self) -> frozenset[NormalizedName]:
         """The names of all projects to which its pages link if the site has them."""
-        return frozenset((*self.facts.required_names, *map(NormalizedName, self.mentioned.split())))
+        mentioned = map(NormalizedName, self.mentioned.split())
+        return frozenset(self.facts.required_names).union(mentioned)
 
 
 class Lease(Struct, frozen=True):
@@ -339,14 +356,14 @@ class _OtherManifest(Struct, frozen=True):
 
 def _decode(body: bytes) -> Manifest:
     """Return a stored manifest, or what can be read of a damaged one, or of another version."""
-    faults = (DecodeError, ValidationError, UnicodeDecodeError)
-    with suppress(*faults):
+    with suppress(DecodeError, ValidationError, UnicodeDecodeError):
         manifest = Decoder(Manifest).decode(body)
         if manifest.format == FORMAT:
             return manifest
-    with suppress(*faults):
+    with suppress(DecodeError, ValidationError, UnicodeDecodeError):
         other = Decoder(_OtherManifest).decode(body)
-        foreign, has_copies = other.foreign, other.has_copies
+        foreign = other.foreign
+        has_copies = other.has_copies
         if other.lists is not None:
             foreign = tuple(path for path in COMMON_PATHS if path not in other.lists)
         if has_copies is None:
@@ -387,7 +404,9 @@ class SiteLease:
     @property
     def options(self) -> Options | None:
         """The options of the site's last export, or None if it has none."""
-        return self._manifest.options if self._manifest.format else None
+        if not self._manifest.format:
+            return None
+        return self._manifest.options
 
     def wait(self, *, replaces_others: bool) -> Manifest:
         """
@@ -397,7 +416,9 @@ class SiteLease:
         A lease ends at the time in it, or if it has not been renewed for `LEASE_SECONDS` by the
         clock of this machine.
         """
-        changed_at, was_called = self._runtime.monotonic(), False
+        # by this machine's own clock, as that of the other export may be wrong
+        changed_at = self._runtime.monotonic()
+        was_called = False
         while self._is_held(changed_at):
             if not was_called:
                 self._on_wait()
@@ -405,8 +426,11 @@ class SiteLease:
             self._runtime.pause(POLL_SECONDS)
             if self.reload():
                 changed_at = self._runtime.monotonic()
-        foreign = () if replaces_others else self._manifest.foreign
-        foreign = self._foreign() if foreign is None else foreign
+        foreign = self._manifest.foreign
+        if replaces_others:
+            foreign = ()
+        elif foreign is None:
+            foreign = self._foreign()
         return replace(self._manifest, foreign=foreign)
 
     def take(self, before: Manifest, options: Options) -> None:
@@ -451,9 +475,9 @@ class SiteLease:
             self._put(0.0)
 
     def _is_held(self, changed_at: float) -> bool:
-        lease, now = self._manifest.lease, self._runtime.monotonic()
+        lease = self._manifest.lease
         is_running = lease is not None and lease.ends > self._runtime.seconds()
-        return is_running and now - changed_at < LEASE_SECONDS
+        return is_running and self._runtime.monotonic() - changed_at < LEASE_SECONDS
 
     def reload(self) -> bool:
         """Read the manifest again, and return whether it has changed."""
@@ -462,10 +486,15 @@ class SiteLease:
         return self._version != before
 
     def _foreign(self) -> tuple[str, ...]:
-        entries = (entry for path in COMMON_PATHS for entry in self._site.list(path))
-        return tuple(entry.key for entry in entries if entry.key in COMMON_PATHS)
+        """Return the pages of the site's owner that are where an export would write its own."""
+        foreign = list[str]()
+        for path in COMMON_PATHS:
+            # a list has all that begins so, such as health-report.html
+            foreign += [entry.key for entry in self._site.list(path) if entry.key in COMMON_PATHS]
+        return tuple(foreign)
 
     def _put(self, seconds: float) -> None:
+        """Write the manifest with a lease of so many seconds, or for 0 with an interrupted one."""
         ends = self._runtime.seconds() + seconds if seconds else 0.0
         held = replace(self._manifest, lease=Lease(self._holder, ends))
         self._version = self._site.put(MANIFEST_PATH, encode(held), self._version, _JSON)
@@ -475,9 +504,13 @@ class SiteLease:
 @cache
 def page_generator() -> str:
     """Return wheelyard's version, and a digest of the code and the templates that make pages."""
-    package, digest = Path(__file__).parents[1], blake2b(digest_size=12)
-    files = (path for folder in PAGE_SOURCES for path in (package / folder).rglob("*"))
-    for path in sorted(path for path in files if path.is_file() and path.suffix != ".pyc"):
+    package = Path(__file__).parents[1]
+    digest = blake2b(digest_size=12)
+    paths = list[Path]()
+    for folder in PAGE_SOURCES:
+        paths += (package / folder).rglob("*")
+    # Python writes .pyc files when it likes
+    for path in sorted(path for path in paths if path.is_file() and path.suffix != ".pyc"):
         digest.update(f"{path.relative_to(package)} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return f"wheelyard {version('wheelyard')}, {digest.hexdigest()}"

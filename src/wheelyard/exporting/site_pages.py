@@ -30,6 +30,16 @@ HTML: Final = b"text/html"
 SIMPLE_JSON: Final = b"application/vnd.pypi.simple.v1+json"
 ANY: Final = b"*/*"
 LISTS: Final = "-/projects/"
+PAGE_CACHE_CONTROL: Final = "no-cache"
+"""Clients revalidate each page. A bucket would otherwise cache it for an hour."""
+FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
+FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
+METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
+
+_GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
+
+Sizes = Mapping[Key, int]
+"""The bytes of existing objects of a site."""
 
 
 class Question(Struct, frozen=True):
@@ -53,7 +63,9 @@ def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Ques
 
     `history` has the numbers of the older pages of its history.
     """
-    name, releases = project.name, releases_of(project)
+    name = project.name
+    releases = releases_of(project)
+    # that of the project last, as lists link to it, and it links to all others
     yield Question(f"simple/{name}/", HTML, INDEX)
     yield Question(f"simple/{name}/", SIMPLE_JSON, "index.json")
     if releases:
@@ -65,7 +77,8 @@ def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Ques
         folder = f"project/{name}/{release.version}/"
         if has_requirements_file(release):
             yield Question(f"{folder}requirements.txt", ANY)
-        yield from (Question(f"{folder}{tab}/", HTML, INDEX) for tab in (FILES, DEPENDENCIES))
+        for tab in (FILES, DEPENDENCIES):
+            yield Question(f"{folder}{tab}/", HTML, INDEX)
         yield Question(folder, HTML, INDEX)
     for number in history:
         yield Question(f"project/{name}/history/{number}/", HTML, INDEX)
@@ -85,7 +98,8 @@ def list_questions(projects: int) -> Iterator[Question]:
     """Yield the pages that any change may change, of so many projects."""
     yield Question("search.json", ANY)
     yield Question("feed.xml", ANY)
-    for number in range(page_count(projects, PROJECTS_ON_A_PAGE), 0, -1):  # each links to the next
+    # the last one first, as each links to the next
+    for number in range(page_count(projects, PROJECTS_ON_A_PAGE), 0, -1):
         yield Question(f"{LISTS}{number}/", HTML, INDEX)
     yield Question("simple/", HTML, INDEX)
     yield Question("simple/", SIMPLE_JSON, "index.json")
@@ -100,18 +114,6 @@ HOST_PAGES: Final = (
     Question("health", ANY),
 )
 """Those of them that a host has once."""
-
-
-PAGE_CACHE_CONTROL: Final = "no-cache"
-"""Clients revalidate each page. A bucket would otherwise cache it for an hour."""
-FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
-FILE_TYPE: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
-METADATA_TYPE: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
-
-_GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
-
-Sizes = Mapping[Key, int]
-"""The bytes of existing objects of a site."""
 
 
 class Page(Struct, frozen=True):
@@ -165,8 +167,11 @@ class SiteWriter:
 
     def sizes(self, prefixes: Iterable[str]) -> dict[Key, int]:
         """Return the sizes of all objects below some prefixes."""
-        entries = (entry for prefix in prefixes for entry in self.place.store.list(prefix))
-        return {entry.key: entry.size for entry in entries}
+        sizes = dict[Key, int]()
+        for prefix in prefixes:
+            for entry in self.place.store.list(prefix):
+                sizes[entry.key] = entry.size
+        return sizes
 
     def paths_of(self, path: str) -> Iterator[Key]:
         """Yield the path of a page, of its compressed form, and of its folder."""
@@ -184,10 +189,13 @@ class SiteWriter:
         """
         is_written = False
         for key in self.paths_of(page.path):
-            body, kind = page.body, page.kind
+            body = page.body
+            kind = page.kind
             if key.endswith(".gz"):
                 # without mtime=0, equal pages would get different bytes
-                body, kind = gzip.compress(body, mtime=0), _GZIP
+                body = gzip.compress(body, mtime=0)
+                kind = _GZIP
+            # most pages that differ have another size already, and need not be read
             if existing is None or existing.get(key) == len(body):
                 stored = self.place.store.get(key)
                 if isinstance(stored, Stored) and stored.body == body:
@@ -235,7 +243,10 @@ class SiteWriter:
 
     def _copy(self, key: Key, source: Store) -> None:
         kind = METADATA_TYPE if key.endswith(".metadata") else FILE_TYPE
-        site, local, original = self.place.store, source.path_of(key), source.bucket_object(key)
+        site = self.place.store
+        local = source.path_of(key)
+        original = source.bucket_object(key)
+        # a link in the store could lead to any file of this machine, which the site would publish
         if local is not None:
             require_no_links(local)
         try:
@@ -252,6 +263,7 @@ class SiteWriter:
         except WheelyardError as fault:
             if local is None or local.exists():
                 raise
+            # the error of a file that is not there is one of the disk, which says less
             raise NotFound(f"The store holds nothing at {key}.") from fault
 
 
@@ -271,7 +283,9 @@ def required_objects(
 ) -> dict[Key, RequiredObject]:
     """Return the files, core metadata and documents that pages link to, by their keys."""
     required = dict[Key, RequiredObject]()
-    for file in (*listing.files, *documents):
+    files = list(listing.files)
+    files += documents
+    for file in files:
         parts = (listing.name, file.sha256, file.filename)
         body: bytes = getattr(file, "body", b"")
         required[keys.distribution(*parts)] = RequiredObject(file.filename, file.size, body)

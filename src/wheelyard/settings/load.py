@@ -141,7 +141,7 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
 )
 """Settings that earlier versions had, and what became of them."""
 _WITHOUT_EFFECT: Final = frozenset(
-    {("web", "pictures"), *(("notifications", key) for key in _MAIL_SETTINGS)}
+    [("web", "pictures")] + [("notifications", key) for key in _MAIL_SETTINGS]
 )
 """
 Those of `_EARLIER` that stop nothing.
@@ -195,31 +195,29 @@ def load_settings(
     config_source, in_file = _read_file(file, environ)
     tables = _without_index(in_file, config_source, is_allowed=passes_over_index)
     # the last one of a path wins: an option, then the environment, the file, and the command
-    given = {
-        value.path: value
-        for value in (
-            *_from_tables(defaults, COMMAND_SOURCE),
-            *_from_tables(tables, config_source),
-            *_from_environment(environ),
-            *_from_tables(overrides, OPTION_SOURCE),
-        )
-        if value.value is not None  # an option that was not given
-    }
+    values = list(_from_tables(defaults, COMMAND_SOURCE))
+    values += _from_tables(tables, config_source)
+    values += _from_environment(environ)
+    values += _from_tables(overrides, OPTION_SOURCE)
+    # None is an option that was not given
+    given = {value.path: value for value in values if value.value is not None}
     unplaced = list[str]()
     for path, key, variables in _TABLE_SECRETS:
-        value = given.get(path)
-        entries = value.value if value else ()
+        entries = given[path].value if path in given else ()
         unplaced.extend(_insert_credentials(path, entries, key, variables, environ))
-    of_webhooks, unusable = _of_webhooks(environ)
+    webhook_variables, problems_of_webhooks = _webhook_variables(environ)
     _drop_other_indexes(given, tables, environ)
-    # a table that is wrong may be why a variable has none
     effective = [value for path, value in given.items() if path not in _WITHOUT_EFFECT]
-    if problems := [*_problems(effective, config_source), *unusable] or unplaced:
+    problems = list(_problems(effective, config_source))
+    problems += problems_of_webhooks
+    # only without other problems: a table that is wrong may be why a variable has none
+    problems = problems or unplaced
+    if problems:
         raise bad_setting(". ".join(problems))
     # the types were checked above, by messages that name the setting
     settings = convert(_nested(effective), Settings, strict=False)
     _check_given(settings, given)
-    settings = validate(replace(settings, webhook_variables=of_webhooks))
+    settings = validate(replace(settings, webhook_variables=webhook_variables))
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
 
@@ -227,12 +225,13 @@ def load_settings(
 def _nested(values: Iterable[_SettingValue]) -> dict[str, Any]:
     """Return values in the tables of their sections."""
     nested: dict[str, Any] = {}
-    for (*sections, name), value, _ in values:
+    for path, value, _ in values:
         table = nested
-        for section in sections:
+        for section in path[:-1]:
             table = table.setdefault(section, {})
-        if value != "":  # that is the default, or refused before
-            table[name] = value
+        # an empty text is the default, or was refused before
+        if value != "":
+            table[path[-1]] = value
     return nested
 
 
@@ -261,24 +260,27 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
     Raises Invalid (code `bad_setting`) if it names a server of another machine.
     """
     url = environ.get(FAKE_GOOGLE_VARIABLE, "")
-    if url and not is_loopback(urlsplit(url).hostname or ""):
+    if not url:
+        return GOOGLE
+    # whoever answers in place of Google says who anybody is
+    if not is_loopback(urlsplit(url).hostname or ""):
         why = "is for tests, and names no server of this machine"
         raise bad_setting(f"{FAKE_GOOGLE_VARIABLE} {why}")
-    return endpoints_at(url) if url else GOOGLE
+    return endpoints_at(url)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return the names of the `WHEELYARD_*` variables that this version does not know, sorted."""
     variables = {setting.variable for setting in all_settings().values()} | NON_SETTING_VARIABLES
-    return sorted(
-        name
-        for name, value in environ.items()
-        if name.startswith(VARIABLE_PREFIX)
-        and value  # an empty one counts as unset
-        and name not in variables
-        and not _PASSED_OVER.fullmatch(name)
-        and not _is_service_url(name, value)
-    )
+    unknown = list[str]()
+    for name, value in environ.items():
+        # an empty one counts as unset
+        if not name.startswith(VARIABLE_PREFIX) or not value:
+            continue
+        is_passed_over = _PASSED_OVER.fullmatch(name) or _is_service_url(name, value)
+        if name not in variables and not is_passed_over:
+            unknown.append(name)
+    return sorted(unknown)
 
 
 def _require_known_variables(environ: Mapping[str, str], *, passes_over_index: bool) -> None:
@@ -304,15 +306,22 @@ def _require_known_variables(environ: Mapping[str, str], *, passes_over_index: b
                 f"{name}: the store keeps what describes the index. Write it into a file",
                 _APPLY_FILE,
             )
-        # earlier names lacked the section, or a part of it
-        end = name.removeprefix(VARIABLE_PREFIX.removesuffix("_"))
-        settings = all_settings().values()
-        near = (
-            setting for setting in settings if f"_{'_'.join(setting.path)}".upper().endswith(end)
-        )
-        hint = next((f"; there is {setting.variable}" for setting in near if setting.variable), "")
-        why = f"{escaped(name)} is no setting{hint}"
+        why = f"{escaped(name)} is no setting"
+        similar = _similar_variable(name)
+        if similar:
+            why += f"; there is {similar}"
         raise bad_setting(f"{why}. Correct the name, or remove the variable")
+
+
+def _similar_variable(name: str) -> str:
+    """Return the variable of a setting whose path ends as an unknown one does, or an empty text."""
+    # variables of earlier versions lacked the section, or a part of it
+    end = name.removeprefix(VARIABLE_PREFIX.removesuffix("_"))
+    for setting in all_settings().values():
+        words = "_".join(setting.path).upper()
+        if f"_{words}".endswith(end) and setting.variable:
+            return setting.variable
+    return ""
 
 
 def _variable(path: SettingPath) -> str:
@@ -333,13 +342,15 @@ def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict
     named = str(file or "") or environ.get(FILE_VARIABLE, "")
     text = environ.get(TEXT_VARIABLE, "")
     if text and named:
-        both = f"{TEXT_VARIABLE} and {'--config' if file else FILE_VARIABLE}"
+        named_by = "--config" if file else FILE_VARIABLE
+        both = f"{TEXT_VARIABLE} and {named_by}"
         raise bad_setting(f"{both} both say where the settings are. Take one away")
     if not (text or named or DEFAULT_FILE.exists()):
         return "", {}
     import tomllib  # noqa: PLC0415 - only with a settings file
 
     source = TEXT_VARIABLE if text else named or str(DEFAULT_FILE)
+    # editors of Windows begin a file with a mark of its encoding, which is no TOML
     try:
         tables = tomllib.loads(text or Path(source).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -354,7 +365,7 @@ def _without_index(
     tables: Mapping[str, Any], config_source: str, *, is_allowed: bool
 ) -> dict[str, Any]:
     """
-    Return the tables of the process.
+    Return the tables that describe the process.
 
     Raises Invalid if others describe the index, unless that `is_allowed`.
     """
@@ -363,6 +374,7 @@ def _without_index(
         names = ", ".join(moved)
         path = config_source
         if config_source == TEXT_VARIABLE:
+            # the text has to be written into a file first
             path = "FILE"
         raise bad_setting(
             f"{escaped(config_source)} has {names}: the store keeps what describes the index",
@@ -377,21 +389,36 @@ def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
 
     Raises Invalid for a secret in the tables.
     """
-    for path, value, _ in [*_from_tables(tables, "")]:  # a copy: the tables are changed below
+    # a list, as the tables are changed below
+    for path, value, _ in list(_from_tables(tables, "")):
         if path in _FROM_ENVIRONMENT:
             raise _secret_in_file(".".join(path), _FROM_ENVIRONMENT[path])
-        for entry in _entries(value) if path == INDEX_TABLES else ():
-            if "password" in entry:
-                variable = f"UPSTREAM_{variable_part(str(entry.get('label', 'LABEL')))}_PASSWORD"
-                raise _secret_in_file("upstream.index.password", VARIABLE_PREFIX + variable)
-        for entry in _entries(value) if path == SIGN_IN_TABLES else ():
-            for key in ("secret", "client_secret"):
-                if key in entry:
-                    variable = f"SIGN_IN_{variable_part(str(entry.get('name', 'NAME')))}_SECRET"
-                    raise _secret_in_file(f"sign_in.{key}", VARIABLE_PREFIX + variable)
+        if path == INDEX_TABLES:
+            _require_no_password(_entries(value))
+        if path == SIGN_IN_TABLES:
+            _require_no_client_secret(_entries(value))
         setting = all_settings().get(path)
         if setting and setting.is_file and isinstance(value, str) and value:
             tables[path[0]][path[1]] = str(folder / value)
+
+
+def _require_no_password(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Raise Invalid if an `[[upstream.index]]` of a file has a password."""
+    for entry in entries:
+        if "password" in entry:
+            label = variable_part(str(entry.get("label", "LABEL")))
+            variable = f"{VARIABLE_PREFIX}UPSTREAM_{label}_PASSWORD"
+            raise _secret_in_file("upstream.index.password", variable)
+
+
+def _require_no_client_secret(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Raise Invalid if a `[[sign_in]]` of a file has the secret of the client."""
+    for entry in entries:
+        # the second is how OpenID Connect calls it, and so what people try
+        for key in ("secret", "client_secret"):
+            if key in entry:
+                name = variable_part(str(entry.get("name", "NAME")))
+                raise _secret_in_file(f"sign_in.{key}", f"{VARIABLE_PREFIX}SIGN_IN_{name}_SECRET")
 
 
 def _secret_in_file(name: str, variable: str) -> Invalid:
@@ -405,13 +432,14 @@ def _from_tables(
     """Yield each value in nested tables with its path, which may be unknown."""
     for name, value in tables.items():
         path = (*above, name)
-        if isinstance(value, dict) and path not in all_settings() and _is_section(path):
+        setting = all_settings().get(path)
+        if isinstance(value, dict) and setting is None and _is_section(path):
             yield from _from_tables(value, source, path)
-        else:  # TOML has dates, which are texts in a variable
-            setting = all_settings().get(path)
-            is_moment = setting is not None and setting.hint == Moment
-            text = value.isoformat() if is_moment and isinstance(value, date) else value
-            yield _SettingValue(path, text, source)
+        elif setting is not None and setting.hint == Moment and isinstance(value, date):
+            # TOML has dates, which are texts in a variable
+            yield _SettingValue(path, value.isoformat(), source)
+        else:
+            yield _SettingValue(path, value, source)
 
 
 def _is_section(path: SettingPath) -> bool:
@@ -421,22 +449,29 @@ def _is_section(path: SettingPath) -> bool:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
+    """Yield each value of a variable, also of settings that were removed, and are not read."""
     for path, setting in all_settings().items():
-        for name in (PLATFORM_VARIABLES.get(path, ""), setting.variable):  # the last one counts
+        # both may be set, and the last one counts: ours, and before it that of the platform
+        for name in (PLATFORM_VARIABLES.get(path, ""), setting.variable):
             text = environ.get(name, "")
-            if text and not _is_service_url(name, text):
-                items = [part.strip() for part in text.split(",") if part.strip()]
-                yield _SettingValue(path, items if setting.is_list else text, name)
+            if not text or _is_service_url(name, text):
+                continue
+            if setting.is_list:
+                words = [word.strip() for word in text.split(",") if word.strip()]
+                yield _SettingValue(path, words, name)
+            else:
+                yield _SettingValue(path, text, name)
     for path in _WITHOUT_EFFECT:
-        if text := environ.get(_variable(path), ""):
+        text = environ.get(_variable(path), "")
+        if text:
             yield _SettingValue(path, text, _variable(path))
 
 
 def _entries(tables: object) -> list[dict[str, Any]]:
     """Return the tables of an array, without what is none, which is refused later."""
-    return (
-        [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
-    )
+    if not isinstance(tables, list):
+        return []
+    return [table for table in tables if isinstance(table, dict)]
 
 
 def _insert_credentials(
@@ -465,7 +500,7 @@ def _insert_credentials(
             yield f"{name}: no [[{'.'.join(path)}]] has a {key} for it"
 
 
-def _of_webhooks(environ: Mapping[str, str]) -> tuple[WebhookVariables, list[str]]:
+def _webhook_variables(environ: Mapping[str, str]) -> tuple[WebhookVariables, list[str]]:
     """
     Return what variables have for webhooks, and a sentence for each of them that is unusable.
 
@@ -480,7 +515,8 @@ def _of_webhooks(environ: Mapping[str, str]) -> tuple[WebhookVariables, list[str
             continue
         name, kind = match.groups()
         values[kind][name] = text
-        if why := problem(text, str, strict=True, is_secret=True):
+        why = problem(text, str, strict=True, is_secret=True)
+        if why:
             unusable.append(f"{variable}: {why}")
     return WebhookVariables(secrets=values["SECRET"], urls=values["URL"]), unusable
 
@@ -496,12 +532,15 @@ def _drop_other_indexes(
     url = given.get(UPSTREAM_URL)
     if url is None or url.source != OPTION_SOURCE:
         return
-    others = (*_from_tables(tables, ""), *_from_environment(environ))
-    urls = [value.value for value in others if value.path == UPSTREAM_URL]
+    # which index would count without the option
+    values = list(_from_tables(tables, ""))
+    values += _from_environment(environ)
+    urls = [value.value for value in values if value.path == UPSTREAM_URL]
     is_other = bool(urls) and str(urls[-1]).rstrip("/") != str(url.value).rstrip("/")
     if given.pop(INDEX_TABLES, None) is not None or is_other:
+        section = UPSTREAM_URL[:-1]
         for name in OF_ONE_INDEX:
-            path = (*UPSTREAM_URL[:-1], name)
+            path = (*section, name)
             if path in given and given[path].source != OPTION_SOURCE:
                 del given[path]
 
@@ -513,12 +552,14 @@ def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[st
         if setting is None:
             yield _unknown(path)
         elif value != "" or setting.default != "":
-            # the operator knows the options of the command and the settings file
-            is_obvious = source in (config_source, OPTION_SOURCE)
             # a file has types; variables and options are texts
             strict = source == config_source
-            if why := problem(value, setting.hint, strict=strict, is_secret=setting.is_secret):
-                yield f"{setting.name}: {why}{'' if is_obvious else f' ({source})'}"
+            why = problem(value, setting.hint, strict=strict, is_secret=setting.is_secret)
+            # the operator knows the options of the command and the settings file
+            if why and source not in (config_source, OPTION_SOURCE):
+                why += f" ({source})"
+            if why:
+                yield f"{setting.name}: {why}"
             elif path == INDEX_TABLES:
                 yield from table_problems("upstream.index", value, UpstreamIndexSettings)
             elif path == SIGN_IN_TABLES:
@@ -531,7 +572,11 @@ def _unknown(path: SettingPath) -> str:
         return f"{'.'.join(path)}: {_EARLIER[path]}"
     if names_in(path):
         return f"{'.'.join(path)}: expected a table, in single brackets"
+    # the innermost table above it that is a section
     depth = max(depth for depth in range(len(path)) if names_in(path[:depth]))
-    section, name = path[:depth], quote_safely(path[depth])
-    place = f"{'.'.join(section)}: " if section else ""
-    return f"{place}there is no {name}, but {', '.join(names_in(section))}"
+    section = path[:depth]
+    # a misspelt key may have a secret in it
+    sentence = f"there is no {quote_safely(path[depth])}, but {', '.join(names_in(section))}"
+    if section:
+        return f"{'.'.join(section)}: {sentence}"
+    return sentence

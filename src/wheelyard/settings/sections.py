@@ -85,8 +85,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         path = urlsplit(self.public_url).path if self.public_url else self.path_prefix
         # a path that begins with two slashes would name another host
-        whole = "".join(f"/{segment}" for segment in path.split("/") if segment)
-        return quote(whole, safe="/%:@!$&'()*+,=")
+        clean_path = "".join(f"/{segment}" for segment in path.split("/") if segment)
+        # % stays: who writes a public_url has quoted it
+        return quote(clean_path, safe="/%:@!$&'()*+,=")
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -294,7 +295,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     webhook_variables: WebhookVariables = WebhookVariables()
     """Secrets and URLs of webhooks, which no file and no option has."""
 
-    def __repr__(self) -> str:  # without secrets, because it may be logged
+    def __repr__(self) -> str:
+        # without secrets, because it may be logged
         return f"Settings(server={self.server!r}, store={self.store!r})"
 
     @property
@@ -313,10 +315,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.server.public_url:
             return self.server.public_url.rstrip("/")
         host = self.server.host
+        # ValueError: the host is a name
         with suppress(ValueError):
             # such as 0.0.0.0, which means all addresses of this machine and is invalid in a URL
-            host = "127.0.0.1" if ip_address(host).is_unspecified else host
-        host = f"[{host}]" if ":" in host else host
+            if ip_address(host).is_unspecified:
+                host = "127.0.0.1"
+        # IPv6 (RFC 3986)
+        if ":" in host:
+            host = f"[{host}]"
         scheme = "https" if self.server.certificate else "http"
         return f"{scheme}://{host}:{self.server.port}{self.server.path_prefix}"
 
@@ -333,12 +339,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def upstream_private(self) -> tuple[str, ...]:
         """The patterns of names that no upstream is asked for: those of both settings."""
-        return (*self.upstream.private, *self.access.private_names)
+        return self.upstream.private + self.access.private_names
 
     @property
     def sign_in_providers(self) -> tuple[SignInSettings, ...]:
         """The `[[sign_in]]` tables, parsed."""
-        return convert(self.sign_in, tuple[SignInSettings, ...]) if self.sign_in else ()
+        if not self.sign_in:
+            return ()
+        return convert(self.sign_in, tuple[SignInSettings, ...])
 
 
 def require_sign_in_secrets(settings: Settings) -> None:
@@ -347,9 +355,8 @@ def require_sign_in_secrets(settings: Settings) -> None:
 
     Only a server needs them, so that other commands work in a shell without them.
     """
-    missing = [
-        provider.secret_variable for provider in settings.sign_in_providers if not provider.secret
-    ]
+    providers = settings.sign_in_providers
+    missing = [provider.secret_variable for provider in providers if not provider.secret]
     if missing:
         raise kinds.bad_setting(
             f"sign_in: the secret of the client is missing. Set {' and '.join(missing)} to what "
@@ -394,10 +401,12 @@ class Setting(Struct, frozen=True):
     @property
     def variable(self) -> str:
         """The name of its `WHEELYARD_` variable, or an empty text for what a table is."""
-        path = ("store",) if self.path == ("store", "location") else self.path
         kind, _ = kinds.unpack(self.hint)
-        is_text = not self.is_table and get_origin(kind) is not dict
-        return VARIABLE_PREFIX + "_".join(path).upper() if is_text else ""
+        if self.is_table or get_origin(kind) is dict:
+            return ""
+        # the one that nearly everybody sets has a short name
+        path = ("store",) if self.path == ("store", "location") else self.path
+        return VARIABLE_PREFIX + "_".join(path).upper()
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
         """Return the value that this setting has in `settings`."""

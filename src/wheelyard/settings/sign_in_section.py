@@ -107,8 +107,12 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def problem(self) -> tuple[str, str] | None:
         """The key that does not fit to the others, and why, or None if all fit."""
-        of_kind = self._github_problem if self.kind == GITHUB else self._openid_problem
-        problem = self._issuer_problem or of_kind
+        # first that of the issuer: without https, whatever else it is does not matter
+        problem = self._issuer_problem
+        if problem is None and self.kind == GITHUB:
+            problem = self._github_problem
+        elif problem is None:
+            problem = self._openid_problem
         own = sorted(OWN_PARAMETERS.intersection(self.parameters))
         if own and problem is None:
             return "parameters", f"wheelyard itself sends {own[0]}. Leave it out"
@@ -126,7 +130,7 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def _openid_problem(self) -> tuple[str, str] | None:
         parts = urlsplit(self.issuer)
         tenant = parts.path.strip("/").partition("/")[0]
-        if parts.hostname == _MICROSOFT and tenant in {"", *_MANY_TENANTS}:
+        if parts.hostname == _MICROSOFT and (not tenant or tenant in _MANY_TENANTS):
             why = "that stands for many tenants, and signs no ID token. Write the id of yours"
             return "issuer", f"{why}: https://{_MICROSOFT}/TENANT-ID/v2.0"
         if parts.hostname == "github.com":

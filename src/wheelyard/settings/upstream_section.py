@@ -99,13 +99,16 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     index: tuple[dict[str, Any], ...] = ()
     """`[[upstream.index]]` tables, as written: several upstream indexes, in order."""
 
-    def __repr__(self) -> str:  # without secrets, because it may be logged
+    def __repr__(self) -> str:
+        # without secrets, because it may be logged
         return f"UpstreamSettings(enabled={self.enabled}, url={self.url!r})"
 
     @property
     def is_on(self) -> bool:
         """Whether there is an upstream index."""
-        return bool(self.url or self.index) if self.enabled is None else self.enabled
+        if self.enabled is not None:
+            return self.enabled
+        return bool(self.url or self.index)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -138,7 +141,10 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
             return convert(tables, tuple[UpstreamIndexSettings, ...])
         if not self.url:
             return ()
-        names = UpstreamIndexSettings.__struct_fields__
-        own = {name: getattr(self, name) for name in names if name not in ("label", *defaults)}
+        # the keys of [upstream] that are those of one index have the same names
+        values: dict[str, Any] = {}
+        for name in UpstreamIndexSettings.__struct_fields__:
+            if name != "label" and name not in defaults:
+                values[name] = getattr(self, name)
         label = self.label or DEFAULT_LABEL
-        return (UpstreamIndexSettings(label=label, **own, **defaults),)
+        return (UpstreamIndexSettings(label=label, **values, **defaults),)

@@ -27,12 +27,7 @@ from wheelyard.model.index_definition import label_taken
 from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.model.rule_keys import RuleKeys
 from wheelyard.remedies import Advice, Caution, Remedy
-from wheelyard.settings.sections import (
-    MEMORY_LOCATION,
-    Settings,
-    StoreSettings,
-    is_loopback,
-)
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
 from wheelyard.settings.upstream_section import (
     OF_ONE_INDEX,
     UpstreamIndexSettings,
@@ -54,32 +49,36 @@ def validate(settings: Settings) -> Settings:
     contradict each other.
     """
     # all of them in one message, so that one start shows what has to be corrected
-    checks = (_place_errors, _contradictions, _sign_in_errors, _upstream_errors)
-    problems = [*chain.from_iterable(check(settings) for check in checks)]
-    if problems := [*problems, *settings.webhooks.problems]:
+    problems = list(_place_errors(settings))
+    problems += _contradictions(settings)
+    problems += _sign_in_errors(settings)
+    problems += _upstream_errors(settings)
+    problems += settings.webhooks.problems
+    if problems:
         raise bad_setting(". ".join(problems))
-    server, access = settings.server, settings.access
-    prefix = server.path_prefix.strip("/")
+    prefix = settings.server.path_prefix.strip("/")
+    if prefix:
+        prefix = f"/{prefix}"
     # who signs in with a provider has a session
-    has_sessions = access.cookie_login or bool(settings.sign_in)
+    has_sessions = settings.access.cookie_login or bool(settings.sign_in)
     return replace(
         settings,
-        server=replace(server, path_prefix=f"/{prefix}" if prefix else ""),
-        access=replace(access, cookie_login=has_sessions),
+        server=replace(settings.server, path_prefix=prefix),
+        access=replace(settings.access, cookie_login=has_sessions),
     )
 
 
-def _grants_to_everybody(grants: Grants) -> list[Grant]:
-    """Return the grants that let anonymous clients read all projects of an index."""
-    return [
-        grant
-        for grant in grants.all
-        if ANONYMOUS in grant.principals and EVERY_PROJECT in grant.scope.projects
-    ]
+def _grants_to_everybody(grants: Grants) -> Iterator[Grant]:
+    """Yield the grants that let anonymous clients read all projects of an index."""
+    for grant in grants.all:
+        if ANONYMOUS in grant.principals and EVERY_PROJECT in grant.scope.projects:
+            yield grant
 
 
 def _place_errors(settings: Settings) -> Iterator[str]:
-    store, tokens = settings.store, settings.access.credentials_store
+    """Yield what is wrong with the places of packages and of credentials."""
+    store = settings.store
+    tokens = settings.access.credentials_store
     if is_bucket(store.location) and store.downloads == "public":
         yield from _public_download_errors(store, tokens)
     for name in ("files", "downloads"):
@@ -96,7 +95,9 @@ def _place_errors(settings: Settings) -> Iterator[str]:
 
 
 def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
+    # a bucket is public as a whole: a prefix of its own keeps nobody from the rest
     private = parse_location(store.location).root
+    # without a place of their own, the files are beside the documents
     public = parse_location(store.files or store.location).root
     if public == private:
         why = f"everybody may read a whole public bucket, and {private} holds credentials, too"
@@ -107,10 +108,14 @@ def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
 
 
 def _canonical(path: str) -> BucketLocation | str:
-    return parse_location(path) if is_bucket(path) else realpath(path)
+    """Return a place in one form for all of its spellings."""
+    if is_bucket(path):
+        return parse_location(path)
+    return realpath(path)
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with settings of access, which another one contradicts."""
     access = settings.access
     is_anonymous = access.anonymous_uploads and not access.anonymous_uploads_anywhere
     if is_anonymous and not settings.server.is_loopback:
@@ -143,9 +148,13 @@ def _attestation_errors(settings: Settings) -> Iterator[str]:
 
 
 def _public_url_errors(settings: Settings) -> Iterator[str]:
-    server, access = settings.server, settings.access
-    url, prefix = server.public_url.lower(), server.path_prefix.strip("/")
-    is_plain, has_proxy = url.startswith("http://"), server.trusted_proxies > 0
+    """Yield what is wrong with the URL that others reach the server at, and with its TLS."""
+    server = settings.server
+    access = settings.access
+    url = server.public_url.lower()
+    prefix = server.path_prefix.strip("/")
+    is_plain = url.startswith("http://")
+    has_proxy = server.trusted_proxies > 0
     path = urlsplit(server.public_url).path.rstrip("/")
     if url and prefix and not path.endswith(f"/{prefix}"):
         why = f"expected it to end with the path_prefix, {quote_safely(f'/{prefix}')}"
@@ -168,7 +177,9 @@ def _public_url_errors(settings: Settings) -> Iterator[str]:
 
 
 def _cookie_errors(settings: Settings) -> Iterator[str]:
-    server, resource = settings.server, settings.google.access_token.resource
+    """Yield why sessions would not work, or would not be safe."""
+    server = settings.server
+    resource = settings.google.access_token.resource
     setting = "sign_in" if settings.sign_in else "access.cookie_login"
     keys = settings.access.credentials_store or settings.store.location
     # the right to read that bucket is what signs people in, so many have it
@@ -209,8 +220,9 @@ def _sign_in_errors(settings: Settings) -> Iterator[str]:
 
 
 def _publishing_errors(settings: Settings) -> Iterator[str]:
-    audiences = settings.trusted_publishing.audience
-    shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)
+    audiences_of_people = set(settings.google.id_token.audience)
+    audiences_of_people.update(settings.iap.audience)
+    shared = audiences_of_people.intersection(settings.trusted_publishing.audience)
     if shared:
         why = "so that a job's ID token could pass for a user's. Use different ones"
         fault = f"{quote_safely(min(shared))} is the audience of google.id_token or iap as well"
@@ -283,22 +295,28 @@ def _connection_errors(
 
 def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
     """Return whether a host is this machine, by an address in `allow_private_networks`."""
-    networks = list(map(ip_network, upstream.allow_private_networks))
+    if not is_loopback(host):
+        return False
+    # the name may lead to either of them
     addresses = ["127.0.0.1", "::1"] if host == "localhost" else [host]
-    return is_loopback(host) and any(
-        ip_address(address) in network for address in addresses for network in networks
-    )
+    for text in upstream.allow_private_networks:
+        network = ip_network(text)
+        if any(ip_address(address) in network for address in addresses):
+            return True
+    return False
 
 
 def warnings_for(settings: Settings) -> list[Caution]:
     """Return the warnings that follow from the settings alone."""
-    return [*chain(_listener(settings), _locations(settings), _upstream(settings))]
+    return list(chain(_listener(settings), _locations(settings), _upstream(settings)))
 
 
 def access_warnings(settings: Settings, grants: Grants) -> list[Caution]:
     """Return the warnings that follow from the settings and from the grants in force."""
-    of_grants = (_of_grant(settings, grant) for grant in grants.all)
-    return [*chain(_credentials(settings, grants), *of_grants)]
+    warnings = list(_credentials(settings, grants))
+    for grant in grants.all:
+        warnings += _of_grant(settings, grant)
+    return warnings
 
 
 def stored_grant_warnings(
@@ -318,10 +336,10 @@ def stored_grant_warnings(
                 f"{grant} gives nobody anything by group:{name} now, which has no members.",
                 Advice(Remedy.ADD_TO_GROUP, name),
             )
-    everywhere = tuple(index for index in sorted(open_indexes) if grant.scope.holds_in(index))
-    if everywhere and ANONYMOUS not in grant.who:
+    already_open = tuple(index for index in sorted(open_indexes) if grant.scope.holds_in(index))
+    if already_open and ANONYMOUS not in grant.who:
         yield Caution(
-            f"anybody may read {describe_indexes(everywhere)} all the same: the grant closes "
+            f"anybody may read {describe_indexes(already_open)} all the same: the grant closes "
             "nothing; for main set access.private, and give another index read=granted"
         )
     for other in _grants_to_everybody(grants):
@@ -330,7 +348,8 @@ def stored_grant_warnings(
                 f"anybody may read every project all the same, by {other}.",
                 Advice(Remedy.REVOKE_GRANT, other.id),
             )
-    access, is_in_main = settings.access, grant.scope.holds_in(MAIN)
+    access = settings.access
+    is_in_main = grant.scope.holds_in(MAIN)
     if access.htpasswd_file and access.htpasswd_may and is_in_main and MAIN not in open_indexes:
         actions = describe_actions(parse_actions(access.htpasswd_may))
         yield Caution(
@@ -344,7 +363,8 @@ def stored_grant_warnings(
 
 def accepts_other_credentials(settings: Settings) -> bool:
     """Return whether passwords, static tokens or credentials of a provider are accepted."""
-    access, google = settings.access, settings.google
+    access = settings.access
+    google = settings.google
     of_google = google.id_token.audience or google.access_token.resource or settings.iap.audience
     files = access.htpasswd_file or access.static_tokens_file
     return bool(files or access.static_token or of_google or settings.sign_in)
@@ -369,7 +389,9 @@ def is_reachable(settings: Settings) -> bool:
 
 
 def _listener(settings: Settings) -> Iterator[Caution]:
-    server, access = settings.server, settings.access
+    """Yield a warning if others reach the server, and may change or read too much."""
+    server = settings.server
+    access = settings.access
     if not is_reachable(settings):
         return
     if access.anonymous_uploads:
@@ -395,6 +417,7 @@ def _credentials(settings: Settings, grants: Grants) -> Iterator[Caution]:
 
 
 def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
+    """Yield a warning for each way in which a grant gives more or less than it seems to."""
     if ANONYMOUS in grant.who - grant.principals:
         yield Caution(
             f"{grant} gives nobody anything by {ANONYMOUS}: access.private is set, which closes "
@@ -408,13 +431,16 @@ def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
             "public packages counts in all indexes"
         )
     google = settings.google.id_token
+    # anybody can make an account at Google
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:
         why = "name yours in google.id_token.allowed_domains"
         yield Caution(
             f"{grant} is for {ALL_AUTHENTICATED}, which is every Google account there is; {why}"
         )
-    for provider in settings.sign_in_providers if ALL_AUTHENTICATED in grant.principals else ():
+    if ALL_AUTHENTICATED not in grant.principals:
+        return
+    for provider in settings.sign_in_providers:
         if provider.is_open_to_all:
             yield Caution(
                 f"{grant} is for {ALL_AUTHENTICATED}, which is every account there is at "
@@ -448,7 +474,9 @@ def provider_warnings(
 
 
 def _locations(settings: Settings) -> Iterator[Caution]:
-    store, credentials = settings.store, settings.access.credentials_store
+    """Yield a warning for each secret that is in a bucket of the packages."""
+    store = settings.store
+    credentials = settings.access.credentials_store
     if not is_bucket(store.location):
         return
     if settings.access.cookie_login and not credentials:
@@ -467,6 +495,7 @@ def _locations(settings: Settings) -> Iterator[Caution]:
 
 
 def _upstream(settings: Settings) -> Iterator[Caution]:
+    """Yield a warning for each way in which a public package could take a private one's place."""
     if not settings.upstream.is_on:
         return
     for index in settings.upstream.indexes:
@@ -482,7 +511,8 @@ def _upstream(settings: Settings) -> Iterator[Caution]:
             'in upstream.private, as ["acme", "acme-*"], or set i_have_no_private_prefix'
         )
     patterns = parse_name_patterns(settings.upstream_private)
-    for text in patterns.texts:  # whether the prefix of private names is itself looked up
+    for text in patterns.texts:
+        # acme-* has no project acme, which is easily overlooked: anybody may publish that name
         name = text.removesuffix("-*")
         if name != text and not set(name) & set("*?") and not patterns.match(NormalizedName(name)):
             yield Caution(

@@ -49,7 +49,10 @@ def bad_setting(why: str, advice: Advice | None = None) -> Invalid:
 
 def quote_safely(text: str) -> str:
     """Return an invalid value, quoted, or `HIDDEN_VALUE` if it may contain a secret."""
-    return HIDDEN_VALUE if _SECRET_CHARACTERS.search(text) else quoted(text)
+    # a URL may have a password in it, and a password may be written as a value by mistake
+    if _SECRET_CHARACTERS.search(text):
+        return HIDDEN_VALUE
+    return quoted(text)
 
 
 def is_url(text: str) -> bool:
@@ -61,7 +64,9 @@ def unpack(hint: Any) -> tuple[Any, Meta]:  # noqa: ANN401 - any type of a setti
     """Return a type without its limits, and these, where `T | None` counts as T."""
     if type(None) in get_args(hint):
         hint = get_args(hint)[0]
-    kind, meta = get_args(hint) if get_origin(hint) is Annotated else (hint, Meta())
+    if get_origin(hint) is not Annotated:
+        return hint, Meta()
+    kind, meta = get_args(hint)
     return kind, meta
 
 
@@ -71,15 +76,18 @@ def expected(hint: Any) -> str:  # noqa: ANN401 - see above
     if meta.description:
         return meta.description
     if get_origin(kind) is Literal:
-        *words, last = filter(None, get_args(kind))
-        return f"{', '.join(words)} or {last}"
+        # an empty text is not said: it is what a setting is without a value
+        words = list(filter(None, get_args(kind)))
+        return f"{', '.join(words[:-1])} or {words[-1]}"
     if kind in (int, float):
         return f"a number from {meta.ge} to {meta.le}"
     if get_origin(kind) is not tuple:
         return {bool: "true or false", str: "text"}.get(kind, "a table")
     member = get_args(kind)[0]
     is_text = unpack(member)[0] is str or get_origin(member) is Literal
-    return f"a list of {expected(member)}" if is_text else "tables, in [[ ]]"
+    if is_text:
+        return f"a list of {expected(member)}"
+    return "tables, in [[ ]]"
 
 
 def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) -> str:  # noqa: ANN401 - see above
@@ -93,22 +101,28 @@ def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) 
     # the message is about the first entry of a list that is wrong
     if get_origin(kind) is tuple and isinstance(value, list):
         for member in value:
-            if why := problem(member, get_args(kind)[0], strict=strict, is_secret=is_secret):
+            why = problem(member, get_args(kind)[0], strict=strict, is_secret=is_secret)
+            if why:
                 return why
     remark = "" if is_secret else _found(value)
     try:
+        # raises for bytes of a variable that are no UTF-8, which Python has as lone surrogates
         encode(value)
         convert(value, hint, strict=strict)
         is_accepted = not meta.extra or meta.extra["accepts"](value)
-        if is_accepted and not any(
-            problem(*member, strict=strict) for member in _members(value, kind)
-        ):
+        if is_accepted and not _has_wrong_member(value, kind, strict=strict):
             return ""
-    except UnicodeEncodeError:  # bytes of a variable
+    except UnicodeEncodeError:
         return f"expected text in UTF-8{remark}"
     except (ValidationError, Invalid, ValueError, RecursionError):
-        pass  # msgspec's message is for programmers, and may have the value in it
+        # msgspec's message is for programmers, and may have the value in it
+        pass
     return f"expected {expected(hint)}{remark}"
+
+
+def _has_wrong_member(value: object, kind: Any, *, strict: bool) -> bool:  # noqa: ANN401 - see above
+    """Return whether a key or a value of a table is none of its type."""
+    return any(problem(member, hint, strict=strict) for member, hint in _members(value, kind))
 
 
 def _members(value: object, kind: Any) -> Iterator[tuple[object, Any]]:  # noqa: ANN401 - see above
@@ -132,7 +146,8 @@ def table_problems(
         for name, field in fields_by_name.items():
             if name in table:
                 is_secret = name in TABLE_SECRETS
-                if why := problem(table[name], field.type, strict=True, is_secret=is_secret):
+                why = problem(table[name], field.type, strict=True, is_secret=is_secret)
+                if why:
                     yield f"{place} {number}.{name}: {why}"
             elif field.required:
                 yield f"{place} {number}.{name}: is missing. Write {expected(field.type)}"
@@ -142,8 +157,10 @@ def _found(value: object) -> str:
     """Return `, and found VALUE` for text and numbers that are not too large to be printed."""
     if isinstance(value, str):
         return f", and found {quote_safely(value)}"
-    is_short = isinstance(value, int | float) and abs(value) <= LARGEST
-    return f", and found {value}".lower() if is_short else ""
+    if isinstance(value, int | float) and abs(value) <= LARGEST:
+        # TOML writes true and false
+        return f", and found {value}".lower()
+    return ""
 
 
 def is_loopback_url(parts: SplitResult) -> bool:
@@ -155,7 +172,8 @@ def is_loopback_url(parts: SplitResult) -> bool:
 
 def _has_host(url: str) -> bool:
     """Return whether a URL has a host, and no port or one from 1 to 65535."""
-    with suppress(ValueError):  # such as an unclosed bracket, or port 65536
+    # ValueError: such as an unclosed bracket, or port 65536
+    with suppress(ValueError):
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0
     return False
@@ -181,7 +199,8 @@ def _is_location(text: str) -> bool:
         return text == "memory:"
     if "://" in text or (colon and scheme.lower() in SCHEMES):
         return _is_bucket(text)
-    return bool(text) and "\0" not in text and text[0] != "~"  # which only a shell knows
+    # ~ is known to a shell alone: it would be a folder of this name
+    return bool(text) and "\0" not in text and text[0] != "~"
 
 
 def _is_root(text: str) -> bool:
@@ -199,9 +218,10 @@ def _is_index_name(text: str) -> bool:
 def _text(
     description: str, *, pattern: str | None = None, accepts: Callable[[str], object] | None = None
 ) -> Meta:
-    whole = None if pattern is None else rf"\A(?:{pattern})\Z"
-    extra = None if accepts is None else {"accepts": accepts}
-    return Meta(description=description, pattern=whole, extra=extra)
+    # msgspec searches for a pattern, and the value has to be it from end to end
+    anchored = rf"\A(?:{pattern})\Z" if pattern is not None else None
+    extra = {"accepts": accepts} if accepts is not None else None
+    return Meta(description=description, pattern=anchored, extra=extra)
 
 
 _DOMAIN: Final = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"

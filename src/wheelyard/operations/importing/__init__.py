@@ -6,7 +6,7 @@ project share commits. Files that are listed already are skipped as cheaply as t
 a repeated import continues an interrupted one. An import stops if the store does not answer or the
 whole source is unusable; any other error refuses only the file or the project that it is about.
 
-1. `cli/publish_commands.py` opens the source and the index. Each kind of source is a module of
+1. `cli/import_command.py` opens the source and the index. Each kind of source is a module of
    `sources/` that yields candidates: a filename, how to get the bytes, and what the source says
    about them (times, digests, yanks). Buckets of all services are read through
    `storage/bucket_reader.py`: listed, and each object at the version that was listed.

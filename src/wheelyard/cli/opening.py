@@ -1,7 +1,7 @@
-"""Options that several commands share, and the settings, index and caller of a command."""
+"""The settings, the store, the server and the index that a command line names, and its caller."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from getpass import getuser
@@ -9,32 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
-from click import Option
 
 from wheelyard.api.table import LocalApi
-from wheelyard.cli.output import (
-    complete_path,
-    given_option,
-    keep_name,
-    kept_option,
-    print_message,
-    warn,
-)
-from wheelyard.cli.program import LOCAL_OPTIONS, chosen_index, chosen_server, warn_of
-from wheelyard.errors import Invalid, Unavailable, WheelyardError
-from wheelyard.model.access import Action, Caller, everywhere
+from wheelyard.cli import program
+from wheelyard.cli.output import print_message
+from wheelyard.cli.shared_options import given_option
+from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.model import access
 from wheelyard.model.decoding import escaped
-from wheelyard.model.grants import with_name
 from wheelyard.model.index_name import MAIN, read_index_name
-from wheelyard.model.project_json import OtherEvent
-from wheelyard.settings.load import (
-    TEXT_VARIABLE,
-    LoadedSettings,
-    load_settings,
-    process_environment,
-)
+from wheelyard.settings import load
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.storage.location import BUCKET_FORMS
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
@@ -47,49 +32,26 @@ if TYPE_CHECKING:
 
 LOGIN_NAME_LIMIT: Final = 100
 """Characters of an operating system user's name in a journal."""
-
-
 Tables = Mapping[str, Mapping[str, Any]]
 """Settings by section and key. None is an option that was not given."""
 
 
-CONFIG: Final = kept_option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
-)
-
-
-def store_options(default: str) -> tuple[Option, ...]:
-    """Return the options of a store, with its default in words for the help text."""
-    with_store = kept_option(
-        "--store",
-        metavar="PLACE",
-        shell_complete=complete_path,
-        help=f"A folder, {BUCKET_FORMS}.  [default: {default}]",
-    )
-    return (with_store, CONFIG)
-
-
-STORE: Final = store_options("$WHEELYARD_STORE, else ./wheelyard-data")
-"""Which store, and its settings: for `command_settings`."""
-
-
 def command_settings() -> Settings:
     """
-    Return the settings as `loaded_settings`, and warn of a file that others may change.
+    Return the effective settings of this command line, and warn of a file that others may change.
 
-    Raises Invalid as it does.
+    Raises Invalid if a value is wrong, or the settings file cannot be used.
     """
-    reading = loaded_settings()
-    warn_of_settings_file(reading)
-    return reading.settings
+    loaded = loaded_settings()
+    warn_of_settings_file(loaded)
+    return loaded.settings
 
 
-def warn_of_settings_file(reading: LoadedSettings) -> None:
+def warn_of_settings_file(loaded: load.LoadedSettings) -> None:
     """Warn if others on this machine can change the settings file."""
-    if reading.config_source not in ("", TEXT_VARIABLE):
-        warn_of(write_warnings(Path(reading.config_source)))
+    # without a file, or with its text in a variable, there is nothing to look at
+    if loaded.config_source not in ("", load.TEXT_VARIABLE):
+        program.warn_of(write_warnings(Path(loaded.config_source)))
 
 
 def loaded_settings(
@@ -97,7 +59,7 @@ def loaded_settings(
     defaults: Tables | None = None,
     *,
     passes_over_index: bool = False,
-) -> LoadedSettings:
+) -> load.LoadedSettings:
     """
     Return the effective settings of this command line, and where each comes from.
 
@@ -106,10 +68,13 @@ def loaded_settings(
     tables that describe the index. Raises Invalid if a value is wrong, or the
     settings file cannot be used.
     """
-    return load_settings(
+    options: dict[str, Mapping[str, Any]] = {"store": {"location": given_option("store")}}
+    if overrides is not None:
+        options.update(overrides)
+    return load.load_settings(
         file=given_option("config"),
-        overrides={"store": {"location": given_option("store")}, **(overrides or {})},
-        environ=process_environment(),
+        overrides=options,
+        environ=load.process_environment(),
         defaults=defaults or {},
         passes_over_index=passes_over_index,
     )
@@ -117,32 +82,33 @@ def loaded_settings(
 
 def existing_index(name: str | None = None) -> Index:
     """
-    Return the index that this command line names, which is closed at the end of the command.
+    Return the index of a name in the store of this command line, or without it that of `--index`.
 
-    That is the one of the store that has this name, or without it the one of `--index`. Raises
-    Invalid if a setting is wrong or the store does not exist, NotFound if there is no such index,
-    and Unavailable if the store does not answer.
+    It is closed at the end of the command. Raises Invalid if a setting is wrong or the store does
+    not exist, NotFound if there is no such index, and Unavailable if the store does not answer.
     """
-    reading = loaded_settings()
-    warn_of_settings_file(reading)
-    index = open_index(reading.settings, create=False)
-    index.server.sources = reading.sources
+    loaded = loaded_settings()
+    warn_of_settings_file(loaded)
+    # not made: a misspelled --store must not look like an empty index
+    index = open_index(loaded.settings, create=False)
+    index.server.sources = loaded.sources
     return closed_with_command(index, name)
 
 
 def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool = False) -> Index:
     """
-    Return the index of the settings, whose store is made if it is missing.
+    Return the index of a name, or without it that of `--index`; a store that is missing is made.
 
     `is_server` is for a process that serves it, and not for a command. The index is closed at the
-    end of the command. It is the one of a name, or without it of `--index`, if either is given.
+    end of the command.
 
     Raises Invalid if a setting is wrong, NotFound if there is no such index, and Unavailable if the
     store does not answer.
     """
     location = settings.store.location
     if not has_store(settings):
-        index_without_store(settings)  # raises Invalid before a folder is made
+        # raises Invalid for a wrong setting before a folder is made
+        index_without_store(settings)
     index = open_index(settings, is_server=is_server)
     if index.server.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")
@@ -164,24 +130,27 @@ def closed_with_command(index: Index, name: str | None = None) -> Index:
 
 
 def _or_given(name: str | None) -> str:
-    """Return the name of an index, or without it what `--index` is, main if nothing is given."""
-    return chosen_index() if name is None else read_index_name(name)
+    """Return the name of an index, or if it is None that of `--index`, main if nothing is given."""
+    if name is None:
+        return program.chosen_index()
+    return read_index_name(name)
 
 
 def _give_serials(index: Index) -> None:
-    """Give serials to the commits of this command, as perhaps no server does that."""
+    """Give serials to the commits of this command, as perhaps no server runs that does it."""
     if index.projects.commits.has_committed:
-        with suppress(WheelyardError):  # the next one does it
+        # the commits are in force, whatever happens here; the next command or server repeats this
+        with suppress(WheelyardError):
             index.changes.newest()
 
 
 def warn_without_upstream(index: Index) -> None:
     """
-    Print the warnings of `upstream_warnings`.
+    Warn if the settings of this command name no upstream index, and the store knows of one.
 
-    Raises as that.
+    Raises Unavailable if the store does not answer.
     """
-    warn_of(upstream_warnings(index))
+    program.warn_of(upstream_warnings(index))
 
 
 def require_upstream(index: Index) -> "UpstreamIndex":
@@ -208,16 +177,18 @@ def is_store_given() -> bool:
     return ("store", "location") in loaded_settings().sources
 
 
-def local_caller(index: Index) -> Caller:
+def local_caller(index: Index) -> access.Caller:
     """
     Return the caller that stands for the user of this command, who may do everything.
 
     On a bucket the caller's name is the e-mail of the Google credentials, if they have one; else it
     is `local:` and the login name.
     """
-    everything = everywhere(Action.ADMIN.with_implied)
+    # whoever reads and writes the store itself needs no right
+    everything = access.everywhere(access.Action.ADMIN.with_implied)
     email = index.server.traits.account_email()
-    return Caller(escaped(email) if email else f"local:{_login_name()}", (everything,))
+    principal = escaped(email) if email else f"local:{_login_name()}"
+    return access.Caller(principal, (everything,))
 
 
 def _login_name() -> str:
@@ -227,35 +198,15 @@ def _login_name() -> str:
 
 
 Api: TypeAlias = "LocalApi | RemoteApi"
-INDEX: Final = (
-    kept_option(
-        "--server",
-        metavar="URL",
-        help="The root URL of a server, instead of a store; its credential is $WHEELYARD_TOKEN, "
-        "or of the keyring or ~/.netrc.",
-    ),
-    *STORE,
-)
-"""The index of a server or of a store, for `open_api`."""
-
-
-INDEX_NAME: Final = Option(
-    ["--index"],
-    expose_value=False,
-    callback=keep_name,
-    metavar="NAME",
-    help="One of the indexes of the store or server.  [default: $WHEELYARD_INDEX, else main]",
-)
-PACKAGES: Final = (INDEX_NAME, *INDEX)
-"""The same, for commands about the packages of an index."""
 
 
 def open_api(index: str | None = None) -> Api:
     """
-    Return the index of a name or of `--index`, of `--server`, else of the store, which must exist.
+    Return the index of a name or of `--index`, at the server that is chosen, else in the store.
 
-    Raises NotFound if the store has no index of this name. Raises as `remote_api` and
-    `existing_index`.
+    Raises UsageError if options of a server and of a store are given, Invalid if a setting, the URL
+    or the credential is wrong or the store does not exist, NotFound if the store has no such index,
+    and Unavailable if it does not answer.
     """
     return remote_api(index) or local_api(existing_index(index))
 
@@ -272,10 +223,11 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     Raises UsageError if an option of a store is given, too. Raises Invalid if the URL or the
     credential is malformed. No request is sent.
     """
-    server = chosen_server()
+    server = program.chosen_server()
     if server is None:
         return None
-    for name in LOCAL_OPTIONS:
+    # refused, as a server has a store and settings of its own: these would have no effect
+    for name in program.LOCAL_OPTIONS:
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
             raise click.UsageError(message)
@@ -283,34 +235,13 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     from wheelyard.api.remote import RemoteApi
     from wheelyard.api_client import open_connection
 
-    names = (MAIN, _or_given(index))
-    connections = [
-        open_connection(str(server), process_environment(), system_runtime(), name)
-        for name in dict.fromkeys(names)
-    ]
-    for connection in connections:
-        click.get_current_context().call_on_close(connection.close)
-    return RemoteApi(connections[-1], connections[0])
-
-
-def history_lines(
-    api: Api, events: Sequence[OtherEvent], descriptions: Iterable[str]
-) -> Iterator[tuple[str, ...]]:
-    """Yield the columns of each event: when it was, by whom, and what it was."""
-    names = token_names(api, {event.by for event in events})
-    for event, description in zip(events, descriptions, strict=True):
-        by = with_name(event.by, names.get(event.by, ""))
-        yield f"{event.at:%Y-%m-%d %H:%M:%S} UTC", by, description
-
-
-def token_names(api: Api, principals: Iterable[str]) -> dict[str, str]:
-    """
-    Return the name of the API token that each principal is, an empty text for others.
-
-    If they cannot be read, warn and return an empty dictionary.
-    """
-    try:
-        return {principal: api.name_of(principal) for principal in principals}
-    except Unavailable as fault:
-        warn(f"the names of tokens cannot be read: {fault.message}")
-        return {}
+    chosen_name = _or_given(index)
+    environment = load.process_environment()
+    # operations about the whole server are at the root alone, whichever index is chosen
+    root = open_connection(str(server), environment, system_runtime(), MAIN)
+    click.get_current_context().call_on_close(root.close)
+    if chosen_name == MAIN:
+        return RemoteApi(root)
+    connection = open_connection(str(server), environment, system_runtime(), chosen_name)
+    click.get_current_context().call_on_close(connection.close)
+    return RemoteApi(connection, root)

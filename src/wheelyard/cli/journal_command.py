@@ -1,0 +1,255 @@
+"""`wheelyard journal`: who did what, when, and with which credential."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Final
+
+import click
+from click import Argument, Option
+from msgspec import Struct
+from msgspec.json import encode
+from packaging.utils import NormalizedName
+
+from wheelyard.api import project_operations
+from wheelyard.api.access_operations import access_history
+from wheelyard.api.operation import Call, naming_alternatives
+from wheelyard.api.public_package_operations import decision_history, list_decisions
+from wheelyard.api.table import TABLE_OPERATIONS, LocalApi
+from wheelyard.cli.command import cli_command
+from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.output import print_message, warn
+from wheelyard.cli.program import chosen_index
+from wheelyard.cli.progress import Progress, show_progress
+from wheelyard.cli.quantities import parse_since
+from wheelyard.cli.shared_options import PACKAGES, given_option
+from wheelyard.cli.standard_streams import is_output_lost
+from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from wheelyard.model import project_json
+from wheelyard.model.decoding import escaped
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import with_name
+from wheelyard.model.index_name import MAIN
+from wheelyard.model.public_packages import Decision
+from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
+from wheelyard.wiring.stores import system_runtime
+
+LOCAL_PAUSE_SECONDS: Final = 1.0
+REMOTE_PAUSE_SECONDS: Final = 10.0
+"""The pause of `--follow` between two looks. A look at a bucket costs money."""
+
+
+@cli_command(
+    "journal",
+    Argument(["project"], required=False),
+    Option(["--since"], metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d."),
+    Option(["--until"], metavar="TIME", help="The same, not included."),
+    Option(
+        ["--by"],
+        metavar="WHO",
+        help="A principal with their tokens, a token's id or name, an e-mail.",
+    ),
+    Option(
+        ["--what"],
+        metavar="WORD",
+        help="uploaded, imported, promoted, yanked, deleted, restored, status, blocked ...",
+    ),
+    Option(["--json", "as_json"], is_flag=True, help="For programs: one object a line."),
+    Option(["--follow"], is_flag=True, help="Go on with new entries until Ctrl-C."),
+    PACKAGES,
+    examples=(
+        "wheelyard journal acme-core",
+        "wheelyard journal --since 7d --by ci",
+        "wheelyard journal --follow --json",
+    ),
+    page="projects.md",
+)
+def journal_command(
+    project: str | None, *, as_json: bool, follow: bool, **filters: str | None
+) -> int:
+    """
+    Print who did what to PROJECT, or to all projects, when, and with which credential.
+
+    Decisions about public projects are among the entries, and without PROJECT the changes of
+    grants, groups, publishers and indexes.
+
+    Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
+    """
+    name = parse_name(project) if project is not None else None
+    if filters["by"] == "":
+        raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
+    if filters["what"]:
+        project_json.require_entry_kind(filters["what"])
+    api = open_api()
+    journals = api.journals(name)
+    # one moment for both: from --since 2h to --until 1h it is an hour
+    now = system_runtime().now()
+    since = BEGINNING
+    if filters["since"] is not None:
+        since = max(parse_since(filters["since"], now), BEGINNING)
+    until = None
+    if filters["until"] is not None:
+        until = parse_since(filters["until"], now)
+    reader = JournalReader(
+        journals,
+        since=since,
+        by=filters["by"] or "",
+        what=filters["what"] or "",
+        until=until,
+        others=_other_journals(api, name),
+    )
+    if follow:
+        return _follow(reader, api, as_json=as_json)
+    with _naming_alternatives(api):
+        part = _read_with_progress(reader)
+    _print(part, as_json=as_json)
+    if not part.entries and not part.problems:
+        print_message(logging.INFO, f"there is no such entry{_other_indexes(api)}")
+    return int(bool(part.problems))
+
+
+def _naming_alternatives(api: Api) -> AbstractContextManager[None]:
+    """Name the other indexes of a store in an error of this `with` block, as a server does it."""
+    if isinstance(api, LocalApi):
+        return naming_alternatives(api.index)
+    return nullcontext()
+
+
+def _other_indexes(api: Api) -> str:
+    """Return in words which indexes have journals of their own, if one of them may be meant."""
+    if given_option("index"):
+        return ""
+    if isinstance(api, LocalApi):
+        indexes = sorted(api.index.server.definitions.names())
+    else:
+        # a server names them if main has no project
+        answer = api.call(project_operations.list_projects, project_operations.ProjectsQuery())
+        indexes = list(answer.other_indexes or ())
+    if not indexes:
+        return ""
+    return f" in the index main; --index chooses another: {', '.join(indexes)}"
+
+
+class _DecisionEvents(Struct, frozen=True):
+    """The decisions about public projects, or those about the project `only`."""
+
+    api: Api
+    only: NormalizedName | None
+
+    def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
+        # NotFound: another index than main has none
+        with suppress(Forbidden, Unauthenticated, NotFound):
+            # on a bucket each entry is a request, and most projects have none
+            if self.only is not None:
+                in_force = self.api.call(list_decisions).decisions
+                if not any(decision.project == self.only for decision in in_force):
+                    return
+            for commit in self.api.call(decision_history, project_operations.After(number)).commits:
+                for decision in commit.events:
+                    yield commit.number, decision
+
+
+class _StoredEvents(Struct, frozen=True):
+    """The changes of another document of the store, which only administrators may see."""
+
+    api: Api
+    history: Callable[[Call, project_operations.HistoryQuery], Any]
+
+    def events_after(self, number: int) -> Iterator[tuple[int, project_json.OtherEvent]]:
+        # NotFound: an older server has no such document, and another index than main has none
+        with suppress(Forbidden, Unauthenticated, NotFound):
+            for commit in self.api.call(
+                self.history, project_operations.HistoryQuery(number)
+            ).commits:
+                for event in commit.events:
+                    yield commit.number, event
+
+
+def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
+    """
+    Return the journals of decisions and rights, which are empty for whom a server refuses.
+
+    They are those of the whole store, so that only main has them.
+    """
+    if chosen_index() != MAIN:
+        return ()
+    decisions = _DecisionEvents(api, only)
+    about_projects = OtherJournal("the decisions about public projects", decisions, only)
+    if only is not None:
+        return (about_projects,)
+    journals = [about_projects]
+    journals.append(OtherJournal("the changes of grants", _StoredEvents(api, access_history)))
+    for operations in TABLE_OPERATIONS:
+        title = f"the changes of {operations.kind.title}"
+        journals.append(OtherJournal(title, _StoredEvents(api, operations.history)))
+    return tuple(journals)
+
+
+def _read_with_progress(reader: JournalReader) -> JournalPart:
+    with show_progress("journal") as progress:
+        return reader.read(progress.advance_of)
+
+
+def _print(part: JournalPart, printed: Collection[str] = (), *, as_json: bool) -> None:
+    """Print the entries of a part, and those of its problems that were not `printed` before."""
+    for entry in part.entries:
+        if as_json:
+            click.echo(encode(entry))
+        else:
+            click.echo(_line(entry))
+    for problem in dict.fromkeys(part.problems):
+        if problem not in printed:
+            warn(problem)
+
+
+def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
+    """Print entries as they come, until nobody reads the output any more, and return the status."""
+    pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
+    # the first look may be at thousands of projects, later ones at those that have changed
+    read = _read_with_progress
+    printed = list[str]()
+    is_away = False
+    status = 0
+    # `wheelyard journal --follow | head` ends when head has ended
+    while not is_output_lost():
+        try:
+            part = read(reader)
+        except Unavailable as fault:
+            # said once for each outage, not each second
+            if not is_away:
+                warn(f"{fault.message} The journal is read again as soon as that works.")
+            is_away = True
+        else:
+            if is_away:
+                print_message(logging.INFO, "the journal can be read again")
+            is_away = False
+            _print(part, printed, as_json=as_json)
+            printed = part.problems
+            if part.problems:
+                status = 1
+            read = _read_quietly
+        system_runtime().pause(pause)
+    return status
+
+
+def _read_quietly(reader: JournalReader) -> JournalPart:
+    return reader.read(Progress().advance_of)
+
+
+def _line(entry: project_json.JournalEntry) -> str:
+    detail = "at once" if entry.at_once else entry.status or entry.other_index
+    by = with_name(entry.by, entry.by_name)
+    if entry.owner:
+        by += f" of {entry.owner}"
+    # an import also says who had uploaded the file to its source
+    remark = f"uploaded by {entry.uploaded_by}" if entry.uploaded_by else entry.reason
+    columns = (
+        entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        entry.project or "-",
+        f"{entry.done} {detail}".rstrip(),
+        ", ".join(entry.files),
+        by,
+        entry.credential,
+        remark,
+    )
+    return "\t".join(map(escaped, columns)).rstrip("\t")

@@ -1,0 +1,136 @@
+"""Standard input and output: whether a person is there, and output that cannot be written."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TYPE_CHECKING, Final, TextIO
+
+from wheelyard.errors import Unavailable
+from wheelyard.remedies import Advice, Remedy
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+MAX_INPUT_BYTES: Final = 4096
+"""The most that a command reads of a line of standard input, which may be endless."""
+
+
+class LossyOutput(FileIO):
+    """Raw output that drops all after its first error, which is raised unless it is `quiet`."""
+
+    def __init__(self, descriptor: int, quiet: type[OSError]) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._quiet = quiet
+        self.lost: OSError | None = None
+        """The first error. Nothing is written after it."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """
+        Write or drop the data, and return the number of its bytes.
+
+        Raises OSError for the first error, unless it is a quiet one.
+        """
+        if self.lost is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.lost = error
+                if not isinstance(error, self._quiet):
+                    raise
+        # said to be written, as BufferedWriter would keep the data and fail again at the exit
+        return memoryview(data).nbytes
+
+
+def take_over_output() -> None:
+    """
+    Replace `sys.stdout` and `sys.stderr` by streams that drop output after an error.
+
+    The error is raised once for `sys.stdout`, unless it is a closed pipe; for `sys.stderr`, never.
+    """
+    # before any file is opened, which could else get the number of a closed stream
+    _reserve_descriptors()
+    if sys.stdout is not None:
+        # who reads the output, such as `head`, may have enough of it: that is no failure
+        sys.stdout = _lossy_text(sys.stdout, BrokenPipeError)
+    if sys.stderr is not None:
+        # errors of standard error cannot be reported anywhere
+        sys.stderr = _lossy_text(sys.stderr, OSError)
+
+
+def _reserve_descriptors() -> None:
+    """Open the null device for closed standard streams, so that no file gets their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # it is closed, and the lowest free number
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _lossy_text(stream: TextIO, quiet: type[OSError]) -> TextIO:
+    """Return a text stream to the same descriptor that drops output after an error."""
+    stream.flush()
+    # a name in another script is escaped where the terminal's encoding has no letters for it
+    return TextIOWrapper(
+        BufferedWriter(LossyOutput(stream.fileno(), quiet)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream is sys.stderr or stream.isatty(),
+    )
+
+
+def is_output_lost() -> bool:
+    """Return whether standard output takes nothing more: it is closed, or writing has failed."""
+    return _output_error() is not None
+
+
+def _output_error() -> OSError | None:
+    """Return why standard output takes nothing more, or None if it does."""
+    if sys.stdout is None:
+        return OSError(0, "there is no standard output")
+    # tests run commands with a stream of click's in place of ours
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, LossyOutput):
+        return raw.lost
+    return None
+
+
+def show_token(token_id: str) -> AbstractContextManager[None]:
+    """
+    Raise Unavailable after this `with` block, which prints a token, if standard output failed.
+
+    The message says how to revoke the token `token_id`.
+    """
+    advice = Advice(Remedy.REVOKE_TOKEN, token_id)
+    return show_once(f"Token {token_id}", "Revoke it, and run this command again.", advice)
+
+
+@contextmanager
+def show_once(what: str, remedy: str, advice: Advice) -> Iterator[None]:
+    """
+    Raise Unavailable after this `with` block, which prints a secret, if standard output failed.
+
+    `what` is the secret in words, and `remedy` a sentence that says what to do then.
+    """
+    try:
+        yield
+        # an error of a closed pipe was not raised, and the secret is lost all the same
+        error = _output_error()
+    except OSError as raised:
+        error = raised
+    if error is not None:
+        raise Unavailable(
+            f"{what} was made and could not be shown: {error.strerror}. {remedy}", advice=advice
+        ) from error
+
+
+def is_terminal() -> bool:
+    """Return whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def is_interactive() -> bool:
+    """Return whether a person can be asked: standard input and error are a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty() and is_terminal()

@@ -1,0 +1,99 @@
+"""The threads of `serve --watch` and `run`, which import what appears in folders and buckets."""
+
+from collections.abc import Sequence
+from threading import Thread
+from typing import Final
+
+import click
+from msgspec import Struct
+
+from wheelyard.catalog import keys
+from wheelyard.cli.import_command import build_importer, import_source
+from wheelyard.cli.opening import local_caller
+from wheelyard.model.decoding import escaped
+from wheelyard.operations.importing.parallel_import import FolderWatch
+from wheelyard.sources.bucket_tree import open_watched_tree
+from wheelyard.sources.file_tree import FileTreeSource, FolderTree
+from wheelyard.wiring.index import Index
+
+FOLDER_INTERVAL_SECONDS: Final = 2.0
+BUCKET_INTERVAL_SECONDS: Final = 60.0
+"""Seconds between two scans. Scans of a bucket cost money."""
+STOP_TIMEOUT_SECONDS: Final = 2.0
+"""Seconds to finish the current import. After a crash the next one continues there."""
+
+
+class WatcherThreads(Struct, frozen=True):
+    """The watch threads of a server, one for each folder or bucket."""
+
+    watches: tuple[FolderWatch, ...]
+    _threads: list[Thread] = []
+
+    def import_first(self) -> None:
+        """
+        Import the existing files of the watched folders now, with progress, and print a summary.
+
+        The threads will skip all existing files, also those of buckets, which are not imported
+        here. Raises Unavailable if the store does not answer, and WheelyardError if a folder cannot
+        be read.
+        """
+        for watch in self.watches:
+            # before the import: what comes while it runs is not skipped, and imported by the thread
+            watch.skip_existing()
+            if isinstance(watch.tree, FolderTree):
+                source = FileTreeSource(watch.tree)
+                report = import_source(watch.importer, source, watch.caller)
+                click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
+
+    def start(self) -> None:
+        """Start the threads."""
+        for watch in self.watches:
+            # daemon: a store that does not answer must not keep the server from ending
+            self._threads.append(Thread(target=watch.run, name="watch", daemon=True))
+            self._threads[-1].start()
+
+    def stop(self) -> None:
+        """
+        Tell the threads to stop and abort their scans, and wait for them for a limited time.
+
+        One whose store does not answer may still run afterwards. What a scan has committed stays,
+        and the next process goes on from there.
+        """
+        # all are told before the first is waited for, so that they end at the same time
+        for watch in self.watches:
+            watch.stop()
+        for thread in self._threads:
+            thread.join(STOP_TIMEOUT_SECONDS / len(self._threads))
+
+
+def build_watchers(
+    index: Index, places: Sequence[str], *, lenient: bool, every: float | None
+) -> WatcherThreads:
+    """
+    Return the threads, not started, for the watched folders and buckets.
+
+    `lenient`: rules that old files break are waived. `every`: seconds between two scans, or None
+    for the default of each place. Raises WheelyardError for a place that cannot be watched.
+    """
+    caller = local_caller(index)
+    # the places of the store, whose own files would be imported again and again
+    stores = [index.settings.store.location]
+    if index.server.traits.files:
+        stores.append(index.server.traits.files)
+    watches = list[FolderWatch]()
+    for place in dict.fromkeys(places):
+        tree = open_watched_tree(place, stores, keys.FILES, index.server.runtime)
+        is_folder = isinstance(tree, FolderTree)
+        default = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
+        importer = build_importer(index, is_local=is_folder, lenient=lenient)
+        watches.append(
+            FolderWatch(
+                tree=tree,
+                importer=importer,
+                caller=caller,
+                runtime=index.server.runtime,
+                interval=every or default,
+                is_atomic=not is_folder,
+            )
+        )
+    return WatcherThreads(tuple(watches))
