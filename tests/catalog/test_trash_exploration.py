@@ -11,7 +11,7 @@ from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
 from tests.catalog.invariants import AnyIntent, RemovalIntent, WriteIntent
 from tests.operations.distributions import make_wheel
 from wheelyard.catalog import files, keys
-from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations.immediate_deletion import ImmediateDeletion
 
 pytestmark = pytest.mark.slow

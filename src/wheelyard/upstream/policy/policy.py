@@ -169,7 +169,7 @@ class Policy:
         return PolicyState(
             self._load_decisions(),
             self.osv.current() if self.osv else NO_ADVISORIES,
-            self.sidecar_facts.licences.finder.noted() if self.licence_rule else NOT_NOTED,
+            self.sidecar_facts.licences.finder.read_notes() if self.licence_rule else NOT_NOTED,
             self._first_uses.notes.get() if self._first_uses else NOT_NOTED,
             self._provenances,
         )
