@@ -285,7 +285,8 @@ class DocumentCache(Generic[T]):
         Return the document as it is in the store now, and cache it, but not as a fresh one.
 
         For the start of a process: what is changed right after it counts as if nothing was read.
-        Raises Unavailable as `get`.
+        Raises Unavailable if the store does not answer, or the document is damaged or lost, or of a
+        newer version.
         """
         snapshot = replace(self._revalidate(key, "current"), attempted_at=-inf)
         self._remember(key, snapshot)

@@ -105,8 +105,9 @@ def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
 
     `files` is the location of a new store's distributions, if they have a bucket of their own.
 
-    Raises Invalid and Unavailable as `read_format` does. Raises Invalid (code `damaged_document`)
-    if the store has projects but no `wheelyard.json`.
+    Raises Invalid if this version may not read the store (code `older_store` or `newer_store`), or
+    if `wheelyard.json` is damaged, or missing in a store with projects (code `damaged_document`).
+    Raises Unavailable if the store does not answer.
     """
     existing = read_format(store)
     if existing is not None:

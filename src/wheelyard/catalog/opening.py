@@ -118,7 +118,8 @@ def open_catalog(
     `files` is the location of a new store's distributions, if they have a bucket of their own. A
     server that is not meant to write gives no serials.
 
-    Raises Invalid as `ensure_format` does. Raises Unavailable if the store does not answer.
+    Raises Invalid if this version may not read the store, or `wheelyard.json` is damaged or lost.
+    Raises Unavailable if the store does not answer.
     """
     # before anything else is read: an older version must not misread a newer store
     written = ensure_format(stores.documents, files)

@@ -246,7 +246,7 @@ class VanishedProjects(Struct):
         """
         Return whether a name that is neither listed nor has a document has vanished.
 
-        Raises Unavailable as `is_unknown` does.
+        Raises Unavailable if the store does not answer, or the list of names is damaged or lost.
         """
         is_dropped = name in self.names.dropped and name not in self.projects
         if is_dropped and not self.is_unknown(keys.project(name)):

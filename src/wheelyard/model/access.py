@@ -311,10 +311,10 @@ def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
     return actions
 
 
-def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return what `scope` has in common with each of `others`, without empty scopes."""
+def intersection(scope: Scope, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Return what `scope` has in common with each of `scopes`, without empty scopes."""
     common = list[Scope]()
-    for other in others:
+    for other in scopes:
         indexes = _common_indexes(scope, other)
         actions = scope.actions & other.actions
         projects = set[Pattern]()

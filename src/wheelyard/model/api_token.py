@@ -228,9 +228,9 @@ def active_replacement(
     """
     # a damaged store could have records that replace each other in a circle
     last = None
-    seen = {record.id}
-    while record.rotation and record.rotation.successor not in seen:
-        seen.add(record.rotation.successor)
+    visited = {record.id}
+    while record.rotation and record.rotation.successor not in visited:
+        visited.add(record.rotation.successor)
         successor = find(record.rotation.successor)
         if successor is None:
             break

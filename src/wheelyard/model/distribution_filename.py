@@ -459,14 +459,14 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     if match is None:
         form = "name-version[-build]-python-abi-platform[-label].whl"
         raise _bad_filename(filename, f"a wheel is {form}")
-    parts = match["tags"].split("-")
+    tag_sets = match["tags"].split("-")
     # packaging makes all combinations of the tags, so they are counted before
-    if prod(part.count(".") + 1 for part in parts) > TAG_LIMIT:
+    if prod(tag_set.count(".") + 1 for tag_set in tag_sets) > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())
     label = match["label"] or ""
     # `demo-1.0-py3-none-any.tar.whl` is one type of archive under the name of another
-    has_extension = (label or parts[-1]).endswith(_EXTENSIONS)
+    has_extension = (label or tag_sets[-1]).endswith(_EXTENSIONS)
     if has_extension or not (is_lenient or _NO_TAGS.isdisjoint(words)):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
@@ -477,8 +477,8 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
         raise _bad_filename(filename, str(error)) from error
     _check_project(match["name"], filename)
     # packaging gives a build tag as number and rest, by which installers order wheels
-    spelled = "".join(str(part) for part in build)
-    all_tags = tuple(sorted(str(tag) for tag in tags))
+    spelled = "".join(map(str, build))
+    all_tags = tuple(sorted(map(str, tags)))
     return Wheel(filename, project, version, spelled, all_tags, label)
 
 

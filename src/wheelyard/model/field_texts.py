@@ -71,7 +71,7 @@ def _claims(key: str, text: str) -> dict[str, str | bool]:
 
 def _claim(key: str, line: str) -> tuple[str, str | bool]:
     """Return the name and the expected value of a claim on a line."""
-    claim, equals, value = (part.strip() for part in line.partition("="))
+    claim, equals, value = map(str.strip, line.partition("="))
     if not equals or not claim:
         raise wrong_text(key, f"Write each on a line, as NAME = VALUE: {quoted(line)}.")
     # the text `true` is in quotes, as a claim of another type than expected is wrong

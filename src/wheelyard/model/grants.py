@@ -299,7 +299,7 @@ def parse_principals(text: str) -> list[str]:
 
     Raises Invalid (code `bad_setting`) if one of them is not a principal.
     """
-    return [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
+    return [parse_principal(principal.strip()) for principal in _SEPARATOR.split(text)]
 
 
 def without_unique_id(principal: str) -> str:

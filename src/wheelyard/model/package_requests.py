@@ -74,7 +74,7 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     who: tuple[str, ...]
     """Principals who asked, at most `MAX_WHO`, the first one first."""
     asker: str = ""
-    """What stands in limits for the first of them, as `Ask.asker`. Empty if that is the same."""
+    """What stands in limits for the first of them. Empty if that is the principal."""
     times: int
     """How often it was refused, or asked for; not every repetition is counted."""
     first: datetime

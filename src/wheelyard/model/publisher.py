@@ -159,14 +159,14 @@ def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssu
     return lifetimes
 
 
-def require_agreement(publisher: Publisher, others: Iterable[Publisher]) -> None:
+def require_agreement(publisher: Publisher, publishers: Iterable[Publisher]) -> None:
     """
-    Check that a publisher can be in force together with others.
+    Check that a publisher can be in force together with other publishers.
 
     Raises Invalid (code `bad_setting`) if one of them has its id, or says other things of the keys
     of its issuer.
     """
-    for other in others:
+    for other in publishers:
         if other.id == publisher.id:
             raise _wrong(publisher.id, "id", "another publisher has the same")
         # one issuer has one set of keys, so all its publishers have to say the same of them
