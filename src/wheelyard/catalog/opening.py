@@ -116,10 +116,8 @@ def open_catalog(
     Return the catalog of an index, and write `wheelyard.json` if its store is new.
 
     `files` is the location of a new store's distributions, if they have a bucket of their own. A
-    server that is not meant to write gives no serials.
-
-    Raises Invalid if this version may not read the store, or `wheelyard.json` is damaged or lost.
-    Raises Unavailable if the store does not answer.
+    server that is not meant to write gives no serials. Raises Invalid if this version may not read
+    the store, or `wheelyard.json` is damaged or lost, and Unavailable if the store does not answer.
     """
     # before anything else is read: an older version must not misread a newer store
     written = ensure_format(stores.documents, files)
@@ -133,6 +131,7 @@ def open_catalog(
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
+    passwords = DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
     threads = _read_threads(policy)
     last_uses = LastUses(credentials, runtime, threads=threads)
     indexes = _journaled(journaled.INDEX_LIST, store, policy, retries)
@@ -160,9 +159,7 @@ def open_catalog(
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),
         people=PeopleRecords(credentials, people, runtime, threads),
-        outdated_lines=OutdatedLines(
-            DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
-        ),
+        outdated_lines=OutdatedLines(passwords),
         person_names=PersonNames(credentials, retries),
         session_records=sessions,
     )
