@@ -35,7 +35,8 @@ from wheelyard.catalog import changes, keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import DECISIONS
 from wheelyard.catalog.licence_finder import LICENCES
-from wheelyard.catalog.stored_credentials import LastUse, UsedIdTokens
+from wheelyard.catalog.stored_tokens import LastUse
+from wheelyard.catalog.used_id_tokens import UsedIdTokens
 from wheelyard.downloads.folding import fold
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.access import Action, parse_actions, parse_pattern

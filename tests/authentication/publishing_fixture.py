@@ -12,7 +12,7 @@ from wheelyard.authentication.trusted_publishing import (
     TrustedPublishing,
     VerifyIdToken,
 )
-from wheelyard.catalog.stored_credentials import UsedIdTokens
+from wheelyard.catalog.used_id_tokens import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import ApiToken

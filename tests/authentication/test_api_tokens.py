@@ -26,7 +26,7 @@ from wheelyard.authentication.api_tokens import (
 )
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.catalog.stored_credentials import SINGLE_READ_LIMIT, LastUses, StartThread
+from wheelyard.catalog.stored_tokens import SINGLE_READ_LIMIT, LastUses, StartThread
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.api_token import (

@@ -20,8 +20,8 @@ from wheelyard.catalog import changes as module
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_CHANGES, NO_SERIAL, ChangeLog, Changes, ProjectChange
 from wheelyard.catalog.document_cache import CachePolicy, Codec
-from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journaled_documents import project_journal
+from wheelyard.catalog.opening import Catalog, open_catalog
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.project import Event, Project, Status
 from wheelyard.storage.base import ABSENT, Key, Store, Stores

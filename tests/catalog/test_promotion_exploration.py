@@ -13,7 +13,7 @@ from tests.catalog.invariants import (
     WriteIntent,
 )
 from tests.operations.distributions import make_wheel
-from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations import promotion
 from wheelyard.operations.lifecycle import PromotionNotes
 from wheelyard.retention import decisions

@@ -10,8 +10,8 @@ import pytest
 from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
 from tests.catalog.invariants import AnyIntent, RemovalIntent, WriteIntent
 from tests.operations.distributions import make_wheel
-from wheelyard.catalog import files, keys
-from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog import file_removal, keys
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations.immediate_deletion import ImmediateDeletion
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def _bytes_first(self: ImmediateDeletion, *arguments: Any) -> object:  # noqa: A
 
 MUTATIONS: dict[str, tuple[object, str, object, str]] = {
     "bytes go once nobody may begin to restore": (
-        *(files, "RESTORE_TIME", timedelta()),
+        *(file_removal, "RESTORE_TIME", timedelta()),
         "restore at the last moment and sweep",
     ),
     "the trash does not count": (

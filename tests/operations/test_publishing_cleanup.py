@@ -40,7 +40,7 @@ from wheelyard.authentication.trusted_publishing import (
     MAX_USES,
 )
 from wheelyard.catalog import keys
-from wheelyard.catalog.stored_credentials import digest_of
+from wheelyard.catalog.used_id_tokens import digest_of
 from wheelyard.errors import INVALID_PUBLISHER, INVALID_REUSE, Unavailable
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore

@@ -21,7 +21,7 @@ from wheelyard.api.journal_operations import (
 from wheelyard.api.server_operations import show_usage
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
-from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.opening import Catalog
 from wheelyard.downloads.reading import Downloads
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_name import MAIN

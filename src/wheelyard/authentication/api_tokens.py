@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
-from wheelyard.catalog.stored_credentials import RECORDED_LIMIT, TokenRecords
+from wheelyard.catalog.stored_tokens import RECORDED_LIMIT, TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import (

@@ -21,7 +21,7 @@ from wheelyard.authentication.authenticator import (
     classify,
 )
 from wheelyard.authentication.verifiers.verifier import decode_segment, known_identity
-from wheelyard.catalog.stored_credentials import SessionRecords
+from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unauthenticated, WheelyardError
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, Credential, Identity

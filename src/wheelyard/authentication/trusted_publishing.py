@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
-from wheelyard.catalog.stored_credentials import UsedIdTokens
+from wheelyard.catalog.used_id_tokens import UsedIdTokens
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import (

@@ -8,9 +8,11 @@ The catalog: what the index knows of projects, files and credentials, as documen
 - `serials.py`: the newest serial of each project, for mirrors
 - `projects.py`, `private_names.py`: projects, the list of their names, and which names are
   private
-- `files.py`: the bytes of distributions and their sidecars
-- `stored_credentials.py`: API tokens, used ID tokens and sessions
-- `format.py`: the format of a store
+- `files.py`, `file_removal.py`: the bytes of distributions and their sidecars, and their deletion
+- `upstream_keys.py`: what of upstream indexes cannot be fetched again
+- `stored_tokens.py`, `used_id_tokens.py`, `session_records.py`: API tokens, ID tokens that were
+  used, and sessions
+- `format.py`, `opening.py`: the format of a store, and what all parts of its catalog are made of
 
 **Private names.** The list of projects is the registry of private names. A name is private if a
 pattern of the settings matches it, if it is in the list, or if it has a document

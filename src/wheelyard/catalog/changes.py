@@ -67,6 +67,13 @@ CLOCK_TOLERANCE: Final = timedelta(hours=1)
 SEALED_IN_MEMORY: Final = 64
 """The objects of `SEALED_ENTRIES` entries that a process keeps."""
 
+Moments = Mapping[int, int]
+"""The serial that the clock had when a commit was made, of some entries by their serials."""
+Marks = Mapping[NormalizedName, Sequence[keys.PendingMark]]
+"""The marks of each project, by their numbers, as a listing has them."""
+
+_COPIED: Final = Codec(list[Raw])
+
 
 def mark_commit(
     store: Store,
@@ -157,10 +164,6 @@ def latest_first(changes: Iterable[BoundedChange]) -> Iterator[tuple[ProjectChan
         yield next_change, -negative
 
 
-Moments = Mapping[int, int]
-"""The serial that the clock had when a commit was made, of some entries by their serials."""
-
-
 class SealedChanges(Struct, frozen=True, omit_defaults=True):
     """Entries that never change."""
 
@@ -186,17 +189,20 @@ class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, 
     previous: int
     """The serial of the last sealed entry; `start` if there is none."""
     entries: tuple[ProjectChange, ...]
+    # the facts about entries move with these when they are sealed
     made: dict[int, int] = field(default_factory=dict)
-    """As in `SealedChanges`."""
+    """The `Moments` of the entries that got their serial more than `CLOCK_TOLERANCE` later."""
     first: dict[int, int] = field(default_factory=dict)
-    """As in `SealedChanges`."""
+    """The first commit of the entries that are about several, by their serials."""
     copied: dict[int, int] = field(default_factory=dict)
-    """As in `SealedChanges`."""
+    """The last commit of the entries whose commits came from another store, by their serials."""
 
     @property
     def newest(self) -> int:
         """The highest serial that was given."""
-        return self.entries[-1].serial if self.entries else self.previous
+        if not self.entries:
+            return self.previous
+        return self.entries[-1].serial
 
     @cached_property
     def revisions(self) -> Mapping[NormalizedName, int]:
@@ -206,8 +212,8 @@ class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, 
 
 NO_CHANGES: Final = ChangeLog(revision=0, write_id="", start=0, previous=0, entries=())
 
-
 _Piece = SealedChanges | ChangeLog
+"""One of the documents that the feed consists of: all but the newest are sealed."""
 
 
 class _Moment(Struct, frozen=True):
@@ -235,7 +241,9 @@ class _Document(Struct, frozen=True):
     def made(self) -> int | None:
         """The serial that the clock had at the newest commit, or None if that is unknown."""
         moments = [event.at for event in self.commit.events if event.at is not None]
-        return _seconds_of_serials(max(moments)) if moments else None
+        if not moments:
+            return None
+        return _seconds_of_serials(max(moments))
 
 
 class _CopiedCommit(NamedTuple):
@@ -247,11 +255,6 @@ class _CopiedCommit(NamedTuple):
 
 _NO_DOCUMENT: Final = _Document(0)
 
-
-Marks = Mapping[NormalizedName, Sequence[keys.PendingMark]]
-"""The marks of each project, by their numbers, as a listing has them."""
-
-_COPIED: Final = Codec(list[Raw])
 _LINKS: Final = Codec(_Link)
 _DOCUMENTS: Final = Codec(_Document)
 _SEALED: Final = Codec(SealedChanges)
@@ -303,12 +306,17 @@ class Changes(Struct, frozen=True):
         Return the commits that got a serial after one that was returned before, and the newest.
 
         Each commit that was made before this call is among them, unless there are more than
-        `limit` serials, or it could get none. Raises as `since`.
+        `limit` serials, or it could get none.
+
+        Raises NotFound (code `unknown_serial`) if the feed has no such serial, since the store was
+        restored from a backup, or the feed made again.
         """
         log, _ = self._sequenced()
         pieces = self._pieces(log, serial, limit)
         _require_serial(pieces, serial)
-        ranges = [commits for piece in pieces for commits in _ranges(piece, serial)]
+        ranges = list[CommitRange]()
+        for piece in pieces:
+            ranges += _ranges(piece, serial)
         return ranges[:limit], log.newest
 
     def end(self) -> FeedEnd:
@@ -333,7 +341,11 @@ class Changes(Struct, frozen=True):
         raise self.retries.exhausted(keys.CHANGES)
 
     def given_since(self, log: ChangeLog, serial: int) -> tuple[list[ProjectChange], int]:
-        """Return what `since` does, but only the changes of this log, and give no serials."""
+        """
+        Return the changes of this log after a serial, and its newest serial, and give no serials.
+
+        Raises NotFound (code `unknown_serial`) if the feed has no such serial.
+        """
         return self._later(log, serial), log.newest
 
     def made_since(self, moment: datetime) -> tuple[list[ProjectChange], int]:
@@ -345,8 +357,9 @@ class Changes(Struct, frozen=True):
         log, unnumbered = self._sequenced()
         # a serial is not below the seconds at which it was given, which is after the commit
         serial = _seconds_of_serials(moment) - 1
-        entries = [entry for piece in self._pieces(log, serial) for entry in piece.entries]
-        return [change for change in entries if change.serial > serial] + unnumbered, log.newest
+        # a serial that nobody was given will do: it only says where to begin
+        entries = _entries_after(self._pieces(log, serial), serial)
+        return entries + unnumbered, log.newest
 
     def newest_first(self) -> Iterator[tuple[ProjectChange, float]]:
         """
@@ -359,15 +372,17 @@ class Changes(Struct, frozen=True):
         log, unnumbered = self._sequenced()
         for change in unnumbered:
             yield change, inf
-        yield from latest_first(self._bounded(log, {change.project for change in unnumbered}))
+        yielded = {change.project for change in unnumbered}
+        yield from latest_first(self._bounded(log, yielded))
 
     def _bounded(self, log: ChangeLog, yielded: set[NormalizedName]) -> Iterator[BoundedChange]:
         """Yield all changes, the highest serial first, of which the first of a project counts."""
         for change, made in chain(_dated(log), self._sealed_newest_first(log)):
-            is_newest = change.project not in yielded
-            yielded.add(change.project)
+            # serials rise, and an entry is never of a commit that is newer than its serial
             bound = _latest(change.serial)
-            yield BoundedChange(bound, change if is_newest else None, _latest(made))
+            newest = None if change.project in yielded else change
+            yielded.add(change.project)
+            yield BoundedChange(bound, newest, _latest(made))
 
     def _sealed_newest_first(self, log: ChangeLog) -> Iterator[tuple[ProjectChange, int]]:
         number = log.previous
@@ -396,15 +411,17 @@ class Changes(Struct, frozen=True):
         """
         # all commits get serials first: what is still marked then has none, or is damaged
         self._sequenced()
-        limit, removed = now - MARK_AGE.total_seconds(), 0
+        limit = now - MARK_AGE.total_seconds()
+        removed = 0
         for entry in self.store.list(keys.PENDING):
             mark = keys.parse_pending_mark(entry.key)
-            if mark is not None and entry.modified < limit:
-                document = self._document(mark.project)
-                # the writer of such an old mark gives up its commit (see `COMMIT_SECONDS`)
-                if document is not None and document.revision < mark.number:
-                    self.store.delete(entry.key)
-                    removed += 1
+            if mark is None or entry.modified >= limit:
+                continue
+            document = self._document(mark.project)
+            # the writer of such an old mark gives up its commit (see `COMMIT_SECONDS`)
+            if document is not None and document.revision < mark.number:
+                self.store.delete(entry.key)
+                removed += 1
         return removed
 
     def complete_journals(self) -> None:
@@ -426,13 +443,15 @@ class Changes(Struct, frozen=True):
         pieces = list[_Piece]()
         if log is not None:
             pieces = self._pieces(log, 0)
-        newest = {entry.project: entry.revision for piece in pieces for entry in piece.entries}
-        missing = {
-            name: revision
-            for name, revision in revisions.items()
-            if newest.get(name, 0) < revision
-            and not (name in marks and marks[name][0].number <= revision)
-        }
+        newest = dict[NormalizedName, int]()
+        for piece in pieces:
+            newest |= {entry.project: entry.revision for entry in piece.entries}
+        missing = dict[NormalizedName, int]()
+        for name, revision in revisions.items():
+            is_marked = name in marks and marks[name][0].number <= revision
+            if newest.get(name, 0) < revision and not is_marked:
+                missing[name] = revision
+        # without a log, a project that has a commit and no mark shows that there was one
         if missing and log is None:
             raise self._lost(keys.CHANGES)
         return missing
@@ -468,12 +487,15 @@ class Changes(Struct, frozen=True):
         Returns the log, and the changes that got none.
         """
         # listed before the log is read: whoever deleted a mark had written its serial before
-        marks, unnumbered = self._marks(), list[ProjectChange]()
-        names, log = sorted(marks), NO_CHANGES
+        marks = self._marks()
+        names = sorted(marks)
+        log = NO_CHANGES
+        unnumbered = list[ProjectChange]()
+        # once without any mark, too: that reads the log
         for start in range(0, max(len(names), 1), BATCH):
             batch = {name: marks[name] for name in names[start : start + BATCH]}
             log, changed = self._sequence(batch)
-            unnumbered += (ProjectChange(NO_SERIAL, *change) for change in changed)
+            unnumbered += [ProjectChange(NO_SERIAL, name, revision) for name, revision in changed]
         return log, unnumbered
 
     def _sequence(self, marks: Marks) -> tuple[ChangeLog, list[tuple[NormalizedName, int]]]:
@@ -483,47 +505,36 @@ class Changes(Struct, frozen=True):
         Returns the log, and the revisions of the projects that got no serial. The revision of a
         damaged project is 0.
         """
-        log, unnumbered = NO_CHANGES, list[tuple[NormalizedName, int]]()
+        log = NO_CHANGES
+        unnumbered = list[tuple[NormalizedName, int]]()
+        # out of attempts, the changes are told without serials, and get them from the next caller
         for _ in self.retries.attempts():
             before = self.documents.get(keys.CHANGES, "current")
             if before.value is None:
                 self._require_new()
             log = before.value or NO_CHANGES
             # read after the log, so that none is older than what the log says of its project
-            documents = dict(
-                zip(marks, prefetch_map(self._document, marks, self.threads), strict=True)
-            )
-            # no document (0) is right only for a project whose first commit is marked
-            damaged_names = [
-                (name, 0)
-                for name, document in documents.items()
-                if document is None or (document.revision == 0 and marks[name][-1].number > 1)
-            ]
-            # a mark above the revision is of a commit that is under way, or was never made
-            made = {
-                name: document.revision
-                for name, document in documents.items()
-                if document is not None and document.revision >= marks[name][0].number
-            }
-            changed = [
-                change for change in made.items() if log.revisions.get(change[0]) != change[1]
-            ]
+            made, damaged_names = self._marked_documents(marks)
+            changed = list[tuple[NormalizedName, int]]()
+            for name, document in made.items():
+                if log.revisions.get(name) != document.revision:
+                    changed.append((name, document.revision))
             unnumbered = changed + damaged_names
             if self.is_read_only:
                 break
             try:
                 if changed:
-                    moments = [
-                        document.made for name, _ in changed if (document := documents[name])
-                    ]
+                    moments = [made[name].made for name, _ in changed]
                     after = self._extended(log, changed, moments, marks)
                     # if the answer is lost, the next attempt finds the entries, or adds them
                     if not self.documents.swap(keys.CHANGES, after, before.version):
                         continue
-                    log, unnumbered = after, damaged_names
+                    log = after
+                    unnumbered = damaged_names
                 # a crash before all marks are deleted costs a look at them: the entries are there
-                all_marks = (mark for name in made for mark in marks[name])
-                done = (mark for mark in all_marks if mark.number <= made[mark.project])
+                done = list[keys.PendingMark]()
+                for name, document in made.items():
+                    done += [mark for mark in marks[name] if mark.number <= document.revision]
                 for _ in prefetch_map(self._finish, done, self.threads):
                     pass
             except Unavailable as fault:
@@ -532,6 +543,26 @@ class Changes(Struct, frozen=True):
                     raise
             break
         return log, unnumbered
+
+    def _marked_documents(
+        self, marks: Marks
+    ) -> tuple[dict[NormalizedName, _Document], list[tuple[NormalizedName, int]]]:
+        """
+        Return the documents of the projects that have a marked commit, and the damaged projects.
+
+        A damaged or lost one comes with the revision 0.
+        """
+        made = dict[NormalizedName, _Document]()
+        damaged_names = list[tuple[NormalizedName, int]]()
+        documents = prefetch_map(self._document, marks, self.threads)
+        for (name, marks_of_project), document in zip(marks.items(), documents, strict=True):
+            # no document (0) is right only for a project whose first commit is marked
+            if document is None or (document.revision == 0 and marks_of_project[-1].number > 1):
+                damaged_names.append((name, 0))
+            # a mark above the revision is of a commit that is under way, or was never made
+            if document is not None and document.revision >= marks_of_project[0].number:
+                made[name] = document
+        return made, damaged_names
 
     def _finish(self, mark: keys.PendingMark) -> None:
         """Delete the mark of a commit that was made, once the journal has all commits before it."""
@@ -542,44 +573,47 @@ class Changes(Struct, frozen=True):
 
     def _write_earlier(self, mark: keys.PendingMark) -> None:
         """Write the commits that came with the one of a mark, if that was made."""
-        earlier = [commit for commit in self._copied_by(mark) if commit.number < mark.number]
-        for commit in earlier:
-            with suppress(Conflict):  # it is there
-                self.store.put(keys.commit(mark.project, commit.number), commit.body, ABSENT)
+        for commit in self._copied_by(mark):
+            if commit.number < mark.number:
+                with suppress(Conflict):  # it is there
+                    self.store.put(keys.commit(mark.project, commit.number), commit.body, ABSENT)
 
     def _copied_by(self, mark: keys.PendingMark) -> list[_CopiedCommit]:
         """Return the commits of another store that a mark has, or none if these were not made."""
+        # the mark of a commit that was made here is empty, and need not be read
         stored = self.store.get(mark.key) if mark.size else None
         if not isinstance(stored, Stored):
             return []
-        bodies = [
-            bytes(commit) + b"\n"
-            for commit in _COPIED.decode(self.store.whole_key(mark.key), stored.body)
-        ]
+        key = self.store.whole_key(mark.key)
+        bodies = [bytes(commit) + b"\n" for commit in _COPIED.decode(key, stored.body)]
         # of two writers of commits with one number, the mark may be the loser's
         made = self._link(mark)
         if not bodies or made is None:
             return []
         last = _LINKS.decode(mark.key, bodies[-1])
         if last.number == mark.number:  # a mark of one commit has that itself
-            return [_CopiedCommit(mark.number, bodies[-1])] if last.id == made.id else []
+            if last.id != made.id:
+                return []
+            return [_CopiedCommit(mark.number, bodies[-1])]
         if made.previous != digest(bodies[-1]):
             return []
-        return [
-            _CopiedCommit(number, body)
-            for number, body in enumerate(bodies, mark.number - len(bodies))
-        ]
+        first = mark.number - len(bodies)
+        return [_CopiedCommit(number, body) for number, body in enumerate(bodies, first)]
 
     def _link(self, mark: keys.PendingMark) -> _Link | None:
         """Return what is read of the commit with the number of a mark, or None without any."""
         key = keys.project(mark.project)
         stored = self.store.get(key)
-        document = _DOCUMENTS.decode(key, stored.body) if isinstance(stored, Stored) else None
-        if document and document.revision == mark.number:
-            return document.commit
+        if isinstance(stored, Stored):
+            document = _DOCUMENTS.decode(key, stored.body)
+            if document.revision == mark.number:
+                return document.commit
+        # whoever has committed after it has put it into the journal before
         key = keys.commit(mark.project, mark.number)
         stored = self.store.get(key)
-        return _LINKS.decode(key, stored.body) if isinstance(stored, Stored) else None
+        if not isinstance(stored, Stored):
+            return None
+        return _LINKS.decode(key, stored.body)
 
     def _copied_numbers(self, marks: Iterable[keys.PendingMark]) -> set[int]:
         """Return the numbers of the commits of marks that came from another store."""
@@ -589,10 +623,11 @@ class Changes(Struct, frozen=True):
             with UnreadableIgnored():
                 copied = self._copied_by(mark)
                 if copied:
-                    numbers |= {mark.number, *(commit.number for commit in copied)}
+                    numbers.add(mark.number)
+                    numbers.update(commit.number for commit in copied)
         return numbers
 
-    def _unnumbered(
+    def _ranges_from(
         self,
         log: ChangeLog,
         name: NormalizedName,
@@ -601,17 +636,19 @@ class Changes(Struct, frozen=True):
         serial: int,
     ) -> Iterator[CommitRange]:
         """Yield the commits of a project that get serials now, from this serial on."""
-        of_project = [mark for mark in marks if mark.number <= revision]
-        copies = self._copied_numbers(of_project)
+        made = [mark for mark in marks if mark.number <= revision]
+        copies = self._copied_numbers(made)
         # a listing may lack a mark and have a later one, so the log says it if it can
-        number = log.revisions.get(name, 0) + 1
+        first = log.revisions.get(name, 0) + 1
         if name not in log.revisions:
-            number = min(of_project[0].number, *copies, revision)
-        numbers = range(min(number, revision), revision + 1)
+            first = min({made[0].number, revision} | copies)
+        # a revision below that of the log is of a document that was restored: it gets a serial
+        numbers = range(min(first, revision), revision + 1)
         # each serial is of copied commits alone, or of others alone
-        for at, (is_copied, same) in enumerate(groupby(numbers, copies.__contains__)):
-            together = tuple(same)
-            yield CommitRange(serial + at, name, together[0], together[-1], is_copied)
+        for is_copied, group in groupby(numbers, copies.__contains__):
+            commits = tuple(group)
+            yield CommitRange(serial, name, commits[0], commits[-1], is_copied)
+            serial += 1
 
     def _extended(
         self,
@@ -627,21 +664,30 @@ class Changes(Struct, frozen=True):
 
         Writes the oldest entries to an object of their own if the log has too many.
         """
-        previous, entries = log.previous, log.entries
+        previous = log.previous
+        entries = log.entries
         if len(entries) >= MOST_ENTRIES:
-            sealed, entries = entries[:SEALED_ENTRIES], entries[SEALED_ENTRIES:]
-            # the bytes follow from the log: whoever writes the same key writes the same
-            facts = (_facts_of(sealed, fact) for fact in (log.made, log.first, log.copied))
-            body = _SEALED.encode(SealedChanges(previous, sealed, *facts))
+            sealed = entries[:SEALED_ENTRIES]
+            entries = entries[SEALED_ENTRIES:]
+            document = SealedChanges(
+                previous,
+                sealed,
+                made=_facts_of(sealed, log.made),
+                first=_facts_of(sealed, log.first),
+                copied=_facts_of(sealed, log.copied),
+            )
             previous = sealed[-1].serial
-            self.store.put(keys.sealed_changes(previous), body, None)
+            # before the log without them: a crash leaves an object that the next write puts again
+            # the bytes follow from the log: whoever writes the same key writes the same
+            self.store.put(keys.sealed_changes(previous), _SEALED.encode(document), None)
         new = list[ProjectChange]()
         late = dict[int, int]()
         several = dict[int, int]()
         copied = dict[int, int]()
+        # not below the clock, so that a feed that was made again repeats no serial
         serial = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
         for (name, revision), made in zip(changed, moments, strict=True):
-            for commits in self._unnumbered(log, name, revision, marks[name], serial):
+            for commits in self._ranges_from(log, name, revision, marks[name], serial):
                 serial = commits.serial
                 new.append(ProjectChange(serial, name, commits.last))
                 if made is not None and serial - made > CLOCK_TOLERANCE.total_seconds():
@@ -657,7 +703,7 @@ class Changes(Struct, frozen=True):
             revision=log.revision + 1,
             write_id=write_id,
             previous=previous,
-            entries=(*entries, *new),
+            entries=entries + tuple(new),
             made=_facts_of(entries, log.made) | late,
             first=_facts_of(entries, log.first) | several,
             copied=_facts_of(entries, log.copied) | copied,
@@ -667,10 +713,10 @@ class Changes(Struct, frozen=True):
         """Return what is read of a project's document, or None if that is damaged."""
         key = keys.project(name)
         stored = self.store.get(key)
+        if not isinstance(stored, Stored):
+            return _NO_DOCUMENT
         with UnreadableIgnored():
-            return (
-                _DOCUMENTS.decode(key, stored.body) if isinstance(stored, Stored) else _NO_DOCUMENT
-            )
+            return _DOCUMENTS.decode(key, stored.body)
         return None
 
     def _marks(self) -> Marks:
@@ -699,7 +745,7 @@ class Changes(Struct, frozen=True):
         """Return the entries after a serial. Raises NotFound if no entry ever had it."""
         pieces = self._pieces(log, serial, limit)
         _require_serial(pieces, serial)
-        return [entry for piece in pieces for entry in piece.entries if entry.serial > serial]
+        return _entries_after(pieces, serial)
 
     def _pieces(self, log: ChangeLog, serial: int, limit: int | None = None) -> list[_Piece]:
         """
@@ -710,15 +756,9 @@ class Changes(Struct, frozen=True):
         end = max(serial, log.start)
         pieces = list[_Piece]()
         count = 0
-        is_far_behind, after = end < log.previous, keys.sealed_changes(end)
-        numbers = (
-            number
-            for entry in (self.store.list(keys.SEALED_CHANGES, after) if is_far_behind else ())
-            if (number := keys.entry_number(keys.SEALED_CHANGES, entry.key)) is not None
-            and number <= log.previous  # perhaps those who seal it now are slow
-        )
         # those who want few entries need few objects, and nobody else reads so many at a time
         threads = 1 if limit else self.threads
+        numbers = self._sealed_numbers(end, log.previous)
         for number, sealed in prefetch_map(self._sealed, numbers, threads):
             # the objects form a chain: a gap means that the one in between is lost
             if sealed.previous > end:
@@ -730,7 +770,19 @@ class Changes(Struct, frozen=True):
                 return pieces
         if end < log.previous:
             raise self._lost(keys.sealed_changes(log.previous))
-        return [*pieces, log]
+        pieces.append(log)
+        return pieces
+
+    def _sealed_numbers(self, after: int, last: int) -> Iterator[int]:
+        """Yield the serials in the keys of sealed changes that follow `after`, up to `last`."""
+        # nearly all who ask know the sealed ones already: a listing costs as much as a write
+        if after >= last:
+            return
+        for entry in self.store.list(keys.SEALED_CHANGES, keys.sealed_changes(after)):
+            number = keys.entry_number(keys.SEALED_CHANGES, entry.key)
+            # a higher one is just being sealed, by a process that has not written its log yet
+            if number is not None and number <= last:
+                yield number
 
     def _lost(self, key: Key) -> Unavailable:
         return lost(
@@ -769,10 +821,20 @@ def _facts_of(entries: Sequence[ProjectChange], facts: Mapping[int, int]) -> dic
     return {serial: facts[serial] for serial in serials if serial in facts}
 
 
+def _entries_after(pieces: Iterable[_Piece], serial: int) -> list[ProjectChange]:
+    """Return the entries after a serial, the oldest first."""
+    entries = list[ProjectChange]()
+    for piece in pieces:
+        entries += [entry for entry in piece.entries if entry.serial > serial]
+    return entries
+
+
 def _require_serial(pieces: Sequence[_Piece], serial: int) -> None:
     """Raise NotFound if no entry ever had a serial."""
-    given = {entry.serial for piece in pieces for entry in piece.entries}
-    if serial not in {0, pieces[0].previous} | given:
+    given = {0, pieces[0].previous}
+    for piece in pieces:
+        given.update(entry.serial for entry in piece.entries)
+    if serial not in given:
         fact = f"No change has the serial {serial} here: begin again with 0."
         raise NotFound(fact, code="unknown_serial")
 
@@ -791,4 +853,5 @@ def _ranges(piece: _Piece, serial: int) -> Iterator[CommitRange]:
 
 
 def _seconds_of_serials(moment: datetime) -> int:
+    """Return the serial that the clock has at a moment."""
     return int((moment - SERIALS_BEGIN).total_seconds())

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
+from itertools import chain
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
@@ -51,8 +52,21 @@ from wheelyard.model.public_packages import DecisionList
 from wheelyard.model.stored_tables import TableList
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
+JOURNALED_LIMIT: Final = 10_000
+"""Documents whose last journalled commit is cached, to save creates that change nothing."""
+
 D = TypeVar("D", bound=Project | AccessRules | DecisionList | TableList[Any])
 C = TypeVar("C", bound=Commit | EventCommit[Any])
+E = TypeVar("E")
+
+Intent: TypeAlias = Callable[[D], tuple[E, ...]]
+"""
+Returns the events that a caller wants to add to a document, or none if there is nothing to do.
+
+Raises a WheelyardError to refuse. It must be pure: after a conflict it is called again, with a
+newer document, and perhaps by the thread of another caller.
+"""
+ProjectIntent: TypeAlias = Intent[Project, Event]
 
 
 class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
@@ -117,7 +131,9 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     def digest(self, document: D) -> str:
         """Return the digest of the last commit of a document, as the next one has it."""
         last = self.last_commit(document)
-        return digest(self.commits.encode(last)) if last is not None else ""
+        if last is None:
+            return ""
+        return digest(self.commits.encode(last))
 
     def read(self, store: Store) -> tuple[D, ObjectVersion]:
         """
@@ -152,8 +168,11 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         has to compare.
         """
         last = self.last_commit(older)
-        if last is None or older.revision > newer.revision:
-            return last is None
+        if last is None:
+            return True
+        if older.revision > newer.revision:
+            return False
+        # two stores that were changed apart have the same numbers, with other random ids
         return Journal(self, store, newer).read(older.revision) == last
 
     def fold(self, document: D, commit: C) -> D:
@@ -260,9 +279,11 @@ class Journal(Struct, Generic[D, C], frozen=True):
         Raises Unavailable (code `damaged_document`) if its entry is missing or damaged. With
         `is_whole`, raises it also if the commit has parts that this version does not know.
         """
-        last, key = self.kind.last_commit(self.document), self.kind.entry_key(number)
+        last = self.kind.last_commit(self.document)
+        # the document has it completely: its writer may have died before the journal had it
         if last is not None and last.number == number:
             return last
+        key = self.kind.entry_key(number)
         entry = self.store.get(key)
         if not isinstance(entry, Stored):
             raise damaged(f"The journal has no {self.store.whole_key(key)}.")
@@ -290,20 +311,6 @@ class Journal(Struct, Generic[D, C], frozen=True):
         return prefetch_map(self.read, numbers, self.threads)
 
 
-JOURNALED_LIMIT: Final = 10_000
-"""Documents whose last journalled commit is cached, to save creates that change nothing."""
-
-E = TypeVar("E")
-
-Intent: TypeAlias = Callable[[D], tuple[E, ...]]
-"""
-Returns the events that a caller wants to add to a document, or none if there is nothing to do.
-
-Raises a WheelyardError to refuse. It must be pure: after a conflict it is called again, with a
-newer document, and perhaps by the thread of another caller.
-"""
-
-
 class Committed(Struct, Generic[D, E], frozen=True):
     """The result of an intent: the document before its events, and the one after the commit."""
 
@@ -314,7 +321,6 @@ class Committed(Struct, Generic[D, E], frozen=True):
     events: tuple[E, ...] = ()
 
 
-ProjectIntent: TypeAlias = Intent[Project, Event]
 CommittedProject: TypeAlias = Committed[Project, Event]
 
 
@@ -413,8 +419,11 @@ class Commits(Generic[D, C, E]):
         Raises Conflict, and adds none, if the document has other commits. Raises Unavailable as
         `submit` does.
         """
-        for part in [commits] if kind.project else [[commit] for commit in commits]:
-            self._add(kind, part)
+        if kind.project is not None:
+            self._add(kind, commits)
+            return
+        for commit in commits:
+            self._add(kind, [commit])
 
     def _add(self, kind: JournalKind[D, C], commits: Sequence[C]) -> None:
         for _ in self.retries.attempts():
@@ -425,6 +434,7 @@ class Commits(Generic[D, C, E]):
                 if commits and self.journal(kind, document).find(commits[-1].number) != commits[-1]:
                     raise diverged()
                 return
+            # the hash chain shows whether the document is an earlier state of the source's
             if new[0].previous != kind.digest(document):
                 raise diverged()
             after = kind.fold_all(document, new)
@@ -445,18 +455,23 @@ class Commits(Generic[D, C, E]):
         # runs in the thread of the first caller, while the others wait
         kind = batch.take()[0].kind
         for attempt in self.retries.attempts():
-            intents, started_at = batch.take(), self.runtime.monotonic()
+            # taken anew each time: who has come meanwhile shares this attempt
+            intents = batch.take()
+            started_at = self.runtime.monotonic()
             # an outdated document of the cache only costs an attempt: it loses the compare-and-swap
-            before, document = self._read(kind, "fresh" if attempt == 0 else "current")
+            max_age: MaxAge = "fresh" if attempt == 0 else "current"
+            before, document = self._read(kind, max_age)
             decisions, decided = _decide(kind, document, intents)
-            events = tuple(event for decision in decisions for event in decision.events)
+            events = tuple(chain.from_iterable(decision.events for decision in decisions))
             if not events:
                 # without a swap, nothing else would show that the cached document is outdated
                 is_old = before.validated_at < started_at
                 if is_old and self.documents.get(key, "current").version != before.version:
                     continue
                 return [_Outcome(decision, document) for decision in decisions]
-            number, commit_id = document.revision + 1, self.runtime.new_id()
+            number = document.revision + 1
+            # random, so that a commit whose answer was lost is told from another writer's
+            commit_id = self.runtime.new_id()
             commit = kind.new_commit(number, commit_id, kind.digest(document), events)
             after = kind.with_commit(decided, commit)
             if self._write(kind, before.version, document, after):
@@ -517,6 +532,8 @@ class Commits(Generic[D, C, E]):
             mark = mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
             if self._require_free is not None and kind.makes_name(document, after):
                 self._require_free_after(mark, kind.project, self._require_free)
+        # the commit point: a crash after it leaves a journal without the last entry, which the
+        # next writer adds
         was_written = partial(kind.was_written, self.store, after)
         is_written = self.documents.swap(kind.key, after, before, was_written)
         if is_copied and not is_written and mark is not None:
@@ -543,6 +560,7 @@ class Commits(Generic[D, C, E]):
             raise
 
     def _report(self, decisions: Sequence[_Decision[D, E]], after: D) -> None:
+        """Tell the listeners of the events of a commit."""
         for decision in decisions:
             for event in decision.events:
                 # the thread is the leader's: the log needs the request of whoever wanted the event
@@ -552,6 +570,7 @@ class Commits(Generic[D, C, E]):
     def _ensure_journaled(
         self, kind: JournalKind[D, C], document: D, *, is_own: bool = False
     ) -> None:
+        """Write the last commit of a document into its journal, unless this process has seen it."""
         if self._journaled.get(kind.key) == document.revision:
             return
         kind.ensure_journaled(self.store, document, is_own=is_own)

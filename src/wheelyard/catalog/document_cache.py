@@ -48,6 +48,11 @@ SNAPSHOT_BYTES: Final = 512
 MAX_WEIGHT_DIVISOR: Final = 4
 """A document counts as at most capacity / 4, so that the largest one is cached, too."""
 
+_LEVEL: Final = 3
+"""Level 6 takes two to three times as long, and saves 6 to 8 percent."""
+_GZIP_WINDOW_BITS: Final = 31
+"""With these, zlib expects a gzip member and verifies its checksum and length."""
+
 
 class Codec(Generic[T]):
     """
@@ -77,6 +82,7 @@ class Codec(Generic[T]):
 
         Raises Unavailable if they are invalid, or if only a newer version may read them.
         """
+        # the first place where stored bytes are looked at: a person may have edited them
         try:
             return self._read(key, body)
         except DecodeError as error:
@@ -226,15 +232,23 @@ class DocumentCache(Generic[T]):
         if cached is None or max_age == "any":
             return cached
         if self._policy.is_local:
-            if cached.version == ABSENT:
-                return cached if self._is_absent(key) else None
-            current = self._store.get(key, cached.version or None)
-            return cached if type(current) is NotModified else None
-        now = self._runtime.monotonic()
-        if max_age == "stale":
-            return cached if now - cached.validated_at < self._policy.stale_if_error else None
-        is_fresh = max_age == "fresh" and now - cached.attempted_at < self._policy.freshness
-        return cached if is_fresh else None
+            is_usable = self._is_current(key, cached)
+        elif max_age == "stale":
+            age = self._runtime.monotonic() - cached.validated_at
+            is_usable = age < self._policy.stale_if_error
+        else:
+            # since the last attempt: while the store does not answer, it is not asked each time
+            age = self._runtime.monotonic() - cached.attempted_at
+            is_usable = max_age == "fresh" and age < self._policy.freshness
+        if not is_usable:
+            return None
+        return cached
+
+    def _is_current(self, key: Key, cached: Snapshot[T]) -> bool:
+        """Return whether a local store has the cached version of a document."""
+        if cached.version == ABSENT:
+            return self._is_absent(key)
+        return type(self._store.get(key, cached.version)) is NotModified
 
     def _is_absent(self, key: Key) -> bool:
         """Return whether a local store lacks a document: in a folder by one system call."""
@@ -271,13 +285,15 @@ class DocumentCache(Generic[T]):
         Return the document as it is in the store now, and cache it, but not as a fresh one.
 
         For the start of a process: what is changed right after it counts as if nothing was read.
-        Raises Unavailable as `get`.
+        Raises Unavailable if the store does not answer, or the document is damaged or lost, or of a
+        newer version.
         """
         snapshot = replace(self._revalidate(key, "current"), attempted_at=-inf)
         self._remember(key, snapshot)
         return snapshot
 
     def _get_remote(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
+        """Return the document of a remote store for a thread that holds the document's lock."""
         cached = self.peek(key, max_age)
         if cached is not None:
             return cached
@@ -299,6 +315,7 @@ class DocumentCache(Generic[T]):
         Raises Unavailable if the store does not answer, or if the document is damaged.
         """
         cached = self._cache.get(entry.key)
+        # an object that was written just now may change once more without another time of change
         now = self._runtime.seconds()
         state = entry.state(now)
         if cached is not None and cached.listed == state and entry.is_settled(now):
@@ -334,7 +351,8 @@ class DocumentCache(Generic[T]):
         Raises Conflict if the store has another version. Raises Unavailable if it is not known
         whether the document was written.
         """
-        body, started_at = self.codec.encode(value), self.now_seconds()
+        body = self.codec.encode(value)
+        started_at = self.now_seconds()
         version = self._store.put(key, body, expect)
         self.cache_written(key, Snapshot(value, version, started_at, started_at, len(body)), expect)
 
@@ -389,9 +407,14 @@ class DocumentCache(Generic[T]):
         return self._runtime.monotonic()
 
     def _revalidate(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
+        """Return the document as it is in the store now, and cache it."""
         cached = self._cache.get(key)
+        # before the read: what is written during it is not in the answer
         now = self._runtime.monotonic()
-        stored = self._store.get(key, (cached.version or None) if cached else None)
+        cached_version: ObjectVersion | None = None
+        if cached is not None and cached.version != ABSENT:
+            cached_version = cached.version
+        stored = self._store.get(key, cached_version)
         snapshot: Snapshot[T]
         if (
             stored is None
@@ -414,11 +437,13 @@ class DocumentCache(Generic[T]):
             snapshot = replace(cached, validated_at=now, attempted_at=now)
         else:  # pragma: no cover - a store says "not modified" only about a version it was given
             raise AssertionError(key)
-        other = self._cache.get(key)
-        is_other = other is not None and (cached is None or other.version != cached.version)
-        if other is not None and is_other and not self._policy.is_local:
+        latest = self._cache.get(key)
+        is_replaced = latest is not None and (cached is None or latest.version != cached.version)
+        if latest is not None and is_replaced and not self._policy.is_local:
             # cached during this read, perhaps by a write of this process: it may be newer
-            return snapshot if max_age == "current" else other
+            if max_age == "current":
+                return snapshot
+            return latest
         self._remember(key, snapshot)
         return snapshot
 
@@ -429,6 +454,7 @@ class DocumentCache(Generic[T]):
 
     def _decode_latest(self, key: Key, stored: Stored) -> tuple[T, Stored]:
         """Return the document in an object, or in the one that has taken its place since."""
+        # each round needs another write in between, so it ends
         while True:
             value = self.codec.decode(Key(self._folder + key), stored.body)
             if not self.is_outdated(value):
@@ -440,14 +466,9 @@ class DocumentCache(Generic[T]):
             stored = latest
 
     def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
+        """Cache a snapshot by what it takes in memory."""
         weight = SNAPSHOT_BYTES + MEMORY_PER_STORED_BYTE * snapshot.size
         self._cache.put(key, snapshot, min(weight, self._policy.capacity // MAX_WEIGHT_DIVISOR))
-
-
-_LEVEL: Final = 3
-"""Level 6 takes two to three times as long, and saves 6 to 8 percent."""
-_GZIP_WINDOW_BITS: Final = 31
-"""With these, zlib expects a gzip member and verifies its checksum and length."""
 
 
 def gzipped(body: bytes) -> bytes:
@@ -467,4 +488,6 @@ def gunzipped(body: bytes, limit: int) -> bytes | None:
         raw = inflater.decompress(body, limit + 1)
     except zlib.error:
         return None
-    return raw if inflater.eof and not inflater.unused_data and len(raw) <= limit else None
+    if not inflater.eof or inflater.unused_data or len(raw) > limit:
+        return None
+    return raw

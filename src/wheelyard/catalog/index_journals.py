@@ -21,4 +21,6 @@ class IndexJournals(Struct, frozen=True):
 
     def journal_name(self, project: NormalizedName) -> str:
         """Return the name of the journal of a project: without the index if that is main."""
-        return project if self.index == MAIN else f"{self.index}/{project}"
+        if self.index == MAIN:
+            return project
+        return f"{self.index}/{project}"

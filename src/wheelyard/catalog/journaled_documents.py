@@ -71,7 +71,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
     commits: Commits[D, C, E]
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[D] | None:
-        """Return the document if it is cached and recent enough, else None (see DocumentCache)."""
+        """Return the document if it is cached and at most `max_age` old, else None."""
         return self.commits.documents.peek(self.kind.key, max_age)
 
     def get(self, max_age: MaxAge = "fresh") -> Snapshot[D]:
@@ -79,7 +79,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         return self.commits.documents.get(self.kind.key, max_age)
 
     def read_ahead(self) -> Snapshot[D]:
-        """Return a snapshot of the document for the start of a process (see DocumentCache)."""
+        """Return the document as it is in the store now, and cache it, but not as a fresh one."""
         return self.commits.documents.read_ahead(self.kind.key)
 
     def has_journal(self) -> bool:
@@ -137,8 +137,12 @@ class ProjectCodec(Codec[Project]):
         # no text contains the separator: its quotes would be escaped
         separator = b'"files":' + self._encoder.encode(first)
         head, _, tail = super().encode(replace(value, files=first)).partition(separator)
+        # each stored file begins with a comma
         stored = value.stored_files
-        return b"".join((head, b'"files":[', stored[0][1:], *stored[1:], b"]", tail))
+        chunks = [head, b'"files":[', stored[0][1:]]
+        chunks += stored[1:]
+        chunks += [b"]", tail]
+        return b"".join(chunks)
 
     def require_whole(self, key: Key, value: Project, size: int) -> None:
         """Do nothing: what this version does not know is kept."""
@@ -168,13 +172,15 @@ class ProjectCodec(Codec[Project]):
         table = TABLE.decode(body)
         # first, as any other field may be of a form that this version does not know
         _require_known(key, _NEEDS.decode(table.get("needs", b"{}")))
-        files, trash = (
-            tuple(map(self._files.decode, _LIST.decode(table.pop(field, b"[]"))))
-            for field in ("files", "trash")
-        )
-        others = self._projects.take_unknown(table)
+        files = self._read_files(table.pop("files", b"[]"))
+        trash = self._read_files(table.pop("trash", b"[]"))
+        unknown = self._projects.take_unknown(table)
         project = self._decoder.decode(encode(table))
-        return replace(project, files=files, trash=trash, other_fields=others)
+        return replace(project, files=files, trash=trash, other_fields=unknown)
+
+    def _read_files(self, body: bytes | Raw) -> tuple[File, ...]:
+        """Return the files of a document, each of which may have unknown fields."""
+        return tuple(map(self._files.decode, _LIST.decode(body)))
 
     def _encode_table(self, value: Project) -> bytes:
         """Return the bytes of a project that may have unknown fields anywhere."""
@@ -248,14 +254,14 @@ class EventJournal(JournalKind[D, C], Generic[D, C, E], frozen=True, kw_only=Tru
     commit: Callable[..., C]
     """`of_events` of the class of its commits."""
     change: Callable[[D, E], D]
-    """Returns a document after an event, as `JournalKind.apply`."""
+    """Returns a document after an event, with its revision and last commit unchanged."""
 
     def new_commit(self, number: int, commit_id: str, previous: str, events: Sequence[E]) -> C:
-        """See `JournalKind`."""
+        """Return a commit of these events, at least one, after that with the digest `previous`."""
         return self.commit(number=number, id=commit_id, previous=previous, events=tuple(events))
 
     def apply(self, document: D, event: E) -> D:
-        """See `JournalKind`."""
+        """Return a document after an event, with its revision and last commit unchanged."""
         return self.change(document, event)
 
 
@@ -282,7 +288,7 @@ class AccessJournal(
     """What the document and the journal of grants and groups are."""
 
     def require_valid(self, document: AccessRules) -> None:
-        """See `JournalKind`."""
+        """Raise Invalid for a grant that only a person can have written there."""
         grants.grants_of(document)
 
 
@@ -292,27 +298,31 @@ class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
     def new_commit(
         self, number: int, commit_id: str, previous: str, events: Sequence[Event]
     ) -> Commit:
-        """See `JournalKind`."""
+        """Return a commit of these events, at least one, after that with the digest `previous`."""
         return Commit(number=number, id=commit_id, previous=previous, events=tuple(events))
 
     def apply(self, document: Project, event: Event) -> Project:
-        """See `JournalKind`."""
+        """Return a project after an event, with its revision and last commit unchanged."""
         return apply(document, event)
 
     def with_commit(self, document: Project, commit: Commit) -> Project:
-        """See `JournalKind`."""
+        """Return a project, to which the events of a commit were applied, after that commit."""
         return with_commit(document, commit)
 
     def makes_name(self, before: Project, after: Project) -> bool:
-        """See `JournalKind`."""
+        """Return whether a change makes a project, whose name an index may take as well."""
         return after.exists and not before.exists
 
     def unknown_parts(self, document: Project, commits: Iterable[Commit]) -> Mapping[str, str]:
-        """See `JournalKind`."""
+        """
+        Return what of a project and its commits only a newer version of wheelyard knows.
+
+        The keys are names in words. The values are the versions that know it, or empty texts.
+        """
         return unknown_parts(document, commits)
 
     def require_valid(self, document: Project) -> None:
-        """See `JournalKind`."""
+        """Raise Invalid for the document of another project, which a person has put here."""
         if document.name != self.project:
             raise Invalid(f"The document of {self.project} is that of another project.")
 

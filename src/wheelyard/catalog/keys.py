@@ -136,6 +136,8 @@ REFETCHABLE: Final = re.compile(
 )
 """What upstream indexes have, too: a file has to have its size, other objects their digest."""
 
+# What a person, a backup or a tool has put into the store besides fits none of these, or only by
+# chance: a listing then leaves it out.
 _INDEX = re.compile(rf"{INDEXES}[^/]+/")
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _FILE = re.compile(
@@ -196,24 +198,27 @@ def index_folder(name: str) -> str:
     """Return the prefix of the keys of an index: nothing for main."""
     if name == MAIN:
         return ""
-    return FORMER_MAIN_FOLDER if name == FORMER_MAIN else f"{INDEXES}{name}/"
+    if name == FORMER_MAIN:
+        return FORMER_MAIN_FOLDER
+    return f"{INDEXES}{name}/"
 
 
 def index_prefix(key: Key) -> str | None:
     """Return the prefix of the index that has this key, or None for main."""
     match = _INDEX.match(key)
-    return match[0] if match else None
+    if match is None:
+        return None
+    return match[0]
 
 
 def index_in(prefix: str) -> str:
     """Return the name of the index whose keys have this prefix."""
     if not prefix:
         return MAIN
-    return (
-        FORMER_MAIN
-        if prefix == FORMER_MAIN_FOLDER
-        else prefix.removeprefix(INDEXES).removesuffix("/")
-    )
+    # its folder is called main, which is the name of the index at the root now
+    if prefix == FORMER_MAIN_FOLDER:
+        return FORMER_MAIN
+    return prefix.removeprefix(INDEXES).removesuffix("/")
 
 
 def after_index(prefix: str) -> str:
@@ -250,6 +255,7 @@ def sidecar(name: NormalizedName, file: File, suffix: str) -> Key:
     """Return the key of the sidecar of a distribution that is listed with this suffix."""
     if suffix == METADATA_SUFFIX:
         return core_metadata(name, file.sha256, file.filename)
+    # with its own digest: it may be replaced, and the bytes at a key never change
     return Key(f"{FILES}{name}/{file.sha256}/{file.filename}.{file.sidecars[suffix]}.{suffix}")
 
 
@@ -260,6 +266,7 @@ def probe(prefix: str, unique: str) -> Key:
 
 def numbered_entry(prefix: str, number: int) -> Key:
     """Return the key of the change `number` of the document whose journal has this prefix."""
+    # ten digits, so that a listing, which sorts keys as texts, has them in the order of numbers
     return Key(f"{prefix}{number:010}.json")
 
 
@@ -305,7 +312,9 @@ class DownloadBatch(Struct, frozen=True):
 def parse_download_batch(key: Key) -> DownloadBatch | None:
     """Return the batch of counts at a key, or None for any other key."""
     match = _NEW_DOWNLOADS.fullmatch(key)
-    return DownloadBatch(match[1], int(match[2])) if match else None
+    if match is None:
+        return None
+    return DownloadBatch(match[1], int(match[2]))
 
 
 def downloads_of_month(month: str) -> Key:
@@ -316,7 +325,9 @@ def downloads_of_month(month: str) -> Key:
 def parse_month_of_downloads(key: Key) -> str | None:
     """Return the month whose counts have this key, or None for any other key."""
     match = _MONTH_OF_DOWNLOADS.fullmatch(key)
-    return match[1] if match else None
+    if match is None:
+        return None
+    return match[1]
 
 
 def upstream(upstream_id: str) -> str:
@@ -352,7 +363,9 @@ def upstream_page(upstream_id: str, name: NormalizedName) -> Key:
 def project_of_upstream_page(key: Key) -> NormalizedName | None:
     """Return the project whose page has this key below `upstream`, or None for any other key."""
     match = _UPSTREAM_PAGE.fullmatch(key)
-    return NormalizedName(match[1]) if match else None
+    if match is None:
+        return None
+    return NormalizedName(match[1])
 
 
 def upstream_owners(name: NormalizedName) -> str:
@@ -368,7 +381,9 @@ def upstream_owner(name: NormalizedName, chain: str) -> Key:
 def parse_upstream_owner(key: Key) -> tuple[NormalizedName, str] | None:
     """Return the project and the chain of such a key, or None for any other key."""
     match = _UPSTREAM_OWNER.fullmatch(key)
-    return (NormalizedName(match[1]), match[2]) if match else None
+    if match is None:
+        return None
+    return NormalizedName(match[1]), match[2]
 
 
 def token(token_id: str) -> Key:
@@ -388,6 +403,7 @@ def person(provider: str, person_id: str) -> Key:
 
 def person_name(provider: str, digest: str) -> Key:
     """Return the key of the claim of a name, by the SHA-256 of the name."""
+    # a provider's names may have any characters, and keys may not
     return Key(f"{PERSON_NAMES}{provider}/{digest}.json")
 
 
@@ -419,7 +435,9 @@ def is_project_name(text: str) -> bool:
 def project_of(key: Key) -> NormalizedName | None:
     """Return the project whose document has this key, or None for any other key."""
     match = _PROJECT.fullmatch(key)
-    return NormalizedName(match[1]) if match else None
+    if match is None:
+        return None
+    return NormalizedName(match[1])
 
 
 class PendingMark(Struct, frozen=True):
@@ -435,7 +453,9 @@ class PendingMark(Struct, frozen=True):
 def parse_pending_mark(key: Key, size: int = 0) -> PendingMark | None:
     """Return the commit that the mark at this key is about, or None for any other key."""
     match = _PENDING_MARK.fullmatch(key)
-    return PendingMark(key, NormalizedName(match[1]), int(match[2]), size) if match else None
+    if match is None:
+        return None
+    return PendingMark(key, NormalizedName(match[1]), int(match[2]), size)
 
 
 class FileKey(Struct, frozen=True):
@@ -449,19 +469,26 @@ class FileKey(Struct, frozen=True):
 def parse_file_key(key: Key) -> FileKey | None:
     """Return the parts of a distribution's or a sidecar's key, None for any other key."""
     match = _FILE.fullmatch(key)
-    return FileKey(*match.groups()) if match else None
+    if match is None:
+        return None
+    return FileKey(project=match[1], sha256=match[2], filename=match[3])
 
 
 def entry_number(prefix: str, key: Key) -> int | None:
     """Return the number in the key of `numbered_entry`, or None for any other key."""
     match = _NUMBERED.fullmatch(key.removeprefix(prefix))
-    return int(match[1]) if match and key.startswith(prefix) else None
+    # without the prefix nothing was removed
+    if match is None or not key.startswith(prefix):
+        return None
+    return int(match[1])
 
 
 def token_id_of_use(key: Key) -> str | None:
     """Return the token id in the key of a token's last use, or None for any other key."""
     match = _USE.fullmatch(key)
-    return match[1] if match else None
+    if match is None:
+        return None
+    return match[1]
 
 
 def expiry_hour(key: Key) -> datetime | None:
@@ -471,7 +498,9 @@ def expiry_hour(key: Key) -> datetime | None:
     The key is that of a used ID token or an ended session. Returns None for any other key.
     """
     match = _USED_ID_TOKEN.fullmatch(key) or _ENDED_SESSION.fullmatch(key)
+    if match is None:
+        return None
     try:
-        return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC) if match else None
-    except ValueError:
+        return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC)
+    except ValueError:  # ten digits that are no hour, which nobody here has written
         return None

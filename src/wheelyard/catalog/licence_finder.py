@@ -5,7 +5,7 @@ Metadata with a digest never changes, so neither does what was found in it. What
 noted in the store as well, so that no server shows it again after a restart.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
@@ -22,6 +22,8 @@ REMEMBERED: Final = 50_000
 """Files whose licence is kept in memory."""
 LICENCES: Final = Codec(NoteDocument[str])
 NOTHING_NOTED: Final = Snapshot[NoteDocument[str]](None, ABSENT, 0.0, 0.0, 0)
+
+D = TypeVar("D", bound="FileOfRelease")
 
 
 class FileOfRelease(Protocol):
@@ -48,9 +50,6 @@ class FileOfRelease(Protocol):
         """Whether there is core metadata."""
 
 
-D = TypeVar("D", bound=FileOfRelease)
-
-
 class LicenceFinder:
     """
     Finds the licences of files. Threads may share it.
@@ -63,19 +62,22 @@ class LicenceFinder:
 
     def __init__(self, notes: VersionNotes[str] | None = None) -> None:
         self.notes = notes
-        self._found: LruCache[str, str] = LruCache(REMEMBERED)
+        self._licences: LruCache[str, str] = LruCache(REMEMBERED)
+        """Licences by the digest of the core metadata in which they were found."""
         self.count = 0
-        """How many were found so far."""
+        """How many were found so far: whoever has judged a page by less judges it again."""
 
-    def noted(self) -> Snapshot[NoteDocument[str]]:
+    def read_notes(self) -> Snapshot[NoteDocument[str]]:
         """
-        Return the notes of the store.
+        Return the notes of the store, from its cache if that is fresh.
 
         Raises Unavailable if the store does not answer.
         """
-        return NOTHING_NOTED if self.notes is None else self.notes.get()
+        if self.notes is None:
+            return NOTHING_NOTED
+        return self.notes.get()
 
-    def known(
+    def remembered_licences(
         self,
         name: NormalizedName,
         files: Iterable[D],
@@ -84,23 +86,27 @@ class LicenceFinder:
         is_of_store: bool = False,
     ) -> dict[str, str]:
         """
-        Return the licences of all files of a project as far as they are known, by filename.
+        Return the licences of all files of a project as far as they were found, by filename.
 
         Another one is `LOOKED_UP_LATER`. With `is_of_store` it is what is `noted`, and not what
-        this process alone knows.
+        this process alone has found. Fetches and reads nothing.
         """
         listed = tuple(files)
-        by_version = {} if self.notes is None else self.notes.of_project(name, noted)
+        by_version: Mapping[str, str] = {}
+        if self.notes is not None:
+            by_version = self.notes.of_project(name, noted)
         described = _described(listed)
         licences = dict[str, str]()
         for file in listed:
+            # an sdist often has no metadata beside it, and a wheel of its release has
             source = file if file.has_metadata else described.get(file.version)
             licence = None
             if source is not None and not is_of_store:
-                licence = self._found.get(_key(name, source))
-            if licence is None:
-                otherwise = UNKNOWN if source is None else LOOKED_UP_LATER
-                licence = by_version.get(file.version, otherwise)
+                licence = self._licences.get(_key(name, source))
+            if licence is None and source is None:
+                licence = by_version.get(file.version, UNKNOWN)
+            elif licence is None:
+                licence = by_version.get(file.version, LOOKED_UP_LATER)
             licences[file.filename] = licence
         return licences
 
@@ -113,13 +119,16 @@ class LicenceFinder:
         `read` returns the core metadata of one, fetched if needed. It raises NotFound if there is
         none. Raises Unavailable as that does.
         """
-        release = (other for other in files if other.version == file.version)
-        source = _described((file, *release)).get(file.version)
+        # its own metadata, if it has any, comes before that of its release
+        release = [file]
+        release += [listed for listed in files if listed.version == file.version]
+        source = _described(release).get(file.version)
         if source is None:
             return UNKNOWN
         try:
             return self._read(name, source, read)
         except NotFound:
+            # the page says that there is metadata, and the index has none: not asked again
             return self._remember(_key(name, source), UNKNOWN)
 
     def note(self, name: NormalizedName, version: str, licence: str) -> None:
@@ -133,7 +142,7 @@ class LicenceFinder:
         """
         Return the licence of a private file, whose core metadata may be read for it.
 
-        Raises Unavailable as `read` does.
+        `read` returns the core metadata, or raises NotFound. Raises Unavailable if that does.
         """
         if not file.has_metadata:
             return UNKNOWN
@@ -144,13 +153,14 @@ class LicenceFinder:
 
     def _read(self, name: NormalizedName, file: D, read: Callable[[D], bytes]) -> str:
         key = _key(name, file)
-        licence = self._found.get(key)
+        licence = self._licences.get(key)
         if licence is None:
             licence = self._remember(key, licence_of(read(file), name, file.version))
         return licence
 
     def _remember(self, key: str, licence: str) -> str:
-        self._found.put(key, licence, 1)
+        self._licences.put(key, licence, 1)
+        # not by a lock: two threads that count one licence only make pages be judged once more
         self.count += 1
         return licence
 
@@ -165,4 +175,6 @@ def _described(files: Iterable[D]) -> dict[str, D]:
 
 
 def _key(name: NormalizedName, file: FileOfRelease) -> str:
+    """Return by what the licence of a file is remembered."""
+    # without the digest of the metadata, that of the file says that both are the same as before
     return file.core_metadata or f"{name} {file.filename} {file.sha256}"

@@ -57,6 +57,7 @@ class RequestRecords(Struct, frozen=True):
             after = change(before)
             if after == before:
                 return before
+            # over a damaged list, whose version is not known: nothing in it could be kept
             if snapshot is None:
                 self.documents.put(keys.PACKAGE_REQUESTS, after, None)
                 return after
@@ -69,6 +70,7 @@ class RequestRecords(Struct, frozen=True):
         try:
             return self.documents.get(keys.PACKAGE_REQUESTS, "current")
         except Unavailable as fault:
+            # what only a newer version may read is not damaged, and is left to that
             if fault.code != DAMAGED:
                 raise
             logger.warning("requests for public packages are lost: %s", fault.message)

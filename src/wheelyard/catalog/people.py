@@ -62,7 +62,9 @@ class PeopleRecords(Struct, frozen=True):
         def was_written(current: Person | None) -> bool:
             return current is not None and current.write_id == write_id
 
-        return written if self.documents.swap(key, written, snapshot.version, was_written) else None
+        if not self.documents.swap(key, written, snapshot.version, was_written):
+            return None
+        return written
 
     def all(self) -> Iterator[Person]:
         """
@@ -107,11 +109,13 @@ class PersonNames(Struct, frozen=True):
         claim = NameClaim(provider=provider, name=name, person=person_id, claimed_at=now)
         for _ in self.retries.attempts():
             stored = self.store.get(key)
+            version = ABSENT
             if isinstance(stored, Stored):
                 holder = _CLAIMS.decode(key, stored.body).person
                 if holder:
                     return holder == person_id
-            version = stored.version if isinstance(stored, Stored) else ABSENT
+                # released: the next one writes over it
+                version = stored.version
             try:
                 self.store.put(key, _CLAIMS.encode(claim), version)
             except Conflict:  # somebody else was faster: see who
@@ -123,7 +127,9 @@ class PersonNames(Struct, frozen=True):
         """Return the `Person.id` of whose a name is, or an empty text if it is nobody's."""
         key = _key(provider, name)
         stored = self.store.get(key)
-        return _CLAIMS.decode(key, stored.body).person if isinstance(stored, Stored) else ""
+        if not isinstance(stored, Stored):
+            return ""
+        return _CLAIMS.decode(key, stored.body).person
 
     def release(self, provider: str, name: str, person_id: str) -> None:
         """Let the next person have a name, unless it is not that of this person any more."""
@@ -131,8 +137,10 @@ class PersonNames(Struct, frozen=True):
         # written and not deleted: a deletion is never conditional, and could meet the next claim
         for _ in self.retries.attempts():
             stored = self.store.get(key)
-            claim = _CLAIMS.decode(key, stored.body) if isinstance(stored, Stored) else None
-            if claim is None or not isinstance(stored, Stored) or claim.person != person_id:
+            if not isinstance(stored, Stored):
+                return
+            claim = _CLAIMS.decode(key, stored.body)
+            if claim.person != person_id:
                 return
             try:
                 self.store.put(key, _CLAIMS.encode(replace(claim, person="")), stored.version)
@@ -143,4 +151,5 @@ class PersonNames(Struct, frozen=True):
 
 
 def _key(provider: str, name: str) -> Key:
+    """Return the key of the claim of a name."""
     return keys.person_name(provider, sha256(name.encode()).hexdigest())

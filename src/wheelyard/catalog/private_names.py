@@ -10,12 +10,9 @@ document says so.
 That a name is private may come from a cache. That it is not is read from the store each time:
 another process may publish it the next second.
 
-`kept_upstream_keys` has what a copy takes along of upstream indexes: pages and owners, which say
-which of them has a public name, and the digests of files that pages do not say. Everything else
-below `upstream/` can be fetched again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Final
@@ -31,7 +28,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.access import NamePatterns
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project
-from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ObjectVersion, Store, Stored
 
 LIST_THREADS: Final = 32
 """Names of a remote store that are looked up at a time: as many as a server has threads for."""
@@ -53,6 +50,11 @@ def _is_in_none(_: NormalizedName) -> bool:
     return False
 
 
+def _no_index() -> "Sequence[PrivateNames]":
+    """Say that an index shows no other one."""
+    return ()
+
+
 class PrivateNames:
     """
     Tells which names are private, and makes names private.
@@ -63,7 +65,8 @@ class PrivateNames:
         index: The name of the index.
         root: Has `wheelyard.json`, and is that of the projects of main.
         is_in_namespace: Returns whether a name is in a namespace, which may be read for that.
-        others: Returns those of the other indexes that the index shows, which count as well.
+        other_indexes: Returns the private names of each other index that the index shows, which
+            count as well. None for none.
         is_local: Whether a read of the store takes no time, so that two need no two threads.
     """
 
@@ -76,12 +79,12 @@ class PrivateNames:
         is_local: bool,
         is_in_namespace: Callable[[NormalizedName], bool] = _is_in_none,
         index: str = MAIN,
-        others: "Callable[[], Sequence[PrivateNames]] | None" = None,
+        other_indexes: "Callable[[], Sequence[PrivateNames]] | None" = None,
     ) -> None:
         self._projects = projects
         self._root = root
         self._index = index
-        self._others = others
+        self._other_indexes = other_indexes or _no_index
         self._is_local = is_local
         self._threads = ThreadPoolExecutor(LIST_THREADS, "names")  # none is started before its use
         # who asks while a read is running shares the one after it
@@ -113,12 +116,19 @@ class PrivateNames:
         called. Raises Unavailable if nothing is cached of the name, and the store does not answer,
         is missing, or has a damaged document.
         """
-        others = self._others() if self._others else ()
-        return self.is_own(name) or any(other.is_own(name) for other in others)
+        indexes = self._other_indexes()
+        if self.is_private_here(name):
+            return True
+        return any(index.is_private_here(name) for index in indexes)
 
-    def is_own(self, name: NormalizedName) -> bool:
-        """Return what `is_private` does, without a look at other indexes. Raises as that."""
-        if self.is_known(name) or self._is_in_namespace(name):
+    def is_private_here(self, name: NormalizedName) -> bool:
+        """
+        Return whether a name is private by the settings and by this index alone.
+
+        Raises Unavailable if nothing is cached of the name, and the store does not answer, is
+        missing, or has a damaged document.
+        """
+        if self.is_private_in_memory(name) or self._is_in_namespace(name):
             return True
         try:
             # last: what was read for the answer may show that an older copy was put in place
@@ -127,7 +137,7 @@ class PrivateNames:
             )
         except Unavailable:
             # an error is never a no: the caller would ask the upstream index for a private name
-            if self._projects.was_seen(name):
+            if self._projects.is_remembered(name):
                 return True
             raise
 
@@ -139,17 +149,22 @@ class PrivateNames:
         store, whose current versions nobody knows without reading it.
         """
         absences = [self._absence(name)]
-        absences += [other._absence(name) for other in (self._others() if self._others else ())]  # noqa: SLF001 - of the same class
+        absences += [index._absence(name) for index in self._other_indexes()]  # noqa: SLF001 - of the same class
         present = tuple(absence for absence in absences if absence is not None)
-        return present if len(present) == len(absences) else None
+        # one index that cannot say it is enough: the name may be private there
+        if len(present) < len(absences):
+            return None
+        return present
 
     def _absence(self, name: NormalizedName) -> "Absence | None":
+        """Return the cached versions by which a name is not private in this index alone."""
         names = self._projects.names.peek("any")
         document = self._projects.documents.peek(keys.project(name), "any")
         if not self._is_local or names is None or document is None:
             return None
-        is_private = _is_private_in(name, names, document) or self._is_lost(name)
-        return None if is_private else Absence(self._index, names.version, document.version)
+        if _is_private_in(name, names, document) or self._is_lost(name):
+            return None
+        return Absence(self._index, names.version, document.version)
 
     def _is_lost(self, name: NormalizedName) -> bool:
         """Return whether a name has vanished, or may have."""
@@ -164,7 +179,7 @@ class PrivateNames:
         """
         self._projects.names.claim(*names)
 
-    def is_known(self, name: NormalizedName) -> bool:
+    def is_private_in_memory(self, name: NormalizedName) -> bool:
         """
         Return whether a pattern or a cached document says that a name is private, without I/O.
 
@@ -183,8 +198,12 @@ class PrivateNames:
         Raises Unavailable if the store does not answer, or if a document is damaged.
         """
         listed = self._projects.names.get_current().as_set
-        stored = (keys.project_of(entry.key) for entry in self._projects.store.list(keys.PROJECTS))
-        missing = [name for name in stored if name is not None and name not in listed]
+        missing = list[NormalizedName]()
+        for entry in self._projects.store.list(keys.PROJECTS):
+            name = keys.project_of(entry.key)
+            if name is not None and name not in listed:
+                missing.append(name)
+        # a released name has a document, which says so, and stays out of the list
         unlisted = [name for name in missing if self._has_project(name)]
         if unlisted:
             self.claim(*unlisted)
@@ -194,17 +213,22 @@ class PrivateNames:
         return project is not None and project.exists
 
     def _is_listed(self, name: NormalizedName) -> bool:
-        """Return whether the cached list has a name."""
-        names = None if self._is_local else self._projects.names.peek()
+        """Return whether the cached list has a name; no on a local store, where it is read anew."""
+        if self._is_local:
+            return False
+        names = self._projects.names.peek()
         return names is not None and names.value is not None and name in names.value.as_set
 
     def _is_stored(self, name: NormalizedName) -> bool:
-        return _is_private_in(name, *self._read(name))
+        """Return whether the store says now that a name is private."""
+        names, document = self._read(name)
+        return _is_private_in(name, names, document)
 
     def _read(self, name: NormalizedName) -> tuple[Snapshot[NameList], Snapshot[Project]]:
         """Return the list of names and the document of one, as both are in the store now."""
         if self._is_local:  # two looks take less than to share them would
             return self._list_now(), self._document_now(name)
+        # the list in another thread, the document in this one: a bucket answers both at once
         names = self._threads.submit(copy_context().run, self._lists.submit, "", None)
         document = self._documents.submit(name, None)
         return names.result(), document
@@ -220,6 +244,7 @@ class PrivateNames:
     def _read_document(
         self, name: NormalizedName, batch: Batch[None, Snapshot[Project]]
     ) -> list[Snapshot[Project]]:
+        # taken before the read begins: what is read must be newer than the question of each caller
         callers = batch.take()
         snapshot = self._document_now(name)
         return [snapshot for _ in callers]
@@ -245,48 +270,7 @@ class PrivateNames:
 def _is_private_in(
     name: NormalizedName, names: Snapshot[NameList], document: Snapshot[Project]
 ) -> bool:
+    """Return whether the list of names or the document of a project says that it is private."""
     if names.value is not None and name in names.value.as_set:
         return True
     return document.value is not None and not document.value.is_released
-
-
-_AFTER_SLASH: Final = "0"
-"""The next character, so that it follows every key of a folder in its place."""
-
-
-def kept_upstream_keys(store: Store) -> Iterator[Key]:
-    """
-    Yield the keys of the objects of upstream indexes that cannot be fetched again.
-
-    Raises Unavailable if the store does not answer.
-    """
-    for top in _tops(store):
-        if top in {keys.UPSTREAM_FIRST_USES, keys.UPSTREAM_LICENCES}:
-            yield Key(top)
-        elif top == keys.UPSTREAM_OWNERS:
-            yield from (entry.key for entry in store.list(top))
-        elif top.endswith("/"):
-            for kind in (keys.UPSTREAM_DIGESTS, keys.UPSTREAM_PAGES):
-                for entry in store.list(f"{top}{kind}"):
-                    yield entry.key
-
-
-def upstream_folders(store: Store) -> Iterator[str]:
-    """
-    Yield the ids under which something of upstream indexes is kept.
-
-    Raises Unavailable if the store does not answer.
-    """
-    for top in _tops(store):
-        if top.endswith("/"):
-            yield top.removeprefix(keys.UPSTREAM).removesuffix("/")
-
-
-def _tops(store: Store) -> Iterator[str]:
-    """Yield the keys and, with a slash at the end, the folders that are next below `upstream/`."""
-    after = ""
-    while (entry := next(store.list(keys.UPSTREAM, after), None)) is not None:
-        upstream_id, slash, _ = entry.key.removeprefix(keys.UPSTREAM).partition("/")
-        top = f"{keys.UPSTREAM}{upstream_id}{slash}"
-        yield top
-        after = f"{top.removesuffix('/')}{_AFTER_SLASH}" if slash else top

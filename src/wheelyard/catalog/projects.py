@@ -84,7 +84,7 @@ class ProjectNames:
         """
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
-        """Return the list if it is cached and recent enough, else None (see DocumentCache)."""
+        """Return the list if it is cached and at most `max_age` old, else None."""
         return self._documents.peek(keys.PROJECT_NAMES, max_age)
 
     def get(self) -> Snapshot[NameList]:
@@ -92,7 +92,7 @@ class ProjectNames:
         return self._noted(self._documents.get(keys.PROJECT_NAMES))
 
     def read_ahead(self) -> Snapshot[NameList]:
-        """Return a snapshot of the list for the start of a process (see DocumentCache)."""
+        """Return the list as it is in the store now, and cache it, but not as a fresh one."""
         return self._noted(self._documents.read_ahead(keys.PROJECT_NAMES))
 
     def get_current(self) -> NameList:
@@ -105,7 +105,10 @@ class ProjectNames:
 
     def _noted(self, snapshot: Snapshot[NameList]) -> Snapshot[NameList]:
         """Note which names a list that was read lacks, and return it."""
-        names = snapshot.value.as_set if snapshot.value else frozenset[NormalizedName]()
+        names = frozenset[NormalizedName]()
+        if snapshot.value is not None:
+            names = snapshot.value.as_set
+        # a cached list has one set, so for nearly all calls there is nothing to compare
         if names is not self._last:
             self.dropped |= self._last - names
             self.dropped -= names
@@ -116,8 +119,9 @@ class ProjectNames:
         """Add those of `names` to the list that this process has not seen in it."""
         # an old list of the cache is enough: names are only removed by a release, see `change`
         cached = self.peek("any")
-        listed = cached.value.as_set if cached and cached.value else frozenset()
-        missing = frozenset(names) - listed
+        missing = frozenset(names)
+        if cached is not None and cached.value is not None:
+            missing -= cached.value.as_set
         if missing:
             self.claim(*missing)
 
@@ -128,24 +132,31 @@ class ProjectNames:
 
     def remove(self, *names: NormalizedName) -> None:
         """Remove `names` from the list, if they are there."""
-        for _ in self._retries.attempts() if names else ():
+        if not names:
+            return
+        for _ in self._retries.attempts():
             snapshot = self.read()
             before = snapshot.value or NameList()
             if before.as_set.isdisjoint(names):
                 return
-            if self._swap(snapshot, [name for name in before.names if name not in names]):
+            remaining = [name for name in before.names if name not in names]
+            if self._swap(snapshot, remaining):
                 return
-        if names:
-            raise self._retries.exhausted("the list of projects")
+        raise self._retries.exhausted("the list of projects")
 
     def _add(self, _: str, batch: Batch[frozenset[NormalizedName], None]) -> list[None]:
+        """Add the names of all callers that wait, by one write."""
+        # runs in the thread of the first caller, while the others wait
         for _attempt in self._retries.attempts():
-            wanted = batch.take()
+            additions = batch.take()
             snapshot = self.read()
             before = snapshot.value or NameList()
-            missing = frozenset[NormalizedName]().union(*wanted) - before.as_set
-            if not missing or self._swap(snapshot, [*before.names, *missing]):
-                return [None for _ in wanted]
+            missing = set[NormalizedName]()
+            for names in additions:
+                missing |= names
+            missing -= before.as_set
+            if not missing or self._swap(snapshot, before.names + tuple(missing)):
+                return [None for _ in additions]
         raise self._retries.exhausted("the list of projects")
 
     def _swap(self, snapshot: Snapshot[NameList], names: Iterable[NormalizedName]) -> bool:
@@ -223,16 +234,19 @@ class VanishedProjects(Struct):
 
         Without its `wheelyard.json` it is no copy. Raises Unavailable if the store does not answer.
         """
-        folders = (keys.PROJECTS, keys.JOURNAL)
-        return self.root.get(keys.FORMAT) is not None and not any(
-            True for folder in folders for _ in self.store.list(folder)
-        )
+        # an empty disk that is mounted in place of the store's has none either
+        if self.root.get(keys.FORMAT) is None:
+            return False
+        for folder in (keys.PROJECTS, keys.JOURNAL):
+            if next(self.store.list(folder), None) is not None:
+                return False
+        return True
 
     def has(self, name: NormalizedName) -> bool:
         """
         Return whether a name that is neither listed nor has a document has vanished.
 
-        Raises Unavailable as `is_unknown` does.
+        Raises Unavailable if the store does not answer, or the list of names is damaged or lost.
         """
         is_dropped = name in self.names.dropped and name not in self.projects
         if is_dropped and not self.is_unknown(keys.project(name)):
@@ -240,6 +254,7 @@ class VanishedProjects(Struct):
         return name in self.projects
 
     def _note(self, name: NormalizedName) -> None:
+        """Remember a project that has vanished, and tell the operator."""
         self.since = self.since or self.now()
         self.projects.add(name)
         logger.warning(
@@ -279,8 +294,11 @@ class Projects(Struct, frozen=True):
             return snapshot
         if snapshot is None and self.documents.is_local:
             return None
+        # a list that has the name says nothing of the document, which has to be read
         names = self.names.peek(max_age)
-        return _missing(names) if names is not None and not _is_listed(names, name) else None
+        if names is None or _is_listed(names, name):
+            return None
+        return _missing(names)
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
         """
@@ -291,7 +309,7 @@ class Projects(Struct, frozen=True):
         missing.
         """
         # the list first: for a name that is not listed, one read of a bucket is enough
-        if not self.was_seen(name):
+        if not self.is_remembered(name):
             names = self.names.get()
             if not _is_listed(names, name) and not self._is_being_made(name):
                 return _missing(names)
@@ -334,9 +352,9 @@ class Projects(Struct, frozen=True):
 
     def has_journal(self, name: NormalizedName) -> bool:
         """Return whether the store has a commit of a project, which may have no document."""
-        return any(True for _ in self.store.list(keys.journal(name)))
+        return next(self.store.list(keys.journal(name)), None) is not None
 
-    def was_seen(self, name: NormalizedName) -> bool:
+    def is_remembered(self, name: NormalizedName) -> bool:
         """Return whether the cached document or list, of any age, has the project."""
         cached = self.documents.peek(keys.project(name), "any")
         if cached is not None and cached.value is not None:
@@ -363,7 +381,9 @@ class Projects(Struct, frozen=True):
         Raises NotFound if it has no document now, and the cached list of names does not have it.
         """
         project = self.documents.get(keys.project(name), "current").value
-        return project if project is not None and project.exists else self.get(name)
+        if project is None or not project.exists:
+            return self.get(name)
+        return project
 
     def get_for_update(self, name: NormalizedName) -> Project:
         """
@@ -374,7 +394,11 @@ class Projects(Struct, frozen=True):
         return self.documents.get(keys.project(name)).value or Project(name=name)
 
     def read_for_update(self, name: NormalizedName) -> Project:
-        """Return a project as `get_for_update`, as it is in the store now."""
+        """
+        Return a project for a writer, listed or not, as it is in the store now.
+
+        A project that does not exist is one without files.
+        """
         return self.documents.get(keys.project(name), "current").value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
@@ -387,10 +411,13 @@ class Projects(Struct, frozen=True):
         """
         # a crash after the commit leaves a project that is not listed; the next commit lists it
         committed = self.commits.submit(project_journal(name), intent)
-        if committed.after.exists:
-            # a cached list may still have a name that was released
-            add = self.names.claim if committed.before.is_released else self.names.ensure
-            add(name)
+        if not committed.after.exists:
+            return committed
+        # a cached list may still have a name that was released
+        if committed.before.is_released:
+            self.names.claim(name)
+        else:
+            self.names.ensure(name)
         return committed
 
     def journal(self, project: Project) -> Journal[Project, Commit]:

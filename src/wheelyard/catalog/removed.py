@@ -38,6 +38,17 @@ REMOVED_KEYS: Final = (*REMOVED_RULES, FILTER)
 DEVICE_LOGINS: Final = "credentials/logins/"
 """What people decided about logins, before they made the token themselves: it may be deleted."""
 CHANGED_PASSWORDS: Final = Key("credentials/passwords.json")
+FORMER_MAIN_PROBLEM: Final = (
+    "The index that an earlier version has made as 'main' is not served, as this is the name of "
+    "the index at the root now, and rights and layers that name main give nothing. Stop the "
+    "servers, and give it another name by the command index rename."
+)
+"""What is wrong with an index that has the name of main, and what to do."""
+RENAME_MAIN: Final = Advice(Remedy.RENAME_MAIN)
+"""How it gets another name."""
+
+LineOf = Callable[[str], str]
+"""Returns the digest of the line of a user in an htpasswd file, or an empty text without one."""
 
 _NO_DEMAND: Final = (None, False, 0, "", "false", "0")
 """Values of such a rule in a document, a file or a variable by which it demands nothing."""
@@ -57,8 +68,10 @@ def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
 def removed_filter(index: Mapping[str, Any]) -> str:
     """Return the filter in the keys of an index, or an empty text without one."""
     text = index.get(FILTER)
+    if isinstance(text, str):
+        return text
     # of any other type it was never a filter, and hides files all the same
-    return text if isinstance(text, str) else str(text or "")
+    return str(text or "")
 
 
 def describe_removed_filter(name: str, text: str) -> str:
@@ -69,7 +82,7 @@ def describe_removed_filter(name: str, text: str) -> str:
 
 
 def removed_filter_warning(name: str, text: str) -> Caution:
-    """Return the warning that says so, and which keys hide the same files."""
+    """Return the warning that an index shows no file by its filter, and which keys say the same."""
     # few stores have such an index
     from wheelyard.model.removed_filter import keys_of_filter  # noqa: PLC0415
 
@@ -79,15 +92,18 @@ def removed_filter_warning(name: str, text: str) -> Caution:
     if replacement.without_key:
         sentences.append(f"No key says the same as: {', '.join(replacement.without_key)}.")
     if replacement.keys:
-        what = "Keys that say the same" if is_whole else "Keys for its other conditions"
+        what = "Keys that say the same"
+        if not is_whole:
+            what = "Keys for its other conditions"
         sentences.append(f"{what}: {', '.join(replacement.toml_lines())}.")
     fact = " ".join(sentences)
     if not is_whole:  # by the keys alone it would show more than it did
         how = "Give it keys that hide what it is to hide, and with them an empty filter."
         return Caution(f"{fact} {how}", Advice(Remedy.CHANGE_INDEX, name))
-    keys = tuple(f"{key}={text_of_value(value)}" for key, value in replacement.keys.items())
-    advice = Advice(Remedy.REPLACE_FILTER, name, keys=(f"{FILTER}=", *keys))
-    return Caution(fact, advice)
+    # the filter is emptied by the same command: between two, the index would show too much
+    assignments = [f"{FILTER}="]
+    assignments += [f"{key}={text_of_value(value)}" for key, value in replacement.keys.items()]
+    return Caution(fact, Advice(Remedy.REPLACE_FILTER, name, keys=tuple(assignments)))
 
 
 def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
@@ -97,19 +113,9 @@ def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
 
 
 def removed_rules_warning(name: str, rules: tuple[str, ...]) -> Caution:
-    """Return the warning that says so, and how the rules are taken away."""
+    """Return the warning that nothing is promoted to an index, and how its rules are taken away."""
     fact = describe_removed_rules(name, rules)
     return Caution(fact, Advice(Remedy.EMPTY_KEYS, name, keys=rules))
-
-
-FORMER_MAIN_PROBLEM: Final = (
-    "The index that an earlier version has made as 'main' is not served, as this is the name of "
-    "the index at the root now, and rights and layers that name main give nothing. Stop the "
-    "servers, and give it another name by the command index rename."
-)
-"""What is wrong with an index that has the name of main, and what to do."""
-RENAME_MAIN: Final = Advice(Remedy.RENAME_MAIN)
-"""How it gets another name."""
 
 
 def with_former_main(index: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +132,11 @@ def renamed(index: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
     keys = dict(index)
     for key in LISTS_OF_INDEXES:
         if isinstance(index.get(key), list | tuple):
-            keys[key] = [after if name == before else name for name in index[key]]
+            names = list(index[key])
+            for number, name in enumerate(names):
+                if name == before:
+                    names[number] = after
+            keys[key] = names
     return keys
 
 
@@ -172,17 +182,20 @@ class ChangedPasswords(
         """Whether the document says nothing, also nothing that this version does not know."""
         return not self.by_line and not self.other_fields
 
-    def replaced(self, line_of: "LineOf") -> dict[str, ChangedPassword]:
+    def replaced(self, line_of: LineOf) -> dict[str, ChangedPassword]:
         """
         Return what belongs to lines in whose place an htpasswd file has another one that counts.
 
         Of a person whose new line is outdated, too, nothing is returned.
         """
-        no_line = {"", *self.by_line}
-        lines = self.by_line.items()
-        return {line: changed for line, changed in lines if line_of(changed.name) not in no_line}
+        replaced = dict[str, ChangedPassword]()
+        for line, changed in self.by_line.items():
+            line_in_file = line_of(changed.name)
+            if line_in_file and line_in_file not in self.by_line:
+                replaced[line] = changed
+        return replaced
 
-    def absent_names(self, line_of: "LineOf") -> list[str]:
+    def absent_names(self, line_of: LineOf) -> list[str]:
         """Return the people without a line in an htpasswd file, sorted."""
         names = {changed.name for changed in self.by_line.values()}
         return sorted(name for name in names if not line_of(name))
@@ -197,14 +210,11 @@ class ChangedPasswords(
         return other is not None and other.write_id == self.write_id
 
 
-LineOf = Callable[[str], str]
-"""Returns the digest of the line of a user in an htpasswd file, or an empty text without one."""
-
-
-def joined(one: ChangedPasswords, other: ChangedPasswords) -> dict[str, ChangedPassword]:
-    """Return the lines of `one`, and those that only `other` has, without their hashes."""
-    others = {line: replace(changed, hash="") for line, changed in other.by_line.items()}
-    return others | one.by_line
+def joined(target: ChangedPasswords, source: ChangedPasswords) -> dict[str, ChangedPassword]:
+    """Return the lines of a copy's target, and those that only its source has, without hashes."""
+    # a copy has to say that a line is outdated, and nobody has to know the password for that
+    copied = {line: replace(changed, hash="") for line, changed in source.by_line.items()}
+    return copied | target.by_line
 
 
 @dataclass(slots=True)
@@ -219,14 +229,14 @@ class OutdatedLines:
     """
 
     documents: DocumentCache[ChangedPasswords]
-    _seen: frozenset[str] = field(default=frozenset(), init=False)
+    _digests: frozenset[str] = field(default=frozenset(), init=False)
 
     def current(self) -> frozenset[str]:
         """Return the digests, read from the store unless a fresh document is cached."""
         return self._with(self.documents.get(CHANGED_PASSWORDS))
 
-    def known(self) -> frozenset[str]:
-        """Return the digests as this process knows them, without a look at the store."""
+    def peek(self) -> frozenset[str]:
+        """Return the digests that this process has read so far, without a look at the store."""
         return self._with(self.documents.peek(CHANGED_PASSWORDS, "any"))
 
     def drop_replaced(self, line_of: LineOf, retries: ConflictRetries) -> int:
@@ -251,7 +261,11 @@ class OutdatedLines:
         raise retries.exhausted(CHANGED_PASSWORDS)
 
     def _with(self, snapshot: Snapshot[ChangedPasswords] | None) -> frozenset[str]:
-        passwords = snapshot.value if snapshot else None
-        if passwords is not None and not passwords.by_line.keys() <= self._seen:
-            self._seen = self._seen.union(passwords.by_line)
-        return self._seen
+        """Return the digests that this process has read, with those of a document."""
+        if snapshot is None or snapshot.value is None:
+            return self._digests
+        lines = snapshot.value.by_line
+        # two threads may both replace the set: what one of them lost, the next read adds again
+        if not lines.keys() <= self._digests:
+            self._digests = self._digests.union(lines)
+        return self._digests

@@ -24,15 +24,18 @@ class Sealer:
 
     def seal(self, text: str, context: str) -> str:
         """Return a sealed text, in characters of base64url, which opens in this context only."""
+        # random and not counted: several servers have the same key, and none knows of the others
         nonce = self._random.randbytes(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, text.encode(), context.encode())
         return urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def open(self, sealed: str, context: str) -> str | None:
         """Return the text, or None if it was not sealed with this key and for this context."""
+        # it may come from a cookie: any bytes at all, of which none may be a fault of the server
         try:
             raw = urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
-            nonce, body = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
+            nonce = raw[:_NONCE_BYTES]
+            body = raw[_NONCE_BYTES:]
             return self._cipher.decrypt(nonce, body, context.encode()).decode()
         except (ValueError, InvalidTag):
             return None

@@ -78,7 +78,9 @@ class ProjectSerials(Struct):
 
     def peek(self) -> SerialTable | None:
         """Return the table if `listed` would return it without asking the store, else None."""
-        return self._table if self.runtime.monotonic() < self._due_at else None
+        if self.runtime.monotonic() >= self._due_at:
+            return None
+        return self._table
 
     def listed(self) -> SerialTable:
         """
@@ -105,7 +107,8 @@ class ProjectSerials(Struct):
         It may lack some if another thread has been reading them for `WAIT_SECONDS`, or if they
         could not be read within the last `FRESH_SECONDS`.
         """
-        reads, is_down = self._reads, self.runtime.monotonic() < self._down_until
+        reads = self._reads
+        is_down = self.runtime.monotonic() < self._down_until
         if not is_down and self._reading.acquire(timeout=WAIT_SECONDS):
             try:
                 if reads == self._reads:  # else a read has begun meanwhile, which is for all
@@ -119,7 +122,7 @@ class ProjectSerials(Struct):
 
     def given_to(self, name: NormalizedName, revision: int) -> SerialTable:
         """
-        Return what `given` does, after giving a serial to this revision of a project.
+        Return the table with all serials, after giving one to this revision of a project.
 
         It is given only if the table has none. It still has none if this process may give none, if
         the store does not answer, if another thread gives serials for longer than `WAIT_SECONDS`,
@@ -148,6 +151,7 @@ class ProjectSerials(Struct):
         return self.changes.is_read_only or is_down or now < self._fruitless_until.get(name, -inf)
 
     def _read_given(self) -> None:
+        """Put all serials that any process has given into the table."""
         old = self._table  # before the feed is read, so that the feed is not older
         snapshot = self.changes.documents.get(keys.CHANGES, "current")
         if snapshot.version != old.feed:
@@ -159,14 +163,15 @@ class ProjectSerials(Struct):
         self, old: SerialTable, read: Callable[[int], tuple[list[ProjectChange], int]]
     ) -> None:
         """Put what has changed since a table was made into it, unless a thread has put more."""
-        before, newest, changes = old.changes, old.newest, list[ProjectChange]()
+        before = old.changes
         try:
-            changes, newest = read(newest)
+            changes, newest = read(old.newest)
         except NotFound:  # the store was restored, or the feed made again
             before = {}
             changes, newest = read(NO_SERIAL)
         given = {change.project: change for change in changes if change.serial != NO_SERIAL}
         if given or newest != old.newest:
+            # before the table has them: a mirror asks for the page of each project that it sees
             revision = self._list_names(given)
             with self._lock:
                 now = self._table
@@ -183,13 +188,15 @@ class ProjectSerials(Struct):
         Adds what it lacks: a new project is listed after its first commit, and its writer may be
         slow, or dead. Raises Unavailable if this process may not.
         """
-        listed, published = self.projects.names.get_current(), list[NormalizedName]()
+        listed = self.projects.names.get_current()
+        published = list[NormalizedName]()
         for name in names:
             if name not in listed.as_set:
                 with UnreadableIgnored():
                     # a released one has no files
                     project = self.projects.documents.get(keys.project(name), "current").value
-                    published += [name] if project is not None and project.files else []
+                    if project is not None and project.files:
+                        published.append(name)
         if published:
             if self.changes.is_read_only:
                 raise Unavailable("A new project is not in the list of projects yet.")
@@ -201,4 +208,6 @@ class ProjectSerials(Struct):
 def _has_serial(table: SerialTable, name: NormalizedName, revision: int) -> bool:
     """Return whether a revision of a project, or a newer one, has a serial; 0 needs none."""
     change = table.changes.get(name)
-    return revision <= (change.revision if change else 0)
+    if change is None:
+        return revision <= 0
+    return revision <= change.revision

@@ -64,13 +64,14 @@ class StoreClock(Struct):
         """
         last = self._valid()
         if last is None:
+            # one thread measures, and those who have waited for it find what it has measured
             with self._lock:
                 last = self._valid() or self._measure()
         return self._time_after(last)
 
     def estimate(self) -> datetime:
         """
-        Return what `now` does, or the machine's time if the store cannot be written.
+        Return the time by the store's clock, or the machine's if the store cannot be written.
 
         It is for what only shows something. So a measurement counts until a clock has jumped, and
         no page waits for the store each ten minutes.
@@ -106,7 +107,9 @@ class StoreClock(Struct):
             return None
         elapsed = self.runtime.monotonic() - last.monotonic
         drift = self.runtime.seconds() - last.machine - elapsed
-        return last if elapsed <= longest and abs(drift) <= TOLERANCE_SECONDS else None
+        if elapsed > longest or abs(drift) > TOLERANCE_SECONDS:
+            return None
+        return last
 
     def _time_after(self, last: _Measurement) -> datetime:
         """Return the time now, which has passed since a measurement."""
@@ -116,16 +119,19 @@ class StoreClock(Struct):
         return datetime.fromtimestamp(last.store + elapsed, UTC)
 
     def _measure(self) -> _Measurement:
+        """Write an object, and return the readings of the clocks. The caller holds the lock."""
         store = self.store.time(keys.CLOCK)
         # read after the write: what is computed from them is never later than the store's time
         last = _Measurement(store, self.runtime.seconds(), self.runtime.monotonic())
-        self._last, self._failed_at = last, None
+        self._last = last
+        self._failed_at = None
         return last
 
 
 def _differs(ahead: timedelta) -> Unavailable:
     """Return the error for a machine whose clock is ahead of the store's, or behind it."""
-    difference, what = abs(ahead), "behind"
+    difference = abs(ahead)
+    what = "behind"
     if ahead > timedelta():
         what = "ahead of"
     amount = counted(round(difference / timedelta(hours=1)), "hour")

@@ -35,7 +35,7 @@ class VersionNotes(Generic[V]):
         self._retries = retries
 
     def peek(self) -> Snapshot[NoteDocument[V]] | None:
-        """Return the document, or None if that needs a read, as `DocumentCache.peek`."""
+        """Return the document if it is cached and fresh, else None."""
         return self._documents.peek(self._key)
 
     def get(self) -> Snapshot[NoteDocument[V]]:
@@ -69,11 +69,14 @@ class VersionNotes(Generic[V]):
             if attempt:
                 before = self._documents.get(self._key, "current")
             noted = self.of_project(name, before)
-            updated = {**noted, **notes} if replaces else {**notes, **noted}
+            updated = {**notes, **noted}
+            if replaces:
+                updated = {**noted, **notes}
             if updated == noted:
                 return before
             projects = (before.value or {}).get(self._member, {})
             after = {self._member: {**projects, name: updated}}
+            # without an id of the write: if the answer is lost, the next attempt finds the notes
             if self._documents.swap(self._key, after, before.version):
                 return self.get()
         raise self._retries.exhausted(self._key)

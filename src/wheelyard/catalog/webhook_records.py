@@ -9,13 +9,15 @@ from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import DocumentCache, UnreadableIgnored
-from wheelyard.catalog.stored_credentials import SessionRecords
+from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.webhook_state import WebhookState
 from wheelyard.storage.base import ABSENT, Store
 
 if TYPE_CHECKING:
     from wheelyard.catalog.sealing import Sealer
+
+_PURPOSE: Final = "secret of a webhook"
 
 
 class WebhookStates(Struct, frozen=True):
@@ -50,6 +52,7 @@ class WebhookStates(Struct, frozen=True):
             after = change(before)
             if after == before:
                 return before
+            # another server may make the same change: by the id each knows its own write
             write_id = self.retries.runtime.new_id()
             after = replace(after, revision=before.revision + 1, write_id=write_id)
 
@@ -83,9 +86,6 @@ class SealedSecret(Struct, frozen=True):
         return "SealedSecret()"
 
 
-_PURPOSE: Final = "secret of a webhook"
-
-
 class WebhookSecrets(Struct, frozen=True):
     """
     Keeps the secrets of webhooks, sealed by the key of sessions.
@@ -114,6 +114,7 @@ class WebhookSecrets(Struct, frozen=True):
         """Keep the secret of a webhook, in place of the one that it may have."""
         sealer = self._sealer(self.sessions.require_key())
         sealed = SealedSecret(sealer.seal(secret, _context(name, created)))
+        # over any version: the table has the webhook already, and the last secret counts
         self.documents.put(keys.webhook_secret(name), sealed, None)
 
     def remove(self, name: str) -> None:
@@ -128,4 +129,5 @@ class WebhookSecrets(Struct, frozen=True):
 
 
 def _context(name: str, created: datetime) -> str:
+    """Return the context in which a secret opens: that of one webhook, and of no later one."""
     return f"{name} {created.isoformat()}"

@@ -52,7 +52,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.catalog.stored_credentials import StartThread, in_background
+from wheelyard.catalog.stored_tokens import StartThread, in_background
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import ALL_EXTRAS, WheelyardError, missing_extra
 from wheelyard.http import logs

@@ -38,6 +38,12 @@ GOOGLE: Final = ("user:", "serviceAccount:")
 OWNER_PREFIXES: Final = (*GOOGLE, PASSWORD, PROVIDER)
 """The prefixes of principals that can own a token."""
 
+_TOKEN_KINDS: Final = frozenset({"token", "static", "publisher"})
+"""The kinds of principal that a token of this index has."""
+_STARS: Final = re.compile(r"\*+")
+_FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
+_NOTHING: Final = re.compile(r"(?!)")
+"""Matches no text."""
 _PREFIX = re.compile(r"[a-z0-9-]*")
 _WORDS: Final = MappingProxyType(
     {
@@ -82,7 +88,9 @@ class Action(IntFlag):
     @property
     def verb(self) -> str:
         """The action in a sentence, before the name of a project, such as `upload to`."""
-        return "upload to" if self is Action.UPLOAD else self.word
+        if self is Action.UPLOAD:
+            return "upload to"
+        return self.word
 
     @property
     def with_implied(self) -> "Action":
@@ -91,7 +99,9 @@ class Action(IntFlag):
             return self
         # any other one implies the lower bits
         lower = Action((1 << self.bit_length()) - 1)
-        return lower | Action.APPROVE if self is Action.ADMIN else lower
+        if self is Action.ADMIN:
+            return lower | Action.APPROVE
+        return lower
 
 
 _GRANTABLE = {action.word: action for action in (Action.READ, Action.UPLOAD, Action.MANAGE)}
@@ -112,6 +122,7 @@ class Scope(Struct, frozen=True):
 
     def permits(self, actions: Action, project: NormalizedName) -> bool:
         """Return whether the scope has all of `actions` on `project`."""
+        # not by the index: `AuthorizationPolicy` keeps only the scopes that hold in its own
         return actions in self.actions and matches_any(self.projects, project)
 
 
@@ -137,6 +148,7 @@ class Credential:
     @property
     def halves(self) -> Iterator[str]:
         """An iterator of texts that may be a token: the Bearer token, or password and user name."""
+        # in a URL a token may stand alone, and then it is the user name
         yield self.secret
         if not self.is_bearer:
             yield self.user
@@ -208,8 +220,11 @@ class Caller(Struct, frozen=True):
 
     def forbidden(self, what: str, right: str = "", project: str = "") -> Forbidden:
         """Return the error for `what` the caller may not do, with the right that a token needs."""
-        where = "" if self.index == MAIN else f" in the index {self.index}"
+        where = ""
+        if self.index != MAIN:
+            where = f" in the index {self.index}"
         fact = f"{self.display_name} may not {what}{where}. Ask the operator of this index"
+        # a job has no other token, so the advice to take one would mislead
         if self.principal.startswith("publisher:"):
             return Forbidden(f"{fact} to change its trusted publisher.")
         advice = Advice(Remedy.CREATE_TOKEN, project, self.index, right=right)
@@ -254,10 +269,6 @@ class AccessEntry(Struct, frozen=True):
     """What only administrators may know: the projects and the note of a grant or token."""
 
 
-_TOKEN_KINDS = frozenset({"token", "static", "publisher"})
-"""The kinds of principal that a token of this index has."""
-
-
 def parse_pattern(text: str) -> Pattern:
     """
     Return the normalized project pattern in `text`.
@@ -284,28 +295,33 @@ def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
     Raises Invalid (code `invalid_field`) if a word is not read, upload or manage. With `admin`,
     the words approve and admin are allowed, too.
     """
-    actions_by_word = {action.word: action for action in Action} if admin else _GRANTABLE
+    actions_by_word = _GRANTABLE
+    if admin:
+        actions_by_word = {action.word: action for action in Action}
     actions = Action(0)
     for word in words:
         named = actions_by_word.get(word.strip().lower())
         if named is None:
-            *most, last = actions_by_word
+            allowed = list(actions_by_word)
             raise Invalid(
-                f"{quoted(word)} is not an action. Use {', '.join(most)} or {last}.",
+                f"{quoted(word)} is not an action. Use {', '.join(allowed[:-1])} or {allowed[-1]}.",
                 code="invalid_field",
             )
         actions |= named.with_implied
     return actions
 
 
-def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return what `scope` has in common with each of `others`, without empty scopes."""
+def intersection(scope: Scope, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Return what `scope` has in common with each of `scopes`, without empty scopes."""
     common = list[Scope]()
-    for other in others:
+    for other in scopes:
         indexes = _common_indexes(scope, other)
         actions = scope.actions & other.actions
-        pairs = product(scope.projects, other.projects)
-        projects = {both for pair in pairs if (both := _narrower(*pair)) is not None}
+        projects = set[Pattern]()
+        for pattern, other_pattern in product(scope.projects, other.projects):
+            narrower = _narrower(pattern, other_pattern)
+            if narrower is not None:
+                projects.add(narrower)
         if indexes and actions and projects:
             common.append(Scope(actions, tuple(sorted(projects)), indexes))
     return tuple(common)
@@ -339,6 +355,7 @@ def parse_right_indexes(text: str, actions: Action) -> tuple[str, ...]:
             "with a comma between two, such as dev,main.",
             code="invalid_index",
         )
+    # `*` has all others in it, and two texts of one right have to be equal
     names = {parse_right_index(name) for name in parts}
     if EVERY_INDEX in names:
         return (EVERY_INDEX,)
@@ -351,7 +368,9 @@ def first_index(indexes: tuple[str, ...]) -> str:
 
     That is main if the right holds there, and else the first that it names.
     """
-    return MAIN if {MAIN, EVERY_INDEX}.intersection(indexes) else indexes[0]
+    if {MAIN, EVERY_INDEX}.intersection(indexes):
+        return MAIN
+    return indexes[0]
 
 
 def right_index_text(indexes: tuple[str, ...]) -> str:
@@ -365,14 +384,16 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
 
     One pattern of `scopes` must match the whole pattern; several narrower ones do not add up.
     """
-    others = tuple(scopes)
+    wider_scopes = tuple(scopes)
     # each action alone: one scope may have `read` on a pattern, and another `upload`
-    return all(
-        any(action in other.actions and matches_any(other.projects, pattern) for other in others)
-        for action in Action
-        if action & scope.actions
-        for pattern in scope.projects
-    )
+    for action in Action:
+        if not action & scope.actions:
+            continue
+        granting = [wider for wider in wider_scopes if action in wider.actions]
+        for pattern in scope.projects:
+            if not any(matches_any(wider.projects, pattern) for wider in granting):
+                return False
+    return True
 
 
 def may_everywhere(scopes: Iterable[Scope], action: Action) -> bool:
@@ -382,10 +403,11 @@ def may_everywhere(scopes: Iterable[Scope], action: Action) -> bool:
 
 def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
     """Return whether one of `patterns` matches a name, or every name that a pattern matches."""
-    return any(
-        text == pattern or (pattern.endswith("*") and text.startswith(pattern[:-1]))
-        for pattern in patterns
-    )
+    for pattern in patterns:
+        # the text may be a pattern itself: `acme-*` matches all that `acme-core-*` does
+        if text == pattern or (pattern.endswith("*") and text.startswith(pattern[:-1])):
+            return True
+    return False
 
 
 def describe_scope(scope: Scope) -> str:
@@ -399,7 +421,9 @@ def describe_indexes(indexes: tuple[str, ...]) -> str:
     if EVERY_INDEX in indexes:
         return "all indexes"
     names = " and ".join(indexes)
-    return f"the indexes {names}" if len(indexes) > 1 else f"the index {names}"
+    if len(indexes) > 1:
+        return f"the indexes {names}"
+    return f"the index {names}"
 
 
 def describe_index_text(text: str) -> str:
@@ -409,37 +433,38 @@ def describe_index_text(text: str) -> str:
 
 def describe_actions(actions: Action) -> str:
     """Return actions, at least one, in words before the names of projects: "read and upload to"."""
-    words = [
-        "administer" if action is Action.ADMIN else action.verb
-        for action in Action
-        if action & actions
-    ]
+    words = list[str]()
+    for action in Action:
+        if action is Action.ADMIN and action & actions:
+            words.append("administer")
+        elif action & actions:
+            words.append(action.verb)
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def describe_projects(patterns: tuple[str, ...]) -> str:
     """Return project patterns in words: "every project", or the patterns with commas between."""
-    return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
+    if EVERY_PROJECT in patterns:
+        return "every project"
+    return ", ".join(patterns)
 
 
-def _common_indexes(one: Scope, other: Scope) -> tuple[str, ...]:
-    if EVERY_INDEX in one.indexes:
+def _common_indexes(scope: Scope, other: Scope) -> tuple[str, ...]:
+    """Return the indexes that both scopes hold in."""
+    if EVERY_INDEX in scope.indexes:
         return other.indexes
-    return tuple(name for name in one.indexes if other.holds_in(name))
+    return tuple(name for name in scope.indexes if other.holds_in(name))
 
 
-def _narrower(one: Pattern, other: Pattern) -> Pattern | None:
+def _narrower(pattern: Pattern, other: Pattern) -> Pattern | None:
+    """Return the pattern of the names that both match, or None if no name is of both."""
     # The star is at the end. So of two patterns one contains the other, or they have no name in
     # common, and no third pattern is needed to describe what they share.
-    if matches_any((one,), other):
+    if matches_any((pattern,), other):
         return other
-    return one if matches_any((other,), one) else None
-
-
-_STARS: Final = re.compile(r"\*+")
-_FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
-_NOTHING: Final = re.compile(r"(?!)")
-"""Matches no text."""
+    if not matches_any((other,), pattern):
+        return None
+    return pattern
 
 
 class NamePatterns(Struct, frozen=True):
@@ -477,8 +502,11 @@ def parse_name_patterns(texts: Iterable[str]) -> NamePatterns:
     Raises Invalid (code `bad_setting`) if one of them is malformed.
     """
     patterns = tuple(dict.fromkeys(map(normalise_pattern, texts)))
-    expression = re.compile("|".join(map(translate, patterns))) if patterns else _NOTHING
-    return NamePatterns(patterns, expression)
+    if not patterns:
+        # an expression of no alternatives would match the empty text
+        return NamePatterns(patterns, _NOTHING)
+    # one expression for all: each name of a page is compared with each pattern
+    return NamePatterns(patterns, re.compile("|".join(map(translate, patterns))))
 
 
 def normalise_pattern(text: str) -> str:
@@ -487,6 +515,7 @@ def normalise_pattern(text: str) -> str:
 
     Raises Invalid (code `bad_setting`) if the text can match no name.
     """
+    # several stars in a row mean one, and make the expression slow for long names
     pattern = _STARS.sub("*", canonicalize_name(text))
     if len(text) > NAME_LIMIT or not _FORM.fullmatch(pattern):
         raise Invalid(
@@ -501,7 +530,9 @@ def short_name(principal: str) -> str:
     """Return the name of a person or a credential in a principal: `ana@acme.dev`, `ml-ci`."""
     kind, _, name = principal.partition(":")
     # of a person of a provider, the name of the provider comes first
-    return name.partition(":")[2] if kind == "oidc" else name
+    if kind == "oidc":
+        return name.partition(":")[2]
+    return name
 
 
 def describe_principal(principal: str, name: str = "", owner: str = "") -> str:

@@ -30,6 +30,11 @@ SECRET_LENGTH: Final = 32
 CHECK_LENGTH: Final = 6
 EXPIRY_WARNING: Final = timedelta(days=14)
 """How long before its expiry a token is reported."""
+MAX_COOKIE_CHARS: Final = 3072
+"""The longest signed session: of two e-mail addresses and a domain, each as long as they may be."""
+
+CredentialKind = Literal["password", "api_token", "static_token", "id_token", "oidc"]
+"""The type of the credential that a session began with; `oidc` is a sign-in with a provider."""
 
 _SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECK_LENGTH}}}")
 
@@ -119,7 +124,9 @@ class TokenRecord(
     @property
     def lifetime(self) -> timedelta:
         """The time from its creation to its expiry, as if it had never been rotated."""
-        expires_at = self.rotation.expires_at if self.rotation else self.expires_at
+        expires_at = self.expires_at
+        if self.rotation is not None:
+            expires_at = self.rotation.expires_at
         return expires_at - self.created_at
 
     @property
@@ -132,6 +139,7 @@ class TokenRecord(
         return Scope(actions, stored.projects, self._indexes(stored.index, actions))
 
     def _indexes(self, index: str, actions: Action) -> tuple[str, ...]:
+        """Return the indexes that the token is about, by what is stored of them."""
         if self.publishers and not index:
             return (EVERY_INDEX,)  # those of its publishers, to whose scopes it is cut down
         if self.owner and not index:
@@ -152,7 +160,9 @@ class TokenRecord(
         """Return `active`, `expired` or `revoked`: the state of the token at `now`."""
         if self.revoked_at is not None:
             return "revoked"
-        return "active" if now < self.expires_at else "expired"
+        if now < self.expires_at:
+            return "active"
+        return "expired"
 
     def expires_soon(self, now: datetime) -> bool:
         """Return whether it is active, not of a CI job, and expires within `EXPIRY_WARNING`."""
@@ -217,14 +227,17 @@ def active_replacement(
     the record with an id.
     """
     # a damaged store could have records that replace each other in a circle
-    last, seen = None, {record.id}
-    while record.rotation and record.rotation.successor not in seen:
-        seen.add(record.rotation.successor)
+    last = None
+    visited = {record.id}
+    while record.rotation and record.rotation.successor not in visited:
+        visited.add(record.rotation.successor)
         successor = find(record.rotation.successor)
         if successor is None:
             break
         record = successor
-        last = record if record.state(now) == "active" else last
+        # one that was revoked may have a successor that is active
+        if record.state(now) == "active":
+            last = record
     return last
 
 
@@ -235,6 +248,7 @@ def has_token_prefix(text: str) -> bool:
 
 def parse_token(text: str) -> ApiToken | None:
     """Return `text` as an API token, or None if it is malformed or its check is wrong."""
+    # a stranger's text: what has another form is refused before the store is asked about its id
     if _SHAPE.fullmatch(text) and _check(text[:-CHECK_LENGTH]) == text[-CHECK_LENGTH:]:
         return ApiToken(text)
     return None
@@ -245,7 +259,9 @@ def token_id_in(text: str) -> str | None:
     if is_token_id(text):
         return text
     token = parse_token(text)
-    return token.id if token else None
+    if token is None:
+        return None
+    return token.id
 
 
 def is_token_id(text: str) -> bool:
@@ -266,18 +282,12 @@ def new_token(random: Random) -> ApiToken:
 def _check(body: str) -> str:
     """Return the CRC-32 of a text as six digits in base 62."""
     # it protects nothing: it lets a scanner of secrets, or a typing error, be told without a store
-    number, text = zlib.crc32(body.encode()), ""
+    number = zlib.crc32(body.encode())
+    text = ""
     while number:
         number, digit = divmod(number, len(ALPHABET))
         text = ALPHABET[digit] + text
     return text.rjust(CHECK_LENGTH, ALPHABET[0])
-
-
-MAX_COOKIE_CHARS: Final = 3072
-"""The longest signed session: of two e-mail addresses and a domain, each as long as they may be."""
-
-CredentialKind = Literal["password", "api_token", "static_token", "id_token", "oidc"]
-"""The type of the credential that a session began with; `oidc` is a sign-in with a provider."""
 
 
 class SessionId(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -331,7 +341,9 @@ def verified_session(cookie: str, key: bytes, now: float) -> Session | None:
     if not hmac.compare_digest(signature, _signature(payload, key)):
         return None
     session = decoded_session(cookie)
-    return session if session is not None and now < session.expires_at else None
+    if session is None or session.expires_at <= now:
+        return None
+    return session
 
 
 def decoded_session(cookie: str) -> Session | None:
@@ -340,6 +352,7 @@ def decoded_session(cookie: str) -> Session | None:
 
     Neither its signature nor its expiry is checked.
     """
+    # a stranger's text unless the signature was checked
     payload = cookie.partition(".")[0]
     try:
         return decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=Session)
@@ -354,5 +367,7 @@ def fingerprint(evidence: str, kind: CredentialKind, key: bytes) -> str:
 
 
 def _signature(payload: str, key: bytes) -> str:
+    """Return the signature of the payload of a session."""
+    # with a purpose before it, so that a fingerprint, by the same key, is never a signature
     signed = hmac.digest(key, f"session\0{payload}".encode(), "sha256")
     return urlsafe_b64encode(signed).decode().rstrip("=")

@@ -8,7 +8,6 @@ can sign.
 """
 
 from collections.abc import Iterable, Mapping
-from operator import itemgetter
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -42,8 +41,17 @@ EVENT: Final = 20
 RUN: Final = 21
 """The URL of the run."""
 CLAIM_NUMBERS: Final = (
-    *(ISSUER, BUILD_FILE, RUNNER, REPOSITORY, COMMIT, REF),
-    *(REPOSITORY_ID, OWNER_ID, STARTED_FILE, EVENT, RUN),
+    ISSUER,
+    BUILD_FILE,
+    RUNNER,
+    REPOSITORY,
+    COMMIT,
+    REF,
+    REPOSITORY_ID,
+    OWNER_ID,
+    STARTED_FILE,
+    EVENT,
+    RUN,
 )
 """
 The numbers of claims that are read: the last ones of 1.3.6.1.4.1.57264.1.N.
@@ -52,8 +60,13 @@ Sigstore's fulcio documents them in `oid-info.md`.
 """
 _UNSIGNED: Final = frozenset(
     {
-        *("exp", "environment", "environment_protected", "ref_protected"),
-        *("sub", "email_verified", "google.compute_engine.project_id"),
+        "email_verified",
+        "environment",
+        "environment_protected",
+        "exp",
+        "google.compute_engine.project_id",
+        "ref_protected",
+        "sub",
     }
 )
 """The claims of ID tokens that no certificate has."""
@@ -85,23 +98,32 @@ class Signer(Struct, frozen=True):
 
         There must be a publisher, and the signer must sign for none.
         """
-        mismatches = (
-            (*mismatch, publisher.id)
-            for publisher in publishers
-            if (mismatch := self._mismatch(publisher)) is not None
-        )
-        _, clause, nearest = max(mismatches, key=itemgetter(0))
-        return f"for the publisher {nearest}, {clause}"
+        most_right = -1
+        nearest = ""
+        for publisher in publishers:
+            mismatch = self._mismatch(publisher)
+            if mismatch is None:
+                continue
+            # of several with as many right claims, the first one
+            passed, clause = mismatch
+            if passed > most_right:
+                most_right = passed
+                nearest = f"for the publisher {publisher.id}, {clause}"
+        return nearest
 
     def _mismatch(self, publisher: Publisher) -> tuple[int, str] | None:
         """Return the number of right claims before the first wrong one, and a clause, or None."""
         claims = self._claims_for(publisher.table)
         if claims is None:
             return 0, "nothing of its provider can be verified"
-        checks = (check for check in publisher.checks(claims) if check.claim not in _UNSIGNED)
-        for passed, check in enumerate(checks):
+        passed = 0
+        for check in publisher.checks(claims):
+            # what no certificate says cannot be wrong in one
+            if check.claim in _UNSIGNED:
+                continue
             if not check.is_right:
                 return passed, check.comparison
+            passed += 1
         return None
 
     def is_named_by(self, publisher: "PublisherObject") -> bool:
@@ -112,6 +134,7 @@ class Signer(Struct, frozen=True):
         `pypi-attestations` has them.
         """
         issuer = self.claims.get(ISSUER)
+        # neither GitHub nor GitLab tells names of repositories apart by the case of letters
         started = self._without_host(STARTED_FILE).partition("@")[0].lower()
         match publisher.kind:
             case "GitHub":
@@ -206,6 +229,7 @@ class Signer(Struct, frozen=True):
                 return {"kind": "Google", "email": self.subject, **signed}
 
     def _repository(self) -> str:
+        """Return the repository with its owner, or all its groups: `acme/core`."""
         return urlsplit(self.claims.get(REPOSITORY, "")).path.strip("/")
 
     def _without_host(self, number: int) -> str:
@@ -213,12 +237,16 @@ class Signer(Struct, frozen=True):
         return _without_scheme(self.claims.get(number)).partition("/")[2]
 
     def _ref_type(self) -> str | None:
+        """Return whether the job ran for a branch or a tag, or None if its ref is neither."""
         ref = self.claims.get(REF, "")
         return next((kind for kind, head in _REFS.items() if ref.startswith(head)), None)
 
     def _ref_name(self) -> str | None:
+        """Return the name of the branch or the tag, or None if the ref is neither."""
         kind = self._ref_type()
-        return self.claims[REF].removeprefix(_REFS[kind]) if kind else None
+        if not kind:
+            return None
+        return self.claims[REF].removeprefix(_REFS[kind])
 
 
 class Attestation(Struct, frozen=True):
@@ -303,6 +331,9 @@ def read_statement(payload: bytes) -> SignedStatement:
     return _STATEMENTS.decode(payload)
 
 
+# only what has to be read of a provenance that another version has written, or a stranger
+
+
 class _Envelope(Struct, frozen=True):
     statement: bytes
 
@@ -329,35 +360,38 @@ def attests(body: bytes, sha256: str) -> bool:
 
     No signature is verified.
     """
+    digests = set[str | None]()
+    # a stranger's bytes: whatever is wrong with them, they attest nothing
     try:
-        bundles = _ENVELOPES.decode(body).attestation_bundles
-        statements = [
-            read_statement(attestation.envelope.statement)
-            for bundle in bundles
-            for attestation in bundle.attestations
-        ]
+        for bundle in _ENVELOPES.decode(body).attestation_bundles:
+            for attestation in bundle.attestations:
+                statement = read_statement(attestation.envelope.statement)
+                digests.update(subject.digest.get("sha256") for subject in statement.subject)
     except (ValueError, RecursionError):
         return False
-    digests = {
-        subject.digest.get("sha256") for statement in statements for subject in statement.subject
-    }
     return digests == {sha256}
 
 
 def provenance_document(signed: Iterable[tuple[Attestation, Publisher]]) -> bytes:
     """Return the provenance of a file (PEP 740) with these attestations, by their publishers."""
+    # PEP 740 has a bundle for each publisher, with all that it has signed
     bundles = dict[str, dict[str, Any]]()
     for attestation, publisher in signed:
         described = attestation.signer.publisher_object(publisher)
+        # two publishers of the store may be one for a client, if they differ in what is not told
         key = encode(described).decode()
         bundle = bundles.setdefault(key, {"publisher": described, "attestations": []})
         bundle["attestations"].append(attestation.canonical)
-    return encode({"version": PROVENANCE_VERSION, "attestation_bundles": [*bundles.values()]})
+    return encode({"version": PROVENANCE_VERSION, "attestation_bundles": list(bundles.values())})
 
 
 def _present(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the claims that there are: one that a certificate lacks is missing, and not empty."""
     return {name: value for name, value in values.items() if value}
 
 
 def _without_scheme(url: str | None) -> str:
-    return (url or "").partition("//")[2] if (url or "").startswith("https://") else ""
+    """Return a URL behind `https://`, or an empty text if it is none."""
+    if url is None or not url.startswith("https://"):
+        return ""
+    return url.partition("//")[2]

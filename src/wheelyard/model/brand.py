@@ -43,7 +43,9 @@ class Brand(Struct, frozen=True):
         """A text that changes with each part of the brand, and is empty for the default brand."""
         if self == DEFAULT_BRAND:
             return ""
-        logo = sha256(self.logo.body).hexdigest() if self.logo else ""
+        logo = ""
+        if self.logo is not None:
+            logo = sha256(self.logo.body).hexdigest()
         return sha256(f"{self.name}\n{self.accent}\n{logo}".encode()).hexdigest()
 
 
@@ -67,6 +69,7 @@ def parse_logo(body: bytes) -> Logo:
 
 
 def _require_plain_svg(body: bytes) -> None:
+    """Raise Invalid unless a file is an SVG that only draws."""
     from xml.etree import ElementTree  # noqa: ICN001, PLC0415 - few indexes have a logo
 
     # a few nested entities could expand to gigabytes, so they are refused before the file is parsed
@@ -78,21 +81,26 @@ def _require_plain_svg(body: bytes) -> None:
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO") from error
     if root.tag != "{http://www.w3.org/2000/svg}svg":
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO")
-    tags = {_local_name(str(element.tag)) for element in root.iter()}
-    attributes = [
-        (_local_name(name), value) for element in root.iter() for name, value in element.items()
-    ]
-    is_active = any(
-        name.startswith("on") or "javascript:" in value.lower() for name, value in attributes
-    )
-    if is_active or tags & _ACTIVE_ELEMENTS:
+    # in pages it is an image, which runs nothing; but anybody may open it by its own URL
+    is_active = False
+    refers_to_others = False
+    for element in root.iter():
+        is_active |= _local_name(str(element.tag)) in _ACTIVE_ELEMENTS
+        for attribute, value in element.items():
+            name = _local_name(attribute)
+            # such as `onload`
+            is_active |= name.startswith("on") or "javascript:" in value.lower()
+            # a file of another host would tell that who looks at the index
+            if name == "href" and not value.startswith(("#", "data:image/")):
+                refers_to_others = True
+    if is_active:
         raise _bad_logo("it is an SVG that can run scripts")
-    links = [value for name, value in attributes if name == "href"]
-    if not all(link.startswith(("#", "data:image/")) for link in links):
+    if refers_to_others:
         raise _bad_logo("it is an SVG that refers to another file")
 
 
 def _local_name(tag: str) -> str:
+    """Return the name of an element or an attribute without its namespace, in small letters."""
     return tag.rpartition("}")[2].lower()
 
 

@@ -101,6 +101,7 @@ class JobClaims(Struct, frozen=True):
     def has_match(self, claim: str, pattern: str) -> ClaimCheck:
         """Check that a claim matches, as in `matches`, or is a list with an element that does."""
         value = find_claim(self.claims, claim)
+        # a claim such as `aud` may be one text, or a list (RFC 7519)
         elements = value if isinstance(value, list) else [value]
         is_right = any(_matches(pattern, element) for element in elements)
         return ClaimCheck(claim, value, is_right, (pattern,))
@@ -122,8 +123,11 @@ class JobClaims(Struct, frozen=True):
         The name of the repository comes from the ID token, because the repository may have been
         renamed. Its ids have been compared by earlier checks.
         """
-        value, repository = find_claim(self.claims, claim), self.claims.get("repository")
-        path, revision = f"{_WORKFLOWS}{file}", None
+        value = find_claim(self.claims, claim)
+        repository = self.claims.get("repository")
+        path = f"{_WORKFLOWS}{file}"
+        # without the claim of the repository, no workflow of any repository is right
+        revision = None
         if isinstance(value, str) and isinstance(repository, str) and repository:
             revision = _after(value, repository, f"{path}@")
         is_right = revision is not None and _REVISION.fullmatch(revision) is not None
@@ -131,6 +135,7 @@ class JobClaims(Struct, frozen=True):
 
     def has_reusable_workflow(self, claim: str, workflows: tuple[str, ...]) -> ClaimCheck:
         """Check that a claim equals `workflow_ref`, or matches one of the patterns."""
+        # GitHub has the claim in each job: of one that calls no other workflow it is its own
         value = find_claim(self.claims, claim)
         own = self.claims.get("workflow_ref")
         is_own = isinstance(value, str) and value == own
@@ -140,7 +145,10 @@ class JobClaims(Struct, frozen=True):
     def has_pipeline(self, claim: str, project: str, file: str) -> ClaimCheck:
         """Check that a claim is `file` of a GitLab project, at the revision of the job."""
         value = find_claim(self.claims, claim)
-        revision = _after(value, project, f"//{file}@") if isinstance(value, str) else None
+        revision = None
+        if isinstance(value, str):
+            revision = _after(value, project, f"//{file}@")
+        # the file as the job's own revision has it, and not as another branch does
         revisions = (self.claims.get("ref_path"), self.claims.get("sha"))
         is_right = bool(revision) and revision in revisions
         return ClaimCheck(claim, value, is_right, (f"{project}//{file}",))
@@ -148,7 +156,8 @@ class JobClaims(Struct, frozen=True):
     def lives_at_most(self, seconds: int) -> ClaimCheck:
         """Check that `exp` is at most `seconds` after `iat`, and that both are times."""
         value = find_claim(self.claims, "exp")
-        issued_at, expires_at = numeric_date(self.claims.get("iat")), numeric_date(value)
+        issued_at = numeric_date(self.claims.get("iat"))
+        expires_at = numeric_date(value)
         is_right = (
             issued_at is not None and expires_at is not None and expires_at - issued_at <= seconds
         )
@@ -163,7 +172,9 @@ def find_claim(claims: Claims, name: str) -> object:
     can be read in two ways counts as missing, so that the sender cannot choose between them.
     """
     values = list(_values(claims, name))
-    return values[0] if len(values) == 1 else None
+    if len(values) != 1:
+        return None
+    return values[0]
 
 
 def numeric_date(value: object) -> float | None:
@@ -171,7 +182,9 @@ def numeric_date(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # not a number (NaN) fails both comparisons
-    return float(value) if 0 <= value < _MAX_DATE else None
+    if 0 <= value < _MAX_DATE:
+        return float(value)
+    return None
 
 
 def ascii_lower(text: str) -> str:
@@ -180,20 +193,25 @@ def ascii_lower(text: str) -> str:
 
 
 def _values(claims: Claims, name: str) -> Iterator[object]:
+    """Yield the value of a claim for each way in which its name can be read."""
     value = claims.get(name)
     if value is not None:
         yield value
     # as deep as the operator's name has dots, however deep the ID token is
-    for dot in (at for at, character in enumerate(name) if character == "."):
-        inner = claims.get(name[:dot])
-        if isinstance(inner, Mapping):
-            yield from _values(inner, name[dot + 1 :])
+    for dot, character in enumerate(name):
+        if character == ".":
+            inner = claims.get(name[:dot])
+            if isinstance(inner, Mapping):
+                yield from _values(inner, name[dot + 1 :])
 
 
 def _matches(pattern: str, value: object) -> bool:
+    """Return whether a value is a text that equals a pattern, or begins as it does."""
     if not isinstance(value, str):
         return False
-    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
+    if pattern.endswith("*"):
+        return value.startswith(pattern[:-1])
+    return value == pattern
 
 
 def _after(value: str, head: str, middle: str) -> str | None:

@@ -14,6 +14,18 @@ from msgspec.structs import fields, replace
 
 from wheelyard.errors import Invalid, quoted
 
+NAME_LIMIT: Final = 100
+"""Characters of a field's name in a message."""
+TABLE: Final = Decoder(dict[str, Raw])
+
+S = TypeVar("S", bound=Struct)
+OwnStruct = TypeVar("OwnStruct", bound="Extensible")
+
+FieldFault = Literal["unknown", "missing", "wrong"]
+"""Why a field is invalid: it is unknown, missing, or has a wrong type or value."""
+UnknownFields = tuple[tuple[str, Raw], ...]
+"""Names and JSON values, in their order."""
+
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, bidirectional controls, lone surrogates."""
 
@@ -54,18 +66,26 @@ def escaped(text: str) -> str:
     """Return `text` with unprintable characters escaped, so that a terminal is safe."""
     if text.isprintable():
         return text
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
+    characters = list[str]()
+    for character in text:
+        if character.isprintable():
+            characters.append(character)
+        else:
+            # `ascii` has quotes around it
+            characters.append(ascii(character)[1:-1])
+    return "".join(characters)
 
 
 def counted(number: int, noun: str) -> str:
     """Return a number with a noun: `1 file`, `2 files`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun}s"
 
 
 def readable_size(size: int) -> str:
     """Return a size as text with a unit: bytes, KiB, MiB, GiB or TiB."""
+    # by bits and not by a logarithm, which is inexact beside 1,024
     exponent = min((size.bit_length() - 1) // 10, 4)
     if exponent <= 0:
         return f"{size} bytes"
@@ -76,16 +96,6 @@ def redact_tokens(text: str) -> str:
     """Return `text` with each API token, Google access token and JWT as its prefix and `***`."""
     # each alternative of the expression has one group, the prefix
     return _SECRETS.sub(lambda secret: f"{secret[secret.lastindex or 0]}***", text)
-
-
-NAME_LIMIT: Final = 100
-"""Characters of a field's name in a message."""
-
-S = TypeVar("S", bound=Struct)
-
-
-FieldFault = Literal["unknown", "missing", "wrong"]
-"""Why a field is invalid: it is unknown, missing, or has a wrong type or value."""
 
 
 class InvalidField(Exception):
@@ -104,7 +114,10 @@ class InvalidField(Exception):
         value: object = None,
     ) -> None:
         super().__init__(why, path)
-        self.why, self.path, self.field_type, self.value = why, path, field_type, value
+        self.why = why
+        self.path = path
+        self.field_type = field_type
+        self.value = value
 
     @property
     def known_keys(self) -> str:
@@ -117,7 +130,9 @@ class InvalidField(Exception):
         key = escaped(".".join(self.path)[:NAME_LIMIT])
         if self.why == "unknown":
             return f"{key}: there is no such key. The keys are {self.known_keys}"
-        problem = "is missing, give" if self.why == "missing" else "expected"
+        problem = "expected"
+        if self.why == "missing":
+            problem = "is missing, give"
         return f"{key}: {problem} {_expected(self.field_type)}"
 
 
@@ -140,20 +155,25 @@ def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = T
 def _require_valid_fields(
     table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...], *, strict: bool
 ) -> None:
+    """
+    Raise InvalidField for the first field of a table that is invalid.
+
+    `above` has the names of the tables that contain the table.
+    """
     fields_by_name = {declared.encode_name: declared for declared in fields(kind)}
+    # a misspelt name first: the field that was meant is missing, which would say less
     for name in table:
         if name not in fields_by_name:
             raise InvalidField("unknown", (*above, name), kind)
     for name, declared in fields_by_name.items():
-        path, field_type, value = (*above, name), declared.type, table.get(name)
+        path = (*above, name)
+        field_type = declared.type
+        value = table.get(name)
+        is_struct = isinstance(field_type, type) and issubclass(field_type, Struct)
         if name not in table:
             if declared.required:
                 raise InvalidField("missing", path, field_type)
-        elif (
-            isinstance(value, dict)
-            and isinstance(field_type, type)
-            and issubclass(field_type, Struct)
-        ):
+        elif isinstance(value, dict) and is_struct:
             _require_valid_fields(value, field_type, path, strict=strict)
         else:
             try:
@@ -164,23 +184,24 @@ def _require_valid_fields(
 
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
     """Return a type in words for a message: its title or description, else what it is made of."""
-    parts = get_args(field_type)
+    arguments = get_args(field_type)
     if get_origin(field_type) is Literal:
-        return " or ".join(parts)
-    metas = (meta for part in (field_type, *parts) for meta in get_args(part))
-    described = (meta.title or meta.description for meta in metas if isinstance(meta, Meta))
-    words = next(filter(None, described), "")
+        return " or ".join(arguments)
+    words = ""
+    # the words are beside the type itself, or beside the type of the elements of a list
+    for annotated in (field_type, *arguments):
+        for meta in get_args(annotated):
+            if isinstance(meta, Meta) and not words:
+                words = meta.title or meta.description or ""
     if words and get_origin(field_type) is tuple:
         return f"a list of {words}"
     if words:
         return words
-    if bool in (field_type, *parts):
+    if field_type is bool or bool in arguments:
         return "true or false"
-    return "a list of texts" if get_origin(field_type) is tuple else "a text"
-
-
-UnknownFields = tuple[tuple[str, Raw], ...]
-"""Names and JSON values, in their order."""
+    if get_origin(field_type) is tuple:
+        return "a list of texts"
+    return "a text"
 
 
 class Extensible(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -189,11 +210,6 @@ class Extensible(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # no stored field has an empty name
     other_fields: UnknownFields = field(default=(), name="")
     """The fields that this version does not know."""
-
-
-OwnStruct = TypeVar("OwnStruct", bound=Extensible)
-
-TABLE: Final = Decoder(dict[str, Raw])
 
 
 class ExtensibleCodec(Generic[OwnStruct]):
@@ -218,10 +234,10 @@ class ExtensibleCodec(Generic[OwnStruct]):
             return self._decoder.decode(body)
         except ValidationError:
             table = TABLE.decode(body)
-            others = self.take_unknown(table)
-            if not others:
+            unknown = self.take_unknown(table)
+            if not unknown:
                 raise  # all fields are known, so a value is wrong
-            return replace(self._decoder.decode(encode(table)), other_fields=others)
+            return replace(self._decoder.decode(encode(table)), other_fields=unknown)
 
     def take_unknown(self, table: dict[str, Raw]) -> UnknownFields:
         """Remove the unknown fields from `table`, and return them."""

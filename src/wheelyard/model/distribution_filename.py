@@ -111,6 +111,8 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
 UniquenessKey = tuple[str, ...]
 """Two filenames with one key differ only in spelling, or are sdists in two formats."""
 
+KnownT = TypeVar("KnownT", bound="KnownDistribution")
+
 
 class Sdist(Struct, frozen=True):
     """The parsed filename of an sdist."""
@@ -190,13 +192,17 @@ def label_of(filename: str) -> str:
     if filename.count("-") < _LABEL_HYPHENS or not filename.endswith(".whl"):
         return ""
     match = _WHEEL.fullmatch(filename)
-    return match["label"] or "" if match else ""
+    if match is None:
+        return ""
+    return match["label"] or ""
 
 
 def without_label(filename: str) -> str:
     """Return the name of a wheel as it would be without its label."""
     label = label_of(filename)
-    return f"{filename.removesuffix(f'-{label}.whl')}.whl" if label else filename
+    if label:
+        return f"{filename.removesuffix(f'-{label}.whl')}.whl"
+    return filename
 
 
 Distribution = Sdist | Wheel
@@ -244,8 +250,9 @@ def parse_version(text: str) -> Version:
             # packaging takes blanks around a version, and no filename or page may have them
             if text == text.strip():
                 return Version(text)
-    is_long = len(text) > VERSION_LIMIT
-    why = f"has more than {VERSION_LIMIT} characters" if is_long else "is not a version by PEP 440"
+    why = "is not a version by PEP 440"
+    if len(text) > VERSION_LIMIT:
+        why = f"has more than {VERSION_LIMIT} characters"
     raise Invalid(
         f"{quoted(text)} {why}. Use for example 1.0, 1.0rc1 or 1.0+local.",
         code="invalid_version",
@@ -285,7 +292,9 @@ def strip_trailing_zeros(version: str) -> str:
     all files of a project.
     """
     # most versions have none, and an expression takes ten times as long to say so
-    return _TRAILING_ZEROS.sub(r"\1", version) if ".0" in version else version
+    if ".0" in version:
+        return _TRAILING_ZEROS.sub(r"\1", version)
+    return version
 
 
 def file_url(name: NormalizedName, sha256: str, filename: str) -> str:
@@ -296,7 +305,9 @@ def file_url(name: NormalizedName, sha256: str, filename: str) -> str:
     """
     if _UNSAFE_IN_URL.search(filename):  # cheaper than `quote`, and rare
         filename = quote(filename, safe="")
-    return f"{name}/{sha256}/{filename}" if sha256 else f"{name}/{filename}"
+    if sha256:
+        return f"{name}/{sha256}/{filename}"
+    return f"{name}/{filename}"
 
 
 def variants_filename(project: NormalizedName, version: str) -> str:
@@ -305,7 +316,11 @@ def variants_filename(project: NormalizedName, version: str) -> str:
 
 
 def release_of_variants(filename: str) -> str:
-    """Return the version in the name of such a document without trailing zeros, or nothing."""
+    """
+    Return the version in the name of a document about wheels with a label, or an empty text.
+
+    It has no trailing zeros.
+    """
     _, _, version = filename.removesuffix(VARIANTS_SUFFIX).partition("-")
     with suppress(Invalid):
         return strip_trailing_zeros(str(parse_version(version)))
@@ -330,12 +345,17 @@ def filename_readings(
 def _readings(
     filename: str, project: NormalizedName | None, *, zip_sdists: bool, is_lenient: bool
 ) -> tuple[Distribution, ...]:
-    """Return as `filename_readings`; of an sdist that may be of `project` only that reading."""
+    """Return what a filename may name; of an sdist that may be of `project` only that reading."""
+    # a stranger's text: before any expression, and before packaging, gets to see it
     _check_text(filename)
     if filename.endswith(".whl"):
         return (_parse_wheel(filename, is_lenient=is_lenient),)
-    suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
-    if filename.endswith(LENIENT_SUFFIXES if is_lenient else suffixes):
+    suffixes: tuple[str, ...] = (SDIST_SUFFIX,)
+    if is_lenient:
+        suffixes = LENIENT_SUFFIXES
+    elif zip_sdists:
+        suffixes = (SDIST_SUFFIX, ZIP_SUFFIX)
+    if filename.endswith(suffixes):
         return _sdist_readings(filename, project)
     if filename.endswith(VARIANTS_SUFFIX):
         raise Invalid(
@@ -361,6 +381,7 @@ def known_filename_readings(filename: str) -> tuple[KnownDistribution, ...]:
 
 
 def _known_readings(filename: str, project: NormalizedName | None) -> tuple[KnownDistribution, ...]:
+    """Return what a filename may name, in any format that a store may have."""
     _check_text(filename)
     if filename.endswith(SDIST_SUFFIXES):
         return _sdist_readings(filename, project)
@@ -379,8 +400,9 @@ def parse_filename(
     """
     Return the distribution that `filename` names, of `project` if that is known.
 
-    Raises as `filename_readings`, and Invalid if it is a file of another project (code
-    `invalid_filename`), or several hyphens may begin its version (code `ambiguous_filename`).
+    Raises Invalid if it is not the name of a distribution in an accepted format, or of a file of
+    another project (code `invalid_filename`), if its version is malformed (code
+    `invalid_version`), or if several hyphens may begin its version (code `ambiguous_filename`).
     """
     readings = _readings(filename, project, zip_sdists=zip_sdists, is_lenient=is_lenient)
     return _only(readings, filename, project)
@@ -390,12 +412,10 @@ def parse_known_filename(filename: str, project: NormalizedName | None = None) -
     """
     Return the distribution that `filename` names, in any format that a store may have.
 
-    Raises as `known_filename_readings` and `parse_filename`.
+    Raises Invalid if it is no distribution, or of another project (codes `invalid_filename`,
+    `invalid_version`), or if several hyphens may begin its version (code `ambiguous_filename`).
     """
     return _only(_known_readings(filename, project), filename, project)
-
-
-KnownT = TypeVar("KnownT", bound=KnownDistribution)
 
 
 def reading_of(readings: Iterable[KnownT], project: NormalizedName) -> KnownT | None:
@@ -404,6 +424,7 @@ def reading_of(readings: Iterable[KnownT], project: NormalizedName) -> KnownT | 
 
 
 def _only(readings: tuple[KnownT, ...], filename: str, project: NormalizedName | None) -> KnownT:
+    """Return the reading that is of a project, or the only one if nobody knows the project."""
     if project is None:
         if len(readings) > 1:
             raise ambiguous_filename(filename, readings)
@@ -425,6 +446,7 @@ def ambiguous_filename(filename: str, readings: Iterable[KnownDistribution]) -> 
 
 
 def _check_text(filename: str) -> None:
+    """Raise Invalid for a filename that is too long, or has characters of no distribution."""
     if not filename.isascii() or _FORBIDDEN.search(filename):
         raise _bad_filename(filename, "it has characters that no distribution's name has")
     if len(filename) > FILENAME_LIMIT:
@@ -432,17 +454,19 @@ def _check_text(filename: str) -> None:
 
 
 def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
+    """Return the wheel that a filename names, or raise Invalid."""
     match = _WHEEL.fullmatch(filename)
     if match is None:
         form = "name-version[-build]-python-abi-platform[-label].whl"
         raise _bad_filename(filename, f"a wheel is {form}")
-    parts = match["tags"].split("-")
+    tag_sets = match["tags"].split("-")
     # packaging makes all combinations of the tags, so they are counted before
-    if prod(part.count(".") + 1 for part in parts) > TAG_LIMIT:
+    if prod(tag_set.count(".") + 1 for tag_set in tag_sets) > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())
     label = match["label"] or ""
-    has_extension = (label or parts[-1]).endswith(_EXTENSIONS)
+    # `demo-1.0-py3-none-any.tar.whl` is one type of archive under the name of another
+    has_extension = (label or tag_sets[-1]).endswith(_EXTENSIONS)
     if has_extension or not (is_lenient or _NO_TAGS.isdisjoint(words)):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
@@ -453,8 +477,8 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
         raise _bad_filename(filename, str(error)) from error
     _check_project(match["name"], filename)
     # packaging gives a build tag as number and rest, by which installers order wheels
-    spelled = "".join(str(part) for part in build)
-    all_tags = tuple(sorted(str(tag) for tag in tags))
+    spelled = "".join(map(str, build))
+    all_tags = tuple(sorted(map(str, tags)))
     return Wheel(filename, project, version, spelled, all_tags, label)
 
 
@@ -471,10 +495,15 @@ def _sdist_readings(filename: str, of: NormalizedName | None) -> tuple[Sdist, ..
 def _obsolete_readings(
     filename: str, of: NormalizedName | None
 ) -> tuple[ObsoleteDistribution, ...]:
+    """Return what the filename of an egg or an installer may name, or raise Invalid."""
     is_egg = filename.endswith(".egg")
-    match = (_EGG if is_egg else _INSTALLER).fullmatch(filename)
+    form = "name-version.platform-pyX.Y.exe or .msi"
+    expression = _INSTALLER
+    if is_egg:
+        form = "name-version-pyX.Y.egg"
+        expression = _EGG
+    match = expression.fullmatch(filename)
     if match is None:
-        form = "name-version-pyX.Y.egg" if is_egg else "name-version.platform-pyX.Y.exe or .msi"
         raise _bad_filename(filename, f"one of that kind is {form}")
     if is_egg:
         _check_project(match["name"], filename)
@@ -483,8 +512,9 @@ def _obsolete_readings(
         pairs = [(canonicalize_name(match["name"]), version)]
     else:
         pairs = _split_stem(match["stem"], filename, of)
-    return tuple(
-        ObsoleteDistribution(
+    readings = list[ObsoleteDistribution]()
+    for project, version in pairs:
+        reading = ObsoleteDistribution(
             filename=filename,
             project=project,
             version=version,
@@ -492,8 +522,8 @@ def _obsolete_readings(
             python_version=match["python"] or "any",
             platform=match["platform"] or "",
         )
-        for project, version in pairs
-    )
+        readings.append(reading)
+    return tuple(readings)
 
 
 def _split_stem(
@@ -506,15 +536,18 @@ def _split_stem(
     such hyphen.
     """
     pairs = list[tuple[NormalizedName, Version]]()
+    # a local version has hyphens, too, and the project's name is never behind its plus
     before_local, _, _ = stem.partition("+")
     for hyphen in list(_HYPHEN.finditer(before_local))[-_VERSION_HYPHENS:]:
-        name, version = stem[: hyphen.start()], stem[hyphen.end() :]
+        name = stem[: hyphen.start()]
+        version = stem[hyphen.end() :]
         if len(name) > NAME_LIMIT or not _NAME.fullmatch(name):
             continue
         project = canonicalize_name(name)
         if of in (None, project):
             with suppress(Invalid):
                 pairs.append((project, parse_version(version)))
+    # nothing fits: say what is wrong with the name and the version as a person would divide them
     if not pairs and of is None:
         name, hyphen_of_version, version = stem.rpartition("-")
         if not hyphen_of_version:
@@ -525,11 +558,13 @@ def _split_stem(
 
 
 def _check_project(name: str, filename: str) -> None:
+    """Raise Invalid unless what stands before the version can be the name of a project."""
     if len(name) > NAME_LIMIT or not _NAME.fullmatch(name):
         raise _bad_filename(filename, "the part before the version is not a project name")
 
 
 def _bad_filename(filename: str, why: str) -> Invalid:
+    """Return the error for a filename that is no distribution's."""
     return Invalid(
         f"{quoted(filename)} is not a distribution's filename: {why}. "
         "Upload the file as the build tool named it.",
@@ -557,9 +592,11 @@ def is_stem_of(text: str, distribution: Distribution) -> bool:
 
     The version has a hyphen only in sdists: installers divide the folder of a wheel at the last.
     """
-    ends = [hyphen.start() for hyphen in re.finditer("-", text)]
-    ends = ends[-1:] if isinstance(distribution, Wheel) else ends
-    return any(
-        is_name_of(text[:end], distribution) and is_version_of(text[end + 1 :], distribution)
-        for end in ends
-    )
+    hyphens = [hyphen.start() for hyphen in re.finditer("-", text)]
+    if isinstance(distribution, Wheel):
+        hyphens = hyphens[-1:]
+    for hyphen in hyphens:
+        is_name = is_name_of(text[:hyphen], distribution)
+        if is_name and is_version_of(text[hyphen + 1 :], distribution):
+            return True
+    return False

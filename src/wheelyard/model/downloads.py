@@ -86,25 +86,30 @@ def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
         day = min(key.day, today)  # the clock of another server may be ahead
         if day >= since:
             recent[DownloadKey(day, key.version)] += number
-    by_day, by_version = Counter[date](), Counter[str]()
+    by_day = Counter[date]()
+    by_version = Counter[str]()
     last = dict[str, date]()
     for (day, version), number in recent.items():
         by_day[day] += number
         last[version] = max(day, last.get(version, day))
         by_version[version] += number
-    versions = [
-        CountByVersion(version, downloads, last[version])
-        for version, downloads in by_version.items()
-    ]
+    versions = list[CountByVersion]()
+    for version, downloads in by_version.items():
+        versions.append(CountByVersion(version, downloads, last[version]))
+    # by name among equals, so that two servers make the same page of the same counts
     versions.sort(key=lambda count: (-count.downloads, count.version))
     frequent = [count.version for count in versions if count.version][:FREQUENT_VERSIONS]
     numbers_of = {version: [0] * days for version in frequent}
     for (day, version), number in recent.items():
         if version in numbers_of:
             numbers_of[version][(day - since).days] += number
-    shown_days = (since + timedelta(number) for number in range(days))
+    # a figure needs each day, and a counter has only those with downloads
+    count_by_day = list[CountByDay]()
+    for offset in range(days):
+        day = since + timedelta(offset)
+        count_by_day.append(CountByDay(day, by_day[day]))
     return DownloadReport(
-        days=tuple(CountByDay(day, by_day[day]) for day in shown_days),
+        days=tuple(count_by_day),
         downloads=by_day.total(),
         last=max(last.values(), default=None),
         versions=tuple(versions),

@@ -29,14 +29,20 @@ def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN4
     if isinstance(kind, inspect.Metadata):
         return value_of_text(kind.type, key, text)
     if isinstance(kind, inspect.VarTupleType):
-        return [element for part in _ELEMENTS.split(text) if (element := part.strip())]
+        return list(filter(None, map(str.strip, _ELEMENTS.split(text))))
     if isinstance(kind, inspect.DictType):
         return _claims(key, text)
-    union = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-    types = [part.type if isinstance(part, inspect.Metadata) else part for part in union]
-    for part in types:
-        if isinstance(part, inspect.VarTupleType):
-            return value_of_text(part, key, text)
+    types = list[inspect.Type]()
+    # a key that may be missing is a union with None
+    for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
+        if isinstance(member, inspect.Metadata):
+            types.append(member.type)
+        else:
+            types.append(member)
+    for member in types:
+        if isinstance(member, inspect.VarTupleType):
+            return value_of_text(member, key, text)
+    # any other text stays a text, for the checks of the key to refuse with its own words
     if any(isinstance(member, inspect.BoolType) for member in types):
         return _BOOLEANS.get(text.lower(), text)
     return _number(types, text)
@@ -47,10 +53,13 @@ def _number(types: Sequence[inspect.Type], text: str) -> int | float | str:
     if any(isinstance(member, inspect.IntType) for member in types) and _NUMBER.fullmatch(text):
         return int(text)
     is_decimal = any(isinstance(member, inspect.FloatType) for member in types)
-    return float(text) if is_decimal and _DECIMAL.fullmatch(text) else text
+    if is_decimal and _DECIMAL.fullmatch(text):
+        return float(text)
+    return text
 
 
 def _claims(key: str, text: str) -> dict[str, str | bool]:
+    """Return the table of claims in a text that has a line for each."""
     claims = dict[str, str | bool]()
     for line in filter(str.strip, text.splitlines()):
         claim, value = _claim(key, line)
@@ -61,11 +70,14 @@ def _claims(key: str, text: str) -> dict[str, str | bool]:
 
 
 def _claim(key: str, line: str) -> tuple[str, str | bool]:
-    claim, equals, value = (part.strip() for part in line.partition("="))
+    """Return the name and the expected value of a claim on a line."""
+    claim, equals, value = map(str.strip, line.partition("="))
     if not equals or not claim:
         raise wrong_text(key, f"Write each on a line, as NAME = VALUE: {quoted(line)}.")
-    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
-    return claim, value[1:-1] if is_quoted else _BOOLEANS.get(value, value)
+    # the text `true` is in quotes, as a claim of another type than expected is wrong
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return claim, value[1:-1]
+    return claim, _BOOLEANS.get(value, value)
 
 
 def text_of_value(value: object) -> str:
@@ -80,7 +92,10 @@ def text_of_value(value: object) -> str:
 
 
 def _claim_text(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) and value in _BOOLEANS else text_of_value(value)
+    """Return the expected value of a claim as `_claim` reads it."""
+    if isinstance(value, str) and value in _BOOLEANS:
+        return f'"{value}"'
+    return text_of_value(value)
 
 
 def wrong_text(key: str, message: str) -> Invalid:

@@ -56,6 +56,21 @@ _Actions = tuple[Annotated[str, Meta(title="an action")], ...]
 Groups = Mapping[str, frozenset[str]]
 """The members of each group, by its name. No group is a member."""
 NO_GROUPS: Final[Groups] = MappingProxyType({})
+CREDENTIALS: Final = MappingProxyType(
+    {
+        "anonymous": "none",
+        "google": "Google access token",
+        "htpasswd": "password",
+        "local": "command line",
+        "oidc": "OpenID Connect",
+        "publisher": "trusted publisher",
+        "serviceAccount": "Google service account",
+        "static": "static token",
+        "token": "API token",
+        "user": "Google account",
+    }
+)
+"""The type of credential that each kind of principal has."""
 
 
 class GrantFields(
@@ -90,8 +105,9 @@ class Grant(Struct, frozen=True):
     """Whether it says which indexes it is about."""
 
     def __str__(self) -> str:
-        note = f" ({self.note})" if self.note else ""
-        return f"grant {self.id}{note}"
+        if self.note:
+            return f"grant {self.id} ({self.note})"
+        return f"grant {self.id}"
 
 
 class Grants(Struct, frozen=True):
@@ -112,8 +128,10 @@ class Grants(Struct, frozen=True):
 
     def without_anonymous(self) -> "Grants":
         """Return the same grants, but none that gives anybody anything by `anonymous`."""
-        named = (replace(grant, principals=grant.principals - {ANONYMOUS}) for grant in self.all)
-        return replace(self, all=tuple(named))
+        grants = list[Grant]()
+        for grant in self.all:
+            grants.append(replace(grant, principals=grant.principals - {ANONYMOUS}))
+        return replace(self, all=tuple(grants))
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
@@ -193,10 +211,14 @@ def parse_grantee(text: str, groups: Groups) -> str:
     Raises Invalid (code `bad_setting`) for other text.
     """
     name = text.removeprefix(_GROUP)
+    # with an @ it is a group of Google, for which `parse_principal` has words of its own
     if name == text or "@" in name:
         return parse_principal(text)
+    # a misspelt group would give nobody the right, and nobody would notice
     if name not in groups:
-        hint = f"There are {', '.join(sorted(groups))}" if groups else "There is none"
+        hint = "There is none"
+        if groups:
+            hint = f"There are {', '.join(sorted(groups))}"
         raise Invalid(
             f"{quoted(text)} names no group. {hint}; list its members in [groups].",
             code="bad_setting",
@@ -221,8 +243,13 @@ def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
 
     A group that is not one of `groups` has no members.
     """
-    named = frozenset(grantee for grantee in who if not grantee.startswith(_GROUP))
-    return named.union(*(groups.get(name, ()) for name in groups_in(who)))
+    principals = set[str]()
+    for grantee in who:
+        if grantee.startswith(_GROUP):
+            principals.update(groups.get(grantee.removeprefix(_GROUP), ()))
+        else:
+            principals.add(grantee)
+    return frozenset(principals)
 
 
 def parse_principal(text: str) -> str:
@@ -234,10 +261,13 @@ def parse_principal(text: str) -> str:
     if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text
     kind, _, name = text.partition(":")
-    name = name.lower() if kind in _CASE_INSENSITIVE_KINDS and name.isascii() else name
+    # other letters than ASCII have look-alikes that become ASCII in lower case
+    if kind in _CASE_INSENSITIVE_KINDS and name.isascii():
+        name = name.lower()
     if kind == "oidc":
         provider, _, who = name.partition(":")
-        name = f"{provider}:{who if who.startswith(_GROUP) else person_name(who)}"
+        if not who.startswith(_GROUP):
+            name = f"{provider}:{person_name(who)}"
     if kind in _PRINCIPAL_PATTERNS and _PRINCIPAL_PATTERNS[kind].fullmatch(name):
         return f"{kind}:{name}"
     if kind == "group" and "@" not in name:
@@ -259,6 +289,7 @@ def parse_principal(text: str) -> str:
             "htpasswd:NAME, oidc:PROVIDER:NAME, oidc:PROVIDER:group:GROUP, static:NAME, token:ID, "
             "publisher:ID; in a grant, a group is group:NAME."
         )
+    # whoever confuses a token with its id has typed a secret, which no message repeats
     raise Invalid(f"{quoted(redact_tokens(text))}{why}", code="bad_setting")
 
 
@@ -266,19 +297,22 @@ def parse_principals(text: str) -> list[str]:
     """
     Return the principals in a text, which are separated by commas.
 
-    Raises Invalid as `parse_principal`.
+    Raises Invalid (code `bad_setting`) if one of them is not a principal.
     """
-    return [parse_principal(part.strip()) for part in _SEPARATOR.split(text)]
+    return [parse_principal(principal.strip()) for principal in _SEPARATOR.split(text)]
 
 
 def without_unique_id(principal: str) -> str:
     """Return a principal without what tells it apart from others of its name, if it has that."""
     has_id = principal.startswith(("serviceAccount:", "oidc:"))
-    return _UNIQUE_ID.sub("", principal) if has_id else principal
+    if has_id:
+        return _UNIQUE_ID.sub("", principal)
+    return principal
 
 
 def with_implied(principals: Iterable[str]) -> frozenset[str]:
     """Return principals of one caller, and those that every caller with one of them has."""
+    # a token of a job may do only what its publisher may, and not what everybody with one may
     names = {ANONYMOUS}
     for principal in principals:
         names |= {principal, without_unique_id(principal)}
@@ -293,33 +327,21 @@ def describe_grant(grant: Grant, name_of: Callable[[str], str] = str) -> str:
 
     `name_of` says how a principal is written.
     """
-    note, separator = f" ({grant.note})" if grant.note else "", ", " if name_of is str else "; "
+    # a principal in words may have commas in it
+    separator = ", " if name_of is str else "; "
     who = separator.join(map(name_of, sorted(grant.who)))
-    return f"{who} may {describe_scope(grant.scope)}{note}"
+    described = f"{who} may {describe_scope(grant.scope)}"
+    if grant.note:
+        return f"{described} ({grant.note})"
+    return described
 
 
 def _check_grantable(who: frozenset[str], scope: Scope) -> None:
+    """Raise Invalid for a right that nobody can have as it is written."""
     if scope.actions & Action.ADMIN and scope.projects != (EVERY_PROJECT,):
         raise Invalid('admin is for everything; write projects = ["*"].')
     if ANONYMOUS in who and scope.actions != Action.READ:
         raise Invalid('anonymous may read, and nothing else; write actions = ["read"].')
-
-
-CREDENTIALS: Final = MappingProxyType(
-    {
-        "anonymous": "none",
-        "google": "Google access token",
-        "htpasswd": "password",
-        "local": "command line",
-        "oidc": "OpenID Connect",
-        "publisher": "trusted publisher",
-        "serviceAccount": "Google service account",
-        "static": "static token",
-        "token": "API token",
-        "user": "Google account",
-    }
-)
-"""The type of credential that each kind of principal has."""
 
 
 def credential_of(principal: str) -> str:
@@ -332,22 +354,24 @@ def credential_of(principal: str) -> str:
 
 def with_name(principal: str, name: str) -> str:
     """Return a principal with the name of its token, if there is one: `token:ID (NAME)`."""
-    return f"{principal} ({name})" if name else principal
+    if name:
+        return f"{principal} ({name})"
+    return principal
 
 
-def is_match(wanted: str, principal: str, name: str) -> bool:
+def is_match(text: str, principal: str, name: str) -> bool:
     """
-    Return whether `wanted` means this principal, which has the name `name`.
+    Return whether a text means this principal, which has the name `name`.
 
     It is the principal, its part behind the colon (a token's id, an e-mail address), the name, or
     a whole API token. The case of letters counts except in an e-mail address.
     """
     _, _, rest = principal.partition(":")
     # a principal of a publisher's token has several ids, with commas between them
-    candidates = {principal, name, rest, *rest.split(",")} - {""}
-    if wanted in candidates or token_id_in(wanted) == rest != "":
+    candidates = {principal, name, rest}.union(rest.split(",")) - {""}
+    if text in candidates or token_id_in(text) == rest != "":
         return True
-    return "@" in wanted and wanted.lower() in {candidate.lower() for candidate in candidates}
+    return "@" in text and text.lower() in {candidate.lower() for candidate in candidates}
 
 
 class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
@@ -491,7 +515,7 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
             kept = (entry for entry in rules.entries if not _is_grant(entry, grant_id))
             return replace(rules, entries=tuple(kept))
         case GroupChanged(name=name, added=added, removed=removed, source=source):
-            members = {*rules.groups.get(name, ()), *added} - {*removed}
+            members = set(rules.groups.get(name, ())).union(added).difference(removed)
             groups = {**rules.groups, name: tuple(sorted(members))}
             sources = dict(rules.group_sources)
             if source:
@@ -503,10 +527,10 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
             sources.pop(name, None)
             return replace(rules, groups=groups, group_sources=sources)
         case PersonEvent(who=who):
-            ended = tuple(e for e in rules.ended if e.who != who)
-            return replace(
-                rules, ended=(*ended, event) if isinstance(event, PersonEnded) else ended
-            )
+            ended = [ending for ending in rules.ended if ending.who != who]
+            if isinstance(event, PersonEnded):
+                ended.append(event)
+            return replace(rules, ended=tuple(ended))
 
 
 def grants_of(rules: AccessRules) -> Grants:
@@ -516,6 +540,7 @@ def grants_of(rules: AccessRules) -> Grants:
     A grant to a group that exists no more is for nobody. Raises Invalid if the store has what only
     a person can have written there.
     """
+    # parsed again, as a person may have edited the document
     groups = {name: frozenset(map(parse_member, who)) for name, who in rules.groups.items()}
     return Grants(
         tuple(parse_granted(granted, groups) for granted in rules.grants),
@@ -550,13 +575,12 @@ def describe_event(event: AnyAccessEvent, name_of: Callable[[str], str] = str) -
         case Revoked(id=grant_id):
             return f"revoked {grant_id}{note}"
         case GroupChanged(name=name, added=added, removed=removed):
-            changes = {"added": added, "removed": removed}
-            parts = [
-                f"{word} {', '.join(map(name_of, names))}"
-                for word, names in changes.items()
-                if names
-            ]
-            return f"group {name}: {'; '.join(parts) or 'made'}{note}"
+            changes = list[str]()
+            if added:
+                changes.append(f"added {', '.join(map(name_of, added))}")
+            if removed:
+                changes.append(f"removed {', '.join(map(name_of, removed))}")
+            return f"group {name}: {'; '.join(changes) or 'made'}{note}"
         case GroupDeleted(name=name):
             return f"group {name}: deleted{note}"
         case PersonEvent(who=who):
@@ -568,7 +592,11 @@ def _is_grant(entry: Granted | RightsNameIndex, grant_id: str) -> bool:
 
 
 def describe_fields(fields: GrantFields, name_of: Callable[[str], str] = str) -> str:
-    """Return a valid grant in words, as `describe_grant` does."""
+    """
+    Return a valid grant in words, without its id: whom it names, actions, projects and note.
+
+    `name_of` says how a principal is written.
+    """
     return describe_grant(with_any_groups(fields), name_of)
 
 
@@ -576,7 +604,7 @@ def with_any_groups(fields: GrantFields) -> Grant:
     """
     Return a grant with these fields, whose groups may not exist, and have no members.
 
-    Raises Invalid as `build_grant`.
+    Raises Invalid, with several codes, for invalid values.
     """
     groups = dict.fromkeys(groups_in(fields.who), frozenset[str]())
     return build_grant("", fields, groups)

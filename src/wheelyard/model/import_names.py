@@ -44,6 +44,7 @@ def parse_import_name(text: str) -> ImportName:
 
     Raises ValueError with the reason if it is none.
     """
+    # blanks are allowed around the semicolon, and nowhere else
     name, semicolon, option = text.partition(";")
     name = name.rstrip()
     if not all(identifier.isidentifier() for identifier in name.split(".")):

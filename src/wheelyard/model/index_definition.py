@@ -34,6 +34,23 @@ from wheelyard.model.stored_indexes import PROMOTE_ONLY
 MAX_LAYERS: Final = 16
 WRONG_INDEX: Final = "wrong_index"
 """The code of an Unavailable for an index whose definition does not fit."""
+OF_AN_INDEX: Final = "it is the name of an index of this server"
+"""Why a project cannot have a name."""
+NOT_OF_MAIN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "name": "it has this name always. Leave the key out",
+        "layers": (
+            "it shows its own packages, and those of [upstream] of the settings if that is on. "
+            "Make another index for other layers"
+        ),
+        "merge": "it has no layers whose files could be merged. Make another index for that",
+        "filter": (
+            "there are no filters any more. Write the keys of rules in its place, such as "
+            "prereleases = false"
+        ),
+    }
+)
+"""Keys of an `[[index]]`, now or in an earlier version, that main cannot have, and why."""
 MebibytesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of MiB, from 0")]
 FilesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of files, from 0")]
 
@@ -108,7 +125,9 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
 
     def title_on(self, day: date | None) -> str:
         """Return what people call it at the end of a day, or now."""
-        return self.name if day is None else f"{self.name}/{DATED}{day}"
+        if day is None:
+            return self.name
+        return f"{self.name}/{DATED}{day}"
 
     @property
     def takes_uploads(self) -> bool:
@@ -118,30 +137,17 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     @property
     def path(self) -> str:
         """Its path without slashes at the ends: `dev`, or nothing for main."""
-        day = "" if self.day is None else f"{DATED}{self.day}"
-        return "/".join(filter(None, (bare_index_path(self.name), day)))
+        segments = [bare_index_path(self.name)]
+        if self.day is not None:
+            segments.append(f"{DATED}{self.day}")
+        return "/".join(filter(None, segments))
 
     @property
     def segment(self) -> str:
         """What stands before paths of the index: `/dev`, or nothing for main."""
-        return f"/{self.path}" if self.path else ""
-
-
-NOT_OF_MAIN: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "name": "it has this name always. Leave the key out",
-        "layers": (
-            "it shows its own packages, and those of [upstream] of the settings if that is on. "
-            "Make another index for other layers"
-        ),
-        "merge": "it has no layers whose files could be merged. Make another index for that",
-        "filter": (
-            "there are no filters any more. Write the keys of rules in its place, such as "
-            "prereleases = false"
-        ),
-    }
-)
-"""Keys of an `[[index]]`, now or in an earlier version, that main cannot have, and why."""
+        if not self.path:
+            return ""
+        return f"/{self.path}"
 
 
 def read_main(keys: Mapping[str, Any], *, has_upstream: bool) -> IndexDefinition:
@@ -149,14 +155,20 @@ def read_main(keys: Mapping[str, Any], *, has_upstream: bool) -> IndexDefinition
     Return the definition of main with these keys, whose dates are texts.
 
     Without keys anybody may read it, and it takes no uploads while it is unused beside others.
-    Raises Invalid as `read_definition`, also for a key that main cannot have.
+    Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value, also for a
+    key that main cannot have.
     """
     for key, why in NOT_OF_MAIN.items():
         if key in keys:
             raise _wrong_key(MAIN, key, f"{key}: {why}")
     fields = _fields_of(MAIN, {**keys, "name": MAIN})
+    layers: tuple[str, ...] = (MAIN,)
+    if has_upstream:
+        # own packages first: no public package is ever shown in place of a private one
+        layers = (MAIN, UPSTREAM_LAYER)
     return replace(
-        _definition(MAIN, (MAIN, UPSTREAM_LAYER) if has_upstream else (MAIN,), fields),
+        _definition(MAIN, layers, fields),
+        # main has always been open, and other indexes have not: the same key, two defaults
         is_open=fields.read != "granted",
         is_closed_while_unused=PROMOTE_ONLY not in keys,
     )
@@ -164,6 +176,7 @@ def read_main(keys: Mapping[str, Any], *, has_upstream: bool) -> IndexDefinition
 
 def closed_main(problem: str, *, has_upstream: bool) -> IndexDefinition:
     """Return the definition of main while nobody can say what it is, and why that is so."""
+    # what is damaged must not open what was closed
     closed = read_main({"read": "granted", "promote_only": True}, has_upstream=has_upstream)
     return replace(closed, problem=problem)
 
@@ -175,7 +188,9 @@ def build_definition(fields: IndexFields) -> IndexDefinition:
     Raises Invalid (code `invalid_index`) for a wrong value.
     """
     name = parse_index_name(fields.name)
-    layers = (name,) if fields.layers is None else tuple(map(read_index_name, fields.layers))
+    layers: tuple[str, ...] = (name,)
+    if fields.layers is not None:
+        layers = tuple(map(read_index_name, fields.layers))
     if not 1 <= len(layers) <= MAX_LAYERS:
         raise _wrong(name, f"expected 1 to {MAX_LAYERS} layers")
     for layer in layers:
@@ -195,6 +210,7 @@ def _definition(name: str, layers: tuple[str, ...], fields: IndexFields) -> Inde
     for source in sources:
         if source == name:
             raise _wrong(name, "promote_from has its own name")
+        # neither is a name that `parse_index_name` takes, and both are there
         if source not in {MAIN, FORMER_MAIN}:
             parse_index_name(source)
     return IndexDefinition(
@@ -218,6 +234,7 @@ def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
 
 
 def _fields_of(name: str, table: Mapping[str, Any]) -> IndexFields:
+    """Return the fields of the table of an index, or raise Invalid for the first wrong key."""
     try:
         return decode_table(table, IndexFields)
     except InvalidField as fault:
@@ -245,26 +262,35 @@ class UpstreamLabels(Struct, frozen=True):
         """Return these labels, and if they are not known, also the layers that are no index."""
         if self.are_known:
             return self
-        layers = {layer for definition in definitions.values() for layer in definition.layers}
-        assumed = layers - {MAIN, UPSTREAM_LAYER, *definitions, *self.in_order}
-        return replace(self, in_order=(*self.in_order, *sorted(assumed)))
+        # a command without the settings of the server cannot tell a label from a misspelt name
+        assumed = set[str]()
+        for definition in definitions.values():
+            assumed.update(definition.layers)
+        assumed -= {MAIN, UPSTREAM_LAYER}
+        assumed.difference_update(definitions, self.in_order)
+        return replace(self, in_order=self.in_order + tuple(sorted(assumed)))
 
     def layers_of(
         self, definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
     ) -> "UpstreamLayers":
         """Return the upstream indexes that an index shows; `definitions` are valid together."""
-        of_upstream = [part for part in parts_of(definition, definitions) if part in self]
-        labels = [label for part in of_upstream for label in self.of_layer(part)]
-        below = (definitions[name] for name in sorted(indexes_below(definition, definitions)))
-        merge = tuple(one.merge for one in (definition, *below) if one.merge.texts)
-        if not of_upstream[1:]:  # one layer is merged with no other one
+        layers = [layer for layer in parts_of(definition, definitions) if layer in self]
+        labels = list[str]()
+        for layer in layers:
+            labels += self.of_layer(layer)
+        merging = [definition]
+        merging += [definitions[name] for name in sorted(indexes_below(definition, definitions))]
+        merge = tuple(index.merge for index in merging if index.merge.texts)
+        if len(layers) <= 1:  # one layer is merged with no other one
             merge = ()
-        are_all = of_upstream[:1] == [UPSTREAM_LAYER]
-        return UpstreamLayers(tuple(dict.fromkeys(labels)), merge, are_all, tuple(of_upstream))
+        are_all = layers[:1] == [UPSTREAM_LAYER]
+        return UpstreamLayers(tuple(dict.fromkeys(labels)), merge, are_all, tuple(layers))
 
     def of_layer(self, layer: str) -> tuple[str, ...]:
         """Return the labels of the upstream indexes that are one layer, in their order."""
-        return self.in_order if layer == UPSTREAM_LAYER else (layer,)
+        if layer == UPSTREAM_LAYER:
+            return self.in_order
+        return (layer,)
 
 
 class UpstreamLayers(Struct, frozen=True):
@@ -292,6 +318,7 @@ def misfits(
     `unreadable` are the names of indexes whose definitions this version does not understand.
     """
     wrong = dict[str, str]()
+    # two rounds, so that the fault is told where it is, and not at an index that has the layer
     for name, definition in definitions.items():
         why = _fault_of(definition, definitions, labels, unreadable)
         if not why and name in indexes_below(definition, definitions):
@@ -329,10 +356,13 @@ def _fault_of(
 def _unknown_layer(layer: str, labels: UpstreamLabels) -> str:
     """Return what is wrong with a layer that is no index, and no known upstream index."""
     if labels.are_known:
-        others = f", but of {' and '.join(labels.in_order)}" if labels.in_order else ""
+        other_labels = ""
+        if labels.in_order:
+            other_labels = f", but of {' and '.join(labels.in_order)}"
         return (
             f"there is no index {quoted(layer)}, which is one of its layers, and no "
-            f"[[upstream.index]] of this label in the settings{others}. It cannot be shown whole"
+            "[[upstream.index]] of this label in the settings"
+            f"{other_labels}. It cannot be shown whole"
         )
     return (
         f"{quoted(layer)} is no index of this store, so it has to be the label of an "
@@ -350,10 +380,6 @@ def label_taken(label: str, what: str) -> str:
     )
 
 
-OF_AN_INDEX: Final = "it is the name of an index of this server"
-"""Why a project cannot have a name."""
-
-
 def taken_name(name: str, why: str) -> Invalid:
     """Return the error (code `invalid_name`) for a name that no project can have."""
     return Invalid(
@@ -365,7 +391,9 @@ def indexes_below(
     start: IndexDefinition, definitions: Mapping[str, IndexDefinition]
 ) -> frozenset[str]:
     """Return the names of all indexes that an index is made from, with itself in a circle only."""
-    below, waiting = set[str](), [layer for layer in start.layers if layer != start.name]
+    below = set[str]()
+    # not by recursion: a file may have layers that lead in a circle
+    waiting = [layer for layer in start.layers if layer != start.name]
     while waiting:
         layer = waiting.pop()
         if layer in definitions and layer not in below:
@@ -383,20 +411,24 @@ def parts_of(
     `definitions` are valid together. `upstream`, and the labels of upstream indexes, are yielded
     where they stand, too.
     """
-    seen, walked = set[str](), set[str]()
+    return iter(dict.fromkeys(_own_layers(definition, definitions, set())))
 
-    def walk(outer: IndexDefinition) -> Iterator[str]:
-        walked.add(outer.name)
-        for layer in outer.layers:
-            is_part = layer in {outer.name, MAIN} or layer not in definitions
-            if is_part:
-                if layer not in seen:
-                    seen.add(layer)
-                    yield layer
-            elif layer not in walked:
-                yield from walk(definitions[layer])
 
-    yield from walk(definition)
+def _own_layers(
+    definition: IndexDefinition, definitions: Mapping[str, IndexDefinition], walked: set[str]
+) -> Iterator[str]:
+    """
+    Yield the indexes with own packages that an index shows, in order, perhaps some twice.
+
+    `walked` are the indexes whose layers were yielded already; this one is added.
+    """
+    walked.add(definition.name)
+    for layer in definition.layers:
+        # main as a layer is its own packages alone, and a label has no definition
+        if layer in {definition.name, MAIN} or layer not in definitions:
+            yield layer
+        elif layer not in walked:
+            yield from _own_layers(definitions[layer], definitions, walked)
 
 
 def closed_layers(
@@ -409,8 +441,11 @@ def closed_layers(
     """
     if not definition.is_open:
         return ()
-    shown = (name for name in parts_of(definition, definitions) if name in definitions)
-    return tuple(name for name in shown if not definitions[name].is_open)
+    closed = list[str]()
+    for name in parts_of(definition, definitions):
+        if name in definitions and not definitions[name].is_open:
+            closed.append(name)
+    return tuple(closed)
 
 
 def _wrong(name: str, why: str) -> Invalid:

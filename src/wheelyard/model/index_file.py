@@ -99,13 +99,11 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
         if name not in ALL_TABLES and (name not in of_process or is_misspelt):
             raise _wrong(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
     groups = _groups(tables.get("groups", {}))
-    return IndexTables(
-        main=_main(tables),
-        groups=groups,
-        grant=tuple(_grants(_array(tables, "grant"))),
-        retention=_retention(tables),
-        **{kind.noun: tuple(_named(tables, kind)) for kind in (INDEXES, *NAMED)},
-    )
+    main = _main(tables)
+    grants = tuple(_grants(_array(tables, "grant")))
+    retention = _retention(tables)
+    named = {kind.noun: tuple(_named(tables, kind)) for kind in (INDEXES, *NAMED)}
+    return IndexTables(main=main, groups=groups, grant=grants, retention=retention, **named)
 
 
 def joined(files: Collection[IndexTables]) -> IndexTables:
@@ -116,6 +114,7 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
     """
     groups = dict[str, tuple[str, ...]]()
     for file in files:
+        # the order of two files says nothing, so neither counts more than the other
         for name in groups.keys() & file.groups.keys():
             raise _twice(f"the group {name}")
         groups |= file.groups
@@ -124,23 +123,31 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
         raise _twice("[main]")
     named = dict[str, tuple[TableKeys, ...]]()
     for kind in (INDEXES, *NAMED):
-        tables = tuple(keys for file in files for keys in file.of(kind.noun))
+        tables = list[TableKeys]()
+        for file in files:
+            tables += file.of(kind.noun)
         kind.require_different(tables)
-        named[kind.noun] = tables
+        named[kind.noun] = tuple(tables)
+    # a grant has no name, so the same one may be in several files
+    grants = dict[GrantFields, None]()
+    for file in files:
+        grants |= dict.fromkeys(file.grant)
     return IndexTables(
         main=next(iter(of_main), None),
         groups=groups,
-        grant=tuple(dict.fromkeys(fields for file in files for fields in file.grant)),
+        grant=tuple(grants),
         retention=_joined_retention(files),
         **named,
     )
 
 
 def _joined_retention(files: Collection[IndexTables]) -> tuple[RetentionKeys, ...] | None:
-    rules = [file.retention for file in files if file.retention is not None]
-    if not rules:
-        return None
-    return tuple(keys for of_file in rules for keys in of_file)
+    """Return the rules of retention of several files, or None if no file has any."""
+    rules: tuple[RetentionKeys, ...] | None = None
+    for file in files:
+        if file.retention is not None:
+            rules = (rules or ()) + file.retention
+    return rules
 
 
 def canonical_index(table: IndexKeys) -> IndexKeys:
@@ -236,9 +243,12 @@ def _array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str
 
 def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table with texts in place of the dates and times of TOML."""
-    return {
-        key: value.isoformat() if isinstance(value, date) else value for key, value in table.items()
-    }
+    # TOML has dates, and JSON, in which a store keeps the table, has none
+    without_dates = dict(table)
+    for key, value in table.items():
+        if isinstance(value, date):
+            without_dates[key] = value.isoformat()
+    return without_dates
 
 
 def _main(tables: Mapping[str, Any]) -> IndexKeys | None:
@@ -273,6 +283,7 @@ def _named(tables: Mapping[str, Any], kind: NamedTables) -> list[TableKeys]:
 
 
 def _grants(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[GrantFields]:
+    """Yield the grants in the order of the file, each once."""
     given = set[GrantFields]()
     for title, table in tables:
         try:
@@ -299,6 +310,7 @@ def _retention(tables: Mapping[str, Any]) -> tuple[RetentionKeys, ...] | None:
 
 
 def _groups(table: object) -> dict[str, tuple[str, ...]]:
+    """Return the sorted members of each group of a file."""
     if not isinstance(table, dict):
         raise _wrong("groups: expected a table, in single brackets.")
     groups = dict[str, tuple[str, ...]]()
@@ -355,6 +367,7 @@ def _block(header: str, table: Mapping[str, Any]) -> str:
 
 
 def _key(name: str) -> str:
+    """Return a key as TOML has it: in quotes if it has other characters than a bare key may."""
     is_bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
     if is_bare:
         return name
@@ -368,4 +381,5 @@ def _value(value: object) -> str:
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
+    # DEL is a control character in TOML, and none in JSON
     return encode(value).decode().replace("\x7f", "\\u007f")

@@ -38,6 +38,7 @@ def parse_index_name(text: str) -> str:
 
     Raises Invalid (code `invalid_index`) if it cannot.
     """
+    # most checks are about URLs: the name is the first segment of each path of the index
     if text == MAIN:
         why = "it is the name of the index at the root of the server"
     elif text in RESERVED_INDEX_NAMES:
@@ -58,15 +59,20 @@ def parse_right_index(text: str) -> str:
     An empty text is main. Raises Invalid (code `invalid_index`) if no index can have the name.
     """
     name = read_index_name(text)
-    return name if name in {MAIN, EVERY_INDEX} else parse_index_name(name)
+    if name in {MAIN, EVERY_INDEX}:
+        return name
+    return parse_index_name(name)
 
 
 def renamed_in(names: str, before: str, after: str) -> str:
     """Return the names of indexes in a text, with commas, in which one is called otherwise."""
-    parts = [name.strip() for name in names.split(",")]
-    if before not in parts:
+    renamed = {name.strip() for name in names.split(",")}
+    # a text without the name stays as it was written
+    if before not in renamed:
         return names
-    return ",".join(sorted({after if name == before else name for name in parts}))
+    renamed.remove(before)
+    renamed.add(after)
+    return ",".join(sorted(renamed))
 
 
 def read_index_name(text: str) -> str:
@@ -80,12 +86,16 @@ def read_index_name(text: str) -> str:
 
 def index_path(name: str) -> str:
     """Return what stands before the paths of an index: `dev/`, or nothing for main."""
-    return "" if name == MAIN else f"{name}/"
+    if name == MAIN:
+        return ""
+    return f"{name}/"
 
 
 def bare_index_path(name: str) -> str:
     """Return the path of an index without slashes at its ends: `dev`, or nothing for main."""
-    return "" if name == MAIN else name
+    if name == MAIN:
+        return ""
+    return name
 
 
 def is_dated_view(text: str) -> bool:
@@ -99,6 +109,7 @@ def day_of_view(text: str) -> date:
 
     Raises NotFound if there is no such day.
     """
+    # the form does not say whether the month has so many days
     try:
         return date.fromisoformat(text.removeprefix(DATED))
     except ValueError:

@@ -52,11 +52,16 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
             if "" in indexes:
                 fact = "There is a comma without a name beside it"
                 raise wrong_text(key, f"{fact}. The index at the root is main.")
-            keys[key] = ["" if index == EMPTY_TEXT else index for index in indexes]
-        else:
+            for position, index in enumerate(indexes):
+                if index == EMPTY_TEXT:
+                    indexes[position] = ""
+            keys[key] = indexes
+        elif key == VERSIONS:
             # a specifier has no semicolon
-            lines = text.replace(";", "\n") if key == VERSIONS else text
-            keys[key] = value_of_text(INDEX_KEYS[key], key, lines.strip())
+            lines = text.replace(";", "\n").strip()
+            keys[key] = value_of_text(INDEX_KEYS[key], key, lines)
+        else:
+            keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())
     return with_main(keys)
 
 

@@ -119,7 +119,9 @@ class LicencePatterns(Struct, frozen=True):
         """Return whether a licence of `licence_of` leaves no choice but these licences."""
         if licence == UNREADABLE:
             return bool(self)
-        return self._blocks_expression(licence) if licence else self.blocks_unknown
+        if licence:
+            return self._blocks_expression(licence)
+        return self.blocks_unknown
 
     def allows(self, licence: str) -> bool:
         """
@@ -129,7 +131,9 @@ class LicencePatterns(Struct, frozen=True):
         """
         if licence == UNREADABLE:
             return False
-        return self.covers(licence) if licence else self.blocks_unknown
+        if licence:
+            return self.covers(licence)
+        return self.blocks_unknown
 
     def covers(self, expression: str) -> bool:
         """Return whether an SPDX expression can be met by these licences alone."""
@@ -144,19 +148,24 @@ class LicencePatterns(Struct, frozen=True):
         return self._blocks_all(expression)
 
     def _result(self, inner: re.Match[str]) -> str:
-        return "1" if self._blocks_all(inner[1]) else "0"
+        """Return the digit that says whether what is in parentheses is blocked."""
+        if self._blocks_all(inner[1]):
+            return "1"
+        return "0"
 
     def _blocks_all(self, options: str) -> bool:
         """Return whether each option of an expression without parentheses is blocked."""
         # `AND` binds more tightly than `OR`
-        return all(
-            any(self._blocks_one(licence) for licence in option.split(" AND "))
-            for option in options.split(" OR ")
-        )
+        for option in options.split(" OR "):
+            if not any(map(self._blocks_one, option.split(" AND "))):
+                return False
+        return True
 
     def _blocks_one(self, licence: str) -> bool:
+        """Return whether a licence, perhaps with an exception, is blocked."""
         if licence in _RESULTS:
             return _RESULTS[licence]
+        # an exception only adds permissions, so it is blocked as the licence itself is
         name, _, _ = licence.partition(" WITH ")
         forms = (licence, name, _modern(name))
         return any(map(self._expression.fullmatch, forms)) != self._is_inverted
@@ -170,16 +179,17 @@ def parse_licence_patterns(texts: Iterable[str]) -> LicencePatterns:
     does not go unnoticed.
     """
     texts = tuple(texts)
-    wanted = [_modern(text.strip()) for text in texts if text != BLOCK_UNKNOWN]
-    for text in wanted:
-        _require_licence(text)
-    expression = re.compile("|".join(map(translate, wanted)) or r"(?!)", re.IGNORECASE)
+    patterns = [_modern(text.strip()) for text in texts if text != BLOCK_UNKNOWN]
+    for pattern in patterns:
+        _require_licence(pattern)
+    # without patterns an expression that matches nothing: an empty one matches the empty text
+    expression = re.compile("|".join(map(translate, patterns)) or r"(?!)", re.IGNORECASE)
     return LicencePatterns(texts, BLOCK_UNKNOWN in texts, expression)
 
 
 def licence_of(raw: bytes, name: NormalizedName, version: str) -> str:
     """
-    Return the licence that core metadata says, as `licence_in` does, or `UNREADABLE`.
+    Return the licence that core metadata says as an SPDX expression, or `UNKNOWN`, or `UNREADABLE`.
 
     It is unreadable if the metadata breaks the specification, and says more of a licence than what
     could be used: an expression that is none, two of them, or too many fields.
@@ -197,8 +207,10 @@ def licence_of(raw: bytes, name: NormalizedName, version: str) -> str:
         "license": core.license is not None,
         "classifier": sum(classifier.startswith("License") for classifier in core.classifiers),
     }
-    is_read = all(stated[field] <= number for field, number in used.items())
-    return licence_in(core) if is_read else UNREADABLE
+    # a field that was not used may say another licence, which must not pass unseen
+    if any(stated[field] > number for field, number in used.items()):
+        return UNREADABLE
+    return licence_in(core)
 
 
 def licence_in(core: CoreMetadata) -> str:
@@ -211,15 +223,19 @@ def licence_in(core: CoreMetadata) -> str:
     """
     if core.license_expression:
         return core.license_expression
-    named = [classifier for classifier in core.classifiers if classifier.startswith("License")]
-    licences = [
-        _CLASSIFIERS.get(classifier, UNKNOWN) for classifier in named if classifier not in _HEADINGS
-    ]
+    licences = list[str]()
+    for classifier in core.classifiers:
+        if classifier.startswith("License") and classifier not in _HEADINGS:
+            licences.append(_CLASSIFIERS.get(classifier, UNKNOWN))
+    # the free text may be anything, so it counts only where it means a licence
     licences += filter(None, (_licence_of_text(core.license or ""),))
-    return " OR ".join(dict.fromkeys(licences)) if all(licences) else UNKNOWN
+    if all(licences):
+        return " OR ".join(dict.fromkeys(licences))
+    return UNKNOWN
 
 
 def _require_licence(text: str) -> None:
+    """Raise Invalid unless a pattern matches a licence of SPDX."""
     if "*" in text:
         matches = re.compile(translate(text), re.IGNORECASE).fullmatch
         if any(matches(licence["id"]) for licence in LICENSES.values()) or matches("LicenseRef-x"):
@@ -234,17 +250,22 @@ def _require_licence(text: str) -> None:
 
 
 def _licence_of_text(text: str) -> str:
+    """Return the licence that a `License` field means, or `UNKNOWN`."""
     if len(text) > TEXT_LIMIT:
         return UNKNOWN
     words = _GNU_WORDS.fullmatch(text.strip())
     if words is not None:
         kind, major, minor, later = words.groups()
-        text = f"{kind}-{major}.{minor or 0}-{'or-later' if later else 'only'}"
+        text = f"{kind}-{major}.{minor or 0}-only"
+        if later:
+            text = f"{kind}-{major}.{minor or 0}-or-later"
     return _CLASSIFIERS.get(f"{_OSI}{text.strip()}") or _canonical(text)
 
 
 @lru_cache(1024)
 def _canonical(text: str) -> str:
+    """Return an SPDX expression in canonical form, or `UNKNOWN` for any other text."""
+    # a stranger's text, which packaging compiles as Python: it may be nested as deep as it is long
     with suppress(ValueError, RecursionError, MemoryError):
         if len(text) <= EXPRESSION_LIMIT:
             return canonicalize_license_expression(text)
@@ -254,4 +275,8 @@ def _canonical(text: str) -> str:
 def _modern(licence: str) -> str:
     """Return today's id of one of GNU's licences: `GPL-3.0` is `GPL-3.0-only`."""
     old = _OLD_GNU.fullmatch(licence)
-    return f"{old[1]}-{'or-later' if old[2] else 'only'}" if old else licence
+    if old is None:
+        return licence
+    if old[2]:
+        return f"{old[1]}-or-later"
+    return f"{old[1]}-only"

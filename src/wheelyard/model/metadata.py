@@ -69,6 +69,27 @@ _CHECKED_ALONE = ("requires-external", "supported-platform")
 _REQUIRED = frozenset({"metadata-version", "name", "version"})
 """Fields that every metadata has, and `Dynamic` cannot name."""
 
+FIELD_LIMIT: Final = 1000
+"""Fields that are parsed of invalid metadata. Later ones are ignored."""
+_REPEATED: Final = frozenset(
+    {
+        "classifier",
+        "dynamic",
+        "import-name",
+        "import-namespace",
+        "license-file",
+        "platform",
+        "project-url",
+        "provides-extra",
+        "requires-dist",
+        "requires-external",
+        "supported-platform",
+    }
+)
+"""Fields that may be repeated. Of other fields the first one counts."""
+_FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
+_LENIENT_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
+
 
 class Headers(Struct, frozen=True):
     """The headers and the body of a METADATA, PKG-INFO or WHEEL file."""
@@ -93,15 +114,17 @@ class Headers(Struct, frozen=True):
         """
         Return the first value of a field that is neither empty nor `UNKNOWN`, or None.
 
-        Raises Invalid as `every`.
+        Raises Invalid if a value has a control character.
         """
-        return next(iter(self.every(name)), None) if name in self.fields else None
+        if name not in self.fields:
+            return None
+        return next(iter(self.every(name)), None)
 
     def only(self, name: str) -> str | None:
         """
         Return the value of a field, or None if it is missing, empty or `UNKNOWN`.
 
-        Raises Invalid if the field is repeated, and as `every`.
+        Raises Invalid if the field is repeated, or its value has a control character.
         """
         given = self.fields.get(name)
         if given is None:
@@ -119,7 +142,9 @@ class Headers(Struct, frozen=True):
         # a folded value is unfolded by `every`, and would lose its lines
         value = next(iter(self.fields.get(name, ())), "")
         text = _INDENT.sub("\n", value).strip()
-        return text if text and text != _PLACEHOLDER else None
+        if not text or text == _PLACEHOLDER:
+            return None
+        return text
 
 
 def parse_headers(raw: bytes) -> Headers:
@@ -142,7 +167,8 @@ def parse_headers(raw: bytes) -> Headers:
         match = _HEADER.fullmatch(line)
         if match is None:
             raise _invalid("a line is not a header", line)
-        name, value = match[1].lower(), match[2]
+        name = match[1].lower()
+        value = match[2]
         if len(value) > HEADER_LIMIT and name not in _DOCUMENTS:
             raise _invalid(f"a header is longer than {HEADER_LIMIT} characters", match[1])
         fields.setdefault(name, []).append(value)
@@ -227,12 +253,16 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
     """
     headers = parse_headers(raw)
     version = _metadata_version(headers)
-    name, release = headers.only("name"), headers.only("version")
-    if name is None or release is None:
-        raise _invalid(f"the field {'Version' if name else 'Name'} is missing")
+    name = headers.only("name")
+    release = headers.only("version")
+    if name is None:
+        raise _invalid("the field Name is missing")
+    if release is None:
+        raise _invalid("the field Version is missing")
     parse_name(name)
     parse_version(release)
     _refuse_mime_headers(headers)
+    # for the check alone: a control character is refused in any field
     for field in _CHECKED_ALONE:
         headers.every(field)
     return CoreMetadata(
@@ -265,7 +295,7 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
 
 def import_patterns(headers: Headers) -> tuple[str, ...]:
     """
-    Return the names that metadata say a distribution is imported by, as `Imports.patterns`.
+    Return the patterns of the names that metadata say a distribution is imported by.
 
     Raises Invalid if they are malformed, or `Metadata-Version` is none that may have them.
     """
@@ -284,20 +314,18 @@ def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
         warnings.append("License is obsolete beside License-Expression; remove it.")
     if core.license_expression and core.format < LICENSE_VERSION:
         warnings.append(f"License-Expression is newer than {version}.")
-    warnings.extend(
-        f"Provides-Extra {quoted(extra)} is not a valid name of an extra."
-        for extra in core.provides_extra
-        if not _is_normal(extra)
-    )
-    warnings.extend(
-        f"Requires-Dist {quoted(text)} names a URL, which most indexes refuse."
-        for text in core.requires_dist
-        if "@" in text.partition(";")[0]
-    )
+    for extra in core.provides_extra:
+        if not _is_normal(extra):
+            warnings.append(f"Provides-Extra {quoted(extra)} is not a valid name of an extra.")
+    for text in core.requires_dist:
+        # behind the semicolon are markers, whose texts may have anything
+        if "@" in text.partition(";")[0]:
+            warnings.append(f"Requires-Dist {quoted(text)} names a URL, which most indexes refuse.")
     return tuple(warnings)
 
 
 def _refuse_mime_headers(headers: Headers) -> None:
+    """Raise Invalid for headers by which a parser of mails would read something else."""
     # Clients parse these files with `email`, which would parse nested messages in the description,
     # or decode it.
     content_type = headers.only("content-type") or "text/plain"
@@ -309,6 +337,7 @@ def _refuse_mime_headers(headers: Headers) -> None:
 
 
 def _metadata_version(headers: Headers) -> tuple[int, int]:
+    """Return the `Metadata-Version` as two numbers, or raise Invalid."""
     text = headers.only("metadata-version")
     if text is None:
         raise _invalid("the field Metadata-Version is missing")
@@ -319,6 +348,7 @@ def _metadata_version(headers: Headers) -> tuple[int, int]:
 
 
 def _description(headers: Headers) -> str | None:
+    """Return the description, which may be a header, or stand behind all headers."""
     if len(headers.fields.get("description", ())) > 1:
         raise _invalid("the field Description is given more than once")
     body = headers.body if headers.body.strip() else None
@@ -329,25 +359,28 @@ def _description(headers: Headers) -> str | None:
 
 
 def _description_content_type(headers: Headers) -> str | None:
+    """Return the type of the description, or raise Invalid for one that nothing renders."""
     value = headers.only("description-content-type")
     if value is None:
         return None
-    kind, *parts = (part.strip() for part in value.split(";"))
+    kind, _, parameters = value.partition(";")
+    kind = kind.strip().lower()
     options = {}
-    for part in parts:
-        key, _, option = part.partition("=")
+    for parameter in parameters.split(";"):
+        key, _, option = parameter.partition("=")
         options[key.strip().lower()] = option.strip().strip('"').lower()
-    if kind.lower() not in _CONTENT_TYPES:
+    if kind not in _CONTENT_TYPES:
         expected = "text/plain, text/x-rst or text/markdown"
         raise _invalid(f"Description-Content-Type is not {expected}", value)
     if options.get("charset", "utf-8") not in {"utf-8", "utf8"}:
         raise _invalid("the charset of Description-Content-Type is not UTF-8", value)
-    if kind.lower() == "text/markdown" and options.get("variant", "gfm") not in _VARIANTS:
+    if kind == "text/markdown" and options.get("variant", "gfm") not in _VARIANTS:
         raise _invalid("the variant of Description-Content-Type is not GFM or CommonMark", value)
     return value
 
 
 def _license_expression(headers: Headers, version: tuple[int, int]) -> str | None:
+    """Return the licence expression in canonical form, or raise Invalid if it is none."""
     value = headers.only("license-expression")
     if value is None:
         return None
@@ -360,6 +393,7 @@ def _license_expression(headers: Headers, version: tuple[int, int]) -> str | Non
 
 
 def _license_files(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
+    """Return the paths of licences, or raise Invalid for one that leads out of its folder."""
     paths = headers.every("license-file")
     if version < LICENSE_VERSION:
         # Build tools wrote the field before it was specified; nothing uses those paths.
@@ -371,11 +405,13 @@ def _license_files(headers: Headers, version: tuple[int, int]) -> tuple[str, ...
 
 
 def _is_plain_path(path: str) -> bool:
+    """Return whether a path is relative, and stays below its folder, also on Windows."""
     odd = "*" in path or "\\" in path or path.startswith("/") or _DRIVE.match(path)
     return not odd and ".." not in path.split("/")
 
 
 def _requires_dist(headers: Headers) -> tuple[str, ...]:
+    """Return the requirements as they are written, or raise Invalid for one that is none."""
     values = headers.every("requires-dist")
     # before any is parsed, as parsing is slow
     if sum(map(len, values)) > REQUIRES_DIST_LIMIT:
@@ -389,6 +425,7 @@ def _requires_dist(headers: Headers) -> tuple[str, ...]:
 
 
 def _requires_python(headers: Headers) -> str | None:
+    """Return `Requires-Python` as it is written, or raise Invalid if it is no specifier."""
     value = headers.only("requires-python")
     with suppress(ValueError):
         if value is None or (len(value) <= REQUIRES_PYTHON_LIMIT and len(SpecifierSet(value)) > 0):
@@ -397,16 +434,19 @@ def _requires_python(headers: Headers) -> str | None:
 
 
 def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Return pairs of label and URL; of several with one label the first."""
     urls: dict[str, str] = {}
     for value in headers.every("project-url"):
-        label, comma, url = (part.strip() for part in value.partition(","))
+        label, comma, url = value.partition(",")
         if not comma:  # a URL without a label
-            label, url = "", label
-        urls.setdefault(label, url)
+            label = ""
+            url = value
+        urls.setdefault(label.strip(), url.strip())
     return tuple(urls.items())[:PROJECT_URL_LIMIT]
 
 
 def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
+    """Return the extras, each once, or raise Invalid for a name that cannot be one."""
     extras: dict[str, None] = {}
     for value in headers.every("provides-extra"):
         try:
@@ -420,9 +460,11 @@ def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ..
 
 
 def _imports(headers: Headers, version: tuple[int, int]) -> Imports:
+    """Return the names that a distribution is imported by (PEP 794), or raise Invalid."""
     if headers.fields.keys().isdisjoint(_IMPORT_FIELDS):
         return Imports()
-    names, namespaces = (_import_names(headers, field, version) for field in _IMPORT_FIELDS)
+    names = _import_names(headers, "import-name", version)
+    namespaces = _import_names(headers, "import-namespace", version)
     imports = Imports(names, namespaces)
     for name in names_of_both(imports):
         raise _invalid("Import-Name and Import-Namespace have the same name", name)
@@ -430,6 +472,7 @@ def _imports(headers: Headers, version: tuple[int, int]) -> Imports:
 
 
 def _import_names(headers: Headers, field: str, version: tuple[int, int]) -> tuple[ImportName, ...]:
+    """Return the names in one of the fields of PEP 794, or raise Invalid."""
     # every value counts, as a module may be called UNKNOWN
     values = [_unfold(field, value) for value in headers.fields.get(field, ())]
     if values and version < IMPORT_VERSION:
@@ -446,40 +489,18 @@ def _import_names(headers: Headers, field: str, version: tuple[int, int]) -> tup
 
 
 def _is_normal(extra: str) -> bool:
+    """Return whether the name of an extra is valid and normalised."""
     with suppress(InvalidName):
         return canonicalize_name(extra, validate=True) == extra
     return False
 
 
 def _dynamic(headers: Headers) -> tuple[str, ...]:
+    """Return the names of the dynamic fields, in lower case, or raise Invalid."""
     values = tuple(value.lower() for value in headers.every("dynamic"))
     for value in _REQUIRED.intersection(values):
         raise _invalid("Dynamic names a field that must be fixed", value)
     return values
-
-
-FIELD_LIMIT: Final = 1000
-"""Fields that are parsed. Later ones are ignored."""
-
-_REPEATED: Final = frozenset(
-    {
-        "classifier",
-        "dynamic",
-        "import-name",
-        "import-namespace",
-        "license-file",
-        "platform",
-        "project-url",
-        "provides-extra",
-        "requires-dist",
-        "requires-external",
-        "supported-platform",
-    }
-)
-"""Fields that may be repeated. Of other fields the first one counts."""
-_FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
-
-_LENIENT_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
@@ -503,18 +524,25 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
     head, _, body = text.partition("\n\n")
     for line in _SPLIT.split(head)[:FIELD_LIMIT]:
         match = _FIELD.fullmatch(_LENIENT_CONTROL.sub(" ", line))
-        field, value = (match[1].lower(), match[2].strip()) if match else ("", "")
-        if field and field not in _REQUIRED and (field not in kept or field in _REPEATED):
+        if match is None:
+            continue
+        field = match[1].lower()
+        value = match[2].strip()
+        # name and version are those of the file, whatever the metadata says
+        if field not in _REQUIRED and (field not in kept or field in _REPEATED):
             # each field is parsed alone, so that one that is invalid costs no other
             with suppress(Invalid):
                 _parsed(f"{field}: {value}\n\n", name, version)
                 kept.setdefault(field, []).append(value)
     _drop_contradictions(kept)
-    lines = "".join(f"{field}: {value}\n" for field, values in kept.items() for value in values)
+    lines = ""
+    for field, values in kept.items():
+        lines += "".join(f"{field}: {value}\n" for value in values)
+    description = _LENIENT_CONTROL.sub(" ", body)
     # the last one has no fields, and is always valid
-    for whole in (f"{lines}\n{_LENIENT_CONTROL.sub(' ', body)}", f"{lines}\n", "\n"):
+    for rest in (f"{lines}\n{description}", f"{lines}\n", "\n"):
         try:
-            return _parsed(whole, name, version)
+            return _parsed(rest, name, version)
         except Invalid:
             continue  # the fields together exceed a limit
     raise AssertionError(name)

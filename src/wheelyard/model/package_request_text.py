@@ -8,6 +8,8 @@ from wheelyard.model.package_requests import PackageRequest
 
 MOST_SHOWN: Final = 10
 """Requests that a message names."""
+MOST_NAMED: Final = 3
+"""People, and reasons, that a message has of each request."""
 REASON_CHARS: Final = 200
 """Characters of a reason in a message."""
 
@@ -22,7 +24,9 @@ def describe_requests(
     a chat: nothing in it mentions people, or is a link that hides its URL.
     """
     packages = counted(len(news), "public package")
-    verb = "waits" if len(news) == 1 else "wait"
+    verb = "wait"
+    if len(news) == 1:
+        verb = "waits"
     lines = [f"{packages} {verb} for a decision:"]
     lines += [_line(request, describe) for request in news[:MOST_SHOWN]]
     if len(news) > MOST_SHOWN:
@@ -35,15 +39,19 @@ def describe_requests(
 
 def for_chat(text: str) -> str:
     """Return a text for a chat, in which nothing mentions people, or is a link without its URL."""
+    # Slack has mentions and links in angle brackets; others mention by @, and link by ](
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("@", "@\u200b").replace("](", "] (")
 
 
 def _line(request: PackageRequest, describe: Callable[[str], str]) -> str:
-    people = "; ".join(describe(who) for who in request.who[:3])
-    more = "; and others" if len(request.who) > len(request.who[:3]) else ""
-    reasons = "; ".join(escaped(ask.reason[:REASON_CHARS]) for ask in request.asks[-3:])
-    why = f' "{reasons}"' if reasons else ""
+    """Return the line about a request: the package, who wanted it, why, and what hides it."""
+    people = "; ".join(map(describe, request.who[:MOST_NAMED]))
+    if len(request.who) > MOST_NAMED:
+        people = f"{people}; and others"
+    reasons = "; ".join(escaped(ask.reason[:REASON_CHARS]) for ask in request.asks[-MOST_NAMED:])
+    if reasons:
+        reasons = f' "{reasons}"'
     # the first sentence says what hides it
     hidden = request.reason.partition(". ")[0].rstrip(".")
-    return f"- {request.target}, wanted by {people}{more}.{why} {hidden}."
+    return f"- {request.target}, wanted by {people}.{reasons} {hidden}."

@@ -49,14 +49,16 @@ class Ask(Struct, frozen=True, omit_defaults=True):
     """
 
     def is_by(self, asker: str) -> bool:
-        """Return whether it is of somebody, as `counted_as` calls them."""
+        """Return whether it is of somebody, by what stands for them in limits."""
         return asker == (self.asker or self.by)
 
 
 def _newest_of_each(asks: Iterable[Ask]) -> tuple[Ask, ...]:
     """Return the last reason of each person, the oldest first."""
-    by_age = sorted(asks, key=lambda ask: ask.at)
-    return tuple({ask.asker or ask.by: ask for ask in by_age}.values())
+    newest = dict[str, Ask]()
+    for ask in sorted(asks, key=lambda ask: ask.at):
+        newest[ask.asker or ask.by] = ask
+    return tuple(newest.values())
 
 
 class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,7 +74,7 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     who: tuple[str, ...]
     """Principals who asked, at most `MAX_WHO`, the first one first."""
     asker: str = ""
-    """What stands in limits for the first of them, as `Ask.asker`. Empty if that is the same."""
+    """What stands in limits for the first of them. Empty if that is the principal."""
     times: int
     """How often it was refused, or asked for; not every repetition is counted."""
     first: datetime
@@ -101,12 +103,14 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def combined(self, other: "PackageRequest") -> "PackageRequest":
         """Return this request together with another one for the same."""
         later = other if other.last >= self.last else self
-        who = tuple(dict.fromkeys((*self.who, *other.who)))[:MAX_WHO]
-        asks = _newest_of_each((*self.asks, *other.asks))
+        who = tuple(dict.fromkeys(self.who + other.who))[:MAX_WHO]
+        asks = _newest_of_each(self.asks + other.asks)
+        # that of the first principal, which is one of the other request if this names nobody
+        asker = self.asker if self.who else other.asker
         return replace(
             later,
             who=who,
-            asker=self.asker if self.who else other.asker,
+            asker=asker,
             times=self.times + other.times,
             first=min(self.first, other.first),
             asks=asks,
@@ -120,6 +124,7 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         something else hides it. Either waits at once when a person gives a reason, and an approval
         that does not lift the rule decides nothing.
         """
+        # nothing removes a request at once, so each reader asks whether it still counts
         is_over = now - self.last > KEPT_FOR or (self.until is not None and now >= self.until)
         decision = self.decision(decided)
         if is_over or decision is None:
@@ -130,6 +135,7 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return now - decision.at > KEPT_FOR
         if not _lets_through(decision, self.code):
             return True
+        # another server may not have read the approval yet when it refused this
         return self.last - decision.at > SETTLING
 
     def is_new(self, decided: ProjectDecisions, told_at: datetime | None) -> bool:
@@ -149,13 +155,17 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.version:
             return decided.for_version(self.version)
         # nothing of the project was shown, and an approved version is
-        approved = (one for one in decided.versions.values() if one.verdict is Verdict.APPROVED)
-        about = (*filter(None, (decided.project,)), *approved)
+        about = list[Decision]()
+        if decided.project is not None:
+            about.append(decided.project)
+        for decision in decided.versions.values():
+            if decision.verdict is Verdict.APPROVED:
+                about.append(decision)
         return max(about, key=lambda decision: decision.at, default=None)
 
 
 def _lets_through(approval: Decision, code: str) -> bool:
-    """Return whether an approval lifts the rule of a code, as `Evaluation` does."""
+    """Return whether an approval lifts the rule of a code."""
     is_lifted = code in {"not_approved", "blocked"} or code in approval.despite
     return is_lifted or (code == COOLDOWN and bool(approval.version))
 
@@ -170,21 +180,24 @@ class RequestList(
 
     def open_ones(self, decided: DecisionList, now: datetime) -> tuple[PackageRequest, ...]:
         """Return the requests that wait for a decision, those with reasons first, newest first."""
-        waiting = [
-            request
-            for request in self.requests
-            if request.is_open(decided.for_project(request.project), now)
-        ]
+        waiting = list[PackageRequest]()
+        for request in self.requests:
+            if request.is_open(decided.for_project(request.project), now):
+                waiting.append(request)
         waiting.sort(key=lambda request: (bool(request.asks), request.last), reverse=True)
         return tuple(waiting)
 
     def with_noted(self, noted: Iterable[PackageRequest], now: datetime) -> "RequestList":
         """Return the list with further requests, without old ones, within the limits."""
+        current = [request for request in self.requests if now - request.last <= KEPT_FOR]
+        current += noted
         merged = dict[RequestKey, PackageRequest]()
-        current = (request for request in self.requests if now - request.last <= KEPT_FOR)
-        for request in (*current, *noted):
+        for request in current:
             before = merged.get(request.key)
-            merged[request.key] = before.combined(request) if before else request
+            if before is not None:
+                merged[request.key] = before.combined(request)
+            else:
+                merged[request.key] = request
         return self._of(merged, now)
 
     def with_still_hidden(
@@ -195,8 +208,8 @@ class RequestList(
 
         Whoever waited for it waits for `hidden`, which says what hides it now.
         """
-        wanted = project, strip_trailing_zeros(version)
-        request = next((request for request in self.requests if request.key == wanted), None)
+        key = project, strip_trailing_zeros(version)
+        request = next((request for request in self.requests if request.key == key), None)
         if request is None:
             return self
         changed = replace(
@@ -213,28 +226,29 @@ class RequestList(
         self, project: NormalizedName, version: str, decided: ProjectDecisions, now: datetime
     ) -> tuple[str, ...]:
         """Return who waits for a version, or without one for the project or any version of it."""
-        wanted = strip_trailing_zeros(version)
-        about = (
-            request
-            for request in self.requests
-            if request.project == project
-            and (not wanted or request.key[1] in {"", wanted})
-            and request.is_open(decided, now)
-        )
-        return tuple(dict.fromkeys(who for request in about for who in request.who))[:MAX_WHO]
+        release = strip_trailing_zeros(version)
+        who = dict[str, None]()
+        for request in self.requests:
+            # whoever waits for a project waits for each version of it
+            is_about = not release or request.key[1] in {"", release}
+            if request.project == project and is_about and request.is_open(decided, now):
+                who |= dict.fromkeys(request.who)
+        return tuple(who)[:MAX_WHO]
 
     def _of(self, merged: Mapping[RequestKey, PackageRequest], now: datetime) -> "RequestList":
+        """Return the list with these requests, without old ones, within the limits."""
         current = [request for request in merged.values() if now - request.last <= KEPT_FOR]
+        # those with reasons have limits of their own, which are checked when somebody asks
         kept = [request for request in current if request.asks]
+        without_reason = [request for request in current if not request.asks]
         # whoever asks for many names pushes out none that waits
         stored = {request.key for request in self.requests}
-        others = sorted(
-            (request for request in current if not request.asks),
-            key=lambda request: (request.key in stored, request.times, request.last),
-            reverse=True,
+        without_reason.sort(
+            key=lambda request: (request.key in stored, request.times, request.last), reverse=True
         )
-        by_asker, count = Counter[str](), 0
-        for request in others:
+        by_asker = Counter[str]()
+        count = 0
+        for request in without_reason:
             if count < MAX_REQUESTS and by_asker[request.counts_for] < MAX_OF_ONE:
                 by_asker[request.counts_for] += 1
                 count += 1

@@ -86,9 +86,10 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
         Besides name and groups, it is the name with the id, which nobody else who gets that name
         later has.
         """
-        unique = f"{self.principal}#{self.id}"
-        groups = {group_principal(self.provider, group) for group in self.groups}
-        return frozenset({self.principal, unique, *groups, ALL_AUTHENTICATED, ANONYMOUS})
+        principals = {self.principal, f"{self.principal}#{self.id}", ALL_AUTHENTICATED, ANONYMOUS}
+        for group in self.groups:
+            principals.add(group_principal(self.provider, group))
+        return frozenset(principals)
 
 
 def group_principal(provider: str, group: str) -> str:
@@ -98,6 +99,7 @@ def group_principal(provider: str, group: str) -> str:
 
 def id_of_subject(subject: str) -> str:
     """Return 32 hexadecimal digits of the SHA-256 of a subject, which may have any characters."""
+    # a stranger's text: in JSON it may have half of a pair of surrogates, which UTF-8 has not
     return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:_ID_DIGITS]
 
 
@@ -114,14 +116,19 @@ def counted_as(caller: Caller) -> str:
     Of a person that is provider and id, which stay the same under another name. Of anybody else it
     is the principal.
     """
+    # of a token its owner: who makes ten tokens does not get ten times as much
     person = person_in(caller.owner_names or caller.principals)
-    return f"oidc:{person.provider}#{person.id}" if person else caller.acts_for
+    if person is None:
+        return caller.acts_for
+    return f"oidc:{person.provider}#{person.id}"
 
 
 def counted_apart(caller: Caller) -> str:
-    """Return what `counted_as` does, or an empty text if that is the principal."""
+    """Return what stands in limits for a caller, or an empty text if that is the principal."""
     counted = counted_as(caller)
-    return counted if counted != caller.acts_for else ""
+    if counted == caller.acts_for:
+        return ""
+    return counted
 
 
 def person_name(text: str) -> str:
@@ -130,12 +137,16 @@ def person_name(text: str) -> str:
 
     An e-mail address is in lower case, as people write it in either.
     """
+    # one form of each letter: a name that looks the same is the same in grants
     text = unicodedata.normalize("NFC", text.strip())
-    return text.lower() if "@" in text else text
+    if "@" in text:
+        return text.lower()
+    return text
 
 
 def is_person_name(text: str) -> bool:
     """Return whether a text can be the name of a person in a principal."""
+    # what looks empty, or like another name, would be taken for somebody else in a grant
     is_visible = text == person_name(text) and text.isprintable()
     return is_visible and re.fullmatch(PERSON_NAME, text) is not None
 

@@ -93,7 +93,9 @@ class File(
     @property
     def source_index(self) -> str:
         """The index that it was promoted from, or empty if it was uploaded or imported here."""
-        return "" if self.promoted_at is None else read_index_name(self.promoted_from)
+        if self.promoted_at is None:
+            return ""
+        return read_index_name(self.promoted_from)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ class File(
     @property
     def other_hashes(self) -> tuple[str, ...]:
         """Stated digests other than the SHA-256, of which the record of a file has none."""
+        # files of upstream indexes have some, and the same pages show both
         return ()
 
     @property
@@ -173,7 +176,9 @@ class Status(StrEnum):
 
     def served(self, parts: Sequence[PartT]) -> Sequence[PartT]:
         """Return the files or versions of a project of this status, or none in quarantine."""
-        return parts if self.serves_files else ()
+        if not self.serves_files:
+            return ()
+        return parts
 
 
 class EventKind(StrEnum):
@@ -315,6 +320,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         by_name: str = "",
     ) -> "Event":
         """Return the event that files were deleted."""
+        # without data where that says the same: an older version reads the event, too
         data = NO_JSON if deletion == AS_BEFORE else Raw(encode(deletion))
         return cls(
             what=EventKind.DELETED,
@@ -339,7 +345,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         cls, data: PromotionData, files: tuple[str, ...], *, at: datetime, by: str, by_name: str
     ) -> "Event":
         """Return the event that files are promoted to another index."""
-        what, stored = EventKind.PROMOTED_TO, Raw(encode(data))
+        what = EventKind.PROMOTED_TO
+        stored = Raw(encode(data))
         return cls(what=what, at=at, by=by, by_name=by_name, files=files, data=stored)
 
     @cached_property
@@ -381,10 +388,13 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     @cached_property
     def deletion(self) -> Deletion:
         """What becomes of the bytes, by a `deleted` event."""
-        return _DELETIONS.decode(self.data) if self.data else AS_BEFORE
+        if self.data:
+            return _DELETIONS.decode(self.data)
+        return AS_BEFORE
 
     def require_valid(self) -> None:
         """Raise DecodeError if it is of a known kind, and its data is not of that kind."""
+        # reading a property decodes the data, of which the result is kept for whoever needs it
         match self.what:
             case EventKind.UPLOADED:
                 _ = self.file
@@ -400,6 +410,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     @property
     def is_known(self) -> bool:
         """Whether this version knows its kind, and all of its data."""
+        # a field that a newer version has added is lost by decoding, so the bytes would differ
         match self.what:
             case EventKind.UPLOADED:
                 return encode(self._upload) == bytes(self.data)
@@ -515,12 +526,16 @@ class Project(
     @cached_property
     def commit(self) -> Commit | None:
         """The last commit, or None for a project without commits."""
-        return read_commit(bytes(self.stored_commit)) if self.stored_commit else None
+        if not self.stored_commit:
+            return None
+        return read_commit(bytes(self.stored_commit))
 
     @property
     def shown_summary(self) -> str:
         """The summary, or an empty text without files: its release is deleted, perhaps removed."""
-        return self.summary if self.files else ""
+        if not self.files:
+            return ""
+        return self.summary
 
     @property
     def exists(self) -> bool:
@@ -569,4 +584,5 @@ class Project(
     @cached_property
     def stored_files(self) -> tuple[bytes, ...]:
         """The files in their stored form: each a JSON object after a comma."""
+        # kept with the project, so that an upload to one of thousands of files encodes one
         return tuple([b"," + encode_all_fields(file) for file in self.files])

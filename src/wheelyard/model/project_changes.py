@@ -5,7 +5,7 @@ A project's document is the fold of its commits: `apply` for each of their event
 """
 
 from bisect import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Raw
 from msgspec.json import encode
@@ -65,7 +65,8 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
         case EventKind.RELEASED:
             return replace(project, status=Status.ACTIVE, reason="", is_released=True)
         case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
-            return _with_promotion(project, event.files, event.promotion)
+            promotion = event.promotion
+            return _with_changed(project, event.files, lambda file: _noted(file, promotion))
         case _:
             return project
 
@@ -92,56 +93,68 @@ def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, s
 
 
 def _without_files(project: Project, event: Event) -> Project:
-    gone, deletion = frozenset(event.files), event.deletion
+    """Return a project after a deletion of files, whose bytes may be kept for a while."""
+    deleted = frozenset(event.files)
+    deletion = event.deletion
+    # an event without data is of a version that knew no trash, and dropped nothing from it
     trash = project.kept_files(event.at) if event.data else project.trash
     if deletion.at_once:
-        trash = tuple(file for file in trash if file.filename not in gone)
+        trash = tuple(file for file in trash if file.filename not in deleted)
     if deletion.keep_until is not None:
-        removed = (file for file in project.files if file.filename in gone)
-        trash = _sorted(*trash, *(_trashed(file, deletion, event.reason) for file in removed))
+        removed = [file for file in project.files if file.filename in deleted]
+        trash = _sorted(trash, [_trashed(file, deletion, event.reason) for file in removed])
     return replace(
         project,
-        files=tuple(file for file in project.files if file.filename not in gone),
-        deleted_filenames=tuple(sorted({*project.deleted_filenames, *gone})),
+        files=tuple(file for file in project.files if file.filename not in deleted),
+        deleted_filenames=tuple(sorted(deleted.union(project.deleted_filenames))),
         trash=trash,
     )
 
 
 def _trashed(file: File, deletion: Deletion, reason: str) -> File:
+    """Return a file as it is in the trash."""
+    pinned = file.pinned
     # without a pin, the next run would delete again what a person has restored
-    pinned = f"restored after {reason}" if deletion.by_rule else file.pinned
+    if deletion.by_rule:
+        pinned = f"restored after {reason}"
     return replace(file, keep_until=deletion.keep_until, pinned=pinned)
 
 
 def _with_restored(project: Project, event: Event) -> Project:
-    wanted = frozenset(event.files)
-    restored = [file for file in project.trash if file.filename in wanted]
+    """Return a project after deleted files came back."""
+    named = frozenset(event.files)
+    restored = [file for file in project.trash if file.filename in named]
+    # those alone that were in the trash: a name whose bytes are gone stays deleted
     names = {file.filename for file in restored}
     return replace(
         project,
-        files=_sorted(*project.files, *(replace(file, keep_until=None) for file in restored)),
+        files=_sorted(project.files, [replace(file, keep_until=None) for file in restored]),
         deleted_filenames=tuple(name for name in project.deleted_filenames if name not in names),
         trash=tuple(file for file in project.kept_files(event.at) if file.filename not in names),
     )
 
 
-def _sorted(*files: File) -> tuple[File, ...]:
-    return tuple(sorted(files, key=lambda file: file.filename))
+def _sorted(files: Iterable[File], more: Iterable[File]) -> tuple[File, ...]:
+    """Return files of two sources as a document has them, by filename."""
+    return tuple(sorted((*files, *more), key=lambda file: file.filename))
 
 
 def _with_file(project: Project, file: File, summary: str) -> Project:
+    """Return a project with one more file."""
     # A project may have thousands of files, and gets one at a time. So what was computed of its
     # files is carried over with the new file added, and not computed of all files again.
     at = bisect(project.files, file.filename, key=lambda listed: listed.filename)
     files = (*project.files[:at], file, *project.files[at:])
     after = replace(project, files=files, summary=summary, is_released=False)
-    computed_before, computed = vars(project), vars(after)
+    computed_before = vars(project)
+    computed = vars(after)
     if "by_filename" in computed_before:
         computed["by_filename"] = project.by_filename | {file.filename: file}
     if "by_release" in computed_before:
         release = strip_trailing_zeros(file.version)
-        others = project.by_release.get(release, [])
-        computed["by_release"] = project.by_release | {release: [*others, file]}
+        # a new list: the one of the project before is perhaps read by another thread
+        of_release = [*project.by_release.get(release, []), file]
+        computed["by_release"] = project.by_release | {release: of_release}
     if "deleted_keys" in computed_before:
         computed["deleted_keys"] = project.deleted_keys
     if "stored_files" in computed_before:
@@ -150,51 +163,49 @@ def _with_file(project: Project, file: File, summary: str) -> Project:
     return after
 
 
+def _with_changed(
+    project: Project, filenames: Iterable[str], change: Callable[[File], File]
+) -> Project:
+    """Return a project in which `change` was applied to each of these files that it lists."""
+    named = frozenset(filenames)
+    files = list(project.files)
+    for at, file in enumerate(files):
+        if file.filename in named:
+            files[at] = change(file)
+    return replace(project, files=tuple(files))
+
+
 def _with_yank(project: Project, event: Event) -> Project:
-    wanted = frozenset(event.files)
+    """Return a project after files were yanked, or are so no longer."""
     yanked = event.reason if event.what == EventKind.YANKED else None
-    files = tuple(
-        replace(file, yanked=yanked) if file.filename in wanted else file for file in project.files
-    )
-    return replace(project, files=files)
+    return _with_changed(project, event.files, lambda file: replace(file, yanked=yanked))
 
 
 def _with_provenance(project: Project, event: Event) -> Project:
-    wanted = frozenset(event.files)
-    files = tuple(
-        _attested(file, event.provenance) if file.filename in wanted else file
-        for file in project.files
-    )
-    return replace(project, files=files)
+    """Return a project after a file got a provenance."""
+    return _with_changed(project, event.files, lambda file: _attested(file, event.provenance))
 
 
 def _attested(file: File, provenance: str) -> File:
+    """Return a file with a provenance."""
     sidecars = {**file.sidecars, PROVENANCE_SUFFIX: provenance}
     return replace(file, sidecars=sidecars, lost_attestations=False)
 
 
 def _with_pin(project: Project, event: Event) -> Project:
-    wanted = frozenset(event.files)
+    """Return a project after files were pinned, or are so no longer."""
     pinned = event.reason if event.what == EventKind.PINNED else None
-    files = tuple(
-        replace(file, pinned=pinned) if file.filename in wanted else file for file in project.files
-    )
-    return replace(project, files=files)
-
-
-def _with_promotion(
-    project: Project, filenames: tuple[str, ...], promotion: PromotionData
-) -> Project:
-    wanted = frozenset(filenames)
-    files = tuple(
-        _noted(file, promotion) if file.filename in wanted else file for file in project.files
-    )
-    return replace(project, files=files)
+    return _with_changed(project, event.files, lambda file: replace(file, pinned=pinned))
 
 
 def _noted(file: File, promotion: PromotionData) -> File:
-    to, person = promotion.to, promotion.person
-    if not person:
-        return replace(file, promoted_to=tuple(sorted({*file.promoted_to, to})))
-    people = tuple(sorted({*file.approved_for.get(to, ()), person}))
-    return replace(file, approved_for=dict(sorted({**file.approved_for, to: people}.items())))
+    """Return a file with the note of its promotion, or of an approval of an earlier version."""
+    to = promotion.to
+    if not promotion.person:
+        targets = set(file.promoted_to) | {to}
+        return replace(file, promoted_to=tuple(sorted(targets)))
+    people = set(file.approved_for.get(to, ())) | {promotion.person}
+    approved_for = dict(file.approved_for)
+    approved_for[to] = tuple(sorted(people))
+    # sorted: the document has to follow from the journal byte for byte
+    return replace(file, approved_for=dict(sorted(approved_for.items())))

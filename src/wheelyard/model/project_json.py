@@ -53,8 +53,11 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def from_file(cls, file: File) -> "FileJson":
         """Return what is shown of a file."""
         # only the named fields: what else is stored is no promise to clients
-        shown = {name: getattr(file, name) for name in cls.__struct_fields__}
-        return cls(**{**shown, "promoted_from": file.source_index, "promoted_to": file.targets})
+        values = {name: getattr(file, name) for name in cls.__struct_fields__}
+        # earlier versions stored main as an empty text
+        values["promoted_from"] = file.source_index
+        values["promoted_to"] = file.targets
+        return cls(**values)
 
 
 class TrashedFile(Struct, frozen=True, kw_only=True):
@@ -93,18 +96,25 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return what is shown of an event."""
         is_upload = event.what == EventKind.UPLOADED
         is_promotion = event.what in {EventKind.PROMOTED_TO, EventKind.PROMOTION_APPROVED}
+        # the data of an event can only be read as that of its own kind
         deletion = event.deletion if event.what == EventKind.DELETED else AS_BEFORE
+        file = FileJson.from_file(event.file) if is_upload else None
+        summary = event.summary if is_upload else ""
+        # the file of an upload has its name itself
+        filenames = () if is_upload else event.files
+        status = event.status if event.what == EventKind.STATUS else None
+        index = event.promotion.target if is_promotion else ""
         return cls(
             what=event.what,
             at=event.at,
             by=event.by,
             by_name=event.by_name,
-            file=FileJson.from_file(event.file) if is_upload else None,
-            summary=event.summary if is_upload else "",
-            filenames=() if is_upload else event.files,
-            status=event.status if event.what == EventKind.STATUS else None,
+            file=file,
+            summary=summary,
+            filenames=filenames,
+            status=status,
             reason=event.reason,
-            index=event.promotion.target if is_promotion else "",
+            index=index,
             keep_until=deletion.keep_until,
             at_once=deletion.at_once,
         )
@@ -184,10 +194,10 @@ SHOWN_KINDS: Final = (
 
 def require_entry_kind(what: str) -> None:
     """Raise Invalid unless `JournalEntry.is_what` can be true of an entry."""
-    if what not in (*ENTRY_KINDS, *SHOWN_KINDS):
+    kinds = tuple(ENTRY_KINDS) + SHOWN_KINDS
+    if what not in kinds:
         raise Invalid(
-            f"The journal has no entries {quoted(what)}. Choose one of: "
-            f"{', '.join((*ENTRY_KINDS, *SHOWN_KINDS))}.",
+            f"The journal has no entries {quoted(what)}. Choose one of: {', '.join(kinds)}.",
             code="invalid_field",
         )
 
@@ -252,12 +262,16 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def other_index_name(self) -> str:
         """The name of the other index of a promotion, else an empty text."""
-        return read_index_name(self.index) if self.what in _DIRECTIONS else ""
+        if self.what not in _DIRECTIONS:
+            return ""
+        return read_index_name(self.index)
 
     @property
     def target_name(self) -> str:
         """The name of the index that something was promoted to, or may be, else an empty text."""
-        return self.other_index_name if _DIRECTIONS.get(self.what) == "to" else ""
+        if _DIRECTIONS.get(self.what) != "to":
+            return ""
+        return self.other_index_name
 
     @property
     def other_index(self) -> str:
@@ -266,42 +280,58 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
             return ""
         return f"{_DIRECTIONS[self.what]} {self.other_index_name}"
 
-    def is_what(self, wanted: str) -> bool:
+    def is_what(self, kind: str) -> bool:
         """
-        Return whether `wanted` means what was done.
+        Return whether a text means what was done.
 
         That is a word of `ENTRY_KINDS`, or what is shown of it without the name of an index.
         """
-        detail = "at once" if self.at_once else self.status or _DIRECTIONS.get(self.what, "")
-        return wanted in {self.what, f"{self.done} {detail}"}
+        detail = self.status or _DIRECTIONS.get(self.what, "")
+        if self.at_once:
+            detail = "at once"
+        return kind in {self.what, f"{self.done} {detail}"}
 
-    def is_by(self, wanted: str) -> bool:
-        """Return whether `wanted` means who has done it, or the owner of their token."""
-        is_owner = self.owner != "" and is_match(wanted, self.owner, "")
-        return is_owner or is_match(wanted, self.by, self.by_name)
+    def is_by(self, text: str) -> bool:
+        """Return whether a text means who has done it, or the owner of their token."""
+        is_owner = self.owner != "" and is_match(text, self.owner, "")
+        return is_owner or is_match(text, self.by, self.by_name)
 
 
 def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
     """Return the entry of an event in commit `number`, without the tokens in its reason."""
-    what, file, uploaded_by, index = event.what, event.file, "", event.index
+    what = event.what
+    file = event.file
+    files = event.filenames
+    sha256 = ""
+    if file is not None:
+        files = (file.filename,)
+        sha256 = file.sha256
+    status = ""
+    if event.status is not None:
+        status = event.status.value
+    uploaded_by = ""
+    index = event.index
     # an import, a promotion and an upload are stored as the same event, and people tell them apart
     if file is not None and file.promoted_at is not None:
-        what, index = "promoted", read_index_name(file.promoted_from)
+        what = "promoted"
+        index = read_index_name(file.promoted_from)
     elif file is not None and file.imported_at is not None:
         what = "imported"
-        uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
+        if file.uploaded_by != event.by:
+            uploaded_by = file.uploaded_by
     return JournalEntry(
         at=event.at,
         project=name,
         commit=number,
         what=what,
-        files=(file.filename,) if file else event.filenames,
+        files=files,
         by=event.by,
         by_name=by_name,
         credential=credential_of(event.by),
-        status=event.status.value if event.status else "",
+        status=status,
+        # people have pasted tokens into reasons, and a journal never forgets
         reason=redact_tokens(event.reason),
-        sha256=file.sha256 if file else "",
+        sha256=sha256,
         uploaded_by=uploaded_by,
         index=index,
         keep_until=event.keep_until,
@@ -315,13 +345,16 @@ OtherEvent = AnyAccessEvent | TableEvent | Decision
 
 def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry:
     """Return the entry of an event, in commit `number`, of a document that is no project's."""
-    project, what = None, str(event.__struct_config__.tag)
+    project = None
+    what = str(event.__struct_config__.tag)
     if isinstance(event, Decision):
-        project, what = event.project, str(event.verdict)
+        project = event.project
+        what = str(event.verdict)
         reason = describe_for_approvers(event)
         change = describe_for_approvers(event, describe_principal)
     elif isinstance(event, TableEvent):
-        reason = change = KIND_OF_EVENT[type(event)].describe_event(event)
+        reason = KIND_OF_EVENT[type(event)].describe_event(event)
+        change = reason
     else:
         reason = describe_event(event)
         change = describe_event(event, describe_principal)

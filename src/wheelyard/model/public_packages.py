@@ -19,6 +19,10 @@ PRIVATE_NAME: Final = "private_name"
 """The code of a Conflict for a decision, or a request, about a private name."""
 EVERY_VERSION: Final = ""
 """The version of a decision about a whole project."""
+HIDDEN_BY_VIEW: Final = "view"
+"""The code of a reason why the rules of an index hide a file."""
+ABSENT_CODES: Final = frozenset({"denied", "not_listed"})
+"""Reasons for which a name is answered as one that no index has (404)."""
 
 
 class Verdict(StrEnum):
@@ -65,7 +69,9 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def target(self) -> str:
         """The project, or project and version, in words."""
-        return f"{self.project} {self.version}" if self.version else self.project
+        if self.version:
+            return f"{self.project} {self.version}"
+        return self.project
 
 
 class DecisionCommit(EventCommit[Decision], frozen=True, kw_only=True, omit_defaults=True):
@@ -83,7 +89,10 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
     @property
     def all(self) -> tuple[Decision, ...]:
         """All of them, first the one about the whole project."""
-        return (*filter(None, (self.project,)), *self.versions.values())
+        of_versions = tuple(self.versions.values())
+        if self.project is None:
+            return of_versions
+        return (self.project, *of_versions)
 
     def for_version(self, version: str) -> Decision | None:
         """
@@ -109,6 +118,7 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
         # an own approval may not cover a file, which then falls to the decision behind it
         if own is not None:
             yield own
+        # who blocks `2.0` means `2.0+cpu`, too; an approval says nothing of other files
         base, local, _ = version.partition("+")
         public = self.versions.get(strip_trailing_zeros(base)) if local else None
         if public is not None and public.verdict is Verdict.BLOCKED:
@@ -124,9 +134,8 @@ UNDECIDED: Final = ProjectDecisions()
 def decisions_about(decisions: Sequence[Decision]) -> ProjectDecisions:
     """Return the decisions in force, all about one project, by version."""
     about_all = next((decision for decision in decisions if not decision.version), None)
-    return ProjectDecisions(
-        about_all, {decision.key: decision for decision in decisions if decision.version}
-    )
+    by_version = {decision.key: decision for decision in decisions if decision.version}
+    return ProjectDecisions(about_all, by_version)
 
 
 class Undecided(Struct, frozen=True, omit_defaults=True):
@@ -184,14 +193,14 @@ def apply(decided: DecisionList, new: Decision) -> DecisionList:
     ends the approvals of its versions: who blocks a project, for example because it was taken over,
     means all of it. Approving a project leaves its blocked versions blocked.
     """
-    kept = [old for old in decided.decisions if not _replaces(new, old)]
-    decisions = tuple(
-        sorted([*kept, new], key=lambda decision: (decision.project, decision.version))
-    )
-    return replace(decided, decisions=decisions)
+    decisions = [old for old in decided.decisions if not _replaces(new, old)]
+    decisions.append(new)
+    decisions.sort(key=lambda decision: (decision.project, decision.version))
+    return replace(decided, decisions=tuple(decisions))
 
 
 def _replaces(new: Decision, old: Decision) -> bool:
+    """Return whether a decision is in force no more after a new one."""
     if new.project != old.project:
         return False
     # a version that was approved before must not stay open in a project that is blocked now
@@ -206,9 +215,11 @@ def describe(decision: Decision) -> str:
         what = f", {counted(len(decision.sha256), 'file')}"
     elif decision.verdict is Verdict.APPROVED and not decision.version:
         what = " with all files and versions, also those that are added later"
-    despite = f", despite {', '.join(decision.despite)}" if decision.despite else ""
-    reason = f" ({decision.reason})" if decision.reason else ""
-    return f"{decision.verdict} {decision.target}{what}{despite}{reason}"
+    if decision.despite:
+        what = f"{what}, despite {', '.join(decision.despite)}"
+    if decision.reason:
+        what = f"{what} ({decision.reason})"
+    return f"{decision.verdict} {decision.target}{what}"
 
 
 def describe_for_approvers(decision: Decision, name_of: Callable[[str], str] = str) -> str:
@@ -218,13 +229,9 @@ def describe_for_approvers(decision: Decision, name_of: Callable[[str], str] = s
     `name_of` says how a principal is written.
     """
     asked = ", ".join(map(name_of, decision.asked_by))
-    return f"{describe(decision)}, asked for by {asked}" if asked else describe(decision)
-
-
-HIDDEN_BY_VIEW: Final = "view"
-"""The code of a reason why the rules of an index hide a file."""
-ABSENT_CODES: Final = frozenset({"denied", "not_listed"})
-"""Reasons for which a name is answered as one that no index has (404)."""
+    if asked:
+        return f"{describe(decision)}, asked for by {asked}"
+    return describe(decision)
 
 
 class NameAnswer(StrEnum):

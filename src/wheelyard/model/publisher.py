@@ -74,8 +74,10 @@ class Publisher(Struct, frozen=True, kw_only=True):
     @property
     def has_private_address(self) -> bool:
         """Whether its issuer, or the URL of the keys, has a private address in place of a name."""
-        urls = (*self.issuer.names, self.issuer.keys_url)
-        return any(_is_private(urlsplit(url).hostname or "") for url in urls)
+        for url in (*self.issuer.names, self.issuer.keys_url):
+            if _is_private(urlsplit(url).hostname or ""):
+                return True
+        return False
 
     @property
     def scope(self) -> Scope:
@@ -91,8 +93,10 @@ class Publisher(Struct, frozen=True, kw_only=True):
 
     def mismatch(self, claims: Claims) -> tuple[int, ClaimCheck] | None:
         """Return the number of checks before the first that fails, and that one, else None."""
-        checks = enumerate(self.checks(claims))
-        return next(((passed, check) for passed, check in checks if not check.is_right), None)
+        for passed, check in enumerate(self.checks(claims)):
+            if not check.is_right:
+                return passed, check
+        return None
 
 
 def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
@@ -113,17 +117,18 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
     `claims` are verified. `run` is the URL of the CI run.
     """
     # an ID token has any text and any length, and a log has lines
-    plain = {
-        name: escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
-        for name, value in claims.items()
-        if isinstance(value, str | int)
-    }
+    plain = dict[str, str]()
+    for name, value in claims.items():
+        if isinstance(value, str | int):
+            plain[name] = escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
+    # a token of another kind of job may lack a claim of the URL
     try:
         run = publisher.table.run_url.format_map(plain)
     except KeyError:
         run = ""
     commit = next((plain[name] for name in _COMMIT_CLAIMS if name in plain), "")
-    issuer, subject = plain.get("iss", ""), plain.get("sub", "")
+    issuer = plain.get("iss", "")
+    subject = plain.get("sub", "")
     fields = {"issuer": issuer, "subject": subject, "commit": commit, "run": run}
     return {name: value for name, value in fields.items() if value}
 
@@ -135,8 +140,13 @@ def job_name(publisher: Publisher, claims: Claims) -> str:
     It is the URL of the CI run if that is known, else a verified e-mail address, else the subject.
     """
     fields = publishing_log_fields(publisher, claims)
-    email = claims.get("email") if claims.get("email_verified") is True else None
-    name = fields.get("run") or (email if isinstance(email, str) else fields.get("subject", ""))
+    name = fields.get("subject", "")
+    email = claims.get("email")
+    # an address that nobody has verified would put another person's name into the journal
+    if claims.get("email_verified") is True and isinstance(email, str):
+        name = email
+    if "run" in fields:
+        name = fields["run"]
     return to_one_line(name, LOGGED_CLAIM_LIMIT_CHARS)
 
 
@@ -144,24 +154,24 @@ def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssu
     """Return the most seconds that an ID token may live for any publisher of each issuer."""
     lifetimes = dict[ProviderIssuer, int]()
     for publisher in publishers:
-        lifetimes[publisher.issuer] = max(
-            publisher.table.max_lifetime, lifetimes.get(publisher.issuer, 0)
-        )
+        longest = lifetimes.get(publisher.issuer, 0)
+        lifetimes[publisher.issuer] = max(publisher.table.max_lifetime, longest)
     return lifetimes
 
 
-def require_agreement(publisher: Publisher, others: Iterable[Publisher]) -> None:
+def require_agreement(publisher: Publisher, publishers: Iterable[Publisher]) -> None:
     """
-    Check that a publisher can be in force together with others.
+    Check that a publisher can be in force together with other publishers.
 
     Raises Invalid (code `bad_setting`) if one of them has its id, or says other things of the keys
     of its issuer.
     """
-    for other in others:
+    for other in publishers:
         if other.id == publisher.id:
             raise _wrong(publisher.id, "id", "another publisher has the same")
         # one issuer has one set of keys, so all its publishers have to say the same of them
-        if other.issuer != publisher.issuer and set(other.issuer.names) & {*publisher.issuer.names}:
+        has_name_of_issuer = not set(other.issuer.names).isdisjoint(publisher.issuer.names)
+        if has_name_of_issuer and other.issuer != publisher.issuer:
             why = "another publisher says other things of its keys"
             raise _wrong(publisher.id, "issuer", why)
 
@@ -181,7 +191,9 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     Raises Invalid (code `bad_setting`), with the key that is wrong, if the table is wrong.
     """
     provider = table.get("provider")
-    kind = PROVIDERS.get(provider) if isinstance(provider, str) else None
+    kind = None
+    if isinstance(provider, str):
+        kind = PROVIDERS.get(provider)
     if kind is None:
         why = "expected github, gitlab, google, buildkite or oidc"
         raise _wrong(table.get("id"), "provider", why)
@@ -192,7 +204,9 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         parsed: AnyTable = decode_table(fields, kind)
     except InvalidField as wrong:
         fault = _wrong(table.get("id"), wrong.message)
-        fault.field = wrong.path[0] if wrong.path else ""
+        fault.field = ""
+        if wrong.path:
+            fault.field = wrong.path[0]
         raise fault from wrong
     if isinstance(parsed, Oidc):
         _check_match(parsed)
@@ -200,7 +214,9 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
     issuer = parsed.provider_issuer
     # the metadata server of Google returns an ID token several times
-    has_jti = parsed.require_jti if isinstance(parsed, Oidc) else not isinstance(parsed, Google)
+    has_jti = not isinstance(parsed, Google)
+    if isinstance(parsed, Oidc):
+        has_jti = parsed.require_jti
     _check_issuer(parsed, issuer)
     actions = parse_actions(parsed.actions)
     projects = (_pattern(parsed.id, name, actions) for name in parsed.projects)
@@ -222,8 +238,11 @@ def canonical_keys(keys: Mapping[str, object], publisher: Publisher) -> dict[str
 
 
 def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
+    """Return a project of a publisher, or raise Invalid; only one that reads may have patterns."""
     try:
-        return parse_pattern(text) if actions == Action.READ else Pattern(parse_name(text))
+        if actions == Action.READ:
+            return parse_pattern(text)
+        return Pattern(parse_name(text))
     except Invalid as fault:
         why = f"{quoted(text)} is not the exact name of a project"
         if "*" in text:
@@ -232,6 +251,7 @@ def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
 
 
 def _indexes(publisher: str, text: str, actions: Action) -> tuple[str, ...]:
+    """Return the indexes that a publisher is about, or raise Invalid for a wrong name."""
     try:
         return parse_right_indexes(text, actions)
     except Invalid as fault:
@@ -239,6 +259,7 @@ def _indexes(publisher: str, text: str, actions: Action) -> tuple[str, ...]:
 
 
 def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
+    """Raise Invalid unless a table can be about its issuer."""
     name = issuer.names[0]
     _check_url(table.id, "issuer", name)
     if issuer.keys_url:
@@ -253,7 +274,9 @@ def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
 
 
 def _check_url(publisher: str, key: str, url: str) -> None:
-    host, is_loopback = "", False
+    """Raise Invalid unless a text is a URL that a server may ask for keys."""
+    host = ""
+    is_loopback = False
     with suppress(ValueError):
         host = urlsplit(url).hostname or ""
         is_loopback = ip_address(host).is_loopback
@@ -272,8 +295,12 @@ def _is_private(host: str) -> bool:
 
 
 def _private_issuer(table: Mapping[str, object]) -> Invalid:
+    """Return the error for a table with a key of earlier versions, which the settings have now."""
     issuer = table.get("issuer")
-    name = quoted(issuer) if isinstance(issuer, str) else "the issuer"
+    name = "the issuer"
+    if isinstance(issuer, str):
+        name = quoted(issuer)
+    # a publisher is added over the network, and decides no longer which addresses a server asks
     return _wrong(
         table.get("id"),
         PRIVATE_ISSUER,
@@ -292,16 +319,18 @@ def _check_match(table: Oidc) -> None:
         if claim in _NOT_IDENTIFYING:
             raise _wrong(table.id, "match", f"{claim} does not say which job the ID token is for")
     exact = {claim: value for claim, value in table.match.items() if is_exact(value)}
-    enough = "sub" in exact or (
-        len(exact) > 1 and any(isinstance(value, str) for value in exact.values())
-    )
-    if not enough:
+    has_text = any(isinstance(value, str) for value in exact.values())
+    is_narrow = "sub" in exact or (len(exact) > 1 and has_text)
+    if not is_narrow:
         why = "expected an exact sub, or exact values for two other claims, not both true or false"
         raise _wrong(table.id, "match", why)
 
 
 def _wrong(publisher: object, *what: str) -> Invalid:
-    name = quoted(publisher) if isinstance(publisher, str) else "without an id"
+    """Return the error about a key of a table, whose id may be missing or of any type."""
+    name = "without an id"
+    if isinstance(publisher, str):
+        name = quoted(publisher)
     return Invalid(
         f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/trusted-publishing.md.",
         code="bad_setting",

@@ -179,9 +179,11 @@ class PublisherTable(
             expected: str | bool | None = getattr(self, claim)
             # providers write booleans as texts
             if isinstance(expected, bool):
-                expected = "true" if expected else "false"
-            if expected:
-                yield (job.matches if claim in _PATTERNS else job.equals)(claim, expected)
+                expected = str(expected).lower()
+            if expected and claim in _PATTERNS:
+                yield job.matches(claim, expected)
+            elif expected:
+                yield job.equals(claim, expected)
 
 
 class GitHub(PublisherTable, frozen=True, kw_only=True):
@@ -210,11 +212,15 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
     @property
     def run_url(self) -> str:
         """The URL of a CI run, with names of claims in braces."""
-        host = "github.com" if self.issuer == GITHUB_ISSUER else urlsplit(self.issuer).netloc
+        host = "github.com"
+        # an Enterprise Server has pages and issuer on one host
+        if self.issuer != GITHUB_ISSUER:
+            host = urlsplit(self.issuer).netloc
         return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
+        # ids first: a name can be given up, and taken by somebody else
         yield job.equals("repository_owner_id", str(self.owner_id))
         yield job.equals("repository_id", str(self.repository_id))
         yield job.has_event("event_name", self.events)
@@ -254,7 +260,9 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
-        project, namespace, path = str(self.project_id), str(self.namespace_id), self.project_path
+        project = str(self.project_id)
+        namespace = str(self.namespace_id)
+        path = self.project_path
         yield job.equals("namespace_id", namespace)
         yield job.equals("project_id", project)
         yield job.equals("project_path", path, ignores_case=True)

@@ -38,6 +38,7 @@ class ListedAmount(Struct, frozen=True):
 
 def used_by(project: Project) -> ListedAmount:
     """Return how much a project lists."""
+    # a promoted file counts in each index that lists it, though its bytes are stored once
     return ListedAmount(sum(file.size for file in project.files), len(project.files))
 
 
@@ -54,11 +55,11 @@ class Quota(Struct, frozen=True):
 
     def share(self, used: ListedAmount) -> float | None:
         """Return how much of it is used, where 1 is all, or None without a limit."""
-        shares = [
-            amount / limit
-            for amount, limit in ((used.bytes, self.bytes), (used.files, self.files))
-            if limit
-        ]
+        shares = list[float]()
+        if self.bytes:
+            shares.append(used.bytes / self.bytes)
+        if self.files:
+            shares.append(used.files / self.files)
         return max(shares, default=None)
 
 
@@ -74,8 +75,9 @@ class Quotas(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def overridden_by(self, other: "Quotas") -> "Quotas":
         """Return these quotas, with each that `other` says in place of the own one."""
-        said = {name: value for name, value in asdict(other).items() if value is not None}
-        return replace(self, **said)
+        # 0 is said, too: it takes a limit of main away
+        overriding = {name: value for name, value in asdict(other).items() if value is not None}
+        return replace(self, **overriding)
 
     @property
     def index(self) -> Quota:
@@ -120,6 +122,7 @@ def size_in_form(content_length: int, fields: int = 0) -> FileSize:
 
     `fields` is how many of them have come that are not of the file.
     """
+    # a client may send the body in chunks, whose sum it does not say before
     if not content_length:
         return UNKNOWN_SIZE
     least = max(1, content_length - fields - FORM_BYTES)
@@ -152,13 +155,19 @@ class Room(Struct, frozen=True):
 
     def refusal(self, size: FileSize) -> TooLarge | None:
         """Return the error for what is coming, or None if there is room for all of it."""
-        quota, used = self.quota, self.used
+        quota = self.quota
+        used = self.used
         if quota.files and used.files + size.files > quota.files:
-            amount, limit = counted(used.files, "file"), counted(quota.files, "file")
-            more = "this is one" if size.files == 1 else f"these are {size.files}"
-            return self._refusal("files", amount, limit, f"{more} more")
+            amount = counted(used.files, "file")
+            limit = counted(quota.files, "file")
+            more = f"these are {size.files} more"
+            if size.files == 1:
+                more = "this is one more"
+            return self._refusal("files", amount, limit, more)
+        # by the least that it can have: an upload is refused before its bytes have come
         if quota.bytes and used.bytes + size.least > quota.bytes:
-            amount, limit = readable_size(used.bytes), readable_size(quota.bytes)
+            amount = readable_size(used.bytes)
+            limit = readable_size(quota.bytes)
             return self._refusal("size", amount, limit, size.described or "is full")
         return None
 

@@ -90,6 +90,7 @@ _TIME: Final = re.compile(
 )
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 _INSTANT: Final = timedelta(microseconds=1)
+"""The least difference of two times, so that `<` a time is `<=` the one before it."""
 _WILDCARD: Final = re.compile(r"[*?]")
 
 # `and`, `or`, `not` and `in` needed no blank behind them: `yanked ornot approved` was a filter
@@ -141,9 +142,13 @@ class _Condition(Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.field in _FLAGS:
-            return self.field if self.operator == "==" else f"not {self.field}"
+            if self.operator == "==":
+                return self.field
+            return f"not {self.field}"
         text = f"{self.field} {self.operator} {self.literal}"
-        return f"not {text}" if self.is_negated else text
+        if self.is_negated:
+            return f"not {text}"
+        return text
 
 
 class _Group(Struct, frozen=True):
@@ -173,12 +178,14 @@ class _Parenthesis(Struct):
     """What was joined by `and` since then."""
 
     def end_conjunction(self) -> None:
+        """Make one alternative of what was joined by `and`."""
         # under a `not`, each `and` is an `or`
         node = _group(self.conjunction, needs_all=not self.is_negated)
         self.alternatives.append(node)
         self.conjunction = []
 
     def close(self) -> _Node:
+        """Return what stands in the parentheses."""
         self.end_conjunction()
         return _group(self.alternatives, needs_all=self.is_negated)
 
@@ -257,7 +264,9 @@ class _Reader:
         if word not in _OPERATORS:
             raise _Unreadable
         condition = self._comparison(word)
-        return _negate(condition) if is_negated else condition
+        if is_negated:
+            return _negate(condition)
+        return condition
 
     def _comparison(self, name: str) -> _Condition:
         """Return the condition that begins with the name of a field, without a `not` before it."""
@@ -290,6 +299,7 @@ class _Reader:
                 return node
 
     def _next(self, words: re.Pattern[str]) -> str:
+        """Return the next word, if it is one of these, or raise _Unreadable."""
         match = words.match(self._text, self._position)
         if match is None:
             raise _Unreadable
@@ -306,7 +316,9 @@ def _read_condition(name: str, operator: str, literal: str) -> _Condition:
             raise _Unreadable
         is_true = (operator == "==") == (literal == "true")
         condition = _Condition(name, "==")
-        return condition if is_true else _negate(condition)
+        if is_true:
+            return condition
+        return _negate(condition)
     texts = [text[1:-1] for text in _TEXT.findall(literal)]
     if name in _NUMBERS and literal[0].isdigit():
         texts = [literal]
@@ -332,10 +344,15 @@ def _group(nodes: Sequence[_Node], *, needs_all: bool) -> _Node:
     parts = list[_Node]()
     for node in nodes:
         is_merged = isinstance(node, _Group) and node.needs_all == needs_all
-        parts += node.parts if isinstance(node, _Group) and is_merged else (node,)
+        if isinstance(node, _Group) and is_merged:
+            parts += node.parts
+        else:
+            parts.append(node)
     if len(parts) == 1:
         return parts[0]
-    word = " and " if needs_all else " or "
+    word = " or "
+    if needs_all:
+        word = " and "
     return _Group(
         needs_all=needs_all,
         parts=tuple(parts),
@@ -346,11 +363,16 @@ def _group(nodes: Sequence[_Node], *, needs_all: bool) -> _Node:
 
 def _in_parentheses(node: _Node) -> str:
     """Return the text of a part of a group."""
-    return f"({node})" if isinstance(node, _Group) else str(node)
+    if isinstance(node, _Group):
+        return f"({node})"
+    return str(node)
 
 
 def _depth(node: _Node) -> int:
-    return node.depth if isinstance(node, _Group) else 0
+    """Return how many groups are in one another."""
+    if not isinstance(node, _Group):
+        return 0
+    return node.depth
 
 
 def _read_names(_: str, texts: Sequence[str]) -> NamePatterns:
@@ -358,6 +380,7 @@ def _read_names(_: str, texts: Sequence[str]) -> NamePatterns:
 
 
 def _read_versions(operator: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return versions as specifiers have them: one that ends with `.*` only where that is right."""
     comparison = operator if operator in _ORDER else "=="
     if any(text.startswith("=") for text in texts):  # `===` compares texts
         raise _Unreadable
@@ -377,6 +400,7 @@ def _read_severity(_: str, texts: Sequence[str]) -> float:
 
 
 def _number(text: str, limit: int) -> float:
+    """Return the number of a text, or raise _Unreadable if it is above a limit."""
     number = float(text)
     if number > limit:
         raise _Unreadable
@@ -397,7 +421,9 @@ def _read_span(_: str, texts: Sequence[str]) -> _Span:
     if not _TIME.fullmatch(text):
         raise _Unreadable
     at = datetime.fromisoformat(text)
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    at = at.astimezone(UTC)
     return _Span(at, at)
 
 
@@ -418,7 +444,9 @@ They raise _Unreadable, Invalid, InvalidSpecifier, OverflowError or ValueError f
 
 def _terms(root: _Node) -> Sequence[_Node]:
     """Return what has to hold, all of it."""
-    return root.parts if isinstance(root, _Group) and root.needs_all else (root,)
+    if isinstance(root, _Group) and root.needs_all:
+        return root.parts
+    return (root,)
 
 
 def _joined_names(term: _Node) -> _Node:
@@ -426,21 +454,27 @@ def _joined_names(term: _Node) -> _Node:
     if isinstance(term, _Condition):
         return term
     patterns = list[str]()
-    for part in term.parts:
-        is_listed = isinstance(part, _Condition) and part.operator in _LISTED
-        if not isinstance(part, _Condition) or part.field != "name" or not is_listed:
+    # the conditions of a term are joined by `or`
+    for condition in term.parts:
+        if not isinstance(condition, _Condition) or condition.field != "name":
             return term
-        patterns += part.value.texts
+        if condition.operator not in _LISTED:
+            return term
+        patterns += condition.value.texts
     literal = _toml(tuple(patterns))
     return _Condition("name", "in", literal, parse_name_patterns(patterns))
 
 
 def _keys_of_names(conditions: _Conditions) -> _Keys:
+    """Return the keys for conditions about names, and those that they stand for."""
     listed = [condition for condition in conditions if condition.operator in _LISTED]
     denying = [condition for condition in conditions if condition.operator not in _LISTED]
     keys = dict[str, Any]()
     if denying:
-        keys["deny"] = _once(text for condition in denying for text in condition.value.texts)
+        denied = list[str]()
+        for condition in denying:
+            denied += condition.value.texts
+        keys["deny"] = _once(denied)
     allow = _common_names([condition.value for condition in listed])
     if not allow:  # an empty list would allow all names
         return keys, denying
@@ -452,8 +486,12 @@ def _common_names(lists: Sequence[NamePatterns]) -> tuple[str, ...]:
     for patterns in lists:
         if all(_is_comparable(text, lists) for text in patterns.texts):
             # a pattern matches itself, too
-            names = map(NormalizedName, patterns.texts)
-            return tuple(name for name in names if all(other.match(name) for other in lists))
+            common = list[str]()
+            for text in patterns.texts:
+                name = NormalizedName(text)
+                if all(other.match(name) for other in lists):
+                    common.append(text)
+            return tuple(common)
     return ()
 
 
@@ -464,11 +502,17 @@ def _is_comparable(text: str, lists: Sequence[NamePatterns]) -> bool:
 
 
 def _keys_of_versions(conditions: _Conditions) -> _Keys:
-    covered = [condition for condition in conditions if _specifiers(condition)]
+    """Return the key for conditions about versions, and those that it stands for."""
+    covered = list[_Condition]()
+    specifiers = list[str]()
+    for condition in conditions:
+        specifiers_of_one = _specifiers(condition)
+        if specifiers_of_one:
+            covered.append(condition)
+            specifiers += specifiers_of_one
     if not covered:
         return _NO_KEYS
-    specifiers = _once(text for condition in covered for text in _specifiers(condition))
-    return {"versions": {EVERY_PROJECT: ",".join(specifiers)}}, covered
+    return {"versions": {EVERY_PROJECT: ",".join(_once(specifiers))}}, covered
 
 
 def _specifiers(condition: _Condition) -> tuple[str, ...]:
@@ -483,21 +527,35 @@ def _specifiers(condition: _Condition) -> tuple[str, ...]:
 
 
 def _keys_of_ages(conditions: _Conditions) -> _Keys:
-    whole = [int(age.value) for age in conditions if age.operator == ">=" and age.value % 1 == 0]
-    days = max(whole, default=0)
+    """Return the key for conditions about ages, and those that it stands for."""
+    days = 0
+    for age in conditions:
+        # a cooldown is of whole days, and a file of just that age is shown
+        if age.operator == ">=" and age.value % 1 == 0:
+            days = max(days, int(age.value))
     if not days:  # which would list files of the future, and those without a time of upload
         return _NO_KEYS
     # what is older than seven days is older than six and a half
-    lower = [age for age in conditions if age.operator in {">", ">="} and age.value < days]
-    equal = [age for age in conditions if age.operator == ">=" and age.value == days]
-    return {"cooldown_days": days}, lower + equal
+    covered = list[_Condition]()
+    for age in conditions:
+        is_lower = age.operator in {">", ">="} and age.value < days
+        if is_lower or (age.operator == ">=" and age.value == days):
+            covered.append(age)
+    return {"cooldown_days": days}, covered
 
 
 def _keys_of_times(conditions: _Conditions) -> _Keys:
-    ends = [end for condition in conditions if (end := _end(condition)) is not None]
+    """Return the key for conditions about times, and those that it stands for."""
+    ends = list[datetime]()
+    covered = list[_Condition]()
+    for condition in conditions:
+        end = _end(condition)
+        if end is not None:
+            ends.append(end)
+            covered.append(condition)
     if not ends:
         return _NO_KEYS
-    covered = [condition for condition in conditions if _end(condition) is not None]
+    # the first end hides all that a later one does
     return {"snapshot": _moment(min(ends))}, covered
 
 
@@ -506,7 +564,9 @@ def _end(condition: _Condition) -> datetime | None:
     span: _Span = condition.value
     if condition.operator == "<" and span.first > _BEGINNING:
         return span.first - _INSTANT
-    return span.last if condition.operator == "<=" else None
+    if condition.operator != "<=":
+        return None
+    return span.last
 
 
 def _moment(at: datetime) -> str:
@@ -517,6 +577,7 @@ def _moment(at: datetime) -> str:
 
 
 def _keys_of_scores(conditions: _Conditions) -> _Keys:
+    """Return the key for conditions about scores, and those that it stands for."""
     covered = [condition for condition in conditions if _lowest_hidden(condition)]
     if not covered:
         return _NO_KEYS
@@ -530,10 +591,13 @@ def _lowest_hidden(condition: _Condition) -> float:
         return score
     is_limit = condition.operator == "<=" or (condition.operator == "==" and not score)
     # CVSS has scores in tenths, up to 10.0
-    return (int(score * 10) + 1) / 10 if is_limit and score < MAX_SEVERITY else 0.0
+    if not is_limit or score >= MAX_SEVERITY:
+        return 0.0
+    return (int(score * 10) + 1) / 10
 
 
 def _keys_of_licences(conditions: _Conditions) -> _Keys:
+    """Return the keys for conditions about licences, and those that they stand for."""
     # `MIT OR ISC` is allowed by `== "MIT"` and by `== "ISC"`, and what they have in common is no
     # list. So there is a key where one of the lists has all of each other one.
     keys = dict[str, Any]()
@@ -561,10 +625,13 @@ def _licences(condition: _Condition) -> frozenset[str]:
     """Return the list of a condition about licences, for a comparison with others."""
     licences = frozenset(text.lower() for text in condition.value)
     # a licence that is not known is blocked by each list
-    return licences if condition.operator in _LISTED else licences - {BLOCK_UNKNOWN}
+    if condition.operator in _LISTED:
+        return licences
+    return licences - {BLOCK_UNKNOWN}
 
 
 def _keys_of_flags(conditions: _Conditions) -> _Keys:
+    """Return the keys for conditions that are true or false, and those that they stand for."""
     keys = dict[str, Any]()
     covered = list[_Condition]()
     for condition in conditions:
@@ -588,6 +655,7 @@ _FINDERS: Final[Mapping[str, Callable[[_Conditions], _Keys]]] = {
 
 
 def _once(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return texts in their order, each once."""
     return tuple(dict.fromkeys(texts))
 
 

@@ -63,7 +63,9 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """What people call it: `rule 1`, perhaps with its note."""
-        return f"rule {self.number} ({self.note})" if self.note else f"rule {self.number}"
+        if self.note:
+            return f"rule {self.number} ({self.note})"
+        return f"rule {self.number}"
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -86,10 +88,13 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
     @property
     def description(self) -> str:
         """What it deletes, in words."""
-        what = _KINDS[self.only] if self.only else "releases"
-        of = "every project" if EVERY_PROJECT in self.projects.texts else self.projects.texts
-        names = of if isinstance(of, str) else ", ".join(of)
-        return f"{what} of {names}: {', '.join(self.conditions)}"
+        what = "releases"
+        if self.only is not None:
+            what = _KINDS[self.only]
+        projects = "every project"
+        if EVERY_PROJECT not in self.projects.texts:
+            projects = ", ".join(self.projects.texts)
+        return f"{what} of {projects}: {', '.join(self.conditions)}"
 
     @property
     def least_age(self) -> timedelta:
@@ -98,6 +103,7 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
 
     def is_about(self, version: Version) -> bool:
         """Return whether it is about releases of this kind."""
+        # by PEP 440 a dev release is a pre-release, too
         if self.only == "dev":
             return version.is_devrelease
         return self.only is None or version.is_prerelease
@@ -117,7 +123,8 @@ def canonical_rules(tables: tuple[RetentionKeys, ...]) -> tuple[RetentionKeys, .
     """
     Return the keys of `[[retention]]` tables as equal rules have them.
 
-    Raises Invalid as `parse_rules`.
+    Raises Invalid (code `invalid_field`) for the first that is wrong, or that has no condition
+    which spares new releases.
     """
     parse_rules(tables)
     return tuple(map(_canonical, tables))
@@ -147,9 +154,11 @@ def stored_rules(stored: StoredRetention) -> tuple[RetentionRule, ...]:
 
 
 def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
+    """Return the rule of a table, or raise Invalid, with its number, if that is wrong."""
     try:
         fields = decode_table(table, RetentionFields)
         index = read_index_name(fields.index)
+        # that there is such an index is not asked: it may be made later, and removed again
         if index != MAIN:
             parse_index_name(index)
         require_one_line(fields.note, "The note", NOTE_LIMIT)
@@ -160,7 +169,9 @@ def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
         raise _wrong(number, fault.message) from fault
     limits = (fields.keep_last, fields.older_than_days, fields.not_downloaded_days)
     if all(limit is None for limit in limits):
-        what = f"all {_KINDS[fields.only]}" if fields.only else "all releases"
+        what = "all releases"
+        if fields.only is not None:
+            what = f"all {_KINDS[fields.only]}"
         raise _wrong(
             number,
             f"it would delete {what} as soon as they come. Add keep_last, older_than_days or "

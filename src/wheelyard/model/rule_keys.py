@@ -30,9 +30,12 @@ def parse_moment(text: str) -> datetime:
     Raises ValueError if it is malformed.
     """
     moment = datetime.fromisoformat(text)
+    # a date is the whole day: what was uploaded on it is shown
     if len(text) == len("2026-10-31"):
         return datetime.combine(moment.date(), time.max, UTC)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo:
+        return moment.astimezone(UTC)
+    return moment.replace(tzinfo=UTC)
 
 
 def parse_specifier(text: str) -> SpecifierSet:
@@ -47,6 +50,7 @@ def parse_specifier(text: str) -> SpecifierSet:
 
 
 def _is_exempt(text: str) -> bool:
+    """Return whether a text is a name, a pattern, or NAME==VERSION. Raises ValueError if not."""
     name, equals, version = text.partition("==")
     return bool(normalise_pattern(name.strip())) and bool(not equals or Version(version))
 
@@ -106,7 +110,9 @@ class RuleKeys(Struct, frozen=True, kw_only=True):
     @property
     def snapshot_at(self) -> datetime | None:
         """The last moment (UTC) of `snapshot`, where a date is the whole day, or None."""
-        return parse_moment(self.snapshot) if self.snapshot else None
+        if not self.snapshot:
+            return None
+        return parse_moment(self.snapshot)
 
 
 NO_KEYS: Final = RuleKeys()
@@ -126,6 +132,7 @@ def require_valid(keys: RuleKeys) -> None:
     key.
     """
     _ = licence_rule(keys, needs_known=False)
+    # an empty text is no moment, and the default
     moments = (keys.snapshot,) if keys.snapshot else ()
     for key, texts, kind in (
         ("cooldown_allow", keys.cooldown_allow, Exempt),
@@ -143,6 +150,8 @@ def require_valid(keys: RuleKeys) -> None:
 
 
 def _is_accepted(text: str, meta: Meta) -> bool:
+    """Return whether a text is one that the key with this description takes."""
+    # each parser raises its own error: packaging, `datetime` with a year of five digits, ours
     try:
         return bool(meta.extra and meta.extra["accepts"](text))
     except (Invalid, OverflowError, ValueError):
@@ -164,6 +173,7 @@ class Exceptions(Struct, frozen=True):
         """
         if not self.versions:
             return None
+        # with and without the local part, such as `+cpu`
         forms = {strip_trailing_zeros(text) for text in (version, version.partition("+")[0])}
         for names, exempt in self.versions:
             if exempt in forms and names.match(name):
@@ -229,6 +239,7 @@ def licence_rule(keys: RuleKeys, *, needs_known: bool) -> LicenceRule:
 
 
 def _licences(key: str, texts: Iterable[str]) -> LicencePatterns:
+    """Return the patterns of a key, which an error names."""
     try:
         return parse_licence_patterns(texts)
     except Invalid as fault:

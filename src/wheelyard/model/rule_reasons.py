@@ -83,7 +83,9 @@ def not_listed(name: NormalizedName) -> FileReason:
 
 def blocked(target: str, decision: Decision) -> Statement:
     """Return why what a person has blocked is hidden: a package, or a version of it."""
-    kind = "version" if decision.version else "package"
+    kind = "package"
+    if decision.version:
+        kind = "version"
     return Statement(
         _block(decision),
         f"Use another {kind}, or ask the operator to let it through.",
@@ -112,7 +114,7 @@ def not_among(code: Code, said: Statement, approval: Decision) -> Statement:
 
 
 def not_among_those(approval: Decision) -> str:
-    """Return the sentence that says so."""
+    """Return the sentence that a file is not among those that were approved of its version."""
     return (
         f"This file is not among those of {approval.target} that were approved on "
         f"{approval.at:%Y-%m-%d}."
@@ -121,9 +123,12 @@ def not_among_those(approval: Decision) -> str:
 
 def _block(decision: Decision) -> str:
     """Return the sentence that says when who has blocked what, and why."""
-    why = f": {escaped(decision.reason)}" if decision.reason else ""
+    # both are words of people, and an installer shows the sentence in a terminal
     by = escaped(describe_principal(decision.by))
-    return f"{decision.target} was blocked on {decision.at:%Y-%m-%d} by {by}{why}."
+    fact = f"{decision.target} was blocked on {decision.at:%Y-%m-%d} by {by}"
+    if decision.reason:
+        fact = f"{fact}: {escaped(decision.reason)}"
+    return f"{fact}."
 
 
 def request_of(target: str) -> Advice:

@@ -34,16 +34,20 @@ def rules_of_upstream(keys: RuleKeys) -> Rules:
 
     Raises Invalid (code `bad_setting`) for a wrong licence, name or specifier.
     """
-    vulnerable = (_vulnerable(keys.min_cvss),) if keys.min_cvss else ()
-    rows = (_quarantined(), _blocked(), _malicious(), *vulnerable)
-    return Rules(rows=(*rows, *_shared_rows(keys, is_index=False)))
+    # these always: what an upstream or a person has withdrawn, and malware, is never let through
+    rows = [_quarantined(), _blocked(), _malicious()]
+    if keys.min_cvss:
+        rows.append(_vulnerable(keys.min_cvss))
+    rows += _shared_rows(keys, is_index=False)
+    return Rules(rows=tuple(rows))
 
 
 def rules_of_index(keys: RuleKeys, index: str) -> Rules:
     """
     Return the rules of an index.
 
-    There are none if no key is set. Raises Invalid (code `bad_setting`) as `rules_of_upstream`.
+    There are none if no key is set. Raises Invalid (code `bad_setting`) for a wrong licence, name
+    or specifier.
     """
     rows = list[Rule]()
     if keys.deny:
@@ -80,10 +84,9 @@ def _shared_rows(keys: RuleKeys, *, is_index: bool) -> Iterator[Rule]:
     if keys.approval:
         yield _not_approved()
     if keys.versions:
-        specifiers = [
-            (parse_name_patterns((names,)), parse_specifier(text))
-            for names, text in keys.versions.items()
-        ]
+        specifiers = list[tuple[NamePatterns, SpecifierSet]]()
+        for names, text in keys.versions.items():
+            specifiers.append((parse_name_patterns((names,)), parse_specifier(text)))
         yield _other_version(specifiers)
     if not keys.prereleases:
         yield _prerelease()
@@ -122,9 +125,11 @@ def _not_listed(names: NamePatterns) -> Rule:
 
 def _quarantined() -> Rule:
     def says(facts: Facts) -> Statement:
-        shown = f" ({escaped(facts.quarantine)})" if facts.quarantine else ""
-        fact = f"{facts.name} is quarantined by its upstream index{shown}."
-        return Statement(fact, "Use another package.")
+        fact = f"{facts.name} is quarantined by its upstream index"
+        if facts.quarantine:
+            # a stranger's words
+            fact = f"{fact} ({escaped(facts.quarantine)})"
+        return Statement(f"{fact}.", "Use another package.")
 
     return Rule(
         code=Code.QUARANTINED,
@@ -181,8 +186,9 @@ def _vulnerable(min_cvss: float, *, needs_advisories: bool = False) -> Rule:
             f"{facts.target} is known to be vulnerable, with a CVSS score of {holes.score:.1f}: "
             f"{_ids(holes.ids)}."
         )
-        newer = f"Use {holes.clean_after} or newer." if holes.clean_after else ""
-        return Statement(fact, newer or "Use another package.")
+        if holes.clean_after:
+            return Statement(fact, f"Use {holes.clean_after} or newer.")
+        return Statement(fact, "Use another package.")
 
     return Rule(code=Code.VULNERABLE, hides=hides, says=says, is_of_version=True)
 
@@ -197,7 +203,9 @@ def _licence(rule: LicenceRule) -> Rule:
     def says(facts: Facts) -> Statement:
         licence = facts.licence
         if licence == UNREADABLE:
-            limit = "some are blocked" if rule.blocked else "only some are allowed"
+            limit = "only some are allowed"
+            if rule.blocked:
+                limit = "some are blocked"
             what = f"says its licence in a way that cannot be read, and {limit} here"
         elif not licence:
             what = "names no licence"
@@ -225,6 +233,7 @@ def _other_version(specifiers: Sequence[tuple[NamePatterns, SpecifierSet]]) -> R
     def left_out_by(facts: Facts) -> Iterator[SpecifierSet]:
         version = _parsed(facts.version)
         for names, specifier in specifiers:
+            # a version that cannot be compared belongs to no set
             if names.match(facts.name) and (version is None or version not in specifier):
                 yield specifier
 
@@ -235,7 +244,7 @@ def _other_version(specifiers: Sequence[tuple[NamePatterns, SpecifierSet]]) -> R
 
     return Rule(
         code=Code.VERSION,
-        hides=lambda facts, _: any(True for _ in left_out_by(facts)),
+        hides=lambda facts, _: next(left_out_by(facts), None) is not None,
         says=says,
         is_of_version=True,
     )
@@ -244,7 +253,9 @@ def _other_version(specifiers: Sequence[tuple[NamePatterns, SpecifierSet]]) -> R
 def _prerelease() -> Rule:
     def hides(facts: Facts, _: datetime) -> bool | None:
         version = _parsed(facts.version)
-        return None if version is None else version.is_prerelease
+        if version is None:
+            return None
+        return version.is_prerelease
 
     return Rule(
         code=Code.PRERELEASE,
@@ -289,7 +300,9 @@ def _after(snapshot: datetime, *, uses_first_seen: bool = False, is_liftable: bo
     def hides(facts: Facts, _: datetime) -> bool | None:
         # what was seen here before the snapshot was uploaded before it, too
         since = facts.since if uses_first_seen else facts.uploaded_at
-        return None if since is None else since > snapshot
+        if since is None:
+            return None
+        return since > snapshot
 
     def says(facts: Facts) -> Statement:
         when = "has no time of upload"
@@ -309,7 +322,9 @@ def _cooldown(keys: RuleKeys) -> Rule:
     uses_first_seen = keys.cooldown_missing == "first_seen"
 
     def begin(facts: Facts) -> datetime | None:
-        return facts.since if uses_first_seen else facts.uploaded_at
+        if uses_first_seen:
+            return facts.since
+        return facts.uploaded_at
 
     def end(facts: Facts) -> datetime | None:
         return cooldown_end(begin(facts), days)
@@ -318,7 +333,9 @@ def _cooldown(keys: RuleKeys) -> Rule:
         if facts.is_exempt or names.match(facts.name):
             return False
         ends = end(facts)
-        return None if ends is None else now < ends
+        if ends is None:
+            return None
+        return now < ends
 
     def says(facts: Facts) -> Statement:
         since = begin(facts)
@@ -331,7 +348,9 @@ def _cooldown(keys: RuleKeys) -> Rule:
                 advice,
             )
         ends = end(facts)
-        shown_from = f"It is shown from {_time(ends)} on." if ends else ""
+        shown_from = ""
+        if ends is not None:
+            shown_from = f"It is shown from {_time(ends)} on."
         return Statement(
             f"{facts.target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.",
             "Use an older version. For a security fix, ask the operator to let it through.",
@@ -353,9 +372,11 @@ def cooldown_end(since: datetime | None, days: int) -> datetime | None:
 
 
 def _ids(advisories: Sequence[str]) -> str:
-    ids = [escaped(advisory) for advisory in advisories]
-    more = f" and {len(ids) - NAMED_ADVISORIES} more" if len(ids) > NAMED_ADVISORIES else ""
-    return f"{', '.join(ids[:NAMED_ADVISORIES])}{more}"
+    """Return the ids of the first advisories, and how many more there are."""
+    ids = ", ".join(map(escaped, advisories[:NAMED_ADVISORIES]))
+    if len(advisories) > NAMED_ADVISORIES:
+        ids = f"{ids} and {len(advisories) - NAMED_ADVISORIES} more"
+    return ids
 
 
 def _time(at: datetime) -> str:

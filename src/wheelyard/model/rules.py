@@ -155,7 +155,9 @@ class Rules(Struct, frozen=True, kw_only=True):
         Of upstream indexes that is the most serious reason. Of an index all reasons are in it.
         """
         why = [(row, row.says(facts)) for row in self.why(facts, now)]
-        return self._reason(why, facts, now) if why else None
+        if not why:
+            return None
+        return self._reason(why, facts, now)
 
     def reasons(self, facts: Facts, now: datetime) -> tuple[FileReason, ...]:
         """Return every reason by which a file is hidden, the most serious one first."""
@@ -165,11 +167,11 @@ class Rules(Struct, frozen=True, kw_only=True):
     def shown_versions(self, facts: Iterable[Facts], now: datetime) -> tuple[str, ...]:
         """Return those versions without files that no rule hides, whatever their files are."""
         rows = tuple(row for row in self.rows if row.is_of_version)
-        return tuple(
-            of_version.version
-            for of_version in facts
-            if not any(True for _ in self._hiding(rows, of_version, now))
-        )
+        versions = list[str]()
+        for of_version in facts:
+            if next(self._hiding(rows, of_version, now), None) is None:
+                versions.append(of_version.version)
+        return tuple(versions)
 
     def changes_at(self, facts: Facts, now: datetime) -> datetime | None:
         """Return the next moment at which time alone ends a rule that hides a file, or None."""
@@ -190,10 +192,12 @@ class Rules(Struct, frozen=True, kw_only=True):
                 rows = self._hiding(version_rows, of_file, now)
                 of_version = [(row, row.says(of_file)) for row in rows]
                 of_versions[key] = of_version
-            why = of_version
+            # a copy: the list of the version is that of its other files, too
+            why = list(of_version)
+            # of upstream indexes only the most serious reason is told: one of the version if any
             if self.index or not why:
                 rows = self._hiding(file_rows, of_file, now)
-                why = [*why, *((row, row.says(of_file)) for row in rows)]
+                why += [(row, row.says(of_file)) for row in rows]
             if why:
                 hidden[file.filename] = self._reason(why, of_file, now)
                 # the sentences change as soon as one of the rules ends
@@ -206,14 +210,17 @@ class Rules(Struct, frozen=True, kw_only=True):
         return Judged(shown, hidden, min(times, default=None))
 
     def _hiding(self, rows: Iterable[Rule], facts: Facts, now: datetime) -> Iterator[Rule]:
+        """Yield those of the rules that hide a file now, and that no decision lifts."""
         lifted = lifted_by(facts.decision)
         for row in rows:
+            # None hides it, too: a fact that nobody knows must not let a file through
             if row.hides(facts, now) is False:
                 continue
             if not (row.is_liftable and row.code in lifted):
                 yield row
 
     def _reason(self, why: Sequence["_Said"], facts: Facts, now: datetime) -> FileReason:
+        """Return why a file is hidden, by the rules that hide it, the most serious one first."""
         if self.index:
             text = _text_of_index(self.index, why, facts)
             return FileReason(HIDDEN_BY_VIEW, text, changes_at=_last_end(why, facts, now))
@@ -228,15 +235,24 @@ _Said = tuple[Rule, Statement]
 
 def _next_end(rows: Iterable[Rule], facts: Facts, now: datetime) -> datetime | None:
     """Return the first moment to come at which one of some rules ends by time, or None."""
-    ends = (row.ends(facts) for row in rows)
-    return min((end for end in ends if end is not None and end > now), default=None)
+    ends = list[datetime]()
+    for row in rows:
+        end = row.ends(facts)
+        if end is not None and end > now:
+            ends.append(end)
+    return min(ends, default=None)
 
 
 def _last_end(why: Sequence[_Said], facts: Facts, now: datetime) -> datetime | None:
     """Return when time alone has ended all rules that hide a file, or None if it never does."""
-    ends = [row.ends(facts) for row, _ in why]
-    future = [end for end in ends if end is not None and end > now]
-    return max(future) if len(future) == len(ends) else None
+    ends = list[datetime]()
+    for row, _ in why:
+        end = row.ends(facts)
+        # one that never ends, or has no end to come, hides the file for good
+        if end is None or end <= now:
+            return None
+        ends.append(end)
+    return max(ends)
 
 
 def _text_of_index(index: str, why: Sequence[_Said], facts: Facts) -> str:
@@ -257,7 +273,9 @@ def lifted_by(decision: Decision | None) -> frozenset[str]:
     if decision is None or decision.verdict is not Verdict.APPROVED:
         return _NOTHING_LIFTED
     own = _OF_VERSION if decision.version else _NOTHING_LIFTED
-    return own.union(_LIFTABLE.intersection(decision.despite)) if decision.despite else own
+    if decision.despite:
+        return own.union(_LIFTABLE.intersection(decision.despite))
+    return own
 
 
 def decided_about(
@@ -272,4 +290,6 @@ def decided_about(
         return None, None
     of_file = next((decision for decision in candidates if decision.covers(sha256)), None)
     of_version = candidates[0]
-    return of_file, None if of_version is of_file else of_version
+    if of_version is of_file:
+        return of_file, None
+    return of_file, of_version

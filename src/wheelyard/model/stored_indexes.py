@@ -150,7 +150,7 @@ class ListedIndex(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """See `ListedTable`."""
+        """What is probably wrong although it is served."""
         return self.warnings
 
 
@@ -176,7 +176,7 @@ class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, 
     """The kind of indexes, whose document has more than them."""
 
     def apply(self, tables: IndexList, event: TableEvent) -> IndexList:
-        """See `TableKind`."""
+        """Return the indexes after an event, with revision and last commit unchanged."""
         match event:
             case MainChanged(keys=keys, at=at, by=by, note=note, source=source):
                 main = StoredIndex(keys=keys, created=at, created_by=by, note=note, source=source)
@@ -193,8 +193,10 @@ class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, 
         return super().apply(tables, event)
 
     def describe_event(self, event: TableEvent) -> str:
-        """See `TableKind`."""
-        note = f" ({event.note})" if event.note else ""
+        """Return a change in words, without who made it and when."""
+        note = ""
+        if event.note:
+            note = f" ({event.note})"
         match event:
             case MainChanged(keys=keys):
                 return f"index main: changed, {self.describe_keys(keys)}{note}"
@@ -205,7 +207,11 @@ class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, 
         return super().describe_event(event)
 
     def describe_keys(self, keys: Mapping[str, Any]) -> str:
-        """See `TableKind`. Earlier versions have an empty text for main."""
+        """
+        Return the keys of an index but its name, with their values, as one line.
+
+        Earlier versions have an empty text for main.
+        """
         nothing = "its own packages"
         if NAME not in keys:  # of main
             nothing = "no keys"
@@ -249,8 +255,10 @@ INDEX_KIND: Final = _IndexKind(
 def _retention_after(
     before: StoredRetention | None, event: RetentionChanged
 ) -> StoredRetention | None:
+    """Return the rules of retention after a change, or None if there is no rule any more."""
     if not event.rules:
         return None
+    # a change by hand leaves them to the file that they are of
     source = event.source
     if not source and before is not None:
         source = before.source
@@ -272,5 +280,9 @@ def with_main(keys: Mapping[str, Any]) -> IndexKeys:
     named = dict(keys)
     for key in LISTS_OF_INDEXES:
         if isinstance(keys.get(key), list | tuple):
-            named[key] = [MAIN if name == "" else name for name in keys[key]]
+            names = list(keys[key])
+            for position, name in enumerate(names):
+                if name == "":
+                    names[position] = MAIN
+            named[key] = names
     return named

@@ -90,12 +90,19 @@ class NamespacesInForce(Struct, frozen=True):
     def parent_of(self, namespace: Namespace) -> Namespace | None:
         """Return the narrowest namespace that another one is in, or None."""
         around = [other for other in self.of(namespace.name) if other.name != namespace.name]
-        return around[-1] if around else None
+        if not around:
+            return None
+        return around[-1]
 
     def children_of(self, namespace: Namespace) -> tuple[Namespace, ...]:
         """Return the namespaces whose parent this one is."""
-        inside = (other for other in self.all if namespace.contains(other) and other != namespace)
-        return tuple(other for other in inside if self.parent_of(other) == namespace)
+        children = list[Namespace]()
+        for inner in self.all:
+            is_inside = namespace.contains(inner) and inner != namespace
+            # one that is further in has another parent
+            if is_inside and self.parent_of(inner) == namespace:
+                children.append(inner)
+        return tuple(children)
 
 
 def parse_namespace(keys: TableKeys, since: datetime) -> Namespace:
@@ -131,6 +138,8 @@ def groups_of_owners(keys: TableKeys) -> frozenset[str]:
 
 
 def _parse_owner(text: str) -> str:
+    """Return the principal or the group that a text names, or raise Invalid."""
+    # that there is such a group is not asked: a file may make both at once
     if text.startswith(_GROUP) and "@" not in text:
         return f"{_GROUP}{parse_group_name(text.removeprefix(_GROUP))}"
     if text in {ANONYMOUS, ALL_AUTHENTICATED}:

@@ -100,8 +100,8 @@ PUBLISHER_KIND: Final = TableKind[PublisherList, AnyPublisherEvent, ListedPublis
     exists_code="publisher_exists",
     changed_code="publisher_changed",
     fixed_keys={
-        key: f"The {key} of a publisher stays as it is. Remove it, and add another one."
-        for key in ("id", "provider")
+        "id": "The id of a publisher stays as it is. Remove it, and add another one.",
+        "provider": "The provider of a publisher stays as it is. Remove it, and add another one.",
     },
     list_them=Advice(Remedy.LIST_PUBLISHERS),
     titles=("Jobs", "May", "Added"),

@@ -102,6 +102,7 @@ class StoredTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
             changed=event.at,
             changed_by=event.by,
             note=event.note,
+            # a change by hand does not take the table away from its file
             source=event.source or self.source,
         )
 
@@ -224,10 +225,11 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
                 return replace(tables, tables=(*tables.tables, new))
             case TableChanged(keys=keys):
                 name = keys.get(self.name_key)
-                stored = [
-                    before.after(event) if before.name == name else before
-                    for before in tables.tables
-                ]
+                stored = list(tables.tables)
+                # in its place: the order is that in which the tables were added
+                for position, table in enumerate(stored):
+                    if table.name == name:
+                        stored[position] = table.after(event)
                 return replace(tables, tables=tuple(stored))
             case TableRemoved(name=name):
                 left = tuple(before for before in tables.tables if before.name != name)
@@ -236,7 +238,9 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
 
     def describe_event(self, event: TableEvent) -> str:
         """Return a change in words, without who made it and when."""
-        note = f" ({event.note})" if event.note else ""
+        note = ""
+        if event.note:
+            note = f" ({event.note})"
         match event:
             case TableRemoved():
                 return f"{self.noun} {event.name}: removed{note}"

@@ -123,6 +123,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
 
     def reads_feed(self, index: str) -> bool:
         """Return whether events of the feed of an index are sent."""
+        # nobody reads a feed for a webhook that is told of rights and requests alone
         is_named = index in self.indexes or EVERY_INDEX in self.indexes
         return is_named and not self.events <= OF_SERVER
 
@@ -173,6 +174,7 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
             raise _wrong(
                 "events", f"{quoted(word)} is none. Choose some of {', '.join(EVENT_WORDS)}"
             )
+    # a file is in version control, and the arguments of a command in the list of processes
     if checked.get("secret", KEPT) != KEPT:
         raise _wrong(
             "secret",
@@ -180,6 +182,7 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
             f"{variable_of(name, 'SECRET')} of the server, or have it make a secret",
         )
     named = frozenset(WebhookEvent(word) for word in words if word != IMPORTED)
+    # without any, all names: an empty list of patterns would match none
     patterns = [str(text) for text in checked.get("projects", ())]
     projects: NamePatterns | None = None
     if patterns:
@@ -204,6 +207,7 @@ def canonical_webhook(keys: TableKeys) -> TableKeys:
     Raises Invalid if one is wrong.
     """
     webhook = parse_webhook(keys, NEVER_CHANGED)
+    # without the keys that have their defaults, so that equal webhooks have equal keys
     canonical: TableKeys = {"name": webhook.name}
     if webhook.url:
         canonical["url"] = webhook.url
@@ -239,6 +243,7 @@ def _require_url(text: str) -> None:
 
 def url_problem(text: str) -> str:
     """Return why a text can be no URL of a webhook, without repeating it, or an empty text."""
+    # `port` raises, too, as it is parsed when it is asked for
     try:
         url = urlsplit(text)
         host = url.hostname or ""
@@ -328,11 +333,12 @@ class ListedWebhook(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """See `ListedTable`."""
-        return tuple(
-            Caution(f"there is no index {name}: correct the name, or add the index")
-            for name in self.unknown_indexes
-        )
+        """What is probably wrong although it is in force: the indexes that it names in vain."""
+        cautions = list[Caution]()
+        for name in self.unknown_indexes:
+            fact = f"there is no index {name}: correct the name, or add the index"
+            cautions.append(Caution(fact))
+        return tuple(cautions)
 
 
 WEBHOOK_KIND: Final = TableKind[WebhookList, AnyWebhookEvent, ListedWebhook](

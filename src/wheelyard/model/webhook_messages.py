@@ -30,6 +30,19 @@ MAX_FILES_IN_LINE: Final = 5
 DescribePrincipal = Callable[[str], str]
 """Returns a principal in words."""
 
+_SENTENCES: Final[Mapping[str, str]] = {
+    "project.released": "{by} released {what} in {index}",
+    "project.file_added": "{by} added files to {what} in {index}",
+    "project.yanked": "{by} yanked files of {what} in {index}",
+    "project.unyanked": "{by} took back the yank of files of {what} in {index}",
+    "project.deleted": "{by} deleted files of {what} in {index}",
+    "project.restored": "{by} restored files of {what} in {index}",
+    "project.promoted": "{by} promoted {what} from {from_index} to {index}",
+    "project.status": "{by} set {what} in {index} to {status}",
+    "project.reserved": "{by} reserved the name {what} in {index}",
+}
+"""What each message about a project says to people, by its type."""
+
 _EVENTS: Final[Mapping[str, WebhookEvent]] = {
     EventKind.YANKED: WebhookEvent.YANKED,
     EventKind.UNYANKED: WebhookEvent.UNYANKED,
@@ -199,7 +212,10 @@ class EventGroup(Struct, frozen=True, kw_only=True):
     @property
     def filenames(self) -> tuple[str, ...]:
         """The names of the files that it is about."""
-        return tuple(name for event in self.events for name in event.files)
+        names = list[str]()
+        for event in self.events:
+            names += event.files
+        return tuple(names)
 
 
 class _EventPart(Struct, frozen=True):
@@ -226,18 +242,21 @@ class _EventPart(Struct, frozen=True):
 
 def groups_of(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGroup, ...]:
     """Return the events of a commit, as messages tell of them. Some of no message are left out."""
-    parts = [part for event in events for part in _parts_of(project, event)]
+    parts = list[_EventPart]()
+    for event in events:
+        parts += _parts_of(project, event)
     groups = list[EventGroup]()
-    for _, same in groupby(parts, key=lambda part: part.group):
-        together = tuple(same)
-        first = together[0]
+    # only neighbours: the order of messages is that of the events
+    for _, neighbours in groupby(parts, key=lambda part: part.group):
+        group = tuple(neighbours)
+        first = group[0]
         groups.append(
             EventGroup(
                 position=len(groups),
                 event=first.event,
                 release=first.release,
                 is_imported=first.is_imported,
-                events=tuple(_about(part.stored, part.filenames) for part in together),
+                events=tuple(_about(part.stored, part.filenames) for part in group),
             )
         )
     return tuple(groups)
@@ -259,6 +278,7 @@ def _about(event: Event, filenames: tuple[str, ...]) -> Event:
 
 
 def _parts_of(project: NormalizedName, event: Event) -> list[_EventPart]:
+    """Return what an event says of each version, or nothing if no message tells of its kind."""
     if event.what == EventKind.UPLOADED:
         return [_upload_part(event)]
     kind = _EVENTS.get(event.what)
@@ -269,10 +289,10 @@ def _parts_of(project: NormalizedName, event: Event) -> list[_EventPart]:
     by_release = dict[str, list[str]]()
     for filename in event.files:
         by_release.setdefault(_release_of(filename, project), []).append(filename)
-    return [
-        _EventPart(kind, release, event, tuple(filenames))
-        for release, filenames in by_release.items()
-    ]
+    parts = list[_EventPart]()
+    for release, filenames in by_release.items():
+        parts.append(_EventPart(kind, release, event, tuple(filenames)))
+    return parts
 
 
 def _upload_part(event: Event) -> _EventPart:
@@ -301,10 +321,10 @@ def has_release(events: Iterable[Event], release: str) -> bool:
 def has_older_file(project: Project, release: str, before: datetime) -> bool:
     """Return whether a project has a file of a release that came before a time, perhaps deleted."""
     same = strip_trailing_zeros(release)
-    return any(
-        strip_trailing_zeros(file.version) == same and file.came_at < before
-        for file in (*project.files, *project.trash)
-    )
+    for file in project.files + project.trash:
+        if strip_trailing_zeros(file.version) == same and file.came_at < before:
+            return True
+    return False
 
 
 def message_of(
@@ -316,6 +336,7 @@ def message_of(
     urls: MessageUrls,
 ) -> ProjectMessage:
     """Return the message about a group of events. `files` has those that it is about, by name."""
+    # the events of a group have one principal and one reason, and the time is that of the last
     last = group.events[-1]
     status = ""
     if event is WebhookEvent.STATUS:
@@ -360,19 +381,21 @@ def requests_message(
     describe: DescribePrincipal,
 ) -> RequestsMessage:
     """Return the message about requests, of `waiting` in all."""
+    packages = list[WaitingPackage]()
+    for request in news:
+        package = WaitingPackage(
+            project=request.project,
+            release=request.version,
+            who=request.who,
+            # a message leaves the server, and people have pasted tokens into reasons
+            reasons=tuple(redact_tokens(ask.reason) for ask in request.asks),
+            hidden=request.reason,
+        )
+        packages.append(package)
     return RequestsMessage(
         type="package.requested",
         time=time,
-        requests=tuple(
-            WaitingPackage(
-                project=request.project,
-                release=request.version,
-                who=request.who,
-                reasons=tuple(redact_tokens(ask.reason) for ask in request.asks),
-                hidden=request.reason,
-            )
-            for request in news
-        ),
+        requests=tuple(packages),
         waiting=waiting,
         text=describe_requests(news, waiting, urls.of_requests, describe),
         url=urls.of_requests,
@@ -381,21 +404,9 @@ def requests_message(
 
 def message_id(place: MessagePlace, commit: NumberedCommit) -> str:
     """Return the id of a message, which is the same on each server, and at each try."""
+    # the random id of the commit, too: an older copy of a store may get other commits of its number
     text = f"{place.journal}\0{commit.number}\0{commit.id}\0{place.position}"
     return f"msg_{sha256(text.encode()).hexdigest()[:32]}"
-
-
-_SENTENCES: Final[Mapping[str, str]] = {
-    "project.released": "{by} released {what} in {index}",
-    "project.file_added": "{by} added files to {what} in {index}",
-    "project.yanked": "{by} yanked files of {what} in {index}",
-    "project.unyanked": "{by} took back the yank of files of {what} in {index}",
-    "project.deleted": "{by} deleted files of {what} in {index}",
-    "project.restored": "{by} restored files of {what} in {index}",
-    "project.promoted": "{by} promoted {what} from {from_index} to {index}",
-    "project.status": "{by} set {what} in {index} to {status}",
-    "project.reserved": "{by} reserved the name {what} in {index}",
-}
 
 
 def text_of(message: AnyMessage, describe: DescribePrincipal) -> str:

@@ -52,7 +52,9 @@ class MessagePlace(Struct, frozen=True):
     @property
     def index(self) -> str:
         """The index of the project, or empty for another journal."""
-        return self.journal.partition("/")[0] if "/" in self.journal else ""
+        if "/" not in self.journal:
+            return ""
+        return self.journal.partition("/")[0]
 
     @property
     def project(self) -> str:
@@ -91,15 +93,18 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
         copied = self.copied
         if is_copied and (first, last) not in copied:
             copied = (*copied, (first, last))
-        if self.ranges and self.ranges[-1][1] + 1 >= first:
-            start, end = self.ranges[-1]
-            ranges = (*self.ranges[:-1], (start, max(end, last)))
+        ranges = list(self.ranges)
+        # the feed may tell of a commit twice, and a range that goes on is kept as one
+        if ranges and ranges[-1][1] + 1 >= first:
+            start, end = ranges[-1]
+            ranges[-1] = start, max(end, last)
         else:
-            ranges = (*self.ranges, (first, last))
-        return replace(self, ranges=ranges, copied=copied)
+            ranges.append((first, last))
+        return replace(self, ranges=tuple(ranges), copied=copied)
 
     def from_place(self, place: MessagePlace) -> "WaitingJournal":
         """Return the journal when all messages before a place are done with."""
+        # a range that the place is in stays whole: the place says which message of it is next
         number = place.number
         ranges = tuple((start, end) for start, end in self.ranges if end >= number)
         copied = tuple((start, end) for start, end in self.copied if end >= number)
@@ -182,12 +187,15 @@ class WebhookState(
 
     def with_attempts(self, attempts: Iterable[DeliveryAttempt]) -> "WebhookState":
         """Return the state with further attempts, given in the order in which they were made."""
-        newest = (*reversed(tuple(attempts)), *self.attempts)
-        return replace(self, attempts=newest[:MOST_ATTEMPTS])
+        newest = list(attempts)
+        newest.reverse()
+        newest += self.attempts
+        return replace(self, attempts=tuple(newest[:MOST_ATTEMPTS]))
 
     def with_dead(self, letters: Iterable[DeadLetter]) -> "WebhookState":
         """Return the state with further dead letters."""
-        dead = (*self.dead, *letters)
+        # the document is read and written as a whole, so it has to stay small
+        dead = self.dead + tuple(letters)
         excess = max(len(dead) - MOST_DEAD, 0)
         return replace(self, dead=dead[excess:], dropped=self.dropped + excess)
 
@@ -196,7 +204,7 @@ class WebhookState(
         named = frozenset(ids)
         again = tuple(letter for letter in self.dead if letter.id in named)
         dead = tuple(letter for letter in self.dead if letter.id not in named)
-        return replace(self, again=(*self.again, *again), dead=dead)
+        return replace(self, again=self.again + again, dead=dead)
 
     def begun_at(self, starts: Mapping[str, int], places: Collection[str]) -> "WebhookState":
         """

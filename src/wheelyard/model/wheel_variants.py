@@ -65,17 +65,17 @@ def parse_variant(raw: bytes, label: str) -> VariantDocument:
     properties = _properties(_object(variants[label], f"{_VARIANTS}.{label}"), order)
     if (label == NULL) != (not properties):
         raise _malformed(f"the label {NULL}, and no other, has no properties")
-    others = {key: value for key, value in document.items() if key not in _KNOWN}
-    _require_no_other_key(others, (_PROVIDERS, _STATIC_PROPERTIES), "it")
-    if _PROVIDERS in others:
-        providers = _object(others[_PROVIDERS], _PROVIDERS)
+    extras = {key: value for key, value in document.items() if key not in _KNOWN}
+    _require_no_other_key(extras, (_PROVIDERS, _STATIC_PROPERTIES), "it")
+    if _PROVIDERS in extras:
+        providers = _object(extras[_PROVIDERS], _PROVIDERS)
         if providers.keys() != set(order):
             raise _malformed(f"{_PROVIDERS} has not exactly the namespaces of {_PRIORITIES}")
         for namespace, provider in providers.items():
             _object(provider, f"{_PROVIDERS}.{namespace}")
-    if _STATIC_PROPERTIES in others:
-        _object(others[_STATIC_PROPERTIES], _STATIC_PROPERTIES)
-    return {_SCHEMA: schema, _PRIORITIES: priorities, _VARIANTS: {label: properties}, **others}
+    if _STATIC_PROPERTIES in extras:
+        _object(extras[_STATIC_PROPERTIES], _STATIC_PROPERTIES)
+    return {_SCHEMA: schema, _PRIORITIES: priorities, _VARIANTS: {label: properties}, **extras}
 
 
 def _properties(
@@ -145,22 +145,23 @@ def require_short(release: VariantDocument) -> None:
         raise _conflict(f"together they have more than {RELEASE_LIMIT} bytes")
 
 
-def _joined_order(one: list[str], other: list[str]) -> list[str]:
+def _joined_order(order: list[str], other: list[str]) -> list[str]:
     """Return the longer of two orders, or raise Invalid unless it begins with the shorter."""
-    short, long = sorted((one, other), key=len)
+    short, long = sorted((order, other), key=len)
+    # any other way to join two orders would depend on which wheel came first
     if long[: len(short)] != short:
-        orders = f"{quoted(', '.join(other))} and {quoted(', '.join(one))}"
+        orders = f"{quoted(', '.join(other))} and {quoted(', '.join(order))}"
         raise _conflict(f"{_PRIORITIES}.{_NAMESPACE} has two orders, {orders}")
     return long
 
 
-def _united(one: Mapping[str, Any], other: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _united(members: Mapping[str, Any], other: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """Return what two objects say together, or raise Invalid if they contradict each other."""
     # as bytes: for Python, 1 and true are equal
-    for key in one.keys() & other.keys():
-        if _canonical(one[key]) != _canonical(other[key]):
+    for key in members.keys() & other.keys():
+        if _canonical(members[key]) != _canonical(other[key]):
             raise _conflict(f"{quoted(where)} says something else")
-    return {**one, **other}
+    return {**members, **other}
 
 
 def _decode(raw: bytes) -> object:
@@ -184,10 +185,13 @@ def _decode(raw: bytes) -> object:
 
 
 def _canonical(value: object) -> bytes:
+    """Return the JSON of a value, whose bytes do not depend on the order of its keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of an object, or raise Invalid if a key is there twice."""
+    # of two with one key, some readers take the first, and others the last
     members = dict(pairs)
     if len(members) != len(pairs):
         raise _malformed("an object has a key twice")
@@ -199,6 +203,7 @@ def _refuse_number(text: str) -> object:
 
 
 def _finite(text: str) -> float:
+    """Return a number with a point or an exponent, or raise Invalid if it is too large."""
     number = float(text)
     if not isfinite(number):
         raise _malformed("it has a number that is too large")

@@ -1,10 +1,10 @@
 """
 The operations of an index (upload, yank, delete, check, import, export), without HTTP.
 
-`catalog/files.py` is the only code that deletes files. An ordinary delete keeps the bytes for a
-while (`lifecycle.py`). One that does not (`immediate_deletion.py`, or where everybody can read the
-bucket) calls it right after its commit. The sweep (`operations/sweep.py`) calls it for leftovers
-and for what was kept long enough: with `check --sweep`, and in each server once a day.
+`catalog/file_removal.py` is the only code that deletes files. An ordinary delete keeps the bytes
+for a while (`lifecycle.py`). One that does not (`immediate_deletion.py`, or where everybody can
+read the bucket) calls it right after its commit. The sweep (`operations/sweep.py`) calls it for
+leftovers and for what was kept long enough: with `check --sweep`, and in each server once a day.
 
 1. Before anything is deleted, the documents of all projects are read, in every index that the
    store has: main, and those below `indexes/`. One that cannot be read ends the sweep.

@@ -18,7 +18,8 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.files import FileRemoval, listed_objects
+from wheelyard.catalog.file_removal import FileRemoval
+from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.runtime import Runtime

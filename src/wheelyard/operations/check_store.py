@@ -26,11 +26,12 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys, removed
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.format import Catalog, rewrite_format
+from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.journaled_documents import DOCUMENTS
 from wheelyard.catalog.keys import FORMAT
+from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.people import NameClaim
-from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
+from wheelyard.catalog.session_records import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
 from wheelyard.downloads.upkeep import counts_faults
 from wheelyard.errors import UNREADABLE_CODES, Unavailable, WheelyardError

@@ -28,7 +28,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, NotFound
 from wheelyard.model.access import Action, Caller

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Committed
-from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
+from wheelyard.catalog.file_removal import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
     FORMER_MAIN_PROBLEM,
@@ -36,7 +36,7 @@ from wheelyard.catalog.removed import (
     with_former_main,
     without_removed_rules,
 )
-from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.catalog.stored_tokens import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, Unavailable, WheelyardError, quoted
 from wheelyard.model.decoding import counted, require_one_line

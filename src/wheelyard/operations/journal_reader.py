@@ -14,7 +14,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import CLOCK_TOLERANCE, Changes, ProjectChange
 from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords, PublisherRecords
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.catalog.stored_tokens import TokenRecords
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import DAMAGED, Invalid, NoSuchPage, NotFound, Unavailable
 from wheelyard.model.access import (

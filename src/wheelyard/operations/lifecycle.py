@@ -19,7 +19,8 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.catalog.commits import CommittedProject
-from wheelyard.catalog.files import FileRemoval, Files, listed_objects
+from wheelyard.catalog.file_removal import FileRemoval
+from wheelyard.catalog.files import Files, listed_objects
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, NotFound, quoted

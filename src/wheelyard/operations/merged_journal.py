@@ -35,7 +35,7 @@ from wheelyard.catalog.changes import (
 from wheelyard.catalog.commits import Journal
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.journaled_documents import JournaledDocument
-from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.catalog.stored_tokens import TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import DAMAGED, UNREADABLE_CODES, Unavailable
 from wheelyard.model.project import Commit

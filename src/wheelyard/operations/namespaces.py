@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.journaled_documents import NamespaceRecords
-from wheelyard.catalog.stored_credentials import in_background
+from wheelyard.catalog.stored_tokens import in_background
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, Unavailable, field_errors, quoted
 from wheelyard.model.access import Caller

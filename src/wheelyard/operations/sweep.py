@@ -19,11 +19,13 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, read_usable
-from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.catalog.projects import NameList
+from wheelyard.catalog.session_records import CLOCK_SKEW
 from wheelyard.catalog.store_clock import StoreClock
-from wheelyard.catalog.stored_credentials import CLOCK_SKEW, TokenRecords, UsedIdTokens
+from wheelyard.catalog.stored_tokens import TokenRecords
+from wheelyard.catalog.used_id_tokens import UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.folding import fold

@@ -54,9 +54,11 @@ class KnownJournals:
         key = index, project.name
         before = self._commits.get(key) or ()
         journal = projects.journal(project)
-        commits = (*before, *journal.read_all(range(len(before) + 1, project.revision + 1)))
+        commits = before + tuple(journal.read_all(range(len(before) + 1, project.revision + 1)))
+        # of an older copy of the store that was put in place, all is read again
         if not self._continues(before, commits, project):
             commits = tuple(journal.read_all(range(1, project.revision + 1)))
+        # two threads may both have read them: they are the same commits
         self._commits.put(key, commits, 1 + len(commits))
         return commits
 
@@ -68,6 +70,7 @@ class KnownJournals:
             return False
         if not before or len(before) == len(commits):
             return True
+        # by the hash chain: another store may have other commits of the same numbers
         kind = project_journal(project.name)
         return commits[len(before)].previous == digest(kind.commits.encode(before[-1]))
 
@@ -89,16 +92,20 @@ class AsOf(Repository, frozen=True):
         return cls(own, day, rules, journals, LruCache(REMEMBERED_FILES))
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """See `Repository`. Raises Unavailable also if the journal has lost a commit."""
+        """
+        Return where a private project is from: one project, unless the name is merged.
+
+        Raises Unavailable if the store does not answer, or the journal has lost a commit.
+        """
         return tuple(self._on_the_day(current) for current in self.own.find_projects(lookup))
 
     def own_packages(self) -> tuple[Own, ...]:
-        """See `Repository`."""
+        """Return the indexes whose own packages are shown, in the order of the layers."""
         return (self.own,)
 
     @property
     def hides_files(self) -> bool:
-        """See `Repository`."""
+        """Whether rules, or a day, may hide files."""
         return True
 
     @property
@@ -111,20 +118,26 @@ class AsOf(Repository, frozen=True):
         past = self._past(current)
         shown = tuple(self._shown_files(project, past))
         names = {file.filename for file in shown}
-        gone = [file for file in project.files if file.filename not in names]
+        hidden = dict[str, tuple[File, FileReason]]()
+        for file in project.files:
+            if file.filename not in names:
+                hidden[file.filename] = file, self._reason(project, file)
+        # also of the day: a file that was deleted then, and restored since, is not another layer's
+        deleted = set(project.deleted_filenames).union(past.deleted_filenames)
         of_day = replace(
             project,
             files=shown,
             summary=past.summary,
-            deleted_filenames=tuple(sorted({*project.deleted_filenames, *past.deleted_filenames})),
+            deleted_filenames=tuple(sorted(deleted)),
         )
+        # a quarantine of now holds for every day: it says that nobody should install these files
         if project.status.serves_files:
             of_day = replace(of_day, status=past.status, reason=past.reason)
         return replace(
             current,
             project=of_day,
             version=ObjectVersion(f"{current.version} {self.day}"),
-            hidden={file.filename: (file, self._reason(project, file)) for file in gone},
+            hidden=hidden,
             is_filtered=True,
             came_later=not (past.exists or shown),
         )
@@ -133,14 +146,15 @@ class AsOf(Repository, frozen=True):
         """Return a project by its commits up to the end of the day, and by older files since."""
         project = current.project
         last = project.commit
+        # nothing has happened since: most projects need no look at their journal
         if last is None or last.events[-1].at <= self._end:
             return project
         key = project.name, current.version
         past = self.folded.get(key)
         if past is None:
-            past = self._fold(
-                self.journals.read(current.index, current.projects, project), project.name
-            )
+            commits = self.journals.read(current.index, current.projects, project)
+            past = self._fold(commits, project.name)
+            # without a version nothing says when it is outdated
             if current.version != ABSENT:
                 self.folded.put(key, past, 1 + len(past.files))
         return past
@@ -152,6 +166,7 @@ class AsOf(Repository, frozen=True):
         is_over = False
         imported = list[File]()
         for commit in commits:
+            # once it is over, it stays so: the clocks of servers differ, and commits have an order
             is_over = is_over or commit.events[0].at > self._end
             if not is_over:
                 past = kind.fold(past, commit)
@@ -159,14 +174,17 @@ class AsOf(Repository, frozen=True):
             for event in commit.events:
                 if event.what == EventKind.UPLOADED and _came(event.file) <= self._end:
                     imported.append(event.file)  # as it came, and not as it is yanked now
-        unknown = [file for file in imported if file.filename not in past.deleted_filenames]
-        files = {file.filename: file for file in (*past.files, *unknown)}
+        files = {file.filename: file for file in past.files}
+        for file in imported:
+            if file.filename not in past.deleted_filenames:
+                files[file.filename] = file
         return replace(past, files=tuple(files[name] for name in sorted(files)))
 
     def _shown_files(self, project: Project, past: Project) -> Iterator[File]:
         """Yield the files that are listed now and were on the day, as they were then."""
         now = project.by_filename
         for file in past.files:
+            # of another content only in another store, whose copy was put in place of this one
             listed = now.get(file.filename)
             if listed is not None and listed.sha256 == file.sha256:
                 yield file

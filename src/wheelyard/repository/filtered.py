@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from wheelyard.model.access import NamePatterns
 from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_rules import IndexRules
-from wheelyard.repository.layers import Own, ProjectLookup, Repository
+from wheelyard.repository.layers import Own, ProjectLookup, Repository, earliest
 from wheelyard.storage.base import ObjectVersion
 
 if TYPE_CHECKING:
@@ -18,54 +18,60 @@ if TYPE_CHECKING:
 class Filtered(Repository, frozen=True):
     """A repository without the files that rules hide."""
 
-    whole: Repository
+    unfiltered: Repository
     rules: IndexRules
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """See `Repository`."""
-        projects = self.whole.find_projects(lookup)
+        """Return where a private project is from: one project, unless the name is merged."""
+        projects = self.unfiltered.find_projects(lookup)
         return tuple(_filtered(source, self.rules, lookup.moment) for source in projects)
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
-        """See `Repository`."""
-        listings = self.whole.find_public(lookup)
+        """Return what is shown of the public pages of a lookup."""
+        listings = self.unfiltered.find_public(lookup)
         return tuple(self.rules.of_public(listing, lookup.moment) for listing in listings)
 
     def own_packages(self) -> tuple[Own, ...]:
-        """See `Repository`."""
-        return self.whole.own_packages()
+        """Return the indexes whose own packages are shown, in the order of the layers."""
+        return self.unfiltered.own_packages()
 
     def public_rules(self, label: str) -> tuple[IndexRules, ...] | None:
-        """See `Repository`."""
-        before = self.whole.public_rules(label)
-        return None if before is None else (*before, self.rules)
+        """Return the rules that files of an upstream index pass, or None if none is shown."""
+        inner_rules = self.unfiltered.public_rules(label)
+        if inner_rules is None:
+            return None
+        # a layer has judged the file before this index sees it
+        return (*inner_rules, self.rules)
 
     @property
     def hides_files(self) -> bool:
-        """See `Repository`."""
+        """Whether rules, or a day, may hide files."""
         return True
 
     def merge_patterns(self) -> tuple[NamePatterns, ...]:
-        """See `Repository`."""
-        return self.whole.merge_patterns()
+        """Return which names may have files of several layers."""
+        return self.unfiltered.merge_patterns()
 
 
 def _filtered(source: FoundProject, rules: IndexRules, moment: datetime | None) -> FoundProject:
     """Return a project with the files that rules show."""
     answer = rules.of_private(source.project, source.version, moment)
     judged = answer.judged
-    times = [time for time in (source.changes_at, judged.changes_at) if time is not None]
-    changes_at = min(times, default=None)
+    changes_at = earliest([source.changes_at, judged.changes_at])
     if not judged.hidden:
         return replace(source, changes_at=changes_at, is_filtered=True)
+    # what a layer has hidden already stays, with the reason that it gave
+    hidden = dict(source.hidden)
     files = source.project.by_filename
-    hidden = {filename: (files[filename], reason) for filename, reason in judged.hidden.items()}
+    for filename, reason in judged.hidden.items():
+        hidden[filename] = files[filename], reason
     return replace(
         source,
         # the summary is that of the last upload, which may be hidden
         project=replace(source.project, files=judged.shown, summary=""),
+        # a page that is cached under it shows the same files, with the same reasons
         version=ObjectVersion(f"{source.version} {answer.digest}"),
-        hidden={**source.hidden, **hidden},
+        hidden=hidden,
         changes_at=changes_at,
         is_filtered=True,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -10,9 +10,6 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.storage.base import ObjectVersion
-
-if TYPE_CHECKING:
-    pass
 
 
 class DocumentVersion(Struct, frozen=True):

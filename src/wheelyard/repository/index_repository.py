@@ -19,7 +19,13 @@ from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import SearchIndex
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.repository.found_project import DocumentVersion, FoundProject
-from wheelyard.repository.layers import Own, ProjectLookup, Repository, merged_project
+from wheelyard.repository.layers import (
+    Own,
+    ProjectLookup,
+    Repository,
+    earliest,
+    merged_project,
+)
 from wheelyard.repository.tables import (
     FilteredTable,
     LayeredTable,
@@ -55,14 +61,15 @@ class ProjectSources(Struct, frozen=True, dict=True):
             hidden.update(source.hidden)
         if not hidden:
             return hidden
-        shown = self.merged.by_filename
-        return {filename: why for filename, why in hidden.items() if filename not in shown}
+        # a layer may hide a file that another one shows
+        for filename in self.merged.by_filename:
+            hidden.pop(filename, None)
+        return hidden
 
     @property
     def changes_at(self) -> datetime | None:
         """When time alone may show other files, or None if it never does."""
-        times = (source.changes_at for source in self.projects)
-        return min((time for time in times if time is not None), default=None)
+        return earliest(source.changes_at for source in self.projects)
 
     @property
     def is_filtered(self) -> bool:
@@ -94,11 +101,18 @@ class ListedNames(Struct, frozen=True):
         """Return the names that a caller may read, sorted."""
         if self.table is not None:
             return tuple(facts.name for facts in self.table.readable_by(caller).private)
-        lists = [names.value.names for _, names in self.lists if names.value]
-        all_names = lists[0] if len(lists) == 1 else tuple(sorted(set().union(*lists)))
+        all_names = self._all_names()
         if caller.may_everywhere(Action.READ):
             return all_names
         return tuple(name for name in all_names if caller.may(Action.READ, name))
+
+    def _all_names(self) -> tuple[NormalizedName, ...]:
+        """Return the names of all lists, sorted."""
+        lists = [names.value.names for _, names in self.lists if names.value is not None]
+        # the list of one index, which may be long, is sorted already
+        if len(lists) == 1:
+            return lists[0]
+        return tuple(sorted(set().union(*lists)))
 
 
 class IndexRepository(Repository, frozen=True, dict=True):
@@ -153,25 +167,28 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Return whether rules need licences of a public project that nobody knows yet.
 
-        Raises Unavailable as `filtered`.
+        Raises Unavailable if the store does not answer.
         """
-        return any(one.unknown_licences(listing, self.moment) for one in self._rules_of(listing))
+        index_rules = self._rules_of(listing)
+        return any(rules.unknown_licences(listing, self.moment) for rules in index_rules)
 
     def look_up_licences(self, listing: "UpstreamListing") -> None:
         """
         Look up licences that rules need, for which core metadata may have to be fetched.
 
-        Raises Unavailable as `filtered`.
+        Raises Unavailable if the store does not answer.
         """
+        # in a thread that may wait for other servers, and in no handler
         for rules in self._rules_of(listing):
             rules.look_up_licences(listing, self.moment)
 
     def judges_before_sending(self, listing: "UpstreamListing", file: "UpstreamFile") -> bool:
         """Return whether `refuses` has to say whether a file is sent, beside its listing."""
-        rules = self._rules_of(listing)
+        index_rules = self._rules_of(listing)
+        # a file that the page has lost since, which a client may still ask for by its URL
         if listing.origin.page.by_filename.get(file.filename) is not file:
-            return bool(rules)
-        return any(one.judges_before_sending for one in rules)
+            return bool(index_rules)
+        return any(rules.judges_before_sending for rules in index_rules)
 
     def refuses(self, listing: "UpstreamListing", file: "UpstreamFile") -> FileReason | None:
         """
@@ -194,25 +211,27 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
         Raises Unavailable if the store does not answer.
         """
+        # a name whose files are all hidden is not listed, and a list of names cannot say that
         if self.hides_files:
             return ListedNames(table=self.facts.peek() or self.facts.table())
-        own = self.own_packages()
-        return ListedNames(tuple((source.name, source.projects.names.get()) for source in own))
+        lists = list[tuple[str, Snapshot[NameList]]]()
+        for own in self.own_packages():
+            lists.append((own.name, own.projects.names.get()))
+        return ListedNames(tuple(lists))
 
     @cached_property
     def facts(self) -> ShownProjects:
         """The table of all projects that are shown."""
         if self.table is not None:
             return self.table
-        own = self.own_packages()
-        if self.has_own_packages_alone:
-            whole: ShownProjects = self.search
-        else:
-            whole = LayeredTable(self.search, [source.search for source in own], self.generations)
-        if not (self.hides_files or self.merge_patterns()):
-            return whole
+        unfiltered: ShownProjects = self.search
+        if not self.has_own_packages_alone:
+            tables = [own.search for own in self.own_packages()]
+            unfiltered = LayeredTable(self.search, tables, self.generations)
+        if not self.hides_files and not self.merge_patterns():
+            return unfiltered
         reader = self._facts_reader
-        return FilteredTable(whole, reader, self.generations, is_local=self.is_local)
+        return FilteredTable(unfiltered, reader, self.generations, is_local=self.is_local)
 
     def shown_facts(self, facts: ProjectFacts) -> ProjectFacts | None:
         """
@@ -230,7 +249,9 @@ class IndexRepository(Repository, frozen=True, dict=True):
         Raises Unavailable if the store does not answer.
         """
         facts = self._facts_reader.facts_of(sources.projects)
-        return "" if facts is None else facts.summary
+        if facts is None:
+            return ""
+        return facts.summary
 
     @property
     def has_own_packages_alone(self) -> bool:
@@ -243,10 +264,14 @@ class IndexRepository(Repository, frozen=True, dict=True):
         if self.day is None:
             return None
         end = end_of_day(self.day)
-        return end if end < self.runtime.now() else None
+        # today is shown as it is now, until it is over
+        if end >= self.runtime.now():
+            return None
+        return end
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """See `Repository`."""
+        """Return where a private project is from: one project, unless the name is merged."""
+        # once in a lookup: the index may be a layer of several layers
         projects = lookup.projects_of.get(self.name)
         if projects is None:
             projects = self.shown.find_projects(lookup)
@@ -254,11 +279,11 @@ class IndexRepository(Repository, frozen=True, dict=True):
         return projects
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
-        """See `Repository`."""
+        """Return what is shown of the public pages of a lookup."""
         return self.shown.find_public(lookup)
 
     def own_packages(self) -> tuple[Own, ...]:
-        """See `Repository`."""
+        """Return the indexes whose own packages are shown, in the order of the layers."""
         return tuple(self.own_by_name.values())
 
     @cached_property
@@ -267,19 +292,20 @@ class IndexRepository(Repository, frozen=True, dict=True):
         return {own.name: own for own in self.shown.own_packages()}
 
     def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
-        """See `Repository`."""
+        """Return the rules that files of an upstream index pass, or None if none is shown."""
         return self.shown.public_rules(label)
 
     def _rules_of(self, listing: "UpstreamListing") -> "tuple[IndexRules, ...]":
+        """Return the rules that the files of a public project pass here, in order."""
         return self.public_rules(listing.origin.label) or ()
 
     @cached_property
     def hides_files(self) -> bool:
-        """See `Repository`."""
+        """Whether rules, or a day, may hide files."""
         return self.shown.hides_files
 
     def merge_patterns(self) -> tuple[NamePatterns, ...]:
-        """See `Repository`."""
+        """Return which names may have files of several layers."""
         return self.shown.merge_patterns()
 
     @cached_property

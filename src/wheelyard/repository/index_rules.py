@@ -20,6 +20,7 @@ from wheelyard.model.rule_keys import LicenceRule
 from wheelyard.model.rule_reasons import FETCHED
 from wheelyard.model.rules import Facts, Judged, Named, Rules
 from wheelyard.rendering.project_facts import releases_of
+from wheelyard.repository.layers import earliest
 from wheelyard.repository.rule_facts import FactFinder
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class RuleAnswer(Struct, Generic[F], frozen=True):
     """Versions without files that are shown."""
 
 
-class KnownFacts(NamedTuple):
-    """What is known of a project."""
+class ProjectFileFacts(NamedTuple):
+    """The facts by which the files of a project are judged."""
 
     of_files: Iterable[Facts]
     """In the order of the files."""
@@ -98,8 +99,9 @@ class IndexRules:
         key = project.name, at
         made_of = (version, project.revision)
 
-        def look_up() -> KnownFacts:
-            return KnownFacts(self._facts.of_private(project))
+        # only if nothing is remembered: for a licence, the core metadata of each file is read
+        def look_up() -> ProjectFileFacts:
+            return ProjectFileFacts(self._facts.of_private(project))
 
         return self._answer(key, made_of, project.files, look_up, at)
 
@@ -115,23 +117,23 @@ class IndexRules:
         policy_view = listing.origin.view
         state = self._facts.state(listing, now)
 
-        def look_up() -> KnownFacts:
+        def look_up() -> ProjectFileFacts:
             facts = self._facts.of_public(listing, state)
             of_versions = map(facts.of_version, listing.empty_versions)
-            return KnownFacts(map(facts.of, listing.files), of_versions)
+            return ProjectFileFacts(map(facts.of, listing.files), of_versions)
 
         key = listing.name, listing.origin.page.upstream, at
         empty_versions = listing.empty_versions
         made_of = (policy_view.generation, state.made_of, listing.files, empty_versions)
         answer = self._answer(key, made_of, listing.files, look_up, at)
         judged = answer.judged
-        until = None
+        # advisories and licences become known at no time that could be told before
+        look_again_at = None
         if self._facts.looks_again:
-            until = now + LOOK_AGAIN
-        times = [policy_view.changes_at, judged.changes_at, until]
-        changes_at = min((time for time in times if time is not None), default=None)
-        is_whole = not judged.hidden and answer.empty_versions == empty_versions
-        if is_whole and changes_at == policy_view.changes_at:
+            look_again_at = now + LOOK_AGAIN
+        changes_at = earliest([policy_view.changes_at, judged.changes_at, look_again_at])
+        hides_nothing = not judged.hidden and answer.empty_versions == empty_versions
+        if hides_nothing and changes_at == policy_view.changes_at:
             return listing
         view = replace(
             policy_view,
@@ -157,26 +159,33 @@ class IndexRules:
         """
         if not self._facts.asks_licences:
             return []
-        releases = releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]
-        newest = [file for release in releases for file in release.files]
+        newest = list[UpstreamFile]()
+        for release in releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]:
+            newest += release.files
         licences = self._facts.licences_of(listing, {file.version for file in newest})
-        unknown = [file for file in newest if licences[file.filename] == LOOKED_UP_LATER]
-        # files of a release often have the same metadata
-        return [*{file.core_metadata or file.filename: file for file in unknown}.values()]
+        # files of a release often have the same metadata, which is fetched once
+        unknown = dict[str, UpstreamFile]()
+        for file in newest:
+            if licences[file.filename] == LOOKED_UP_LATER:
+                unknown[file.core_metadata or file.filename] = file
+        return list(unknown.values())
 
     def look_up_licences(self, listing: "UpstreamListing", at: datetime | None = None) -> None:
         """
         Look up the licences of the newest releases, whose core metadata may have to be fetched.
 
         An installer takes the newest release, and gives up if it gets none of its files. A licence
-        that cannot be had now stays unknown. Raises Unavailable as `unknown_licences`.
+        that cannot be had now stays unknown. Raises Unavailable if the store does not say what was
+        decided.
         """
         licences = listing.origin.policy.sidecar_facts.licences
 
+        # runs in threads of its own, as another server may be asked for each
         def look_up(file: "UpstreamFile") -> None:
             with suppress(Unavailable):
                 licences.find(listing.origin.page, file)
 
+        # what a licence hides makes room for older releases, which are looked up next
         for _ in range(LOOK_UP_ROUNDS):
             files = self.unknown_licences(listing, at)
             if not files:
@@ -207,7 +216,7 @@ class IndexRules:
         key: tuple[object, ...],
         made_of: tuple[object, ...],
         files: Sequence[F],
-        look_up: Callable[[], KnownFacts],
+        look_up: Callable[[], ProjectFileFacts],
         at: datetime | None,
     ) -> RuleAnswer[F]:
         """Return which of some files are shown, from memory while nothing has changed."""
@@ -221,7 +230,8 @@ class IndexRules:
             self._answers.put(key, made_of, now, answer, end, 1 + len(files))
         return answer
 
-    def _judge(self, files: Sequence[F], facts: KnownFacts, at: datetime) -> RuleAnswer[F]:
+    def _judge(self, files: Sequence[F], facts: ProjectFileFacts, at: datetime) -> RuleAnswer[F]:
+        """Return which of some files are shown at a moment, by their facts."""
         judged = self._rules.judge(files, facts.of_files, at)
         empty_versions = self._rules.shown_versions(facts.of_versions, at)
         if not judged.hidden:

@@ -1,6 +1,6 @@
 """The packages of an index, the public ones, and the layers that are looked at in order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ class ProjectLookup:
         """All that the answer follows from, also what upper layers lack."""
         self.is_complete = True
         """Whether that is all of it."""
+        # a lookup lives as long as one request, in one thread
         self.projects_of = dict[str, tuple[FoundProject, ...]]()
         """What an index shows, by its name: it may be a layer of several others."""
 
@@ -101,15 +102,17 @@ class Own(Repository, frozen=True):
     """The table of these packages."""
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """See `Repository`."""
+        """Return where a private project is from: one project, unless the name is merged."""
         # noted before it is read: a name that is listed meanwhile ends the answer
         names = self.projects.names.peek("any")
         snapshot = self.projects.load(lookup.name)
         if snapshot.value is not None:
-            if snapshot.version == ABSENT:  # listed, and without a document yet
+            # listed, and without a document yet: no version would show that one was written
+            if snapshot.version == ABSENT:
                 lookup.is_complete = False
             lookup.made_from.append(DocumentVersion("project", self.name, snapshot.version))
             return (FoundProject(self.name, self.projects, snapshot.value, snapshot.version),)
+        # that the list lacks the name is all that the answer follows from here
         if names is None:
             lookup.is_complete = False
         else:
@@ -117,7 +120,7 @@ class Own(Repository, frozen=True):
         return ()
 
     def own_packages(self) -> "tuple[Own, ...]":
-        """See `Repository`."""
+        """Return the indexes whose own packages are shown, in the order of the layers."""
         return (self,)
 
 
@@ -128,15 +131,20 @@ class Upstream(Repository, frozen=True):
     """Of the indexes, in their order."""
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
-        """See `Repository`."""
+        """Return what is shown of the public pages of a lookup."""
         by_label = {listing.origin.label: listing for listing in lookup.public}
         # one without a label says why no index was asked
-        listings = [by_label[label] for label in ("", *self.labels) if label in by_label]
-        return tuple(listings[:1])
+        for label in ("", *self.labels):
+            if label in by_label:
+                return (by_label[label],)
+        return ()
 
     def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
-        """See `Repository`."""
-        return () if label in {"", *self.labels} else None
+        """Return the rules that files of an upstream index pass, or None if none is shown."""
+        # its own policy has judged the page already: no rule of an index does it here
+        if not label or label in self.labels:
+            return ()
+        return None
 
 
 class Layers(Repository, frozen=True):
@@ -146,22 +154,24 @@ class Layers(Repository, frozen=True):
     merge: NamePatterns
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """See `Repository`."""
+        """Return where a private project is from: one project, unless the name is merged."""
         projects = list[FoundProject]()
         later = list[FoundProject]()
         for layer in self.layers:
             for project in layer.find_projects(lookup):
                 if project.came_later:
                     later.append(project)
-                elif all(project is not other for other in projects):
+                # two layers may show one index, whose project is the same object in a lookup
+                elif not any(project is earlier for earlier in projects):
                     projects.append(project)
+            # what is behind the first that has it stays unread, so nobody can add files from there
             if projects and not self.merge.match(lookup.name):
                 break
         # nothing else has the name: it is shown with the reasons that hide its files
         return tuple(projects or later[:1])
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
-        """See `Repository`."""
+        """Return what is shown of the public pages of a lookup."""
         by_label: dict[str, UpstreamListing] = {}
         for layer in self.layers:
             for listing in layer.find_public(lookup):
@@ -171,7 +181,7 @@ class Layers(Repository, frozen=True):
         return tuple(by_label.values())
 
     def own_packages(self) -> tuple[Own, ...]:
-        """See `Repository`."""
+        """Return the indexes whose own packages are shown, in the order of the layers."""
         by_index = dict[str, Own]()
         for layer in self.layers:
             for own in layer.own_packages():
@@ -179,7 +189,7 @@ class Layers(Repository, frozen=True):
         return tuple(by_index.values())
 
     def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
-        """See `Repository`."""
+        """Return the rules that files of an upstream index pass, or None if none is shown."""
         for layer in self.layers:
             rules = layer.public_rules(label)
             if rules is not None:
@@ -188,13 +198,17 @@ class Layers(Repository, frozen=True):
 
     @property
     def hides_files(self) -> bool:
-        """See `Repository`."""
+        """Whether rules, or a day, may hide files."""
         return any(layer.hides_files for layer in self.layers)
 
     def merge_patterns(self) -> tuple[NamePatterns, ...]:
-        """See `Repository`."""
-        below = [patterns for layer in self.layers for patterns in layer.merge_patterns()]
-        return (self.merge, *below) if self.merge.texts else tuple(below)
+        """Return which names may have files of several layers."""
+        patterns = list[NamePatterns]()
+        if self.merge.texts:
+            patterns.append(self.merge)
+        for layer in self.layers:
+            patterns += layer.merge_patterns()
+        return tuple(patterns)
 
 
 def merged_project(projects: Sequence[Project]) -> Project:
@@ -204,17 +218,24 @@ def merged_project(projects: Sequence[Project]) -> Project:
     Its status is that of the first. A file that one of them has deleted, or has in quarantine,
     is not taken from one behind it.
     """
-    first, *others = projects
-    if not others:
+    first = projects[0]
+    if len(projects) == 1:
         return first
     files = dict[str, File]()
     withheld = set[str]()
     for project in projects:
+        # before its own files: those of a project in quarantine are not served either
         if not project.status.serves_files:
             withheld.update(project.by_filename)
         for file in project.files:
             if file.filename not in withheld:
                 files.setdefault(file.filename, file)
+        # after its own files: only what is behind it must not bring a deleted name back
         withheld.update(project.deleted_filenames)
     listed = tuple(files[filename] for filename in sorted(files))
     return replace(first, files=listed)
+
+
+def earliest(times: Iterable[datetime | None]) -> datetime | None:
+    """Return the first of some times at which an answer may change, or None if it never does."""
+    return min((time for time in times if time is not None), default=None)

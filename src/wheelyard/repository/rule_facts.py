@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wheelyard.upstream.policy.osv_source import OsvSource
 
 _DECIDED: Final = frozenset((*LIFTABLE, Code.NOT_APPROVED))
+"""Reasons about which a person may decide, so that the decisions have to be read."""
 
 
 class PublicState(Struct, frozen=True):
@@ -43,9 +44,16 @@ class PublicState(Struct, frozen=True):
     @property
     def made_of(self) -> tuple[object, ...]:
         """Another one whenever any of it is."""
-        generation = None if self.advisories is None else self.advisories.generation
-        versions = (self.licences.version, self.first_uses.version)
-        return generation, *versions, self.licence_count, self.provenances
+        generation = None
+        if self.advisories is not None:
+            generation = self.advisories.generation
+        return (
+            generation,
+            self.licences.version,
+            self.first_uses.version,
+            self.licence_count,
+            self.provenances,
+        )
 
 
 class Advisories(Struct, frozen=True):
@@ -97,8 +105,10 @@ class FactFinder:
         self._licences = licences
         self._advisories = advisories
         self._exceptions = parse_exceptions(keys.cooldown_allow)
-        has_exceptions = bool(keys.cooldown_days and self._exceptions.versions)
-        self._first_uses = first_uses if has_exceptions else None
+        # without a cooldown an exception from it means nothing, and no use of it is written
+        self._first_uses = None
+        if keys.cooldown_days and self._exceptions.versions:
+            self._first_uses = first_uses
 
     @property
     def looks_again(self) -> bool:
@@ -139,16 +149,16 @@ class FactFinder:
         licences: Snapshot[Any] = NOTHING_NOTED
         first_uses: Snapshot[Any] = NOTHING_NOTED
         licence_count = 0
+        # only what rules ask for is read: each of these may be a request to a bucket
         if self.asks_licences:
-            licences = self._licences.noted()
+            licences = self._licences.read_notes()
             licence_count = self._licences.count
         advisories = None
         if self.asks_advisories and self._advisories is not None:
             advisories = self._advisories.current()
         if self._first_uses is not None:
-            first_uses = self._first_uses.note(
-                listing.origin.page, now, self._first_uses.notes.get()
-            )
+            noted = self._first_uses.notes.get()
+            first_uses = self._first_uses.note(listing.origin.page, now, noted)
         provenances = ""
         if self._asks_signatures:
             provenances = listing.origin.policy.sidecar_facts.provenances.generation
@@ -164,7 +174,7 @@ class FactFinder:
         """
         page = listing.origin.page
         files = [file for file in page.files if file.version in versions]
-        return self._licences.known(page.name, files, self._licences.noted())
+        return self._licences.remembered_licences(page.name, files, self._licences.read_notes())
 
     def of_public(
         self, listing: "UpstreamListing", state: PublicState, *, with_sidecars: bool = True
@@ -187,7 +197,7 @@ class FactFinder:
             hits = state.advisories.hits(page.name, (file.version for file in listing.files))
         licences = {}
         if self.asks_licences and with_sidecars:
-            licences = self._licences.known(page.name, page.files, state.licences)
+            licences = self._licences.remembered_licences(page.name, page.files, state.licences)
         faults: Mapping[str, str] = {}
         if self._asks_signatures and with_sidecars:
             provenances = listing.origin.policy.sidecar_facts.provenances

@@ -22,7 +22,7 @@ from wheelyard.rendering.project_facts import (
     releases_of,
 )
 from wheelyard.repository.found_project import FoundProject
-from wheelyard.repository.layers import ProjectLookup, Repository, merged_project
+from wheelyard.repository.layers import ProjectLookup, Repository, earliest, merged_project
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
@@ -65,35 +65,42 @@ class LayeredTable:
     def __init__(
         self, own: ShownProjects, layers: Sequence[ShownProjects], generations: Iterator[int]
     ) -> None:
-        self._tables = (own, *layers)
+        self._own = own
+        self._layers = layers
         self._numbers = generations
         self._lock = Lock()
+        """Held while the table is made, so that threads that need it make it once."""
         self._generations = tuple[int, ...]()
+        """Those of the tables that the table was made from."""
         self._merged = ProjectTable()
 
     def peek(self) -> ProjectTable | None:
-        """See `ShownProjects`."""
-        tables = list[ProjectTable]()
-        for source in self._tables:
-            table = source.peek()
+        """Return the table if it needs no work now, else None, without reading the store."""
+        own = self._own.peek()
+        if own is None:
+            return None
+        layers = list[ProjectTable]()
+        for layer in self._layers:
+            table = layer.peek()
             if table is None:
                 return None
-            tables.append(table)
-        return self._merge(tables)
+            layers.append(table)
+        return self._merge(own, layers)
 
     def table(self) -> ProjectTable:
-        """See `ShownProjects`."""
-        return self._merge([source.table() for source in self._tables])
+        """Return the table, made again if anything in it has changed."""
+        own = self._own.table()
+        return self._merge(own, [layer.table() for layer in self._layers])
 
     @property
     def known(self) -> ProjectTable:
-        """See `ShownProjects`."""
-        return self._merge([source.known for source in self._tables])
+        """The table as this process has it, which may be outdated, without reading the store."""
+        own = self._own.known
+        return self._merge(own, [layer.known for layer in self._layers])
 
-    def _merge(self, tables: Sequence[ProjectTable]) -> ProjectTable:
+    def _merge(self, own: ProjectTable, layers: Sequence[ProjectTable]) -> ProjectTable:
         """Return the table of all, which is made again only if one of them is another one."""
-        own, *layers = tables
-        generations = tuple(table.generation for table in tables)
+        generations = (own.generation, *(layer.generation for layer in layers))
         with self._lock:
             if generations != self._generations:
                 projects = dict[NormalizedName, ProjectFacts]()
@@ -101,6 +108,7 @@ class LayeredTable:
                     for facts in table.projects:
                         if not facts.origin:
                             projects.setdefault(facts.name, facts)
+                # last: a name that is private in any layer is never that of a public project
                 for facts in own.projects:
                     if facts.origin:
                         projects.setdefault(facts.name, facts)
@@ -113,7 +121,7 @@ class LayeredTable:
 class ShownFacts(Struct, frozen=True):
     """What a repository shows of one project."""
 
-    whole: ProjectFacts
+    in_first_layer: ProjectFacts
     """Those of the first layer that has the project, without rules."""
     shown: ProjectFacts | None
     """None if no file of it is shown."""
@@ -144,12 +152,15 @@ class ShownFactsReader(Struct, frozen=True):
         """Return whether more than the first layer decides what is shown of a project."""
         if facts.origin:
             return False
+        # a change in another layer than the first is no change of these facts
         has_layers = len(self.repository.own_packages()) > 1
         return (self.is_past and has_layers) or self._is_merged(facts)
 
     def _is_merged(self, facts: ProjectFacts) -> bool:
-        patterns = self.repository.merge_patterns()
-        return not facts.origin and any(names.match(facts.name) for names in patterns)
+        """Return whether a private project may have files of several layers."""
+        if facts.origin:
+            return False
+        return any(names.match(facts.name) for names in self.repository.merge_patterns())
 
     def read(self, facts: ProjectFacts) -> ShownFacts:
         """
@@ -161,26 +172,29 @@ class ShownFactsReader(Struct, frozen=True):
         if not (self.repository.hides_files or self._is_merged(facts)):
             return ShownFacts(facts, facts, None)
         try:
-            return self._public(facts) if facts.origin else self._private(facts)
+            if facts.origin:
+                return self._public(facts)
+            return self._private(facts)
         except Unavailable as fault:
             if fault.code not in UNREADABLE_CODES:
                 raise
+            # one damaged project must not take the list of all others away
             shown = None if self.repository.hides_files else facts
             return ShownFacts(facts, shown, self.runtime.now() + UNREADABLE_PAUSE)
 
     def _private(self, facts: ProjectFacts) -> ShownFacts:
+        """Return what is shown of a private project."""
         sources = self.repository.find_projects(ProjectLookup(facts.name, self.moment()))
         if not sources:
             return ShownFacts(facts, None, None)
-        times = (source.changes_at for source in sources if source.changes_at is not None)
-        changes_at = min(times, default=None)
-        first, *others = sources
-        is_whole = bool(first.project.files) and not (first.hidden or others or self.is_past)
-        if is_whole:
+        changes_at = earliest(source.changes_at for source in sources)
+        first = sources[0]
+        is_of_one_layer = len(sources) == 1 and not self.is_past
+        if is_of_one_layer and first.project.files and not first.hidden:
             return ShownFacts(facts, facts, changes_at)
-        return ShownFacts(facts, self._facts_of_rest(facts, sources), changes_at)
+        return ShownFacts(facts, self._facts_of_shown(facts, sources), changes_at)
 
-    def _facts_of_rest(
+    def _facts_of_shown(
         self, facts: ProjectFacts, sources: Sequence[FoundProject]
     ) -> ProjectFacts | None:
         """Return the facts of what is shown, if that is not all that the first layer has."""
@@ -192,7 +206,10 @@ class ShownFactsReader(Struct, frozen=True):
             # its text is known: each list of a day would read the core metadata of all projects
             return _facts_of_part(facts, project, latest)
         shown = self.facts_of(sources)
-        return None if shown is None else replace(shown, document=facts.document)
+        if shown is None:
+            return None
+        # the version of the first layer's document, by which the table notices a change
+        return replace(shown, document=facts.document)
 
     def facts_of(self, sources: Sequence[FoundProject]) -> ProjectFacts | None:
         """
@@ -210,6 +227,7 @@ class ShownFactsReader(Struct, frozen=True):
         # nothing of it is loaded without an upstream index
         from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
 
+        # as stored: a table of thousands of projects asks no other server
         stored = self.upstream.read_stored(facts.name) if self.upstream else ()
         listings = self.repository.find_public(ProjectLookup(facts.name, self.moment(), stored))
         if not listings:  # of an approved package, perhaps nobody has asked for its page yet
@@ -231,7 +249,7 @@ class FilteredTable:
     each table.
 
     Args:
-        whole: Of each project what the first layer has, without rules.
+        unfiltered: Of each project what the first layer has, without rules.
         reader: Reads what is shown of a project.
         is_local: Whether a read of the store needs no other thread.
         generations: Gives each table another number.
@@ -239,17 +257,18 @@ class FilteredTable:
 
     def __init__(
         self,
-        whole: ShownProjects,
+        unfiltered: ShownProjects,
         reader: ShownFactsReader,
         generations: Iterator[int],
         *,
         is_local: bool,
     ) -> None:
-        self._whole = whole
+        self._unfiltered = unfiltered
         self._reader = reader
         self._numbers = generations
         self._threads = 1 if is_local else PREFETCH_THREADS
         self._lock = Lock()
+        """Held while the table is made, so that threads that need it make it once."""
         self._generation = -1
         """That of the table that this one was made from."""
         self._read = dict[NormalizedName, ShownFacts]()
@@ -257,45 +276,52 @@ class FilteredTable:
         self._shown = ProjectTable()
 
     def peek(self) -> ProjectTable | None:
-        """See `ShownProjects`."""
-        whole = self._whole.peek()
-        return self._shown if whole is not None and self._is_of(whole) else None
+        """Return the table if it needs no work now, else None, without reading the store."""
+        unfiltered = self._unfiltered.peek()
+        if unfiltered is None or not self._is_of(unfiltered):
+            return None
+        return self._shown
 
     def table(self) -> ProjectTable:
-        """See `ShownProjects`."""
-        whole = self._whole.table()
+        """Return the table, made again if anything in it has changed."""
+        unfiltered = self._unfiltered.table()
         with self._lock:
-            if not self._is_of(whole):
-                self._make(whole)
+            # again under the lock: a thread that has waited finds what another one has made
+            if not self._is_of(unfiltered):
+                self._make(unfiltered)
             return self._shown
 
     @property
     def known(self) -> ProjectTable:
-        """See `ShownProjects`."""
+        """The table as this process has it, which may be outdated, without reading the store."""
         return self._shown
 
-    def _is_of(self, whole: ProjectTable) -> bool:
-        if self._generation != whole.generation:
+    def _is_of(self, unfiltered: ProjectTable) -> bool:
+        """Return whether the table is still what rules show of that of all projects."""
+        if self._generation != unfiltered.generation:
             return False
         return self._changes_at is None or self._reader.runtime.now() < self._changes_at
 
-    def _make(self, whole: ProjectTable) -> None:
-        """Make the table anew, of what is known and of what has to be looked at again."""
-        read = list(prefetch_map(self._read_again, whole.projects, self._threads))
-        times = [facts.changes_at for facts in read if facts.changes_at is not None]
+    def _make(self, unfiltered: ProjectTable) -> None:
+        """Make the table anew, of what is remembered and of what has to be looked at again."""
+        read = list(prefetch_map(self._read_again, unfiltered.projects, self._threads))
         shown = tuple(facts.shown for facts in read if facts.shown is not None)
-        self._read = {facts.whole.name: facts for facts in read}
-        self._changes_at = min(times, default=None)
+        self._read = {facts.in_first_layer.name: facts for facts in read}
+        self._changes_at = earliest(facts.changes_at for facts in read)
         self._shown = ProjectTable(shown, generation=next(self._numbers))
-        self._generation = whole.generation
+        self._generation = unfiltered.generation
 
     def _read_again(self, facts: ProjectFacts) -> ShownFacts:
         """Return what is shown of a project, from memory if nothing has changed."""
         earlier = self._read.get(facts.name)
-        if earlier is None or earlier.whole != facts or self._reader.follows_from_layers(facts):
+        if earlier is None or earlier.in_first_layer != facts:
             return self._reader.read(facts)
-        is_due = earlier.changes_at is not None and earlier.changes_at <= self._reader.runtime.now()
-        return self._reader.read(facts) if is_due else earlier
+        if self._reader.follows_from_layers(facts):
+            return self._reader.read(facts)
+        changes_at = earlier.changes_at
+        if changes_at is not None and changes_at <= self._reader.runtime.now():
+            return self._reader.read(facts)
+        return earlier
 
 
 def _facts_of_part(

@@ -508,7 +508,7 @@ class UpstreamIndex:
         Raises Unavailable if the store does not say whether it is.
         """
         # memory may say yes, and never no: another process may have claimed the name just now
-        is_private = self.names.is_known(name) or self.names.is_private(name)
+        is_private = self.names.is_private_in_memory(name) or self.names.is_private(name)
         return self.hidden_pages if is_private else self.pages
 
     def places_of(self, name: NormalizedName) -> tuple[PagesOfName, ...]:

@@ -9,7 +9,7 @@ because an operator has chosen another word.
 from collections.abc import Collection, Iterator
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.private_names import upstream_folders
+from wheelyard.catalog.upstream_keys import upstream_folders
 from wheelyard.storage.base import Entry, Key, Store
 from wheelyard.storage.forwarding import ForwardingStore
 

@@ -21,7 +21,7 @@ from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit, VerificationCache, Verifier
-from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.opening import Catalog
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import (
     EVERY_PROJECT,

@@ -13,7 +13,7 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.format import Catalog, open_catalog
+from wheelyard.catalog.opening import Catalog, open_catalog
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid

@@ -19,7 +19,7 @@ from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.errors import Unavailable

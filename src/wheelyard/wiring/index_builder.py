@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.format import Catalog, open_index
+from wheelyard.catalog.opening import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.index_definition import IndexDefinition, UpstreamLayers
@@ -254,7 +254,9 @@ class IndexBuilder(Struct, frozen=True):
             is_local=self.server.traits.is_local,
             is_in_namespace=self.server.namespaces.has,
             index=definition.name,
-            others=None if definition.is_main else _OtherNames(self.indexes, definition.name),
+            other_indexes=None
+            if definition.is_main
+            else _OtherNames(self.indexes, definition.name),
         )
         if definition.is_main:
             upstream = build_upstream(

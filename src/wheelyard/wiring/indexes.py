@@ -10,7 +10,7 @@ from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from wheelyard.catalog.format import Catalog, open_index
+from wheelyard.catalog.opening import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_definition import (

@@ -17,10 +17,10 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.files import FileRemoval
-from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.journaled_documents import DecisionRecords, JournaledDocument
+from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords
 from wheelyard.catalog.store_clock import StoreClock

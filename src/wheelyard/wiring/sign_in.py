@@ -9,7 +9,7 @@ from wheelyard.authentication.sign_in.openid import OpenIdProvider
 from wheelyard.authentication.sign_in.provider import Provider, ProviderConfig
 from wheelyard.authentication.sign_in.sign_in import Renewals, SignIn, in_thread
 from wheelyard.authentication.verifiers.signed_jwt import JsonClient
-from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.sealing import Sealer
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.operations.sweep import PublishingCleanup

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
-from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.licence_finder import LICENCES, LicenceFinder
+from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.catalog.version_notes import VersionNotes
 from wheelyard.concurrency.runtime import Runtime

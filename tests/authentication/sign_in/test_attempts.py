@@ -11,7 +11,7 @@ from wheelyard.authentication.sign_in.attempts import (
     MAX_NEXT_CHARS,
     Attempts,
 )
-from wheelyard.catalog.stored_credentials import UsedIdTokens
+from wheelyard.catalog.used_id_tokens import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.storage.memory import MemoryStore
 

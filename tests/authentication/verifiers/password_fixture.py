@@ -8,7 +8,7 @@ from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, verify_password
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
-from wheelyard.catalog.format import TOKEN_FRESHNESS
+from wheelyard.catalog.opening import TOKEN_FRESHNESS
 from wheelyard.catalog.removed import ChangedPasswords, OutdatedLines
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Credential, Identity

@@ -26,7 +26,7 @@ from msgspec.json import decode, encode
 from wheelyard.authentication.sign_in.provider import AuthorizationRequest, expired_sign_in
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog.sealing import Sealer
-from wheelyard.catalog.stored_credentials import UsedIdTokens
+from wheelyard.catalog.used_id_tokens import UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
 from wheelyard.model.api_token import SessionId

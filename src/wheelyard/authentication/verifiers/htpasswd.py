@@ -161,7 +161,7 @@ class EndedLines(Protocol):
         """Return them as they are in the store, or were lately. May read the store."""
         ...
 
-    def known(self) -> frozenset[str]:
+    def peek(self) -> frozenset[str]:
         """Return them as this process knows them."""
         ...
 
@@ -213,7 +213,7 @@ class HtpasswdVerifier:
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether this password was right in the last day, by the user's present hash."""
         hashed = self.verified_hash(credential)
-        present = _present_hash(credential.user, self.file.value, self._outdated.known())
+        present = _present_hash(credential.user, self.file.value, self._outdated.peek())
         return hashed is not None and hashed == present
 
     def verified_hash(self, credential: Credential) -> str | None:
@@ -286,7 +286,7 @@ class HtpasswdVerifier:
     def _rejection(self, credential: Credential) -> Unauthenticated:
         if not self.has_user(credential.user):
             return invalid_password("htpasswd_user")
-        present = _present_hash(credential.user, self.file.value, self._outdated.known())
+        present = _present_hash(credential.user, self.file.value, self._outdated.peek())
         return invalid_password("htpasswd_password" if present else "htpasswd_outdated")
 
 

@@ -38,5 +38,5 @@ alone. Keeping one moment costs 45 lines of code: the second look at the feed, t
 last commit of the moment, and the repetition after a deletion. Credentials
 (`operations/copying/credential_copy.py`) are copied object by object, and the changes of grants,
 and decisions, one by one, by `Commits.add`, too. What is remembered of upstream indexes
-(`catalog/private_names.py`) is joined with what the target knows (`credential_copy.py`).
+(`catalog/upstream_keys.py`) is joined with what the target knows (`credential_copy.py`).
 """

@@ -22,7 +22,7 @@ from wheelyard.catalog import keys, removed
 from wheelyard.catalog.commits import C, D, Journal, JournalKind, diverged
 from wheelyard.catalog.document_cache import Codec, gunzipped
 from wheelyard.catalog.journaled_documents import JournaledDocument
-from wheelyard.catalog.private_names import kept_upstream_keys
+from wheelyard.catalog.upstream_keys import kept_upstream_keys
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.api_token import TokenRecord

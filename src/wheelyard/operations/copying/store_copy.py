@@ -21,9 +21,10 @@ from wheelyard.catalog import keys, removed
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.commits import diverged
 from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest, lost
-from wheelyard.catalog.files import FileRemoval, listed_objects
-from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.file_removal import FileRemoval
+from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.journaled_documents import DecisionRecords, IndexRecords, project_journal
+from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.threads import prefetch_map

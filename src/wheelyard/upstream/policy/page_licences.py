@@ -31,8 +31,10 @@ class PageLicences(Struct, frozen=True):
         *,
         is_of_store: bool = False,
     ) -> Mapping[str, str]:
-        """Return the licences of the files of a page, as `LicenceFinder.known` does."""
-        return self.finder.known(page.name, page.files, noted, is_of_store=is_of_store)
+        """Return the licences of the files of a page as far as they were found, by filename."""
+        return self.finder.remembered_licences(
+            page.name, page.files, noted, is_of_store=is_of_store
+        )
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> str:
         """

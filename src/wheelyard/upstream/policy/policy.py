@@ -192,7 +192,7 @@ class Policy:
             advisories = self.osv.current()
         licences: Snapshot[NoteDocument[str]] = NOT_NOTED
         if self.licence_rule:
-            licences = self.sidecar_facts.licences.finder.noted()
+            licences = self.sidecar_facts.licences.finder.read_notes()
         first_uses: Snapshot[NoteDocument[datetime]] = NOT_NOTED
         if self._first_uses is not None:
             first_uses = self._first_uses.notes.get()

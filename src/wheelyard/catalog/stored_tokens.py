@@ -1,16 +1,13 @@
-"""Stored facts about API tokens, used OIDC ID tokens, and sessions of browsers."""
+"""The stored records of API tokens, and the days on which the tokens were last used."""
 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from hashlib import sha256
-from itertools import islice
 from threading import Lock, Thread
-from typing import Annotated, Final
+from typing import Final
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
@@ -28,10 +25,9 @@ from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, NotFound, WheelyardError, quoted
 from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.remedies import Advice, Remedy
-from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Entry, Key, Store
 
 DAY: Final = timedelta(days=1)
-HOUR: Final = timedelta(hours=1)
 COOL_DOWN: Final = timedelta(hours=1)
 """The pause after the store has refused to record a use."""
 SINGLE_READ_LIMIT: Final = 10
@@ -52,13 +48,6 @@ class LastUse(Struct, frozen=True):
 
     day: date
     """UTC."""
-
-
-class UsedIdToken(Struct, frozen=True):
-    """The stored document of a used ID token, which is not in it."""
-
-    token: str
-    """The id of the API token that it was exchanged for."""
 
 
 def in_background(work: Callable[[], None]) -> None:
@@ -82,7 +71,7 @@ class TokenRecords(Struct, frozen=True):
     """The number of records that are read concurrently."""
 
     def peek(self, token_id: str, max_age: MaxAge = "fresh") -> Snapshot[TokenRecord] | None:
-        """Return the record if it is cached and recent enough, else None (see DocumentCache)."""
+        """Return the record if it is cached and at most `max_age` old, else None."""
         return self.documents.peek(keys.token(token_id), max_age)
 
     def get(self, token_id: str) -> Snapshot[TokenRecord]:
@@ -119,7 +108,9 @@ class TokenRecords(Struct, frozen=True):
         # of a rotation not all is kept, as of the record itself
         if snapshot.value is not None and snapshot.value.rotation is not None:
             self.documents.codec.require_whole(key, snapshot.value, snapshot.size)
-        return written if self.documents.swap(key, written, snapshot.version, was_written) else None
+        if not self.documents.swap(key, written, snapshot.version, was_written):
+            return None
+        return written
 
     def _next(self, record: TokenRecord) -> TokenRecord:
         """Return a record for its next write."""
@@ -132,8 +123,10 @@ class TokenRecords(Struct, frozen=True):
 
         Raises NotFound if there is none.
         """
-        is_valid = is_token_id(token_id)
-        snapshot = self.documents.get(keys.token(token_id), "current") if is_valid else None
+        snapshot = None
+        # a text of a command or a URL, which may not be a part of a key as it is
+        if is_token_id(token_id):
+            snapshot = self.documents.get(keys.token(token_id), "current")
         if snapshot is None or snapshot.value is None:
             raise NotFound(
                 f"There is no token with the id {quoted(token_id)}.",
@@ -182,17 +175,29 @@ class TokenRecords(Struct, frozen=True):
         It is empty for other principals, and for a token whose record is gone or damaged.
         """
         record = self._readable_record_of(principal)
-        return record.name if record else ""
+        if record is None:
+            return ""
+        return record.name
 
     def owner_of(self, principal: str) -> str:
-        """Return the owner of the API token that is this principal, or empty as `name_of`."""
+        """
+        Return the owner of the API token that is this principal (`token:ID`).
+
+        It is empty for other principals, and for a token whose record is gone or damaged.
+        """
         record = self._readable_record_of(principal)
-        return record.owner if record else ""
+        if record is None:
+            return ""
+        return record.owner
 
     def _readable_record_of(self, principal: str) -> TokenRecord | None:
+        """Return the record of the token that is a principal, or None if nothing can be read."""
         kind, _, token_id = principal.partition(":")
+        # journals have principals of any text, as earlier versions and other tools wrote them
+        if kind != "token" or not is_token_id(token_id):
+            return None
         with UnreadableIgnored():
-            return self.find(token_id) if kind == "token" and is_token_id(token_id) else None
+            return self.find(token_id)
         return None
 
 
@@ -229,6 +234,7 @@ class LastUses:
 
         Never waits for the store, and never raises. During the cool-down it does nothing.
         """
+        # without the lock: nearly every request of a token ends here
         if self._recorded.get(token_id) == now.date() or now < self._retry_at:
             return
         with self._lock:
@@ -262,18 +268,26 @@ class LastUses:
             uses = {token_id: self._load(keys.last_use(token_id)) for token_id in token_ids}
         else:
             uses = dict(self._listed(token_ids))
-        return {token_id: last.value.day for token_id, last in uses.items() if last and last.value}
+        days = dict[str, date]()
+        for token_id, last_use in uses.items():
+            if last_use is not None and last_use.value is not None:
+                days[token_id] = last_use.value.day
+        return days
 
     def _listed(self, token_ids: frozenset[str]) -> Iterator[tuple[str, Snapshot[LastUse] | None]]:
-        wanted = [
-            (token_id, entry)
-            for entry in self._store.list(keys.LAST_USES)
-            if (token_id := keys.token_id_of_use(entry.key)) in token_ids and token_id is not None
-        ]
-        uses = prefetch_map(lambda use: self._load(use[1].key, use[1]), wanted, self._threads)
-        return zip((token_id for token_id, _ in wanted), uses, strict=True)
+        """Yield the last use of each of these tokens that a listing has."""
+        entries = dict[str, Entry]()
+        for entry in self._store.list(keys.LAST_USES):
+            token_id = keys.token_id_of_use(entry.key)
+            if token_id is not None and token_id in token_ids:
+                entries[token_id] = entry
+        uses = prefetch_map(
+            lambda entry: self._load(entry.key, entry), entries.values(), self._threads
+        )
+        return zip(entries, uses, strict=True)
 
     def _write(self) -> None:
+        """Record the last uses that are pending."""
         # runs in the one background thread, which ends when nothing is pending
         while True:
             with self._lock:
@@ -294,10 +308,14 @@ class LastUses:
                     self._retry_at = now + COOL_DOWN
 
     def _put(self, key: Key, day: date) -> None:
+        """Write the day of a last use, unless it is there."""
         last = self._load(key)
+        if last is None:
+            # damaged: its version is not known, and nothing in it is worth more than the day
+            self._documents.put(key, LastUse(day), None)
         # a process whose clock is ahead may have recorded the next day; a later one is an error
-        if not last or not last.value or last.value.day not in (day, day + DAY):
-            self._documents.put(key, LastUse(day), last.version if last else None)
+        elif last.value is None or last.value.day not in (day, day + DAY):
+            self._documents.put(key, LastUse(day), last.version)
 
     def _load(self, key: Key, entry: Entry | None = None) -> Snapshot[LastUse] | None:
         """
@@ -310,174 +328,3 @@ class LastUses:
                 return self._documents.get_listed(entry)
             return self._documents.get(key, "current")
         return None
-
-
-_USED_ID_TOKENS: Final = Codec(UsedIdToken)
-
-
-class UsedIdTokens(Struct, frozen=True):
-    """
-    OIDC ID tokens that were used: each is recorded once, so that only one process can use it.
-
-    The keys of the records begin with the hour in which the ID token expires, so that a listing has
-    the expired ones first. A record has the id of the API token that the ID token was exchanged
-    for, so that a cleanup can remove both. Every method raises Unavailable if the store does not
-    answer.
-    """
-
-    store: Store
-
-    def consume(self, issuer: str, jti: str, expires_at: datetime, token_id: str) -> None:
-        """
-        Record that an ID token is used.
-
-        `issuer` and `jti` are its claims. The record is not needed after `expires_at`. `token_id`
-        is the API token that the ID token is exchanged for.
-
-        Raises Conflict if the ID token was used before.
-        """
-        key = self._key(issuer, jti, expires_at)
-        # create-only: of two processes that get the same ID token, one gets the Conflict
-        self.store.put(key, _USED_ID_TOKENS.encode(UsedIdToken(token_id)), ABSENT)
-
-    def is_used(self, issuer: str, jti: str, expires_at: datetime) -> bool:
-        """Return whether a use was recorded by `consume`, whose arguments these are."""
-        return isinstance(self.store.get(self._key(issuer, jti, expires_at)), Stored)
-
-    @staticmethod
-    def _key(issuer: str, jti: str, expires_at: datetime) -> Key:
-        return keys.used_id_token(expires_at, digest_of(issuer, jti))
-
-    def expired_before(self, limit: datetime) -> Iterator[Key]:
-        """Yield the keys of the records whose expiry hour has ended by `limit`, oldest first."""
-        return expired_keys(self.store, keys.USED_ID_TOKENS, limit)
-
-    def token_of(self, key: Key) -> str | None:
-        """Return the API token's id in the record at `key`, or None if missing or damaged."""
-        stored = self.store.get(key)
-        with UnreadableIgnored():
-            if isinstance(stored, Stored):
-                return _USED_ID_TOKENS.decode(key, stored.body).token
-        return None
-
-
-def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:
-    """
-    Yield the keys below a prefix whose expiry hour has ended by `limit`, oldest first.
-
-    Raises Unavailable if the store does not answer.
-    """
-    for entry in store.list(prefix):
-        hour = keys.expiry_hour(entry.key)
-        if hour is None:
-            continue
-        # keys are sorted by hour, so all that follow are later
-        if hour + HOUR > limit:
-            return
-        yield entry.key
-
-
-def digest_of(issuer: str, jti: str) -> str:
-    """Return the hexadecimal SHA-256 of issuer and `jti`, which no two ID tokens share."""
-    # the NUL keeps them apart, as no issuer has one
-    # a JSON string can hold a lone surrogate
-    return sha256(f"{issuer}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-KEY_BYTES: Final = 32
-CLOCK_SKEW: Final = timedelta(minutes=2)
-"""The largest difference between the clocks of two servers."""
-
-
-class SessionKey(Struct, frozen=True):
-    """The stored document with the key of all sessions."""
-
-    key: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-    created_at: datetime
-
-    def __repr__(self) -> str:  # without the secret
-        return f"SessionKey(created_at={self.created_at})"
-
-
-class EndedSession(Struct, frozen=True):
-    """The stored document about a session that was signed out."""
-
-    ended_at: datetime
-
-
-class SessionRecords(Struct, frozen=True):
-    """
-    Reads and writes the key of sessions, and the records of ended ones.
-
-    Threads may share it. Every method raises Unavailable if the store that it reads or writes does
-    not answer.
-    """
-
-    store: Store
-    key_documents: DocumentCache[SessionKey]
-    ended_documents: DocumentCache[EndedSession]
-    runtime: Runtime
-
-    def peek_key(self) -> bytes | None:
-        """
-        Return the key if it is cached and recent enough, else None.
-
-        Does not read a remote store.
-        """
-        return _key_in(self.key_documents.peek(keys.SESSION_KEY))
-
-    def key(self, max_age: MaxAge = "fresh") -> bytes | None:
-        """Return the key, read unless it is cached, or None if there is none, or it is damaged."""
-        with UnreadableIgnored():
-            return _key_in(self.key_documents.get(keys.SESSION_KEY, max_age))
-        return None
-
-    def require_key(self) -> bytes:
-        """
-        Return the key, which is created if there is none.
-
-        Raises Unavailable if it is damaged.
-        """
-        key = _key_in(self.key_documents.get(keys.SESSION_KEY))
-        while key is None:
-            made = SessionKey(self.runtime.random.randbytes(KEY_BYTES).hex(), self.runtime.now())
-            try:
-                self.store.put(keys.SESSION_KEY, self.key_documents.codec.encode(made), ABSENT)
-            except Conflict:
-                pass  # another process was faster
-            else:
-                logger.info("the key of browser sessions was created: %s", keys.SESSION_KEY)
-            # read, also after the own write: two servers that begin at once must use the same key
-            key = _key_in(self.key_documents.get(keys.SESSION_KEY, "current"))
-        return key
-
-    def end(self, session_id: str, expires_at: datetime) -> None:
-        """Record that a session has ended, unless that is recorded already."""
-        key, ended = keys.ended_session(expires_at, session_id), EndedSession(self.runtime.now())
-        with suppress(Conflict):  # it was ended in another tab
-            self.store.put(key, self.ended_documents.codec.encode(ended), ABSENT)
-        # this server has cached that there is no such record: read it, so that the end counts here
-        self.ended_documents.get(key, "current")
-
-    def has_ended(self, session_id: str, expires_at: datetime) -> bool:
-        """Return whether the store has a record, damaged or not, that a session was signed out."""
-        with UnreadableIgnored():
-            key = keys.ended_session(expires_at, session_id)
-            return self.ended_documents.get(key).value is not None
-        return True
-
-    def remove_expired(self, at_most: int | None = None) -> int:
-        """
-        Delete the records of ended sessions that have expired, and return how many.
-
-        At most `at_most` are deleted, or all for None.
-        """
-        limit = self.runtime.now() - CLOCK_SKEW
-        expired = list(islice(expired_keys(self.store, keys.ENDED_SESSIONS, limit), at_most))
-        for key in expired:
-            self.store.delete(key)
-        return len(expired)
-
-
-def _key_in(snapshot: Snapshot[SessionKey] | None) -> bytes | None:
-    return bytes.fromhex(snapshot.value.key) if snapshot and snapshot.value else None
