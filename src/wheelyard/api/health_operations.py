@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.api.operation import Call
-from wheelyard.authentication.verifiers.verifier import ReloadingFile
+from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.model.index_name import MAIN

@@ -32,7 +32,14 @@ from wheelyard.errors import (
     WheelyardError,
     quoted,
 )
-from wheelyard.model.access import EVERY_PROJECT, Action, Pattern, Scope, right_index_text
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    Action,
+    Credential,
+    Pattern,
+    Scope,
+    right_index_text,
+)
 from wheelyard.model.api_token import (
     ID_LENGTH,
     NO_RECORD,
@@ -46,6 +53,7 @@ from wheelyard.model.api_token import (
     active_replacement,
     has_token_prefix,
     new_token,
+    parse_token,
     token_id_in,
 )
 from wheelyard.model.decoding import escaped, require_one_line
@@ -476,3 +484,21 @@ def invalid_credential() -> Unauthenticated:
         "Google's.",
         advice=Advice(Remedy.CREATE_TOKEN),
     )
+
+
+def api_token_in(credential: Credential) -> ApiToken | None:
+    """
+    Return the API token in a credential, or None.
+
+    Raises Unauthenticated for a malformed API token.
+    """
+    # clients differ in whether they send a token as the user name or as the password
+    for half in credential.halves:
+        if not has_token_prefix(half):
+            continue
+        token = parse_token(half)
+        # with the prefix it is nothing else: no other verifier gets a token with a typing error
+        if token is None:
+            raise invalid_credential() from CredentialRejected("token_shape")
+        return token
+    return None

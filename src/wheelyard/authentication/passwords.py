@@ -5,7 +5,7 @@ from typing import Final
 
 from passlib.hash import bcrypt
 
-from wheelyard.authentication.authenticator import TOKEN_USERS, is_service_account_key
+from wheelyard.authentication.credentials import TOKEN_USERS, is_service_account_key
 from wheelyard.authentication.verifiers.htpasswd import (
     BCRYPT_LIMIT_BYTES,
     NAME_LIMIT_BYTES,

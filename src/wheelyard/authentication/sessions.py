@@ -6,20 +6,15 @@ by the grants of that moment. A session ends when it expires or is signed out, w
 is changed, revoked or expires, and when the key of all sessions is deleted from the store.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import (
-    Authenticator,
-    CredentialType,
-    api_token_in,
-    classify,
-)
+from wheelyard.authentication.api_tokens import api_token_in, invalid_credential
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.credentials import CredentialType, classify
 from wheelyard.authentication.verifiers.verifier import decode_segment, known_identity
 from wheelyard.catalog.stored_credentials import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
@@ -53,18 +48,6 @@ How often the key is read again because a signature does not fit the cached one.
 
 Somebody may just have signed in at another server, with a key that is newer than the cached one.
 """
-
-
-class ConfirmationNeeded(Exception):
-    """A session counts only once its provider has confirmed the person, which may take long."""
-
-    def __init__(self, provider: str, title: str, confirm: Callable[[], None]) -> None:
-        super().__init__()
-        self.provider = provider
-        self.title = title
-        """The name of the provider for people."""
-        self.confirm = confirm
-        """Asks the provider, unless it has just not answered, and returns, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)

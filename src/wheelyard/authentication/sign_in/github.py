@@ -29,9 +29,9 @@ from wheelyard.authentication.sign_in.requests import (
     known_code,
     token_in,
 )
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import JsonClient
 
 SCOPES: Final = ("read:user", "read:org")
 LOGIN: Final = "login"

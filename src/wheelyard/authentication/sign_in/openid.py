@@ -29,23 +29,18 @@ from wheelyard.authentication.sign_in.provider import (
     provider_unavailable,
     untrusted_answer,
 )
-from wheelyard.authentication.sign_in.requests import (
-    TIMEOUT_SECONDS,
-    ProviderRequests,
-    token_in,
-)
+from wheelyard.authentication.sign_in.requests import TIMEOUT_SECONDS, ProviderRequests, token_in
+from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys, RemoteDocument
 from wheelyard.authentication.verifiers.signed_jwt import (
     MAX_JWT_BYTES,
     IssuerConfig,
-    IssuerKeys,
-    JsonClient,
-    RemoteDocument,
     verified_claims,
 )
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import JsonClient
 from wheelyard.http_client.urls import BadUrl, parse_url
 from wheelyard.model.claim_matchers import Claims
 

@@ -22,9 +22,9 @@ from wheelyard.authentication.sign_in.provider import (
     provider_unavailable,
     refused,
 )
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient, JsonResponse
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import JsonClient, JsonResponse
 
 TIMEOUT_SECONDS: Final = 10.0
 """For one request to a provider."""

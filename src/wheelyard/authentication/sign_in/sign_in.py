@@ -11,12 +11,12 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import RejectionLog, rejection_reason
-from wheelyard.authentication.sessions import ConfirmationNeeded
+from wheelyard.authentication.confirmation import ConfirmationNeeded
+from wheelyard.authentication.rejections import RejectionLog, rejection_reason
 from wheelyard.authentication.sign_in.attempts import Attempts
 from wheelyard.authentication.sign_in.confirmed_people import ConfirmedPeople
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer, Provider
-from wheelyard.authentication.verifiers.verifier import (
+from wheelyard.authentication.verifiers.login_rate_limit import (
     AT_PROVIDER,
     NETWORK_SIGN_IN,
     LoginRateLimit,

@@ -44,9 +44,8 @@ from msgspec import Struct
 from passlib.exc import PasslibHashWarning
 from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1, sha256_crypt, sha512_crypt
 
+from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
 from wheelyard.authentication.verifiers.verifier import (
-    ParsedFile,
-    ReloadingFile,
     VerificationCache,
     invalid_password,
     known_identity,

@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from wheelyard.authentication.verifiers.signed_jwt import (
-    IssuerConfig,
-    IssuerKeys,
-    verified_claims,
-)
+from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
+from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.model.claim_matchers import Claims
 from wheelyard.model.publisher import Publisher, max_lifetime_by_issuer
@@ -14,7 +11,6 @@ from wheelyard.model.publisher_claim_rules import ProviderIssuer
 
 MakeKeys = Callable[[str, ProviderIssuer], IssuerKeys]
 """Returns the keys of an issuer with a name, which are fetched when they are first needed."""
-
 
 _Issuers = Mapping[tuple[str, ProviderIssuer], IssuerConfig]
 """By name and definition, of which the publishers in force have one for each name."""

@@ -25,12 +25,8 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from wheelyard.authentication.verifiers.verifier import (
-    CredentialRejected,
-    ParsedFile,
-    ReloadingFile,
-    known_identity,
-)
+from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, known_identity
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import TOKEN_EXPIRED, Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import (
