@@ -1,4 +1,9 @@
-"""Google's access tokens, whose rights are those on a bucket."""
+"""
+Google's access tokens, whose rights are those on a bucket.
+
+A token is sent to Google, which says what its account may do to the bucket, and never who it is. So
+the principal is a digest, and grants cannot name it.
+"""
 
 import logging
 import re
@@ -124,14 +129,17 @@ class AccessTokenVerifier(Struct, frozen=True):
         Raises Unauthenticated if its rejection is cached.
         """
         verdict = self.cache.get(self._key(credential.secret))
-        return verdict.require_identity() if verdict is not None else None
+        if verdict is None:
+            return None
+        return verdict.require_identity()
 
     def verify(self, credential: Credential) -> Identity:
         """
         Return the identity of an access token, from the cache or Google.
 
         Its scope is what the token may do, for every project. Without permissions it has none.
-        Raises Unauthenticated and Unavailable as `Verifier.verify` does.
+        Raises Unauthenticated, with a fixed message, if Google rejects it, and Unavailable if
+        Google does not answer.
         """
         token = credential.secret
         # checked first, as it becomes a part of a header
@@ -161,12 +169,16 @@ class AccessTokenVerifier(Struct, frozen=True):
             if actions & ~Action.READ:
                 scopes, remaining = self._scopes(token, deadline - self.monotonic())
                 seconds = min(seconds, remaining)
-                actions &= ALL_ACTIONS if scopes & WRITE_SCOPES else Action.READ
+                if scopes.isdisjoint(WRITE_SCOPES):
+                    actions &= Action.READ
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
+        # an administrator may be granting the permission just now
+        if not actions:
+            seconds = REJECTION_CACHE_SECONDS
         identity = _identity_of_access_token(key, actions, self.indexes)
-        return AccessTokenVerdict(identity, seconds if actions else REJECTION_CACHE_SECONDS)
+        return AccessTokenVerdict(identity, seconds)
 
     def _permitted_actions(self, token: str) -> Action | None:
         """Return the actions (or none) that Google permits, or None if it rejects the token."""
@@ -175,18 +187,22 @@ class AccessTokenVerifier(Struct, frozen=True):
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None
+        # the account is real, and may do nothing to the bucket
         if response.status == HTTPStatus.FORBIDDEN:
             return Action(0)
         if response.status == HTTPStatus.NOT_FOUND:
             logger.error("google.access_token.resource: there is no such bucket; look at its name")
-        named = response.document().get("permissions", [])
-        if not isinstance(named, list):
+        # Google leaves the field out if there is no permission
+        held = response.document().get("permissions", [])
+        if not isinstance(held, list):
             raise FetchError("its answer is not a list of permissions")
         actions = Action(0)
         for permission, action in PERMISSIONS.items():
-            if permission in named:
+            if permission in held:
                 actions |= action
-        return actions & (Action.READ if self.resource.read_only else ALL_ACTIONS)
+        if self.resource.read_only:
+            actions &= Action.READ
+        return actions
 
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
         """
@@ -194,6 +210,7 @@ class AccessTokenVerifier(Struct, frozen=True):
 
         For a token that Google rejects, these are no scopes and `MAX_CACHE_SECONDS`.
         """
+        # in a form, as URLs end up in logs
         form = {"access_token": token}
         response = self.json_client.fetch(
             self.resource.google.tokeninfo, timeout=timeout, form=form
@@ -202,11 +219,19 @@ class AccessTokenVerifier(Struct, frozen=True):
             return frozenset(), MAX_CACHE_SECONDS
         info = response.document()
         expires_in = str(info.get("expires_in", ""))
-        seconds = float(expires_in) if re.fullmatch(r"[0-9]{1,9}", expires_in) else 0.0
+        seconds = 0.0
+        if re.fullmatch(r"[0-9]{1,9}", expires_in):
+            seconds = float(expires_in)
         return frozenset(str(info.get("scope", "")).split()), seconds
 
 
 def _identity_of_access_token(key: bytes, actions: Action, indexes: tuple[str, ...]) -> Identity:
-    principals = {ANONYMOUS, ALL_AUTHENTICATED} if actions & Action.READ else {ANONYMOUS}
-    scopes = (Scope(actions, (EVERY_PROJECT,), indexes),) if actions else ()
-    return Identity(f"google:{key.hex()[:8]}", frozenset(principals), scopes)
+    """Return the identity of a token that may do these actions, with a principal of its own."""
+    principals = {ANONYMOUS}
+    # Google gives tokens to anybody: only who may read the bucket is more than anonymous here
+    if actions & Action.READ:
+        principals.add(ALL_AUTHENTICATED)
+    scopes = list[Scope]()
+    if actions:
+        scopes.append(Scope(actions, (EVERY_PROJECT,), indexes))
+    return Identity(f"google:{key.hex()[:8]}", frozenset(principals), tuple(scopes))

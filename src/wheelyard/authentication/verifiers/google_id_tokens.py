@@ -1,4 +1,4 @@
-"""Google's credentials: ID tokens, access tokens, and assertions of Identity-Aware Proxy (IAP)."""
+"""Google's signed tokens: ID tokens, and assertions of Identity-Aware Proxy (IAP)."""
 
 import logging
 import re
@@ -14,7 +14,6 @@ from wheelyard.errors import quoted
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity
 from wheelyard.model.claim_matchers import Claims
 
-logger = logging.getLogger("wheelyard")
 GOOGLE_ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
 """The two forms of Google's `iss` claim in ID tokens."""
 ALGORITHMS: Final = frozenset({"RS256"})
@@ -32,6 +31,8 @@ _EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _UNIQUE_ID = re.compile(r"[0-9]{1,40}")
 _IAP_SUBJECT = re.compile(r"accounts\.google\.com:[0-9]{1,40}")
+
+logger = logging.getLogger("wheelyard")
 
 
 def google_verifier(
@@ -68,12 +69,15 @@ class GoogleAccounts(Struct, frozen=True):
     allowed_domains: frozenset[str]
 
     def identify(self, claims: Claims) -> Identity:
-        """See `AccountRules`."""
-        if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
+        """Return the identity for verified claims, or raise CredentialRejected."""
+        # what `gcloud auth print-identity-token` prints by itself: any service that gets it could
+        # send it to any other one
+        if claims.get("azp") == GCLOUD_CLIENT_ID and claims.get("aud") == GCLOUD_CLIENT_ID:
             raise CredentialRejected("jwt_aud")
         if claims.get("email_verified") is not True:
             raise CredentialRejected("jwt_email")
-        email, domain = _email_of(claims), _domain_of(claims)
+        email = _email_of(claims)
+        domain = _domain_of(claims)
         if email.endswith(SERVICE_ACCOUNT_SUFFIX):
             principal = f"serviceAccount:{email}"
             principals = [principal]
@@ -93,10 +97,11 @@ class IapAccounts(Struct, frozen=True):
     """The Google accounts that assertions of Identity-Aware Proxy name."""
 
     def identify(self, claims: Claims) -> Identity:
-        """See `AccountRules`."""
+        """Return the identity for verified claims, or raise CredentialRejected."""
         if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
             raise CredentialRejected("jwt_email")
-        email, domain = _email_of(claims), _domain_of(claims)
+        email = _email_of(claims)
+        domain = _domain_of(claims)
         if email.endswith(SERVICE_ACCOUNT_SUFFIX):
             # without a principal for grants: a service account has ID tokens for that
             return _identity(f"serviceAccount:{email}", [], domain)
@@ -104,18 +109,26 @@ class IapAccounts(Struct, frozen=True):
 
 
 def _identity(principal: str, principals: list[str], domain: str | None) -> Identity:
-    domains = [] if domain is None else [f"domain:{domain}"]
-    return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *principals, *domains}))
+    """Return the identity of an account, with the principals by which grants can name it."""
+    names = {ANONYMOUS, ALL_AUTHENTICATED}
+    names.update(principals)
+    if domain is not None:
+        names.add(f"domain:{domain}")
+    return Identity(principal, frozenset(names))
 
 
 def _email_of(claims: Claims) -> str:
+    """Return the e-mail address in claims, in lower case, or raise CredentialRejected."""
     email = claims.get("email")
+    # it becomes a part of a principal and of lines of the log: no blanks, printable ASCII alone
     if not isinstance(email, str) or not _EMAIL.fullmatch(email):
         raise CredentialRejected("jwt_email")
     return email.lower()
 
 
 def _domain_of(claims: Claims) -> str | None:
+    """Return the Workspace domain in claims, or None without one, or raise CredentialRejected."""
+    # by the claim alone: an address of the domain may belong to a private account
     domain = claims.get("hd")
     if domain is None:
         return None
