@@ -26,7 +26,7 @@ MAX_ADDRESS_CHARS: Final = 1800
 """The longest address: it has to fit into that of the sign-in page, which leads back to it."""
 
 
-class WantedToken(Struct, frozen=True, kw_only=True):
+class TokenFormFields(Struct, frozen=True, kw_only=True):
     """
     What the form of a new token is filled in with.
 
@@ -66,14 +66,14 @@ def require_safe(server: Url) -> None:
         )
 
 
-def form_address(server: Url, wanted: WantedToken) -> str:
+def form_address(server: Url, form_fields: TokenFormFields) -> str:
     """
     Return the address of the page of a server with the form for a token, filled in.
 
     Raises Invalid if it is too long.
     """
     page = f"{server.redacted.rstrip('/')}/{PAGE}"
-    address = f"{page}?{wanted.query}"
+    address = f"{page}?{form_fields.query}"
     if len(address) > MAX_ADDRESS_CHARS:
         raise Invalid(
             "The names of these projects are too long together. Name fewer, or the beginning of "
@@ -87,17 +87,20 @@ def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerR
     """
     Return what a token may do at a server, which is something.
 
-    Raises as `ApiConnection.send`: Unauthenticated if the server does not accept it. Raises Invalid
-    (code `no_index`) if the server sees another caller, and Forbidden for a token without rights.
+    Raises Unauthenticated if the server does not accept it, and Unavailable if it does not answer.
+    Raises Invalid (code `no_index`) if it is no server of wheelyard, or sees another caller, and
+    Forbidden for a token without rights.
     """
     credential = ServerCredential(f"Bearer {token.text}", "this login")
     connection = ApiConnection(server, credential, runtime)
     try:
         caller = connection.send("GET", "whoami", WhoAmI)
-    except Unauthenticated as fault:  # the page that was shown makes another one
+    # without the advice of the server: the page that was shown makes another token
+    except Unauthenticated as fault:
         raise Unauthenticated(fault.message, code=fault.code) from fault
     finally:
         connection.close()
+    # a public index answers also those whose header was lost on the way
     if caller.principal != f"token:{token.id}":
         raise Invalid(
             f"{server.redacted} does not see the token. A proxy before it may take it out of the "
@@ -116,11 +119,11 @@ def revoke(server: Url, token: str, runtime: Runtime) -> None:
     """
     Revoke a token at a server.
 
-    Raises as `ApiConnection.send`: Unauthenticated if it works no longer, or is of another server.
+    Raises Unauthenticated if it works no longer, or is of another server, and Unavailable if the
+    server does not answer.
     """
-    connection = ApiConnection(
-        server, ServerCredential(f"Bearer {token}", "the stored token"), runtime
-    )
+    credential = ServerCredential(f"Bearer {token}", "the stored token")
+    connection = ApiConnection(server, credential, runtime)
     try:
         connection.send("POST", "tokens/self/revoke", type(None))
     finally:

@@ -60,13 +60,15 @@ class PublisherRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):
 
 
 def _facts(call: Call) -> Mapping[str, object]:
+    """Return whether jobs get tokens, which a list of publishers says, too."""
     return {"is_enabled": bool(call.index.settings.trusted_publishing.audience)}
 
 
 def _require_index(call: Call, keys: PublisherKeys) -> None:
     """Raise Invalid if a publisher names an index that there is not."""
     name = keys.get("index")
-    if isinstance(name, str):  # anything else is for the checks of the table to refuse
+    # anything else is for the checks of the table to refuse
+    if isinstance(name, str):
         call.index.server.index_administration.require_known(name)
 
 

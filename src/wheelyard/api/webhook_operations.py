@@ -18,11 +18,7 @@ from wheelyard.api.table_operations import (
     TableTexts,
 )
 from wheelyard.model.stored_tables import TableKeys
-from wheelyard.model.stored_webhooks import (
-    WEBHOOK_KIND,
-    ListedWebhook,
-    WebhookCommit,
-)
+from wheelyard.model.stored_webhooks import WEBHOOK_KIND, ListedWebhook, WebhookCommit
 from wheelyard.model.webhook_state import MOST_DEAD, DeadLetter, DeliveryAttempt
 
 KeysOfWebhook = Annotated[TableKeys, Meta(title="WebhookKeys")]
@@ -150,8 +146,9 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
     # also one whose keys are wrong
     table = webhooks.require_stored(body.name, webhooks.read_stored())
     state = webhooks.states.read_stored(body.name, table.created)
-    waiting = (
-        WaitingMessages(
+    waiting = list[WaitingMessages]()
+    for name, journal in sorted(state.waiting.items()):
+        messages = WaitingMessages(
             journal=name,
             event=journal.event,
             subject=journal.subject,
@@ -159,8 +156,7 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
             due=journal.due,
             error=journal.error,
         )
-        for name, journal in sorted(state.waiting.items())
-    )
+        waiting.append(messages)
     return WebhookDeliveries(
         name=body.name,
         attempts=state.attempts,
@@ -190,6 +186,7 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
     """
     server = call.index.server
     webhook = server.webhooks.find(body.name)
+    # raises if it has no URL or no secret, before anything is sent or noted
     server.webhooks.endpoints.find(webhook)
     attempt = server.webhook_sender.test(webhook, call.by)
     server.webhooks.note_test(webhook, attempt, call.by)
@@ -197,8 +194,10 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
 
 
 def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
-    return tuple(
-        GivenUpMessage(
+    """Return dead letters as the answer has them."""
+    messages = list[GivenUpMessage]()
+    for letter in letters:
+        message = GivenUpMessage(
             id=letter.id,
             journal=letter.place.journal,
             event=letter.event,
@@ -206,8 +205,8 @@ def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
             at=letter.at,
             error=letter.error,
         )
-        for letter in letters
-    )
+        messages.append(message)
+    return tuple(messages)
 
 
 _SEE: Final = "see or change webhooks"
