@@ -179,6 +179,7 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     what `AccessControl.edit_group` raises.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
+    # before the change: a namespace whose owner is a group that is gone would be nobody's
     if body.change == "delete":
         call.index.server.namespaces.require_no_owner(body.name)
     call.index.server.access.edit_group(
@@ -387,7 +388,7 @@ def list_tokens(call: Call, body: TokensQuery = ALL_TOKENS) -> TokenList:
     caller_tokens = call.index.caller_tokens
     now = call.index.server.runtime.now()
     visible = caller_tokens.visible(call.caller)
-    # all of them, as the marks can be asked for, and are not in the records
+    # all of them: a mark can be asked for, and is in no record
     marked_tokens = [marked(token, now, caller_tokens.owner_is_gone) for token in visible]
     selected = select(marked_tokens, body)
     if not body.limit:

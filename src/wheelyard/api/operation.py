@@ -172,6 +172,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
         elif self.right is not RequiredRight.READER and call.caller.is_anonymous:
             raise invalid_credential()
         if self.right is RequiredRight.MANAGER:
+            # by the name alone, so that the error is the same for a project that does not exist
             call.caller.require(Action.MANAGE, NormalizedName(parsed["name"]))
         return parsed
 

@@ -47,12 +47,14 @@ class TokenFormFields(Struct, frozen=True, kw_only=True):
     @property
     def query(self) -> str:
         """The query of the page's address."""
+        # a token may do what its highest action implies; the page offers no `admin`
         highest = max(self.actions & action for action in OWN_ACTIONS)
         fields = {"can": highest.word, "projects": ",".join(self.projects), "name": self.name}
         if self.days is not None:
             fields["days"] = str(self.days)
         if self.index:
             fields["index"] = self.index
+        # a star and a comma stay as they are, for people who read the address
         return urlencode(fields, safe="*,")
 
 
@@ -72,6 +74,7 @@ def form_address(server: Url, form_fields: TokenFormFields) -> str:
 
     Raises Invalid if it is too long.
     """
+    # redacted: an address with a password in it would be in the history of the browser
     page = f"{server.redacted.rstrip('/')}/{PAGE}"
     address = f"{page}?{form_fields.query}"
     if len(address) > MAX_ADDRESS_CHARS:

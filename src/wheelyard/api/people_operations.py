@@ -149,6 +149,7 @@ def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
     """
     index = call.index
     person = index.server.known_people.find(body.who)
+    # by the name, which the records of tokens have; the id is looked at below
     owned = list_tokens(call, TokensQuery(owner=person.principal, sort="-created")).tokens
     records = list[TokenRecord]()
     for token in owned:
@@ -245,6 +246,7 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     Raises Conflict (code `own_access`) if it is the name of the caller, and what
     `PeopleAdministration.release_name` raises.
     """
+    # the name as records have it, in whatever case it was typed
     _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")
     administration = call.index.server.people_administration
     ended = administration.release_name(body.provider, body.name, call.by, call.caller.principals)

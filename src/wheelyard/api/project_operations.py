@@ -347,7 +347,7 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
 def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
     """Return the names that a caller may read, or those that have changed since then, sorted."""
     if since is not None:
-        # the clocks of the servers that have written may differ
+        # earlier than asked: the clocks of the servers that have written may differ
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
         return sorted({change.project for change in changes})
     return call.index.repository.names().readable_by(call.caller)
@@ -360,6 +360,7 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, whether or
     not it exists, and NotFound if it does not exist.
     """
+    # before anything is read: the error tells nobody what exists
     call.index.read_policy.require_project_read(call.caller, name)
     repository = call.index.repository
     if repository.has_own_packages_alone and not repository.hides_files:
@@ -586,6 +587,7 @@ def list_names(call: Call, body: NamesQuery = ALL_NAMES) -> PrivateNameList:
 
 def _published(call: Call) -> set[NormalizedName]:
     """Return the private names with a release, perhaps without those of the last minute."""
+    # from memory: the documents of thousands of names would be a request each on a bucket
     facts = call.index.search.table().projects
     return {project.name for project in facts if project.version and not project.origin}
 
@@ -660,6 +662,7 @@ def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
 
     Raises Unauthenticated or Forbidden unless the caller may read all projects.
     """
+    # the names of all projects are in it, also of those that a pattern would hide
     require_all_read(call.caller)
     changes, newest = call.index.changes.since(body.since, PAGE)
     listed = list[ListedChange]()
@@ -667,4 +670,6 @@ def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
         # it got none, as nothing could be written, and comes again once it has one
         if change.serial != NO_SERIAL:
             listed.append(ListedChange(change.serial, change.project, change.revision))
-    return ChangeList(newest, tuple(listed), more=bool(listed) and listed[-1].serial < newest)
+    # changes without a serial come last, so the last one that is listed has the highest
+    more = bool(listed) and listed[-1].serial < newest
+    return ChangeList(newest, tuple(listed), more=more)

@@ -71,6 +71,7 @@ class RemoteApi:
         if row.method == "GET" and body is not None:
             path = f"{path}?{_query_of(body)}".removesuffix("?")
             body = None
+        # below an index a server has only the routes about packages
         connection = self.connection if row.is_of_index else self._server
         answer: T = connection.send(row.method, path, row.answer, body, repeats=row.repeats)
         return answer
@@ -137,6 +138,7 @@ class RemoteApi:
         `progress` is called with the size of each chunk. Raises as `call`, and Invalid if the file
         cannot be read, or changes meanwhile.
         """
+        # a random boundary, which stands in no file
         form = open_form(path, self.connection.runtime.new_id(), progress, attestations)
         return self.connection.upload(form, PublishedFile)
 

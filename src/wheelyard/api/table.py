@@ -163,7 +163,8 @@ OPERATIONS: Final = (
         packages.decide,
         *_DECISIONS,
         asks_upstream=True,
-        body_limit=8 * MIB,  # 100,000 digests
+        # 100,000 digests
+        body_limit=8 * MIB,
     ),
 )
 

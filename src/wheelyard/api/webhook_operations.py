@@ -7,16 +7,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
+from wheelyard.api import table_operations
 from wheelyard.api.operation import ApiOperation, Call, Note, RequiredRight
-from wheelyard.api.table_operations import (
-    NewTable,
-    TableEdit,
-    TableHistory,
-    TableJson,
-    TableOperations,
-    TableRemoval,
-    TableTexts,
-)
 from wheelyard.model.stored_tables import TableKeys
 from wheelyard.model.stored_webhooks import WEBHOOK_KIND, ListedWebhook, WebhookCommit
 from wheelyard.model.webhook_state import MOST_DEAD, DeadLetter, DeliveryAttempt
@@ -32,24 +24,24 @@ class WebhookAnswer(Struct, frozen=True):
     """The number of the last change in the store."""
 
 
-class WebhookHistory(TableHistory[WebhookCommit], frozen=True):
+class WebhookHistory(table_operations.TableHistory[WebhookCommit], frozen=True):
     """Changes of the webhooks, oldest first."""
 
 
-class NewWebhook(NewTable, frozen=True, forbid_unknown_fields=True):
+class NewWebhook(table_operations.NewTable, frozen=True, forbid_unknown_fields=True):
     """A webhook to add, and why."""
 
     keys: KeysOfWebhook = field(name="webhook")
     """The keys of a `[[webhook]]` table."""
 
 
-class WebhookEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
+class WebhookEdit(table_operations.TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of a webhook, and why."""
 
     keys: KeysOfWebhook = field(name="webhook")
 
 
-class WebhookRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):
+class WebhookRemoval(table_operations.TableRemoval, frozen=True, forbid_unknown_fields=True):
     """The webhook to remove, and why."""
 
 
@@ -212,9 +204,9 @@ def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
 _SEE: Final = "see or change webhooks"
 _CHANGE: Final = "change webhooks"
 
-WEBHOOKS: Final = TableOperations(
+WEBHOOKS: Final = table_operations.TableOperations(
     WEBHOOK_KIND,
-    TableJson(
+    table_operations.TableJson(
         answer=WebhookAnswer,
         listed=ListedWebhook,
         history=WebhookHistory,
@@ -223,7 +215,7 @@ WEBHOOKS: Final = TableOperations(
         removal=WebhookRemoval,
         removed=None,
     ),
-    TableTexts(
+    table_operations.TableTexts(
         list="List the webhooks.",
         history="Show the changes of webhooks that follow a number.",
         add="Add a webhook, whose secret is told this once.",
