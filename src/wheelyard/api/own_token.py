@@ -26,7 +26,7 @@ MAX_ADDRESS_CHARS: Final = 1800
 """The longest address: it has to fit into that of the sign-in page, which leads back to it."""
 
 
-class TokenFormFields(Struct, frozen=True, kw_only=True):
+class WantedToken(Struct, frozen=True, kw_only=True):
     """
     What the form of a new token is filled in with.
 
@@ -68,7 +68,7 @@ def require_safe(server: Url) -> None:
         )
 
 
-def form_address(server: Url, form_fields: TokenFormFields) -> str:
+def form_address(server: Url, form_fields: WantedToken) -> str:
     """
     Return the address of the page of a server with the form for a token, filled in.
 

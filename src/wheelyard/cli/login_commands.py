@@ -15,7 +15,7 @@ from click import Argument, Option
 from msgspec import Struct
 
 from wheelyard.api.access_operations import CallerRights
-from wheelyard.api.own_token import TokenFormFields, check_token, form_address, require_safe, revoke
+from wheelyard.api.own_token import WantedToken, check_token, form_address, require_safe, revoke
 from wheelyard.api_client import KEYRING_SECONDS, index_url, keyring_path, parse_server
 from wheelyard.cli.files import replace_file
 from wheelyard.cli.output import (
@@ -231,7 +231,7 @@ def login_command(  # noqa: PLR0913 - one for each option
     require_safe(root)
     server = index_url(root, index)
     store = TokenStore.of(server, environ)
-    wanted = TokenFormFields(
+    wanted = WantedToken(
         name=_machine() if name is None else name,
         actions=parse_actions(can.split(",")),
         projects=tuple(sorted(set(map(parse_pattern, projects)))) or (EVERY_PROJECT,),
