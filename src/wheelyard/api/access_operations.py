@@ -488,4 +488,5 @@ def revoke_sent_token(call: Call) -> None:
     """
     if call.sent_token is None:
         raise Forbidden("This is not an API token. Send the token that is to be revoked.")
+    # without a check of rights: whoever has found a token may end it
     call.index.tokens.revoke(call.sent_token.id, call.by)

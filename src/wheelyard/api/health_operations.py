@@ -167,6 +167,7 @@ def _webhook_parts(index: Index) -> Iterator[HealthPart]:
         return
     for row in rows:
         name = f"webhook {row.name}"
+        # its keys are wrong, so nobody knows where to send a message
         if row.problem:
             yield HealthPart(name, "failed", f"It is told of nothing. {row.problem}")
             continue
@@ -242,6 +243,7 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
 
 def _index_parts(index: Index) -> Iterator[HealthPart]:
     """Yield which indexes are served, and which are not, as their definition is wrong."""
+    # an index whose definition is wrong is not served, and all others are
     try:
         in_force = index.server.definitions.load()
     except Unavailable as fault:
@@ -342,6 +344,7 @@ def _upstream_server_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
 def _public_files_parts(index: Index) -> Iterator[HealthPart]:
     """Yield how much public packages take that are kept, if there are any."""
     name = "public files"
+    # at most every ten minutes: it lists the keys of all that is kept
     try:
         counted_size = index.server.kept_size.latest()
     except WheelyardError as error:
@@ -391,6 +394,7 @@ def _text_of_value(setting: Setting, settings: Settings) -> str:
     value = setting.value_in(settings)
     if setting.is_table:
         return counted(len(value), "table")
+    # that it is set is no secret, and helps whoever looks for a mistake
     if setting.is_secret and value:
         return "(not shown)"
     return encode(value).decode()

@@ -198,6 +198,7 @@ def end_person(call: Call, body: PersonChange) -> KnownPerson:
         administration.end(person.provider, person.id, call.by, body.note, own)
     else:
         call.index.server.access.end_person(person.who, call.by, body.note, own)
+    # found again, as the answer has what is stored now
     return call.index.server.known_people.find(person.who)
 
 
@@ -231,6 +232,7 @@ def _require_other(call: Call, who: str) -> None:
 def _changeable(call: Call, who: str) -> KnownPerson:
     """Return the person whom a principal names, who has an id if they are of a provider."""
     person = call.index.server.known_people.find(who)
+    # without an id there is no record in which an end could be written
     if person.provider and not person.id:
         raise NotFound(
             f"Nobody has signed in as {quoted(who)}. Correct the name, or take it out of the "

@@ -244,6 +244,7 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
             message = f'{what}. Send "version": "1.0", or "versions": "<2".'
             raise Invalid(message, code="invalid_field")
         versions = parse_version(self.version) if self.version else parse_version_set(self.versions)
+        # all files of the versions
         if self.file is None:
             return Selection(versions)
         if isinstance(self.file, str):
@@ -560,6 +561,7 @@ def list_names(call: Call, body: NamesQuery = ALL_NAMES) -> PrivateNameList:
     files if others are wanted, as far as the table for searches knows them.
     """
     private_names = call.index.names
+    # names are listed in their normal form, and people type them in any other
     search = canonicalize_name(body.search)
     names = [name for name in private_names.listed() if search in name]
     page = slice(None)

@@ -46,6 +46,7 @@ class PromotedRelease(
 
 def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> PromotedRelease:
     """Promote a release of this index to another one."""
+    # here, as the checks of the promotion would tell whether the project exists
     call.index.read_policy.require_project_read(call.caller, name)
     version = parse_version(body.version)
     promotion = _promotion_to(call, body.to)

@@ -33,6 +33,7 @@ def show_provenance(call: Call, name: NormalizedName, body: ProvenanceQuery) -> 
     or does not answer.
     """
     call.index.read_policy.require_project_read(call.caller, name)
+    # of the index with its layers and rules: a hidden file has no provenance here
     answer = call.index.repository.find(name)
     if not answer.projects:
         raise project_not_found(name)

@@ -168,8 +168,10 @@ def approve(call: Call, body: Approval) -> Decisions:
     the project, and what `Deciding.approve` raises.
     """
     name, version = body.parsed
+    # before an upstream index is asked: whoever may decide nothing causes no request
     call.caller.require(Action.APPROVE, name)
     decisions = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
+    # whoever looks at a list next sees what was decided
     call.index.search.note_decision()
     return Decisions(tuple(decisions.all))
 
@@ -225,6 +227,7 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
 def _require_all(call: Call, names: Iterable[NormalizedName]) -> None:
     """Raise Forbidden unless the caller may approve all projects, with those that they may not."""
     outside = sorted(name for name in names if not call.caller.may(Action.APPROVE, name))
+    # of one project, the error is that of `approve`
     if len(outside) == 1:
         call.caller.require(Action.APPROVE, outside[0])
     if outside:

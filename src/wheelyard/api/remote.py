@@ -160,6 +160,7 @@ class RemoteJournals:
         if self.only is not None:
             return (self.only,), []
         moment = max(since, self._looked_at)
+        # before the request: what is committed while it runs comes with the next one
         looked_at = self.api.connection.runtime.now()
         # with a time the server looks at the documents, of which released names have one, too
         listed = self.api.call(list_projects, ProjectsQuery(moment))
@@ -175,6 +176,7 @@ class RemoteJournals:
         the number of the last commit. Raises NotFound if the project is unknown, and Unavailable if
         the server does not answer.
         """
+        # pages are asked for by the commit before them, and nobody knows the last one yet
         first = self.api.call(get_journal, name, After(after))
         first_end = first.next or first.revision
         end = first.revision

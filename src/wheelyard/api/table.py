@@ -205,7 +205,7 @@ class LocalApi(Call, frozen=True):
         right of the row.
         """
         arguments = signature(operation).bind(None, *args, **kwargs).arguments
-        # all others are the call and the body
+        # all other arguments are the call and the body
         in_path = {name: value for name, value in arguments.items() if isinstance(value, str)}
         # a server checks the right of the row in the same way before it reads a body
         row = ROWS[operation]

@@ -170,6 +170,7 @@ class TableOperations:
         return self.json.history(self._tables(call).history(body.after, body.limit or None))
 
     def _add(self, call: Call, body: NewTable) -> ListedTable:
+        # what the rules of a kind cannot know, as they read no store
         self.json.require(call, body.keys)
         confirmed = self._confirmed(body)
         row: ListedTable = self._tables(call).add(body.keys, call.by, body.note, **confirmed)
@@ -185,6 +186,7 @@ class TableOperations:
 
     def _remove(self, call: Call, body: TableRemoval) -> RemovedTable | None:
         warnings = self._tables(call).remove(body.name, call.by, body.note)
+        # a kind that nothing else names has no warnings, and no answer
         if self.json.removed is None:
             return None
         return self.json.removed(body.name, warnings)
