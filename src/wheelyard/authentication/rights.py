@@ -18,21 +18,8 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.access import (
-    ANONYMOUS,
-    EVERY_PROJECT,
-    PASSWORD,
-    PROVIDER,
-    AccessEntry,
-    Action,
-    Pattern,
-    Scope,
-    describe_indexes,
-    describe_principal,
-    describe_projects,
-    describe_scope,
-    matches_any,
-)
+from wheelyard.model import access
+from wheelyard.model.access import PASSWORD, PROVIDER, AccessEntry, Action, Pattern, Scope
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import Grants, expand, parse_principals, with_implied
 from wheelyard.model.person import Person
@@ -85,7 +72,7 @@ class Right(Struct, frozen=True):
         """What gives the right, with people in words."""
         if not self.owner:
             return self.source
-        return self.source.replace(self.owner, describe_principal(self.owner), 1)
+        return self.source.replace(self.owner, access.describe_principal(self.owner), 1)
 
 
 def rights(
@@ -131,7 +118,7 @@ def effective_access(
         # a project of this index is nothing to approve
         if right.scope.actions == Action.APPROVE or right.who in refused:
             continue
-        if not matches_any(right.scope.projects, project):
+        if not access.matches_any(right.scope.projects, project):
             continue
         # one row for all scopes that the same source gives to the same principal
         key = (right.who, right.source)
@@ -141,7 +128,7 @@ def effective_access(
         if earlier is not None:
             actions |= earlier.actions
             details += earlier.details.split("; ")
-        details += [describe_projects(right.scope.projects), right.note]
+        details += [access.describe_projects(right.scope.projects), right.note]
         members = list[str]()
         if right.who.startswith("group:"):
             members = sorted(right.principals - refused)
@@ -184,7 +171,7 @@ def _of_everybody(authenticator: Authenticator) -> Iterator[Right]:
     for scope in policy.open:
         everybody = Right(
             "everybody",
-            frozenset({ANONYMOUS}),
+            frozenset({access.ANONYMOUS}),
             scope,
             "access.anonymous_uploads is set",
             kind="setting",
@@ -206,7 +193,7 @@ def _of_everybody(authenticator: Authenticator) -> Iterator[Right]:
         )
     if authenticator.access_tokens is not None:
         reason = "google.access_token.resource is set: the IAM policy of its bucket decides"
-        nothing = Scope(Action(0), (EVERY_PROJECT,), authenticator.access_tokens.indexes)
+        nothing = Scope(Action(0), (access.EVERY_PROJECT,), authenticator.access_tokens.indexes)
         yield Right("whoever Google allows it", frozenset(), nothing, reason, kind="google")
 
 
@@ -334,7 +321,7 @@ def _explained(right: Right, members: tuple[str, ...] = (), but: str = "") -> Ex
         id=right.id,
         source=right.source,
         who=right.who,
-        may=describe_scope(right.scope),
+        may=access.describe_scope(right.scope),
         note=right.note,
         members=members,
         but=but,
@@ -373,7 +360,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
         except Unauthenticated:
             if record.publishers:
                 state = "of a publisher that is gone"
-        return AccessSubject(frozenset({f"token:{record.id}", ANONYMOUS}), state, (record,))
+        return AccessSubject(frozenset({f"token:{record.id}", access.ANONYMOUS}), state, (record,))
     people, state = _people(principals, authenticator.owners)
     # as for a caller: rights of `anonymous` and of all who are authenticated count, too
     names = with_implied(principals)
@@ -460,7 +447,7 @@ def explain(
     reasons = tuple(_reasons(subject.principals, [right for right in permitting if right in own]))
     if reasons:
         return _allowed(subject, action, reasons)
-    is_private_name = matches_any(private_patterns, project)
+    is_private_name = access.matches_any(private_patterns, project)
     is_public_name = may_be_public and not is_private_name
     if action is Action.READ and is_public_name and _reads_anything(subject, own):
         who = "whoever may read or approve anything"
@@ -468,7 +455,7 @@ def explain(
         return AccessExplanation(allowed=True, reasons=(reason,))
     hints = list(_hints(subject.principals, permitting))
     hints += _elsewhere(subject, action, project, authenticator)
-    is_anonymous = subject.principals == {ANONYMOUS}
+    is_anonymous = subject.principals == {access.ANONYMOUS}
     has_own_rights = any(name.startswith(_OF_THEIR_OWN) for name in subject.principals)
     return AccessExplanation(
         allowed=False,
@@ -493,7 +480,7 @@ def _allowed(
 
 def _reads_anything(subject: AccessSubject, own: Iterable[Right]) -> bool:
     """Return whether a subject may read all public packages, as no grant names them."""
-    if subject.principals == {ANONYMOUS}:
+    if subject.principals == {access.ANONYMOUS}:
         return False
     return any(right.scope.actions & (Action.READ | Action.APPROVE) for right in own)
 
@@ -528,7 +515,7 @@ def _elsewhere(
             )
             elsewhere.append(token)
     elsewhere += _of_all_but_tokens(authenticator, policy.access.load())
-    but = f"and not in {describe_indexes((policy.index,))}"
+    but = f"and not in {access.describe_indexes((policy.index,))}"
     for right in elsewhere:
         is_own = not right.principals.isdisjoint(subject.principals)
         holds_here = right.scope.holds_in(policy.index)
