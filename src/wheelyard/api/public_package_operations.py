@@ -299,6 +299,7 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
         if refusal.code in ABSENT_CODES:
             read_policy.require_project_read(caller, name)
         raise
+    # nobody learns whether a name is private or unknown
     if not page.upstream:
         read_policy.require_project_read(caller, name)
     return page
