@@ -248,7 +248,7 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     Raises Conflict (code `own_access`) if it is the name of the caller, and what
     `PeopleAdministration.release_name` raises.
     """
-    # the name as records have it, in whatever case it was typed
+    # the name as records have it: that of an address is in lower case
     _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")
     administration = call.index.server.people_administration
     ended = administration.release_name(body.provider, body.name, call.by, call.caller.principals)
