@@ -12,11 +12,11 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = {
-    "upload to a folder": (57, 14),
-    "upload to a bucket": (60, 10),
-    "cold page on a folder": (39, 3),
-    "cold page on a bucket": (43, 2),
-    "cold web page on a folder": (65, 8),
+    "upload to a folder": (58, 14),
+    "upload to a bucket": (61, 10),
+    "cold page on a folder": (40, 3),
+    "cold page on a bucket": (44, 2),
+    "cold web page on a folder": (66, 8),
     "cold web page on a bucket": (68, 6),
     "cold web page of a manager on a folder": (67, 11),
     "cold web page of a manager on a bucket": (70, 9),

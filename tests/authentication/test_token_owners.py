@@ -14,7 +14,7 @@ from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE, START, Clock, fake_runtime
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.authenticator import rejection_reason
+from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Credential

@@ -28,13 +28,7 @@ from wheelyard.api.operation import (
 from wheelyard.api.project_operations import WHOLE_HISTORY, HistoryQuery
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
 from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
-from wheelyard.authentication.token_list import (
-    MarkedToken,
-    TokenFilter,
-    TokenMark,
-    marked,
-    select,
-)
+from wheelyard.authentication.token_list import MarkedToken, TokenFilter, TokenMark, marked, select
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import (
     ANONYMOUS,
@@ -54,6 +48,12 @@ from wheelyard.remedies import Caution
 from wheelyard.settings.validation import provider_warnings
 
 ActionWord = Literal["read", "upload", "manage", "approve", "admin"]
+MAX_PATTERNS: Final = 100
+Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
+Words = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
+
+_ADDING: Final = frozenset({"make", "set", "add"})
+"""Changes of a group that name new members."""
 
 
 class AccessHistory(Struct, frozen=True):
@@ -113,9 +113,11 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     Raises Invalid if the project's name or a principal is malformed, and NotFound if a token or the
     index is unknown.
     """
-    index, name = call.index.named(body.index or call.index.name), parse_name(body.project)
+    index = call.index.named(body.index or call.index.name)
+    name = parse_name(body.project)
     action = ACTIONS[body.action]
-    if action is Action.APPROVE:  # what is decided about public packages counts in all indexes
+    # what is decided about public packages counts in all indexes
+    if action is Action.APPROVE:
         index = index.named(MAIN)
     explanation = explain(
         parse_subject(body.who, index.authenticator),
@@ -127,19 +129,19 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     )
     if not explanation.allowed or action is not Action.UPLOAD:
         return explanation
-    limits = tuple(
-        f"a new project in the namespace {namespace.name} is only for: {'; '.join(owners)}"
-        for namespace in index.server.namespaces.load().of(name)
-        if (owners := list(map(describe_principal, sorted(namespace.owners))))
-    )
-    return replace(explanation, hints=(*explanation.hints, *limits))
+    limits = list[str]()
+    for namespace in index.server.namespaces.load().of(name):
+        owners = "; ".join(map(describe_principal, sorted(namespace.owners)))
+        if owners:
+            limits.append(f"a new project in the namespace {namespace.name} is only for: {owners}")
+    return replace(explanation, hints=explanation.hints + tuple(limits))
 
 
 def add_grant(call: Call, body: GrantFields) -> AddedGrant:
     """
     Add a grant, or return an equal one that is there.
 
-    Raises as `AccessControl.grant`.
+    Raises what `AccessControl.grant` raises.
     """
     return call.index.server.add_grant(body, call.by)
 
@@ -148,7 +150,7 @@ def revoke_grant(call: Call, body: GrantRevocation) -> None:
     """
     Revoke a grant.
 
-    Raises as `AccessControl.revoke`.
+    Raises what `AccessControl.revoke` raises.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
     call.index.server.access.revoke(body.id, call.by, body.note, keep_admin)
@@ -156,7 +158,9 @@ def revoke_grant(call: Call, body: GrantRevocation) -> None:
 
 def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
     """Return the principals of which a change must not take away that they administer."""
-    return frozenset() if even_if_own else call.caller.principals
+    if even_if_own:
+        return frozenset()
+    return call.caller.principals
 
 
 class EditedGroup(Struct, frozen=True):
@@ -171,26 +175,25 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     """
     Make, change or delete a group, and return warnings if there are any.
 
-    Raises as `AccessControl.edit_group`. Raises Conflict (code `group_in_use`) for the deletion of
-    a group that owns a namespace.
+    Raises Conflict (code `group_in_use`) for the deletion of a group that owns a namespace, and
+    what `AccessControl.edit_group` raises.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
+    # before the change: a namespace whose owner is a group that is gone would be nobody's
     if body.change == "delete":
         call.index.server.namespaces.require_no_owner(body.name)
     call.index.server.access.edit_group(
         body.change, body.name, body.who, call.by, body.note, keep_admin
     )
-    members = frozenset(map(parse_member, body.who if body.change in _ADDING else ()))
-    warnings = (
-        *provider_warnings(call.index.settings, f"the group {body.name}", members),
-        *call.index.server.known_people.absent(members, "remove it again"),
-    )
-    return EditedGroup(body.name, warnings) if warnings else None
-
-
-_ADDING: Final = frozenset({"make", "set", "add"})
-"""Changes of a group that name new members."""
-MAX_PATTERNS: Final = 100
+    members = frozenset[str]()
+    if body.change in _ADDING:
+        members = frozenset(map(parse_member, body.who))
+    # after the change, which does not depend on them: a person may come later than the group
+    warnings = list(provider_warnings(call.index.settings, f"the group {body.name}", members))
+    warnings += call.index.server.known_people.absent(members, "remove it again")
+    if not warnings:
+        return None
+    return EditedGroup(body.name, tuple(warnings))
 
 
 class CallerRights(Struct, frozen=True, omit_defaults=True):
@@ -272,6 +275,9 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     ) -> "TokenAnswer":
         """Return what is told of a token."""
         rights = CallerRights.of(record.scope)
+        successor = ""
+        if record.rotation is not None:
+            successor = record.rotation.successor
         return TokenAnswer(
             id=record.id,
             name=record.name,
@@ -287,7 +293,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
             last_used=last_used,
             revoked=record.revoked_at,
             revoked_by=record.revoked_by,
-            replaced_by=record.rotation.successor if record.rotation else "",
+            replaced_by=successor,
             publishers=record.publishers,
             marks=marks,
         )
@@ -323,10 +329,6 @@ class TokensQuery(TokenFilter, frozen=True):
     """How many are left out before the first, with a limit."""
 
 
-Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
-Words = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
-
-
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A token to make."""
 
@@ -355,7 +357,9 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
             raise Invalid("Send days or expires, and not both.", code="invalid_field")
         if self.expires is not None:
             return self.expires - now
-        return timedelta(self.days) if self.days else DEFAULT_LIFETIME
+        if self.days:
+            return timedelta(self.days)
+        return DEFAULT_LIFETIME
 
 
 class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -370,9 +374,10 @@ class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
 def whoami(call: Call) -> WhoAmI:
     """Tell the caller's principals and rights."""
     caller = call.caller
-    principals = tuple(sorted({ANONYMOUS, *caller.principals}))
-    rights = dict.fromkeys(map(CallerRights.of, caller.scopes))  # several grants may give the same
-    return WhoAmI(caller.principal, principals, tuple(rights))
+    principals = sorted(caller.principals | {ANONYMOUS})
+    # several grants may give the same
+    rights = dict.fromkeys(map(CallerRights.of, caller.scopes))
+    return WhoAmI(caller.principal, tuple(principals), tuple(rights))
 
 
 ALL_TOKENS: Final = TokensQuery()
@@ -380,16 +385,20 @@ ALL_TOKENS: Final = TokensQuery()
 
 def list_tokens(call: Call, body: TokensQuery = ALL_TOKENS) -> TokenList:
     """List the caller's own tokens, or those of all for an administrator, or some of them."""
-    tokens, now = call.index.caller_tokens, call.index.server.runtime.now()
-    listed = (marked(token, now, tokens.owner_is_gone) for token in tokens.visible(call.caller))
-    fit = select(listed, body)
+    caller_tokens = call.index.caller_tokens
+    now = call.index.server.runtime.now()
+    visible = caller_tokens.visible(call.caller)
+    # all of them: a mark can be asked for, and is in no record
+    marked_tokens = [marked(token, now, caller_tokens.owner_is_gone) for token in visible]
+    selected = select(marked_tokens, body)
     if not body.limit:
-        return TokenList(tuple(map(_listed, fit)))
-    shown = fit[body.offset : body.offset + body.limit]
-    return TokenList(tuple(map(_listed, shown)), len(fit))
+        return TokenList(tuple(map(_listed, selected)))
+    page = selected[body.offset : body.offset + body.limit]
+    return TokenList(tuple(map(_listed, page)), len(selected))
 
 
 def _listed(entry: MarkedToken) -> TokenAnswer:
+    """Return a token as a list has it."""
     token = entry.token
     return TokenAnswer.of(token.record, token.state, token.last_used, entry.marks)
 
@@ -398,30 +407,40 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
     """
     Make a token for the caller, who has signed in lately, or as an administrator for anybody.
 
-    Raises Conflict if there is no such index. Raises as `NewToken.lifetime`, `CallerTokens.request`
-    and `CallerTokens.create`.
+    Raises Conflict if there is no such index, or the owner has too many tokens. Raises Invalid if a
+    field is wrong, and Forbidden if the caller may not make this token.
     """
-    tokens, now = call.index.caller_tokens, call.index.server.runtime.now()
-    tokens.require_maker(call.caller, call.signed_in_at)
+    caller_tokens = call.index.caller_tokens
+    now = call.index.server.runtime.now()
+    # first: whoever may make none learns nothing of indexes and of names
+    caller_tokens.require_maker(call.caller, call.signed_in_at)
     call.index.server.index_administration.require_known(body.index)
-    lifetime, can = body.lifetime(now), body.can or ()
-    wanted = tokens.request(
-        *(call.caller, body.name, can, body.projects, lifetime, body.owner), index=body.index
+    request = caller_tokens.request(
+        call.caller,
+        body.name,
+        body.can or (),
+        body.projects,
+        body.lifetime(now),
+        body.owner,
+        index=body.index,
     )
-    token, record = tokens.create(call.caller, call.signed_in_at, wanted)
-    return MadeToken(**asdict(TokenAnswer.of(record, record.state(now))), token=token.text)
+    token, record = caller_tokens.create(call.caller, call.signed_in_at, request)
+    answer = TokenAnswer.of(record, record.state(now))
+    return MadeToken(**asdict(answer), token=token.text)
 
 
 def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
     """
     Replace a token by a new one with the same name, rights and lifetime.
 
-    Raises as `CallerTokens.rotate`.
+    Raises what `CallerTokens.rotate` raises.
     """
-    overlap, now = timedelta(hours=body.hours), call.index.server.runtime.now()
+    overlap = timedelta(hours=body.hours)
+    now = call.index.server.runtime.now()
     rotated = call.index.caller_tokens.rotate(call.caller, call.signed_in_at, body.token, overlap)
+    answer = TokenAnswer.of(rotated.new, rotated.new.state(now))
     return ReplacedToken(
-        **asdict(TokenAnswer.of(rotated.new, rotated.new.state(now))),
+        **asdict(answer),
         token=rotated.token.text,
         replaces=TokenAnswer.of(rotated.old, rotated.old.state(now)),
     )
@@ -439,8 +458,8 @@ def change_token(call: Call, body: TokenChange) -> TokenAnswer:
     """
     Have a token be about other indexes.
 
-    Raises NotFound if there is no such token, and Conflict if there is no such index. Raises as
-    `ApiTokens.name_indexes`.
+    Raises NotFound if there is no such token. Raises Conflict if there is no such index, or if the
+    token is not active, or is of a CI job.
     """
     if not body.index:
         raise Invalid("Name the indexes of the token.", code="invalid_field")
@@ -456,7 +475,7 @@ def revoke_token(call: Call, id: str) -> None:  # noqa: A002 - its name in the p
     """
     Revoke a token: as its owner, as an administrator, or with the token itself.
 
-    Raises as `CallerTokens.revoke`.
+    Raises NotFound for an unknown token, or for one of somebody else.
     """
     call.index.caller_tokens.revoke(call.caller, id)
 
@@ -469,4 +488,5 @@ def revoke_sent_token(call: Call) -> None:
     """
     if call.sent_token is None:
         raise Forbidden("This is not an API token. Send the token that is to be revoked.")
+    # without a check of rights: whoever has found a token may end it
     call.index.tokens.revoke(call.sent_token.id, call.by)

@@ -54,17 +54,24 @@ def apply_files(call: Call, body: ApplyRequest) -> ApplyAnswer:
     """
     Put into force what files say of the index.
 
-    Raises Invalid (code `wrong_file`) if a file is wrong. Raises as `Applying.apply`.
+    Raises Invalid (code `wrong_file`) if a file is wrong, and what `Applying.apply` raises.
     """
     require_one_line(body.note, "A note", NOTE_LIMIT_CHARS)
-    files = tuple(SourcedTables(_source(file), read_tables(file.tables, ())) for file in body.files)
+    files = list[SourcedTables]()
+    for file in body.files:
+        # tables that somebody has sent: the reading refuses keys and values that are none
+        tables = read_tables(file.tables, ())
+        files.append(SourcedTables(_source(file), tables))
+    # else a mistake in a file could leave the server without an administrator
     keep_admin = call.caller.principals
     if body.even_if_own:
         keep_admin = frozenset()
-    return ApplyAnswer(call.index.server.applying.apply(files, call.by, body, keep_admin))
+    reports = call.index.server.applying.apply(tuple(files), call.by, body, keep_admin)
+    return ApplyAnswer(reports)
 
 
 def _source(file: FileToApply) -> str:
+    """Return the name of a file, or raise Invalid if things cannot keep it."""
     require_one_line(file.source, "The name of a source", SOURCE_LIMIT_CHARS)
     if not file.source:
         raise Invalid("Name the source of each file.", code=WRONG_FILE)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.api.operation import Call
-from wheelyard.authentication.verifiers.verifier import ReloadingFile
+from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.model.index_name import MAIN
@@ -63,9 +63,12 @@ def show_health(call: Call) -> Health:
     What public packages take that are kept is counted by their keys, at most every ten minutes.
     """
     index = call.index
+    started_at: datetime | None = None
+    if index.server.state is not None:
+        started_at = index.server.state.started_at
     return Health(
         version=version("wheelyard"),
-        started=index.server.state.started_at if index.server.state else None,
+        started=started_at,
         parts=tuple(_parts(index)),
         warnings=setting_warnings(index),
     )
@@ -77,6 +80,7 @@ def setting_warnings(index: Index) -> tuple[Caution, ...]:
 
 
 def _parts(index: Index) -> Iterator[HealthPart]:
+    """Yield the parts in the order in which the page has them."""
     yield _server_part(index)
     yield from _store_parts(index)
     yield from _index_parts(index)
@@ -93,13 +97,16 @@ def _parts(index: Index) -> Iterator[HealthPart]:
     yield from _webhook_parts(index)
     for certificate in tls_files(index.settings):
         text = f"Valid until {certificate.value.expires:%Y-%m-%d %H:%M} UTC."
-        yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
+        state: State = "warning" if certificate.warnings else "ok"
+        yield HealthPart("certificate", state, text)
     for file in index.authenticator.files:
-        file.current()  # looks at the file, as nobody else may use it for long
+        # looks at the file, as nobody else may use it for long
+        file.current()
         yield _file_part(file)
 
 
 def _file_part(file: ReloadingFile[Any]) -> HealthPart:
+    """Return whether what a file of credentials says now is in force."""
     name = escaped(str(file.path))
     if file.fault:
         return HealthPart(name, "failed", f"{file.fault} What it said before is in force.")
@@ -109,13 +116,20 @@ def _file_part(file: ReloadingFile[Any]) -> HealthPart:
 
 
 def _attestation_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield what became of attestations, and by which keys they are verified."""
     verifier = index.server.attestation_verifier
-    # what is not known yet is not read for this
-    tables = (built.search.known for built in index.server.indexes.built())
-    lost = sum(project.lost_attestations for table in tables for project in table.projects)
+    lost = 0
+    for built in index.server.indexes.built():
+        # what this process has not read yet is not read for this
+        for project in built.search.known.projects:
+            lost += project.lost_attestations
     if lost:
-        text = f"{counted(lost, 'file')} came with attestations that were not kept. Clients do not"
-        yield HealthPart("attestations", "warning", f"{text} show that to whoever has sent them.")
+        files = counted(lost, "file")
+        text = (
+            f"{files} came with attestations that were not kept. Clients do not show that to "
+            "whoever has sent them."
+        )
+        yield HealthPart("attestations", "warning", text)
     if verifier is None:
         return
     try:
@@ -123,8 +137,9 @@ def _attestation_parts(index: Index) -> Iterator[HealthPart]:
     except Invalid as fault:
         yield HealthPart("attestations", "failed", fault.message)
         return
-    text = f"They are compared with {escaped(verifier.title)}, whose newest key is of"
-    yield HealthPart("attestations", "ok", f"{text} {newest:%Y-%m-%d}.")
+    title = escaped(verifier.title)
+    text = f"They are compared with {title}, whose newest key is of {newest:%Y-%m-%d}."
+    yield HealthPart("attestations", "ok", text)
 
 
 def _namespace_parts(index: Index) -> Iterator[HealthPart]:
@@ -152,6 +167,7 @@ def _webhook_parts(index: Index) -> Iterator[HealthPart]:
         return
     for row in rows:
         name = f"webhook {row.name}"
+        # its keys are wrong, so nobody knows where to send a message
         if row.problem:
             yield HealthPart(name, "failed", f"It is told of nothing. {row.problem}")
             continue
@@ -162,14 +178,18 @@ def _webhook_parts(index: Index) -> Iterator[HealthPart]:
             continue
         failing = [journal for journal in state.waiting.values() if journal.error]
         if failing or state.dead:
-            text = f"{counted(len(failing), 'project')} wait for another try, and "
-            text += f"{counted(len(state.dead), 'message')} were given up. Its page says why."
+            projects = counted(len(failing), "project")
+            messages = counted(len(state.dead), "message")
+            text = (
+                f"{projects} wait for another try, and {messages} were given up. Its page says why."
+            )
             yield HealthPart(name, "warning", text)
         else:
             yield HealthPart(name, "ok", "All messages have arrived.")
 
 
 def _server_part(index: Index) -> HealthPart:
+    """Return what runs here, and whether it takes changes."""
     text = f"wheelyard {version('wheelyard')} on Python {platform.python_version()}"
     if index.server.state is not None:
         started = f"{index.server.state.started_at:%Y-%m-%d %H:%M} UTC"
@@ -181,16 +201,20 @@ def _server_part(index: Index) -> HealthPart:
 
 
 def _store_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield whether the store answers and takes writes, and when leftovers were last removed."""
     place = escaped(index.settings.store.location)
+    # a read past all caches, so that an answer means that the store has given one
     try:
         index.projects.names.get_current()
-        done = last_completed(index.stores.documents, JOB)
+        swept_at = last_completed(index.stores.documents, JOB)
     except Unavailable as fault:
         yield HealthPart("store", "failed", f"{place}: {fault.message}")
         return
     vanished = [built.projects.vanished for built in index.server.indexes.built()]
     noticed = [projects.since for projects in vanished if projects.since is not None]
-    failure = index.server.state.write_failure() if index.server.state is not None else ""
+    failure = ""
+    if index.server.state is not None:
+        failure = index.server.state.write_failure()
     if failure:
         fact = "No write has succeeded since the server was started"
         yield HealthPart("store", "failed", f"{place}: {fact}. {failure}")
@@ -208,13 +232,18 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
         yield HealthPart("store", "ok", f"{place} answers.")
     if index.settings.server.read_only:
         return
-    age = index.server.runtime.now() - done if done else None
-    when = f"Leftovers were swept last on {done:%Y-%m-%d %H:%M} UTC" if done else "Never swept yet"
-    text = f"{when}; one server does that each day."
-    yield HealthPart("sweep", "warning" if age is not None and age > SWEEP_WARNING else "ok", text)
+    when = "Never swept yet"
+    state: State = "ok"
+    if swept_at is not None:
+        when = f"Leftovers were swept last on {swept_at:%Y-%m-%d %H:%M} UTC"
+        if index.server.runtime.now() - swept_at > SWEEP_WARNING:
+            state = "warning"
+    yield HealthPart("sweep", state, f"{when}; one server does that each day.")
 
 
 def _index_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield which indexes are served, and which are not, as their definition is wrong."""
+    # an index whose definition is wrong is not served, and all others are
     try:
         in_force = index.server.definitions.load()
     except Unavailable as fault:
@@ -224,8 +253,11 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
         yield HealthPart("index main", "failed", in_force.problems[MAIN])
     for name in sorted(in_force.names):
         problem = in_force.problems.get(name, "")
-        text = problem or f"It is served below {index.settings.server.public_path}/{name}/."
-        yield HealthPart(f"index {name}", "failed" if problem else "ok", text)
+        if problem:
+            yield HealthPart(f"index {name}", "failed", problem)
+        else:
+            text = f"It is served below {index.settings.server.public_path}/{name}/."
+            yield HealthPart(f"index {name}", "ok", text)
 
 
 def _retention_parts(index: Index) -> Iterator[HealthPart]:
@@ -238,8 +270,10 @@ def _retention_parts(index: Index) -> Iterator[HealthPart]:
         if retention is None:
             return
         first_run = retention.rules_clock.read_first_run()
-        done = retention.last_run()
-        text = f"The last run was complete on {done:%Y-%m-%d %H:%M} UTC." if done else "No run yet."
+        completed_at = retention.last_run()
+        text = "No run yet."
+        if completed_at is not None:
+            text = f"The last run was complete on {completed_at:%Y-%m-%d %H:%M} UTC."
         state: State = "ok"
         if first_run is not None and first_run > retention.clock.estimate():
             text = first_run_text(first_run, len(retention.preview(DAILY).deleted))
@@ -262,21 +296,37 @@ def _file_parts(index: Index) -> Iterator[HealthPart]:
 
 
 def _queues_part(server: ServerState) -> HealthPart:
-    queues = server.queues
-    waiting = sum(queue.waiting for queue in queues)
-    text = "; ".join(
-        f"{queue.work}: {queue.running} under way"
-        + (f", {queue.waiting} wait" if queue.waiting else "")
-        for queue in queues
-    )
-    return HealthPart("queues", "warning" if waiting else "ok", f"{text}.".capitalize())
+    """Return how much of each kind of work is under way, and how much waits."""
+    texts = list[str]()
+    state: State = "ok"
+    for queue in server.queues:
+        text = f"{queue.work}: {queue.running} under way"
+        if queue.waiting:
+            text += f", {queue.waiting} wait"
+            state = "warning"
+        texts.append(text)
+    return HealthPart("queues", state, f"{'; '.join(texts)}.".capitalize())
 
 
 def _upstream_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
+    """Yield whether upstream indexes answer, and how old what is known of advisories is."""
     if upstream.config.offline:
         text = "upstream.offline is set: no connection is opened, and the store is served."
         yield HealthPart("upstream", "off", text)
-    for server in upstream.config.servers if not upstream.config.offline else ():
+    else:
+        yield from _upstream_server_parts(upstream)
+    osv = upstream.policy.osv
+    if osv is not None:
+        entries = f"{osv.in_force.entries} usable entries"
+        # the clock of the server that has made the database may be ahead of ours
+        age = timedelta(seconds=max(upstream.runtime.seconds() - osv.in_force.modified_at, 0))
+        state: State = "failed" if osv.error else "ok"
+        yield HealthPart("advisories", state, f"{entries}, {counted(age.days, 'day')} old.")
+
+
+def _upstream_server_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
+    """Yield a part for each upstream index: what came of the last request to it."""
+    for server in upstream.config.servers:
         latest = upstream.observation.latest.get(server.label)
         name = f"upstream {server.label}"
         if latest is None:
@@ -286,17 +336,15 @@ def _upstream_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
         if latest.is_answered:
             yield HealthPart(name, "ok", f"It has answered on {when}.")
         else:
-            text = f"It has not answered on {when}: {latest.why or 'no usable answer'}."
+            why = latest.why or "no usable answer"
+            text = f"It has not answered on {when}: {why}."
             yield HealthPart(name, "failed", f"{text} Pages and files that are kept are served.")
-    if (osv := upstream.policy.osv) is not None:
-        entries = f"{osv.in_force.entries} usable entries"
-        age = timedelta(seconds=max(upstream.runtime.seconds() - osv.in_force.modified_at, 0))
-        state: State = "failed" if osv.error else "ok"
-        yield HealthPart("advisories", state, f"{entries}, {counted(age.days, 'day')} old.")
 
 
 def _public_files_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield how much public packages take that are kept, if there are any."""
     name = "public files"
+    # at most every ten minutes: it lists the keys of all that is kept
     try:
         counted_size = index.server.kept_size.latest()
     except WheelyardError as error:
@@ -329,23 +377,24 @@ class SettingList(Struct, frozen=True):
 def show_settings(call: Call) -> SettingList:
     """Show the settings in force, without secrets, and where each comes from."""
     index = call.index
-    return SettingList(
-        tuple(
-            SettingInForce(
-                name=setting.name,
-                value=_shown(setting, index.settings),
-                source=index.server.sources.get(path, ""),
-                is_default=setting.value_in(index.settings) == setting.default,
-            )
-            for path, setting in all_settings().items()
+    in_force = list[SettingInForce]()
+    for path, setting in all_settings().items():
+        listed = SettingInForce(
+            name=setting.name,
+            value=_text_of_value(setting, index.settings),
+            source=index.server.sources.get(path, ""),
+            is_default=setting.value_in(index.settings) == setting.default,
         )
-    )
+        in_force.append(listed)
+    return SettingList(tuple(in_force))
 
 
-def _shown(setting: Setting, settings: Settings) -> str:
+def _text_of_value(setting: Setting, settings: Settings) -> str:
+    """Return the value of a setting as people may see it, which is never a secret."""
     value = setting.value_in(settings)
     if setting.is_table:
         return counted(len(value), "table")
+    # that it is set is no secret, and helps whoever looks for a mistake
     if setting.is_secret and value:
         return "(not shown)"
     return encode(value).decode()

@@ -26,7 +26,8 @@ JournalPlaceText = Annotated[str, Meta(title="JournalPlace")]
 """What an answer has as `next`, or an empty text."""
 JOURNALS: Final = "see the journals of all projects"
 """What only administrators may do."""
-LOCAL_COMMITS, REMOTE_COMMITS = 5_000, 500
+LOCAL_COMMITS: Final = 5_000
+REMOTE_COMMITS: Final = 500
 """Commits that are looked at for one answer, of which each is a request on a bucket."""
 _PLACE: Final = re.compile(
     r"([0-9TZ:.-]{27})/((?:[a-z0-9-]{1,40}/)?-?[a-z0-9-]{1,200})/([0-9]{1,15})", re.ASCII
@@ -63,9 +64,12 @@ class JournalQuery(Struct, frozen=True, kw_only=True):
         """
         if self.what:
             require_entry_kind(self.what)
+        project = ""
+        if self.project:
+            project = parse_name(self.project)
         return JournalFilter(
             index=self.index,
-            project=parse_name(self.project) if self.project else "",
+            project=project,
             by=self.by,
             what=self.what,
             since=max(self.since or BEGINNING, BEGINNING),
@@ -93,32 +97,44 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     no such index.
     """
     _require_index(call, body)
-    index, wanted, after = call.index, body.parsed, _parse_place(body.before)
-    problems, entries = list[str](), list[JournalEntry]()
-    left, place = LOCAL_COMMITS if index.server.is_local else REMOTE_COMMITS, None
-    is_whole = True
-    with closing(index.server.merged_journal.read(wanted, problems, after)) as steps:
+    server = call.index.server
+    journal_filter = body.parsed
+    start = _parse_place(body.before)
+    problems = list[str]()
+    entries = list[JournalEntry]()
+    commits_left = LOCAL_COMMITS if server.is_local else REMOTE_COMMITS
+    place: JournalPlace | None = None
+    next_place = ""
+    # closed here, as `problems` is complete only then
+    with closing(server.merged_journal.read(journal_filter, problems, start)) as steps:
         for step in steps:
             entries += step.entries
-            place, left = step.place, left - 1
-            if len(entries) >= body.limit or not left:
-                is_whole = False
+            place = step.place
+            commits_left -= 1
+            # a filter that fits nothing would else read every commit there is
+            if len(entries) >= body.limit or not commits_left:
+                next_place = _text_of(place)
                 break
+    looked_back_to = None
+    if place is not None:
+        looked_back_to = place.at
     return JournalEntries(
         entries=tuple(entries),
-        next="" if is_whole or place is None else _text_of(place),
-        looked_back_to=place.at if place else None,
+        next=next_place,
+        looked_back_to=looked_back_to,
         problems=tuple(dict.fromkeys(problems)),
     )
 
 
 def _require_index(call: Call, body: JournalQuery) -> None:
     """Raise NotFound if there is no such index; it may be one that is not served now."""
-    if body.index not in {"", MAIN, *call.index.server.definitions.names()}:
+    names = call.index.server.definitions.names()
+    if body.index not in {"", MAIN} and body.index not in names:
         raise unknown_index(body.index)
 
 
 def _text_of(place: JournalPlace) -> str:
+    """Return a place as the text that `_parse_place` reads."""
     return f"{place.at.astimezone(UTC).strftime(_TIME)}/{place.name}/{place.number}"
 
 
@@ -130,7 +146,9 @@ def _parse_place(text: str) -> JournalPlace | None:
     """
     if not text:
         return None
-    if match := _PLACE.fullmatch(text):
+    match = _PLACE.fullmatch(text)
+    if match is not None:
+        # the pattern lets months and days through that there are not
         try:
             at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
         except ValueError:

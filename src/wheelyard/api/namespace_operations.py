@@ -4,15 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from wheelyard.api.table_operations import (
-    NewTable,
-    TableEdit,
-    TableHistory,
-    TableJson,
-    TableOperations,
-    TableRemoval,
-    TableTexts,
-)
+from wheelyard.api import table_operations
 from wheelyard.model.stored_namespaces import NAMESPACE_KIND, ListedNamespace, NamespaceCommit
 from wheelyard.model.stored_tables import TableKeys
 
@@ -27,11 +19,11 @@ class NamespaceAnswer(Struct, frozen=True):
     """The number of the last change in the store."""
 
 
-class NamespaceHistory(TableHistory[NamespaceCommit], frozen=True):
+class NamespaceHistory(table_operations.TableHistory[NamespaceCommit], frozen=True):
     """Changes of the namespaces, oldest first."""
 
 
-class NewNamespace(NewTable, frozen=True, forbid_unknown_fields=True):
+class NewNamespace(table_operations.NewTable, frozen=True, forbid_unknown_fields=True):
     """A namespace to grant, and why."""
 
     keys: KeysOfNamespace = field(name="namespace")
@@ -40,19 +32,19 @@ class NewNamespace(NewTable, frozen=True, forbid_unknown_fields=True):
     """Whether public packages that are in use are not served any more."""
 
 
-class NamespaceEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
+class NamespaceEdit(table_operations.TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of the owners of a namespace, and why."""
 
     keys: KeysOfNamespace = field(name="namespace")
 
 
-class NamespaceRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):
+class NamespaceRemoval(table_operations.TableRemoval, frozen=True, forbid_unknown_fields=True):
     """The namespace to revoke, and why."""
 
 
-NAMESPACES: Final = TableOperations(
+NAMESPACES: Final = table_operations.TableOperations(
     NAMESPACE_KIND,
-    TableJson(
+    table_operations.TableJson(
         answer=NamespaceAnswer,
         listed=ListedNamespace,
         history=NamespaceHistory,
@@ -62,7 +54,7 @@ NAMESPACES: Final = TableOperations(
         removed=None,
         confirmations=("even_if_public",),
     ),
-    TableTexts(
+    table_operations.TableTexts(
         list="List the namespaces.",
         history="Show the changes of namespaces that follow a number.",
         add="Grant a namespace, whose names are private from then on.",

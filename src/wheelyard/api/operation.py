@@ -29,6 +29,15 @@ from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.wiring.index import Index
 
+S = TypeVar("S", bound=Struct)
+
+_WORDS: Final[Mapping[type[inspect.Type], str]] = {
+    inspect.BoolType: "true or false",
+    inspect.DictType: "an object",
+    inspect.DateTimeType: "a time with its offset, such as 2030-01-31T00:00:00Z",
+}
+"""The values that a field of a type may have, in words."""
+
 
 class Call(Struct, frozen=True, kw_only=True):
     """Who calls an operation, and on which index."""
@@ -148,10 +157,10 @@ class ApiOperation(Struct, frozen=True, dict=True):
         Raises Unauthenticated or Forbidden without that right, and NotFound if the name of a
         project is malformed.
         """
-        parsed = {
-            name: parse_project_name(text) if name == "name" else text
-            for name, text in params.items()
-        }
+        parsed = dict[str, NormalizedName | str]()
+        for name, text in params.items():
+            parsed[name] = parse_project_name(text) if name == "name" else text
+        # after the name is parsed: a malformed one is a 404 for everybody
         if self.right is RequiredRight.ADMIN and self.is_of_index:
             require_admin(call.caller, self.what)
         elif self.right is RequiredRight.ADMIN:
@@ -163,6 +172,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
         elif self.right is not RequiredRight.READER and call.caller.is_anonymous:
             raise invalid_credential()
         if self.right is RequiredRight.MANAGER:
+            # by the name alone, so that the error is the same for a project that does not exist
             call.caller.require(Action.MANAGE, NormalizedName(parsed["name"]))
         return parsed
 
@@ -186,23 +196,16 @@ def there_are(indexes: Sequence[str]) -> str:
     return f"there {verb} also {', '.join(indexes)}"
 
 
-S = TypeVar("S", bound=Struct)
-
-_WORDS: Final[Mapping[type[inspect.Type], str]] = {
-    inspect.BoolType: "true or false",
-    inspect.DictType: "an object",
-    inspect.DateTimeType: "a time with its offset, such as 2030-01-31T00:00:00Z",
-}
-
-
 def decode_body(body: bytes, kind: type[S]) -> S:
     """
     Return the JSON object of a body as a `kind`.
 
-    Raises Invalid (code `invalid_field`) if the body is no JSON object, or as `convert_fields`.
+    Raises Invalid (code `invalid_field`) if the body is no JSON object, or a field is wrong,
+    missing or unknown.
     """
+    # a stranger's bytes; of any type, so that the error names a field and no position
     try:
-        sent = decode(body)  # of any type, so that the error names a field and no position
+        sent = decode(body)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         remedy = "Send an object with the fields of the change"
         raise _invalid_field("the body is not JSON", remedy) from error
@@ -218,10 +221,12 @@ def decode_query(query: bytes, kind: type[S]) -> S:
     Unknown fields are ignored, and several of one name are joined by commas. Raises Invalid (code
     `invalid_field`) if a field is wrong or missing.
     """
+    # Latin-1 takes any byte; what is percent-encoded, `parse_qs` reads as UTF-8
     sent = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     texts = dict[str, str]()
     for field in fields(kind):
-        if values := sent.get(field.encode_name):
+        values = sent.get(field.encode_name)
+        if values:
             texts[field.encode_name] = _convertible(", ".join(values), type_info(field.type))
     return convert_fields(texts, kind, strict=False)
 
@@ -230,13 +235,17 @@ def _convertible(text: str, kind: inspect.Type) -> str:
     """Return the text of a field, or an empty one if a conversion would take it for another."""
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
     types = {type(_without_metadata(member)) for member in kinds}
-    is_wrong = (
-        # 1e3 is a number for a conversion, a number is a time, and null is what was not sent
-        (IntType in types and not text.isdecimal())
-        or (inspect.DateTimeType in types and ":" not in text)
-        or (inspect.NoneType in types and inspect.StrType not in types and text.lower() == "null")
-    )
-    return "" if is_wrong else text
+    # for msgspec 1e3 is a number
+    if IntType in types and not text.isdecimal():
+        return ""
+    # and a number is a time, in seconds since the epoch
+    if inspect.DateTimeType in types and ":" not in text:
+        return ""
+    # and null is None, as if the field had not been sent
+    takes_null = inspect.NoneType in types and inspect.StrType not in types
+    if takes_null and text.lower() == "null":
+        return ""
+    return text
 
 
 def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
@@ -251,30 +260,34 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
     except InvalidField as wrong:
         name = ".".join(wrong.path)
         if wrong.why == "unknown":
-            what, remedy = f"unknown field {quoted(name)}", f"Send only {wrong.known_keys}"
+            what = f"unknown field {quoted(name)}"
+            remedy = f"Send only {wrong.known_keys}"
         elif wrong.why == "missing":
-            what, remedy = f"{name} is missing", "Send it, too"
+            what = f"{name} is missing"
+            remedy = "Send it, too"
         else:
-            what = f"{name} must be {_wanted(type_info(wrong.field_type))}"
+            what = f"{name} must be {_values_of(type_info(wrong.field_type))}"
             remedy = "Correct it and send the request again"
         raise _invalid_field(what, remedy) from wrong
 
 
 def _without_metadata(kind: inspect.Type) -> inspect.Type:
-    return kind.type if isinstance(kind, inspect.Metadata) else kind
+    """Return the type that has the metadata, such as a title or a limit."""
+    if isinstance(kind, inspect.Metadata):
+        return kind.type
+    return kind
 
 
-def _wanted(kind: inspect.Type) -> str:
-    """Return the values that a field may have, in words."""
+def _values_of(kind: inspect.Type) -> str:
+    """Return the values that a field of a type may have, in words."""
     choices: Iterable[object] = ()
     match kind:
         case inspect.Metadata(type=inner):
-            return _wanted(inner)
+            return _values_of(inner)
         case inspect.UnionType(types=kinds):
-            texts = (
-                _wanted(member) for member in kinds if not isinstance(member, inspect.NoneType)
-            )
-            return " or ".join(texts)
+            # null is what was not sent, and nobody has to be told of that
+            members = [member for member in kinds if not isinstance(member, inspect.NoneType)]
+            return " or ".join(map(_values_of, members))
         case inspect.EnumType(cls=enum):
             choices = (member.value for member in enum)
         case inspect.LiteralType(values=values):
@@ -282,12 +295,16 @@ def _wanted(kind: inspect.Type) -> str:
         case IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             return f"a number from {low} to {high}"
         case inspect.VarTupleType(item_type=member, min_length=least, max_length=most):
-            number = f"1 to {most} " if most else "one or more " if least else ""
-            members = "strings"
-            if isinstance(member, inspect.StructType | inspect.DictType):
-                members = "objects"
-            return f"a list of {number}{members}"
-    if words := ", ".join(map(str, choices)):
+            number = ""
+            if most:
+                number = f"1 to {most} "
+            elif least:
+                number = "one or more "
+            is_object = isinstance(member, inspect.StructType | inspect.DictType)
+            plural = "objects" if is_object else "strings"
+            return f"a list of {number}{plural}"
+    words = ", ".join(map(str, choices))
+    if words:
         return f"one of {words}"
     return _WORDS.get(type(kind), "a string")
 

@@ -47,12 +47,14 @@ class WantedToken(Struct, frozen=True, kw_only=True):
     @property
     def query(self) -> str:
         """The query of the page's address."""
+        # a token may do what its highest action implies; the page offers no `admin`
         highest = max(self.actions & action for action in OWN_ACTIONS)
         fields = {"can": highest.word, "projects": ",".join(self.projects), "name": self.name}
         if self.days is not None:
             fields["days"] = str(self.days)
         if self.index:
             fields["index"] = self.index
+        # a star and a comma stay as they are, for people who read the address
         return urlencode(fields, safe="*,")
 
 
@@ -66,14 +68,15 @@ def require_safe(server: Url) -> None:
         )
 
 
-def form_address(server: Url, wanted: WantedToken) -> str:
+def form_address(server: Url, form_fields: WantedToken) -> str:
     """
     Return the address of the page of a server with the form for a token, filled in.
 
     Raises Invalid if it is too long.
     """
+    # redacted: an address with a password in it would be in the history of the browser
     page = f"{server.redacted.rstrip('/')}/{PAGE}"
-    address = f"{page}?{wanted.query}"
+    address = f"{page}?{form_fields.query}"
     if len(address) > MAX_ADDRESS_CHARS:
         raise Invalid(
             "The names of these projects are too long together. Name fewer, or the beginning of "
@@ -87,17 +90,20 @@ def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerR
     """
     Return what a token may do at a server, which is something.
 
-    Raises as `ApiConnection.send`: Unauthenticated if the server does not accept it. Raises Invalid
-    (code `no_index`) if the server sees another caller, and Forbidden for a token without rights.
+    Raises Unauthenticated if the server does not accept it, and Unavailable if it does not answer.
+    Raises Invalid (code `no_index`) if it is no server of wheelyard, or sees another caller, and
+    Forbidden for a token without rights.
     """
     credential = ServerCredential(f"Bearer {token.text}", "this login")
     connection = ApiConnection(server, credential, runtime)
     try:
         caller = connection.send("GET", "whoami", WhoAmI)
-    except Unauthenticated as fault:  # the page that was shown makes another one
+    # without the advice of the server: the page that was shown makes another token
+    except Unauthenticated as fault:
         raise Unauthenticated(fault.message, code=fault.code) from fault
     finally:
         connection.close()
+    # a public index answers also those whose header was lost on the way
     if caller.principal != f"token:{token.id}":
         raise Invalid(
             f"{server.redacted} does not see the token. A proxy before it may take it out of the "
@@ -116,11 +122,11 @@ def revoke(server: Url, token: str, runtime: Runtime) -> None:
     """
     Revoke a token at a server.
 
-    Raises as `ApiConnection.send`: Unauthenticated if it works no longer, or is of another server.
+    Raises Unauthenticated if it works no longer, or is of another server, and Unavailable if the
+    server does not answer.
     """
-    connection = ApiConnection(
-        server, ServerCredential(f"Bearer {token}", "the stored token"), runtime
-    )
+    credential = ServerCredential(f"Bearer {token}", "the stored token")
+    connection = ApiConnection(server, credential, runtime)
     try:
         connection.send("POST", "tokens/self/revoke", type(None))
     finally:

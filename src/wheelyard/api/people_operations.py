@@ -15,6 +15,7 @@ from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.authentication.rights import PASSWORD_USERS, rights
 from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.access import describe_principal
+from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import groups_of
 from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, group_principal, person_name
 from wheelyard.operations.access_control import OWN_ACCESS
@@ -123,17 +124,21 @@ EVERYBODY: Final = PeopleQuery()
 
 def list_people(call: Call, body: PeopleQuery = EVERYBODY) -> PeopleList:
     """List the people whom the index knows: of providers, passwords, grants and tokens."""
-    search = body.search.casefold()
-    fit = [
-        person
-        for person in call.index.server.known_people.all()
-        if (body.state is None or person.state == body.state)
-        and (not body.group or body.group in _groups_of(person))
-        and search in f"{person.who}\n{describe_principal(person.principal)}".casefold()
-    ]
+    selected = [person for person in call.index.server.known_people.all() if _passes(person, body)]
     if not body.limit:
-        return PeopleList(tuple(fit))
-    return PeopleList(tuple(fit[body.offset : body.offset + body.limit]), len(fit))
+        return PeopleList(tuple(selected))
+    page = selected[body.offset : body.offset + body.limit]
+    return PeopleList(tuple(page), len(selected))
+
+
+def _passes(person: KnownPerson, query: PeopleQuery) -> bool:
+    """Return whether a person passes every condition of a query."""
+    if query.state is not None and person.state != query.state:
+        return False
+    if query.group and query.group not in _groups_of(person):
+        return False
+    text = f"{person.who}\n{describe_principal(person.principal)}"
+    return query.search.casefold() in text.casefold()
 
 
 def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
@@ -144,12 +149,16 @@ def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
     """
     index = call.index
     person = index.server.known_people.find(body.who)
+    # by the name, which the records of tokens have; the id is looked at below
     owned = list_tokens(call, TokensQuery(owner=person.principal, sort="-created")).tokens
-    records = [index.tokens.records.find(token.id) for token in owned]
-    # somebody else may have had the name before
-    own = [record for record in records if record is not None and person.owns(record)]
-    principals = index.server.known_people.principals_of(person, own)
-    ids = {record.id for record in own}
+    records = list[TokenRecord]()
+    for token in owned:
+        record = index.tokens.records.find(token.id)
+        # somebody else may have had the name before
+        if record is not None and person.owns(record):
+            records.append(record)
+    principals = index.server.known_people.principals_of(person, records)
+    ids = {record.id for record in records}
     return PersonAnswer(
         person=person,
         principals=tuple(sorted(principals)),
@@ -164,10 +173,12 @@ def list_provider_groups(call: Call) -> ProviderGroups:
     counts = dict[str, int]()
     for person in call.index.server.known_people.recorded():
         for group in _groups_of(person):
-            counts[group] = counts.get(group, 0) + (person.state == "active")
-    return ProviderGroups(
-        tuple(ProviderGroup(principal, counts[principal]) for principal in sorted(counts))
-    )
+            # a group is listed also if nobody in it may sign in
+            counts.setdefault(group, 0)
+            if person.state == "active":
+                counts[group] += 1
+    groups = [ProviderGroup(principal, count) for principal, count in sorted(counts.items())]
+    return ProviderGroups(tuple(groups))
 
 
 def end_person(call: Call, body: PersonChange) -> KnownPerson:
@@ -178,13 +189,16 @@ def end_person(call: Call, body: PersonChange) -> KnownPerson:
     of that name has signed in with the provider, and Conflict (code `own_access`) if it is the
     caller. Raises Unauthenticated if the caller was ended meanwhile.
     """
-    person, own = _changeable(call, body.who), call.caller.principals
+    person = _changeable(call, body.who)
+    own = call.caller.principals
     _require_other(call, person.who)
+    # one of a provider has a record of their own, and all others an entry beside the grants
     if person.provider:
         administration = call.index.server.people_administration
         administration.end(person.provider, person.id, call.by, body.note, own)
     else:
         call.index.server.access.end_person(person.who, call.by, body.note, own)
+    # found again, as the answer has what is stored now
     return call.index.server.known_people.find(person.who)
 
 
@@ -192,7 +206,8 @@ def admit_person(call: Call, body: PersonChange) -> KnownPerson:
     """
     Let somebody in again whose access was ended: tokens that were not revoked work again.
 
-    Raises Invalid and NotFound as `end_person`.
+    Raises Invalid if the text is no principal of a person or a service account, and NotFound if
+    nobody of that name has signed in with the provider.
     """
     person = _changeable(call, body.who)
     if person.provider:
@@ -205,7 +220,9 @@ def admit_person(call: Call, body: PersonChange) -> KnownPerson:
 
 def _require_other(call: Call, who: str) -> None:
     """Raise Conflict (code `own_access`) if a principal is one of the caller."""
-    if who in {*call.caller.principals, call.by, call.caller.owner}:
+    caller = call.caller
+    # a token has no principal of its owner, and acts for them all the same
+    if who in caller.principals or who in {caller.principal, caller.owner}:
         raise Conflict(
             "You would end your own access, and could not take it back. Ask another administrator.",
             code=OWN_ACCESS,
@@ -215,6 +232,7 @@ def _require_other(call: Call, who: str) -> None:
 def _changeable(call: Call, who: str) -> KnownPerson:
     """Return the person whom a principal names, who has an id if they are of a provider."""
     person = call.index.server.known_people.find(who)
+    # without an id there is no record in which an end could be written
     if person.provider and not person.id:
         raise NotFound(
             f"Nobody has signed in as {quoted(who)}. Correct the name, or take it out of the "
@@ -227,12 +245,16 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     """
     Let the next person who signs in with a name have it, and end the access of who has it now.
 
-    Raises Conflict as `end_person`, and as `PeopleAdministration.release_name`.
+    Raises Conflict (code `own_access`) if it is the name of the caller, and what
+    `PeopleAdministration.release_name` raises.
     """
+    # the name as records have it: that of an address is in lower case
     _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")
-    administration, own = call.index.server.people_administration, call.caller.principals
-    ended = administration.release_name(body.provider, body.name, call.by, own)
-    return ReleasedName(f"{ended.principal}#{ended.id}" if ended is not None else None)
+    administration = call.index.server.people_administration
+    ended = administration.release_name(body.provider, body.name, call.by, call.caller.principals)
+    if ended is None:
+        return ReleasedName(None)
+    return ReleasedName(f"{ended.principal}#{ended.id}")
 
 
 def _groups_of(person: KnownPerson) -> list[str]:
@@ -241,15 +263,19 @@ def _groups_of(person: KnownPerson) -> list[str]:
 
 
 def _rights(call: Call, principals: frozenset[str], person: KnownPerson) -> Iterator[PersonRight]:
-    names = principals | ({PASSWORD_USERS} if person.has_password else set())
+    """Yield the rights that somebody has by these principals, in all indexes."""
+    names = set(principals)
+    if person.has_password:
+        names.add(PASSWORD_USERS)
     for right in rights(call.index.authenticator, in_every_index=True):
-        if not names.isdisjoint(right.principals):
-            of_scope = CallerRights.of(right.scope)
-            yield PersonRight(
-                who=right.who,
-                can=of_scope.can,
-                projects=of_scope.projects,
-                source=right.source,
-                note=right.note,
-                index=of_scope.index,
-            )
+        if names.isdisjoint(right.principals):
+            continue
+        caller_rights = CallerRights.of(right.scope)
+        yield PersonRight(
+            who=right.who,
+            can=caller_rights.can,
+            projects=caller_rights.projects,
+            source=right.source,
+            note=right.note,
+            index=caller_rights.index,
+        )

@@ -6,7 +6,7 @@ Each raises Unavailable if the store does not answer, or a document that it need
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict, replace
@@ -37,8 +37,11 @@ from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, NameState, PrivateName
 
-LOCAL_PAGE, REMOTE_PAGE = 1000, 100
+LOCAL_PAGE: Final = 1000
+REMOTE_PAGE: Final = 100
 """The commits of a journal in one answer, of which each is a request on a bucket."""
+PAGE: Final = 10_000
+"""The most changes in one answer."""
 
 FirstNumber = Annotated[int, Meta(ge=0, le=999_999_999_999_999)]
 
@@ -126,14 +129,19 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     @classmethod
     def of(cls, file: File) -> "FileAnswer":
         """Return what is told of a file."""
+        # most fields have the name and the value of the record
         names = (name for name in cls.__struct_fields__ if name not in {"yanked", "pinned"})
-        same = {name: getattr(file, name) for name in names}
-        same |= {"promoted_from": file.source_index, "promoted_to": file.targets}
-        return cls(**same, yanked=_mark(file.yanked), pinned=_mark(file.pinned))
+        fields = {name: getattr(file, name) for name in names}
+        fields["promoted_from"] = file.source_index
+        fields["promoted_to"] = file.targets
+        return cls(**fields, yanked=_mark(file.yanked), pinned=_mark(file.pinned))
 
 
 def _mark(reason: str | None) -> bool | str:
-    return False if reason is None else reason or True
+    """Return the reason of a mark, True for one without a reason, and False without a mark."""
+    if reason is None:
+        return False
+    return reason or True
 
 
 class ProjectStatus(Struct, frozen=True, omit_defaults=True):
@@ -161,6 +169,21 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, project: Project, kept: Iterable[File]) -> "ProjectAnswer":
         """Return what is told of a project, of which these deleted files can be restored."""
+        last_commit: CommitJson | None = None
+        if project.commit:
+            last_commit = CommitJson.from_commit(project.commit)
+        trash = list[TrashedFile]()
+        for file in kept:
+            if file.keep_until is None:
+                continue
+            trashed = TrashedFile(
+                filename=file.filename,
+                version=file.version,
+                sha256=file.sha256,
+                size=file.size,
+                keep_until=file.keep_until,
+            )
+            trash.append(trashed)
         return ProjectAnswer(
             name=project.name,
             revision=project.revision,
@@ -168,18 +191,8 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
             summary=project.shown_summary,
             files=tuple(map(FileAnswer.of, project.files)),
             deleted=project.deleted_filenames,
-            commit=CommitJson.from_commit(project.commit) if project.commit else None,
-            trash=tuple(
-                TrashedFile(
-                    filename=file.filename,
-                    version=file.version,
-                    sha256=file.sha256,
-                    size=file.size,
-                    keep_until=file.keep_until,
-                )
-                for file in kept
-                if file.keep_until is not None
-            ),
+            commit=last_commit,
+            trash=tuple(trash),
         )
 
 
@@ -231,11 +244,12 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
             message = f'{what}. Send "version": "1.0", or "versions": "<2".'
             raise Invalid(message, code="invalid_field")
         versions = parse_version(self.version) if self.version else parse_version_set(self.versions)
+        # all files of the versions
         if self.file is None:
             return Selection(versions)
-        return Selection(
-            versions, frozenset((self.file,) if isinstance(self.file, str) else self.file)
-        )
+        if isinstance(self.file, str):
+            return Selection(versions, frozenset({self.file}))
+        return Selection(versions, frozenset(self.file))
 
 
 class DigestRemoval(Struct, frozen=True, forbid_unknown_fields=True):
@@ -332,8 +346,9 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
 
 
 def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
+    """Return the names that a caller may read, or those that have changed since then, sorted."""
     if since is not None:
-        # the clocks of the servers that have written may differ
+        # earlier than asked: the clocks of the servers that have written may differ
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
         return sorted({change.project for change in changes})
     return call.index.repository.names().readable_by(call.caller)
@@ -343,8 +358,10 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     """
     Show a project: its status and its files.
 
-    Raises as `ReadPolicy.require_project_read`, and NotFound if the project does not exist.
+    Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, whether or
+    not it exists, and NotFound if it does not exist.
     """
+    # before anything is read: the error tells nobody what exists
     call.index.read_policy.require_project_read(call.caller, name)
     repository = call.index.repository
     if repository.has_own_packages_alone and not repository.hides_files:
@@ -355,10 +372,12 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
         raise project_not_found(name)
     first = answer.projects[0]
     kept: tuple[File, ...] = ()
-    if first.index == call.index.name:  # what can be restored can be in the index that has it
+    # a deleted file can be restored in the index that has it, and in no other one
+    if first.index == call.index.name:
         kept = call.index.lifecycle.kept_files(first.project)
     project = answer.merged
-    if answer.is_filtered:  # the last commit and its summary may be about hidden files
+    # the last commit and its summary may be about files that rules hide from the caller
+    if answer.is_filtered:
         project = replace(project, stored_commit=NO_JSON, summary=repository.summary_of(answer))
     return ProjectAnswer.of(project, kept)
 
@@ -378,7 +397,8 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     Show the commits of a project of the own packages that follow a number.
 
     A released name has them, too. Those of an index with rules name files that these hide, and are
-    for whoever may manage the project. Raises as `get_project`.
+    for whoever may manage the project. Raises Unauthenticated, Forbidden or NotFound if the caller
+    may not read the project, and NotFound if it does not exist.
     """
     projects = call.index.projects
     call.index.read_policy.require_project_read(call.caller, name)
@@ -389,20 +409,26 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     except NotFound:
         if not call.caller.may(Action.READ, name):
             raise
+        # the document of a released name stays, for its journal
         project = projects.get_for_update(name)
-        if not project.is_released:  # a released name has a journal, too
+        if not project.is_released:
             raise
     size = LOCAL_PAGE if call.index.server.is_local else REMOTE_PAGE
     # the document has the number of its last commit, of which the journal may lack the entry
     last = min(body.after + size, project.revision)
-    read = dict(projects.journal(project).find_all(range(body.after + 1, last + 1)))
+    numbers = range(body.after + 1, last + 1)
+    commits = list[CommitJson]()
+    lost = list[int]()
+    for number, commit in projects.journal(project).find_all(numbers):
+        if commit is None:
+            lost.append(number)
+        else:
+            commits.append(CommitJson.from_commit(commit))
     return JournalPage(
         name=project.name,
         revision=project.revision,
-        commits=tuple(
-            CommitJson.from_commit(commit) for commit in read.values() if commit is not None
-        ),
-        lost=tuple(number for number, commit in read.items() if commit is None),
+        commits=tuple(commits),
+        lost=tuple(lost),
         next=last if last < project.revision else 0,
     )
 
@@ -436,7 +462,8 @@ def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProjec
     """
     Yank releases, or files of them.
 
-    Raises as `ReleaseChange.selection` and `Lifecycle.change`, and so do `unyank` and `delete`.
+    Raises Invalid if the version is malformed, or not exactly one of `version` and `versions` is
+    sent, and what `Lifecycle.change` raises.
     """
     return _change("yank", call, name, body)
 
@@ -465,9 +492,10 @@ def delete_now(call: Call, name: NormalizedName, body: DigestRemoval) -> Removed
     """
     Remove all files with a digest, listed or deleted, and their bytes, for good.
 
-    Raises as `ImmediateDeletion.delete`.
+    Raises what `ImmediateDeletion.delete` raises.
     """
 
+    # the bytes may be listed in several indexes, and the caller needs the right in each of them
     def caller_in(index: str) -> Caller:
         return call.caller_in(call.index.named(index))
 
@@ -489,14 +517,17 @@ def restore(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedPro
 def _change(
     action: ReleaseAction, call: Call, name: NormalizedName, body: ReleaseChange
 ) -> ChangedProject:
+    """Do an action with releases, and return the project as it is after that."""
     changed = call.index.lifecycle.change(
         action, call.caller, name, body.selection, body.reason, dry_run=body.dry_run
     )
     warnings = tuple[str, ...]()
     if action == "delete":
         warnings = deletion_warnings(call, name, changed.files)
+    kept_files = call.index.lifecycle.kept_files(changed.project)
+    project = ProjectAnswer.of(changed.project, kept_files)
     return ChangedProject(
-        **_told(call, changed.project),
+        **asdict(project),
         changed=tuple(map(FileAnswer.of, changed.files)),
         keep_until=changed.keep_until or UNSET,
         warnings=warnings,
@@ -509,16 +540,11 @@ def deletion_warnings(call: Call, name: NormalizedName, files: Sequence[File]) -
     return check.of_deletion(call.index.name, {name: files})
 
 
-def _told(call: Call, project: Project) -> dict[str, Any]:
-    """Return what is told of a changed project, by field."""
-    return asdict(ProjectAnswer.of(project, call.index.lifecycle.kept_files(project)))
-
-
 def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectAnswer:
     """
     Set the status of a project.
 
-    Raises as `Lifecycle.set_status`.
+    Raises what `Lifecycle.set_status` raises.
     """
     project = call.index.lifecycle.set_status(call.caller, name, body.status, body.reason)
     return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
@@ -534,41 +560,55 @@ def list_names(call: Call, body: NamesQuery = ALL_NAMES) -> PrivateNameList:
     With a limit, the documents of the other names are not read. Neither are those of names with
     files if others are wanted, as far as the table for searches knows them.
     """
-    index, search = call.index, canonicalize_name(body.search)
-    wanted = [name for name in index.names.listed() if search in name]
-    part = slice(body.offset, body.offset + body.limit) if body.limit else slice(None)
+    private_names = call.index.names
+    # names are listed in their normal form, and people type them in any other
+    search = canonicalize_name(body.search)
+    names = [name for name in private_names.listed() if search in name]
+    page = slice(None)
+    if body.limit:
+        page = slice(body.offset, body.offset + body.limit)
     described: Iterable[PrivateName]
-    if body.state in {None, "files"}:
-        if body.state is not None:
-            published = _published(call)
-            wanted = [name for name in wanted if name in published]
-        total, described = len(wanted), index.names.describe(wanted[part])
-    else:
+    if body.state is None:
+        total = len(names)
+        described = private_names.describe(names[page])
+    elif body.state == "files":
         published = _published(call)
-        others = index.names.describe(name for name in wanted if name not in published)
-        fit = [name for name in others if _is_wanted(name, body.state)]
-        total, described = len(fit), fit[part]
+        names = [name for name in names if name in published]
+        total = len(names)
+        described = private_names.describe(names[page])
+    else:
+        # which state a name without files has, only its document says
+        published = _published(call)
+        unpublished = private_names.describe(name for name in names if name not in published)
+        selected = [name for name in unpublished if _has_state(name, body.state)]
+        total = len(selected)
+        described = selected[page]
     patterns = tuple(_private_patterns(call, search))
     return PrivateNameList(tuple(described), patterns, total if body.limit else UNSET)
 
 
 def _published(call: Call) -> set[NormalizedName]:
     """Return the private names with a release, perhaps without those of the last minute."""
+    # from memory: the documents of thousands of names would be a request each on a bucket
     facts = call.index.search.table().projects
     return {project.name for project in facts if project.version and not project.origin}
 
 
-def _is_wanted(name: PrivateName, state: str) -> bool:
+def _has_state(name: PrivateName, state: str) -> bool:
+    """Return whether a name has a state that names without files have."""
+    # the table for searches may lack a release of the last minute
     return name.state is not NameState.FILES and state in {"unpublished", name.state}
 
 
 def _private_patterns(call: Call, search: str) -> Iterator[PrivatePattern]:
+    """Yield the patterns of the settings, and whether each matches the name that is searched."""
     settings = call.index.settings
+    texts_by_setting = {
+        "access.private_names": settings.access.private_names,
+        "upstream.private": settings.upstream.private,
+    }
     name = NormalizedName(search)
-    for setting, texts in (
-        ("access.private_names", settings.access.private_names),
-        ("upstream.private", settings.upstream.private),
-    ):
+    for setting, texts in texts_by_setting.items():
         for text in texts:
             matches = bool(search) and parse_name_patterns((text,)).match(name)
             yield PrivatePattern(text, setting, matches)
@@ -578,7 +618,7 @@ def reserve_name(call: Call, name: NormalizedName, body: NameChange) -> Reservat
     """
     Make a name private before anything is published under it.
 
-    Raises as `Names.reserve`.
+    Raises what `Names.reserve` raises.
     """
     return Reservation(name, call.index.names.reserve(call.caller, name, body.reason))
 
@@ -587,13 +627,9 @@ def release_name(call: Call, name: NormalizedName, body: NameChange) -> None:
     """
     Give up a private name without files.
 
-    Raises as `Names.release`.
+    Raises what `Names.release` raises.
     """
     call.index.names.release(call.caller, name, body.reason)
-
-
-PAGE: Final = 10_000
-"""The most changes in one answer."""
 
 
 class ChangesQuery(Struct, frozen=True):
@@ -628,11 +664,14 @@ def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
 
     Raises Unauthenticated or Forbidden unless the caller may read all projects.
     """
+    # the names of all projects are in it, also of those that a pattern would hide
     require_all_read(call.caller)
     changes, newest = call.index.changes.since(body.since, PAGE)
-    listed = [
-        ListedChange(change.serial, change.project, change.revision)
-        for change in changes
-        if change.serial != NO_SERIAL
-    ]
-    return ChangeList(newest, tuple(listed), more=bool(listed) and listed[-1].serial < newest)
+    listed = list[ListedChange]()
+    for change in changes:
+        # it got none, as nothing could be written, and comes again once it has one
+        if change.serial != NO_SERIAL:
+            listed.append(ListedChange(change.serial, change.project, change.revision))
+    # changes without a serial come last, so the last one that is listed has the highest
+    more = bool(listed) and listed[-1].serial < newest
+    return ChangeList(newest, tuple(listed), more=more)

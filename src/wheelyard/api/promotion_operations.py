@@ -46,11 +46,13 @@ class PromotedRelease(
 
 def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> PromotedRelease:
     """Promote a release of this index to another one."""
+    # here, as the checks of the promotion would tell whether the project exists
     call.index.read_policy.require_project_read(call.caller, name)
     version = parse_version(body.version)
     promotion = _promotion_to(call, body.to)
     promoted = promotion.promote(name, version, dry_run=body.dry_run)
-    files = (*promoted.new, *promoted.present)
+    files = promoted.new + promoted.present
+    # with the rights of the caller there: a warning must not tell of projects that they cannot see
     check = call.index.server.requirements(call.caller_in)
     unmet = check.of_promotion(call.index.name, promotion.target.name, name, files)
     return PromotedRelease(
@@ -61,7 +63,7 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
         promoted=tuple(map(FileAnswer.of, promoted.new)),
         present=tuple(map(FileAnswer.of, promoted.present)),
         attested=promoted.attested,
-        warnings=(*promoted.warnings, *unmet),
+        warnings=promoted.warnings + unmet,
     )
 
 

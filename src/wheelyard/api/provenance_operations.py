@@ -28,14 +28,17 @@ def show_provenance(call: Call, name: NormalizedName, body: ProvenanceQuery) -> 
     """
     Show the provenance of a file, whose attestations were verified at its upload.
 
-    Raises as `ReadPolicy.require_project_read`, and NotFound if there is no such file, or it has
-    none. Raises Unavailable if the store has lost it, or does not answer.
+    Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, and
+    NotFound if there is no such file, or it has none. Raises Unavailable if the store has lost it,
+    or does not answer.
     """
     call.index.read_policy.require_project_read(call.caller, name)
+    # of the index with its layers and rules: a hidden file has no provenance here
     answer = call.index.repository.find(name)
     if not answer.projects:
         raise project_not_found(name)
     file = answer.merged.by_filename.get(body.filename)
+    # in quarantine no client gets a file, so none gets its provenance either
     if file is None or not answer.merged.status.serves_files:
         raise NotFound(f"There is no file {quoted(body.filename)}. Check the spelling.")
     document = call.index.files.provenance(name, file)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from wheelyard.upstream.decisions import Deciding
     from wheelyard.upstream.indexes import UpstreamIndex
 
-
 NAMED: Final = 20
 """Projects that an error names."""
 
@@ -65,7 +64,10 @@ class PackageQuestion(Struct, frozen=True):
 
         Raises Invalid if one of them is malformed.
         """
-        return parse_name(self.project), parse_version(self.version) if self.version else None
+        name = parse_name(self.project)
+        if not self.version:
+            return name, None
+        return name, parse_version(self.version)
 
 
 class Block(PackageQuestion, frozen=True, forbid_unknown_fields=True):
@@ -128,8 +130,11 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
 def list_decisions(call: Call) -> Decisions:
     """List the decisions in force about the public packages that the caller may approve."""
     stored = call.index.server.decisions.get("current").value
-    decisions = stored.decisions if stored else ()
-    return Decisions(tuple(decision for decision in decisions if _may_decide(call, decision)))
+    # nobody has decided anything yet
+    if stored is None:
+        return Decisions(())
+    visible = [decision for decision in stored.decisions if _may_decide(call, decision)]
+    return Decisions(tuple(visible))
 
 
 def decision_history(call: Call, body: After) -> DecisionHistory:
@@ -150,6 +155,7 @@ def _visible(call: Call, commits: Iterable[DecisionCommit]) -> Iterator[Decision
 
 
 def _may_decide(call: Call, decision: Decision) -> bool:
+    """Return whether a caller could make a decision, and so may see it."""
     return call.caller.may(Action.APPROVE, decision.project)
 
 
@@ -159,11 +165,13 @@ def approve(call: Call, body: Approval) -> Decisions:
 
     A private name that the caller may not read is answered as one that no upstream index has.
     Raises Invalid if the name or the version is malformed, Forbidden if the caller may not approve
-    the project, and as `Deciding.approve`.
+    the project, and what `Deciding.approve` raises.
     """
     name, version = body.parsed
+    # before an upstream index is asked: whoever may decide nothing causes no request
     call.caller.require(Action.APPROVE, name)
     decisions = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
+    # whoever looks at a list next sees what was decided
     call.index.search.note_decision()
     return Decisions(tuple(decisions.all))
 
@@ -173,7 +181,8 @@ def block(call: Call, body: Block) -> Decisions:
     Block a public project, or one version of it, and return all decisions about it.
 
     A private name that the caller may not read can be blocked as any other, without an effect.
-    Raises as `approve`, and as `Deciding.block`.
+    Raises Invalid if the name or the version is malformed, Forbidden if the caller may not approve
+    the project, and what `Deciding.block` raises.
     """
     name, version = body.parsed
     call.caller.require(Action.APPROVE, name)
@@ -189,16 +198,19 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     An approval of a version adds to an earlier one. What is blocked stays so without `unblock`.
     What is private, or what no upstream index has, is left out and named. A private name that the
     caller may not read is treated as by `approve` and `block`. Raises Invalid if a name
-    or a version is malformed, Forbidden if the caller may not approve one of the projects, and as
-    `Deciding.decide`.
+    or a version is malformed, Forbidden if the caller may not approve one of the projects, and what
+    `Deciding.decide` raises.
     """
-    from wheelyard.upstream.decisions import Target  # noqa: PLC0415 - see below
+    # nothing of upstream/ is loaded by a process that decides nothing
+    from wheelyard.upstream.decisions import Target  # noqa: PLC0415
 
-    _require_all(call, {package.parsed[0] for package in body.packages})
-    targets = [
-        Target(*package.parsed, frozenset(package.sha256), frozenset(package.despite))
-        for package in body.packages
-    ]
+    targets = list[Target]()
+    for package in body.packages:
+        name, version = package.parsed
+        sha256 = frozenset(package.sha256)
+        targets.append(Target(name, version, sha256, frozenset(package.despite)))
+    # all or nothing: the decisions are one commit
+    _require_all(call, {target.project for target in targets})
     summary = _deciding(call).decide(
         body.verdict,
         targets,
@@ -215,16 +227,20 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
 def _require_all(call: Call, names: Iterable[NormalizedName]) -> None:
     """Raise Forbidden unless the caller may approve all projects, with those that they may not."""
     outside = sorted(name for name in names if not call.caller.may(Action.APPROVE, name))
+    # of one project, the error is that of `approve`
     if len(outside) == 1:
         call.caller.require(Action.APPROVE, outside[0])
     if outside:
+        names_in_message = ", ".join(map(quoted, outside[:NAMED]))
         more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
-        what = f"approve {', '.join(map(quoted, outside[:NAMED]))}{more}, so nothing was decided"
+        what = f"approve {names_in_message}{more}, so nothing was decided"
         raise call.caller.forbidden(what, Action.APPROVE.word)
 
 
 def _deciding(call: Call) -> "Deciding":
-    from wheelyard.upstream.decisions import Deciding  # noqa: PLC0415 - see above
+    """Return what makes decisions in the name of a caller."""
+    # loaded with the first decision
+    from wheelyard.upstream.decisions import Deciding  # noqa: PLC0415
 
     index = call.index
     return Deciding(
@@ -241,15 +257,15 @@ def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     """
     Return what clients get for a public package, and why not the rest.
 
-    Raises Invalid if the name or the version is malformed. Raises as
-    `ReadPolicy.require_project_read` if the caller may not know about the name. Raises NotFound
-    without an upstream index.
+    Raises Invalid if the name or the version is malformed. Raises Unauthenticated, Forbidden or
+    NotFound if the caller may not know about the name, and NotFound without an upstream index.
     """
     name, version = body.parsed
     call.index.read_policy.require_lookup(call.caller, name)
     may_read = call.caller.may(Action.READ, name)
     explanation = _upstream(call).explain(name, version, may_read=may_read)
-    if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
+    # nobody learns whether a name is private or unknown
+    if not explanation.is_about_public_package:
         call.index.read_policy.require_project_read(call.caller, name)
     return explanation
 
@@ -259,9 +275,8 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     Ask the upstream indexes for a project now, as whoever may upload something can do.
 
     Raises Unauthenticated or Forbidden for other callers, Invalid if the name is malformed, and
-    NotFound without an upstream index. Raises as `ReadPolicy.require_lookup` and
-    `UpstreamIndex.refresh`. Raises as `ReadPolicy.require_project_read` if the caller may not know
-    about the name.
+    NotFound without an upstream index. Raises Unauthenticated, Forbidden or NotFound if the caller
+    may not know about the name, and what `UpstreamIndex.refresh` raises.
     """
     caller = call.caller
     if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):
@@ -277,18 +292,21 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     read_policy.require_lookup(caller, name)
     upstream = _upstream(call)
     upstream.pages.require_online(name)
+    # refused where the name turns out to be private, which only its readers may learn
     try:
         page = upstream.refresh(name, may_read=caller.may(Action.READ, name))
     except Forbidden as refusal:
         if refusal.code in ABSENT_CODES:
             read_policy.require_project_read(caller, name)
         raise
-    if not page.upstream:  # nobody learns if a name is private or unknown
+    # nobody learns whether a name is private or unknown
+    if not page.upstream:
         read_policy.require_project_read(caller, name)
     return page
 
 
 def _upstream(call: Call) -> "UpstreamIndex":
+    """Return the upstream index of an index, or raise NotFound without one."""
     if call.index.upstream is None:
         raise NotFound(
             "This index has no upstream index. Set [upstream] url, and restart its server; a "

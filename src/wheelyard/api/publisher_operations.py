@@ -5,16 +5,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
+from wheelyard.api import table_operations
 from wheelyard.api.operation import Call
-from wheelyard.api.table_operations import (
-    NewTable,
-    TableEdit,
-    TableHistory,
-    TableJson,
-    TableOperations,
-    TableRemoval,
-    TableTexts,
-)
 from wheelyard.model.stored_publishers import (
     PUBLISHER_KIND,
     ListedPublisher,
@@ -35,44 +27,46 @@ class PublisherAnswer(Struct, frozen=True):
     """The number of the last change in the store."""
 
 
-class PublisherHistory(TableHistory[PublisherCommit], frozen=True):
+class PublisherHistory(table_operations.TableHistory[PublisherCommit], frozen=True):
     """Changes of trusted publishers, oldest first."""
 
 
-class NewPublisher(NewTable, frozen=True, forbid_unknown_fields=True):
+class NewPublisher(table_operations.NewTable, frozen=True, forbid_unknown_fields=True):
     """A publisher to add, and why."""
 
     keys: KeysOfPublisher = field(name="publisher")
     """The keys of a `[[publisher]]` table."""
 
 
-class PublisherEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
+class PublisherEdit(table_operations.TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of a publisher, and why."""
 
     name: str = field(name="id")
     keys: KeysOfPublisher = field(name="publisher")
 
 
-class PublisherRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):
+class PublisherRemoval(table_operations.TableRemoval, frozen=True, forbid_unknown_fields=True):
     """The publisher to remove, and why."""
 
     name: str = field(name="id")
 
 
 def _facts(call: Call) -> Mapping[str, object]:
+    """Return whether jobs get tokens, which a list of publishers says, too."""
     return {"is_enabled": bool(call.index.settings.trusted_publishing.audience)}
 
 
 def _require_index(call: Call, keys: PublisherKeys) -> None:
     """Raise Invalid if a publisher names an index that there is not."""
     name = keys.get("index")
-    if isinstance(name, str):  # anything else is for the checks of the table to refuse
+    # anything else is for the checks of the table to refuse
+    if isinstance(name, str):
         call.index.server.index_administration.require_known(name)
 
 
-PUBLISHERS: Final = TableOperations(
+PUBLISHERS: Final = table_operations.TableOperations(
     PUBLISHER_KIND,
-    TableJson(
+    table_operations.TableJson(
         answer=PublisherAnswer,
         listed=ListedPublisher,
         history=PublisherHistory,
@@ -83,7 +77,7 @@ PUBLISHERS: Final = TableOperations(
         facts=_facts,
         require=_require_index,
     ),
-    TableTexts(
+    table_operations.TableTexts(
         list="List the trusted publishers.",
         history="Show the changes of trusted publishers that follow a number.",
         add="Add a trusted publisher to the store.",

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 from msgspec.structs import fields
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -62,20 +62,16 @@ class RemoteApi:
         Raises what the function raises, Unavailable if the server does not answer, and Invalid if
         the answer is not that of a wheelyard server.
         """
-        row, values = ROWS[operation], signature(operation).bind(None, *args, **kwargs).arguments
-        body = values.pop("body", None)
-        path = row.path.format_map(
-            {name: quote(str(value), safe="") for name, value in values.items()}
-        )
+        row = ROWS[operation]
+        # bound to the function, so that names and defaults are those of a call on a store
+        arguments = signature(operation).bind(None, *args, **kwargs).arguments
+        body = arguments.pop("body", None)
+        segments = {name: quote(str(value), safe="") for name, value in arguments.items()}
+        path = row.path.format_map(segments)
         if row.method == "GET" and body is not None:
-            # an empty text may be a value, where another one is the default
-            defaults = {field.encode_name: field.default for field in fields(type(body))}
-            given = [
-                (name, value)
-                for name, value in to_builtins(body).items()
-                if value is not None and (value != "" or defaults[name] != "")
-            ]
-            path, body = f"{path}?{urlencode(given)}".removesuffix("?"), None
+            path = f"{path}?{_query_of(body)}".removesuffix("?")
+            body = None
+        # below an index a server has only the routes about packages
         connection = self.connection if row.is_of_index else self._server
         answer: T = connection.send(row.method, path, row.answer, body, repeats=row.repeats)
         return answer
@@ -87,30 +83,47 @@ class RemoteApi:
         Raises as `call`.
         """
         segments = ("integrity", name, str(version), filename, "provenance")
-        return self.connection.fetch("/".join(quote(text, safe="") for text in segments))
+        path = "/".join(quote(segment, safe="") for segment in segments)
+        return self.connection.fetch(path)
 
     def name_of(self, principal: str) -> str:
         """
         Return the name of the API token that is this principal, or an empty text.
 
-        It is also empty if the caller may not know it. Raises as `call`.
+        It is also empty if the caller may not know it. Raises what `call` raises.
         """
         token = self._token_of(principal)
-        return token.name if token else ""
+        if token is None:
+            return ""
+        return token.name
 
     def owner_of(self, principal: str) -> str:
-        """Return the owner of the API token that is this principal, as `name_of`."""
+        """
+        Return the owner of the API token that is this principal, or an empty text.
+
+        It is also empty if the caller may not know it. Raises what `call` raises.
+        """
         token = self._token_of(principal)
-        return (token.owner or "") if token else ""
+        if token is None or token.owner is None:
+            return ""
+        return token.owner
 
     def _token_of(self, principal: str) -> TokenAnswer | None:
+        """Return the API token that is this principal, or None if the caller may not see it."""
         if not principal.startswith("token:"):
             return None
-        with self._lock:  # one request, however many threads want a token
+        # one request, however many threads want a token
+        with self._lock:
             if self._tokens is None:
-                tokens = self.call(list_tokens).tokens if self.connection.has_credential else ()
-                self._tokens = {f"token:{token.id}": token for token in tokens}
+                self._tokens = self._listed_tokens()
             return self._tokens.get(principal)
+
+    def _listed_tokens(self) -> dict[str, TokenAnswer]:
+        """Return the tokens that the caller may see, by their principals."""
+        # whoever has no credential would get an error in place of an empty list
+        if not self.connection.has_credential:
+            return {}
+        return {f"token:{token.id}": token for token in self.call(list_tokens).tokens}
 
     def journals(self, only: NormalizedName | None) -> JournalSource:
         """Return the journals of all projects, or that of one."""
@@ -125,6 +138,7 @@ class RemoteApi:
         `progress` is called with the size of each chunk. Raises as `call`, and Invalid if the file
         cannot be read, or changes meanwhile.
         """
+        # a random boundary, which stands in no file
         form = open_form(path, self.connection.runtime.new_id(), progress, attestations)
         return self.connection.upload(form, PublishedFile)
 
@@ -141,15 +155,17 @@ class RemoteJournals:
         """
         Return the projects that may have changed since that time, and since the last call.
 
-        There are never problems with the list. Raises as `RemoteApi.call`.
+        There are never problems with the list. Raises what `RemoteApi.call` raises.
         """
         if self.only is not None:
             return (self.only,), []
         moment = max(since, self._looked_at)
+        # before the request: what is committed while it runs comes with the next one
         looked_at = self.api.connection.runtime.now()
         # with a time the server looks at the documents, of which released names have one, too
         listed = self.api.call(list_projects, ProjectsQuery(moment))
-        self._looked_at = looked_at  # only after an answer: else a change could be missed
+        # only after an answer: else a change could be missed
+        self._looked_at = looked_at
         return [project.name for project in listed.projects], []
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
@@ -157,11 +173,14 @@ class RemoteJournals:
         Yield a project's commits with their numbers, newest first, down to the one behind `after`.
 
         None is a commit that the journal has lost. The oldest page is requested first, as it has
-        the number of the last commit. Raises as `RemoteApi.call`: NotFound if the project is
-        unknown, Unavailable if the server does not answer.
+        the number of the last commit. Raises NotFound if the project is unknown, and Unavailable if
+        the server does not answer.
         """
+        # pages are asked for by the commit before them, and nobody knows the last one yet
         first = self.api.call(get_journal, name, After(after))
-        first_end, end = first.next or first.revision, first.revision
+        first_end = first.next or first.revision
+        end = first.revision
+        # as large as the server makes them, so that each page is one request
         size = max(first_end - after, 1)
         while end > first_end:
             begin = max(end - size, first_end)
@@ -170,12 +189,24 @@ class RemoteJournals:
         yield from _newest_first(first, after, first_end)
 
     def name_of(self, principal: str) -> str:
-        """Return as `RemoteApi.name_of`."""
+        """Return the name of the API token that is this principal, or an empty text."""
         return self.api.name_of(principal)
 
     def owner_of(self, principal: str) -> str:
-        """Return as `RemoteApi.owner_of`."""
+        """Return the owner of the API token that is this principal, or an empty text."""
         return self.api.owner_of(principal)
+
+
+def _query_of(body: Struct) -> str:
+    """Return the query of a GET request: the fields of a body, but for those that say nothing."""
+    defaults = {field.encode_name: field.default for field in fields(type(body))}
+    sent = list[tuple[str, object]]()
+    for name, value in to_builtins(body).items():
+        # an empty text may be a value, where another one is the default
+        says_nothing = value is None or (value == "" and defaults[name] == "")
+        if not says_nothing:
+            sent.append((name, value))
+    return urlencode(sent)
 
 
 def _newest_first(

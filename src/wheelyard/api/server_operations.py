@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
@@ -108,69 +108,111 @@ def show_usage(call: Call) -> Usage:
     names is damaged counts as empty, and says so. Public packages are counted by their keys, at
     most every ten minutes.
     """
-    indexes, unserved = [call.index], list[_IndexReading]()
-    is_main = call.index.definition.is_main
-    if is_main:
-        others = (index for index in call.index.server.indexes.all() if index.name != MAIN)
-        indexes += [index for index in others if index.definition.has_packages]
-        unserved = list(_read_unserved(call.index, {index.name for index in indexes}))
-    tables = [_table(index) for index in indexes]
-    counts = Counter(name for table in tables for name in table.projects)
-    counts.update(name for reading in unserved for name in reading.files)
-    several = frozenset(name for name, count in counts.items() if count > 1)
-    first, *read = [_read(table, several) for table in tables]
-    rest = sorted((*read, *unserved), key=lambda reading: reading.usage.index)
-    usages, stored = [first.usage, *(other.usage for other in rest)], dict[str, int]()
-    for name in several:
-        for reading in (first, *rest):
-            stored |= {f"{name}/{file.sha256}": file.size for file in reading.files.get(name, ())}
-    alone = [project for usage in usages for project in usage.projects if counts[project.name] == 1]
-    fields = {name: getattr(first.usage, name) for name in IndexUsage.__struct_fields__}
+    served = _served(call.index)
+    unserved = list[_IndexReading]()
+    if call.index.definition.is_main:
+        unserved += _read_unserved(call.index, {index.name for index in served})
+    tables = [_table(index) for index in served]
+    shared = _shared_names(tables, unserved)
+    readings = [_read(table, shared) for table in tables]
+    own = readings[0]
+    other_indexes = sorted(readings[1:] + unserved, key=lambda reading: reading.usage.index)
+    stored = _stored([own, *other_indexes], shared)
+    public_bytes = 0
+    if call.index.definition.is_main:
+        public_bytes = call.index.server.kept_size.latest().bytes
     return Usage(
-        **fields,
-        indexes=tuple(usages[1:]),
-        stored_files=len(stored) + sum(project.files + project.kept_files for project in alone),
-        stored_bytes=sum(stored.values())
-        + sum(project.bytes + project.kept_bytes for project in alone),
-        public_bytes=call.index.server.kept_size.latest().bytes if is_main else 0,
+        **asdict(own.usage),
+        indexes=tuple(reading.usage for reading in other_indexes),
+        stored_files=stored.files,
+        stored_bytes=stored.bytes,
+        public_bytes=public_bytes,
     )
+
+
+def _served(index: "Index") -> list["Index"]:
+    """Return an index, and if it is main, each other one with packages that this process serves."""
+    indexes = [index]
+    if index.definition.is_main:
+        for other in index.server.indexes.all():
+            # a view has no packages of its own
+            if other.name == MAIN or not other.definition.has_packages:
+                continue
+            indexes.append(other)
+    return indexes
 
 
 def _table(index: "Index") -> _IndexTable:
     """Return the facts of the private projects of an index: none if its names are damaged."""
     try:
-        return _IndexTable(index, {facts.name: facts for facts in index.search.table().private})
+        facts_by_name = {facts.name: facts for facts in index.search.table().private}
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
         return _IndexTable(index, {}, Caution(fault.message, fault.advice))
+    return _IndexTable(index, facts_by_name)
+
+
+def _shared_names(
+    tables: Iterable[_IndexTable], unserved: Iterable[_IndexReading]
+) -> frozenset[NormalizedName]:
+    """Return the projects that several indexes have, so that they may have the same files."""
+    counts = Counter[NormalizedName]()
+    for table in tables:
+        counts.update(table.projects.keys())
+    for reading in unserved:
+        counts.update(reading.files.keys())
+    return frozenset(name for name, count in counts.items() if count > 1)
+
+
+def _stored(readings: Iterable[_IndexReading], shared: Container[NormalizedName]) -> ListedAmount:
+    """Return what indexes store together, where a file that several have counts once."""
+    stored_bytes = 0
+    stored_files = 0
+    sizes = dict[str, int]()
+    for reading in readings:
+        for project in reading.usage.projects:
+            if project.name in shared:
+                # a promoted file is the same object, under the digest in its key
+                for file in reading.files.get(project.name, ()):
+                    sizes[f"{project.name}/{file.sha256}"] = file.size
+            else:
+                stored_bytes += project.bytes + project.kept_bytes
+                stored_files += project.files + project.kept_files
+    return ListedAmount(stored_bytes + sum(sizes.values()), stored_files + len(sizes))
 
 
 def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexReading]:
     """Yield what other indexes of the store have, by their documents."""
     now = index.lifecycle.removal.clock.estimate()
     threads = 1 if index.server.is_local else PREFETCH_THREADS
-    for name in map(keys.index_in, index.lifecycle.removal.indexes()):
+    for key in index.lifecycle.removal.indexes():
+        name = keys.index_in(key)
         if name in served:
             continue
+        # without a search table: that is of an index which this process serves
         projects = index.server.indexes.projects_of(name)
         entries = projects.store.list(keys.PROJECTS)
-        usages, files = list[ProjectUsage](), dict[NormalizedName, Sequence[File]]()
+        usages = list[ProjectUsage]()
+        files = dict[NormalizedName, Sequence[File]]()
         for project in projects.documents.read_listed(entries, threads):
-            kept = project.kept_files(now)
-            if project.files or kept:
-                files[project.name] = (*project.files, *kept)
-                usages.append(
-                    ProjectUsage(
-                        project.name,
-                        len(project.files),
-                        sum(file.size for file in project.files),
-                        len(kept),
-                        sum(file.size for file in kept),
-                    )
+            kept_files = project.kept_files(now)
+            if project.files or kept_files:
+                listed = _amount(project.files)
+                kept = _amount(kept_files)
+                files[project.name] = (*project.files, *kept_files)
+                usage = ProjectUsage(
+                    project.name, listed.files, listed.bytes, kept.files, kept.bytes
                 )
-        if usages:  # else the index was removed
+                usages.append(usage)
+        # without any, the index was removed
+        if usages:
             yield _IndexReading(_sum_of(name, usages), files)
+
+
+def _amount(files: Sequence[File]) -> ListedAmount:
+    """Return how many files these are, and their bytes."""
+    return ListedAmount(sum(file.size for file in files), len(files))
 
 
 def _sum_of(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
@@ -187,49 +229,52 @@ def _sum_of(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
     )
 
 
-def _read(table: _IndexTable, several: frozenset[NormalizedName]) -> _IndexReading:
+def _read(table: _IndexTable, shared: frozenset[NormalizedName]) -> _IndexReading:
+    """Return what is known of an index, with the files of projects that it shares with others."""
     index = table.index
+    private = table.projects.values()
     quotas = index.uploads.quotas
-    nothing = ListedAmount()
-    now, kept = index.lifecycle.removal.clock.estimate(), dict[NormalizedName, ListedAmount]()
+    now = index.lifecycle.removal.clock.estimate()
 
+    # runs in threads: on a bucket each document is a request
     def read(name: NormalizedName) -> tuple[NormalizedName, tuple[File, ...], tuple[File, ...]]:
         try:
             project = index.projects.get(name)
         except Unavailable as fault:
+            # a damaged document has no files for this; a store without an answer has no figure
             if fault.code not in UNREADABLE_CODES:
                 raise
             return name, (), ()
         return name, project.files, project.kept_files(now)
 
     files = dict[NormalizedName, Sequence[File]]()
-    private = table.projects.values()
-    names = [facts.name for facts in private if facts.has_kept_files or facts.name in several]
+    kept = dict[NormalizedName, ListedAmount]()
+    names = [facts.name for facts in private if facts.has_kept_files or facts.name in shared]
     threads = 1 if index.server.is_local else PREFETCH_THREADS
     for name, listed, deleted in prefetch_map(read, names, threads):
         files[name] = (*listed, *deleted)
-        kept[name] = ListedAmount(sum(file.size for file in deleted), len(deleted))
-    projects = [
-        ProjectUsage(
-            facts.name,
-            facts.files,
-            facts.bytes,
-            kept.get(facts.name, nothing).files,
-            kept.get(facts.name, nothing).bytes,
-            quotas.project.share(ListedAmount(facts.bytes, facts.files)),
+        kept[name] = _amount(deleted)
+    projects = list[ProjectUsage]()
+    unread = 0
+    for facts in private:
+        kept_amount = kept.get(facts.name, ListedAmount())
+        share = quotas.project.share(ListedAmount(facts.bytes, facts.files))
+        usage = ProjectUsage(
+            facts.name, facts.files, facts.bytes, kept_amount.files, kept_amount.bytes, share
         )
-        for facts in private
-    ]
-    usage = _sum_of(index.name, projects)
-    share: float | None = None
+        projects.append(usage)
+        if not facts.document:
+            unread += 1
+    total = _sum_of(index.name, projects)
+    index_share: float | None = None
     if table.problem is None:
-        share = quotas.index.share(ListedAmount(usage.bytes, usage.files))
-    usage = replace(
-        usage,
-        unread=sum(not facts.document for facts in private),
+        index_share = quotas.index.share(ListedAmount(total.bytes, total.files))
+    total = replace(
+        total,
+        unread=unread,
         quota=quotas.index,
         project_quota=quotas.project,
-        share=share,
+        share=index_share,
         problem=table.problem,
     )
-    return _IndexReading(usage, files)
+    return _IndexReading(total, files)

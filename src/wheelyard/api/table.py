@@ -34,6 +34,12 @@ from wheelyard.operations.journal_reader import JournalSource, StoreJournals
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.settings.sections import MIB
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BUCKET_UPLOADS: Final = 8
+"""Concurrent uploads to a bucket, which answers slowly, while one project's share a commit."""
+
 _READER = RequiredRight.READER
 _CALLER = RequiredRight.CALLER
 _MANAGER = RequiredRight.MANAGER
@@ -122,7 +128,10 @@ OPERATIONS: Final = (
     Row("GET", "people", people_operations.list_people, *_PEOPLE, is_long=True),
     Row("GET", "people/show", people_operations.show_person, *_PEOPLE, is_long=True),
     Row("GET", "people/groups", people_operations.list_provider_groups, *_PEOPLE, is_long=True),
-    *(row for operations in TABLE_OPERATIONS for row in operations.rows),
+    *PUBLISHERS.rows,
+    *NAMESPACES.rows,
+    *WEBHOOKS.rows,
+    *INDEXES.rows,
     *WEBHOOK_ROWS,
     Row("GET", "tables", apply_operations.show_tables, *_TABLES),
     Row(
@@ -154,19 +163,13 @@ OPERATIONS: Final = (
         packages.decide,
         *_DECISIONS,
         asks_upstream=True,
-        body_limit=8 * MIB,  # 100,000 digests
+        # 100,000 digests
+        body_limit=8 * MIB,
     ),
 )
 
 ROWS: Final = {row.run: row for row in OPERATIONS}
 """The row of each function."""
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-BUCKET_UPLOADS: Final = 8
-"""Concurrent uploads to a bucket, which answers slowly, while one project's share a commit."""
 
 
 class LocalApi(Call, frozen=True):
@@ -176,7 +179,9 @@ class LocalApi(Call, frozen=True):
     def url(self) -> str:
         """The root URL for clients without a slash at its end, empty if it is not known."""
         settings = self.index.settings
-        return settings.base_url if settings.server.public_url else ""
+        if not settings.server.public_url:
+            return ""
+        return settings.base_url
 
     @property
     def is_local(self) -> bool:
@@ -186,7 +191,9 @@ class LocalApi(Call, frozen=True):
     @property
     def concurrent_uploads(self) -> int:
         """The number of files to upload at a time."""
-        return 1 if self.index.server.is_local else BUCKET_UPLOADS
+        if self.index.server.is_local:
+            return 1
+        return BUCKET_UPLOADS
 
     def call(
         self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
@@ -194,11 +201,12 @@ class LocalApi(Call, frozen=True):
         """
         Do an operation.
 
-        Raises what the function raises, and as `ApiOperation.arguments` unless the caller has the
+        Raises what the function raises, and Unauthenticated or Forbidden unless the caller has the
         right of the row.
         """
-        values = signature(operation).bind(None, *args, **kwargs).arguments
-        in_path = {name: value for name, value in values.items() if isinstance(value, str)}
+        arguments = signature(operation).bind(None, *args, **kwargs).arguments
+        # all other arguments are the call and the body
+        in_path = {name: value for name, value in arguments.items() if isinstance(value, str)}
         # a server checks the right of the row in the same way before it reads a body
         row = ROWS[operation]
         row.arguments(self, in_path)
@@ -225,6 +233,6 @@ class LocalApi(Call, frozen=True):
         """
         Upload a file with the JSON of its attestations.
 
-        `progress` is called with the size of each chunk. Raises as `Uploads.accept_path`.
+        `progress` is called with the size of each chunk. Raises what `Uploads.accept_path` raises.
         """
         return self.index.uploads.accept_path(path, self.caller, progress, attestations)

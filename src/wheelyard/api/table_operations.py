@@ -7,7 +7,7 @@ Unavailable if the store does not answer, or a document that it needs is damaged
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from msgspec import Meta, Struct
@@ -72,6 +72,7 @@ class RemovedTable(Struct, frozen=True):
 
 
 def _no_facts(_call: Call) -> Mapping[str, object]:
+    """Return nothing more for a list."""
     return {}
 
 
@@ -143,18 +144,21 @@ class TableOperations:
         self.add = _of_types(self._add, texts.add, json.new, json.listed)
         self.change = _of_types(self._change, texts.change, json.edit, json.listed)
         self.remove = _of_types(self._remove, texts.remove, json.removal, json.removed)
-        see = (RequiredRight.ADMIN, texts.right_to_see)
-        change = (RequiredRight.OWN_ADMIN, texts.right_to_change)
-        path = kind.plural
-        self.rows: Final = (
-            ApiOperation("GET", path, self.list, *see),
-            ApiOperation("GET", f"{path}/history", self.history, *see, is_long=True),
-            ApiOperation(
-                "POST", f"{path}/{add_path}", self.add, *change, status=201, repeats=False
-            ),
-            ApiOperation("POST", f"{path}/change", self.change, *change),
-            ApiOperation("POST", f"{path}/remove", self.remove, *change, repeats=False),
+        see = partial(ApiOperation, "GET", right=RequiredRight.ADMIN, what=texts.right_to_see)
+        change = partial(
+            ApiOperation, "POST", right=RequiredRight.OWN_ADMIN, what=texts.right_to_change
         )
+        path = kind.plural
+        # an addition or a removal that comes twice would be answered by an error the second time
+        self.rows: Final = (
+            see(path, self.list),
+            see(f"{path}/history", self.history, is_long=True),
+            change(f"{path}/{add_path}", self.add, status=201, repeats=False),
+            change(f"{path}/change", self.change),
+            change(f"{path}/remove", self.remove, repeats=False),
+        )
+
+    # `_of_types` gives each of these the types and the docstring of the kind
 
     def _list(self, call: Call) -> object:
         tables = self._tables(call)
@@ -166,28 +170,29 @@ class TableOperations:
         return self.json.history(self._tables(call).history(body.after, body.limit or None))
 
     def _add(self, call: Call, body: NewTable) -> ListedTable:
+        # what the rules of a kind cannot know, as they read no store
         self.json.require(call, body.keys)
-        tables = self._tables(call)
         confirmed = self._confirmed(body)
-        row: ListedTable = tables.add(body.keys, call.by, body.note, **confirmed)
+        row: ListedTable = self._tables(call).add(body.keys, call.by, body.note, **confirmed)
         return row
 
     def _change(self, call: Call, body: TableEdit) -> ListedTable:
         self.json.require(call, body.keys)
-        tables = self._tables(call)
         confirmed = self._confirmed(body)
-        row: ListedTable = tables.change(
+        row: ListedTable = self._tables(call).change(
             body.name, body.keys, call.by, body.note, body.as_of, **confirmed
         )
         return row
 
     def _remove(self, call: Call, body: TableRemoval) -> RemovedTable | None:
         warnings = self._tables(call).remove(body.name, call.by, body.note)
+        # a kind that nothing else names has no warnings, and no answer
         if self.json.removed is None:
             return None
         return self.json.removed(body.name, warnings)
 
     def _confirmed(self, body: NewTable | TableEdit) -> dict[str, bool]:
+        """Return the confirmations in a body, by their names."""
         return {name: getattr(body, name) for name in self.json.confirmations_of(type(body))}
 
 
@@ -200,6 +205,7 @@ def _of_types(
     def operation(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - passed on
         return run(*args, **kwargs)
 
+    # the routes, the client and docs/openapi.json read both of a function
     operation.__doc__ = text
     operation.__annotations__ = {"call": Call, "return": answer or type(None)}
     if body is not None:

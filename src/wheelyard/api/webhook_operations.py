@@ -7,22 +7,10 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
+from wheelyard.api import table_operations
 from wheelyard.api.operation import ApiOperation, Call, Note, RequiredRight
-from wheelyard.api.table_operations import (
-    NewTable,
-    TableEdit,
-    TableHistory,
-    TableJson,
-    TableOperations,
-    TableRemoval,
-    TableTexts,
-)
 from wheelyard.model.stored_tables import TableKeys
-from wheelyard.model.stored_webhooks import (
-    WEBHOOK_KIND,
-    ListedWebhook,
-    WebhookCommit,
-)
+from wheelyard.model.stored_webhooks import WEBHOOK_KIND, ListedWebhook, WebhookCommit
 from wheelyard.model.webhook_state import MOST_DEAD, DeadLetter, DeliveryAttempt
 
 KeysOfWebhook = Annotated[TableKeys, Meta(title="WebhookKeys")]
@@ -36,24 +24,24 @@ class WebhookAnswer(Struct, frozen=True):
     """The number of the last change in the store."""
 
 
-class WebhookHistory(TableHistory[WebhookCommit], frozen=True):
+class WebhookHistory(table_operations.TableHistory[WebhookCommit], frozen=True):
     """Changes of the webhooks, oldest first."""
 
 
-class NewWebhook(NewTable, frozen=True, forbid_unknown_fields=True):
+class NewWebhook(table_operations.NewTable, frozen=True, forbid_unknown_fields=True):
     """A webhook to add, and why."""
 
     keys: KeysOfWebhook = field(name="webhook")
     """The keys of a `[[webhook]]` table."""
 
 
-class WebhookEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
+class WebhookEdit(table_operations.TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of a webhook, and why."""
 
     keys: KeysOfWebhook = field(name="webhook")
 
 
-class WebhookRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):
+class WebhookRemoval(table_operations.TableRemoval, frozen=True, forbid_unknown_fields=True):
     """The webhook to remove, and why."""
 
 
@@ -150,8 +138,9 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
     # also one whose keys are wrong
     table = webhooks.require_stored(body.name, webhooks.read_stored())
     state = webhooks.states.read_stored(body.name, table.created)
-    waiting = (
-        WaitingMessages(
+    waiting = list[WaitingMessages]()
+    for name, journal in sorted(state.waiting.items()):
+        messages = WaitingMessages(
             journal=name,
             event=journal.event,
             subject=journal.subject,
@@ -159,8 +148,7 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
             due=journal.due,
             error=journal.error,
         )
-        for name, journal in sorted(state.waiting.items())
-    )
+        waiting.append(messages)
     return WebhookDeliveries(
         name=body.name,
         attempts=state.attempts,
@@ -190,6 +178,7 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
     """
     server = call.index.server
     webhook = server.webhooks.find(body.name)
+    # raises if it has no URL or no secret, before anything is sent or noted
     server.webhooks.endpoints.find(webhook)
     attempt = server.webhook_sender.test(webhook, call.by)
     server.webhooks.note_test(webhook, attempt, call.by)
@@ -197,8 +186,10 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
 
 
 def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
-    return tuple(
-        GivenUpMessage(
+    """Return dead letters as the answer has them."""
+    messages = list[GivenUpMessage]()
+    for letter in letters:
+        message = GivenUpMessage(
             id=letter.id,
             journal=letter.place.journal,
             event=letter.event,
@@ -206,16 +197,16 @@ def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
             at=letter.at,
             error=letter.error,
         )
-        for letter in letters
-    )
+        messages.append(message)
+    return tuple(messages)
 
 
 _SEE: Final = "see or change webhooks"
 _CHANGE: Final = "change webhooks"
 
-WEBHOOKS: Final = TableOperations(
+WEBHOOKS: Final = table_operations.TableOperations(
     WEBHOOK_KIND,
-    TableJson(
+    table_operations.TableJson(
         answer=WebhookAnswer,
         listed=ListedWebhook,
         history=WebhookHistory,
@@ -224,7 +215,7 @@ WEBHOOKS: Final = TableOperations(
         removal=WebhookRemoval,
         removed=None,
     ),
-    TableTexts(
+    table_operations.TableTexts(
         list="List the webhooks.",
         history="Show the changes of webhooks that follow a number.",
         add="Add a webhook, whose secret is told this once.",

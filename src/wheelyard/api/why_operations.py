@@ -52,14 +52,18 @@ def explain_project(call: Call, body: WhyQuestion) -> Explanation:
 
 
 def _explain(call: Call, body: WhyQuestion) -> Explanation:
+    """Return what clients get for a project, as far as the caller may know about it."""
     name, version = body.parsed
-    index = call.index.as_of(body.as_of) if body.as_of else call.index
+    index = call.index
+    if body.as_of is not None:
+        index = index.as_of(body.as_of)
     index.read_policy.require_lookup(call.caller, name)
     explanation = Explanation(name=name, answer=NameAnswer.PRIVATE)
     if index.upstream is not None:
         may_read = call.caller.may(Action.READ, name)
         explanation = index.upstream.explain(name, version, may_read=may_read)
-    if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
+    # nobody learns whether a name is private or unknown
+    if not explanation.is_about_public_package:
         index.read_policy.require_project_read(call.caller, name)
     if explanation.answer is NameAnswer.PRIVATE:
         return _private(index, explanation, version)
@@ -71,32 +75,71 @@ def _private(index: Index, explanation: Explanation, version: Version | None) ->
     answer = index.repository.find(explanation.name)
     if not answer.projects and index.upstream is None:
         raise project_not_found(explanation.name)
-    reasons = (*explanation.reasons, *_of_layers(index, explanation.name, answer))
-    of_project: tuple[FileReason, ...] = ()
+    reasons = list(explanation.reasons)
+    reasons += _of_layers(index, explanation.name, answer)
+    files = _LayeredFiles(version)
+    status_of_first: tuple[FileReason, ...] = ()
     if answer.projects:
-        of_project = _of_status(answer.projects[0])
-    files = dict[str, ExplainedFile]()
-    withheld = dict[str, FileReason]()
+        status_of_first = _of_status(answer.projects[0])
     for source in answer.projects:
-        why = of_project or _of_status(source)
-        shown = ((file, why) for file in source.project.files)
-        hidden = ((file, (*why, reason)) for file, reason in source.hidden.values())
-        for file, against in (*shown, *hidden):
-            if version is None or _key(file.version) == _key(str(version)):
-                before = (withheld[file.filename],) if file.filename in withheld else ()
-                explained = _explained(file, (*before, *against))
-                files.setdefault(file.filename, explained)
-                if explained.shown:  # another layer shows it
-                    files[file.filename] = explained
+        # the status of the first layer that has the project is that of the project
+        files.add_layer(source, status_of_first or _of_status(source))
+    return replace(explanation, reasons=tuple(reasons), files=files.by_name())
+
+
+class _LayeredFiles:
+    """
+    The files of a private project, explained as one layer after the other adds its own.
+
+    A layer that does not serve a file any more withholds it from the layers behind it. A file that
+    several layers have is explained as the first of them has it, unless one shows it.
+    """
+
+    def __init__(self, version: Version | None) -> None:
+        self._version = None if version is None else strip_trailing_zeros(str(version))
+        """The version that is asked about, or None for all."""
+        self._files = dict[str, ExplainedFile]()
+        self._withheld = dict[str, FileReason]()
+        """Why layers so far withhold files, by filename."""
+
+    def add_layer(self, source: FoundProject, status: tuple[FileReason, ...]) -> None:
+        """Add the files of a layer, of which none is served for these reasons, if there are any."""
+        for file in source.project.files:
+            self._add(file, status)
+        for file, reason in source.hidden.values():
+            self._add(file, (*status, reason))
+        self._withhold_behind(source)
+
+    def by_name(self) -> tuple[ExplainedFile, ...]:
+        """Return the files, sorted by name."""
+        return tuple(self._files[filename] for filename in sorted(self._files))
+
+    def _add(self, file: File, reasons: tuple[FileReason, ...]) -> None:
+        """Add a file that a layer has, and does not serve for these reasons, if there are any."""
+        if self._version not in {None, strip_trailing_zeros(file.version)}:
+            return
+        withheld = self._withheld.get(file.filename)
+        if withheld is not None:
+            reasons = (withheld, *reasons)
+        at = file.promoted_at or file.uploaded_at
+        explained = ExplainedFile(
+            file.filename, file.version, not reasons, reasons, at, file.sha256
+        )
+        if explained.shown or file.filename not in self._files:
+            self._files[file.filename] = explained
+
+    def _withhold_behind(self, source: FoundProject) -> None:
+        """Note which files a layer withholds from those behind it."""
+        project = source.project
         layer = f"The index {source.index}"
-        reason = FileReason("deleted", f"{layer} has deleted it.")
-        withheld |= dict.fromkeys(source.project.deleted_filenames, reason)
-        status = source.project.status
-        if not status.serves_files:
-            reason = FileReason("status", f"{layer} has it, and the project is {status} there.")
-            withheld |= dict.fromkeys(source.project.by_filename, reason)
-    ordered = tuple(files[filename] for filename in sorted(files))
-    return replace(explanation, reasons=reasons, files=ordered)
+        deleted = FileReason("deleted", f"{layer} has deleted it.")
+        for filename in project.deleted_filenames:
+            self._withheld[filename] = deleted
+        if project.status.serves_files:
+            return
+        text = f"{layer} has it, and the project is {project.status} there."
+        for filename in project.by_filename:
+            self._withheld[filename] = FileReason("status", text)
 
 
 def _of_layers(index: Index, name: NormalizedName, answer: ProjectSources) -> Iterator[FileReason]:
@@ -106,6 +149,7 @@ def _of_layers(index: Index, name: NormalizedName, answer: ProjectSources) -> It
         if source != index.name:
             text = f"It is from the index {source}, a layer of {index.name}."
             yield FileReason("layer", text)
+    # a read of the store for each layer that the answer does not come from
     for own in index.repository.own_packages():
         if sources and own.name not in sources and own.projects.load(name).value is not None:
             text = "has it, too. The first layer that has a name hides the others."
@@ -122,18 +166,10 @@ def _of_status(source: FoundProject) -> tuple[FileReason, ...]:
     return (FileReason("status", f"The project is {status}."),)
 
 
-def _explained(file: File, why: tuple[FileReason, ...]) -> ExplainedFile:
-    at = file.promoted_at or file.uploaded_at
-    return ExplainedFile(file.filename, file.version, not why, why, at, file.sha256)
-
-
-def _key(version: str) -> str:
-    return strip_trailing_zeros(version)
-
-
 def _filtered(index: Index, explanation: Explanation) -> Explanation:
     """Return the explanation of a public project with what the rules of indexes hide."""
     hidden = dict[str, FileReason]()
+    # the first look may read licences of wheels, which nobody needs for a name without files
     if explanation.files:
         hidden.update(_hidden_by_rules(index, explanation.name))
     files = list[ExplainedFile]()
@@ -154,12 +190,12 @@ def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, 
     listings = index.upstream.read_stored(name)
     for listing in listings:
         repository.look_up_licences(listing)
-    shown = repository.filtered(listings)
-    if not shown:
+    filtered = repository.filtered(listings)
+    if not filtered:
         return
     # no private name needs it
     from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
 
-    for filename, reason in merged_listing(shown).hidden.items():
+    for filename, reason in merged_listing(filtered).hidden.items():
         if reason.code == HIDDEN_BY_VIEW:
             yield filename, reason

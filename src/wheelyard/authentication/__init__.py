@@ -29,7 +29,10 @@ Authentication of credentials, and authorization of the callers that they identi
    is open to everybody, or `access.private` is set. The record of a person who owns a token is
    cached alike.
 
-- `authenticator.py`: the order of verifiers, rate limits, the log of rejections
+- `authenticator.py`: the order of verifiers, and rate limits
+- `credentials.py`: types of credentials, as their text shows them
+- `recent_callers.py`: the callers that were verified in the last second
+- `rejections.py`: the log of rejections
 - `authorization.py`: the scopes of an identity, by the grants in force (`model/grants.py`) and by
   its credential
 - `api_tokens.py`: makes, lists, rotates, revokes and verifies API tokens, and warns before they
@@ -39,16 +42,20 @@ Authentication of credentials, and authorization of the callers that they identi
 - `token_owners.py`: who owns a token, and what becomes of a token with its owner
 - `passwords.py`: lines of htpasswd files
 - `sessions.py`: sessions of browsers
+- `confirmation.py`: the confirmation by a provider for which a session waits
 - `trusted_publishing.py`: exchanges a CI job's ID token for an API token of 15 minutes
 - `rights.py`: all rights in one list, for `wheelyard access explain` and the pages
 - `sign_in/`: signing in with providers of OpenID Connect
 - `verifiers/htpasswd.py`: passwords, as bcrypt, apr1, `{SHA}` or SHA-crypt
 - `verifiers/static_tokens.py`: static tokens
-- `verifiers/signed_jwt.py`: JWTs, with the public keys of an issuer
-- `verifiers/google.py`: Google's ID tokens, Identity-Aware Proxy, and access tokens
-- `verifiers/verifier.py`: what verifiers share: the interface, the fixed texts, the cache under
-  an HMAC, files of credentials that are read again when they change, and how often a login may
-  fail
+- `verifiers/signed_jwt.py`: signed JWTs
+- `verifiers/issuer_keys.py`: the public keys of issuers, and how they are fetched
+- `verifiers/google_id_tokens.py`: Google's ID tokens, and Identity-Aware Proxy
+- `verifiers/google_access_tokens.py`: Google's access tokens
+- `verifiers/verifier.py`: what verifiers share: the interface, the fixed texts, and the cache under
+  an HMAC
+- `verifiers/reloading_file.py`: files of credentials that are read again when they change
+- `verifiers/login_rate_limit.py`: how often a login may fail
 
 Verifiers block, get clock, randomness, process key and network handed in, and know neither HTTP
 nor the store.

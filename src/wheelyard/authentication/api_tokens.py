@@ -32,7 +32,14 @@ from wheelyard.errors import (
     WheelyardError,
     quoted,
 )
-from wheelyard.model.access import EVERY_PROJECT, Action, Pattern, Scope, right_index_text
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    Action,
+    Credential,
+    Pattern,
+    Scope,
+    right_index_text,
+)
 from wheelyard.model.api_token import (
     ID_LENGTH,
     NO_RECORD,
@@ -46,6 +53,7 @@ from wheelyard.model.api_token import (
     active_replacement,
     has_token_prefix,
     new_token,
+    parse_token,
     token_id_in,
 )
 from wheelyard.model.decoding import escaped, require_one_line
@@ -133,7 +141,8 @@ class ApiTokens(Struct, frozen=True):
                 "time, or raise tokens.max_days.",
                 code="invalid_field",
             )
-        now, token = self.runtime.now(), new_token(self.runtime.random)
+        now = self.runtime.now()
+        token = new_token(self.runtime.random)
         # only the digest is stored: this is the one moment at which somebody can see the token
         index = right_index_text(request.indexes)
         scope = IndexScope(index, int(request.actions), request.projects)
@@ -158,6 +167,7 @@ class ApiTokens(Struct, frozen=True):
     def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
         """Store the record of a new token, or of another if its id is taken, and return both."""
         for _ in self.records.retries.attempts():
+            # create-only: a record that is there belongs to a token that somebody has
             try:
                 return token, self.records.create(record)
             except Conflict:  # one in 62 to the tenth
@@ -177,15 +187,19 @@ class ApiTokens(Struct, frozen=True):
         """
         now = self.runtime.now()
         records = {record.id: record for record in self.records.all()}
-        soon = [record for record in records.values() if record.expires_soon(now)]
-        alone = (record for record in soon if active_replacement(record, records.get, now) is None)
-        return sorted(alone, key=lambda record: record.expires_at)
+        expiring = list[TokenRecord]()
+        for record in records.values():
+            if record.expires_soon(now) and not active_replacement(record, records.get, now):
+                expiring.append(record)
+        return sorted(expiring, key=lambda record: record.expires_at)
 
     def check_quota(self, owner: TokenOwner) -> None:
         """Raise Conflict (`too_many_tokens`) if an owner has `MAX_TOKENS_PER_OWNER` active ones."""
         now = self.runtime.now()
         owned = (record for record in self.records.all() if record.is_owned_by(owner))
-        if sum(record.state(now) == "active" for record in owned) >= MAX_TOKENS_PER_OWNER:
+        active = sum(record.state(now) == "active" for record in owned)
+        # counted without a lock: requests at the same moment may exceed it by one each
+        if active >= MAX_TOKENS_PER_OWNER:
             raise Conflict(
                 f"You have {MAX_TOKENS_PER_OWNER} tokens that open something, and nobody has more. "
                 "Revoke those that are not used any more; /api/v1/tokens lists them.",
@@ -212,10 +226,12 @@ class ApiTokens(Struct, frozen=True):
         now = self.runtime.now()
 
         def revoked(record: TokenRecord) -> TokenRecord:
-            is_revoked = record.revoked_at is not None
-            return record if is_revoked else replace(record, revoked_at=now, revoked_by=by)
+            # the first revocation says when and by whom; to do it again changes nothing
+            if record.revoked_at is not None:
+                return record
+            return replace(record, revoked_at=now, revoked_by=by)
 
-        # also on a full disk
+        # also on a full disk: a stolen token must not work until somebody has found space
         update = partial(self.records.update, token_id, revoked)
         before, after = self.records.store.with_reserve(update)
         if before != after:
@@ -233,33 +249,39 @@ class ApiTokens(Struct, frozen=True):
         Raises NotFound if there is no such token, and Conflict if several have this name.
         """
         token_id = token_id_in(text)
-        record = None if token_id is None else self.records.find(token_id)
-        if record is not None:
-            return record
+        if token_id is not None:
+            record = self.records.find(token_id)
+            if record is not None:
+                return record
         if has_token_prefix(text):  # it may be a secret, with a typing error
             raise no_token_id()
         now = self.runtime.now()
-        named = {
-            record.id: record
-            for record in self.all()
-            if record.name == text and not record.publishers
-        }
-        active = [record for record in named.values() if record.state(now) == "active"]
-        last = [record for record in active if not active_replacement(record, named.get, now)]
-        if not last:
+        named = dict[str, TokenRecord]()
+        for record in self.all():
+            if record.name == text and not record.publishers:
+                named[record.id] = record
+        # within the overlap of a rotation two work, and the name means the new one
+        active = list[TokenRecord]()
+        for record in named.values():
+            is_replaced = active_replacement(record, named.get, now) is not None
+            if record.state(now) == "active" and not is_replaced:
+                active.append(record)
+        if not active:
             raise NotFound(
                 f"There is no active token called {quoted(text)}. A token that has expired or was "
                 "revoked is not rotated: make a new one.",
                 advice=Advice(Remedy.LIST_TOKENS),
             )
-        if len(last) > 1:
-            made = (f"{record.id} (made {record.created_at:%Y-%m-%d %H:%M} UTC)" for record in last)
+        if len(active) > 1:
+            made = [
+                f"{record.id} (made {record.created_at:%Y-%m-%d %H:%M} UTC)" for record in active
+            ]
             raise Conflict(
-                f"{len(last)} active tokens are called {quoted(text)}: {', '.join(made)}. Rotate "
+                f"{len(active)} active tokens are called {quoted(text)}: {', '.join(made)}. Rotate "
                 "the right one by its id. The list of tokens says when each was last used.",
                 advice=Advice(Remedy.LIST_TOKENS),
             )
-        return last[0]
+        return active[0]
 
     def rotate(self, old: TokenRecord, overlap: timedelta, by: str) -> RotatedToken:
         """
@@ -286,8 +308,10 @@ class ApiTokens(Struct, frozen=True):
         try:
             shorter = self._shorten(old, new.id, overlap, by)
         except WheelyardError as fault:
+            # nobody has seen the new token, so nobody misses it
             with suppress(WheelyardError):
                 self.revoke(new.id, by)
+            # after a conflict the old token is unchanged; else the store may have lost the answer
             if isinstance(fault, Conflict):
                 raise
             raise Unavailable(
@@ -332,7 +356,8 @@ class ApiTokens(Struct, frozen=True):
         Raises Unauthenticated, with a message that says so, if it is revoked or expired.
         """
         record = self.records.find(token.id)
-        # without the secret, nobody learns whether there is a token with this id
+        # Without the secret, nobody learns whether there is a token with this id. NO_RECORD has the
+        # comparison take the same time for an id that does not exist.
         if not (record or NO_RECORD).matches(token):
             reason = "token_secret" if record else "token_unknown"
             raise invalid_credential() from CredentialRejected(reason)
@@ -360,6 +385,7 @@ class ApiTokens(Struct, frozen=True):
                 advice=Advice(Remedy.CREATE_TOKEN),
             )
         if record.other_fields:
+            # a newer version may have put a limit there, which the new token would not have
             names = ", ".join(quoted(name) for name, _ in record.other_fields)
             raise Unavailable(
                 f"Token {record.id} has fields that this version of wheelyard does not know "
@@ -394,11 +420,14 @@ class ApiTokens(Struct, frozen=True):
             rotation = Rotation(successor, record.created_at + record.lifetime)
             expires_at = min(record.expires_at, now + overlap)
             changed = replace(record, rotation=rotation, expires_at=expires_at)
-            return changed if overlap else replace(changed, revoked_at=now, revoked_by=by)
+            if overlap:
+                return changed
+            return replace(changed, revoked_at=now, revoked_by=by)
 
         return self.records.update(old.id, shortened)[1]
 
     def _use(self, record: TokenRecord | None) -> TokenRecord:
+        """Return a record, and record its use, or raise Unauthenticated unless it is active."""
         if record is None:
             raise invalid_credential() from CredentialRejected("token_unknown")
         now = self.runtime.now()
@@ -428,10 +457,15 @@ class ApiTokens(Struct, frozen=True):
 def _ended_token(record: TokenRecord) -> Unauthenticated:
     """Return the error for whoever has proven the secret of a revoked or expired token."""
     if record.revoked_at is not None:
-        code, what, at = TOKEN_REVOKED, "was revoked", record.revoked_at
+        code = TOKEN_REVOKED
+        what = "was revoked"
+        at = record.revoked_at
     else:
-        code, what, at = TOKEN_EXPIRED, "has expired", record.expires_at
-    subject, when = f"The token {escaped(record.name)} ({record.id})", f"{at:%Y-%m-%d %H:%M} UTC"
+        code = TOKEN_EXPIRED
+        what = "has expired"
+        at = record.expires_at
+    subject = f"The token {escaped(record.name)} ({record.id})"
+    when = f"{at:%Y-%m-%d %H:%M} UTC"
     replacement = f" {record.rotation.successor} has replaced it." if record.rotation else ""
     ended = f"{subject} {what} on {when}.{replacement}"
     return Unauthenticated(
@@ -476,3 +510,21 @@ def invalid_credential() -> Unauthenticated:
         "Google's.",
         advice=Advice(Remedy.CREATE_TOKEN),
     )
+
+
+def api_token_in(credential: Credential) -> ApiToken | None:
+    """
+    Return the API token in a credential, or None.
+
+    Raises Unauthenticated for a malformed API token.
+    """
+    # clients differ in whether they send a token as the user name or as the password
+    for half in credential.halves:
+        if not has_token_prefix(half):
+            continue
+        token = parse_token(half)
+        # with the prefix it is nothing else: no other verifier gets a token with a typing error
+        if token is None:
+            raise invalid_credential() from CredentialRejected("token_shape")
+        return token
+    return None

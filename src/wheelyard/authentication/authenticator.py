@@ -8,209 +8,54 @@ The order of the checks is part of the contract:
 3. User name and shape tell the type (`classify`). Only the verifier of this type gets the
    credential, so Google gets only what is sent as a Google access token.
 
-A client sends its credential with each of many requests at once. For a second it is not verified
-again (`RecentCallers`), so a revoked credential works that much longer.
+`credentials.py` tells the types apart, `recent_callers.py` remembers callers for a second, and
+`rejections.py` logs why a credential was rejected.
 """
 
-import logging
-import re
-from base64 import b64decode
-from collections.abc import Callable
-from contextlib import suppress
-from enum import Enum
-from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
 
-from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
+from wheelyard.authentication.api_tokens import ApiTokens, api_token_in, invalid_credential
 from wheelyard.authentication.authorization import AuthorizationPolicy
+from wheelyard.authentication.credentials import CredentialType, classify, is_service_account_key
+from wheelyard.authentication.recent_callers import RecentCallers
+from wheelyard.authentication.rejections import RejectionLog, rejection_reason
 from wheelyard.authentication.token_owners import TokenOwners
-from wheelyard.authentication.verifiers.static_tokens import StaticTokens
-from wheelyard.authentication.verifiers.verifier import (
+from wheelyard.authentication.verifiers.login_rate_limit import (
     NETWORK_SIGN_IN,
     SIGN_IN,
     UNKNOWN_TOKEN,
-    CredentialRejected,
     LoginRateLimit,
-    ReloadingFile,
-    Verifier,
     address_key,
     client_network,
-    decode_segment,
     network_of,
 )
-from wheelyard.concurrency.caches import ExpiringCache
-from wheelyard.concurrency.runtime import Clock, LogRateLimit
+from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
+from wheelyard.authentication.verifiers.static_tokens import StaticTokens
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, Verifier
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
-from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
+from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, Scope, intersection
 from wheelyard.model.api_token import ApiToken, TokenRecord, has_token_prefix, parse_token
-from wheelyard.model.decoding import escaped
 from wheelyard.model.person import counted_as
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
-    from wheelyard.authentication.verifiers.google import AccessTokenVerifier
+    from wheelyard.authentication.verifiers.google_access_tokens import AccessTokenVerifier
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
-
-GOOGLE_USER: Final = "oauth2accesstoken"
-TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
-"""User names that mean: the password is a token."""
-ACCESS_TOKEN_PREFIX: Final = "ya29."  # noqa: S105 - the beginning that all of them have
-
-_JWT: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
-
-
-class CredentialType(Enum):
-    """
-    The type of a credential that is neither an API token nor a static token.
-
-    The logged reasons for rejections begin with its value.
-    """
-
-    ID_TOKEN = "jwt"  # noqa: S105 - a kind
-    ACCESS_TOKEN = "gat"  # noqa: S105 - a kind
-    PASSWORD = "htpasswd"  # noqa: S105 - a kind
-
-
-def api_token_in(credential: Credential) -> ApiToken | None:
-    """
-    Return the API token in a credential, or None.
-
-    Raises Unauthenticated for a malformed API token.
-    """
-    # clients differ in whether they send a token as the user name or as the password
-    for half in credential.halves:
-        if has_token_prefix(half):
-            token = parse_token(half)
-            if token is None:
-                raise invalid_credential() from CredentialRejected("token_shape")
-            return token
-    return None
-
-
-def classify(credential: Credential) -> CredentialType:
-    """Return the type that user name and shape of a credential show, PASSWORD if they show none."""
-    is_token = credential.is_bearer or credential.user in TOKEN_USERS
-    if is_token and _is_jwt(credential.secret):
-        return CredentialType.ID_TOKEN
-    # a secret that was sent by mistake must not be shown to Google
-    has_prefix = is_token and credential.secret.startswith(ACCESS_TOKEN_PREFIX)
-    if credential.user == GOOGLE_USER or has_prefix:
-        return CredentialType.ACCESS_TOKEN
-    return CredentialType.PASSWORD
-
-
-def is_service_account_key(credential: Credential) -> bool:
-    """Return whether it is a Google service account's key file, plain or Base64, by its looks."""
-    secret = credential.secret
-    with suppress(ValueError):
-        if secret[:1] == "e":  # Base64 of {
-            altchars = b"-_" if "_" in secret or "-" in secret else None
-            secret = b64decode(secret, altchars).decode("latin-1")
-    return credential.user.startswith("_json_key") or (
-        secret.startswith("{") and "private_key" in secret
-    )
-
-
-def _is_jwt(secret: str) -> bool:
-    match = _JWT.fullmatch(secret)
-    try:
-        return match is not None and decode_segment(match[1]) is not None
-    except CredentialRejected:
-        return False
-
-
-C = TypeVar("C", bound=Caller | None)
-
-REMEMBERED_SECONDS: Final = 1.0
-"""How long a caller is remembered, counted from the beginning of the verification."""
-MAX_REMEMBERED: Final = 512
-"""Callers in memory, of about 1 KiB each."""
-
-
-class RecentCallers:
-    """
-    The callers that were verified in the last second, by a keyed hash of what they sent.
-
-    Threads may share it.
-    """
-
-    def __init__(self, process_key: bytes, monotonic: Clock) -> None:
-        self._process_key = process_key
-        # to copy it takes half as long as to begin with a key
-        self._keyed_hash = blake2b(digest_size=16, key=process_key)
-        self._monotonic = monotonic
-        self._callers = ExpiringCache[bytes, Caller](monotonic, MAX_REMEMBERED)
-        self.remembered = self._callers.get
-        """Returns the caller that was verified under a key in the last second; never blocks."""
-
-    def header_key(self, header: bytes, address: str) -> bytes:
-        """Return the key, which is never empty, of an Authorization header from an address."""
-        hashed = self._keyed_hash.copy()
-        hashed.update(header + b"\0" + client_network(address).encode())
-        return hashed.digest()
-
-    def cookie_key(self, cookie: bytes) -> bytes:
-        """Return the key of a session's cookie, which no Authorization header can have."""
-        return blake2b(cookie, digest_size=16, key=self._process_key, person=b"cookie").digest()
-
-    def of_another_index(self) -> "RecentCallers":
-        """Return an empty memory for another index, where a credential has other rights."""
-        return RecentCallers(self._process_key, self._monotonic)
-
-    def verified(self, key: bytes, verify: Callable[[], C]) -> C:
-        """
-        Return the caller that `verify` returns, and remember it.
-
-        Raises what `verify` raises. Neither an error nor None is remembered.
-        """
-        # from the beginning: what was revoked while `verify` ran must not count for longer
-        started_at = self._monotonic()
-        caller = verify()
-        if caller is not None:
-            self._callers.put(key, caller, started_at + REMEMBERED_SECONDS - self._monotonic())
-        return caller
-
 
 Wait = Literal["local", "password", "remote"]
 """
-What the verification of a credential waits for: nothing or the store; the hash of a password, of
-which `MAX_PASSWORD_CHECKS` may run at once; or Google, or the keys of an issuer.
+What the verification of a credential waits for.
+
+- local: nothing, or the store
+- password: the hash of a password, of which `MAX_PASSWORD_CHECKS` may run at once
+- remote: Google, or the keys of an issuer
 """
 MAX_PASSWORD_CHECKS: Final = 4
 """The most passwords that a process hashes at once: the size of the pool for them."""
 ANONYMOUS_IDENTITY: Final = Identity(ANONYMOUS, frozenset({ANONYMOUS}))
-REJECTIONS_LOGGED_PER_MINUTE: Final = 60
-
-logger = logging.getLogger("wheelyard")
-
-
-class RejectionLog:
-    """
-    Writes log lines about rejected credentials, with a rate limit.
-
-    Threads may share it. A line has no secret, and a principal only if it exists: people type
-    passwords into the field for the user name, so the caller of `log` checks that first.
-    """
-
-    def __init__(self, monotonic: Clock) -> None:
-        self._rejections = LogRateLimit(REJECTIONS_LOGGED_PER_MINUTE, monotonic)
-
-    def log(self, reason: str, network: str, name: str = "") -> None:
-        """
-        Log a rejection with its reason code and client network, up to a limit for each minute.
-
-        `name` is the principal, or empty if it does not exist.
-        """
-        left_out = self._rejections.acquire()
-        if left_out is None:
-            return
-        if left_out:
-            logger.info("%d more credentials were refused, without a line each", left_out)
-        subject = f" for {escaped(name)}" if name else ""
-        logger.info("a credential was refused: %s%s, from %s", reason, subject, network)
 
 
 class Authenticator(Struct, frozen=True, kw_only=True):
@@ -236,8 +81,12 @@ class Authenticator(Struct, frozen=True, kw_only=True):
     @property
     def files(self) -> tuple[ReloadingFile[Any], ...]:
         """The configured credential files: of htpasswd users and of static tokens."""
-        files = (self.htpasswd.file if self.htpasswd else None, self.static_tokens.file)
-        return tuple(file for file in files if file is not None)
+        files = list[ReloadingFile[Any]]()
+        if self.htpasswd is not None:
+            files.append(self.htpasswd.file)
+        if self.static_tokens.file is not None:
+            files.append(self.static_tokens.file)
+        return tuple(files)
 
     def waits_for(self, credential: Credential) -> Wait:
         """
@@ -254,7 +103,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
                 return "local"
         except Unauthenticated:
             return "local"
-        return "password" if verifier is self.htpasswd else "remote"
+        if verifier is self.htpasswd:
+            return "password"
+        return "remote"
 
     def authenticate(self, credential: Credential, address: str) -> Caller:
         """
@@ -291,7 +142,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         try:
             identity = self.iap.verify(Credential("", assertion, is_bearer=True))
         except Unauthenticated as fault:
-            self.rejection_log.log(rejection_reason(fault, otherwise=fault.code), "the proxy")
+            reason = rejection_reason(fault, otherwise=fault.code)
+            # every assertion comes from the proxy, so there is no network of a client to name
+            self.rejection_log.log(reason, "the proxy")
             raise
         return self.policy.authorize(identity)
 
@@ -300,16 +153,20 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         Return the caller for the record of an API token, with its present scopes.
 
         The state of the token is not checked. Raises Unauthenticated if it is of a CI job, and none
-        of its publishers is in force any more, or as `TokenOwners.principals`. Raises Unavailable
-        if its owner, or the grants of its owner or of everybody, cannot be read.
+        of its publishers is in force any more, or if it has an owner who may not use the index any
+        more, or was not confirmed for too long. Raises Unavailable if its owner, or the grants of
+        its owner or of everybody, cannot be read.
         """
         if record.publishers:
-            service = self.trusted_publishing
-            minted = service.identity(record) if service else None
-            if minted is None:  # its publisher was removed
+            job = None
+            # without trusted publishing in the settings, tokens that it has made hold no more
+            if self.trusted_publishing is not None:
+                job = self.trusted_publishing.identity(record)
+            if job is None:
                 raise invalid_credential() from CredentialRejected("publisher_gone")
-            principal, principals = minted.principal, minted.principals
-            scopes = self.policy.holding(minted.scopes)
+            principal = job.principal
+            principals = job.principals
+            scopes = self.policy.holding(job.scopes)
         else:
             principal = f"token:{record.id}"
             scopes = self.policy.holding((record.scope,), names_index=record.names_index)
@@ -317,13 +174,15 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         public = self.policy.public()
         if record.owner:
             # cut down at each use: what the owner may not do any more, the token may not do either
-            own = self.policy.own_scopes(record.owner, self.owners.principals(record))
-            limits = (*own, *public)
-            scopes = tuple(both for scope in scopes for both in intersection(scope, limits))
-        scopes = (*scopes, *public)
+            owner_principals = self.owners.principals(record)
+            limits = self.policy.own_scopes(record.owner, owner_principals) + public
+            limited = list[Scope]()
+            for scope in scopes:
+                limited += intersection(scope, limits)
+            scopes = tuple(limited)
         return Caller(
             principal,
-            scopes,
+            scopes + public,
             principals,
             record.name,
             record.owner,
@@ -345,7 +204,14 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         self.rate_limit.record_failure(keys)
 
     def _token_record(self, token: ApiToken, address: str) -> TokenRecord:
-        # 190 bits cannot be guessed: neither existing tokens are limited, nor is a mistake repeated
+        """
+        Return the record of the token that a client has sent, within the rate limit.
+
+        Raises Unauthenticated if the token is not valid. Raises Unavailable if the store does not
+        answer, or (code `rate_limited`) after too many unknown tokens.
+        """
+        # What is cached costs no read of the store, so neither an existing token is limited, nor an
+        # unknown one that comes again. The 190 bits of a secret cannot be guessed.
         if self.tokens.records.peek(token.id, "any") is not None:
             return self.tokens.get(token)
         key = address_key(address, UNKNOWN_TOKEN)
@@ -353,11 +219,13 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         try:
             return self.tokens.get(token)
         except Unauthenticated:
-            if not self._is_cached(token):  # there is no token with this id
+            # without a record in the cache after the read, there is no token with this id
+            if not self._is_cached(token):
                 self.rate_limit.record_failure((key,))
             raise
 
     def _is_cached(self, token: ApiToken) -> bool:
+        """Return whether the record of a token with this id is in memory."""
         snapshot = self.tokens.records.peek(token.id, "any")
         return snapshot is not None and snapshot.value is not None
 
@@ -370,11 +238,17 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             return
         name = ""
         reason = rejection_reason(fault, f"{classify(credential).value}_rejected")
-        if reason.startswith("htpasswd_") and self.htpasswd:
-            name = f"htpasswd:{credential.user}" if self.htpasswd.has_user(credential.user) else ""
-        token = next(filter(None, map(parse_token, credential.halves)), None)
-        if token is not None and self._is_cached(token):
-            name = f"token:{token.id}"
+        # only names that exist: any other text may be a password in the wrong field
+        htpasswd = self.htpasswd
+        is_password = reason.startswith("htpasswd_")
+        if is_password and htpasswd is not None and htpasswd.has_user(credential.user):
+            name = f"htpasswd:{credential.user}"
+        for half in credential.halves:
+            token = parse_token(half)
+            if token is not None:
+                if self._is_cached(token):
+                    name = f"token:{token.id}"
+                break
         self.rejection_log.log(reason, network, name)
 
     def _verifier_of(self, credential: Credential) -> Verifier | None:
@@ -385,7 +259,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             case CredentialType.ACCESS_TOKEN:
                 return self.access_tokens
             case CredentialType.PASSWORD:
-                return None if credential.is_bearer else self.htpasswd
+                # a Bearer token has no user name
+                if credential.is_bearer:
+                    return None
+                return self.htpasswd
 
     def _cached_identity(self, credential: Credential) -> Identity | None:
         """
@@ -393,7 +270,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
         Raises Unauthenticated if the credential is invalid.
         """
-        # before anything else: a static token may look like a credential of another type
+        # before all other checks: a static token may look like a credential of another type
         token = self.static_tokens.find(credential.halves)
         if token is not None:
             return token.identity
@@ -402,37 +279,45 @@ class Authenticator(Struct, frozen=True, kw_only=True):
                 "A service account's key is not a credential here, and has now been shown to "
                 "somebody. Delete it, and send a short-lived token instead."
             ) from CredentialRejected("sa_key_refused")
+        # tokens are ASCII; a password may be in Latin-1, as clients built on requests send it
         is_decodable = credential.is_unicode or classify(credential) is CredentialType.PASSWORD
         if not credential.secret or not is_decodable:
             raise invalid_credential() from CredentialRejected("auth_malformed")
         verifier = self._verifier_of(credential)
-        return verifier.cached_identity(credential) if verifier else None
+        if verifier is None:
+            return None
+        return verifier.cached_identity(credential)
 
     def _verified_identity(self, credential: Credential, address: str) -> Identity:
         """Return the identity of a credential, verified now within the rate limit."""
-        kind, key = classify(credential), address_key(address)
-        if kind is CredentialType.ACCESS_TOKEN:  # Google's cannot be guessed: only Google is spared
+        credential_type = classify(credential)
+        key = address_key(address)
+        # Google's tokens cannot be guessed, and this limit only spares Google
+        if credential_type is CredentialType.ACCESS_TOKEN:
             key = f"access_token:{client_network(address)}"
         # An invalid signature is cheap to detect and cannot be guessed. A client that had the right
         # password lately does not guess.
-        is_limited = kind is not CredentialType.ID_TOKEN and not self.verified_recently(credential)
+        is_signed = credential_type is CredentialType.ID_TOKEN
+        is_limited = not is_signed and not self.verified_recently(credential)
         if is_limited:
-            self._require_try(key, kind.value)
+            self._require_try(key, credential_type.value)
         try:
-            return self._verify(credential, kind)
+            return self._verify(credential, credential_type)
         except Unauthenticated:
             # counted once it has failed: several at once exceed the limit by one each
             if is_limited:
                 self.rate_limit.record_failure((key,))
             raise
 
-    def _verify(self, credential: Credential, kind: CredentialType) -> Identity:
+    def _verify(self, credential: Credential, credential_type: CredentialType) -> Identity:
+        """Return the identity that the verifier of this type finds, or raise Unauthenticated."""
         verifier = self._verifier_of(credential)
         if verifier is not None:
             return verifier.verify(credential)
-        is_password = kind is CredentialType.PASSWORD and not credential.is_bearer
+        is_password = credential_type is CredentialType.PASSWORD and not credential.is_bearer
+        # upload clients insist on sending some password, also where nobody asks for one
         if is_password and self.policy.allows_anonymous_uploads:
-            return ANONYMOUS_IDENTITY  # upload clients insist on sending some password
+            return ANONYMOUS_IDENTITY
         raise invalid_credential() from CredentialRejected("not_enabled")
 
     def _require_try(self, key: str, prefix: str) -> None:
@@ -442,13 +327,3 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             raise Unavailable(
                 "Too many credentials did not hold.", code=RATE_LIMITED, retry_after=ceil(wait)
             ) from CredentialRejected(f"{prefix}_rate")
-
-
-def rejection_reason(fault: WheelyardError, otherwise: str) -> str:
-    """Return the reason of the first CredentialRejected among an error's causes, or `otherwise`."""
-    cause: BaseException | None = fault
-    while cause is not None:
-        if isinstance(cause, CredentialRejected):
-            return cause.reason
-        cause = cause.__cause__
-    return otherwise

@@ -28,6 +28,15 @@ from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.remedies import Advice, Remedy
 
+CacheScope = Literal["public", "revalidated", "private"]
+"""
+Which caches may keep what an index shows.
+
+- public: all, for as long as they are told
+- revalidated: all, but shared ones ask the server before each use
+- private: that of the caller alone
+"""
+
 
 class AuthorizationPolicy(Struct, frozen=True):
     """The authorization rules of an index: grants, public scopes, and the scope of passwords."""
@@ -59,7 +68,7 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         if not self.depends_on_grants:
             return self.open
-        return (*self.open, *self.own_scopes(ANONYMOUS, frozenset({ANONYMOUS})))
+        return self.open + self.own_scopes(ANONYMOUS, frozenset({ANONYMOUS}))
 
     def authorize(self, identity: Identity) -> Caller:
         """
@@ -76,11 +85,9 @@ class AuthorizationPolicy(Struct, frozen=True):
                 code=PERSON_ENDED,
             ) from CredentialRejected(PERSON_ENDED)
         # scopes only add rights, so their order does not matter
-        own = self._own_scopes(grants, identity.principal, identity.principals)
-        scopes = (*self.holding(identity.scopes), *holding(own, self.index))
-        return Caller(
-            identity.principal, (*scopes, *self.open), identity.principals, index=self.index
-        )
+        granted = self._own_scopes(grants, identity.principal, identity.principals)
+        scopes = self.holding(identity.scopes) + holding(granted, self.index) + self.open
+        return Caller(identity.principal, scopes, identity.principals, index=self.index)
 
     def own_scopes(
         self, principal: str, principals: frozenset[str], index: str = ""
@@ -92,11 +99,15 @@ class AuthorizationPolicy(Struct, frozen=True):
         for a user of the htpasswd file. Without `index` they are those in the index of this policy.
         Raises Unavailable if the grants cannot be read.
         """
-        own = self._own_scopes(self.access.load(), principal, principals)
-        return holding(own, index or self.index)
+        granted = self._own_scopes(self.access.load(), principal, principals)
+        return holding(granted, index or self.index)
 
     def has_rights(self, principal: str, principals: frozenset[str]) -> bool:
-        """Return whether a principal has rights as `own_scopes` returns them, in some index."""
+        """
+        Return whether a principal has rights in some index that not everybody has there.
+
+        Raises Unavailable if the grants cannot be read.
+        """
         return bool(self._own_scopes(self.access.load(), principal, principals))
 
     def holding(self, scopes: Iterable[Scope], *, names_index: bool = True) -> tuple[Scope, ...]:
@@ -108,6 +119,7 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         held = holding(scopes, self.index)
         names_main = names_index and any(MAIN in scope.indexes for scope in held)
+        # an earlier version let another index be called main, so which one is meant nobody knows
         if self.index == MAIN and names_main and self.access.is_main_ambiguous():
             return holding(held, EVERY_INDEX)
         return held
@@ -115,29 +127,23 @@ class AuthorizationPolicy(Struct, frozen=True):
     def _own_scopes(
         self, grants: Grants, principal: str, principals: frozenset[str]
     ) -> tuple[Scope, ...]:
-        own = [grant.scope for grant in self._granted(grants, principals)]
+        """Return the scopes of a principal by grants and as a password user, in any index."""
+        scopes = [grant.scope for grant in self._granted(grants, principals)]
         if self.htpasswd_scope is not None and principal.startswith("htpasswd:"):
-            own.append(self.htpasswd_scope)
-        return tuple(own)
+            scopes.append(self.htpasswd_scope)
+        return tuple(scopes)
 
     def _granted(self, grants: Grants, principals: frozenset[str]) -> Iterable[Grant]:
         """Return the grants of somebody, but for those that an earlier version may have meant."""
-        of_caller = grants.of(principals)
-        if not (of_caller and self.access.is_main_ambiguous()):
-            return of_caller
-        return [
-            grant for grant in of_caller if not (grant.names_index and MAIN in grant.scope.indexes)
-        ]
-
-
-CacheScope = Literal["public", "revalidated", "private"]
-"""
-Which caches may keep what an index shows.
-
-- public: all, for as long as they are told
-- revalidated: all, but shared ones ask the server before each use
-- private: that of the caller alone
-"""
+        granted = grants.of(principals)
+        if not (granted and self.access.is_main_ambiguous()):
+            return granted
+        unambiguous = list[Grant]()
+        for grant in granted:
+            may_mean_another = grant.names_index and MAIN in grant.scope.indexes
+            if not may_mean_another:
+                unambiguous.append(grant)
+        return unambiguous
 
 
 class ReadPolicy(Struct, frozen=True):
@@ -167,7 +173,7 @@ class ReadPolicy(Struct, frozen=True):
         """
         Return whether anonymous callers may read a project, or for None every project.
 
-        Raises Unavailable as `anonymous`.
+        Raises Unavailable if that depends on the grants, and these cannot be read.
         """
         return _may_read(self.anonymous(), name)
 
@@ -176,11 +182,12 @@ class ReadPolicy(Struct, frozen=True):
         Return which caches may keep the pages and files of a project, or for None of all projects.
 
         What only a grant opens is closed with its end, also where a shared cache has it. Raises
-        Unavailable as `anonymous`.
+        Unavailable if it depends on the grants, and these cannot be read.
         """
         if not self.depends_on_grants:
             return "public" if self.is_public(name) else "private"
-        if _may_read(Caller(ANONYMOUS, self.authorization.open), name):
+        always_open = Caller(ANONYMOUS, self.authorization.open)
+        if _may_read(always_open, name):
             return "public"
         return "revalidated" if self.is_public(name) else "private"
 
@@ -199,6 +206,7 @@ class ReadPolicy(Struct, frozen=True):
         """
         if caller.may(Action.READ, name):
             return
+        # before the rest: whoever has not said who they are learns nothing of names
         if caller.is_anonymous:
             raise invalid_credential()
         if matches_any(self.private_patterns, name):
@@ -208,11 +216,13 @@ class ReadPolicy(Struct, frozen=True):
 
     def require_lookup(self, caller: Caller, name: NormalizedName) -> None:
         """
-        Raise an error, as `require_project_read` does, unless `caller` may read `name` if public.
+        Raise an error unless `caller` may read `name`, perhaps as that of a public package.
+
+        Raises Unauthenticated, Forbidden or NotFound, whatever exists.
 
         Who has a credential and may read or approve anything may read all public packages: no grant
-        names them. Whoever finds that the name is private, and that the caller may not read it,
-        has to answer as for a name that no upstream index has.
+        names them. Whoever finds that the name is private, and that the caller may not read it, has
+        to answer as for a name that no upstream index has.
         """
         may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
         if not (caller.may_read_public_packages and may_be_public):
@@ -236,7 +246,11 @@ def require_admin(caller: Caller, what: str) -> None:
 
 
 def _require_admin_in(caller: Caller, what: str, index: str) -> None:
-    """Raise as `require_admin`. A token for `index` helps then."""
+    """
+    Raise Unauthenticated or Forbidden unless the caller is an administrator.
+
+    The advice names `index`, for which a token helps.
+    """
     if caller.is_anonymous:
         raise invalid_credential()
     if not caller.may_everywhere(Action.ADMIN):
@@ -250,7 +264,7 @@ def _require_admin_in(caller: Caller, what: str, index: str) -> None:
 
 def require_server_admin(caller: Caller, what: str) -> None:
     """
-    Raise as `require_admin`, and Forbidden unless the caller administers all indexes.
+    Raise Unauthenticated or Forbidden unless the caller is an administrator of all indexes.
 
     `what` says what the caller wanted to do.
     """
@@ -265,9 +279,10 @@ def require_server_admin(caller: Caller, what: str) -> None:
 
 def require_own_admin(caller: Caller, what: str) -> None:
     """
-    Raise as `require_server_admin`, and Forbidden for a token that has an owner.
+    Raise an error unless the caller administers all indexes, and is no token that has an owner.
 
-    Such a token changes no rights: who steals it could else keep them after it is revoked.
+    Such a token changes no rights: who steals it could else keep them after it is revoked. Raises
+    Unauthenticated or Forbidden.
     """
     require_server_admin(caller, what)
     if caller.owner:

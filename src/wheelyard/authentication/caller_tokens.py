@@ -12,7 +12,7 @@ yet: there is no other list. Each person of a provider who owns some of them cos
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
@@ -29,7 +29,7 @@ from wheelyard.authentication.token_owners import TokenOwners, parse_owner
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.errors import Forbidden, NotFound, Unauthenticated
 from wheelyard.model import access
-from wheelyard.model.access import Action, Caller, Scope, describe_principal
+from wheelyard.model.access import Action, Caller, Pattern, Scope, describe_principal
 from wheelyard.model.api_token import (
     NOBODY,
     ApiToken,
@@ -70,23 +70,35 @@ class CallerTokens(Struct, frozen=True):
 
         With `only_own`, an administrator gets no others either. Damaged records are left out.
         """
-        is_admin, own = is_token_admin(caller) and not only_own, self.owners.owner_of(caller)
-        if is_admin:
+        sees_all = is_token_admin(caller) and not only_own
+        own = self.owners.owner_of(caller)
+        if sees_all:
             records = self.tokens.all()
         elif own != NOBODY:
             records = [record for record in self.tokens.all() if record.is_owned_by(own)]
-        else:  # a caller with an API token sees that token, and any other caller sees none
+        else:
+            # a caller with an API token sees that token, and any other caller sees none
+            records = list[TokenRecord]()
             sent = self._find(caller.principal.removeprefix("token:"))
-            records = [sent] if sent is not None else []
-        days, state = self.tokens.last_uses(records) if records else {}, self.owners.state
-        return [ListedToken(record, state(record), days.get(record.id)) for record in records]
+            if sent is not None:
+                records.append(sent)
+        # the days are in objects of their own, which nobody needs to read for no token
+        days = dict[str, date]()
+        if records:
+            days = self.tokens.last_uses(records)
+        listed = list[ListedToken]()
+        for record in records:
+            listed.append(ListedToken(record, self.owners.state(record), days.get(record.id)))
+        return listed
 
     def principals_of(self, caller: Caller) -> frozenset[str]:
         """Return the principals by which a caller uploads: their own, and those of their tokens."""
+        principals = {caller.principal}
         own = self.owners.owner_of(caller)
-        records = () if own == NOBODY else self.tokens.all()
-        tokens = (f"token:{record.id}" for record in records if record.is_owned_by(own))
-        return frozenset((caller.principal, *tokens))
+        if own != NOBODY:
+            owned = (record for record in self.tokens.all() if record.is_owned_by(own))
+            principals.update(f"token:{record.id}" for record in owned)
+        return frozenset(principals)
 
     def owner_is_gone(self, token: ListedToken) -> bool:
         """
@@ -107,8 +119,11 @@ class CallerTokens(Struct, frozen=True):
 
         Raises Unavailable if the grants of the store cannot be read.
         """
-        principal, principals = caller.principal, caller.principals
-        return tuple(name for name in names if self.policy.own_scopes(principal, principals, name))
+        indexes = list[str]()
+        for name in names:
+            if self.policy.own_scopes(caller.principal, caller.principals, name):
+                indexes.append(name)
+        return tuple(indexes)
 
     def most_of(self, caller: Caller, asked: Scope) -> Scope | None:
         """
@@ -118,29 +133,37 @@ class CallerTokens(Struct, frozen=True):
         the store cannot be read.
         """
         for action in reversed(OWN_ACTIONS):
-            patterns = frozenset(asked.projects if action in asked.actions else ())
+            patterns = frozenset[Pattern]()
+            if action in asked.actions:
+                patterns = frozenset(asked.projects)
+            # what is left after each index is what the caller may do in all of them
             for index in asked.indexes:
                 own = self.policy.own_scopes(caller.principal, caller.principals, index)
                 common = access.intersection(Scope(action, tuple(patterns), (index,)), own)
-                patterns = frozenset(pattern for scope in common for pattern in scope.projects)
+                patterns = frozenset[Pattern]()
+                for scope in common:
+                    patterns |= frozenset(scope.projects)
             # without those that another one matches, too
-            widest = tuple(
-                pattern
-                for pattern in sorted(patterns)
-                if not access.matches_any(patterns - {pattern}, pattern)
-            )
+            widest = list[Pattern]()
+            for pattern in sorted(patterns):
+                if not access.matches_any(patterns - {pattern}, pattern):
+                    widest.append(pattern)
             if widest:
-                return Scope(action.with_implied, widest, asked.indexes)
+                return Scope(action.with_implied, tuple(widest), asked.indexes)
         return None
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
         """
         Return whether a person or service account has signed in lately enough to make tokens.
 
-        See `require_maker` for `signed_in_at`.
+        `signed_in_at` is when the caller signed in; None is this moment.
         """
-        now = self.tokens.runtime.now()
-        return caller.can_own_tokens and now - (signed_in_at or now) <= SIGN_IN_WINDOW
+        if not caller.can_own_tokens:
+            return False
+        # a credential in the request itself is a sign-in of this moment
+        if signed_in_at is None:
+            return True
+        return self.tokens.runtime.now() - signed_in_at <= SIGN_IN_WINDOW
 
     def require_maker(self, caller: Caller, signed_in_at: datetime | None) -> None:
         """
@@ -185,36 +208,37 @@ class CallerTokens(Struct, frozen=True):
         token, or if a token with admin is not for every project.
         """
         parsed_actions = access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS
+        patterns = {access.parse_pattern(pattern) for pattern in projects}
         return TokenRequest(
             name=name,
             actions=parsed_actions,
-            projects=tuple(sorted({access.parse_pattern(pattern) for pattern in projects})),
+            projects=tuple(sorted(patterns)),
             lifetime=lifetime,
-            owner=self._wanted_owner(caller, owner),
+            owner=self._parse_owner(caller, owner),
             indexes=access.parse_right_indexes(index, parsed_actions),
         )
 
-    def require_own(self, owner: TokenOwner, wanted: TokenRequest) -> None:
+    def require_own(self, owner: TokenOwner, request: TokenRequest) -> None:
         """
         Check a token that somebody makes for themselves.
 
         Raises Forbidden if it may do more than its owner, and Conflict if they have too many.
         """
-        if EVERY_INDEX in wanted.indexes and not self._administers(owner):
+        if EVERY_INDEX in request.indexes and not self._administers(owner):
             raise Forbidden(
                 "A token that is about all indexes is for administrators of the server. Name the "
                 "indexes that it is for."
             )
         # without the scopes of anonymous callers, for which nobody needs a token. Only now can
         # the caller be told: when the token is used, its rights are cut down without a word
-        for index in wanted.indexes:
+        for index in request.indexes:
             own = self.policy.own_scopes(owner.principal, owner.names, index)
-            if access.is_subset(wanted.scope, own):
-                continue
-            raise Forbidden(
-                f"A token may do no more than its owner in {access.describe_indexes((index,))}. "
-                "Ask for fewer projects or actions; /api/v1/whoami has your rights."
-            )
+            if not access.is_subset(request.scope, own):
+                where = access.describe_indexes((index,))
+                raise Forbidden(
+                    f"A token may do no more than its owner in {where}. Ask for fewer projects or "
+                    "actions; /api/v1/whoami has your rights."
+                )
         self.tokens.check_quota(owner)
 
     def _administers(self, owner: TokenOwner) -> bool:
@@ -222,21 +246,21 @@ class CallerTokens(Struct, frozen=True):
         return access.may_everywhere(own, Action.ADMIN)
 
     def create(
-        self, caller: Caller, signed_in_at: datetime | None, wanted: TokenRequest
+        self, caller: Caller, signed_in_at: datetime | None, request: TokenRequest
     ) -> tuple[ApiToken, TokenRecord]:
         """
         Make a token, and return it with its record.
 
-        See `require_maker` for `signed_in_at`. Raises as that does. Raises Forbidden if the caller
-        may not make this token, Conflict if it has too many, and Invalid as `ApiTokens.create`
-        does.
+        `signed_in_at` is when the caller signed in; None is this moment. Raises Forbidden if the
+        caller may make no token, or not this one, and Conflict if it has too many. Raises Invalid
+        for a bad name or lifetime.
         """
         self.require_maker(caller, signed_in_at)
-        if wanted.owner.principal == caller.principal:
-            self.require_own(wanted.owner, wanted)
+        if request.owner.principal == caller.principal:
+            self.require_own(request.owner, request)
         else:
             self._require_admin(caller)
-        return self.tokens.create(wanted, by=caller.principal)
+        return self.tokens.create(request, by=caller.principal)
 
     def rotate(
         self, caller: Caller, signed_in_at: datetime | None, text: str, overlap: timedelta
@@ -247,9 +271,9 @@ class CallerTokens(Struct, frozen=True):
         An administrator may rotate any token, given by name or id. Its owner, who has signed in,
         may do so by id.
 
-        Raises Forbidden as `require_maker` does, NotFound if there is no such token of the caller,
-        Conflict if the owner has too many, and otherwise as `ApiTokens.find` and `ApiTokens.rotate`
-        do.
+        Raises Forbidden if the caller may make no token, and NotFound if it has no such token.
+        Raises Conflict if the owner has too many, if several tokens have the name, or if the token
+        is not active, is of a CI job, was rotated already, or is changed at the same time.
         """
         self.require_maker(caller, signed_in_at)
         if is_token_admin(caller):
@@ -273,8 +297,10 @@ class CallerTokens(Struct, frozen=True):
         return self.tokens.revoke(token_id, by=caller.principal)
 
     def _require_own(self, caller: Caller, token_id: str) -> TokenRecord:
+        """Return the record of a token that a caller owns or has sent, or raise NotFound."""
         # one error for both: nobody learns which tokens others have
-        record, own = self._find(token_id), self.owners.owner_of(caller)
+        record = self._find(token_id)
+        own = self.owners.owner_of(caller)
         is_sent = caller.principal == f"token:{token_id}"
         if record is None or not (is_sent or record.is_owned_by(own)):
             raise NotFound(
@@ -283,16 +309,23 @@ class CallerTokens(Struct, frozen=True):
         return record
 
     def _find(self, token_id: str) -> TokenRecord | None:
-        return self.tokens.records.find(token_id) if is_token_id(token_id) else None
+        """Return the record of the token with an id, or None for any other text."""
+        # other text may have a slash, and must not become a part of a key
+        if not is_token_id(token_id):
+            return None
+        return self.tokens.records.find(token_id)
 
-    def _wanted_owner(self, caller: Caller, text: str | UnsetType | None) -> TokenOwner:
+    def _parse_owner(self, caller: Caller, text: str | UnsetType | None) -> TokenOwner:
+        """Return the owner that a caller asks for, or raise Forbidden if it may not."""
         own = self.owners.owner_of(caller)
         # a caller's own principals are those that the credential proves, whatever is sent
         if text is UNSET or (text is not None and own.principal in parse_owner(text)):
             return own
         # first, as the rest tells who has a password
         self._require_admin(caller)
-        return NOBODY if text is None else self.owners.named(text)
+        if text is None:
+            return NOBODY
+        return self.owners.named(text)
 
     def _require_admin(self, caller: Caller) -> None:
         if not is_token_admin(caller):

@@ -61,7 +61,9 @@ class KnownPerson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def provider(self) -> str:
         """The name of their provider of `[[sign_in]]`, or an empty text."""
         kind, _, rest = self.principal.partition(":")
-        return rest.partition(":")[0] if f"{kind}:" == PROVIDER else ""
+        if f"{kind}:" != PROVIDER:
+            return ""
+        return rest.partition(":")[0]
 
     @property
     def has_password(self) -> bool:
@@ -86,13 +88,17 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
 
     def all(self) -> list[KnownPerson]:
         """Return everybody, sorted by principal."""
-        records = list(self.recorded())
-        people = {person.who: person for person in records}
-        names, ids = {record.principal for record in records}, {(r.provider, r.id) for r in records}
-        users = {f"{PASSWORD}{name}" for name in self._passwords()}
-        for principal in users | {*_named_in(self._grants())}:
+        recorded = list(self.recorded())
+        people = {person.who: person for person in recorded}
+        names = {person.principal for person in recorded}
+        ids = {(person.provider, person.id) for person in recorded}
+        principals = {f"{PASSWORD}{name}" for name in self._passwords()}
+        principals.update(_named_in(self._grants()))
+        for principal in principals:
+            # a grant names somebody with or without the id, and in a list they are one person
             if principal not in people and principal not in names:
                 people[principal] = self._of_principal(principal)
+        # owners whom nothing else names: people of Google, and those who have left
         for record in self.authenticator.tokens.records.all():
             person = person_in(record.owner_names)
             is_recorded = person is not None and (person.provider, person.id) in ids
@@ -119,13 +125,16 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
             raise Invalid(f"{quoted(text)} is no person.", code="invalid_field")
         if not principal.startswith(PROVIDER):
             return self._of_principal(principal)
-        return self._found(principal, self.recorded())
+        return self._among(self.recorded(), principal)
 
-    def _found(self, principal: str, recorded: Iterable[KnownPerson]) -> KnownPerson:
-        """Return what `find` does, of those who have signed in with a provider."""
+    def _among(self, recorded: Iterable[KnownPerson], principal: str) -> KnownPerson:
+        """Return the one of these people whom a principal names, or a person without a record."""
         matching = [person for person in recorded if principal in {person.principal, person.who}]
+        if not matching:
+            return self._of_principal(principal)
+        # who may sign in comes first, as the name is theirs now
         matching.sort(key=lambda person: person.state != "active")
-        return matching[0] if matching else self._of_principal(principal)
+        return matching[0]
 
     def principals_of(
         self, person: KnownPerson, owned: Iterable[TokenRecord] = ()
@@ -139,7 +148,7 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         names |= {group_principal(person.provider, group) for group in person.groups}
         for record in owned:
             if not person.provider:
-                names |= {*record.owner_names}
+                names |= set(record.owner_names)
         return with_implied(names)
 
     def absent(self, principals: Iterable[str], undo: str) -> Iterator[Caution]:
@@ -153,10 +162,13 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         is possible, and so do all names of a provider that the settings do not have.
         """
         names = sorted(principals)
-        recorded = list(self.recorded()) if any(name.startswith(PROVIDER) for name in names) else []
-        existing = self._known_principals(names, recorded)
+        recorded = list[KnownPerson]()
+        # a request for each thousand people: not for a name of the htpasswd file
+        if any(name.startswith(PROVIDER) for name in names):
+            recorded += self.recorded()
+        existing = self._existing_principals(names, recorded)
         for name in names:
-            person = self._found(name, recorded) if _is_person(name) else None
+            person = self._among(recorded, name) if _is_person(name) else None
             why = "" if name in existing else self._why_absent(name)
             if person is not None and person.state == "ended":
                 yield Caution(
@@ -173,16 +185,18 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         if kind in _OF_GOOGLE and not self._takes_google:
             return "the settings let nobody sign in with Google"
         if kind == "oidc" and self._is_of_provider(principal):
-            who = "has this name" if is_provider_person(principal) else "is in this group"
+            is_person = is_provider_person(principal)
+            who = "has this name" if is_person else "is in this group"
             return f"nobody who has signed in {who}"
         if kind == "static":
             return "no static token has this name"
         if kind != "htpasswd":
             return ""
-        is_set = self.authenticator.htpasswd is not None
-        return "it is not in the htpasswd file" if is_set else "the settings name no htpasswd file"
+        if self.authenticator.htpasswd is None:
+            return "the settings name no htpasswd file"
+        return "it is not in the htpasswd file"
 
-    def _known_principals(
+    def _existing_principals(
         self, names: Collection[str], recorded: Iterable[KnownPerson]
     ) -> set[str]:
         """Return the principals that somebody has, of those kinds that are among `names`."""
@@ -192,6 +206,7 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         principals |= {token.identity.principal for token in static}
         for person in recorded:
             principals |= self.principals_of(person)
+        # Nobody can sign in with Google now. The tokens of people who could once still have names.
         if not kinds.isdisjoint(_OF_GOOGLE) and not self._takes_google:
             for record in self.authenticator.tokens.records.all():
                 principals |= with_implied(record.owner_names)
@@ -213,16 +228,23 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
     def _passwords(self) -> Collection[str]:
         """Return the names of the htpasswd file."""
         htpasswd = self.authenticator.htpasswd
-        return htpasswd.file.current().hashes if htpasswd is not None else ()
+        if htpasswd is None:
+            return ()
+        return htpasswd.file.current().hashes
 
     def _of_record(self, record: Person) -> KnownPerson:
-        state: PersonState = "active" if record.refused_at is None else "refused"
-        if record.provider not in self.authenticator.owners.providers:
+        """Return the person whose record this is."""
+        state: PersonState = "active"
+        if record.ended_at is not None:
+            state = "ended"
+        elif record.provider not in self.authenticator.owners.providers:
             state = "gone"
+        elif record.refused_at is not None:
+            state = "refused"
         return KnownPerson(
             principal=record.principal,
             id=record.id,
-            state=state if record.ended_at is None else "ended",
+            state=state,
             groups=record.groups,
             confirmed=record.confirmed_at,
             ended=record.ended_at,
@@ -231,20 +253,18 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
 
     def _of_principal(self, principal: str) -> KnownPerson:
         """Return the person of a principal, of whom there is no record."""
-        name, _, person_id = principal.partition("#")
-        if not principal.startswith(PROVIDER):
-            name, person_id = principal, ""
+        name = principal
+        person_id = ""
         state: PersonState = "unknown"
         if principal.startswith(PASSWORD):
             has_line = principal.removeprefix(PASSWORD) in self._passwords()
             state = "active" if has_line else "gone"
         elif principal.startswith(PROVIDER):
-            provider = principal.split(":", 2)[1]
-            state = (
-                "unseen"
-                if provider in self.authenticator.owners.providers and not person_id
-                else "gone"
-            )
+            name, _, person_id = principal.partition("#")
+            # an id comes from a record, which is not there any more
+            state = "gone"
+            if self._is_of_provider(principal) and not person_id:
+                state = "unseen"
         ending = self._grants().ending_of((principal,))
         if ending is None:
             return KnownPerson(principal=name, id=person_id, state=state)
@@ -255,9 +275,10 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
 
 def is_provider_person(principal: str) -> bool:
     """Return whether a principal is that of a person of a provider, and not of a group."""
-    return principal.startswith(PROVIDER) and not principal.partition(":")[2].partition(":")[
-        2
-    ].startswith(_GROUP)
+    if not principal.startswith(PROVIDER):
+        return False
+    _, _, name = principal.removeprefix(PROVIDER).partition(":")
+    return not name.startswith(_GROUP)
 
 
 def _is_person(principal: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Final
 
 from passlib.hash import bcrypt
 
-from wheelyard.authentication.authenticator import TOKEN_USERS, is_service_account_key
+from wheelyard.authentication.credentials import TOKEN_USERS, is_service_account_key
 from wheelyard.authentication.verifiers.htpasswd import (
     BCRYPT_LIMIT_BYTES,
     NAME_LIMIT_BYTES,
@@ -69,8 +69,11 @@ def hash_password(password: str) -> str:
 
 def line_number(text: str, name: str) -> int | None:
     """Return the number of the line that a name has in an htpasswd file, from 1, or None."""
-    names = map(_name_in, _LINE.findall(text.removeprefix(_BYTE_ORDER_MARK)))
-    return next((number for number, own in enumerate(names, start=1) if own == name), None)
+    lines = _LINE.findall(text.removeprefix(_BYTE_ORDER_MARK))
+    for number, line in enumerate(lines, start=1):
+        if _name_in(line) == name:
+            return number
+    return None
 
 
 def with_line(text: str, name: str, hashed: str) -> str:
@@ -80,12 +83,17 @@ def with_line(text: str, name: str, hashed: str) -> str:
     The hash in the line of the name is replaced, or a line is added. Raises Invalid (code
     `bad_setting`) if another line is wrong.
     """
-    lines, number = _LINE.findall(text), line_number(text, name)
+    lines = _LINE.findall(text)
+    number = line_number(text, name)
     if number is None:
+        # an editor on Windows has written the file
         ending = "\r\n" if text.endswith("\r\n") else "\n"
-        gap = "" if not text or text.endswith("\n") else ending
-        lines.append(f"{gap}{name}:{hashed}{ending}")
+        # without one at its end, the new line would continue the last one
+        if text and not text.endswith("\n"):
+            lines.append(ending)
+        lines.append(f"{name}:{hashed}{ending}")
     else:
+        # what follows a second colon stays, as Apache and nginx ignore it, too
         before, _, rest = lines[number - 1].partition(":")
         old = rest.partition(":")[0].rstrip()
         lines[number - 1] = f"{before}:{hashed}{rest[len(old) :]}"
@@ -97,10 +105,13 @@ def with_line(text: str, name: str, hashed: str) -> str:
 def _name_in(line: str) -> str | None:
     """Return the name in a line of an htpasswd file, or None if it is a comment."""
     entry = line.strip()
-    return None if entry.startswith("#") else entry.partition(":")[0]
+    if entry.startswith("#"):
+        return None
+    return entry.partition(":")[0]
 
 
 def _is_unicode(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: bytes that were none are lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -8,7 +8,6 @@ The rights that an index gives: one list of who may do what to which projects, a
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
 from typing import Final, Literal
 
 from msgspec import Struct, to_builtins
@@ -19,31 +18,16 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.access import (
-    ANONYMOUS,
-    EVERY_PROJECT,
-    PASSWORD,
-    PROVIDER,
-    AccessEntry,
-    Action,
-    Pattern,
-    Scope,
-    describe_indexes,
-    describe_principal,
-    describe_projects,
-    describe_scope,
-    matches_any,
-)
+from wheelyard.model import access
+from wheelyard.model.access import PASSWORD, PROVIDER, AccessEntry, Action, Pattern, Scope
 from wheelyard.model.api_token import TokenRecord
-from wheelyard.model.grants import (
-    Grants,
-    expand,
-    parse_principals,
-    with_implied,
-)
+from wheelyard.model.grants import Grants, expand, parse_principals, with_implied
 from wheelyard.model.person import Person
+from wheelyard.model.publisher import Publisher
 from wheelyard.model.stored_publishers import PUBLISHER_KIND
 
+RightKind = Literal["grant", "token", "static", "publisher", "setting", "index", "google"]
+"""What gives a right: `google` is a bucket's IAM policy."""
 PASSWORD_USERS: Final = "every name of the htpasswd file"  # noqa: S105 - words
 """What the rows call users of the htpasswd file, who all have the same scope without a grant."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
@@ -64,10 +48,6 @@ _STATES: Final = {
     "of no publisher": "there is no such trusted publisher, or it is not in force",
 }
 """Why a subject is refused, by its state, if that is not the state of a token itself."""
-
-
-RightKind = Literal["grant", "token", "static", "publisher", "setting", "index", "google"]
-"""What gives a right: `google` is a bucket's IAM policy."""
 
 
 class Right(Struct, frozen=True):
@@ -92,7 +72,7 @@ class Right(Struct, frozen=True):
         """What gives the right, with people in words."""
         if not self.owner:
             return self.source
-        return self.source.replace(self.owner, describe_principal(self.owner), 1)
+        return self.source.replace(self.owner, access.describe_principal(self.owner), 1)
 
 
 def rights(
@@ -110,11 +90,13 @@ def rights(
     """
     policy = authenticator.policy
     grants = policy.access.load()
-    given = _of_all_but_tokens(authenticator, grants)
-    return [
-        *(right for right in given if in_every_index or right.scope.holds_in(policy.index)),
-        *_of_tokens(authenticator, records),
-    ]
+    listed = list[Right]()
+    for right in _of_all_but_tokens(authenticator, grants):
+        if in_every_index or right.scope.holds_in(policy.index):
+            listed.append(right)
+    # what a token may do is computed for this index, so nothing of another one is among it
+    listed += _of_tokens(authenticator, records)
+    return listed
 
 
 def effective_access(
@@ -127,36 +109,53 @@ def effective_access(
     publishers are in it. People who may not use the index any more are left out. Raises Unavailable
     if the grants of the store, or the records of people, cannot be read.
     """
-    entries, refused = dict[tuple[str, str], AccessEntry](), _refused(authenticator)
-    for right in rights(authenticator, (record for record in records if not record.publishers)):
-        is_used = right.who != PASSWORD_USERS or authenticator.htpasswd is not None
+    entries = dict[tuple[str, str], AccessEntry]()
+    refused = _refused(authenticator)
+    lasting = (record for record in records if not record.publishers)
+    for right in rights(authenticator, lasting):
+        if right.who == PASSWORD_USERS and authenticator.htpasswd is None:
+            continue
         # a project of this index is nothing to approve
-        is_used &= right.scope.actions != Action.APPROVE
-        is_used &= right.who not in refused
-        if not is_used or not matches_any(right.scope.projects, project):
+        if right.scope.actions == Action.APPROVE or right.who in refused:
+            continue
+        if not access.matches_any(right.scope.projects, project):
             continue
         # one row for all scopes that the same source gives to the same principal
-        key, details = (right.who, right.source), describe_projects(right.scope.projects)
-        before = entries.get(key)
-        details_before = before.details.split("; ") if before else ()
+        key = (right.who, right.source)
+        actions = right.scope.actions & ~Action.APPROVE
+        details = list[str]()
+        earlier = entries.get(key)
+        if earlier is not None:
+            actions |= earlier.actions
+            details += earlier.details.split("; ")
+        details += [access.describe_projects(right.scope.projects), right.note]
+        members = list[str]()
+        if right.who.startswith("group:"):
+            members = sorted(right.principals - refused)
+        # a dict drops what is said twice, and keeps the order
+        without_repeats = dict.fromkeys(filter(None, details))
         entries[key] = AccessEntry(
             right.who,
-            right.scope.actions & ~Action.APPROVE | (before.actions if before else Action(0)),
+            actions,
             right.source_on_page,
-            tuple(sorted(right.principals - refused)) if right.who.startswith("group:") else (),
-            "; ".join(dict.fromkeys(filter(None, (*details_before, details, right.note)))),
+            tuple(members),
+            "; ".join(without_repeats),
         )
     return sorted(entries.values(), key=lambda entry: -entry.actions)
 
 
 def _refused(authenticator: Authenticator) -> frozenset[str]:
     """Return the principals of people who were ended or are gone, and that nobody else has."""
-    people = KnownPeople(authenticator=authenticator).all()
-    refused, others = set[str](), set[str]()
-    for person in people:
-        names = refused if person.state in {"ended", "gone"} else others
-        names |= {person.principal, person.who}
-    return frozenset(refused - others)
+    refused = set[str]()
+    admitted = set[str]()
+    for person in KnownPeople(authenticator=authenticator).all():
+        names = {person.principal, person.who}
+        if person.state in {"ended", "gone"}:
+            refused |= names
+        else:
+            admitted |= names
+    # a name may be that of somebody who left, and of somebody who has it now
+    return frozenset(refused - admitted)
 
 
 def _of_all_but_tokens(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
@@ -167,11 +166,12 @@ def _of_all_but_tokens(authenticator: Authenticator, grants: Grants) -> Iterator
 
 
 def _of_everybody(authenticator: Authenticator) -> Iterator[Right]:
+    """Yield what settings and the index itself give to callers whom no grant names."""
     policy = authenticator.policy
     for scope in policy.open:
         everybody = Right(
             "everybody",
-            frozenset({ANONYMOUS}),
+            frozenset({access.ANONYMOUS}),
             scope,
             "access.anonymous_uploads is set",
             kind="setting",
@@ -193,56 +193,72 @@ def _of_everybody(authenticator: Authenticator) -> Iterator[Right]:
         )
     if authenticator.access_tokens is not None:
         reason = "google.access_token.resource is set: the IAM policy of its bucket decides"
-        nothing = Scope(Action(0), (EVERY_PROJECT,), authenticator.access_tokens.indexes)
+        nothing = Scope(Action(0), (access.EVERY_PROJECT,), authenticator.access_tokens.indexes)
         yield Right("whoever Google allows it", frozenset(), nothing, reason, kind="google")
 
 
 def _of_grants(grants: Grants) -> Iterator[Right]:
+    """Yield a right for each principal and each group of a grant."""
     for grant in grants.all:
         for who in sorted(grant.who):
             members = expand((who,), grants.groups)
             # `anonymous` has no right while `access.private` is set
             if not who.startswith(_OF_THEIR_OWN) and members <= grant.principals:
-                others = frozenset(name for name in members if not name.startswith(_OF_THEIR_OWN))
+                # a group may name a token or a publisher, to which a grant gives nothing
+                people = frozenset(name for name in members if not name.startswith(_OF_THEIR_OWN))
                 source = f"grant {grant.id}"
-                yield Right(who, others, grant.scope, source, grant.note, id=grant.id)
+                yield Right(who, people, grant.scope, source, grant.note, id=grant.id)
 
 
 def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
     """Yield the rights of static tokens and publishers."""
     # their scopes are their own, so no grant shows them
-    tokens, service = authenticator.static_tokens, authenticator.trusted_publishing
-    expired = tokens.expired()
-    for identity in (token.identity for token in tokens.all().values()):
-        if identity.principal not in expired:
-            who = frozenset({identity.principal})
-            for scope in identity.scopes:
-                yield Right(identity.principal, who, scope, "static token", kind="static")
-    for publisher in service.publishers.load().all if service else ():
-        who = frozenset({publisher.principal})
+    static_tokens = authenticator.static_tokens
+    expired = static_tokens.expired()
+    for token in static_tokens.all().values():
+        principal = token.identity.principal
+        if principal in expired:
+            continue
+        for scope in token.identity.scopes:
+            yield Right(principal, frozenset({principal}), scope, "static token", kind="static")
+    for publisher in _publishers(authenticator):
         keys = to_builtins(publisher.table)  # without those that are not set
-        job = PUBLISHER_KIND.describe_keys({key: keys[key] for key in keys if key not in _OF_SCOPE})
+        keys_of_job = {key: value for key, value in keys.items() if key not in _OF_SCOPE}
         yield Right(
             publisher.principal,
-            who,
+            frozenset({publisher.principal}),
             publisher.scope,
             "trusted publisher",
-            job,
+            PUBLISHER_KIND.describe_keys(keys_of_job),
             kind="publisher",
             id=publisher.id,
         )
 
 
+def _publishers(authenticator: Authenticator) -> tuple[Publisher, ...]:
+    """Return the trusted publishers in force."""
+    service = authenticator.trusted_publishing
+    if service is None:
+        return ()
+    return service.publishers.load().all
+
+
 def _of_tokens(authenticator: Authenticator, records: Iterable[TokenRecord]) -> Iterator[Right]:
-    now, public = authenticator.tokens.runtime.now(), authenticator.policy.public()
+    """Yield the rights of the active ones of some API tokens, as they are in this index now."""
+    now = authenticator.tokens.runtime.now()
+    public = authenticator.policy.public()
     for record in records:
         if record.state(now) != "active":
             continue
-        owner = f" of {record.owner}, inside the rights of its owner" if record.owner else ""
+        owner = ""
+        if record.owner:
+            owner = f" of {record.owner}, inside the rights of its owner"
         source = f"API token{owner}, until {record.expires_at:%Y-%m-%d}"
         principal = f"token:{record.id}"
-        with suppress(Unauthenticated):  # its publisher is gone
+        # a token has none if its publisher or its owner is gone
+        with suppress(Unauthenticated):
             for scope in authenticator.caller_for_token(record).scopes:
+                # everybody has those, and they are in the list as theirs
                 if scope not in public:
                     yield Right(
                         f"{principal} ({record.name})",
@@ -292,20 +308,20 @@ class ExplainedRight(Struct, frozen=True, omit_defaults=True, kw_only=True):
         note = f" ({self.note})" if self.note else ""
         if self.is_for_others:
             return f"{self.source}{note} is for {self.who}: {self.but}"
-        right = f"{self.source}: {self.who} may {self.may}{note}"
         limit = f", {self.but}" if self.but else ""
-        return "; ".join(
-            (f"{right}{limit}", *(f"{member} is in {self.who}" for member in self.members))
-        )
+        clauses = [f"{self.source}: {self.who} may {self.may}{note}{limit}"]
+        clauses += [f"{member} is in {self.who}" for member in self.members]
+        return "; ".join(clauses)
 
 
 def _explained(right: Right, members: tuple[str, ...] = (), but: str = "") -> ExplainedRight:
+    """Return a right as the answer has it, with what is said of it there."""
     return ExplainedRight(
         kind=right.kind,
         id=right.id,
         source=right.source,
         who=right.who,
-        may=describe_scope(right.scope),
+        may=access.describe_scope(right.scope),
         note=right.note,
         members=members,
         but=but,
@@ -344,27 +360,36 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
         except Unauthenticated:
             if record.publishers:
                 state = "of a publisher that is gone"
-        return AccessSubject(frozenset({f"token:{record.id}", ANONYMOUS}), state, (record,))
+        return AccessSubject(frozenset({f"token:{record.id}", access.ANONYMOUS}), state, (record,))
     people, state = _people(principals, authenticator.owners)
     # as for a caller: rights of `anonymous` and of all who are authenticated count, too
-    names = with_implied(principals).union(*(person.principals for person in people))
+    names = with_implied(principals)
+    for person in people:
+        names |= person.principals
     if any(principal.startswith(PASSWORD) for principal in principals):
         names |= {PASSWORD_USERS}
     if authenticator.policy.access.load().ending_of(names) is not None:
         state = "ended by hand"
     elif any(_has_no_line(principal, authenticator) for principal in principals):
         state = "without a line"
-    static = {token.identity.principal for token in authenticator.static_tokens.all().values()}
-    if any(name.startswith("static:") and name not in static for name in principals):
-        state = "of no static token"
-    if not authenticator.static_tokens.expired().isdisjoint(principals):
-        state = "expired"
-    service = authenticator.trusted_publishing
-    publishers = service.publishers.load().all if service else ()
-    in_force = {publisher.principal for publisher in publishers}
-    if any(name.startswith("publisher:") and name not in in_force for name in principals):
-        state = "of no publisher"
-    return AccessSubject(names, state)
+    return AccessSubject(names, _state_of_credentials(principals, authenticator) or state)
+
+
+def _state_of_credentials(principals: list[str], authenticator: Authenticator) -> str:
+    """Return why a static token or a publisher is refused, or an empty text if none is."""
+    static_tokens = authenticator.static_tokens.all().values()
+    tokens = {token.identity.principal for token in static_tokens}
+    expired = authenticator.static_tokens.expired()
+    publishers = {publisher.principal for publisher in _publishers(authenticator)}
+    for name in principals:
+        if name.startswith("publisher:") and name not in publishers:
+            return "of no publisher"
+    if not expired.isdisjoint(principals):
+        return "expired"
+    for name in principals:
+        if name.startswith("static:") and name not in tokens:
+            return "of no static token"
+    return ""
 
 
 def _has_no_line(principal: str, authenticator: Authenticator) -> bool:
@@ -377,21 +402,24 @@ def _has_no_line(principal: str, authenticator: Authenticator) -> bool:
 
 def _people(principals: list[str], owners: TokenOwners) -> tuple[list[Person], str]:
     """Return who of a provider has these principals as names, and the state of that subject."""
-    wanted = {name for name in principals if name.startswith(PROVIDER) and _GROUP not in name}
-    if not wanted:
+    names = {name for name in principals if name.startswith(PROVIDER) and _GROUP not in name}
+    if not names:
         return [], "active"
-    if not any(name.split(":")[1] in owners.providers for name in wanted):
+    # a principal of a provider is oidc, its name in the settings, and the name of the person
+    if not any(name.split(":")[1] in owners.providers for name in names):
         return [], "of no provider"
-    people = [
-        person
-        for person in owners.people.all()
-        if not wanted.isdisjoint({person.principal, f"{person.principal}#{person.id}"})
-    ]
-    left = [person for person in people if person.ended_at is None]
-    active = [person for person in left if person.refused_at is None]
+    people = list[Person]()
+    for person in owners.people.all():
+        if not names.isdisjoint({person.principal, f"{person.principal}#{person.id}"}):
+            people.append(person)
+    admitted = [person for person in people if person.ended_at is None]
+    active = [person for person in admitted if person.refused_at is None]
+    # of whom there is no record, nobody can say more than that grants may name them
     if active or not people:
         return active, "active"
-    return left, "refused by the provider" if left else "ended by hand"
+    if admitted:
+        return admitted, "refused by the provider"
+    return [], "ended by hand"
 
 
 def explain(
@@ -409,112 +437,137 @@ def explain(
     `may_be_public` says whether there is an upstream index, and the name is not private. Raises
     Unavailable if the grants of the store cannot be read.
     """
-    # the order of these answers is that of the checks of a request (`ReadPolicy`)
     all_rights = rights(authenticator, subject.records)
-    own = [right for right in all_rights if not right.principals.isdisjoint(subject.principals)]
-    fit = [right for right in all_rights if right.scope.permits(action, project)]
-    is_private_name = matches_any(private_patterns, project)
-    is_anonymous = subject.principals == {ANONYMOUS}
-    reads = Action.READ | Action.APPROVE
-    reads_anything = not is_anonymous and any(right.scope.actions & reads for right in own)
+    # the order of these answers is that of the checks of a request (`ReadPolicy`)
     if subject.state != "active":
         why = _STATES.get(subject.state) or f"the token is {subject.state}"
         return AccessExplanation(allowed=False, reasons=(f"401, because {why}",))
-    if given := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
-        is_owned = action is Action.ADMIN and any(record.owner for record in subject.records)
-        limit = "a token of somebody makes no token, and changes no grant and no person"
-        reasons = tuple(right.text for right in given)
-        hints = (limit,) if is_owned else ()
-        return AccessExplanation(allowed=True, reasons=reasons, hints=hints, rights=given)
-    if action is Action.READ and reads_anything and may_be_public and not is_private_name:
+    own = [right for right in all_rights if not right.principals.isdisjoint(subject.principals)]
+    permitting = [right for right in all_rights if right.scope.permits(action, project)]
+    reasons = tuple(_reasons(subject.principals, [right for right in permitting if right in own]))
+    if reasons:
+        return _allowed(subject, action, reasons)
+    is_private_name = access.matches_any(private_patterns, project)
+    is_public_name = may_be_public and not is_private_name
+    if action is Action.READ and is_public_name and _reads_anything(subject, own):
         who = "whoever may read or approve anything"
         reason = f"the name is not private, and {who} may read public packages"
         return AccessExplanation(allowed=True, reasons=(reason,))
-    if is_anonymous:
-        response = "401, as everybody is asked who they are"
-    elif action is not Action.READ:
-        response = "403, whether or not the project exists"
-    elif is_private_name:
-        response = "403, because the name matches access.private_names"
-    else:
-        response = "404, as for a project that does not exist"
-    near = tuple(
-        chain(_hints(subject.principals, fit), _elsewhere(subject, action, project, authenticator))
-    )
+    hints = list(_hints(subject.principals, permitting))
+    hints += _elsewhere(subject, action, project, authenticator)
+    is_anonymous = subject.principals == {access.ANONYMOUS}
     has_own_rights = any(name.startswith(_OF_THEIR_OWN) for name in subject.principals)
     return AccessExplanation(
         allowed=False,
-        reasons=(response,),
-        hints=tuple(right.text for right in near),
-        rights=near,
+        reasons=(_response(action, is_anonymous=is_anonymous, is_private_name=is_private_name),),
+        hints=tuple(right.text for right in hints),
+        rights=tuple(hints),
+        # no grant gives anything to a token or a publisher, and `anonymous` can only read
         grant_helps=not has_own_rights and (action is Action.READ or not is_anonymous),
     )
+
+
+def _allowed(
+    subject: AccessSubject, action: Action, reasons: tuple[ExplainedRight, ...]
+) -> AccessExplanation:
+    """Return the explanation that a subject may do an action, by these rights."""
+    hints = list[str]()
+    if action is Action.ADMIN and any(record.owner for record in subject.records):
+        hints.append("a token of somebody makes no token, and changes no grant and no person")
+    texts = tuple(right.text for right in reasons)
+    return AccessExplanation(allowed=True, reasons=texts, hints=tuple(hints), rights=reasons)
+
+
+def _reads_anything(subject: AccessSubject, own: Iterable[Right]) -> bool:
+    """Return whether a subject may read all public packages, as no grant names them."""
+    if subject.principals == {access.ANONYMOUS}:
+        return False
+    return any(right.scope.actions & (Action.READ | Action.APPROVE) for right in own)
+
+
+def _response(action: Action, *, is_anonymous: bool, is_private_name: bool) -> str:
+    """Return what a caller gets who may not do an action, in words."""
+    if is_anonymous:
+        return "401, as everybody is asked who they are"
+    if action is not Action.READ:
+        return "403, whether or not the project exists"
+    if is_private_name:
+        return "403, because the name matches access.private_names"
+    return "404, as for a project that does not exist"
 
 
 def _elsewhere(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[ExplainedRight]:
-    """Yield each grant and credential that would do, and does not hold here."""
+    """Yield each grant and credential that would permit the action, and does not hold here."""
     policy = authenticator.policy
-    tokens = (
-        Right(
-            f"token:{record.id} ({record.name})",
-            subject.principals,
-            record.scope,
-            "API token",
-            kind="token",
-            id=record.id,
-        )
-        for record in subject.records
-        if not record.publishers
-    )
-    but = f"and not in {describe_indexes((policy.index,))}"
-    for right in (*tokens, *_of_all_but_tokens(authenticator, policy.access.load())):
+    elsewhere = list[Right]()
+    for record in subject.records:
+        # what a job's token may do is that of its publisher, which is in the list below
+        if not record.publishers:
+            token = Right(
+                f"token:{record.id} ({record.name})",
+                subject.principals,
+                record.scope,
+                "API token",
+                kind="token",
+                id=record.id,
+            )
+            elsewhere.append(token)
+    elsewhere += _of_all_but_tokens(authenticator, policy.access.load())
+    but = f"and not in {access.describe_indexes((policy.index,))}"
+    for right in elsewhere:
         is_own = not right.principals.isdisjoint(subject.principals)
-        is_elsewhere = not right.scope.holds_in(policy.index)
-        if is_own and is_elsewhere and right.scope.permits(action, project):
+        holds_here = right.scope.holds_in(policy.index)
+        if is_own and not holds_here and right.scope.permits(action, project):
             yield _explained(right, but=but)
 
 
 def _reasons(principals: frozenset[str], own: Iterable[Right]) -> Iterator[ExplainedRight]:
+    """Yield the rights that allow the action, with the members of their groups."""
     for right in own:
-        members = sorted(right.principals & principals) if right.who.startswith("group:") else ()
+        members = list[str]()
+        if right.who.startswith("group:"):
+            members = sorted(right.principals & principals)
         yield _explained(right, tuple(members))
 
 
-def _hints(principals: frozenset[str], fit: Iterable[Right]) -> Iterator[ExplainedRight]:
-    for right in fit:
-        for wanted in sorted(right.principals):
+def _hints(principals: frozenset[str], permitting: Iterable[Right]) -> Iterator[ExplainedRight]:
+    """Yield the rights that others have, by principals much like those that are asked about."""
+    for right in permitting:
+        for granted in sorted(right.principals):
             for own in sorted(principals):
-                if hint := _hint(own, wanted):
-                    yield replace(_explained(right, but=hint), who=wanted, is_for_others=True)
+                hint = _hint(own, granted)
+                if hint:
+                    yield replace(_explained(right, but=hint), who=granted, is_for_others=True)
 
 
-def _hint(own: str, wanted: str) -> str:
-    """Return advice why a grant to `wanted` is not one to `own`, or "" if they are not related."""
+def _hint(own: str, granted: str) -> str:
+    """Return advice why a grant to `granted` is not one to `own`, or "" if they are unrelated."""
     kind, _, address = own.partition(":")
-    if wanted.startswith(f"{own}#") and kind in {"serviceAccount", "oidc"}:
+    if granted.startswith(f"{own}#") and kind in {"serviceAccount", "oidc"}:
         return "ask for it so, if that is the account's unique id"
     if kind == "oidc" and "#" not in own:
-        return _hint_for_person(own, wanted)
-    if kind == "user" and wanted == f"domain:{address.rpartition('@')[2]}":
-        return f"ask for {own},{wanted}, if that is the Workspace domain of the account"
-    if kind == "user" and _UNIQUE_ID.sub("", wanted) == f"serviceAccount:{address}":
+        return _hint_for_person(own, granted)
+    domain = address.rpartition("@")[2]
+    if kind == "user" and granted == f"domain:{domain}":
+        return f"ask for {own},{granted}, if that is the Workspace domain of the account"
+    if kind == "user" and _UNIQUE_ID.sub("", granted) == f"serviceAccount:{address}":
         return "a service account is no user"
     return ""
 
 
-def _hint_for_person(own: str, wanted: str) -> str:
-    """Return advice as `_hint` for a person or a group of a provider."""
+def _hint_for_person(own: str, granted: str) -> str:
+    """Return advice why a grant is not one to this person or group of a provider, or ""."""
     _, provider, name = own.split(":", 2)
-    is_group = _GROUP in own
-    if wanted == f"user:{name}":
+    if granted == f"user:{name}":
         return f"that is for Google's own ID tokens, and not for who signs in with {provider}"
-    if wanted.startswith(PROVIDER) and wanted.split(":", 2)[2] == name:
+    if granted.startswith(PROVIDER) and granted.split(":", 2)[2] == name:
         return "that is another provider"
-    if wanted.startswith(f"{PROVIDER}{provider}{_GROUP}"):
-        if is_group:
-            is_like = wanted.casefold() == own.casefold()
-            return "upper and lower case count in the names of groups" if is_like else ""
-        return f"ask for {own},{wanted}, if the provider says so since the last sign-in"
+    if not granted.startswith(f"{PROVIDER}{provider}{_GROUP}"):
+        return ""
+    if _GROUP not in own:
+        return f"ask for {own},{granted}, if the provider says so since the last sign-in"
+    if granted.casefold() == own.casefold():
+        return "upper and lower case count in the names of groups"
     return ""

@@ -6,20 +6,15 @@ by the grants of that moment. A session ends when it expires or is signed out, w
 is changed, revoked or expires, and when the key of all sessions is deleted from the store.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import (
-    Authenticator,
-    CredentialType,
-    api_token_in,
-    classify,
-)
+from wheelyard.authentication.api_tokens import api_token_in, invalid_credential
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.credentials import CredentialType, classify
 from wheelyard.authentication.verifiers.verifier import decode_segment, known_identity
 from wheelyard.catalog.session_records import SessionRecords
 from wheelyard.concurrency.runtime import Runtime
@@ -53,18 +48,6 @@ How often the key is read again because a signature does not fit the cached one.
 
 Somebody may just have signed in at another server, with a key that is newer than the cached one.
 """
-
-
-class ConfirmationNeeded(Exception):
-    """A session counts only once its provider has confirmed the person, which may take long."""
-
-    def __init__(self, provider: str, title: str, confirm: Callable[[], None]) -> None:
-        super().__init__()
-        self.provider = provider
-        self.title = title
-        """The name of the provider for people."""
-        self.confirm = confirm
-        """Asks the provider, unless it has just not answered, and returns, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +92,9 @@ class Sessions:
         if the store does not answer.
         """
         # the evidence is read before the key, so that a refused sign-in creates no key
-        evidence = None if caller.is_anonymous else self._evidence(credential, caller)
+        evidence = None
+        if not caller.is_anonymous:
+            evidence = self._evidence(credential, caller)
         if evidence is None:
             raise no_session()
         return self._begin(evidence, caller.principal)
@@ -122,16 +107,20 @@ class Sessions:
 
         Raises Unavailable if the store does not answer.
         """
-        subject, expires_at = f"{person.provider}:{person.id}", self.runtime.seconds() + seconds
+        subject = f"{person.provider}:{person.id}"
+        expires_at = self.runtime.seconds() + seconds
         evidence = _Evidence("oidc", subject, sign_in.evidence(person), expires_at)
         return self._begin(evidence, person.principal)
 
     def _begin(self, evidence: _Evidence, principal: str) -> tuple[str, Session]:
-        key, now = self.records.require_key(), self.runtime.seconds()
+        """Return a session that is proved by this evidence, signed and as a value."""
+        key = self.records.require_key()
+        now = self.runtime.seconds()
         session = Session(
             id=f"{self.runtime.random.getrandbits(128):032x}",
             kind=evidence.kind,
             subject=evidence.subject,
+            # keyed, as the cookie is in the hands of the browser: nobody can guess a password by it
             proof=fingerprint(evidence.text, evidence.kind, key),
             issued_at=int(min(now, evidence.issued_at)),
             expires_at=int(min(now + SESSION_SECONDS, evidence.expires_at)),
@@ -147,6 +136,7 @@ class Sessions:
         May read the store and files. Raises ConfirmationNeeded if a provider has to be asked first,
         and Unavailable if the store does not answer.
         """
+        # the text is what a browser has sent: nothing of it counts before its signature fits
         key = self.records.key()
         session = self._verified(cookie, key)
         monotonic = self.runtime.monotonic()
@@ -158,14 +148,16 @@ class Sessions:
         if session is None or key is None or self.records.has_ended(session.id, session.expiry):
             return None
         try:
-            evidence, holder = self._present(session)
+            evidence, holder = self._current_evidence(session)
             # another password or token, also of the same name, has another fingerprint
             if not _proves(session, evidence, key):
                 return None
             if isinstance(holder, TokenRecord):
                 return self.authenticator.caller_for_token(holder)
             return self.authenticator.policy.authorize(holder)
-        except Unauthenticated:  # the credential was removed or revoked, or has expired
+        # The credential was removed or revoked, or has expired. That is no error of the request,
+        # whose page is that for somebody who has not signed in.
+        except Unauthenticated:
             return None
 
     def signed(self, cookie: str) -> SessionId | None:
@@ -186,11 +178,15 @@ class Sessions:
         """
         self.records.end(session.id, session.expiry)
         log_session("signed_out", by)
+        # here, as there is no other moment at which a session is written
         with suppress(WheelyardError):  # the next sign-out, or `check --sweep`, removes them
             self.records.remove_expired(REMOVED_AT_ONCE)
 
     def _verified(self, cookie: str, key: bytes | None) -> Session | None:
-        return verified_session(cookie, key, self.runtime.seconds()) if key else None
+        """Return the session in the text of a cookie, or None if no key of ours has signed it."""
+        if not key:
+            return None
+        return verified_session(cookie, key, self.runtime.seconds())
 
     def _evidence(self, credential: Credential, caller: Caller) -> _Evidence | None:
         """Return what a session of a credential has to show, or None for an access token."""
@@ -204,24 +200,31 @@ class Sessions:
             return _Evidence("static_token", static.identity.principal, static.digest)
         match classify(credential):
             case CredentialType.ID_TOKEN:
-                claims = decode_segment(credential.secret.split(".")[1])  # have been verified
-                expiry, issue = (numeric_date(claims.get(claim)) or 0.0 for claim in ("exp", "iat"))
+                # decoded without a check, as the token was verified a moment ago
+                claims = decode_segment(credential.secret.split(".")[1])
+                expires_at = numeric_date(claims.get("exp")) or 0.0
+                issued_at = numeric_date(claims.get("iat")) or 0.0
                 principals = tuple(sorted(caller.principals - COMMON_PRINCIPALS))
-                return _Evidence("id_token", caller.principal, "", expiry, issue, principals)
+                return _Evidence(
+                    "id_token", caller.principal, "", expires_at, issued_at, principals
+                )
             case CredentialType.PASSWORD if authenticator.htpasswd:
                 hashed = authenticator.htpasswd.verified_hash(credential)
-                return _Evidence("password", credential.user, hashed) if hashed else None
+                if not hashed:
+                    return None
+                return _Evidence("password", credential.user, hashed)
             case _:
                 return None
 
-    def _present(self, session: Session) -> tuple[str, Identity | TokenRecord]:
+    def _current_evidence(self, session: Session) -> tuple[str, Identity | TokenRecord]:
         """
         Return a session's evidence as of now, and whom it identifies.
 
-        Raises Unauthenticated if the credential does not hold any more, and ConfirmationNeeded as
-        `caller`.
+        Raises Unauthenticated if the credential does not hold any more, and ConfirmationNeeded if a
+        provider has to be asked first.
         """
-        authenticator, subject = self.authenticator, session.subject
+        authenticator = self.authenticator
+        subject = session.subject
         match session.kind:
             case "api_token":
                 record = authenticator.tokens.active(subject)
@@ -243,12 +246,16 @@ class Sessions:
 
     def _is_allowed(self, session: Session) -> bool:
         """Return whether a Google account is of an allowed domain, or a service account."""
+        # looked at again, as the operator may have changed the settings since the sign-in
         domains = {f"domain:{domain}" for domain in self.allowed_domains}
         is_user = session.subject.startswith("user:")
-        return not (is_user and domains) or not domains.isdisjoint(session.principals)
+        if not domains or not is_user:
+            return True
+        return not domains.isdisjoint(session.principals)
 
 
 def _proves(session: Session, evidence: str, key: bytes) -> bool:
+    """Return whether evidence is that of a session, without telling by the time how much fits."""
     return compare_digest(fingerprint(evidence, session.kind, key), session.proof)
 
 

@@ -76,59 +76,64 @@ OwnerIsGone = Callable[[ListedToken], bool]
 
 def marked(token: ListedToken, now: datetime, owner_is_gone: OwnerIsGone) -> MarkedToken:
     """Return a token with its marks."""
-    record, marks = token.record, list[TokenMark]()
+    record = token.record
+    marks = list[TokenMark]()
     # of a rotated token none: another one has replaced it
     if token.state in WORKING_STATES and not record.publishers and record.rotation is None:
         if record.expires_soon(now):
             marks.append("expiring")
-        if now.date() - (token.last_used or record.created_at.date()) >= UNUSED_AFTER:
+        # a token that was never used counts as used on the day when it was made
+        last_used = token.last_used or record.created_at.date()
+        if now.date() - last_used >= UNUSED_AFTER:
             marks.append("unused")
+        # last, as it may read the record of the owner
         if record.owner and owner_is_gone(token):
             marks.append("owner-gone")
     return MarkedToken(token, tuple(marks))
 
 
-def select(tokens: Iterable[MarkedToken], wanted: TokenFilter) -> list[MarkedToken]:
-    """Return the tokens that fit a filter, in its order."""
-    fit = [token for token in tokens if _fits(token, wanted)]
-    by, is_descending = wanted.sort.removeprefix("-"), wanted.sort.startswith("-")
-    return sorted(fit, key=lambda token: _order(token.token, by), reverse=is_descending)
+def select(tokens: Iterable[MarkedToken], token_filter: TokenFilter) -> list[MarkedToken]:
+    """Return the tokens that pass a filter, in its order."""
+    selected = [token for token in tokens if _passes(token, token_filter)]
+    field = token_filter.sort.removeprefix("-")
+    is_descending = token_filter.sort.startswith("-")
+    return sorted(selected, key=lambda token: _order(token.token, field), reverse=is_descending)
 
 
-def _fits(marked_token: MarkedToken, wanted: TokenFilter) -> bool:
+def _passes(marked_token: MarkedToken, token_filter: TokenFilter) -> bool:
+    """Return whether a token passes every condition of a filter."""
     token = marked_token.token
-    if wanted.state is not None and wanted.state not in {token.state, *marked_token.marks}:
-        return False
     record = token.record
-    if wanted.owner and record.owner != wanted.owner:
+    state = token_filter.state
+    if state is not None and state != token.state and state not in marked_token.marks:
         return False
-    if wanted.project and not _is_for(record.scope.projects, wanted.project):
+    if token_filter.owner and record.owner != token_filter.owner:
         return False
     scope = record.scope
-    texts = (
-        record.name,
-        record.id,
-        record.owner,
-        record.created_by,
-        *scope.projects,
-        *scope.indexes,
-    )
-    return not wanted.search or wanted.search.casefold() in "\n".join(texts).casefold()
+    if token_filter.project and not _is_for(scope.projects, token_filter.project):
+        return False
+    texts = [record.name, record.id, record.owner, record.created_by]
+    texts += scope.projects
+    texts += scope.indexes
+    return token_filter.search.casefold() in "\n".join(texts).casefold()
 
 
 def _is_for(patterns: tuple[Pattern, ...], project: str) -> bool:
+    """Return whether patterns match what somebody has typed as a project, or are that text."""
     with suppress(Invalid):
         return matches_any(patterns, parse_name(project))
-    return project in patterns  # such as `acme-*`
+    # no name of a project, as it has a star in it: `acme-*`
+    return project in patterns
 
 
-def _order(token: ListedToken, by: str) -> tuple[Any, ...]:
+def _order(token: ListedToken, field: str) -> tuple[Any, ...]:
+    """Return what tokens are sorted by, which is never the same for two of them."""
     record = token.record
     first: object = record.created_at
-    if by == "used":
+    if field == "used":
         first = token.last_used or date.min
-    elif by == "expires":
+    elif field == "expires":
         first = record.expires_at
-    elif by == "name":
+    elif field == "name":
         first = record.name.casefold()
     return first, record.created_at, record.id

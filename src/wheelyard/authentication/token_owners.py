@@ -78,12 +78,14 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         """
         Return all principals by which grants can name an owner now.
 
-        Raises Unauthenticated as `principals`. The message begins with `subject`, the token.
+        Raises Unauthenticated (code `owner_ended` or `owner_unconfirmed`) if the owner may not use
+        the index now. The message begins with `subject`, the token.
         """
         principal = owner.principal
-        if self.access.load().ending_of({principal, *owner.names}) is not None:
+        if self.access.load().ending_of(owner.names | {principal}) is not None:
             raise _ended(subject)
         if principal.startswith(PASSWORD):
+            # names are used again, and so an owner is told apart by the line of that time
             if owner.line and owner.line == self._line_of(principal):
                 return known_identity(principal).principals
             raise _ended(
@@ -91,6 +93,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
             )
         if principal.startswith(PROVIDER):
             return self._confirmed(owner, subject).principals
+        # nothing is kept of who signs in with Google, and Google is not asked about them again
         if principal.startswith(GOOGLE):
             return owner.names
         raise _ended(subject)
@@ -104,7 +107,9 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
                 with UnreadableIgnored():
                     self.principals(record)
             except Unauthenticated as fault:
-                return "unconfirmed" if fault.code == OWNER_UNCONFIRMED else "ended"
+                if fault.code == OWNER_UNCONFIRMED:
+                    return "unconfirmed"
+                return "ended"
         return state
 
     def named(self, text: str) -> TokenOwner:
@@ -119,6 +124,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         if len(principals) == 1 and principals[0].startswith(PROVIDER):
             person = self._person_named(principals[0])
             return TokenOwner(person.principal, person.principals)
+        # an account of Google, perhaps twice with and without its unique id, and its domain
         owners = {without_unique_id(name) for name in principals if name.startswith(GOOGLE)}
         of_google = (*GOOGLE, "domain:")
         if len(owners) != 1 or not all(name.startswith(of_google) for name in principals):
@@ -132,6 +138,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         return TokenOwner(owner, with_implied(principals))
 
     def _require_not_ended(self, owner: str) -> None:
+        """Raise Invalid if an administrator has ended the access of an owner."""
         if self.access.load().ending_of((owner,)) is not None:
             raise _no_owner(f"The access of {quoted(owner)} was ended. Admit them again first.")
 
@@ -145,12 +152,14 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         """
         Return the person who owns a token.
 
-        Raises Unauthenticated as `current_principals`.
+        Raises Unauthenticated if that is nobody any more (code `owner_ended`), or was not confirmed
+        for too long, or refused by the provider (code `owner_unconfirmed`).
         """
-        wanted = person_in(owner.names)
-        if wanted is None or wanted.provider not in self.providers:
+        # by provider and id: somebody else may have the name now
+        named = person_in(owner.names)
+        if named is None or named.provider not in self.providers:
             raise _ended(subject)
-        person = self.people.get(wanted.provider, wanted.id).value
+        person = self.people.get(named.provider, named.id).value
         if person is None or person.ended_at is not None:
             raise _ended(subject)
         is_old = self.runtime.now() - person.confirmed_at > self.confirmed_for
@@ -167,6 +176,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         return person
 
     def _password_user(self, principal: str) -> TokenOwner:
+        """Return a user of the htpasswd file as an owner, or raise Invalid without a line."""
         self._require_not_ended(principal)
         line = self._line_of(principal)
         if not line:
@@ -182,13 +192,12 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
 
         Raises Invalid unless it names one person, who may sign in.
         """
-        matching = [
-            person
-            for person in self.people.all()
-            if principal in {person.principal, f"{person.principal}#{person.id}"}
-            and person.ended_at is None
-            and person.provider in self.providers
-        ]
+        matching = list[Person]()
+        for person in self.people.all():
+            may_sign_in = person.ended_at is None and person.provider in self.providers
+            names = {person.principal, f"{person.principal}#{person.id}"}
+            if may_sign_in and principal in names:
+                matching.append(person)
         if not matching:
             raise _no_owner(
                 f"{quoted(principal)} is nobody who has signed in here and may do so again. People "

@@ -33,7 +33,7 @@ from wheelyard.errors import (
     WheelyardError,
     quoted,
 )
-from wheelyard.model.access import ANONYMOUS, Identity, intersection
+from wheelyard.model.access import ANONYMOUS, Identity, Pattern, intersection
 from wheelyard.model.api_token import ApiToken, IndexScope, TokenRecord, new_token, parse_token
 from wheelyard.model.claim_matchers import Claims, numeric_date
 from wheelyard.model.index_name import EVERY_INDEX
@@ -90,8 +90,10 @@ class ReplayProtection:
         Raises Invalid if it has no uses left, or if it `is_single_use` and has no `jti`. Raises
         Unavailable if the store does not answer.
         """
-        # A use without a jti is recorded as well, so that cleanup finds the API token.
-        jti = claims.get("jti") if is_single_use else token_id
+        jti: object = token_id
+        # a use without a jti is recorded as well, so that cleanup finds the API token
+        if is_single_use:
+            jti = claims.get("jti")
         if not isinstance(jti, str) or not jti:
             raise Invalid(
                 "The ID token has no claim jti, so it cannot be told whether it was used before.",
@@ -106,7 +108,9 @@ class ReplayProtection:
                 code=INVALID_REUSE,
             )
         # the checks of every publisher include `exp`
-        expires_at = datetime.fromtimestamp(numeric_date(claims.get("exp")) or 0.0, UTC)
+        expiry = numeric_date(claims.get("exp")) or 0.0
+        expires_at = datetime.fromtimestamp(expiry, UTC)
+        # create-only: of two processes that get the ID token at once, one is told that it was used
         try:
             self._used_id_tokens.consume(str(claims["iss"]), jti, expires_at, token_id)
         except Conflict as fault:
@@ -118,6 +122,8 @@ class ReplayProtection:
         return digest.hex()
 
     def _count_use(self, digest: bytes) -> bool:
+        """Count a use of an ID token in this process, and return whether it was left."""
+        # in one lock, so that no two threads count from the same number
         with self._lock:
             uses = self._uses.get(digest)
             if uses is None:
@@ -157,7 +163,8 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         Unavailable if the store or the issuer does not answer.
         """
         # unverified until `_verified_claims`: an issuer that is not configured costs no request
-        issuer, in_force = _issuer_of(id_token), self.publishers.load().all
+        issuer = _issuer_of(id_token)
+        in_force = self.publishers.load().all
         candidates = [publisher for publisher in in_force if issuer in publisher.issuer.names]
         if not candidates:
             raise Invalid(
@@ -180,7 +187,8 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         )
         # a crash before this costs the job its ID token, and makes no token
         token, record = self._store(token, publishers, job_name(publishers[0], claims))
-        with suppress(WheelyardError):  # a later run does it
+        # what fails here is done by a later run; the job has its token
+        with suppress(WheelyardError):
             self.cleanup.run(CLEANED_PER_MINT)
         fields = publishing_log_fields(publishers[0], claims) | {"statement": digest}
         log_token("token_minted", record.created_by, record.id, fields)
@@ -195,6 +203,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         token = parse_token(text)
         if token is None:
             return False
+        # by the whole token alone, and only those of jobs: this needs no other credential
         record = self.tokens.records.find(token.id)
         if record is None or not record.matches(token) or not record.publishers:
             return False
@@ -212,13 +221,16 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         publishers = [publisher for publisher in in_force if publisher.id in record.publishers]
         if not publishers:
             return None
+        principals = {publisher.principal for publisher in publishers}
+        scopes = [publisher.scope for publisher in publishers]
         return Identity(
             _principal(publishers),
-            frozenset({ANONYMOUS, *(publisher.principal for publisher in publishers)}),
-            intersection(record.scope, (publisher.scope for publisher in publishers)),
+            frozenset(principals | {ANONYMOUS}),
+            intersection(record.scope, scopes),
         )
 
     def _verified_claims(self, id_token: str, in_force: tuple[Publisher, ...]) -> Claims:
+        """Return the claims of an ID token, or raise Invalid unless it is valid and for us."""
         expected = quoted(self.audiences[0])
         try:
             claims = self.verify(id_token, in_force)
@@ -240,14 +252,21 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
     def _store(
         self, token: ApiToken, publishers: list[Publisher], name: str
     ) -> tuple[ApiToken, TokenRecord]:
-        now, principal = self.tokens.runtime.now(), _principal(publishers)
+        """Store the API token of a job for these publishers, and return it with its record."""
+        now = self.tokens.runtime.now()
         # rounded up, as the job is told whole seconds
-        whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
-        projects = dict.fromkeys(
-            pattern for publisher in publishers for pattern in publisher.projects
-        )
+        rounded = now
+        if now.microsecond != 0:
+            rounded = now.replace(microsecond=0) + timedelta(seconds=1)
+        # A record has one scope, which is as wide as all of them together. `identity` cuts it down
+        # to each of the publishers at every use.
+        projects = list[Pattern]()
+        indexes = set[str]()
+        for publisher in publishers:
+            projects += publisher.projects
+            indexes.update(publisher.scope.indexes)
+        without_repeats = tuple(dict.fromkeys(projects))
         actions = max(int(publisher.actions) for publisher in publishers)
-        indexes = {index for publisher in publishers for index in publisher.scope.indexes}
         if EVERY_INDEX in indexes:
             indexes = {EVERY_INDEX}
         record = TokenRecord(
@@ -255,11 +274,11 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
             sha256=token.digest,
             name=name,
             actions=actions,
-            projects=tuple(projects),
-            in_index=IndexScope(",".join(sorted(indexes)), actions, tuple(projects)),
+            projects=without_repeats,
+            in_index=IndexScope(",".join(sorted(indexes)), actions, without_repeats),
             created_at=now,
-            created_by=principal,
-            expires_at=whole + self.cleanup.token_lifetime,
+            created_by=_principal(publishers),
+            expires_at=rounded + self.cleanup.token_lifetime,
             publishers=tuple(publisher.id for publisher in publishers),
         )
         return self.tokens.store(token, record)
@@ -267,10 +286,13 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
 
 def _issuer_of(id_token: str) -> str:
     """Return the unverified `iss` claim of an ID token, or raise Invalid if it cannot be read."""
-    parts = id_token.split(".") if len(id_token) <= ID_TOKEN_LIMIT_CHARS else []
-    if len(parts) == JWT_PARTS and all(parts) and id_token.isascii():
+    # anybody may send any text here, without a credential
+    segments = list[str]()
+    if len(id_token) <= ID_TOKEN_LIMIT_CHARS:
+        segments = id_token.split(".")
+    if len(segments) == JWT_PARTS and all(segments) and id_token.isascii():
         with suppress(CredentialRejected):
-            issuer = decode_segment(parts[1]).get("iss")
+            issuer = decode_segment(segments[1]).get("iss")
             if isinstance(issuer, str):
                 return issuer
     raise Invalid(
@@ -281,4 +303,6 @@ def _issuer_of(id_token: str) -> str:
 
 
 def _principal(publishers: list[Publisher]) -> str:
-    return f"publisher:{','.join(publisher.id for publisher in publishers)}"
+    """Return the principal of a job for which these publishers are."""
+    ids = [publisher.id for publisher in publishers]
+    return f"publisher:{','.join(ids)}"

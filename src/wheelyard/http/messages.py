@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from msgspec import Struct
 from starlette.requests import Request as StarletteRequest
 
-from wheelyard.authentication.verifiers.verifier import address_key
+from wheelyard.authentication.verifiers.login_rate_limit import address_key
 from wheelyard.errors import WheelyardError
 from wheelyard.http.client_time import wait_for_client
 from wheelyard.model.access import Caller

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.authentication.sessions import ConfirmationNeeded
+from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.context import IndexContext, IndexRequest

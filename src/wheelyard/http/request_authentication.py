@@ -24,8 +24,9 @@ from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import Wait
-from wheelyard.authentication.sessions import ConfirmationNeeded
-from wheelyard.authentication.verifiers.verifier import client_network, decode_segment, network_of
+from wheelyard.authentication.confirmation import ConfirmationNeeded
+from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
+from wheelyard.authentication.verifiers.verifier import decode_segment
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import HEADERS_TOO_LARGE

@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeVar, TypeVarTuple
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authorization import project_not_found
-from wheelyard.authentication.verifiers.verifier import LoginRateLimit
+from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import RATE_LIMITED, UPSTREAM_BUSY, NotFound, Unavailable
 from wheelyard.http.error_responses import UPSTREAM_LOOP

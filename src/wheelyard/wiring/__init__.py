@@ -4,7 +4,7 @@ Composition: the objects of a process, built from its settings.
 Time, pauses and randomness come from `wiring/stores.py` and are handed down as `Runtime`. The
 environment is read in `settings/`. The disk is used by `storage/`, by the readers of spooled
 files (`archive/`, `http/upload_form.py`), of lock files (`upstream/lock_files.py`) and of
-credentials (`verifiers/verifier.py`). The network is used by `http/`, `storage/gcs/`,
+credentials (`verifiers/reloading_file.py`). The network is used by `http/`, `storage/gcs/`,
 `storage/objects/` and `http_client/`.
 
 What only some processes need is imported by the first use: libraries of clouds, the archive

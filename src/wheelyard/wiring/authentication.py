@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, field
 
 from wheelyard.authentication.api_tokens import ApiTokens
-from wheelyard.authentication.authenticator import Authenticator, RecentCallers, RejectionLog
-from wheelyard.authentication.authorization import (
-    AuthorizationPolicy,
-)
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.authorization import AuthorizationPolicy
+from wheelyard.authentication.recent_callers import RecentCallers
+from wheelyard.authentication.rejections import RejectionLog
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
+from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
-from wheelyard.authentication.verifiers.verifier import LoginRateLimit, VerificationCache, Verifier
+from wheelyard.authentication.verifiers.verifier import VerificationCache, Verifier
 from wheelyard.catalog.opening import Catalog
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import (
@@ -39,9 +40,10 @@ from wheelyard.storage.location import is_bucket, parse_location
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
-    from wheelyard.authentication.verifiers.google import AccessTokenVerifier
+    from wheelyard.authentication.verifiers.google_access_tokens import AccessTokenVerifier
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
-    from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
+    from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
+    from wheelyard.http_client.json_client import JsonClient
     from wheelyard.model.publisher_claim_rules import ProviderIssuer
     from wheelyard.operations.publishers import Publishers
 
@@ -134,7 +136,7 @@ class _VerifierFactory(Struct, frozen=True):
 
     def client(self, *, allow_private: bool) -> "JsonClient":
         """Return the HTTP client for public or for private issuers, made once for each."""
-        from wheelyard.authentication.verifiers.signed_jwt import JsonClient
+        from wheelyard.http_client.json_client import JsonClient
 
         if allow_private not in self.clients:
             client = JsonClient(self.runtime, allow_private=allow_private)
@@ -145,7 +147,7 @@ class _VerifierFactory(Struct, frozen=True):
         self, issuer: str, algorithms: frozenset[str], url: str, *, allow_private: bool
     ) -> "IssuerKeys":
         """Return the public keys of an issuer, which are fetched when they are first needed."""
-        from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys
+        from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
 
         client = self.client(allow_private=allow_private)
         return IssuerKeys(issuer, algorithms, client, self.runtime.monotonic, url)
@@ -164,13 +166,13 @@ class _VerifierFactory(Struct, frozen=True):
 
     def id_tokens(self) -> Verifier:
         """Return the verifier of Google's ID tokens."""
-        from wheelyard.authentication.verifiers import google
+        from wheelyard.authentication.verifiers import google_id_tokens
 
         options, allow_private = self.settings.google.id_token, self.settings.google.allow_private
-        return google.google_verifier(
+        return google_id_tokens.google_verifier(
             self.keys(
-                google.GOOGLE_ISSUERS[0],
-                google.ALGORITHMS,
+                google_id_tokens.GOOGLE_ISSUERS[0],
+                google_id_tokens.ALGORITHMS,
                 self.google.keys,
                 allow_private=allow_private,
             ),
@@ -182,7 +184,7 @@ class _VerifierFactory(Struct, frozen=True):
 
     def access_tokens(self) -> "AccessTokenVerifier":
         """Return the verifier of Google's access tokens."""
-        from wheelyard.authentication.verifiers import google as access_tokens
+        from wheelyard.authentication.verifiers import google_access_tokens
 
         settings, options = self.settings, self.settings.google.access_token
         resource = parse_location(options.resource)
@@ -191,8 +193,8 @@ class _VerifierFactory(Struct, frozen=True):
         is_store = any(
             is_bucket(place) and parse_location(place).root == resource.root for place in stores
         )
-        return access_tokens.AccessTokenVerifier(
-            access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
+        return google_access_tokens.AccessTokenVerifier(
+            google_access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
             self.client(allow_private=settings.google.allow_private),
             self.runtime.monotonic,
             self.cache(),
@@ -202,17 +204,17 @@ class _VerifierFactory(Struct, frozen=True):
 
     def iap(self) -> Verifier:
         """Return the verifier of the assertions of Identity-Aware Proxy."""
-        from wheelyard.authentication.verifiers import google
+        from wheelyard.authentication.verifiers import google_id_tokens
 
         allow_private = self.settings.google.allow_private
         keys = self.keys(
-            google.IAP_ISSUER,
-            google.IAP_ALGORITHMS,
+            google_id_tokens.IAP_ISSUER,
+            google_id_tokens.IAP_ALGORITHMS,
             self.google.iap_keys,
             allow_private=allow_private,
         )
         audiences = frozenset(self.settings.iap.audience)
-        return google.iap_verifier(keys, audiences, self.runtime.seconds, self.cache())
+        return google_id_tokens.iap_verifier(keys, audiences, self.runtime.seconds, self.cache())
 
     def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
         """Return the exchange of CI jobs' ID tokens for API tokens."""

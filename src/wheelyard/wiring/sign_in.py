@@ -8,10 +8,10 @@ from wheelyard.authentication.sign_in.confirmed_people import ConfirmedPeople
 from wheelyard.authentication.sign_in.openid import OpenIdProvider
 from wheelyard.authentication.sign_in.provider import Provider, ProviderConfig
 from wheelyard.authentication.sign_in.sign_in import Renewals, SignIn, in_thread
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.sealing import Sealer
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.http_client.json_client import JsonClient
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.sign_in_section import GITHUB, SignInSettings

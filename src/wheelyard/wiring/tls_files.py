@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import Version, load_pem_x509_certificates
 from msgspec import Struct
 
-from wheelyard.authentication.verifiers.verifier import FaultBeside, ParsedFile, ReloadingFile
+from wheelyard.authentication.verifiers.reloading_file import FaultBeside, ParsedFile, ReloadingFile
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.verifiers.verifier import write_access_warnings
+from wheelyard.authentication.verifiers.reloading_file import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.catalog.removed import RENAME_MAIN
 from wheelyard.errors import DOCUMENTATION, UNREADABLE_CODES, Invalid, Unavailable

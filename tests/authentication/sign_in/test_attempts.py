@@ -5,12 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.operations.in_memory_index import Clock, fake_runtime
-from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.sign_in.attempts import (
-    ATTEMPT_SECONDS,
-    MAX_NEXT_CHARS,
-    Attempts,
-)
+from wheelyard.authentication.rejections import rejection_reason
+from wheelyard.authentication.sign_in.attempts import ATTEMPT_SECONDS, MAX_NEXT_CHARS, Attempts
 from wheelyard.catalog.used_id_tokens import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.storage.memory import MemoryStore

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.authentication.authenticator import rejection_reason
+from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.claims import (
     MAX_GROUPS,
     completed,

@@ -15,7 +15,7 @@ from tests.authentication.sign_in.fake_github import (
     running_github,
 )
 from tests.authentication.verifiers.fake_issuer import CannedResponse, as_json, loopback_fetcher
-from wheelyard.authentication.authenticator import rejection_reason
+from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.github import GitHubProvider, api_of
 from wheelyard.authentication.sign_in.provider import (
     AuthorizationAnswer,
@@ -23,8 +23,8 @@ from wheelyard.authentication.sign_in.provider import (
     Confirmation,
     ProviderConfig,
 )
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.errors import Forbidden, Unavailable, WheelyardError
+from wheelyard.http_client.json_client import JsonClient
 
 pytestmark = pytest.mark.integration
 

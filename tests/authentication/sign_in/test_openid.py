@@ -26,7 +26,7 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
     sealed,
 )
-from wheelyard.authentication.authenticator import rejection_reason
+from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.sign_in.openid import OpenIdProvider
 from wheelyard.authentication.sign_in.provider import (
     AuthorizationAnswer,
@@ -34,8 +34,8 @@ from wheelyard.authentication.sign_in.provider import (
     Confirmation,
     ProviderConfig,
 )
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.errors import Forbidden, Unavailable, WheelyardError
+from wheelyard.http_client.json_client import JsonClient
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration

@@ -18,7 +18,7 @@ from tests.authentication.sign_in.fake_provider import (
 )
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.in_memory_index import Clock, fake_runtime
-from wheelyard.authentication.sessions import ConfirmationNeeded
+from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignedIn, SignIn
 from wheelyard.errors import Conflict, Forbidden, Invalid

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.http_server import serving
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
-from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
+from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
+from wheelyard.http_client.json_client import JsonClient
 from wheelyard.model.access import Credential
 from wheelyard.wiring.stores import system_runtime
 

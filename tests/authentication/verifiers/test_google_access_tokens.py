@@ -17,14 +17,14 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.refused import refused
-from wheelyard.authentication.verifiers.google import (
+from wheelyard.authentication.verifiers.google_access_tokens import (
     AccessTokenVerdict,
     AccessTokenVerifier,
     AuthorizationBucket,
 )
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.http_client.json_client import JsonClient
 from wheelyard.model.access import EVERY_PROJECT, Action, Scope
 from wheelyard.model.index_name import MAIN
 

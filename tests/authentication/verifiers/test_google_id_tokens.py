@@ -13,7 +13,7 @@ from tests.authentication.verifiers.fake_issuer import (
     rsa_key,
 )
 from tests.refused import refused
-from wheelyard.authentication.verifiers.google import (
+from wheelyard.authentication.verifiers.google_id_tokens import (
     GCLOUD_CLIENT_ID,
     google_verifier,
     iap_verifier,

@@ -14,7 +14,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.waiting import until
-from wheelyard.authentication.verifiers.signed_jwt import LIFETIME_SECONDS, IssuerKeys
+from wheelyard.authentication.verifiers.issuer_keys import LIFETIME_SECONDS, IssuerKeys
 from wheelyard.errors import Unavailable
 
 pytestmark = pytest.mark.integration

@@ -12,8 +12,8 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.clients.tls import running_proxy
-from wheelyard.authentication.verifiers.signed_jwt import BODY_LIMIT_BYTES, JsonClient
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import BODY_LIMIT_BYTES, JsonClient
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration

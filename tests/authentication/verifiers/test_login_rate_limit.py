@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operations.in_memory_index import Clock
-from wheelyard.authentication.verifiers.verifier import (
+from wheelyard.authentication.verifiers.login_rate_limit import (
     MAX_BUCKETS,
     LoginRateLimit,
     address_key,

@@ -10,7 +10,7 @@ import pytest
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdFile, parse_htpasswd
-from wheelyard.authentication.verifiers.verifier import (
+from wheelyard.authentication.verifiers.reloading_file import (
     ParsedFile,
     ReloadingFile,
     write_access_warnings,

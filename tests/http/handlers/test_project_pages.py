@@ -14,7 +14,7 @@ from tests.http.packages import form, post, sdist, wheel
 from tests.http.servers import memory_index, running_app, token_of
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, Clock
-from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
+from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.grants import GrantFields

@@ -19,7 +19,8 @@ from tests.http.servers import memory_index
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS, REMEMBERED_SECONDS
+from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
+from wheelyard.authentication.recent_callers import REMEMBERED_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context_building import build_context

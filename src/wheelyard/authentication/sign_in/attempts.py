@@ -77,15 +77,18 @@ class Attempts(Struct, frozen=True):
 
     def new_browser(self) -> str:
         """Return a random text for the cookie of a browser that has none."""
-        return urlsafe_b64encode(self.runtime.random.randbytes(BROWSER_BYTES)).decode().rstrip("=")
+        return _base64(self.runtime.random.randbytes(BROWSER_BYTES))
 
     def begin(
         self, provider: str, browser: str, next_path: str, session: SessionId | None = None
     ) -> AuthorizationRequest:
         """Return the request to a provider, for the browser with this cookie and session."""
-        key, now = self.key(), int(self.runtime.seconds())
-        next_path = next_path if len(next_path) <= MAX_NEXT_CHARS else ""
-        state = _State(self.runtime.new_id() + self.runtime.new_id(), now, next_path, session)
+        key = self.key()
+        now = int(self.runtime.seconds())
+        if len(next_path) > MAX_NEXT_CHARS:
+            next_path = ""
+        state_id = self.runtime.new_id() + self.runtime.new_id()
+        state = _State(state_id, now, next_path, session)
         sealed = self._sealer(key).seal(encode(state).decode(), _context(provider, browser))
         return _request(key, sealed, state, browser)
 
@@ -115,8 +118,9 @@ class Attempts(Struct, frozen=True):
 
         Raises Invalid (code `sign_in_expired`) if it was used before, by any process.
         """
+        issuer = _issuer(attempt.provider)
+        # create-only: of two processes with one answer, one gets the conflict
         try:
-            issuer = _issuer(attempt.provider)
             self.used.consume(issuer, attempt.id, attempt.expires_at, token_id="")
         except Conflict:
             raise expired_sign_in() from CredentialRejected("state_used")
@@ -124,12 +128,17 @@ class Attempts(Struct, frozen=True):
     def next_path(self, provider: str, browser: str, sealed: str) -> str:
         """Return the path of `Attempt` of a `state` of any age, or an empty text without one."""
         state = self._opened(self.key(), provider, browser, sealed)
-        return state.next if state is not None else ""
+        if state is None:
+            return ""
+        return state.next
 
     def _opened(self, key: bytes, provider: str, browser: str, sealed: str) -> _State | None:
+        """Return what is sealed in a `state`, or None if it is not of this browser and provider."""
+        # from the URL that a browser was sent to, so it may be anybody's text
         if len(sealed) > MAX_STATE_CHARS:
             return None
         text = self._sealer(key).open(sealed, _context(provider, browser))
+        # nothing was opened, or the state of another version, which has other fields
         try:
             return decode(text or "", type=_State)
         except (DecodeError, ValidationError):
@@ -145,14 +154,19 @@ def _issuer(provider: str) -> str:
 
 
 def _context(provider: str, browser: str) -> str:
+    """Return the context of a sealed state: it opens for its browser and its provider only."""
     return f"{provider}\0{browser}"
 
 
 def _request(key: bytes, sealed: str, state: _State, browser: str) -> AuthorizationRequest:
-    def derived(purpose: str) -> str:
-        text = f"{purpose}\0{state.id}\0{browser}"
-        return urlsafe_b64encode(hmac.digest(key, text.encode(), "sha256")).decode().rstrip("=")
+    """Return the request of a sign-in, with the same secrets each time that it is asked for."""
+    # derived by the cookie, so that whoever reads the `state` in a URL knows neither of them
+    context = f"{state.id}\0{browser}"
+    nonce = hmac.digest(key, f"nonce\0{context}".encode(), "sha256")
+    verifier = hmac.digest(key, f"code verifier\0{context}".encode(), "sha256")
+    return AuthorizationRequest(state=sealed, nonce=_base64(nonce), verifier=_base64(verifier))
 
-    return AuthorizationRequest(
-        state=sealed, nonce=derived("nonce"), verifier=derived("code verifier")
-    )
+
+def _base64(content: bytes) -> str:
+    """Return bytes as text that a URL and a cookie can have in them."""
+    return urlsafe_b64encode(content).decode().rstrip("=")

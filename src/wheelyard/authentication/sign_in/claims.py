@@ -43,13 +43,17 @@ def completed(claims: Claims, userinfo: Claims) -> Claims:
 
     An e-mail address, and whether it is verified, come from the same of the two.
     """
-    is_whole = claims.keys() >= _ADDRESS or EMAIL not in userinfo
-    source = claims if is_whole else userinfo
-    others = {**userinfo, **claims}.items()
-    return {
-        **{name: value for name, value in others if name not in _ADDRESS},
-        **{name: source[name] for name in _ADDRESS & source.keys()},
-    }
+    # the ID token decides where both have a claim: it is signed
+    merged = {**userinfo, **claims}
+    # an address of the one with the check mark of the other would be one that nobody has verified
+    source = userinfo
+    if claims.keys() >= _ADDRESS or EMAIL not in userinfo:
+        source = claims
+    for name in _ADDRESS:
+        merged.pop(name, None)
+        if name in source:
+            merged[name] = source[name]
+    return merged
 
 
 def confirmation_of(
@@ -63,9 +67,8 @@ def confirmation_of(
     subject = claims.get("sub")
     is_text = isinstance(subject, str) and subject.isascii()
     if not isinstance(subject, str) or not is_text or not 0 < len(subject) <= MAX_SUBJECT_CHARS:
-        raise refused(f"{config.title} does not say who you are.") from CredentialRejected(
-            "subject_unfit"
-        )
+        reason = CredentialRejected("subject_unfit")
+        raise refused(f"{config.title} does not say who you are.") from reason
     for claim, values in config.require.items():
         if set(values).isdisjoint(_texts(claims.get(claim))):
             raise refused(
@@ -81,12 +84,15 @@ def confirmation_of(
 
 
 def _name(claims: Claims, config: ProviderConfig) -> str:
-    value, title = claims.get(config.name_claim), config.title
+    """Return the name of a person in claims, or raise Forbidden if it can be none here."""
+    value = claims.get(config.name_claim)
+    title = config.title
     if not isinstance(value, str) or not value.strip():
         raise refused(
             f"{title} does not tell this index your {config.name_claim}. Ask the operator of this "
             "index, who says in name_claim what it is told."
         ) from CredentialRejected("name_missing")
+    # else whoever types the address of somebody else at the provider would get their rights here
     if config.name_claim == EMAIL and not _is_true(claims.get(EMAIL_VERIFIED)):
         raise refused(
             f"{title} has not verified your e-mail address. Verify it there, and sign in again."
@@ -101,8 +107,11 @@ def _name(claims: Claims, config: ProviderConfig) -> str:
 
 
 def _groups(claims: Claims, config: ProviderConfig) -> tuple[str, ...]:
-    names = _texts(claims.get(config.groups_claim)) if config.groups_claim is not None else ()
-    groups = tuple(sorted(filter(is_group_name, frozenset(names))))
+    """Return the groups of a person that grants can name, sorted, or raise Forbidden."""
+    if config.groups_claim is None:
+        return ()
+    names = set(_texts(claims.get(config.groups_claim)))
+    groups = tuple(sorted(filter(is_group_name, names)))
     if len(groups) > MAX_GROUPS:
         raise refused(
             f"{config.title} says that you are in more than {MAX_GROUPS} groups. Ask the operator "
@@ -150,6 +159,7 @@ def _is_true(value: object) -> bool:
 
 def _texts(value: object) -> Iterator[str]:
     """Yield a text, or the texts in a list."""
+    # providers send a list of one as a text
     values = value if isinstance(value, list) else [value]
     for member in values:
         if isinstance(member, str):

@@ -54,7 +54,8 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
         Raises Forbidden (code `sign_in_refused`) if an administrator has ended the person, and
         Conflict (code `name_taken`) if somebody else had the name first.
         """
-        config, person_id = provider.config, id_of_subject(confirmation.subject)
+        config = provider.config
+        person_id = id_of_subject(confirmation.subject)
         now = self.retries.runtime.now()
         for _ in self.retries.attempts():
             snapshot = self.records.get_current(config.name, person_id)
@@ -63,9 +64,14 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
                 raise refused(
                     "An administrator of this index has ended your access. Ask them about it."
                 ) from CredentialRejected("person_ended")
+            # The name is claimed before the record is written. A crash in between leaves a name
+            # that this person gets at the next sign-in, and never one name with two people.
             if before is None or before.name != confirmation.name:
                 self._require_name(config.name, confirmation.name, person_id)
-            sealed = before.refresh_token if before and self.refresh_token_of(before) else ""
+            sealed = ""
+            # some providers send a refresh token at the first sign-in alone
+            if before is not None and self.refresh_token_of(before):
+                sealed = before.refresh_token
             if confirmation.refresh_token:
                 context = _context(config.name, person_id)
                 sealed = self.sealers[config.name].seal(confirmation.refresh_token, context)
@@ -84,6 +90,7 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
                 refresh_token=sealed,
                 renewing_until=None,
             )
+            # by compare-and-swap: None if another process has changed the record meanwhile
             saved = self.records.save(person, snapshot)
             if saved is not None:
                 _log_new_name(before, saved)
@@ -109,18 +116,23 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
         leased = self._leased(provider, person_id)
         if leased is None:
             return False
+        # A crash from here on leaves the old refresh token in the record, which the provider may
+        # not take again: then the person signs in once more.
         try:
             confirmation = provider.renew(self.refresh_token_of(leased), leased.subject)
         except Forbidden as fault:
             now = self.retries.runtime.now()
             self._change(leased, lambda current: _refused(current, now))
-            cause = fault.__cause__
-            reason = cause.reason if isinstance(cause, CredentialRejected) else fault.code
+            reason = fault.code
+            if isinstance(fault.__cause__, CredentialRejected):
+                reason = fault.__cause__.reason
             log_person("sessions_ended", provider.config.name, leased.principal, {"reason": reason})
         except Unavailable:
+            # the lease stays until it ends, so that nobody asks again in the meantime
             logger.warning(
                 "%s was not asked about %s, whose sessions go on for an hour at most",
-                *(provider.config.name, escaped(leased.principal)),
+                provider.config.name,
+                escaped(leased.principal),
             )
         else:
             self._save_renewal(leased, confirmation)
@@ -128,10 +140,11 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
 
     def _leased(self, provider: Provider, person_id: str) -> Person | None:
         """Return the record of a person whom this process renews now, or None if it does not."""
-        runtime, config = self.retries.runtime, provider.config
+        config = provider.config
         for _ in self.retries.attempts():
             snapshot = self.records.get_current(config.name, person_id)
-            person, now = snapshot.value, runtime.now()
+            person = snapshot.value
+            now = self.retries.runtime.now()
             if person is None or person.ended_at is not None or not self.refresh_token_of(person):
                 return None
             is_due = now - person.confirmed_at >= timedelta(seconds=config.renew_seconds)
@@ -140,14 +153,18 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
             is_leased = until is not None and now < until <= now + 2 * LEASE
             if not is_due or is_leased:
                 return None
+            # by compare-and-swap: of two processes one writes the lease, and the other sees it
             leased = self.records.save(replace(person, renewing_until=now + LEASE), snapshot)
             if leased is not None:
                 return leased
         return None
 
     def _save_renewal(self, leased: Person, confirmation: Confirmation) -> None:
-        name, sealed = leased.name, leased.refresh_token
+        """Write what a provider has confirmed into the record of a person."""
+        name = leased.name
+        sealed = leased.refresh_token
         if confirmation.name != name:
+            # a session does not end because somebody else had the new name first
             if self.names.claim(leased.provider, confirmation.name, leased.id):
                 name = confirmation.name
             else:
@@ -160,6 +177,7 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
             sealed = self.sealers[leased.provider].seal(confirmation.refresh_token, context)
         now = self.retries.runtime.now()
 
+        # made of the record of that moment: an administrator may have changed it meanwhile
         def renewed(current: Person) -> Person:
             return replace(
                 current,
@@ -185,6 +203,7 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
             try:
                 snapshot = self.records.get_current(leased.provider, leased.id)
                 current = snapshot.value
+                # another refresh token is that of a sign-in, which is newer than this renewal
                 if current is None or current.refresh_token != leased.refresh_token:
                     return None
                 saved = self.records.save(change(current), snapshot)
@@ -195,6 +214,7 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
         raise self.retries.exhausted("the record of a person")
 
     def _require_name(self, provider: str, name: str, person_id: str) -> None:
+        """Claim a name for a person, or raise Conflict if it belongs to somebody else."""
         if not self.names.claim(provider, name, person_id):
             raise Conflict(
                 f"The name {escaped(name)} belongs to somebody else here, who had it first. Ask an "
@@ -204,6 +224,8 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
 
 
 def _refused(current: Person, now: datetime) -> Person:
+    """Return the record of a person whom the provider does not confirm any more."""
+    # all sessions end, as each has the number of endings that was true when it began
     endings = current.endings + 1
     return replace(current, refused_at=now, refresh_token="", endings=endings, renewing_until=None)
 
@@ -214,5 +236,6 @@ def _context(provider: str, person_id: str) -> str:
 
 
 def _log_new_name(before: Person | None, after: Person) -> None:
+    """Log that a person whose record was there before has another name now."""
     if before is not None and before.name != after.name:
         log_person("renamed", after.provider, before.principal, {"name": after.name})

@@ -29,9 +29,9 @@ from wheelyard.authentication.sign_in.requests import (
     known_code,
     token_in,
 )
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import JsonClient
 
 SCOPES: Final = ("read:user", "read:org")
 LOGIN: Final = "login"
@@ -63,7 +63,7 @@ class GitHubProvider:
 
     def problem(self) -> str:
         """
-        Return why the provider cannot be used as the settings say (see `Provider`).
+        Return why the provider cannot be used as the settings say, or an empty text.
 
         GitHub is sent a code that it cannot have given. It says so if it knows the client.
         """
@@ -81,11 +81,16 @@ class GitHubProvider:
         return f"it refuses the client ({code}): compare client_id, the secret and the callback URL"
 
     def authorization_url(self, request: AuthorizationRequest) -> str:
-        """Return where a browser has to go to sign in (see `Provider`)."""
+        """Return where a browser has to go to sign in."""
         return self._requests.authorization_url(f"{self._oauth}/authorize", request)
 
     def redeem(self, answer: AuthorizationAnswer, request: AuthorizationRequest) -> Confirmation:
-        """Return who has signed in, by the answer that belongs to a request (see `Provider`)."""
+        """
+        Return who has signed in, by the answer that belongs to a request.
+
+        Raises Forbidden (code `sign_in_refused`) if that is nobody who may, and Unavailable if
+        GitHub does not answer.
+        """
         # GitHub's issuer in the sense of RFC 9207; older Enterprise Servers do not send it
         if answer.issuer not in {None, self._oauth}:
             raise untrusted_answer(self.config.title) from CredentialRejected("answer_iss")
@@ -94,19 +99,24 @@ class GitHubProvider:
         tokens = self._requests.ask(url, form={**form, **self._client_form()})
         access_token = token_in(tokens, "access_token")
         if not access_token:
-            raise untrusted_answer(self.config.title) from CredentialRejected(
-                "access_token_missing"
-            )
+            reason = CredentialRejected("access_token_missing")
+            raise untrusted_answer(self.config.title) from reason
         return confirmation_of(self._claims(access_token), self.config, access_token)
 
     def renew(self, refresh_token: str, subject: str) -> Confirmation:
-        """Return who the person is now, whose access token it is (see `Provider`)."""
+        """
+        Return who the person is now, whose access token it is.
+
+        Raises Forbidden (code `sign_in_refused`) if GitHub does not take it any more, or it is
+        about somebody else, and Unavailable if GitHub does not answer.
+        """
         claims = self._claims(refresh_token)
         if claims["sub"] != subject:
             raise untrusted_answer(self.config.title) from CredentialRejected("renewed_sub")
         return confirmation_of(claims, self.config)
 
     def _client_form(self) -> dict[str, str]:
+        """Return the fields of a form with which the client proves itself."""
         return {"client_id": self.config.client_id, "client_secret": self.config.secret}
 
     def _claims(self, access_token: str) -> dict[str, object]:
@@ -124,6 +134,7 @@ class GitHubProvider:
                 LOGIN: _text_in(user, "login"),
                 TEAMS: [_team(team) for team in self._listed("user/teams", access_token)],
             }
+            # a request for each page more, so only where the settings ask for it
             if ORGANIZATIONS in needed:
                 listed = self._listed("user/orgs", access_token)
                 claims[ORGANIZATIONS] = [_text_in(organization, "login") for organization in listed]
@@ -132,7 +143,11 @@ class GitHubProvider:
         return claims
 
     def _listed(self, path: str, access_token: str) -> Iterator[Mapping[str, object]]:
-        """Yield the members of a list, which comes in pages. Raises as `_answer`."""
+        """
+        Yield the members of a list, which comes in pages.
+
+        Raises Forbidden if the API does not take the token, and FetchError for any other error.
+        """
         for page in range(1, MAX_PAGES + 1):
             # until an empty one: a page may be short if something in it is hidden
             members = self._answer(f"{path}?per_page={PER_PAGE}&page={page}", access_token)
@@ -164,25 +179,30 @@ def api_of(issuer: str) -> str:
 
 
 def _object(value: object) -> Mapping[str, object]:
+    """Return a JSON object, or raise FetchError if a value is none."""
     if not isinstance(value, dict):
         raise FetchError("its answer lacks an object")
     return value
 
 
 def _team(team: Mapping[str, object]) -> str:
-    organization = _object(team.get("organization"))
-    return f"{_text_in(organization, 'login')}/{_text_in(team, 'slug')}"
+    """Return the group of a team: two organisations may have teams of one name."""
+    organization = _text_in(_object(team.get("organization")), "login")
+    slug = _text_in(team, "slug")
+    return f"{organization}/{slug}"
 
 
 def _text_in(document: Mapping[str, object], name: str) -> str:
     """Return a name in lower case, or raise FetchError without one."""
     value = document.get(name)
+    # with a slash, an organisation could be taken for a team of another one
     if not isinstance(value, str) or not value or "/" in value:
         raise FetchError(f"its answer has no {name}")
     return value.lower()
 
 
 def _number_in(user: Mapping[str, object]) -> str:
+    """Return the number of an account as a text, or raise FetchError without one."""
     number = user.get("id")
     if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
         raise FetchError("its answer has no id of the account")

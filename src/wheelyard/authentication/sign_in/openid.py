@@ -29,23 +29,18 @@ from wheelyard.authentication.sign_in.provider import (
     provider_unavailable,
     untrusted_answer,
 )
-from wheelyard.authentication.sign_in.requests import (
-    TIMEOUT_SECONDS,
-    ProviderRequests,
-    token_in,
-)
+from wheelyard.authentication.sign_in.requests import TIMEOUT_SECONDS, ProviderRequests, token_in
+from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys, RemoteDocument
 from wheelyard.authentication.verifiers.signed_jwt import (
     MAX_JWT_BYTES,
     IssuerConfig,
-    IssuerKeys,
-    JsonClient,
-    RemoteDocument,
     verified_claims,
 )
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import JsonClient
 from wheelyard.http_client.urls import BadUrl, parse_url
 from wheelyard.model.claim_matchers import Claims
 
@@ -91,7 +86,7 @@ class OpenIdProvider:
         self._document = RemoteDocument(name, self._discover, runtime.monotonic)
 
     def problem(self) -> str:
-        """Return why the provider cannot be used as the settings say (see `Provider`)."""
+        """Return why the provider cannot be used as the settings say, or an empty text."""
         try:
             self._discover()
         except FetchError as fault:
@@ -99,13 +94,20 @@ class OpenIdProvider:
         return ""
 
     def authorization_url(self, request: AuthorizationRequest) -> str:
-        """Return where a browser has to go to sign in (see `Provider`)."""
+        """Return where a browser has to go to sign in."""
         endpoint = self.endpoints().authorization
         return self._requests.authorization_url(endpoint, request, nonce=request.nonce)
 
     def redeem(self, answer: AuthorizationAnswer, request: AuthorizationRequest) -> Confirmation:
-        """Return who has signed in, by the answer that belongs to a request (see `Provider`)."""
-        title, endpoints = self.config.title, self.endpoints()
+        """
+        Return who has signed in, by the answer that belongs to a request.
+
+        Raises Forbidden (code `sign_in_refused`) if that is nobody who may, and Unavailable if the
+        provider does not answer.
+        """
+        title = self.config.title
+        endpoints = self.endpoints()
+        # RFC 9207: another provider of ours may have sent the browser here, with its own code
         is_named = answer.issuer is not None
         if (is_named or endpoints.names_issuer) and answer.issuer != self.config.issuer:
             raise untrusted_answer(title) from CredentialRejected("answer_iss")
@@ -114,16 +116,23 @@ class OpenIdProvider:
             claims = self._verified(tokens, endpoints)
         except CredentialRejected as rejected:
             raise untrusted_answer(title) from rejected
+        # else an ID token that was stolen elsewhere would sign somebody in with this browser
         if not _is_same(claims.get("nonce"), request.nonce):
             raise untrusted_answer(title) from CredentialRejected("jwt_nonce")
         return self._confirmation(claims, tokens, endpoints)
 
     def renew(self, refresh_token: str, subject: str) -> Confirmation:
-        """Return who the person is now, whose refresh token it is (see `Provider`)."""
+        """
+        Return who the person is now, whose refresh token it is.
+
+        Raises Forbidden (code `sign_in_refused`) if the provider refuses it, or it is about
+        somebody else than `subject`, and Unavailable if the provider does not answer.
+        """
         endpoints = self.endpoints()
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         tokens = self._tokens(endpoints, form)
         claims: Claims = {}
+        # a renewal need not bring an ID token (Core 12.2)
         if "id_token" in tokens:
             try:
                 claims = self._verified(tokens, endpoints)
@@ -142,9 +151,8 @@ class OpenIdProvider:
         """
         endpoints = self._document.get(lambda _: True)
         if endpoints is None:
-            raise provider_unavailable(self.config.title) from CredentialRejected(
-                "discovery_failed"
-            )
+            reason = CredentialRejected("discovery_failed")
+            raise provider_unavailable(self.config.title) from reason
         return endpoints
 
     def _discover(self) -> Endpoints:
@@ -156,20 +164,28 @@ class OpenIdProvider:
             # exactly: of two issuers of one host, one must not answer for the other
             named = quoted(document.get("issuer"))
             raise FetchError(f"it is of the issuer {named}. Write that in the settings, if it is")
+        # without the field it is the first one (Discovery 3)
         methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        takes_basic = isinstance(methods, list) and "client_secret_basic" in methods
-        if not takes_basic and not (isinstance(methods, list) and "client_secret_post" in methods):
+        if not isinstance(methods, list):
+            methods = []
+        takes_basic = "client_secret_basic" in methods
+        if not takes_basic and "client_secret_post" not in methods:
             raise FetchError("it takes no secret of a client")
         keys_url = self._url_in(document, "jwks_uri")
+        # keys that were fetched stay as long as the URL does
         if self._keys is None or self._keys_url != keys_url:
             monotonic = self._runtime.monotonic
             self._keys = IssuerKeys(issuer, ALGORITHMS, self._client, monotonic, keys_url)
             self._keys_url = keys_url
-        has_userinfo = "userinfo_endpoint" in document
+        authorization = self._url_in(document, "authorization_endpoint")
+        token = self._url_in(document, "token_endpoint")
+        userinfo = ""
+        if "userinfo_endpoint" in document:
+            userinfo = self._url_in(document, "userinfo_endpoint")
         return Endpoints(
-            authorization=self._url_in(document, "authorization_endpoint"),
-            token=self._url_in(document, "token_endpoint"),
-            userinfo=self._url_in(document, "userinfo_endpoint") if has_userinfo else "",
+            authorization=authorization,
+            token=token,
+            userinfo=userinfo,
             keys=self._keys,
             takes_basic=takes_basic,
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
@@ -180,9 +196,9 @@ class OpenIdProvider:
         url = document.get(name)
         try:
             # not of the same origin: Google and others have several hosts
-            is_safe = isinstance(url, str) and url.isascii() and url.isprintable()
-            if is_safe and isinstance(url, str) and " " not in url:
+            if isinstance(url, str) and url.isascii() and url.isprintable() and " " not in url:
                 target = parse_url(url)
+                # plain HTTP only where the operator has written an issuer with it
                 is_plain = self.config.issuer.startswith("http://")
                 if target.login is None and (target.is_secure or is_plain):
                     return url
@@ -194,10 +210,12 @@ class OpenIdProvider:
         """
         Return the answer of the token endpoint.
 
-        Raises as `ProviderRequests.ask`.
+        Raises Forbidden if it refuses what was sent, and Unavailable for any other error.
         """
-        config, login = self.config, ""
+        config = self.config
+        login = ""
         if endpoints.takes_basic:
+            # each half is encoded as in a form (RFC 6749, 2.3.1), as a secret may have a colon
             pair = f"{quote_plus(config.client_id)}:{quote_plus(config.secret)}"
             login = f"Basic {b64encode(pair.encode()).decode()}"
         else:
@@ -206,7 +224,8 @@ class OpenIdProvider:
 
     def _verified(self, tokens: Mapping[str, object], endpoints: Endpoints) -> Claims:
         """Return the claims of the ID token, or raise CredentialRejected."""
-        config, token = self.config, tokens.get("id_token")
+        config = self.config
+        token = tokens.get("id_token")
         if not isinstance(token, str):
             raise CredentialRejected("id_token_missing")
         issuer = IssuerConfig(
@@ -219,6 +238,7 @@ class OpenIdProvider:
             lists_audience=True,
         )
         claims = verified_claims(token, {config.issuer: issuer}, self._runtime.seconds())
+        # Core 3.1.3.7: a token for us that another client has got is not one for this sign-in
         if claims.get("azp", config.client_id) != config.client_id:
             raise CredentialRejected("jwt_azp")
         if "at_hash" in claims:
@@ -240,6 +260,7 @@ class OpenIdProvider:
         if not needed <= claims.keys() and endpoints.userinfo:
             userinfo = self._userinfo(claims["sub"], tokens, endpoints.userinfo)
             claims = completed(claims, userinfo)
+        # two threads may log it both, which does no harm
         problem = groups_problem(claims, self.config)
         if problem and problem not in self._logged:
             self._logged.add(problem)
@@ -250,9 +271,8 @@ class OpenIdProvider:
         """Return what the provider says of the person (OpenID Connect Core 5.3)."""
         access_token = token_in(tokens, "access_token")
         if not access_token:
-            raise provider_unavailable(self.config.title) from CredentialRejected(
-                "access_token_missing"
-            )
+            reason = CredentialRejected("access_token_missing")
+            raise provider_unavailable(self.config.title) from reason
         claims = self._requests.ask(url, f"Bearer {access_token}")
         if claims.get("sub") != subject:  # Core 5.3.2: it may be about somebody else
             raise untrusted_answer(self.config.title) from CredentialRejected("userinfo_sub")
@@ -260,12 +280,15 @@ class OpenIdProvider:
 
 
 def _is_same(received: object, expected: str) -> bool:
-    """Return whether a claim is a text, compared in constant time."""
-    is_text = isinstance(received, str) and received.isascii()
-    return is_text and hmac.compare_digest(str(received), expected)
+    """Return whether a claim is this text, compared in constant time."""
+    # the comparison takes no other text than ASCII
+    if not isinstance(received, str) or not received.isascii():
+        return False
+    return hmac.compare_digest(received, expected)
 
 
 def _half_hash(token: str, algorithm: str) -> str:
     """Return what `at_hash` has to be for an access token (Core 3.1.3.6)."""
+    # RS256 and PS256 go with SHA-256, RS384 with SHA-384, and so on
     digest = hashlib.new(f"sha{algorithm[2:]}", token.encode(errors="replace")).digest()
     return urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")

@@ -46,7 +46,7 @@ class ProviderConfig:
     """The age from which a confirmation is renewed."""
 
 
-# as above
+# a dataclass for the same reason
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:
     """What ties a request to a provider to its answer (RFC 6749, RFC 7636, OpenID Connect)."""

@@ -22,9 +22,9 @@ from wheelyard.authentication.sign_in.provider import (
     provider_unavailable,
     refused,
 )
-from wheelyard.authentication.verifiers.signed_jwt import JsonClient, JsonResponse
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import JsonClient, JsonResponse
 
 TIMEOUT_SECONDS: Final = 10.0
 """For one request to a provider."""
@@ -89,6 +89,7 @@ class ProviderRequests:
         """Return where a browser has to go to sign in, with PKCE, and `more` parameters."""
         config = self._config
         digest = sha256(request.verifier.encode()).digest()
+        # ours come last: no parameter of the settings can replace one that the checks need
         parameters = {
             **config.parameters,
             "response_type": "code",
@@ -100,7 +101,9 @@ class ProviderRequests:
             "code_challenge_method": "S256",
             **more,
         }
-        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+        # the endpoint of a provider may have a query of its own (RFC 6749, 3.1)
+        separator = "&" if "?" in endpoint else "?"
+        return f"{endpoint}{separator}{urlencode(parameters)}"
 
     def exchange_form(
         self, answer: AuthorizationAnswer, request: AuthorizationRequest
@@ -130,11 +133,11 @@ class ProviderRequests:
         try:
             response = self.fetch(url, authorization, form)
             code = error_in(response)
-            document = {} if code else response.document()
+            if code:
+                self.refuse(code)
+            document = response.document()
         except FetchError as fault:
             self.give_up(fault)
-        if code:
-            self.refuse(code)
         return document
 
     def fetch(
@@ -156,13 +159,16 @@ class ProviderRequests:
 
         Only a known refusal ends sessions, and not what a gateway may have sent.
         """
-        title, code = self._config.title, known_code(error)
+        title = self._config.title
+        code = known_code(error)
         reason = CredentialRejected(f"provider_{code}")
         if code in NOT_OURS:
             logger.error(
                 "%s refuses this index (%s): compare client_id, the secret, scopes, and the "
                 "redirect URI %s with what is set there",
-                *(self._config.name, code, self._config.redirect_uri),
+                self._config.name,
+                code,
+                self._config.redirect_uri,
             )
         elif code not in REFUSALS and code != SILENT:
             logger.warning("%s cannot be asked: it answered %s", self._config.name, code)
@@ -177,7 +183,10 @@ class ProviderRequests:
 def token_in(tokens: Mapping[str, object], name: str) -> str:
     """Return a token of an answer, or an empty text if there is none that can be sent."""
     token = tokens.get(name)
-    return token if isinstance(token, str) and _TOKEN.fullmatch(token) else ""
+    # it becomes a part of a header: a line break in it would end that
+    if isinstance(token, str) and _TOKEN.fullmatch(token):
+        return token
+    return ""
 
 
 def error_in(response: JsonResponse) -> str:
@@ -193,16 +202,22 @@ def error_in(response: JsonResponse) -> str:
         document = json.loads(response.body)
     except (ValueError, RecursionError):
         return ""
-    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        return ""
+    error = document.get("error")
+    if not isinstance(error, str):
+        return ""
     # Auth0 sends this one with 403
     is_of_auth0 = status == HTTPStatus.FORBIDDEN and error == INVALID_GRANT
-    if not isinstance(error, str) or (
-        error in REFUSALS and status not in REFUSAL_STATUSES and not is_of_auth0
-    ):
+    # a refusal ends sessions, so it counts only with a status that a provider sends it with
+    if error in REFUSALS and status not in REFUSAL_STATUSES and not is_of_auth0:
         return ""
     return error
 
 
 def known_code(error: str) -> str:
     """Return an error code, or `other` for text that is none."""
-    return error if _ERROR_CODE.fullmatch(error) else "other"
+    # it is written to the log, and comes from the URL of a browser
+    if _ERROR_CODE.fullmatch(error):
+        return error
+    return "other"

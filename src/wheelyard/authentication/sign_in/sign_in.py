@@ -11,12 +11,12 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import RejectionLog, rejection_reason
-from wheelyard.authentication.sessions import ConfirmationNeeded
+from wheelyard.authentication.confirmation import ConfirmationNeeded
+from wheelyard.authentication.rejections import RejectionLog, rejection_reason
 from wheelyard.authentication.sign_in.attempts import Attempts
 from wheelyard.authentication.sign_in.confirmed_people import ConfirmedPeople
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer, Provider
-from wheelyard.authentication.verifiers.verifier import (
+from wheelyard.authentication.verifiers.login_rate_limit import (
     AT_PROVIDER,
     NETWORK_SIGN_IN,
     LoginRateLimit,
@@ -40,6 +40,7 @@ MAX_RENEWALS: Final = 8
 WAIT_SECONDS: Final = 15.0
 """How long a request waits for a renewal by another process."""
 POLL_SECONDS: Final = 0.5
+"""The pause between two looks at the record, while another process renews the person."""
 RETRY_SECONDS: Final = 30.0
 """How long a process does not wait again for a person who was not confirmed in time."""
 
@@ -79,6 +80,7 @@ class Renewals:
 
     def begin(self, person: Person) -> None:
         """Renew a person in the background, unless too many renewals are under way."""
+        # `_run` releases it, in its own thread
         if self._slots.acquire(blocking=False):
             try:
                 self._start(partial(self._run, person))
@@ -94,7 +96,9 @@ class Renewals:
         """
         if self._failed.get(_key(person)) is not None:
             return
-        provider, until = self._providers[person.provider], self._runtime.monotonic() + WAIT_SECONDS
+        provider = self._providers[person.provider]
+        until = self._runtime.monotonic() + WAIT_SECONDS
+        # another process may have the lease: its result comes by the record
         while True:
             is_asked = self._people.renew(provider, person.id)
             current = self._people.records.get_current(person.provider, person.id).value
@@ -108,8 +112,10 @@ class Renewals:
             self._runtime.pause(POLL_SECONDS)
 
     def _run(self, person: Person) -> None:
+        """Renew a person, in a thread that nobody waits for."""
         try:
-            with suppress(WheelyardError):  # the next request of the person tries again
+            # nobody is there to get an error; the next request of the person tries again
+            with suppress(WheelyardError):
                 self._people.renew(self._providers[person.provider], person.id)
         finally:
             self._slots.release()
@@ -162,8 +168,8 @@ class SignIn(Struct, frozen=True, kw_only=True):
         Return the URL of a provider where somebody signs in.
 
         `browser` is the text in the cookie of the browser, which may have a `session`. May wait for
-        the provider. Raises NotFound as `provider`, and Unavailable if the provider or the store
-        does not answer.
+        the provider. Raises NotFound if there is no provider of this name, and Unavailable if the
+        provider or the store does not answer.
         """
         provider = self.provider(name)
         request = self.attempts.begin(provider.config.name, browser, next_path, session)
@@ -183,13 +189,15 @@ class SignIn(Struct, frozen=True, kw_only=True):
         this provider, until it succeeds. Failures are logged. Raises Invalid (code
         `sign_in_expired`) if the answer belongs to no sign-in of this browser, and Forbidden or
         Conflict if nobody is signed in. Raises Unavailable (code `rate_limited`) after too many
-        attempts, and as `Provider` and the store do.
+        attempts, and if the provider or the store does not answer.
         """
-        provider, network = self.provider(name), network_of(address)
+        provider = self.provider(name)
+        network = network_of(address)
         # counted first: many may come before the provider has answered one
         tries = f"{AT_PROVIDER}:{name}:{network}"
-        wait = self.rate_limit.count_attempt(tries)
-        wait = max(wait, self.rate_limit.seconds_until((address_key(address, NETWORK_SIGN_IN),)))
+        wait_of_attempts = self.rate_limit.count_attempt(tries)
+        sign_ins = address_key(address, NETWORK_SIGN_IN)
+        wait = max(wait_of_attempts, self.rate_limit.seconds_until((sign_ins,)))
         if wait:
             self.rejection_log.log("sign_in_rate", network)
             raise Unavailable(
@@ -198,13 +206,15 @@ class SignIn(Struct, frozen=True, kw_only=True):
         try:
             attempt = self.attempts.find(name, browser, state)
             confirmation = provider.redeem(answer, attempt.request)
+            # the first write, once the provider has taken the code: an invented one writes nothing
             self.attempts.use(attempt)
             person = self.people.sign_in(provider, confirmation)
         except WheelyardError as fault:
             self._log(provider, fault, network)
             raise
         self.rate_limit.give_back(tries)
-        with suppress(WheelyardError):  # the next sign-in, or `check --sweep`, removes them
+        # the person has signed in, whatever fails here: a later sign-in, or the sweep, does it
+        with suppress(WheelyardError):
             self.cleanup.run(REMOVED_AT_ONCE)
         seconds = self._session_seconds(provider, person)
         return SignedIn(person, attempt.next, attempt.session, seconds)
@@ -219,15 +229,18 @@ class SignIn(Struct, frozen=True, kw_only=True):
         """
         name, _, person_id = session.subject.partition(":")
         provider = self.providers.get(name)
-        person = self.people.records.get(name, person_id).value if provider else None
-        if provider is None or person is None or person.ended_at is not None:
+        if provider is None:
+            raise invalid_credential()
+        person = self.people.records.get(name, person_id).value
+        if person is None or person.ended_at is not None:
             raise invalid_credential()
         age = self.runtime.now() - person.confirmed_at
         if age >= timedelta(seconds=provider.config.renew_seconds):
             can_renew = bool(self.people.refresh_token_of(person))
+            # the caller waits in a pool of threads of this provider, and not here
             if age >= MAX_UNCONFIRMED and can_renew:
-                title, confirm = provider.config.title, partial(self.renewals.wait_for, person)
-                raise ConfirmationNeeded(name, title, confirm)
+                confirm = partial(self.renewals.wait_for, person)
+                raise ConfirmationNeeded(name, provider.config.title, confirm)
             if age >= MAX_UNCONFIRMED:
                 raise invalid_credential()
             if can_renew:
@@ -240,11 +253,14 @@ class SignIn(Struct, frozen=True, kw_only=True):
         return f"{config.issuer}\0{config.client_id}\0{person.endings}"
 
     def _session_seconds(self, provider: Provider, person: Person) -> int:
+        """Return how long a new session of a person may last."""
         seconds = provider.config.session_seconds
+        if self.people.refresh_token_of(person):
+            return seconds
         # without a renewal nobody says later whether the person still has the account
-        can_renew = bool(self.people.refresh_token_of(person))
-        return seconds if can_renew else min(seconds, int(MAX_UNCONFIRMED.total_seconds()))
+        return min(seconds, int(MAX_UNCONFIRMED.total_seconds()))
 
     def _log(self, provider: Provider, fault: WheelyardError, network: str) -> None:
+        """Log why a sign-in failed: a client gets one text for many reasons."""
         reason = rejection_reason(fault, otherwise=fault.code)
         self.rejection_log.log(f"{provider.config.name}: {reason}", network)

@@ -44,9 +44,8 @@ from msgspec import Struct
 from passlib.exc import PasslibHashWarning
 from passlib.hash import apr_md5_crypt, bcrypt, ldap_sha1, sha256_crypt, sha512_crypt
 
+from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
 from wheelyard.authentication.verifiers.verifier import (
-    ParsedFile,
-    ReloadingFile,
     VerificationCache,
     invalid_password,
     known_identity,
@@ -122,7 +121,8 @@ def parse_hash(hashed: str) -> HashKind:
             "is damaged: it is too short, too long, has characters that it cannot have, or a cost "
             "that is too low"
         )
-    kind = HashKind(scheme, parsed.rounds if scheme.unit else 0)
+    cost = parsed.rounds if scheme.unit else 0
+    kind = HashKind(scheme, cost)
     if kind.cost > scheme.max_cost:
         highest = scheme.unit.format(scheme.max_cost)
         raise ValueError(f"is {scheme.unit.format(kind.cost)}, and at most {highest} is taken")
@@ -132,8 +132,10 @@ def parse_hash(hashed: str) -> HashKind:
 def verify_password(password: bytes, hashed: str) -> bool:
     """Return whether a password has a hash that `parse_hash` accepts. May take seconds."""
     scheme = _scheme_of(hashed)
-    if scheme is None or b"\0" in password:  # C programs end a password there
+    # C programs end a password at a NUL, so one with more behind it is another one elsewhere
+    if scheme is None or b"\0" in password:
         return False
+    # as bcrypt itself does; newer versions of the library refuse a longer password
     if scheme.handler is bcrypt:
         password = password[:BCRYPT_LIMIT_BYTES]
     with suppress(ValueError):
@@ -142,7 +144,11 @@ def verify_password(password: bytes, hashed: str) -> bool:
 
 
 def _scheme_of(hashed: str) -> Scheme | None:
-    return next((scheme for scheme in SCHEMES if scheme.handler.identify(hashed)), None)
+    """Return the scheme that a hash looks like, or None if it is of no accepted one."""
+    for scheme in SCHEMES:
+        if scheme.handler.identify(hashed):
+            return scheme
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +208,12 @@ class HtpasswdVerifier:
         """
         hashed = self.hash_of(credential.user)
         key = self._key(credential)
-        right_hash, fresh_until = self._successes.get(key) or (None, 0.0)
-        if right_hash is not None and right_hash == hashed and self._monotonic() < fresh_until:
-            return known_identity(f"htpasswd:{credential.user}")
+        success = self._successes.get(key)
+        if success is not None:
+            right_hash, fresh_until = success
+            # by the present hash: once the user has another line, or none, this counts no more
+            if right_hash == hashed and self._monotonic() < fresh_until:
+                return known_identity(f"htpasswd:{credential.user}")
         # by the same hash: after a change of the file the password may be right
         if self._failures.get(key) == (hashed or ""):
             raise self._rejection(credential)
@@ -220,7 +229,9 @@ class HtpasswdVerifier:
         """Return the hash by which this password was right in the last day, or None if by none."""
         with suppress(Unauthenticated):
             success = self._successes.get(self._key(credential))
-            return success[0] if success else None
+            if success is not None:
+                right_hash, _ = success
+                return right_hash
         return None
 
     def hash_of(self, name: str) -> str | None:
@@ -233,9 +244,13 @@ class HtpasswdVerifier:
 
     def outdated_names(self) -> tuple[str, ...]:
         """Return the users whose line is outdated, sorted. May reload the file."""
-        hashes, outdated = self.file.current().hashes, self._outdated.current()
-        names = (name for name, hashed in hashes.items() if line_digest(name, hashed) in outdated)
-        return tuple(sorted(names)) if outdated else ()
+        hashes = self.file.current().hashes
+        outdated = self._outdated.current()
+        # nearly always: then no line has to be hashed
+        if not outdated:
+            return ()
+        names = [name for name, hashed in hashes.items() if line_digest(name, hashed) in outdated]
+        return tuple(sorted(names))
 
     def line_of(self, name: str) -> str:
         """
@@ -244,7 +259,9 @@ class HtpasswdVerifier:
         May reload the file.
         """
         hashed = self.file.current().hashes.get(name)
-        return "" if hashed is None else line_digest(name, hashed)
+        if hashed is None:
+            return ""
+        return line_digest(name, hashed)
 
     def has_user(self, name: str) -> bool:
         """Return whether the file has a user of this name, which no client may learn."""
@@ -267,34 +284,43 @@ class HtpasswdVerifier:
         if hashed is None or not is_right:
             self._failures.put(self._key(credential), hashed or "", REJECTION_CACHE_SECONDS)
             raise self._rejection(credential)
-        success = hashed, self._monotonic() + CACHE_SECONDS
+        success = (hashed, self._monotonic() + CACHE_SECONDS)
+        # for a day, as the limit of failures goes by it, and sessions by the hash in it
         self._successes.put(self._key(credential), success, RECENT_SUCCESS_SECONDS)
         return known_identity(f"htpasswd:{credential.user}")
 
     def _key(self, credential: Credential) -> bytes:
         """Return the cache key of a password, or raise Unauthenticated if it cannot be right."""
-        name, password = credential.user, credential.secret
+        name = credential.user
+        password = credential.secret
         try:
             size = len(password.encode())
             is_valid = 0 < size <= PASSWORD_LIMIT_BYTES and len(name.encode()) <= NAME_LIMIT_BYTES
+        # a lone surrogate, which no line of the file can have, as that is read as UTF-8
         except UnicodeEncodeError:
             is_valid = False
-        if not is_valid or "\0" in name or "\0" in password:  # NUL separates the two in the key
+        # NUL separates the two in the key
+        if not is_valid or "\0" in name or "\0" in password:
             raise invalid_password("auth_malformed")
         return self._successes.key("htpasswd", name, password, credential.client_network)
 
     def _rejection(self, credential: Credential) -> Unauthenticated:
+        """Return the error for a wrong name or password, whose reason is for the log alone."""
         if not self.has_user(credential.user):
             return invalid_password("htpasswd_user")
-        present = _present_hash(credential.user, self.file.value, self._outdated.peek())
-        return invalid_password("htpasswd_password" if present else "htpasswd_outdated")
+        if _present_hash(credential.user, self.file.value, self._outdated.peek()):
+            return invalid_password("htpasswd_password")
+        return invalid_password("htpasswd_outdated")
 
 
 def _present_hash(name: str, users: HtpasswdFile, outdated: frozenset[str]) -> str | None:
+    """Return the hash in the line of a user, or None without one, or if the line is outdated."""
     hashed = users.hashes.get(name)
     if hashed is None or not outdated:
         return hashed
-    return None if line_digest(name, hashed) in outdated else hashed
+    if line_digest(name, hashed) in outdated:
+        return None
+    return hashed
 
 
 def line_digest(name: str, hashed: str) -> str:
@@ -304,7 +330,9 @@ def line_digest(name: str, hashed: str) -> str:
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
     """Return a parsed htpasswd file, with warnings, or raise Invalid for a line that is wrong."""
-    hashes, warnings, kinds = dict[str, str](), list[str](), dict[str, HashKind]()
+    hashes = dict[str, str]()
+    warnings = list[str]()
+    kinds = dict[str, HashKind]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
@@ -319,10 +347,12 @@ def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
             warnings.append(f"the hash on line {number} {kind.scheme.warning}; {remedy}")
     if not hashes:
         warnings.append("there is no name in it, so nobody has a password")
-    return ParsedFile(HtpasswdFile(MappingProxyType(hashes), _typical(kinds)), tuple(warnings))
+    users = HtpasswdFile(MappingProxyType(hashes), _typical(kinds))
+    return ParsedFile(users, tuple(warnings))
 
 
 def _parse_entry(entry: str, number: int) -> tuple[str, str, HashKind]:
+    """Return the name, the hash and its kind of a line, or raise Invalid if it is wrong."""
     name, colon, rest = entry.partition(":")
     if not colon:
         raise _bad_line(number, "has no colon", _REMEDY)
@@ -333,7 +363,9 @@ def _parse_entry(entry: str, number: int) -> tuple[str, str, HashKind]:
     try:
         return name, hashed, parse_hash(hashed)
     except ValueError as error:
-        reason = f"has a hash that {error if hashed else 'is missing'}"
+        problem = str(error) if hashed else "is missing"
+    # outside of the handler: the error may have the hash among its causes
+    reason = f"has a hash that {problem}"
     remedy = "Make it again with the command password, or remove the line"
     raise _bad_line(number, reason, remedy)
 
@@ -343,5 +375,6 @@ def _bad_line(number: int, what: str, remedy: str) -> Invalid:
 
 
 def _typical(kinds: Mapping[str, HashKind]) -> str | None:
+    """Return some hash of the most frequent kind, or None without any."""
     counts = Counter(kinds.values())
     return max(kinds, key=lambda hashed: counts[kinds[hashed]], default=None)

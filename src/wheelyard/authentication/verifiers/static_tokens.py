@@ -25,12 +25,8 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from wheelyard.authentication.verifiers.verifier import (
-    CredentialRejected,
-    ParsedFile,
-    ReloadingFile,
-    known_identity,
-)
+from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, known_identity
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import TOKEN_EXPIRED, Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import (
@@ -113,17 +109,23 @@ class StaticTokens:
         self._now = now
         # strip: a variable that was made from a file ends in a newline
         self._from_environment = _environment_token(environment_token.strip())
-        self.file = ReloadingFile(path, parse_static_tokens, monotonic) if path else None
+        self.file: ReloadingFile[TokensByDigest] | None = None
+        if path is not None:
+            self.file = ReloadingFile(path, parse_static_tokens, monotonic)
 
     def all(self) -> TokensByDigest:
         """Return all static tokens by their digest, with expired ones, after a look at the file."""
         in_file = self.file.current() if self.file else {}
-        return {**in_file, **self._from_environment, **in_file}  # the file decides
+        tokens = {**in_file, **self._from_environment}
+        # once more, as the file decides about a token that both have
+        tokens.update(in_file)
+        return tokens
 
     def expired(self) -> frozenset[str]:
         """Return the principals of the static tokens that have expired."""
         # looked at each time, as a token expires without a change of the file
-        now, tokens = self._now(), self.all().values()
+        now = self._now()
+        tokens = self.all().values()
         return frozenset(token.identity.principal for token in tokens if token.is_expired(now))
 
     def find(self, secrets: Iterable[str]) -> StaticToken | None:
@@ -136,7 +138,11 @@ class StaticTokens:
         in_file = self.file.current() if self.file else {}
         for secret in secrets:
             # the file may have the digest of a short text, which could be guessed
-            digest = _digest_of(secret) if len(secret) >= MIN_TOKEN_CHARS else ""
+            digest = ""
+            if len(secret) >= MIN_TOKEN_CHARS:
+                digest = _digest_of(secret)
+            # no comparison in constant time is needed: whoever tries a secret learns how long it
+            # takes to find a digest, and not how much of a digest is right
             token = in_file.get(digest) or self._from_environment.get(digest)
             if token is not None:
                 return self._unexpired(token)
@@ -152,7 +158,9 @@ class StaticTokens:
         )
 
     def _unexpired(self, token: StaticToken) -> StaticToken:
+        """Return the token, or raise Unauthenticated if it has expired."""
         if token.expires_at is not None and token.is_expired(self._now()):
+            # whoever has this token has proved its secret, so its name is told
             when = f"{token.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
             name = escaped(token.identity.principal.partition(":")[2])
             raise Unauthenticated(
@@ -179,8 +187,10 @@ def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
             if token.digest in tokens:
                 raise Invalid("it has the text of another one. Give each a text of its own.")
         except WheelyardError as fault:
-            given = table.get("name")
-            label = f" ({quoted(given)})" if isinstance(given, str) and given else ""
+            label = ""
+            name = table.get("name")
+            if isinstance(name, str) and name:
+                label = f" ({quoted(name)})"
             message = f"[[token]] number {number}{label}: {fault.message}"
             # not chained: the cause may contain the token
             raise Invalid(message, code="bad_setting") from None
@@ -190,13 +200,15 @@ def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
 
 
 def _tables(text: str) -> list[dict[str, object]]:
+    """Return the [[token]] tables in a text, or raise Invalid if it has anything else in it."""
     import tomllib  # noqa: PLC0415 - only with a file of tokens
 
     try:
         content = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
-        line = _TOML_LINE.search(str(error))
-        reason = f"It is no TOML {line[0] if line else 'at its end'}. Mend the file."
+        match = _TOML_LINE.search(str(error))
+        where = match[0] if match else "at its end"
+        reason = f"It is no TOML {where}. Mend the file."
     else:
         tables = content.get("token", [])
         is_list = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
@@ -208,6 +220,7 @@ def _tables(text: str) -> list[dict[str, object]]:
 
 
 def _parse_token(table: Mapping[str, object]) -> StaticToken:
+    """Return the static token of a table, or raise Invalid with the rest of a sentence about it."""
     try:
         fields = decode_table(table, _Table)
     except InvalidField as wrong:
@@ -230,12 +243,17 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
 
 
 def _indexes(fields: _Table, actions: Action) -> tuple[str, ...]:
+    """Return the indexes that a token is about, or raise Invalid."""
     if fields.indexes and fields.index:
         raise Invalid("it has indexes and index. Leave index out.")
-    return parse_right_indexes(",".join(fields.indexes or ()) or fields.index, actions)
+    names = fields.index
+    if fields.indexes:
+        names = ",".join(fields.indexes)
+    return parse_right_indexes(names, actions)
 
 
 def _check_value(value: str) -> None:
+    """Raise Invalid, without the value in the message, unless it can be the text of a token."""
     if has_token_prefix(value):
         raise Invalid(
             f"it begins with {PREFIX}, as the tokens do that wheelyard makes. Choose another text, "
@@ -249,30 +267,38 @@ def _check_value(value: str) -> None:
         raise Invalid("it has control characters, or spaces around it. Leave them out.")
 
 
-def _expiry(given: object) -> datetime | None:
-    if given is None:
+def _expiry(value: object) -> datetime | None:
+    """Return the time at which a token expires, None for None, or raise Invalid."""
+    if value is None:
         return None
-    if isinstance(given, str):
+    # TOML has types for both; people put them between quotes all the same
+    if isinstance(value, str):
         with suppress(ValueError):
-            given = datetime.fromisoformat(given)
-    if isinstance(given, date) and not isinstance(given, datetime):
-        given = datetime.combine(given, time())
-    if not isinstance(given, datetime):
+            value = datetime.fromisoformat(value)
+    # a datetime is a date, too
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
         raise Invalid("expires is no time. Write 2027-01-31, or 2027-01-31T12:00:00Z.")
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
 
 
 def _digest_of(secret: str) -> str:
+    """Return the hexadecimal SHA-256 of any text, also of one that is no UTF-8."""
     return sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def _environment_token(text: str) -> TokensByDigest:
+    """Return the token of the environment by its digest, or nothing for an empty text."""
     if not text:
         return {}
     try:
         _check_value(text)
     except Invalid as fault:
         message = f"The static token makes no sense: {fault.message}"
+        # not chained, as for tokens of the file
         raise Invalid(message, code="bad_setting") from None
     scope = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,), (MAIN,))
     identity = known_identity(f"static:{ENVIRONMENT_TOKEN}", scope)

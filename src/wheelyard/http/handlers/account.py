@@ -4,10 +4,11 @@ from contextlib import suppress
 from typing import Final
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import CredentialType, classify
 from wheelyard.authentication.caller_tokens import is_token_admin
+from wheelyard.authentication.credentials import CredentialType, classify
 from wheelyard.authentication.sessions import no_session
-from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
+from wheelyard.authentication.verifiers.login_rate_limit import client_network
+from wheelyard.authentication.verifiers.verifier import invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http import sign_in_page
 from wheelyard.http.context import IndexRequest

@@ -27,8 +27,8 @@ from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_query
-from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.verifiers.verifier import LoginRateLimit, address_key
+from wheelyard.authentication.rejections import rejection_reason
+from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import (
     INVALID_PUBLISHER,
@@ -49,11 +49,7 @@ from wheelyard.http.error_responses import (
 from wheelyard.http.forms import cross_site_error, is_same_origin, public_origin
 from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Response, make_response
 from wheelyard.http.representation import require_match
-from wheelyard.http.request_authentication import (
-    CallerElsewhere,
-    parse_authorization,
-    signed_in_at,
-)
+from wheelyard.http.request_authentication import CallerElsewhere, parse_authorization, signed_in_at
 from wheelyard.http.requests import json_response, read_json, receive_body
 from wheelyard.http.routing import UPLOAD_ROUTE, RouteTable
 from wheelyard.http.work_limits import ConcurrencyLimit

@@ -13,7 +13,7 @@ from msgspec import Struct
 from wheelyard.authentication.sign_in.attempts import ATTEMPT_SECONDS
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import SignIn
-from wheelyard.authentication.verifiers.verifier import network_of
+from wheelyard.authentication.verifiers.login_rate_limit import network_of
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.http import sign_in_page
 from wheelyard.http.context import IndexRequest

@@ -1,4 +1,9 @@
-"""Google's credentials: ID tokens, access tokens, and assertions of Identity-Aware Proxy (IAP)."""
+"""
+Google's access tokens, whose rights are those on a bucket.
+
+A token is sent to Google, which says what its account may do to the bucket, and never who it is. So
+the principal is a digest, and grants cannot name it.
+"""
 
 import logging
 import re
@@ -10,12 +15,6 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
-from wheelyard.authentication.verifiers.signed_jwt import (
-    IdTokenVerifier,
-    IssuerConfig,
-    IssuerKeys,
-    JsonClient,
-)
 from wheelyard.authentication.verifiers.verifier import (
     CredentialRejected,
     VerificationCache,
@@ -23,8 +22,8 @@ from wheelyard.authentication.verifiers.verifier import (
     verification_unavailable,
 )
 from wheelyard.concurrency.runtime import Clock
-from wheelyard.errors import quoted
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.json_client import JsonClient
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
@@ -34,23 +33,33 @@ from wheelyard.model.access import (
     Identity,
     Scope,
 )
-from wheelyard.model.claim_matchers import Claims
 from wheelyard.model.index_name import MAIN
 
 TIMEOUT_SECONDS: Final = 3.0
 """Timeout of the requests to Google for one access token, together."""
+
+
 MAX_CACHE_SECONDS: Final = 300.0
 """The longest time that the rights of an access token are cached."""
+
+
 REJECTION_CACHE_SECONDS: Final = 10.0
 """How long a rejection is cached: an administrator may be granting the permission now."""
+
+
 REJECTED: Final = "gat_rejected"
+
 
 PERMISSIONS: Final[Mapping[str, Action]] = {
     "storage.objects.get": Action.READ,
     "storage.objects.create": Action.UPLOAD,
     "storage.objects.delete": Action.MANAGE,
 }
+
+
 ALL_ACTIONS: Final = Action.READ | Action.UPLOAD | Action.MANAGE
+
+
 WRITE_SCOPES: Final = frozenset(
     f"https://www.googleapis.com/auth/{scope}"
     for scope in ("cloud-platform", "devstorage.full_control", "devstorage.read_write")
@@ -120,14 +129,17 @@ class AccessTokenVerifier(Struct, frozen=True):
         Raises Unauthenticated if its rejection is cached.
         """
         verdict = self.cache.get(self._key(credential.secret))
-        return verdict.require_identity() if verdict is not None else None
+        if verdict is None:
+            return None
+        return verdict.require_identity()
 
     def verify(self, credential: Credential) -> Identity:
         """
         Return the identity of an access token, from the cache or Google.
 
         Its scope is what the token may do, for every project. Without permissions it has none.
-        Raises Unauthenticated and Unavailable as `Verifier.verify` does.
+        Raises Unauthenticated, with a fixed message, if Google rejects it, and Unavailable if
+        Google does not answer.
         """
         token = credential.secret
         # checked first, as it becomes a part of a header
@@ -157,12 +169,16 @@ class AccessTokenVerifier(Struct, frozen=True):
             if actions & ~Action.READ:
                 scopes, remaining = self._scopes(token, deadline - self.monotonic())
                 seconds = min(seconds, remaining)
-                actions &= ALL_ACTIONS if scopes & WRITE_SCOPES else Action.READ
+                if scopes.isdisjoint(WRITE_SCOPES):
+                    actions &= Action.READ
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
+        # an administrator may be granting the permission just now
+        if not actions:
+            seconds = REJECTION_CACHE_SECONDS
         identity = _identity_of_access_token(key, actions, self.indexes)
-        return AccessTokenVerdict(identity, seconds if actions else REJECTION_CACHE_SECONDS)
+        return AccessTokenVerdict(identity, seconds)
 
     def _permitted_actions(self, token: str) -> Action | None:
         """Return the actions (or none) that Google permits, or None if it rejects the token."""
@@ -171,18 +187,22 @@ class AccessTokenVerifier(Struct, frozen=True):
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None
+        # the account is real, and may do nothing to the bucket
         if response.status == HTTPStatus.FORBIDDEN:
             return Action(0)
         if response.status == HTTPStatus.NOT_FOUND:
             logger.error("google.access_token.resource: there is no such bucket; look at its name")
-        named = response.document().get("permissions", [])
-        if not isinstance(named, list):
+        # Google leaves the field out if there is no permission
+        held = response.document().get("permissions", [])
+        if not isinstance(held, list):
             raise FetchError("its answer is not a list of permissions")
         actions = Action(0)
         for permission, action in PERMISSIONS.items():
-            if permission in named:
+            if permission in held:
                 actions |= action
-        return actions & (Action.READ if self.resource.read_only else ALL_ACTIONS)
+        if self.resource.read_only:
+            actions &= Action.READ
+        return actions
 
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
         """
@@ -190,6 +210,7 @@ class AccessTokenVerifier(Struct, frozen=True):
 
         For a token that Google rejects, these are no scopes and `MAX_CACHE_SECONDS`.
         """
+        # in a form, as URLs end up in logs
         form = {"access_token": token}
         response = self.json_client.fetch(
             self.resource.google.tokeninfo, timeout=timeout, form=form
@@ -198,120 +219,19 @@ class AccessTokenVerifier(Struct, frozen=True):
             return frozenset(), MAX_CACHE_SECONDS
         info = response.document()
         expires_in = str(info.get("expires_in", ""))
-        seconds = float(expires_in) if re.fullmatch(r"[0-9]{1,9}", expires_in) else 0.0
+        seconds = 0.0
+        if re.fullmatch(r"[0-9]{1,9}", expires_in):
+            seconds = float(expires_in)
         return frozenset(str(info.get("scope", "")).split()), seconds
 
 
 def _identity_of_access_token(key: bytes, actions: Action, indexes: tuple[str, ...]) -> Identity:
-    principals = {ANONYMOUS, ALL_AUTHENTICATED} if actions & Action.READ else {ANONYMOUS}
-    scopes = (Scope(actions, (EVERY_PROJECT,), indexes),) if actions else ()
-    return Identity(f"google:{key.hex()[:8]}", frozenset(principals), scopes)
-
-
-GOOGLE_ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
-"""The two forms of Google's `iss` claim in ID tokens."""
-ALGORITHMS: Final = frozenset({"RS256"})
-GCLOUD_CLIENT_ID: Final = "32555940559.apps.googleusercontent.com"
-"""The OAuth client of gcloud. An ID token with this audience is not for any service."""
-SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
-"""The end of the e-mail addresses of service accounts."""
-
-IAP_ISSUER: Final = "https://cloud.google.com/iap"
-IAP_ALGORITHMS: Final = frozenset({"ES256"})
-IAP_LIFETIME_SECONDS: Final = 660
-"""The longest lifetime of an assertion: ten minutes, and the difference between two clocks."""
-
-_EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
-_DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,253}")
-_UNIQUE_ID = re.compile(r"[0-9]{1,40}")
-_IAP_SUBJECT = re.compile(r"accounts\.google\.com:[0-9]{1,40}")
-
-
-def google_verifier(
-    keys: IssuerKeys,
-    audiences: frozenset[str],
-    allowed_domains: frozenset[str],
-    now: Clock,
-    verification_cache: VerificationCache[Identity],
-) -> IdTokenVerifier:
-    """
-    Return a verifier of Google ID tokens.
-
-    Users must belong to one of `allowed_domains` (lower case), unless that is empty. Service
-    accounts have no domain, so it is not checked for them.
-    """
-    issuers = {name: IssuerConfig(name, keys, ALGORITHMS, audiences) for name in GOOGLE_ISSUERS}
-    return IdTokenVerifier(issuers, GoogleAccounts(allowed_domains), now, verification_cache)
-
-
-def iap_verifier(
-    keys: IssuerKeys,
-    audiences: frozenset[str],
-    now: Clock,
-    verification_cache: VerificationCache[Identity],
-) -> IdTokenVerifier:
-    """Return a verifier for audiences such as `/projects/NUMBER/global/backendServices/ID`."""
-    issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
-    return IdTokenVerifier({IAP_ISSUER: issuer}, IapAccounts(), now, verification_cache)
-
-
-class GoogleAccounts(Struct, frozen=True):
-    """The accounts that ID tokens of Google name: users of some domains, and service accounts."""
-
-    allowed_domains: frozenset[str]
-
-    def identify(self, claims: Claims) -> Identity:
-        """See `AccountRules`."""
-        if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
-            raise CredentialRejected("jwt_aud")
-        if claims.get("email_verified") is not True:
-            raise CredentialRejected("jwt_email")
-        email, domain = _email_of(claims), _domain_of(claims)
-        if email.endswith(SERVICE_ACCOUNT_SUFFIX):
-            principal = f"serviceAccount:{email}"
-            principals = [principal]
-            # the e-mail of a deleted account may be given to another one, and its id never is
-            if _UNIQUE_ID.fullmatch(str(claims["sub"])):
-                principals.append(f"{principal}#{claims['sub']}")
-        else:
-            if self.allowed_domains and domain not in self.allowed_domains:
-                raise CredentialRejected("jwt_hd")
-            principal = f"user:{email}"
-            principals = [principal]
-        logger.debug("%s signs in by way of %s", principal, quoted(claims.get("azp")))
-        return _identity(principal, principals, domain)
-
-
-class IapAccounts(Struct, frozen=True):
-    """The Google accounts that assertions of Identity-Aware Proxy name."""
-
-    def identify(self, claims: Claims) -> Identity:
-        """See `AccountRules`."""
-        if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
-            raise CredentialRejected("jwt_email")
-        email, domain = _email_of(claims), _domain_of(claims)
-        if email.endswith(SERVICE_ACCOUNT_SUFFIX):
-            # without a principal for grants: a service account has ID tokens for that
-            return _identity(f"serviceAccount:{email}", [], domain)
-        return _identity(f"user:{email}", [f"user:{email}"], domain)
-
-
-def _identity(principal: str, principals: list[str], domain: str | None) -> Identity:
-    domains = [] if domain is None else [f"domain:{domain}"]
-    return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *principals, *domains}))
-
-
-def _email_of(claims: Claims) -> str:
-    email = claims.get("email")
-    if not isinstance(email, str) or not _EMAIL.fullmatch(email):
-        raise CredentialRejected("jwt_email")
-    return email.lower()
-
-
-def _domain_of(claims: Claims) -> str | None:
-    domain = claims.get("hd")
-    if domain is None:
-        return None
-    if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
-        raise CredentialRejected("jwt_hd")
-    return domain.lower()
+    """Return the identity of a token that may do these actions, with a principal of its own."""
+    principals = {ANONYMOUS}
+    # Google gives tokens to anybody: only who may read the bucket is more than anonymous here
+    if actions & Action.READ:
+        principals.add(ALL_AUTHENTICATED)
+    scopes = list[Scope]()
+    if actions:
+        scopes.append(Scope(actions, (EVERY_PROJECT,), indexes))
+    return Identity(f"google:{key.hex()[:8]}", frozenset(principals), tuple(scopes))
