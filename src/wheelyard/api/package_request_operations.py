@@ -155,7 +155,8 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     name, version = question.parsed
     if not call.caller.may(Action.APPROVE, name):
         return WaitingRequests((), _as_of(decided))
-    explanation, rows = explain_package(call, question), []
+    explanation = explain_package(call, question)
+    rows = []
     with suppress(Conflict, NotFound):
         wanted, why = _hidden(explanation, name, version)
         now = call.index.server.runtime.now()
@@ -264,7 +265,9 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     name, version = body.parsed
     explanation = explain_package(call, PackageQuestion(name, body.version))
     wanted, why = _hidden(explanation, name, version)
-    now, by, asker = call.index.server.runtime.now(), call.caller.acts_for, counted_as(call.caller)
+    now = call.index.server.runtime.now()
+    by = call.caller.acts_for
+    asker = counted_as(call.caller)
     request = PackageRequest(
         project=name,
         version=wanted.version if wanted else str(version or ""),

@@ -149,7 +149,8 @@ class FastPath:
 
     def _key_of(self, scope: AsgiScope) -> RequestKey | None:
         """Return the key of a request, or None if only the application can answer it."""
-        headers, method = scope["headers"], scope["method"]
+        headers = scope["headers"]
+        method = scope["method"]
         if method not in _METHODS or len(headers) > MAX_HEADERS or FAULT in scope:
             return None
         caller_key = b""
@@ -176,7 +177,8 @@ class FastPath:
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:
         """Return the key of the cached caller by a session's cookie, or nothing without one."""
-        session_cookie, cookies = self._authenticator.session_cookie, b""
+        session_cookie = self._authenticator.session_cookie
+        cookies = b""
         if session_cookie is None:
             return b""
         for name, value in headers:
@@ -220,7 +222,8 @@ class FastPath:
             headers = join_headers(scope["headers"])
             address = client_address(scope, self._authenticator.trusted_proxies)
             request = Request(scope, receive, headers, remembered.caller, address)
-            request.route, request.response = remembered.labels[0], response
+            request.route = remembered.labels[0]
+            request.response = response
             request.is_authenticated = True
             log_request(request, seconds)
 
@@ -244,7 +247,8 @@ class FastPath:
         if len(path) > PATH_LIMIT_BYTES or not _BODY_HEADERS.isdisjoint(variant):
             return
         labels = self._shared((request.route, request.method, str(response.status_code)))
-        size, length = ENTRY_BYTES + len(path), sum(map(len, variant))
+        size = ENTRY_BYTES + len(path)
+        length = sum(map(len, variant))
         if variant not in self._values:
             size += 64 * len(variant) + length
         if length <= SHARED_BYTES and _IF_NONE_MATCH not in variant:

@@ -146,7 +146,8 @@ def _checked(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]
     are not `size` bytes, or have another SHA-256 than `digest`, unless that is empty.
     """
     # a client that lacks the last chunk knows by Content-Length that the body is incomplete
-    received, last = sha256(), b""
+    received = sha256()
+    last = b""
     try:
         for chunk in chunks:
             size -= len(chunk)

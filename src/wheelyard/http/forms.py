@@ -131,9 +131,11 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
             body.decode(), keep_blank_values=True, errors="strict", max_num_fields=max_fields
         )
     except UnicodeDecodeError:
-        reason, code = "The form is not UTF-8. Send it as UTF-8.", "bad_encoding"
+        reason = "The form is not UTF-8. Send it as UTF-8."
+        code = "bad_encoding"
     except ValueError:
-        reason, code = f"The form has more than {max_fields} fields. Send fewer.", "invalid_field"
+        reason = f"The form has more than {max_fields} fields. Send fewer."
+        code = "invalid_field"
     else:
         return FormFields({name: tuple(texts) for name, texts in texts_by_name.items()})
     # outside of the handler: the decoder's error contains the whole body, and so passwords
@@ -296,7 +298,8 @@ def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
         return True
     if b"origin" not in headers:
         return False  # a program, or a browser that has sent Sec-Fetch-Site
-    origin, public = header_text(headers, b"origin"), public_origin(server)
+    origin = header_text(headers, b"origin")
+    public = public_origin(server)
     scheme, _, host = origin.partition("://")
     if scheme not in ("http", "https") or not host:
         return True
@@ -306,7 +309,8 @@ def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
 
 
 def _is_dns_rebinding(headers: Headers, settings: Settings) -> bool:
-    server, access = settings.server, settings.access
+    server = settings.server
+    access = settings.access
     if access.trusted_hosts or not (b"origin" in headers or b"sec-fetch-site" in headers):
         return False
     is_public = server.public_url or server.trusted_proxies or not server.is_loopback
@@ -357,11 +361,13 @@ class HostPolicy(Struct, frozen=True):
     @classmethod
     def of(cls, settings: Settings) -> "HostPolicy | None":
         """Return the policy of the settings, or None if they restrict neither host nor scheme."""
-        access, server = settings.access, settings.server
+        access = settings.access
+        server = settings.server
         if not access.trusted_hosts and not access.require_https:
             return None
         hosts = frozenset(host.lower() for host in access.trusted_hosts)
-        prefixes, probes = ("", server.path_prefix), ("/health", "/ready")
+        prefixes = ("", server.path_prefix)
+        probes = ("/health", "/ready")
         paths = frozenset(f"{prefix}{path}".encode() for prefix in prefixes for path in probes)
         below = tuple(f"{prefix}{path}" for prefix in prefixes for path in CREDENTIAL_PATHS)
         cookie = SessionCookie.of(settings)

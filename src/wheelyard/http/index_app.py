@@ -134,9 +134,11 @@ async def page_of(request: IndexRequest, response: Response) -> Response:
 
 def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[bytes, HeaderList]:
     """Return the bytes of a page, and the headers that go with them."""
-    scope, headers = request.scope, request.joined_headers
+    scope = request.scope
+    headers = request.joined_headers
     settings = request.context.index.settings
-    sign_in, message = "", message_on_page(error.fact or error.message, error.advice)
+    sign_in = ""
+    message = message_on_page(error.fact or error.message, error.advice)
     is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
     if settings.access.cookie_login:
         whole = request.context.index.server.settings.server
@@ -272,7 +274,8 @@ class IndexApp:
         if self._host_policy is not None:
             self._host_policy.check(scope, headers)
         requests.check_host_and_coding(headers)
-        scope["path"], scope["app"] = self.routes.parse_path(scope["raw_path"], self._prefix), self
+        scope["path"] = self.routes.parse_path(scope["raw_path"], self._prefix)
+        scope["app"] = self
         await self.routes.router(scope["path"])(scope, receive, send)
 
     async def answer(self, route: Route, scope: AsgiScope, receive: Receive, send: Send) -> None:

@@ -91,7 +91,8 @@ def share_metrics(folder: Path) -> None:
 def render_metrics(registry: CollectorRegistry) -> bytes:
     """Return the metrics in a registry, or of all workers, in the text format of Prometheus."""
     disable_created_metrics()
-    shown, folder = CollectorRegistry(), process_environment().get(FOLDER_VARIABLE)
+    shown = CollectorRegistry()
+    folder = process_environment().get(FOLDER_VARIABLE)
     build = Info("wheelyard_build", "Which wheelyard this is.", registry=shown)
     build.info({"version": version("wheelyard")})
     if folder is None:

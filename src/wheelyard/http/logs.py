@@ -108,7 +108,8 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
         """Return a record's line without its traceback, with the client's address of a change."""
-        line, request = super().formatMessage(record), CURRENT_REQUEST.get()
+        line = super().formatMessage(record)
+        request = CURRENT_REQUEST.get()
         is_change = AUDIT_FIELD in getattr(record, EXTRA_FIELDS, ())
         return f"{line}, from {request.address}" if request and is_change else line
 
@@ -186,7 +187,8 @@ class BackgroundHandler(logging.Handler):
         while True:
             self._handler.handle(self._waiting.get())
             if self._dropped:
-                dropped, self._dropped = self._dropped, 0
+                dropped = self._dropped
+                self._dropped = 0
                 logger.warning("%d lines of the access log were dropped: nobody read it", dropped)
             self._waiting.task_done()
 
@@ -202,17 +204,21 @@ def configure_logging(settings: LogSettings) -> None:
     # minted tokens and rejected credentials are logged with INFO
     logger.setLevel(logging.INFO)
     access_logger.setLevel(logging.INFO if settings.access else logging.CRITICAL)
-    access_logger.handlers, access_logger.propagate = [BackgroundHandler(handler)], False
+    access_logger.handlers = [BackgroundHandler(handler)]
+    access_logger.propagate = False
 
 
 def log_request(request: Request, seconds: float) -> None:
     """Log a request that took `seconds`, unless it is a probe with a status below 500."""
-    status, headers = request.status, request.joined_headers
+    status = request.status
+    headers = request.joined_headers
     is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if request.route in PROBE_ROUTES and not is_failure:
         return
-    scope, who = request.scope, request.caller.principal if request.is_authenticated else None
-    path, agent = log_safe(scope["raw_path"]), log_safe(headers.get(b"user-agent", b""))
+    scope = request.scope
+    who = request.caller.principal if request.is_authenticated else None
+    path = log_safe(scope["raw_path"])
+    agent = log_safe(headers.get(b"user-agent", b""))
     sent = dict(request.response.header_list) if request.response else {}
     size = sent.get(b"content-length", b"-").decode()
     entry: dict[str, Any] = {

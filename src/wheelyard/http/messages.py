@@ -252,7 +252,9 @@ class Response:
     def until(self, made_from: MadeFrom | None, deadline: float = inf) -> "Response":
         """Return this response of a cache, which may be repeated while those are the versions."""
         response = copy(self)  # the one in the cache has no deadline, and is shared by all callers
-        response.made_from, response.deadline, response.cached = made_from, deadline, self
+        response.made_from = made_from
+        response.deadline = deadline
+        response.cached = self
         return response
 
     def with_headers(self, header_list: HeaderList) -> "Response":
@@ -358,7 +360,8 @@ class BegunBody:
 
     def __next__(self) -> bytes:
         if self._first:
-            first, self._first = self._first, b""
+            first = self._first
+            self._first = b""
             return first
         return next(self._rest)
 

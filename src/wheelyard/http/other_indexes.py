@@ -85,7 +85,8 @@ def _readable(request: IndexRequest) -> Iterator[ReadableIndex]:
     One that does not work now, or of which nobody can say who the caller is there, is left out.
     """
     context = request.context
-    in_force, here = context.in_force, context.index
+    in_force = context.in_force
+    here = context.index
     in_index = CallerElsewhere(request, here)
     for name in (MAIN, *sorted(in_force.definitions)):
         if name == here.name:
@@ -199,7 +200,8 @@ def _look_up(context: IndexContext, name: NormalizedName, readable: ReadableInde
     """Return what an index shows of a project to its caller, or None if its store fails."""
     if not readable.caller.may(Action.READ, name):
         return _Found(None, ())
-    repositories, index = context.index.server.indexes.repositories, readable.index
+    repositories = context.index.server.indexes.repositories
+    index = readable.index
     if index.definition.is_main:
         repository = repositories.of_main(index)
     else:

@@ -189,7 +189,8 @@ class CurrentVersions:
         return versions[key]
 
     def _version(self, key: Key) -> str | None:
-        index, (kind, text) = self._index, key
+        index = self._index
+        (kind, text) = key
         snapshot: Snapshot[Any] | None = None
         if kind == "project":
             place, _, project = text.rpartition("/")

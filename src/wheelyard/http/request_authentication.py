@@ -105,7 +105,8 @@ class RequestAuthenticator:
         """
         request.caller = self._context.read_policy.anonymous()
         request.browser_session = None
-        cookies, name = request.joined_headers.get(b"cookie", b""), self.session_cookie
+        cookies = request.joined_headers.get(b"cookie", b"")
+        name = self.session_cookie
         if name is not None and (cookie := name.value_in(cookies)):
             self._use_session(request, cookie)
 
@@ -119,7 +120,8 @@ class RequestAuthenticator:
         return self._verify(request, credential, self.recent.header_key(typed, request.address))
 
     def _use_session(self, request: Request, cookie: bytes) -> None:
-        cache_key, text = self.recent.cookie_key(cookie), cookie.decode("ascii")
+        cache_key = self.recent.cookie_key(cookie)
+        text = cookie.decode("ascii")
         try:
             caller = self.recent.remembered(cache_key) or self.recent.verified(
                 cache_key, partial(self._index.sessions.caller, text)
@@ -127,9 +129,11 @@ class RequestAuthenticator:
         except ConfirmationNeeded as needed:
             # returns once its provider has been asked, and still has not confirmed the person
             request.wait((SESSION, cache_key), self._confirm, cache_key, needed)
-            caller, request.waits_for = None, needed.title
+            caller = None
+            request.waits_for = needed.title
         if caller is not None:
-            request.caller, request.browser_session = caller, decoded_session(text)
+            request.caller = caller
+            request.browser_session = decoded_session(text)
 
     async def _confirm(self, cache_key: bytes, needed: ConfirmationNeeded) -> None:
         """Ask the provider of a session, once for all requests that have its cookie."""
@@ -179,13 +183,15 @@ class RequestAuthenticator:
 
     async def _verify_apart(self, sent: "_SentCredential", wait: Wait) -> Caller:
         """Verify a credential in the pool for tokens, or, with a slot, in that for passwords."""
-        pools, limit = self._pools, self._context.process.password_limit
+        pools = self._pools
+        limit = self._context.process.password_limit
         if wait != "password":
             return await pools.run_in(pools.tokens, self._verify_here, sent)
         client = network_of(sent.credential.client_network)
         if self._index.authenticator.verified_recently(sent.credential):
             # by user: an office of many may be one network
-            limit, client = self._context.process.known_password_limit, sent.credential.user
+            limit = self._context.process.known_password_limit
+            client = sent.credential.user
         async with limit.acquire(client):
             return await pools.run_in(pools.passwords, self._verify_here, sent)
 
@@ -214,7 +220,8 @@ class CallerElsewhere(Struct, frozen=True):
         The credential was verified a moment ago, and the indexes share what remembers that. Raises
         Unauthenticated if it is not valid any more, and Unavailable if that cannot be said now.
         """
-        request, authenticator = self.request, index.authenticator
+        request = self.request
+        authenticator = index.authenticator
         headers = request.joined_headers
         if request.browser_session is not None:
             cookie = SessionCookie.of(self.index.named(MAIN).settings)
@@ -284,9 +291,11 @@ def _basic_pair(value: str) -> tuple[str, bool]:
     except ValueError as error:
         raise invalid_credential() from error
     try:
-        pair, is_unicode = decoded.decode(), True
+        pair = decoded.decode()
+        is_unicode = True
     except UnicodeDecodeError:  # clients built on requests send Latin-1
-        pair, is_unicode = decoded.decode("latin-1"), False
+        pair = decoded.decode("latin-1")
+        is_unicode = False
     if ":" not in pair or _CONTROL.search(pair):
         raise invalid_credential()
     return pair, is_unicode
@@ -320,7 +329,8 @@ class SessionCookie(Struct, frozen=True):
             index += "/"
         name = f"{beginning}-{blake2b(index.encode(), digest_size=4).hexdigest()}"
         if is_secure:
-            name, place = f"__Host-{name}", "Path=/; Secure"
+            name = f"__Host-{name}"
+            place = "Path=/; Secure"
         else:
             place = f"Path={settings.server.public_path}/"
         pattern = re.compile(rb"(?:^|;)[ \t]*%s=([^;]*)" % name.encode())

@@ -306,7 +306,8 @@ async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
     Raises TooLarge, with the message `too_long`, if it has more than `limit` bytes. Raises
     ClientDisconnected or SlowClient if it does not come.
     """
-    body, more = b"", True
+    body = b""
+    more = True
     while more:
         chunk, more = await next_chunk(request.receive)
         body += chunk

@@ -200,7 +200,8 @@ class PrivateFiles(Struct, frozen=True):
         """
         if wanted.filename.endswith(VARIANTS_SUFFIX):
             return self._variants_response(request, wanted)
-        file, name = self.find_served(wanted.filename), self.project.name
+        file = self.find_served(wanted.filename)
+        name = self.project.name
         if file is None or not wanted.is_served(file):
             return file_not_found()
         try:
@@ -239,7 +240,8 @@ class PrivateFiles(Struct, frozen=True):
 
         Raises NotFound if the store lacks the bytes.
         """
-        context, name = self.context, self.project.name
+        context = self.context
+        name = self.project.name
         scope = context.read_policy.cache_scope(name)
         if wanted.is_metadata:
             load = partial(context.process.core_metadata.load_bytes, name, file)
@@ -385,7 +387,8 @@ def _look_up_licences(
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:
-    project, place = files.project, files.first.index
+    project = files.project
+    place = files.first.index
     return OpenListing(
         name=project.name,
         status=project.status,

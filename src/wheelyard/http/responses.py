@@ -128,7 +128,8 @@ def page_headers(
     They are those for caches and of the page's source, and CSP if it is HTML.
     """
     scope = context.read_policy.cache_scope(listing.name if listing else None)
-    max_age, source = context.index.settings.http.public_max_age, HeaderList()
+    max_age = context.index.settings.http.public_max_age
+    source = HeaderList()
     if listing is not None and context.upstream is not None:
         source = (FROM_UPSTREAM if listing.origin.is_upstream else FROM_PRIVATE,)
     if listing is not None and listing.origin.is_upstream:

@@ -170,7 +170,8 @@ def _server(process: ProcessContext, metrics: Instrumentation) -> Iterator[Route
 
 
 def _operations(probes: Probes) -> Iterator[Route]:
-    health, robots = home_and_probes.health, home_and_probes.robots
+    health = home_and_probes.health
+    robots = home_and_probes.robots
     public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
     may_read_metrics = probes.is_allowed_without_login
     yield replace(public, name="health", path="/health", is_instant=True)
@@ -269,7 +270,8 @@ def _management(upload: UploadPage) -> Iterator[Route]:
 
 def _asking(process: ProcessContext) -> Iterator[Route]:
     if process.server.settings.upstream.is_on:
-        answer, answer_form = package_requests.answer_ask, package_requests.answer_ask_form
+        answer = package_requests.answer_ask
+        answer_form = package_requests.answer_ask_form
         yield replace(_page("/-/request/", answer), needs_read=False)
         yield replace(_form("/-/request/", answer_form), needs_read=False)
 
@@ -279,7 +281,8 @@ def _administration() -> Iterator[Route]:
     yield from _admin_page("/-/admin/", OverviewPage(pages).answer)
     people = PeoplePages(pages)
     yield from _admin_page("/-/admin/people/", people.answer, people.answer_form)
-    groups, grants = GroupPages(pages), GrantPages(pages)
+    groups = GroupPages(pages)
+    grants = GrantPages(pages)
     yield from _admin_page("/-/admin/groups/", groups.answer, groups.answer_form)
     yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)
     yield from _admin_page("/-/admin/grants/history/", grants.answer_history)
@@ -328,7 +331,8 @@ def _downloads(process: ProcessContext) -> Iterator[Route]:
 
 
 def _projects() -> Iterator[Route]:
-    project, release = "/project/{name}/", "/project/{name}/{version}/"
+    project = "/project/{name}/"
+    release = "/project/{name}/{version}/"
     yield replace(_page(project, project_pages.answer_description), name="project_page")
     yield _page(f"{project}releases/", project_pages.answer_releases)
     yield replace(_page(f"{project}compare/", compare.answer), is_long=True)

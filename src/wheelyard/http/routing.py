@@ -251,7 +251,8 @@ class Dispatcher(Struct, frozen=True):
         Raises WheelyardError if the request may not have one, and what its handler raises.
         """
         # the order of the checks is a promise: see the docstring of the module
-        context, settings = request.context, request.context.index.settings
+        context = request.context
+        settings = request.context.index.settings
         is_write = request.method in route.methods and request.method not in GET
         is_public = route.is_public(request)
         if is_write and not is_public and is_cross_site(request.joined_headers, settings):

@@ -31,7 +31,8 @@ def indexes_to_ask(request: IndexRequest, words: str) -> list[str]:
 
     This is said without a look at the store, which may show that none is.
     """
-    name, reader = name_to_look_up(request, words), request.context.upstream
+    name = name_to_look_up(request, words)
+    reader = request.context.upstream
     if name is None or reader is None:
         return []
     upstream = reader.upstream

@@ -109,7 +109,8 @@ def run_server(settings: Settings, command: ServerCommand) -> NoReturn:
     prepare_process()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: sys.exit(0))  # until requests are served
-    is_single, has_tls = settings.server.workers == 1, bool(settings.server.certificate)
+    is_single = settings.server.workers == 1
+    has_tls = bool(settings.server.certificate)
     try:
         if is_single and not has_tls:
             _serve_in_process(settings, command, None)
@@ -175,7 +176,8 @@ def _options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
 
 def _max_connections() -> int:
     """Raise the limit of file descriptors, and return that of connections, about half of it."""
-    limits, most = resource.getrlimit(resource.RLIMIT_NOFILE), MAX_FILE_DESCRIPTORS
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_FILE_DESCRIPTORS
     soft, hard = (most if limit == resource.RLIM_INFINITY else limit for limit in limits)
     if soft < min(hard, most):
         with suppress(OSError, ValueError):

@@ -168,11 +168,9 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
 
 def store_probe(index: Index, result: Path | None = None) -> check_store.StoreProbe:
     """Return the probe of the writes that must succeed, whose `result` all workers can read."""
-    steps, traits, new_id = (
-        list[check_store.Step](),
-        index.server.traits,
-        index.server.runtime.new_id,
-    )
+    steps = list[check_store.Step]()
+    traits = index.server.traits
+    new_id = index.server.runtime.new_id
     # a server that could write once must not become unready by another probe
     is_writable = result is not None and not check_store.recorded_reason(result)
     if not is_writable and not index.settings.server.read_only:
@@ -310,7 +308,8 @@ class _WorkerApplication:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
                 loop = asyncio.get_running_loop()
-                self._serves_at, self._loop = loop.time() + WORKER_START_SECONDS, loop
+                self._serves_at = loop.time() + WORKER_START_SECONDS
+                self._loop = loop
 
         if scope["type"] == "lifespan":
             return self.app(scope, receive_lifespan, send_lifespan)

@@ -78,7 +78,8 @@ def _render(
     root: str = ROOT,
 ) -> bytes:
     # of the server: the index that asks may be another one than main, where people sign in
-    settings, caller = request.context.index.server.settings, request.caller
+    settings = request.context.index.server.settings
+    caller = request.caller
     user = "" if caller.is_anonymous else caller.principal
     own_name = user.removeprefix("htpasswd:") if user.startswith("htpasswd:") else ""
     return request.web.environment.render(
@@ -105,7 +106,8 @@ def _links(index: Index, next_path: str) -> list[ProviderLink]:
     if index.sessions.sign_in is None:
         return []
     # absolute: the provider sends people back to this very host, which has to have the cookie
-    start, query = f"{index.server.settings.base_url}/-/sign-in", quote(next_path, safe="/")
+    start = f"{index.server.settings.base_url}/-/sign-in"
+    query = quote(next_path, safe="/")
     return [
         ProviderLink(provider.config.title, f"{start}/{name}/?next={query}")
         for name, provider in index.sessions.sign_in.providers.items()

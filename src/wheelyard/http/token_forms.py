@@ -71,7 +71,9 @@ def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) 
     Raises Invalid, with the field that is wrong. Where there are `indexes` to choose from, that is
     also the case if none is ticked.
     """
-    name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
+    name = fields.text("name")
+    days = fields.text("days")
+    can = fields.text("can")
     with checking("name"):
         require_token_name(name)
     with checking("days"):

@@ -100,7 +100,8 @@ class MultipartParser:
                 return
             if not chunk.removeprefix(LINE_END).startswith(self._opening):
                 raise bad_multipart("it does not begin with the boundary that Content-Type names")
-            self._has_begun, self._recent = True, LINE_END
+            self._has_begun = True
+            self._recent = LINE_END
         if self._epilogue is None:
             # the closing boundary may be divided between two chunks
             recent = self._recent + chunk
@@ -111,7 +112,8 @@ class MultipartParser:
                 return
             end = closing_at + len(self._closing) - len(self._recent)
             yield from self._events(chunk[:end], is_last=True)
-            self._epilogue, chunk = b"", chunk[end:]
+            self._epilogue = b""
+            chunk = chunk[end:]
         self._epilogue += chunk[: EPILOGUE_LIMIT_BYTES + 1]
         if len(self._epilogue) > EPILOGUE_LIMIT_BYTES or self._epilogue.strip(b" \t\r\n"):
             raise bad_multipart("something follows its closing boundary")
@@ -401,7 +403,8 @@ class FormReader:
 
         Raises Invalid if one differs.
         """
-        fields, filename = self._fields, file.filename
+        fields = self._fields
+        filename = file.filename
         filetype = fields.get("filetype")
         if filetype and not filename.endswith(FILETYPE_SUFFIXES[filetype]):
             raise Invalid(

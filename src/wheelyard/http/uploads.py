@@ -129,7 +129,8 @@ async def _refusal(request: IndexRequest) -> TooLarge | None:
     Raises this error for a client that asks before it sends the body. Raises Unavailable if the
     store does not answer.
     """
-    quotas, pools = request.context.index.uploads.quota_check, request.context.process.pools
+    quotas = request.context.index.uploads.quota_check
+    pools = request.context.process.pools
     if quotas is None:
         return None
     size = size_in_form(_announced_length(request))
@@ -148,7 +149,8 @@ def form_reader(
     Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
     TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
     """
-    boundary, length = _boundary_of(request), _announced_length(request)
+    boundary = _boundary_of(request)
+    length = _announced_length(request)
     return FormReader(boundary, request.context.index.uploads, request.caller, check_token, length)
 
 
@@ -159,7 +161,8 @@ def _boundary_of(request: IndexRequest) -> bytes:
     Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
     TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
     """
-    caller, headers = request.caller, request.joined_headers
+    caller = request.caller
+    headers = request.joined_headers
     max_size = request.context.index.uploads.rules.max_size
     # an anonymous caller learns first that a credential is missing
     if caller.is_anonymous:
@@ -193,7 +196,8 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
     # The file may be there already, which is no matter of a quota. Its name is in the body, and
     # most clients send that without asking.
     # the last batch is left for the thread that does all the rest
-    batch, more = bytearray(), True
+    batch = bytearray()
+    more = True
     pools = request.context.process.pools
     while more:
         try:

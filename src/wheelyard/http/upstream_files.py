@@ -106,8 +106,11 @@ class PublicFiles(Struct, frozen=True):
 
     def repeats(self) -> Repeats:
         """Return the page, the policy and what says that the name is not private, or None."""
-        upstream, origin = self.reader.upstream, self.listing.origin
-        page, view, now = origin.page, origin.view, upstream.runtime.monotonic
+        upstream = self.reader.upstream
+        origin = self.listing.origin
+        page = origin.page
+        view = origin.view
+        now = upstream.runtime.monotonic
         # digests that a page lacks become known as soon as the files are fetched; and while nothing
         # is fetched, a page changes with the files that are brought into the store
         is_open = not page.has_all_digests or upstream.config.offline
@@ -139,7 +142,8 @@ class PublicFiles(Struct, frozen=True):
         refuses the file, as for a blocked licence. Raises Unavailable if neither store nor upstream
         index answers. Raises Waiting if it has to be fetched.
         """
-        page, raw = self._page, None
+        page = self._page
+        raw = None
         file = next(file for file in self.listing.files if file.filename == filename)
         if file.serves_metadata:
             listed = page.by_filename[filename]
@@ -159,7 +163,8 @@ class PublicFiles(Struct, frozen=True):
 
         Raises NotFound then, with the reason.
         """
-        key, page = strip_trailing_zeros(str(version)), self._page
+        key = strip_trailing_zeros(str(version))
+        page = self._page
         refusal = self.listing.origin.refused_for
         if refusal is not None:
             refusal = self._refusal_of(str(version), refusal)
@@ -181,7 +186,8 @@ class PublicFiles(Struct, frozen=True):
         Raises Invalid (412) if If-Match has another ETag. Raises Unavailable if neither store nor
         upstream index answers. Raises Waiting if it has to be fetched.
         """
-        refusal, page = self.listing.origin.refused_for, self._page
+        refusal = self.listing.origin.refused_for
+        page = self._page
         if refusal is not None:
             raise self._refused_file(request, wanted.filename, refusal)
         if wanted.filename.endswith(VARIANTS_SUFFIX):
@@ -249,7 +255,9 @@ class PublicFiles(Struct, frozen=True):
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
         """Raise Forbidden if the policy does not allow to download a file, NotFound if a view."""
-        upstream, page, listing = self.reader.upstream, self._page, self.listing
+        upstream = self.reader.upstream
+        page = self._page
+        listing = self.listing
         hidden = listing.origin.view.hidden.get(file.filename)
         if hidden is not None and hidden.code == HIDDEN_BY_VIEW:
             raise NotFound(hidden.text, code=hidden.code)
@@ -279,12 +287,15 @@ class PublicFiles(Struct, frozen=True):
 
     async def _refusal_by_sidecars(self, file: UpstreamFile, client: str) -> FileReason | None:
         """Return why the policy refuses a file, about which something may have to be fetched."""
-        policy, page, run = self.reader.upstream.policy, self._page, self.reader.run_for_metadata
+        policy = self.reader.upstream.policy
+        page = self._page
+        run = self.reader.run_for_metadata
         return await run(page.upstream, client, policy.refuses_file, page, file)
 
     def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with a stored file that its page does not list any more."""
-        upstream, page = self.reader.upstream, self._page
+        upstream = self.reader.upstream
+        page = self._page
         removed = (file for file in page.removed if file.filename == wanted.filename)
         file = next((file for file in removed if file.sha256 == wanted.sha256), None)
         if file is None or not upstream.config.keep_removed:
@@ -296,7 +307,9 @@ class PublicFiles(Struct, frozen=True):
         return file_response(request, self.context, self._stored(stored))
 
     def _distribution(self, request: Request, file: UpstreamFile) -> Response:
-        files, page, context = self.reader.upstream.files, self._page, self.context
+        files = self.reader.upstream.files
+        page = self._page
+        context = self.context
         stored = request.once(("stored", file.filename), files.find, page, file)
         if stored is not None:
             with suppress(NotFound):  # removed from the store a moment ago
@@ -311,7 +324,8 @@ class PublicFiles(Struct, frozen=True):
 
     async def _fetch(self, request: Request, file: UpstreamFile) -> FileToSend:
         """Return a file once its first bytes have come, as an error can be sent until then."""
-        files, client = self.reader.upstream.files, request.client_key
+        files = self.reader.upstream.files
+        client = request.client_key
         fetched = await wrap_future(files.fetch(self._page, file, client))
         if isinstance(fetched, StoredFile):
             return self._stored(fetched)
@@ -323,16 +337,19 @@ class PublicFiles(Struct, frozen=True):
             body = fetched.body(part.start, part.stop)
         if not isinstance(body, bytes):
             await until_readable(body)
-            streams, chunks = self.context.process.pools.streams, body
+            streams = self.context.process.pools.streams
+            chunks = body
             first = await get_running_loop().run_in_executor(streams, next, chunks, b"")
             body = BegunBody(first, chunks)
         return replace(described, body=body)
 
     def _core_metadata(self, request: Request, file: UpstreamFile) -> Response:
         load: Render = partial(self._metadata, request, file)
-        version, repeats = ObjectVersion(file.core_metadata), self.repeats()
+        version = ObjectVersion(file.core_metadata)
+        repeats = self.repeats()
         if not version:  # nobody can say whether it has changed
-            version, repeats = ObjectVersion(sha256(load()).hexdigest()), (None, inf)
+            version = ObjectVersion(sha256(load()).hexdigest())
+            repeats = (None, inf)
         return core_metadata_response(
             request, self.context, version, load, repeats, scope="private"
         )

@@ -234,7 +234,8 @@ class UpstreamReader:
         page is returned instead, while the question goes on, unless the newest is wanted.
         """
         self._require_guesses(client)
-        key, stale = (pages, name, wanted), partial(pages.peek_stale, name)
+        key = (pages, name, wanted)
+        stale = partial(pages.peek_stale, name)
         return await self._in_flight.run(
             key,
             self._ask_alone,
@@ -285,7 +286,8 @@ class UpstreamReader:
         slots = lookup.refused_by
         if slots is None:
             return
-        loop, freed = get_running_loop(), Event()
+        loop = get_running_loop()
+        freed = Event()
         wake = partial(loop.call_soon_threadsafe, freed.set)
         self._waiting += 1
         slots.when_free(lookup.client, wake)

@@ -179,7 +179,8 @@ class WebPages:
 
     def viewer(self, caller: Caller, name: NormalizedName | None = None) -> Viewer:
         """Return who looks at a page, which may be the page of the project `name`."""
-        index, is_anonymous = self.context.index, caller.is_anonymous
+        index = self.context.index
+        is_anonymous = caller.is_anonymous
         may_change = not is_anonymous and not index.settings.server.read_only
         may_administer = not is_anonymous and caller.administers_server
         may_approve = not is_anonymous and caller.may_anywhere(Action.APPROVE)
@@ -270,7 +271,8 @@ class WebPages:
         Also with whether they may promote the project `name`, which depends on other indexes, and
         whether installing it needs a credential. Raises Unavailable if that cannot be said.
         """
-        viewer, may_promote = self.index_viewer(request, name), False
+        viewer = self.index_viewer(request, name)
+        may_promote = False
         if name is not None:
             with suppress(Unavailable):
                 may_promote = next(self.promotion_targets(request, name), None) is not None
@@ -289,7 +291,8 @@ class WebPages:
         None if the caller cannot promote it from this one. Raises Unavailable if the store does not
         say which there are, or who the caller is there.
         """
-        index, in_index = self.context.index, CallerElsewhere(request, self.context.index)
+        index = self.context.index
+        in_index = CallerElsewhere(request, self.context.index)
         is_read_only = index.settings.server.read_only or not index.definition.has_packages
         if request.caller.is_anonymous or is_read_only:
             return
@@ -341,7 +344,8 @@ class WebPages:
         Raises Unauthenticated if the caller is anonymous, and Forbidden if another one may not
         manage it. Raises what `require_reader` raises.
         """
-        name, caller = self.require_reader(request), request.caller
+        name = self.require_reader(request)
+        caller = request.caller
         if caller.is_anonymous:
             raise invalid_credential()
         caller.require(Action.MANAGE, name)
@@ -379,7 +383,8 @@ class WebPages:
         shows = None if shows is None or elsewhere is None else (*shows, *elsewhere)
         until = min(until, self.until_rights_change)
         # keys of people's pages must differ from those of programs in the same cache
-        page, repeats = (MediaType.HTML, ("web", client, key), version, render), (shows, until)
+        page = (MediaType.HTML, ("web", client, key), version, render)
+        repeats = (shows, until)
         try:
             return page_response(
                 self.context, request, *page, repeats=repeats, listing=listing, headers=headers

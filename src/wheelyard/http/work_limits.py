@@ -54,7 +54,8 @@ class ConcurrencyLimit:
     @property
     def queue(self) -> WorkQueue:
         """How much work runs and waits now. Any thread may ask."""
-        running, waiting = list(self._held.values()), list(self._queues.values())
+        running = list(self._held.values())
+        waiting = list(self._queues.values())
         return WorkQueue(self._work, sum(running), sum(map(len, waiting)))
 
     @asynccontextmanager

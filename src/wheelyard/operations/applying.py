@@ -416,9 +416,11 @@ class Applying(Struct, frozen=True):
         self, before: IndexState, after: IndexState
     ) -> Iterator[AnonymousChange]:
         """Yield the indexes that answer otherwise to readers without a credential."""
-        was, will = self._anonymous_reading(before), self._anonymous_reading(after)
+        was = self._anonymous_reading(before)
+        will = self._anonymous_reading(after)
         for name in sorted({*was, *will}, key=lambda name: (name != MAIN, name)):
-            earlier, later = was.get(name, (NOTHING, ())), will.get(name, (NOTHING, ()))
+            earlier = was.get(name, (NOTHING, ()))
+            later = will.get(name, (NOTHING, ()))
             if earlier == later or earlier[0] == later[0] == NOTHING:
                 continue
             text = later[0]

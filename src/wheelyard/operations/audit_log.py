@@ -31,10 +31,12 @@ def log_event(project: Project, event: Event) -> None:
     `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to`, `pinned` or
     `unpinned`.
     """
-    action, fields = event.what, {"reason": redact_tokens(event.reason)}
+    action = event.what
+    fields = {"reason": redact_tokens(event.reason)}
     match event.what:
         case EventKind.STATUS:
-            action, fields = "status_set", {"status": event.status, **fields}
+            action = "status_set"
+            fields = {"status": event.status, **fields}
         case EventKind.DELETED if event.deletion.at_once:
             action = "deleted_at_once"
         case EventKind.RESERVED | EventKind.RELEASED:
@@ -44,15 +46,18 @@ def log_event(project: Project, event: Event) -> None:
             publisher = "" if file.uploaded_by == event.by else file.uploaded_by
             fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
             if file.promoted_at is not None:
-                action, fields = "promoted", {**fields, "index": file.source_index}
+                action = "promoted"
+                fields = {**fields, "index": file.source_index}
             elif file.imported_at is not None:
                 action = "imported"
         case EventKind.PROMOTED_TO:
             action = event.what.replace("-", "_")
             fields = {"index": event.promotion.target}
-    target, about = str(project.name), dict[str, object](project=project.name)
+    target = str(project.name)
+    about = dict[str, object](project=project.name)
     if event.files:
-        target, about["files"] = f"{project.name}: {', '.join(event.files)}", list(event.files)
+        target = f"{project.name}: {', '.join(event.files)}"
+        about["files"] = list(event.files)
     _log(action, event.by, target, fields, about)
 
 

@@ -162,7 +162,8 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
 
         Raises Unavailable if objects cannot be listed.
         """
-        own, checked = Findings(), dict[NormalizedName, CheckedProject]()
+        own = Findings()
+        checked = dict[NormalizedName, CheckedProject]()
         # first, as a mark may have journal entries of a copy that died: without them a project
         # would be reported as damaged
         with suppress(WheelyardError):  # what is not completed is a problem below
@@ -246,7 +247,9 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
         Return the names that were listed before, or None if the list is missing or unreadable.
         """
         read = read_or_report(self.documents, keys.PROJECT_NAMES, findings)
-        stored, codec, name_list = read.stored, Codec(NameList), None
+        stored = read.stored
+        codec = Codec(NameList)
+        name_list = None
         with suppress(WheelyardError):
             name_list = codec.decode(keys.PROJECT_NAMES, stored.body) if stored else None
         listed = name_list.as_set if name_list else frozenset[NormalizedName]()

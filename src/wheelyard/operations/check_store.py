@@ -252,7 +252,8 @@ class Check(Struct, frozen=True):
         """
         clock = self.sweep.removal.clock
         now = clock.require_agreement() if sweep else clock.estimate()
-        findings, verified = Findings(), dict[Key, str]()
+        findings = Findings()
+        verified = dict[Key, str]()
         names = [keys.index_in(prefix) for prefix in self.sweep.removal.indexes()]
         indexes = [
             self._index_check(name, verified, now, is_last=name == names[-1]).run(

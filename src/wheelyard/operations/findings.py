@@ -133,7 +133,8 @@ class JournaledCheck(Struct, Generic[D, C]):
             unknown = _unknown_to_this_version(dict.fromkeys(self.newer, ""))
             self.findings.add_note(f"{self._key} cannot be compared: {unknown}")
             return document
-        agrees, folded = document is None or self._complete(document), self._fold()
+        agrees = document is None or self._complete(document)
+        folded = self._fold()
         if read.has_failed:
             self.is_consistent = False
         elif agrees:
@@ -149,7 +150,8 @@ class JournaledCheck(Struct, Generic[D, C]):
         self, document: D | None, folded: D | None, stored: Stored | None, *, rebuild: bool
     ) -> D | None:
         """Compare the document with `folded`, which its journal says, and return the right one."""
-        key, unknown = self._key, self._unknown(document)
+        key = self._key
+        unknown = self._unknown(document)
         # made again by this version, it would lose what only a newer one knows
         if folded is not None and rebuild and not unknown:
             self._rebuild(folded, stored)
@@ -261,7 +263,8 @@ class JournaledCheck(Struct, Generic[D, C]):
         if not has_previous:
             # no writer leaves two entries out, so somebody may have made the document up
             return True
-        key, body = self.kind.entry_key(last.number), self.kind.commits.encode(last)
+        key = self.kind.entry_key(last.number)
+        body = self.kind.commits.encode(last)
         if repair(self.store, key, body, expect, self.findings):
             self.findings.repaired.append(f"{self._key}: journal entry {last.number} written")
         return True
@@ -283,7 +286,8 @@ class JournaledCheck(Struct, Generic[D, C]):
         return document if self.commits else None
 
     def _rebuild(self, folded: D, stored: Stored | None) -> None:
-        key, body = self.kind.key, self.kind.documents.encode(folded)
+        key = self.kind.key
+        body = self.kind.documents.encode(folded)
         self.findings.rebuilt += 1
         if stored is None or stored.body != body:
             expect = stored.version if stored else ABSENT

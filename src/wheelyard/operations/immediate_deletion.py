@@ -140,7 +140,8 @@ class ImmediateDeletion(Struct, frozen=True):
         return RemovedFiles(name, digest, tuple(files), len(holdings.objects))
 
     def _holdings(self, name: NormalizedName, digest: Sha256) -> _Holdings:
-        filenames, files = dict[str, set[str]](), list[File]()
+        filenames = dict[str, set[str]]()
+        files = list[File]()
         for index, project in self._documents(name).items():
             held = self._held(index, project, digest)
             if held:

@@ -141,7 +141,8 @@ class IndexDefinitions:
 
     def read(self, stored: IndexList) -> KnownIndexes:
         """Return the definitions in such a document."""
-        definitions, problems = dict[str, IndexDefinition](), dict[str, str]()
+        definitions = dict[str, IndexDefinition]()
+        problems = dict[str, str]()
         try:
             main = self.read_main(stored.main.keys if stored.main is not None else {})
         except Invalid as fault:

@@ -88,7 +88,8 @@ class IndexRename(Struct, frozen=True):
     def _copy(self, name: str) -> None:
         for key, end in self._objects():
             target = Key(f"{keys.index_folder(name)}{end}")
-            body, there = self._body(key), self._body(target)
+            body = self._body(key)
+            there = self._body(target)
             if there is None and body is not None:
                 self.documents.put(target, body, ABSENT)
             elif there != body:
@@ -124,7 +125,8 @@ class IndexRename(Struct, frozen=True):
         at = self.administration.runtime.now()
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            former, events = stored.find(MAIN), list[AnyIndexEvent]()
+            former = stored.find(MAIN)
+            events = list[AnyIndexEvent]()
             if former is None:
                 return ()
             events.append(IndexRemoved(at=at, by=by, note=note, name=MAIN))

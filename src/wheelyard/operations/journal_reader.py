@@ -262,7 +262,8 @@ class JournalReader(Struct):
 
     def _read_other(self, other: OtherJournal, whole: JournalPart, since: datetime) -> None:
         """Add the entries of another journal, from that time on, that no call has returned."""
-        last, is_continued = (other.newest, other.at), not other.newest
+        last = (other.newest, other.at)
+        is_continued = not other.newest
         try:
             # the last one once more, which tells whether the journal is still the same
             for number, event in other.source.events_after(max(other.newest - 1, 0)):
@@ -270,7 +271,8 @@ class JournalReader(Struct):
                 if not is_continued:
                     break
                 if number > other.newest:
-                    other.newest, other.at = number, event.at
+                    other.newest = number
+                    other.at = event.at
                 if number > last[0] and event.at >= since:
                     by_name = self._name_of(event.by, whole.problems)
                     entry = other_entry_of(number, event, by_name)
@@ -290,8 +292,11 @@ class JournalReader(Struct):
         limit = since - CLOCK_TOLERANCE
         # Newest first, down to the commit that was read last: if its number belongs to another
         # commit now, or to none, the store was restored.
-        commits, lost, newest = list[CommitJson](), list[int](), last
-        part, is_continued = JournalPart([], []), not last.number
+        commits = list[CommitJson]()
+        lost = list[int]()
+        newest = last
+        part = JournalPart([], [])
+        is_continued = not last.number
         try:
             for number, commit in self.source.commits(name, max(last.number - 1, 0)):
                 if number == last.number:
@@ -472,7 +477,8 @@ def _concerning(
     name: NormalizedName, index: str, commits: Iterable[AccessCommit]
 ) -> Iterator[tuple[int, AnyAccessEvent]]:
     """Yield the changes of grants for a project in an index, and of the groups in these grants."""
-    grants, groups = set[str](), set[str]()
+    grants = set[str]()
+    groups = set[str]()
     for number, event in ((commit.number, event) for commit in commits for event in commit.events):
         match event:
             case Granted(id=grant_id, grant=fields):

@@ -94,10 +94,8 @@ class Selection(Struct, frozen=True):
         """Raise NotFound as `files_of`."""
         if not project.exists:
             raise unknown_project(project.name)
-        names, deleted = (
-            {file.filename for file in self.of(project.files)},
-            self.deleted_in(project),
-        )
+        names = {file.filename for file in self.of(project.files)}
+        deleted = self.deleted_in(project)
         if allow_deleted:
             names.update(deleted)
         missing = sorted((self.filenames or frozenset()) - names)
@@ -332,7 +330,8 @@ class Lifecycle(Struct, frozen=True):
     ) -> Event:
         if action == "delete":
             return self._deleted_event(caller, names, reason, at)
-        by, by_name = caller.principal, caller.name
+        by = caller.principal
+        by_name = caller.name
         return Event(what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason)
 
     def _deleted_event(
@@ -346,7 +345,8 @@ class Lifecycle(Struct, frozen=True):
     ) -> Event:
         keep_until = self._keep_until(at)
         deletion = Deletion(keep_until=keep_until, by_rule=by_rule and keep_until is not None)
-        by, by_name = caller.principal, caller.name
+        by = caller.principal
+        by_name = caller.name
         return Event.deleted(names, reason, deletion, at=at, by=by, by_name=by_name)
 
     def kept_files(self, project: Project) -> tuple[File, ...]:
@@ -435,7 +435,9 @@ class Lifecycle(Struct, frozen=True):
                 raise unknown_project(name)
             if (project.status, project.reason) == (status, reason):
                 return ()
-            at, by, by_name = self.runtime.now(), caller.principal, caller.name
+            at = self.runtime.now()
+            by = caller.principal
+            by_name = caller.name
             return (Event.status_set(status, reason, at=at, by=by, by_name=by_name),)
 
         change = partial(self.projects.change, name, intent)

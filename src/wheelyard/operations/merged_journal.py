@@ -329,7 +329,8 @@ class _Merge:
     @staticmethod
     def _journal_of(named: _NamedProject) -> _AnyJournal | Unavailable | None:
         """Return the journal of a project, None if it has no document, or why it is unreadable."""
-        projects, name = named[0].projects, named[1]
+        projects = named[0].projects
+        name = named[1]
         try:
             # also that of a released name
             project = projects.documents.get(keys.project(name), "current").value
@@ -352,7 +353,8 @@ class _Merge:
 
     def _find_start(self, source: _OpenJournal) -> int:
         """Return the number of the newest commit that comes behind the limit, or 0."""
-        limit, high = self._limit, source.left
+        limit = self._limit
+        high = source.left
         if limit is None:
             return high
         if limit.name == source.name:
@@ -371,9 +373,12 @@ class _Merge:
         """Return what `_find_start` does, by reading commits of the journal."""
         high = source.left
         # most journals have few commits before the limit, so the first steps are small ones
-        low, step = high, 1
+        low = high
+        step = 1
         while low > 0 and not _is_behind(source, low, limit):
-            high, low, step = low - 1, low - step, 2 * step
+            high = low - 1
+            low = low - step
+            step = 2 * step
         low = max(low, 0)
         while low < high:
             middle = (low + high + 1) // 2
@@ -399,7 +404,8 @@ class _Merge:
 
     def _read_ahead(self, source: _OpenJournal) -> None:
         """Read commits of a journal, and of those that are needed next."""
-        sources, count = [source], 1
+        sources = [source]
+        count = 1
         if self._pool is not None:
             near = (head[3] for head in nsmallest(READ_AHEAD - 1, self._heads, key=_order))
             sources += (other for other in near if not other.ahead and other.left > 0)

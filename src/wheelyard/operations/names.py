@@ -173,7 +173,9 @@ class Names(Struct, frozen=True):
             raise
 
     def _event(self, caller: Caller, kind: EventKind, reason: str) -> Event:
-        at, by, by_name = self.runtime.now(), caller.principal, caller.name
+        at = self.runtime.now()
+        by = caller.principal
+        by_name = caller.name
         return Event(what=kind, at=at, by=by, by_name=by_name, reason=reason)
 
     def _describe(self, name: NormalizedName) -> PrivateName:

@@ -84,7 +84,8 @@ class PeopleAdministration(Struct, frozen=True):
         theirs any more, and the record is returned; else None. Raises NotFound if the name is
         nobody's, and as `end`.
         """
-        name, ended = person_name(name), None
+        name = person_name(name)
+        ended = None
         holder = self.names.holder(provider, name)
         if not holder:
             raise NotFound(

@@ -113,9 +113,12 @@ class Promotion(Struct, frozen=True):
         `Uploads.claim_new_name` for the target.
         """
         files = self._release(name, version)
-        target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
+        target = self.target
+        caller = self.target.caller
+        warnings = tuple[str, ...]()
         quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
-        before, at = target.projects.read_for_update(name), self.runtime.now()
+        before = target.projects.read_for_update(name)
+        at = self.runtime.now()
         try:
             with about_index(target.name):
                 new = _missing(before, files, at, quotas)
@@ -297,7 +300,8 @@ class _Note(Struct, frozen=True):
         )
         if not names:
             return ()
-        by, by_name = self.caller.principal, self.caller.name
+        by = self.caller.principal
+        by_name = self.caller.name
         return (Event.promotion_noted(self.data, names, at=self.at, by=by, by_name=by_name),)
 
 
@@ -322,7 +326,8 @@ class _List(Struct, frozen=True):
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return one event for each file that `project` lacks, or whose provenance is replaced."""
         require_not_released(project, self.validated_against)
-        by, by_name = self.caller.principal, self.caller.name
+        by = self.caller.principal
+        by_name = self.caller.name
         missing = _missing(project, self.files, self.at, self.quotas)
         require_fit(VariantCheck(self.stored, project), missing)
         listed = tuple(

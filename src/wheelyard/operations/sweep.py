@@ -91,7 +91,8 @@ class JobLease:
         self._clock = clock
         self._monotonic = clock.runtime.monotonic
         self._holder = clock.runtime.new_id()
-        self._document, self._version = LeaseDocument(), ABSENT
+        self._document = LeaseDocument()
+        self._version = ABSENT
         self._renew_at = 0.0
 
     def take(self, every: timedelta) -> timedelta:
@@ -101,7 +102,8 @@ class JobLease:
         Return zero if it was taken, else after how long to try again.
         """
         self._document, self._version = self._read()
-        document, now = self._document, self._clock.now()
+        document = self._document
+        now = self._clock.now()
         others = document.ends if document.holder != self._holder else None
         done_until = document.completed and document.completed + every
         wait = max(_until(others, now, LEASE_TIME), _until(done_until, now, every))
@@ -151,7 +153,8 @@ class JobLease:
             ends=ends,
             completed=completed or before.completed,
         )
-        body, version = _CODEC.encode(document), self._version
+        body = _CODEC.encode(document)
+        version = self._version
         # sweeps and retention make room
         put = partial(self._store.put, self._key, body, version)
         self._version = self._store.with_reserve(put)
@@ -286,7 +289,8 @@ class Sweep(Struct, frozen=True):
         """Return whether each index has an intact document of a project, or never had any."""
         has_document = False
         for prefix in indexes:
-            findings, store = Findings(), PrefixedStore(self.stores.documents, prefix)
+            findings = Findings()
+            store = PrefixedStore(self.stores.documents, prefix)
             project = JournaledCheck(project_journal(name), store, findings).run(rebuild=False)
             if findings.problems:
                 return False

@@ -233,7 +233,8 @@ def _within(
     quotas: FileQuotas, project: Project, decisions: Sequence[FileDecision]
 ) -> list[FileDecision]:
     """Return the decisions, with a refusal of each new file that a quota has no room for."""
-    rooms, checked = quotas.rooms(project), list[FileDecision]()
+    rooms = quotas.rooms(project)
+    checked = list[FileDecision]()
     for decision in decisions:
         size = decision.entry.size
         refusals = [room.refusal(size_of_file(size)) for room in rooms if decision.is_new]
@@ -667,8 +668,10 @@ class Uploads(Struct, frozen=True):
         caller: Caller,
         attestations: SentAttestations,
     ) -> File:
-        now, distribution = self.runtime.now(), upload.distribution
-        source, metadata = upload.source_metadata or SourceMetadata(), contents.metadata
+        now = self.runtime.now()
+        distribution = upload.distribution
+        source = upload.source_metadata or SourceMetadata()
+        metadata = contents.metadata
         accepted = (".whl", SDIST_SUFFIX, *((ZIP_SUFFIX,) if self.rules.zip_sdists else ()))
         waived_rules = contents.waived_rules
         if not distribution.filename.endswith(accepted):

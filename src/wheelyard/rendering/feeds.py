@@ -63,12 +63,14 @@ def project_feed(
     `changes` are those of whole commits. Without `root_url`, links are relative. `index` is the
     name of the index, so that readers take equal entries of several indexes for different ones.
     """
-    name, releases = project.name, releases_of(project)
+    name = project.name
+    releases = releases_of(project)
     shown = {release.version for release in releases}
     entries = [release_entry(name, release) for release in releases]
     entries += _change_entries(name, changes, shown)
     root = root_url or _RELATIVE_ROOT
-    path, title = f"project/{name}/", f"{name} · {_title(brand, index)}"
+    path = f"project/{name}/"
+    title = f"{name} · {_title(brand, index)}"
     summary = project.shown_summary
     head = f"<subtitle>{_text(summary)}</subtitle>\n" if summary else ""
     return _feed(root, path, title, head, _newest(entries, PROJECT_FEED_ENTRIES), index)
@@ -76,7 +78,8 @@ def project_feed(
 
 def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry], index: str = "") -> bytes:
     """Return the feed of all projects, like `project_feed`, with the newest of these entries."""
-    title, newest = _title(brand, index), _newest(entries, INDEX_FEED_ENTRIES)
+    title = _title(brand, index)
+    newest = _newest(entries, INDEX_FEED_ENTRIES)
     return _feed(root_url, "", title, "", newest, index)
 
 
@@ -86,7 +89,9 @@ def _title(brand: str, index: str) -> str:
 
 def latest_entries(project: Project) -> list[FeedEntry]:
     """Return the newest releases of a project, and the changes of its last commit."""
-    name, commit, releases = project.name, project.commit, releases_of(project)
+    name = project.name
+    commit = project.commit
+    releases = releases_of(project)
     newest = nlargest(INDEX_FEED_ENTRIES, releases, key=_uploaded_at)
     events = CommitJson.from_commit(commit).events if commit else ()
     changes = [entry_of(name, project.revision, event, event.by_name) for event in events]
@@ -118,9 +123,12 @@ def _change_entries(
     name: NormalizedName, changes: Iterable[JournalEntry], shown: set[str]
 ) -> list[FeedEntry]:
     """Return the entries of changes, which link to the pages of the releases `shown`."""
-    entries, number, commit = list[FeedEntry](), 0, 0
+    entries = list[FeedEntry]()
+    number = 0
+    commit = 0
     for change in changes:
-        number, commit = (number + 1 if change.commit == commit else 0), change.commit
+        number = number + 1 if change.commit == commit else 0
+        commit = change.commit
         # the entry of a release tells of its uploads
         if change.what not in ("uploaded", "imported", "promoted"):
             entries.append(change_entry(name, change, number, shown))

@@ -70,8 +70,10 @@ def _without(persons: Iterable[str], text: str) -> str:
     # uv writes each name into both fields, and a name may have commas
     names = {_parts(name.casefold()) for name in persons}
     sizes = sorted({len(name) for name in names}, reverse=True)
-    parts, folded = _parts(text), _parts(text.casefold())
-    others, at = list[str](), 0
+    parts = _parts(text)
+    folded = _parts(text.casefold())
+    others = list[str]()
+    at = 0
     while at < len(parts):
         size = next((size for size in sizes if folded[at : at + size] in names), 0)
         if not size:
@@ -90,11 +92,13 @@ def _addresses(text: str) -> Iterator[tuple[str, str]]:
 
     `email.utils` is not used: it recurses into nested comments.
     """
-    name, mail = "", ""
+    name = ""
+    mail = ""
     for part in (*_ADDRESS_TOKENS.findall(text), ","):
         if part == ",":
             yield (name.strip(), mail) if mail else ("", name.strip())
-            name, mail = "", ""
+            name = ""
+            mail = ""
         elif part.startswith("<"):
             mail = part.strip("<> ")
         else:

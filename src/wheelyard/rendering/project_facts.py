@@ -293,7 +293,8 @@ def facts_of(
 
     Without releases, `latest` is None.
     """
-    name, shown = project.name, _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
+    name = project.name
+    shown = _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
     words = _encodable(description.keywords[:KEYWORDS_LIMIT])
     imports = _imports_of(description)
     uploads = [

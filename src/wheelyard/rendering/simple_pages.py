@@ -30,7 +30,8 @@ PIECE: Final = 500
 
 def json_with_list(document: Mapping[str, object], name: str, items: Iterable[object]) -> bytes:
     """Return the JSON of a document, which is not empty, with a list as its last member."""
-    encoder, rest = Encoder(), iter(items)
+    encoder = Encoder()
+    rest = iter(items)
     parts = [encoder.encode(document)[:-1], b',"%b":[' % name.encode()]
     while piece := list(islice(rest, PIECE)):
         # another thread may run between two pieces

@@ -89,7 +89,8 @@ def build_authenticator(
     # credentials are remembered as digests under this key, which are of no use to another process
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
     factory = _VerifierFactory(settings, catalog, runtime, google, process_key)
-    access, records_usage = settings.access, not settings.server.read_only
+    access = settings.access
+    records_usage = not settings.server.read_only
     has_publishing = bool(settings.trusted_publishing.audience)
     limit = settings.token_lifetime_limit
     tokens = ApiTokens(catalog.token_records, runtime, limit, records_usage=records_usage)
@@ -168,7 +169,8 @@ class _VerifierFactory(Struct, frozen=True):
         """Return the verifier of Google's ID tokens."""
         from wheelyard.authentication.verifiers import google_id_tokens
 
-        options, allow_private = self.settings.google.id_token, self.settings.google.allow_private
+        options = self.settings.google.id_token
+        allow_private = self.settings.google.allow_private
         return google_id_tokens.google_verifier(
             self.keys(
                 google_id_tokens.GOOGLE_ISSUERS[0],
@@ -186,7 +188,8 @@ class _VerifierFactory(Struct, frozen=True):
         """Return the verifier of Google's access tokens."""
         from wheelyard.authentication.verifiers import google_access_tokens
 
-        settings, options = self.settings, self.settings.google.access_token
+        settings = self.settings
+        options = self.settings.google.access_token
         resource = parse_location(options.resource)
         stores = (settings.store.location, settings.store.files, settings.access.credentials_store)
         # who may write to a bucket with a part of the store bypasses the index

@@ -72,7 +72,8 @@ def open_index(settings: Settings, *, create: bool = True, is_server: bool = Fal
     Raises Invalid for a wrong setting, a missing store, or one that this version cannot open.
     Raises Unavailable if the store does not answer.
     """
-    runtime, google = system_runtime(), google_endpoints(process_environment())
+    runtime = system_runtime()
+    google = google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)
     return build_index(
         *(opened.stores, opened.spool, settings, runtime, opened.traits, google),
@@ -86,7 +87,8 @@ def index_without_store(settings: Settings) -> Index:
 
     Raises Invalid for a wrong setting.
     """
-    opened, google = empty_store(), google_endpoints(process_environment())
+    opened = empty_store()
+    google = google_endpoints(process_environment())
     settings = replace(settings, upstream=replace(settings.upstream, bucket=""))
     return build_index(opened.stores, opened.spool, settings, system_runtime(), google=google)
 
@@ -116,7 +118,8 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         gives_serials=gives_serials,
     )
     is_private = settings.access.private
-    rules, indexes = catalog.access_records, catalog.index_records
+    rules = catalog.access_records
+    indexes = catalog.index_records
     access = AccessControl(rules, runtime, indexes, is_private=is_private)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)

@@ -232,7 +232,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def read_policy(self) -> ReadPolicy:
         """What decides which projects a caller may read."""
-        patterns, has_upstream = self.settings.private_patterns, self.upstream is not None
+        patterns = self.settings.private_patterns
+        has_upstream = self.upstream is not None
         return ReadPolicy(self.authenticator.policy, patterns, has_upstream=has_upstream)
 
     def may_be_public(self, name: NormalizedName) -> bool:
@@ -246,7 +247,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
 def settings_of_index(settings: Settings, definition: IndexDefinition) -> Settings:
     """Return the settings of the server with the paths of an index."""
-    server, segment = settings.server, definition.segment
+    server = settings.server
+    segment = definition.segment
     url = f"{server.public_url.rstrip('/')}{segment}" if server.public_url else ""
     paths = replace(server, path_prefix=server.path_prefix + segment, public_url=url, roots=())
     return replace(settings, server=paths)

@@ -85,7 +85,9 @@ class IndexBuilder(Struct, frozen=True):
         `layers` are its upstream indexes, or None for main. `defaults` are the quotas of an index
         without its own.
         """
-        server, name, settings = self.server, definition.name, self.server.settings
+        server = self.server
+        name = definition.name
+        settings = self.server.settings
         packages = self._packages(definition, layers)
         if not definition.is_main:
             settings = settings_of_index(settings, definition)
@@ -189,7 +191,8 @@ class IndexBuilder(Struct, frozen=True):
 
     def _attestations(self, definition: IndexDefinition) -> "AttestationRules | None":
         """Return what decides about attestations of uploads, or None while none are kept."""
-        settings, verifier = self.server.settings.attestations, self.server.attestation_verifier
+        settings = self.server.settings.attestations
+        verifier = self.server.attestation_verifier
         if verifier is None:
             return None
         # nothing of it is loaded while it is off

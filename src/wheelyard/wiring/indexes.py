@@ -144,7 +144,8 @@ class Indexes:
 
         Raises as `IndexDefinitions.get`.
         """
-        definition, definitions = self._definitions.get(name), self._definitions.served()
+        definition = self._definitions.get(name)
+        definitions = self._definitions.served()
         names = {*parts_of(definition, definitions), *indexes_below(definition, definitions)}
         return [self.get(other) for other in sorted(names) if other not in self._definitions.labels]
 

@@ -29,7 +29,8 @@ def build_sign_in(
     start: Callable[[Callable[[], None]], None] = in_thread,
 ) -> SignIn:
     """Return what signs people in, without a connection to the providers."""
-    providers, sealers = build_providers(settings, runtime), dict[str, Sealer]()
+    providers = build_providers(settings, runtime)
+    sealers = dict[str, Sealer]()
     for name, config in ((name, provider.config) for name, provider in providers.items()):
         # whoever reads the store alone cannot use a refresh token
         purpose = f"refresh token\0{config.issuer}\0{config.client_id}"
@@ -54,7 +55,8 @@ def build_sign_in(
 
 def build_providers(settings: Settings, runtime: Runtime) -> dict[str, Provider]:
     """Return the providers by name, in the order of the settings."""
-    clients, providers = dict[bool, JsonClient](), dict[str, Provider]()
+    clients = dict[bool, JsonClient]()
+    providers = dict[str, Provider]()
     for table in settings.sign_in_providers:
         if table.allow_private not in clients:
             clients[table.allow_private] = JsonClient(runtime, allow_private=table.allow_private)

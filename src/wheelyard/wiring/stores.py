@@ -75,7 +75,8 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     folder or a store is missing without `create`, or the settings cannot be used. Raises
     Unavailable if a store does not answer, or a folder cannot be used.
     """
-    credentials, counter = settings.access.credentials_store, OperationCounter()
+    credentials = settings.access.credentials_store
+    counter = OperationCounter()
     if settings.store.location == MEMORY_LOCATION:
         return OpenedStore(Stores.of(MemoryStore(time.time)), scratch_spool(), StoreTraits())
     if not create:
@@ -166,7 +167,8 @@ def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _folders(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield each setting that names a folder for a store, and the folder."""
-    location, upstream = settings.store.location, settings.upstream
+    location = settings.store.location
+    upstream = settings.upstream
     if location != MEMORY_LOCATION and "://" not in location:
         yield "store.location", location
     for setting, folder in (
@@ -234,7 +236,8 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
 
     It is `upstream.bucket`, a bucket or a folder, if that is set. Raises as `store_in` does.
     """
-    location, downloads = settings.upstream.bucket, settings.store.downloads
+    location = settings.upstream.bucket
+    downloads = settings.store.downloads
     if not location:
         return stores.documents
     return store_in(location, counter, "proxy" if downloads == "proxy" else "auto")
@@ -257,7 +260,8 @@ def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
 
 def _buckets(settings: Settings) -> Iterator[Store]:
     """Yield a store for each bucket that the settings, or the format document, name."""
-    location, files = settings.store.location, settings.store.files
+    location = settings.store.location
+    files = settings.store.files
     if is_bucket(location):
         store = store_in(location)
         yield store
@@ -287,7 +291,8 @@ def scratch_spool() -> Spool:
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        mode, owner = folder.lstat().st_mode, folder.lstat().st_uid
+        mode = folder.lstat().st_mode
+        owner = folder.lstat().st_uid
         if not S_ISDIR(mode) or owner != os.getuid() or mode & OTHERS_RIGHTS:
             raise PermissionError(EPERM, "other users have access to it")
     return Spool(folder)
@@ -334,7 +339,8 @@ def _open_bucket(
     runtime: Runtime,
     files: str = "",
 ) -> OpenedStore:
-    location, files_location = parse_location(bucket), parse_location(files) if files else None
+    location = parse_location(bucket)
+    files_location = parse_location(files) if files else None
     if files_location is not None and files_location.scheme != location.scheme:
         why = f"{escaped(files)} is of another service than {escaped(bucket)}"
         raise bad_setting(f"store.files: {why}. Choose a bucket of the service of store.location")
@@ -393,7 +399,8 @@ def open_copy_source(settings: Settings) -> CopySource:
     """
     runtime = system_runtime()
     opened = open_store(settings, runtime, create=False)
-    stores, traits = opened.stores, opened.traits
+    stores = opened.stores
+    traits = opened.traits
     upstream = upstream_store(settings, stores, traits.operation_counter)
     ensure_format(stores.documents)
     # a copy writes nothing there, so it gives no serials

@@ -92,7 +92,8 @@ def _parse(shown: str, now: datetime, key_text: str, chain_text: str) -> ParsedF
             f"It is not the key of the first certificate in {shown}. Put the two there that "
             "belong together."
         )
-    expires, begins = leaf.not_valid_after_utc, leaf.not_valid_before_utc
+    expires = leaf.not_valid_after_utc
+    begins = leaf.not_valid_before_utc
     if not begins <= now <= expires:
         when = f"from {begins:%Y-%m-%d %H:%M} to {expires:%Y-%m-%d %H:%M} UTC"
         raise FaultBeside(f"{shown}: The certificate is valid {when} only. Put a valid one there.")

@@ -83,7 +83,8 @@ def build_upstream(
     Raises Invalid (code `bad_setting`) if `upstream.ca_file` cannot be used, or a rule is wrong.
     Raises Invalid or Unavailable as `upstream_store` does.
     """
-    upstream, is_read_only = settings.upstream, settings.server.read_only
+    upstream = settings.upstream
+    is_read_only = settings.server.read_only
     try:
         if upstream.ca_file:
             tls_context(upstream.ca_file)

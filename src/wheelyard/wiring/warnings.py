@@ -218,7 +218,8 @@ def _undecided(index: Index) -> Iterator[Caution]:
     Earlier versions took a grant of the settings for the answer: with one, nobody read without a
     credential, and passwords gave no rights.
     """
-    server, access = index.server, index.server.settings.access
+    server = index.server
+    access = index.server.settings.access
     if not any(grant.source for grant in server.access.show().grants):
         return
     decided = {path for path, source in server.sources.items() if source != COMMAND_SOURCE}

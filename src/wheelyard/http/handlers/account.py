@@ -56,7 +56,8 @@ def answer_account(request: IndexRequest) -> Response:
         may_administer=is_token_admin(caller),
         index=request.query_field(INDEX) or "",
     )
-    viewer, form = request.web.viewer(caller), FormState(form_token(request))
+    viewer = request.web.viewer(caller)
+    form = FormState(form_token(request))
     projects = _own_projects(request)
     is_whole = request.query_field("projects") == "all"
     first = projects if is_whole else projects[:OWN_PROJECTS_SHOWN]
@@ -76,8 +77,10 @@ def answer_account(request: IndexRequest) -> Response:
 
 def _rights_elsewhere(request: IndexRequest) -> dict[str, tuple[str, ...]]:
     """Return the rights in indexes where a caller has others, none while the store is down."""
-    index, here = request.context.index, rights_of(request.caller)
-    in_index, rights = CallerElsewhere(request, index), dict[str, tuple[str, ...]]()
+    index = request.context.index
+    here = rights_of(request.caller)
+    in_index = CallerElsewhere(request, index)
+    rights = dict[str, tuple[str, ...]]()
     with suppress(Unavailable):
         for other in index.server.indexes.all():
             rights[other.name] = rights_of(in_index(other))
@@ -86,7 +89,8 @@ def _rights_elsewhere(request: IndexRequest) -> dict[str, tuple[str, ...]]:
 
 def _own_projects(request: IndexRequest) -> list[ProjectFacts]:
     """Return the projects of a caller, none while the store does not say which these are."""
-    caller, context = request.caller, request.context
+    caller = request.caller
+    context = request.context
     with suppress(Unavailable):  # whoever wants to sign out needs the page, too
         principals = context.index.caller_tokens.principals_of(caller)
         return load_projects(context).projects_of(caller, principals)
@@ -96,7 +100,8 @@ def _own_projects(request: IndexRequest) -> list[ProjectFacts]:
 def show_sign_in(request: IndexRequest) -> Response:
     """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
     index = request.context.index
-    server, given = index.settings.server, request.query_field("next")
+    server = index.settings.server
+    given = request.query_field("next")
     target = referring_page(request.joined_headers, server)
     if given is not None:
         target = local_path(given, server)
@@ -110,7 +115,8 @@ def show_sign_in(request: IndexRequest) -> Response:
 
 def sign_in(request: IndexRequest) -> Response:
     """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
-    cookie, index = _require_cookie(request), request.context.index
+    cookie = _require_cookie(request)
+    index = request.context.index
     fields = read_form(request)
     target = local_path(fields.exact_text("next"), index.settings.server)
     try:
@@ -122,7 +128,8 @@ def sign_in(request: IndexRequest) -> Response:
         if request.browser_session is not None:  # which the browser had before
             index.sessions.end(request.browser_session, request.caller.principal)
     except (Unauthenticated, Unavailable) as error:
-        message, user = _message_of(error, fields), _typed_user(fields)
+        message = _message_of(error, fields)
+        user = _typed_user(fields)
         return sign_in_page.refuse(request, target, error, message, user=user)
     seconds = session.expires_at - int(index.server.runtime.seconds())
     return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
@@ -130,7 +137,8 @@ def sign_in(request: IndexRequest) -> Response:
 
 def sign_out(request: IndexRequest) -> Response:
     """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
-    cookie, context = _require_cookie(request), request.context
+    cookie = _require_cookie(request)
+    context = request.context
     fields = read_form(request)
     request.authenticator.use_session(request)
     if request.browser_session is not None:

@@ -72,8 +72,10 @@ class OperationHandler(Struct, frozen=True):
 
         Raises WheelyardError if it fails, and Waiting for the body or an upstream index.
         """
-        operation, upstream = self.operation, request.context.upstream
-        call, params = self._call(request), request.path_params
+        operation = self.operation
+        upstream = request.context.upstream
+        call = self._call(request)
+        params = request.path_params
         operation.arguments(call, params)  # before a body is read
         if operation.method != "GET":
             self._check_change(request)
@@ -123,7 +125,8 @@ class OperationHandler(Struct, frozen=True):
 
     def _check_change(self, request: IndexRequest) -> None:
         """Raise Forbidden if a changing request is cross-site, and Invalid if it has If-Match."""
-        headers, server = request.joined_headers, request.context.index.settings.server
+        headers = request.joined_headers
+        server = request.context.index.settings.server
         # behind the proxy a browser is authenticated by cookies, which any site can make it send
         by_proxy = self.operation.takes_iap and b"authorization" not in headers
         if by_proxy and not is_same_origin(headers, server):
@@ -335,7 +338,8 @@ def _public_origin(settings: Settings) -> str:
 
 def _error_response_for(step: Step, error: WheelyardError) -> Response:
     """Log the code of an error in a step of trusted publishing, and return the error response."""
-    answer, code = error_response_for(error), error.code
+    answer = error_response_for(error)
+    code = error.code
     if code == RATE_LIMITED:  # without a line in the log, of which there could be many
         return _with_errors(answer, "rate-limited", error.message)
     reason = rejection_reason(error, otherwise=code)

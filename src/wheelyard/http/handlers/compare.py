@@ -16,7 +16,8 @@ from wheelyard.rendering.web.project_frame import COMPARE
 from wheelyard.rendering.web.public_package import public_package
 from wheelyard.rendering.web.release_page import ReleaseHead
 
-OLD, NEW = "old", "new"
+OLD = "old"
+NEW = "new"
 """The fields of the query, each with a version."""
 
 

@@ -36,5 +36,6 @@ def answer(request: IndexRequest) -> Response:
     def render() -> bytes:
         return downloads_page(request.web.environment, viewer, name, report, versions)
 
-    key, version = ("downloads", name, days, viewer), f"{listing.version} {report.digest}"
+    key = ("downloads", name, days, viewer)
+    version = f"{listing.version} {report.digest}"
     return request.web.respond(request, key, version, render, listing=listing, until=until)

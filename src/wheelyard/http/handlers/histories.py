@@ -45,7 +45,8 @@ def answer_history(request: IndexRequest) -> Response:
     Without a number it is the newest page. That of a public project is what was decided about
     it, on one page.
     """
-    sent, name = request.path_params.get("number"), request.web.require_lookup(request)
+    sent = request.path_params.get("number")
+    name = request.web.require_lookup(request)
     if name != request.path_params["name"]:
         path = ("project", name, "history", *filter(None, (sent,)))
         return redirect(301, request.web.path(*path, query=request.query_string))
@@ -128,12 +129,16 @@ def answer_feed(request: IndexRequest) -> Response:
         entries = read_latest(
             partial(_project, request.context, hidden), names, is_local=index.server.is_local
         )
-        environment, title = request.web.environment, index.definition.path
+        environment = request.web.environment
+        title = index.definition.path
         return index_feed(environment.brand.name, environment.base_url, entries, title)
 
-    key, version = ("feed of all", visibility_key(caller), hidden), str(table.generation)
-    page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
-    repeats, headers = (made_from, request.web.until_rights_change), request.web.headers(None, None)
+    key = ("feed of all", visibility_key(caller), hidden)
+    version = str(table.generation)
+    page = (MediaType.ATOM, key, version, render)
+    made_from = ((SEARCH, version),)
+    repeats = (made_from, request.web.until_rights_change)
+    headers = request.web.headers(None, None)
     return page_response(request.context, request, *page, repeats=repeats, headers=headers)
 
 
@@ -173,7 +178,8 @@ def _shown(
 
 def answer_project_feed(request: IndexRequest) -> Response:
     """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
-    name, index = request.web.require_reader(request), request.context.index
+    name = request.web.require_reader(request)
+    index = request.context.index
     if name != request.path_params["name"]:
         return redirect(301, f"{request.web.path('project', name)}feed.xml")
     files = find_private(request.context, name)
@@ -185,8 +191,10 @@ def answer_project_feed(request: IndexRequest) -> Response:
         history = HistoryReader(first.projects, index.tokens.records)
         entries = _shown(request.context, history.read(project).entries, first)
         changes = known_to(viewer, entries)
-        environment, title = request.web.environment, index.definition.path
-        brand, url = environment.brand.name, environment.base_url
+        environment = request.web.environment
+        title = index.definition.path
+        brand = environment.brand.name
+        url = environment.base_url
         return project_feed(brand, url, project, changes, title)
 
     page = (MediaType.ATOM, ("feed", name, viewer.hidden_indexes), files.version, render)

@@ -184,7 +184,8 @@ def _downloads(
 
 def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     """Return a page of what a search finds, which no cache keeps, as there are too many."""
-    query, table = _list_query(request, words), load_projects(request.context)
+    query = _list_query(request, words)
+    table = load_projects(request.context)
     visible = table.readable_by(request.caller)
     downloads, _ = _downloads(request, query, table)
     matches = visible.search(words, 0, len(visible.projects)).projects
@@ -193,15 +194,18 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     if listed is None:
         raise NoSuchPage(number, page_count(len(selected), RESULTS_ON_A_PAGE))
     # an upstream index is asked at most for the first page, and never for a name that is listed
-    public, unanswered = None, ""
+    public = None
+    unanswered = ""
     if number == 1 and not any(visible.named([canonicalize_name(words)])):
         try:
             public = _find_public(request, words)
         except (Unavailable, TimeoutError):
             unanswered = canonicalize_name(words)
-    projects, total = listed.projects, listed.total
+    projects = listed.projects
+    total = listed.total
     if public is not None and query.has(public):
-        projects, total = query.ordered([public, *projects], downloads), total + 1
+        projects = query.ordered([public, *projects], downloads)
+        total = total + 1
     is_missing = not (matches or public)
     values = {
         "words": words,
@@ -227,7 +231,8 @@ def _find_public(request: IndexRequest, name: str) -> ProjectFacts | None:
     Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no
     upstream index answers in time.
     """
-    reader, parsed = request.context.upstream, name_to_look_up(request, name)
+    reader = request.context.upstream
+    parsed = name_to_look_up(request, name)
     if reader is None or parsed is None:
         return None
     # no server without an upstream index needs it

@@ -16,7 +16,8 @@ def answer(request: IndexRequest) -> Response:
 
     Raises as `resolver.find`. The filename decides, and the version has to be that of the file.
     """
-    params, filename = request.path_params, request.path_params["filename"]
+    params = request.path_params
+    filename = request.path_params["filename"]
     try:
         name = parse_name(params["project"])
         request.context.read_policy.require_lookup(request.caller, name)

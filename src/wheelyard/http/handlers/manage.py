@@ -90,16 +90,19 @@ _VERSION_START: Final = re.compile("[0-9vV]")
 
 def answer_manage(request: IndexRequest) -> Response:
     """Handle GET: what can be changed, the files of one release, or the form of one change."""
-    context, name = request.context, request.web.require_manager(request)
+    context = request.context
+    name = request.web.require_manager(request)
     if name != request.path_params["name"]:
         return redirect(
             301, request.web.path("project", name, "manage", query=request.query_string)
         )
     if context.index.settings.server.read_only:
         raise context.read_only()
-    fields, form = parse_form(request.query_string), FormState(form_token(request))
+    fields = parse_form(request.query_string)
+    form = FormState(form_token(request))
     project = context.index.projects.get_current(name)
-    version, action = fields.text("version"), fields.text("action")
+    version = fields.text("version")
+    action = fields.text("action")
     if version:
         return _answer_release(request, project, fields, form)
     if action == STATUS:
@@ -114,7 +117,8 @@ def _answer_release(
     request: IndexRequest, project: Project, fields: FormFields, form: FormState
 ) -> Response:
     """Return the page of the files of one release, or the form of one change of them."""
-    version, action = fields.text("version"), fields.text("action")
+    version = fields.text("version")
+    action = fields.text("action")
     try:
         release = _find_release(project, version)
     except WheelyardError as error:
@@ -160,7 +164,8 @@ def _api(request: IndexRequest) -> LocalApi:
 
 def answer_access(request: IndexRequest) -> Response:
     """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
-    index, name = request.context.index, request.web.require_manager(request)
+    index = request.context.index
+    name = request.web.require_manager(request)
     if name != request.path_params["name"]:
         return redirect(
             301, request.web.path("project", name, "access", query=request.query_string)
@@ -180,7 +185,8 @@ def answer_access(request: IndexRequest) -> Response:
 def _choose(request: IndexRequest, name: NormalizedName, fields: FormFields) -> Response:
     """Return the form that names the files of the chosen releases, or what is wrong."""
     form = FormState(form_token(request))
-    project, action = request.context.index.projects.get_current(name), fields.text("choose")
+    project = request.context.index.projects.get_current(name)
+    action = fields.text("choose")
     try:
         versions = _chosen_versions(_changeable(request, project, action), fields)
         change = _change_of(request, project, action, versions, fields.all("file") or None)
@@ -334,7 +340,8 @@ def _ask_again(
         project = cached.value if cached is not None else None
     else:
         project = store.get_current(name)
-    action, status = fields.text("action"), status_of(error)
+    action = fields.text("action")
+    status = status_of(error)
     if action == RELEASE and project is not None:
         return _overview(request, status, project, form)
     if action == STATUS or (project is None and action == RELEASE):
@@ -388,8 +395,10 @@ def _chosen_versions(project: Project, fields: FormFields) -> set[str]:
 
 def _asked_change(project: Project | None, name: NormalizedName, fields: FormFields) -> FileChange:
     """Return the change that a form has asked for, also if its project or its files are gone."""
-    action, ticked = fields.text("action"), fields.all("file")
-    is_whole, releases = bool(fields.text("whole")), tuple[ChosenRelease, ...]()
+    action = fields.text("action")
+    ticked = fields.all("file")
+    is_whole = bool(fields.text("whole"))
+    releases = tuple[ChosenRelease, ...]()
     if project is not None:
         of_ticked = (_version_in(filename, name) for filename in ticked)
         versions = None if is_whole else {*fields.all("version"), *of_ticked}

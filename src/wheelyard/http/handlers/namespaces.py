@@ -51,7 +51,8 @@ def _readable(request: IndexRequest) -> Sequence[Namespace]:
 
     Raises Unavailable if the store does not answer.
     """
-    index, caller = request.context.index, request.caller
+    index = request.context.index
+    caller = request.caller
     names = index.repository.names().readable_by(caller)
     return [
         namespace

@@ -83,7 +83,8 @@ def _is_older(names: Snapshot[NameList], serials: SerialTable) -> bool:
 
 def project_list(request: IndexRequest) -> Response:
     """Handle GET `/simple/`: the names of the projects that the caller may read."""
-    media_type, caller = requested_media_type(request), request.caller
+    media_type = requested_media_type(request)
+    caller = request.caller
     if media_type is None:
         return not_acceptable()
     is_json = media_type.value.is_json
@@ -123,7 +124,8 @@ def _listed_names(
     Unavailable if the store does not answer.
     """
     index = context.index
-    site, repository = context.process.site, index.repository
+    site = context.process.site
+    repository = index.repository
     if repository.hides_files:
         return repository.names(), None
     if site is not None:  # it cannot send the header of a page with its serial
@@ -142,7 +144,8 @@ def project_detail(request: IndexRequest) -> Response:
     """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""
     name = parse_project_name(request.path_params["name"])
     request.context.read_policy.require_lookup(request.caller, name)
-    server, root = request.context.index.settings.server, request.segments[:-1]
+    server = request.context.index.settings.server
+    root = request.segments[:-1]
     if not root and server.public_path:
         # from this URL, the page's relative links would lead outside the prefix
         return redirect(301, build_path(server, ("simple", name), request.query_string))
@@ -208,7 +211,8 @@ def _answer_pypi_json(request: IndexRequest) -> Response:
     except Invalid as error:
         raise NotFound(error.message) from error
     listing, serials = _find_newest(name, request)
-    change, files = serials.changes.get(name), listing.open
+    change = serials.changes.get(name)
+    files = listing.open
     if request.context.process.site is not None or not isinstance(files, resolver.PrivateFiles):
         if version is not None and not isinstance(files, resolver.PrivateFiles):
             files.require_version(request, version)
@@ -229,13 +233,15 @@ def _find_newest(
 
     The table is empty for a project that has no serials. Raises as `resolver.find` does.
     """
-    find, index = partial(resolver.find, request.context, name, request), request.context.index
+    find = partial(resolver.find, request.context, name, request)
+    index = request.context.index
     serials = SerialTable()
     # rules may show something else without a change of the project
     if request.context.process.site is not None or index.definition.hides_files:
         return find(), serials
     for looks in range(MOST_LOOKS):
-        listing, revision = None, 0
+        listing = None
+        revision = 0
         try:
             listing = find()
             if not isinstance(listing.open, resolver.PrivateFiles):
@@ -273,7 +279,8 @@ def _pypi_json(
 
     Raises NotFound if there is no release to describe.
     """
-    name, (made_from, last_serial) = listing.name, serial
+    name = listing.name
+    (made_from, last_serial) = serial
 
     def render() -> bytes:
         releases = None if version else releases_of(listing)
@@ -289,8 +296,10 @@ def _pypi_json(
     headers = page_headers(request.context, MediaType.PLAIN_JSON, listing)
     if last_serial != NO_SERIAL:
         headers = (*headers, (LAST_SERIAL, b"%d" % last_serial))
-    key, document = ("pypi_json", name, version), f"{listing.version} {last_serial}"
-    page, repeats = (MediaType.PLAIN_JSON, key, document, render), (made_from, inf)
+    key = ("pypi_json", name, version)
+    document = f"{listing.version} {last_serial}"
+    page = (MediaType.PLAIN_JSON, key, document, render)
+    repeats = (made_from, inf)
     return page_response(
         request.context, request, *page, repeats=repeats, listing=listing, headers=headers
     )
@@ -303,10 +312,12 @@ def answer_search(request: IndexRequest) -> Response:
     With `?q=`, those that have these words: how many, the first of them, and the upstream indexes
     that a page of results looks the name up in.
     """
-    caller, table = request.caller, load_projects(request.context)
+    caller = request.caller
+    table = load_projects(request.context)
     words = request.query_field("q")
     if words is not None:
-        visible, name = table.readable_by(caller), words.strip()
+        visible = table.readable_by(caller)
+        name = words.strip()
         results = visible.search(words, 0, SHOWN_RESULTS)
         is_listed = any(visible.named([canonicalize_name(name)]))
         asked = [] if is_listed else indexes_to_ask(request, name)
@@ -316,8 +327,10 @@ def answer_search(request: IndexRequest) -> Response:
     def render() -> bytes:
         return search_json(table.readable_by(caller).projects)
 
-    key, version = ("search", visibility_key(caller)), str(table.generation)
-    page, made_from = (MediaType.PLAIN_JSON, key, version, render), ((SEARCH, version),)
+    key = ("search", visibility_key(caller))
+    version = str(table.generation)
+    page = (MediaType.PLAIN_JSON, key, version, render)
+    made_from = ((SEARCH, version),)
     return page_response(request.context, request, *page, repeats=(made_from, inf))
 
 
@@ -327,7 +340,8 @@ def answer_file(request: IndexRequest) -> Response:
 
     The path has the name of the project and the SHA-256, or the name in any spelling, or none.
     """
-    sent, sha256 = request.path_params.get("project"), request.path_params.get("sha256")
+    sent = request.path_params.get("project")
+    sha256 = request.path_params.get("sha256")
     sent_filename = request.path_params["filename"]
     filename = sent_filename.removesuffix(METADATA_SUFFIX)
     try:
@@ -359,7 +373,8 @@ def _project_of(filename: str, request: IndexRequest) -> NormalizedName:
     private one comes before public ones. Raises Invalid if the filename is of none. Raises as
     `resolver.find`.
     """
-    names, refusals = list[NormalizedName](), list[WheelyardError]()
+    names = list[NormalizedName]()
+    refusals = list[WheelyardError]()
     readings = known_filename_readings(filename)
     # no upstream index gets to know part of the filename, and the file is there without one
     if len(readings) > 1:

@@ -126,7 +126,9 @@ class _Place(Struct, frozen=True, kw_only=True):
 
         Raises Unavailable if the decisions about a public package cannot be read.
         """
-        release, latest, public = self.release, self.latest, public_package(self.listing.origin)
+        release = self.release
+        latest = self.latest
+        public = public_package(self.listing.origin)
         assert release is not None and latest is not None  # noqa: S101, PT018 - asked before
         notes = notes_on(self.listing.origin, public)
         not_shown = notes and notes.of_release(release.version) if self.is_release else notes
@@ -180,7 +182,8 @@ def answer_description(request: IndexRequest) -> Response:
 
     if choice != NO_CHOICE:
         return _uncached(request, render)
-    key, version = place.key(DESCRIPTION), seen.version_with(place.listing)
+    key = place.key(DESCRIPTION)
+    version = seen.version_with(place.listing)
     version = f"{version} {' '.join(owned_namespaces)}"
     if downloads is not None:
         version = f"{version} {downloads.digest}"
@@ -207,7 +210,8 @@ def answer_dependencies(request: IndexRequest) -> Response:
         )
         return _checked(page, content)
 
-    key, version = place.key(DEPENDENCIES), seen.version_with(place.listing)
+    key = place.key(DEPENDENCIES)
+    version = seen.version_with(place.listing)
     return request.web.respond(request, key, version, render, listing=place.listing, shows=shows)
 
 
@@ -218,7 +222,8 @@ def answer_files(request: IndexRequest) -> Response:
         return place
     if place.release is None:
         return _empty(request, place, FILES)
-    release, environment = place.release, request.web.environment
+    release = place.release
+    environment = request.web.environment
     selected, number = _file_query(request)
 
     def render() -> bytes:
@@ -230,14 +235,17 @@ def answer_files(request: IndexRequest) -> Response:
 
     if selected != ALL_FILES:
         return _uncached(request, render)
-    key, version = place.key(FILES, number), NO_NEIGHBOURS.version_with(place.listing)
+    key = place.key(FILES, number)
+    version = NO_NEIGHBOURS.version_with(place.listing)
     return request.web.respond(request, key, version, render, listing=place.listing)
 
 
 def answer_old_files(request: IndexRequest) -> Response:
     """Handle GET `/project/.../files/<facet>/<number>/`, as older pages had it: redirect."""
-    name, params = request.web.require_lookup(request), request.path_params
-    facet, number = params["facet"], params.get("number", "")
+    name = request.web.require_lookup(request)
+    params = request.path_params
+    facet = params["facet"]
+    number = params.get("number", "")
     if facet.isdecimal():
         facet, number = "", facet
     field = "platform" if facet.startswith("on-") else "python"
@@ -248,7 +256,8 @@ def answer_old_files(request: IndexRequest) -> Response:
 
 def answer_link_of_hatch(request: IndexRequest) -> Response:
     """Handle GET `/legacy/<name>/<version>/`, as `hatch publish` prints it: redirect."""
-    name, version = request.web.require_lookup(request), request.path_params["version"]
+    name = request.web.require_lookup(request)
+    version = request.path_params["version"]
     return redirect(301, request.web.path("project", name, version))
 
 
@@ -257,7 +266,8 @@ def answer_requirements(request: IndexRequest) -> Response:
     place = _place(request)
     if isinstance(place, Response):
         return place
-    release, name = place.release, place.listing.name
+    release = place.release
+    name = place.listing.name
     assert release is not None  # noqa: S101 - the URL has a version
     package = str(name)
     asked = _asked_extras(request)
@@ -343,7 +353,8 @@ def _place(request: IndexRequest) -> _Place | Response:
 
     Raises as `WebPages.require_lookup` and `resolver.find`.
     """
-    name, sent = request.web.require_lookup(request), request.path_params.get("version")
+    name = request.web.require_lookup(request)
+    sent = request.path_params.get("version")
     if sent is None and name != request.path_params["name"]:
         return _redirect(request, name)
     try:
@@ -386,7 +397,8 @@ def _place(request: IndexRequest) -> _Place | Response:
 
 def _empty(request: IndexRequest, place: _Place, tab: str) -> Response:
     """Return the page of a tab for a project without releases."""
-    listing, files = place.listing, place.listing.open
+    listing = place.listing
+    files = place.listing.open
     project = files.project if isinstance(files, PrivateFiles) else None
     deleted = project.deleted_filenames if project else ()
     # of another index, or of an earlier day, it is not told here who has set the status
@@ -406,7 +418,8 @@ def _empty(request: IndexRequest, place: _Place, tab: str) -> Response:
             other_index=listing.origin.other_index,
         )
 
-    key, version = place.key(tab), NO_NEIGHBOURS.version_with(listing)
+    key = place.key(tab)
+    version = NO_NEIGHBOURS.version_with(listing)
     return request.web.respond(request, key, version, render, listing=listing)
 
 
@@ -426,7 +439,8 @@ def _neighbours(
 
     Raises as `ReleaseMetadata.core`.
     """
-    table, name = load_projects(request.context), place.listing.name
+    table = load_projects(request.context)
+    name = place.listing.name
     visible = table.readable_by(request.caller)
     # all that the page shows besides the listing, so that a change of it ends the answer
     shows: MadeFrom = ((SEARCH, str(table.generation)),)
@@ -486,7 +500,9 @@ def _redirect(request: IndexRequest, *place: str) -> Response:
 
 def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
     sent = request.path_params["version"]
-    root, public, version = "../" * len(request.segments), public_package(listing.origin), ""
+    root = "../" * len(request.segments)
+    public = public_package(listing.origin)
+    version = ""
     with suppress(Invalid):
         version = str(parse_version(sent))
     notes = notes_on(listing.origin, public)

@@ -60,7 +60,8 @@ def _promote_by_form(
     request: IndexRequest, name: NormalizedName, version: Version, fields: FormFields
 ) -> None:
     """Promote what a form asks for. Raises Waiting while an upstream index is asked."""
-    api, upstream = _api(request), request.context.upstream
+    api = _api(request)
+    upstream = request.context.upstream
     fields.action(PROMOTE)
     release = ReleasePromotion(str(version), fields.text("to"))
     if upstream is None:

@@ -102,7 +102,8 @@ class ProviderPages:
 
     def _finish(self, request: IndexRequest) -> _Begun:
         """Return the session of whoever has signed in, in a thread that may wait."""
-        index, fields = request.context.index, parse_form(request.query_string)
+        index = request.context.index
+        fields = parse_form(request.query_string)
         answer = AuthorizationAnswer(
             code=fields.exact_text("code")[:MAX_CODE_CHARS],
             error=fields.exact_text("error"),
@@ -134,7 +135,8 @@ class ProviderPages:
         state = parse_form(request.query_string).exact_text("state")
         target = ""
         with suppress(Unavailable):
-            name, browser = request.path_params["provider"], self._browser(request)
+            name = request.path_params["provider"]
+            browser = self._browser(request)
             target = self._sign_in.attempts.next_path(name, browser, state)
         return local_path(target, request.context.index.settings.server)
 

@@ -25,11 +25,13 @@ def answer(request: IndexRequest) -> Response:
 
     `?client=` is the client to show, `?project=` the project whose name to fill in.
     """
-    viewer, index = request.web.choosing_viewer(request), request.context.index
+    viewer = request.web.choosing_viewer(request)
+    index = request.context.index
     client, asked = (
         (request.query_field(name) or "").strip()[:TEXT_LIMIT] for name in ("client", "project")
     )
-    now, view = index.server.runtime.now(), ""
+    now = index.server.runtime.now()
+    view = ""
     if request.context.process.site is None and index.definition.day is None:
         view = f"{DATED}{now.date()}"
     if client not in CLIENTS:
@@ -77,7 +79,8 @@ def choose_client(request: IndexRequest) -> Response:
     It is for browsers that run no script; it changes nothing that anybody else sees. Raises
     Invalid (code `invalid_field`) for a client that no page offers.
     """
-    client, server = request.query_field("client"), request.context.index.settings.server
+    client = request.query_field("client")
+    server = request.context.index.settings.server
     if client not in INSTALL_CHOICES:
         message = "There is no such client. Choose one on the page of a project."
         raise Invalid(message, code="invalid_field")

@@ -45,7 +45,8 @@ from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, Tokens
 def answer(request: IndexRequest) -> Response:
     """Handle GET: the tokens with the form for a new one, a new token, or a question about one."""
     fields = parse_form(request.query_string)
-    view, rows = _view(request, fields), _rows(request)
+    view = _view(request, fields)
+    rows = _rows(request)
     if fields.text("made") in rows:
         own = [TokenAnswer.of(row.token.record, row.token.state) for row in rows.values()]
         return show_made(request, own, fields.text("made"), TOKENS_ROOT)
@@ -55,7 +56,8 @@ def answer(request: IndexRequest) -> Response:
         if row is not None and row.token.state in WORKING_STATES:
             template = f"token_{action}.html"
             return _show(request, template, 200, view=view, row=row.token, form=form)
-    tokens, values = request.context.index.caller_tokens, _lists(rows, fields.text("revoked"))
+    tokens = request.context.index.caller_tokens
+    values = _lists(rows, fields.text("revoked"))
     reader = LinkReader(tokens, request.caller, view.indexes, view.preset, view.max_days)
     linked = reader.read(fields)
     if linked is not None:
@@ -80,7 +82,8 @@ def answer_form(request: IndexRequest) -> Response:
         rows = dict[str, MarkedToken]()
         with suppress(WheelyardError):  # the form is worth more than the list
             rows = _rows(request)
-        status, row = status_of(error), rows.get(form.value("token"))
+        status = status_of(error)
+        row = rows.get(form.value("token"))
         if form.value("action") == "rotate" and row is not None:
             return _show(request, "token_rotate.html", status, view=view, row=row.token, form=form)
         lists = _lists(rows)
@@ -88,7 +91,8 @@ def answer_form(request: IndexRequest) -> Response:
 
 
 def _create(request: IndexRequest, fields: FormFields) -> Response:
-    max_days, indexes = request.context.index.settings.tokens.max_days, _indexes(request)
+    max_days = request.context.index.settings.tokens.max_days
+    indexes = _indexes(request)
     new = new_token(fields, max_days, indexes)
     made = _api_of_person(request).call(access_operations.create_token, new)
     return redirect_to_made(request, made)
@@ -122,10 +126,12 @@ def _view(request: IndexRequest, fields: FormFields) -> TokensView:
 
     Raises Unauthenticated for an anonymous one.
     """
-    caller, index = request.caller, request.context.index
+    caller = request.caller
+    index = request.context.index
     if caller.is_anonymous:
         raise invalid_credential()
-    hindrance, sign_in = "", ""
+    hindrance = ""
+    sign_in = ""
     if index.settings.server.read_only:
         hindrance = request.context.read_only().message
     elif not caller.can_own_tokens:
@@ -151,7 +157,8 @@ def _indexes(request: IndexRequest) -> tuple[str, ...]:
 
     Raises Unavailable if the grants of the store cannot be read.
     """
-    caller, index = request.caller, request.context.index
+    caller = request.caller
+    index = request.context.index
     names = (MAIN, *sorted(index.server.definitions.names()))
     own = index.caller_tokens.indexes_of(caller, names)
     return (*own, EVERY_INDEX) if is_token_admin(caller) else own
@@ -159,7 +166,8 @@ def _indexes(request: IndexRequest) -> tuple[str, ...]:
 
 def _sign_in_again(request: IndexRequest, fields: FormFields) -> str:
     """Return the path of the sign-in page that comes back to the form, filled in as it was."""
-    server, here = request.context.index.settings.server, request.web.path(*request.segments)
+    server = request.context.index.settings.server
+    here = request.web.path(*request.segments)
     names = [name for name in (*LINKED_FIELDS, "rotate") if name in fields.values]
     kept = {name: fields.all(name) for name in names}
     if fields.values.get("action") == ("rotate",):
@@ -172,7 +180,8 @@ def _sign_in_again(request: IndexRequest, fields: FormFields) -> str:
 
 def _rows(request: IndexRequest) -> dict[str, MarkedToken]:
     """Return the caller's own tokens by their ids, newest first."""
-    index, now = request.context.index, request.context.index.server.runtime.now()
+    index = request.context.index
+    now = request.context.index.server.runtime.now()
     tokens = index.caller_tokens.visible(request.caller, only_own=True)
     newest = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
     # whose owner is gone does not see this page

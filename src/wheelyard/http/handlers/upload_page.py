@@ -111,7 +111,8 @@ class UploadPage:
 
     async def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: upload the file, and answer with what became of it."""
-        context, pools = request.context, request.context.process.pools
+        context = request.context
+        pools = request.context.process.pools
         wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
         try:
             if context.index.settings.server.read_only:

@@ -307,11 +307,13 @@ class _Copying(Struct):
 
     def _look(self, task: ComparedProject) -> Project:
         """Return a project of the source, and keep what is known of it for its plan."""
-        in_source, in_target = self._read_source(task.name), self._read_target(task.name)
+        in_source = self._read_source(task.name)
+        in_target = self._read_target(task.name)
         if not in_source.revision:
             return in_source
         self.revisions[task.name] = in_source.revision
-        kind, look = project_journal(task.name), ProjectPair(in_source, in_target, task.entries)
+        kind = project_journal(task.name)
+        look = ProjectPair(in_source, in_target, task.entries)
         encode = kind.documents.encode
         if in_source.revision == in_target.revision and encode(in_source) == encode(in_target):
             if not self._is_intact(task.name):  # a copy may have died before its last entry
@@ -359,7 +361,8 @@ class _Copying(Struct):
     def copy_commits(self, plans: list[ProjectPlan]) -> None:
         """Add the commits of all projects whose bytes are there, then add and remove names."""
         complete = [plan for plan in plans if plan.name not in self.problems]
-        names, released = [*self.claimed], list[NormalizedName]()
+        names = [*self.claimed]
+        released = list[NormalizedName]()
         copied = self._run_all(self._copy_project, complete)
         try:
             for plan, is_changed in zip(complete, copied, strict=True):
@@ -377,7 +380,9 @@ class _Copying(Struct):
 
     def copy_documents(self, *, with_credentials: bool) -> None:
         """Copy decisions, what is remembered of upstream indexes, and the credentials."""
-        source, target, upstream = self.copy.source, self.copy.target, self.copy.upstream
+        source = self.copy.source
+        target = self.copy.target
+        upstream = self.copy.upstream
         for count in self._run_all(self._copy_decisions, (keys.DECISIONS,)):
             self.report.decisions += count or 0
         for count in self._run_all(upstream.copy, upstream.wanted()) if upstream else ():
@@ -485,7 +490,8 @@ class _Copying(Struct):
         return prefetch_map(attempt, tasks, self.copy.threads)
 
     def _listed_names(self) -> frozenset[NormalizedName]:
-        source, key = self.copy.source.documents, keys.PROJECT_NAMES
+        source = self.copy.source.documents
+        key = keys.PROJECT_NAMES
         stored = source.get(key)
         if stored is None and any(True for _ in source.list(keys.PROJECTS)):
             stored = source.get(key)  # perhaps the first upload has just made it
@@ -503,7 +509,9 @@ class _Copying(Struct):
 
     def _names(self) -> tuple[list[NormalizedName], int | None]:
         """Return the projects to compare, and the newest serial of the source, if it has one."""
-        self.listed, changes, serial = self._listed_names(), self.copy.source_changes, None
+        self.listed = self._listed_names()
+        changes = self.copy.source_changes
+        serial = None
         try:
             if self.state is not None:
                 with suppress(NotFound):  # the source was restored
@@ -525,7 +533,8 @@ class _Copying(Struct):
 
     def _read_source(self, name: NormalizedName) -> Project:
         """Return a project of the source, without commits if there is none, or only a claim."""
-        source, kind = self.copy.source.documents, project_journal(name)
+        source = self.copy.source.documents
+        kind = project_journal(name)
         with source_faults(source):
             project, _ = kind.read(source)
         if project.revision:
@@ -544,11 +553,14 @@ class _Copying(Struct):
         """Return what the target needs of a project, or None if it did not exist at the moment."""
         if name in self.complete:
             return self.complete.pop(name)
-        at, kind, source = self.report.moment, project_journal(name), self.copy.source.documents
+        at = self.report.moment
+        kind = project_journal(name)
+        source = self.copy.source.documents
         look = self.looks.get(name)
         if look is None:
             look = ProjectPair(self._read_source(name), self._read_target(name), None)
-        in_source, in_target = look.in_source, look.in_target
+        in_source = look.in_source
+        in_target = look.in_target
         if not in_source.revision:
             return None
         with source_faults(source):
@@ -578,7 +590,8 @@ class _Copying(Struct):
 
     def _missing(self, look: ProjectPair) -> Iterator[MissingObject]:
         """Yield the objects that the target lacks of a project, which is `look.in_source`."""
-        project, in_target = look.in_source, look.in_target
+        project = look.in_source
+        in_target = look.in_target
         now = self.copy.target_clock.now()
         oldest = (now - RENEWAL_AGE).timestamp()
         listed = {
@@ -627,7 +640,8 @@ class _Copying(Struct):
             raise Conflict("files were deleted while they were copied. Copy again.") from fault
 
     def _copy_verified(self, missing: MissingObject) -> int:
-        actual, size = sha256(), 0
+        actual = sha256()
+        size = 0
         source = self.copy.source
         with self.copy.spool.scratch_file() as (path, spooled):
             with storage_faults(missing.key), source_faults(source.documents):
@@ -647,7 +661,8 @@ class _Copying(Struct):
         """Add the commits that the target lacks of a project, and return whether there are any."""
         if plan.is_complete:
             return False
-        kind, look = project_journal(plan.name), self.looks.pop(plan.name, None)
+        kind = project_journal(plan.name)
+        look = self.looks.pop(plan.name, None)
         in_source = look.in_source if look else self._read_source(plan.name)
         in_target = look.in_target if look else self._read_target(plan.name)
         if in_target.revision > plan.revision:  # another copy has brought a later moment
@@ -667,7 +682,8 @@ class _Copying(Struct):
         return bool(commits)
 
     def _commits(self, in_source: Project, after: int, last: int) -> list[Commit]:
-        numbers, kind = range(after + 1, last + 1), project_journal(in_source.name)
+        numbers = range(after + 1, last + 1)
+        kind = project_journal(in_source.name)
         return commits_of(kind, self.copy.source.documents, in_source, numbers)
 
     def _read_target(self, name: NormalizedName) -> Project:

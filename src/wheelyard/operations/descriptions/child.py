@@ -210,7 +210,8 @@ class _Rewriter(HTMLParser):
     def _heading(self, element: _Element) -> tuple[str, str]:
         if not element.has_text:
             return "", element.html
-        name, align = self._id(element), _align(element)
+        name = self._id(element)
+        align = _align(element)
         if _has_only_unnamed_images(element):
             return "p", f"<p{name}{align}>{element.html}</p>"
         level = int(element.tag[1])
@@ -227,7 +228,8 @@ class _Rewriter(HTMLParser):
         return tag, f"<{tag}{name}{align}>{html}</{tag}>"
 
     def _link(self, element: _Element) -> tuple[str, str]:
-        target, name = element.attributes.get("href", "").strip(), self._id(element)
+        target = element.attributes.get("href", "").strip()
+        name = self._id(element)
         title = element.attributes.get("title", "")
         title = f' title="{escape(title)}"' if title else ""
         is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
@@ -395,7 +397,8 @@ def _linked(heading: _Heading) -> str:
 
 def _contents(headings: Sequence[_Heading]) -> str:
     """Return a fold-out of links to headings, in lists within each other."""
-    made, depth = ['<details class="contents"><summary dir="ltr">On this page</summary>'], 0
+    made = ['<details class="contents"><summary dir="ltr">On this page</summary>']
+    depth = 0
     for heading in headings:
         text = re.sub("<[^>]*>", "", heading.html).strip()
         if not heading.target:

@@ -64,7 +64,8 @@ class RenderProcess:
 
     def close(self) -> int:
         """End the process, if there is one, and return the signal that has ended it, or 0."""
-        process, self._process = self._process, None
+        process = self._process
+        self._process = None
         if process is None:
             return 0
         process.kill()

@@ -151,8 +151,10 @@ class Descriptions:
             text = core.description or ""
             reason = TOO_LARGE if _markup(core.description_content_type) else ""
             return RenderedDescription(html=plain(text, reason) if text.strip() else Markup())
-        text, key = description.text, description.key
-        result, job = self._results.get(key) or self._stored(key), None
+        text = description.text
+        key = description.key
+        result = self._results.get(key) or self._stored(key)
+        job = None
         if result is None and not self._failures.get(key):
             job = self._submit(description, is_looked_up=True)
             result = job.result() if job is not None and self._waits else None
@@ -270,7 +272,8 @@ class Descriptions:
 
 def _parse(core: CoreMetadata) -> _Description | None:
     """Return the description of a release if it has one that is to be rendered."""
-    text, markup = core.description or "", _markup(core.description_content_type)
+    text = core.description or ""
+    markup = _markup(core.description_content_type)
     if not text.strip() or not markup or len(text) > MAX_LENGTH:
         return None
     is_declared = bool(core.description_content_type)
@@ -316,7 +319,8 @@ def remove_results(stores: Iterable[Store], cores: Iterable[CoreMetadata]) -> No
 
 def _earlier_names(description: _Description) -> Iterator[str]:
     """Yield the names that the results of a description had in earlier versions."""
-    text, markup = description.text, description.markup
+    text = description.text
+    markup = description.markup
     for digest in removed.description_digests(text, markup, is_declared=description.is_declared):
         yield _name_of(keys.description("", digest))
 

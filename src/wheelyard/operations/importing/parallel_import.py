@@ -149,7 +149,8 @@ class _WorkerPool(Struct):
         except WheelyardError as fault:
             self._report(refused(offer, fault))
             return
-        source_file, name = SourceFile(offer, distribution), distribution.project
+        source_file = SourceFile(offer, distribution)
+        name = distribution.project
         if not matches(name, self.projects):
             return
         before = self._future_by_key.get(source_file.key)
@@ -355,7 +356,9 @@ class Scan(ImportProgress):
 
     def finish(self) -> None:
         """Give the watch what this scan has seen, and log a summary if there is news."""
-        watch, counts, is_complete = self._watch, self._report.counts, not self._errors
+        watch = self._watch
+        counts = self._report.counts
+        is_complete = not self._errors
         name = escaped(self._root)
         # an incomplete scan says nothing about files it has not found
         watch.states = self._states if is_complete else watch.states | self._states
@@ -366,7 +369,8 @@ class Scan(ImportProgress):
         )
         if has_news or (watch.is_first_scan and is_complete):
             logger.info("%s: %s", name, self._report.summary())
-        watch.is_first_scan, watch.errors = False, self._errors
+        watch.is_first_scan = False
+        watch.errors = self._errors
 
     def _check_stopped(self) -> None:
         if self._watch.stopped.is_set():
@@ -376,7 +380,8 @@ class Scan(ImportProgress):
         watch = self._watch
         if isinstance(file, Skipped) and not file.is_error:
             return False
-        location, version = file.location, _version(file)
+        location = file.location
+        version = _version(file)
         before = watch.states.get(location)
         if before is not None and before.version == version:
             self._states[location] = before

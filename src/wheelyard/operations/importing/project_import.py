@@ -336,7 +336,8 @@ class ProjectImport:
 
     def _commit(self) -> None:
         """Store, commit and report the pending files, then delete them from the spool."""
-        context, pending = self._context, list(self._pending.values())
+        context = self._context
+        pending = list(self._pending.values())
         if not pending:
             return
         try:
@@ -393,8 +394,10 @@ class ProjectImport:
         )
 
     def _validate(self, source_file: SourceFile) -> None:
-        context, candidate = self._context, source_file.candidate
-        name, caller = self.project.name, context.caller
+        context = self._context
+        candidate = source_file.candidate
+        name = self.project.name
+        caller = context.caller
         distribution = context.uploads.permit(candidate.filename, name, caller)
         context.uploads.require_owner(self.project, caller)
         if not self.project.exists:

@@ -154,7 +154,9 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         count = most + 2
         cuts = [len(wanted) * cut // count for cut in range(count + 1)]
         pieces = [wanted[at:to] for at, to in pairwise(cuts)]
-        shortest, longest, letters = len(wanted) - most, len(wanted) + most, frozenset(wanted)
+        shortest = len(wanted) - most
+        longest = len(wanted) + most
+        letters = frozenset(wanted)
         for project in self.projects:
             name = project.name
             if not (shortest <= len(name) <= longest and any(piece in name for piece in pieces)):
@@ -197,12 +199,15 @@ def edit_distance(one: str, other: str, most: int) -> int:
     That is the optimal string alignment distance. It is `most` + 1 if it is greater than `most`.
     """
     while one and other and one[0] == other[0]:
-        one, other = one[1:], other[1:]
+        one = one[1:]
+        other = other[1:]
     while one and other and one[-1] == other[-1]:
-        one, other = one[:-1], other[:-1]
+        one = one[:-1]
+        other = other[:-1]
     too_many = most + 1
     width = len(other) + 1
-    before, last = [too_many] * width, [min(to, too_many) for to in range(width)]
+    before = [too_many] * width
+    last = [min(to, too_many) for to in range(width)]
     for at, letter in enumerate(one, 1):
         row = [too_many] * width
         row[0] = min(at, too_many)
@@ -214,7 +219,8 @@ def edit_distance(one: str, other: str, most: int) -> int:
             row[to] = min(cost, too_many)
         if min(row) > most:
             return too_many
-        before, last = last, row
+        before = last
+        last = row
     return last[-1]
 
 
@@ -244,7 +250,9 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
             if scope.actions & Action.READ
             for pattern in scope.projects
         }
-        parts, end, count = list[ProjectFacts](), 0, len(self.projects)
+        parts = list[ProjectFacts]()
+        end = 0
+        count = len(self.projects)
         # the ranges may overlap: what is before `end` was looked at already
         for start, stop in [*sorted(map(self._range, patterns)), (count, count)]:
             if has_all_public and end < start and self._has_public:
@@ -432,7 +440,8 @@ class FactsReader(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
+        latest = latest_release(releases_of(project))
+        description = NOT_DESCRIBED
         if latest is not None:
             description = self._described(project.name, latest.metadata_file)
         return private_facts_of(project, latest, description)
@@ -444,7 +453,8 @@ class FactsReader(Struct, frozen=True):
         It is not put into the cache, and may be from there only if it `may_be_cached`. Raises
         Unavailable if it is damaged or lost, or the store does not answer.
         """
-        key, documents = keys.project(name), self.projects.documents
+        key = keys.project(name)
+        documents = self.projects.documents
         if may_be_cached:
             return documents.get(key).value
         cached = documents.peek(key, "any") or Snapshot(None, ABSENT, 0, 0, 0)
@@ -488,13 +498,15 @@ def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
         headers = parse_headers(raw)  # a fifth of the work of parsing all fields
         if canonicalize_name(headers.first("name") or name) != name:
             return NOT_DESCRIBED
-        summary, keywords = headers.first("summary") or "", headers.first("keywords") or ""
+        summary = headers.first("summary") or ""
+        keywords = headers.first("keywords") or ""
         requirements = headers.every("requires-dist")
         imports = import_patterns(headers)
         classifiers = headers.every("classifier")
         return Description(summary, keywords, requirements, imports, classifiers)
     except Invalid:
         core = parse_leniently(raw, name, version)
-        summary, keywords = core.summary or "", core.keywords or ""
+        summary = core.summary or ""
+        keywords = core.keywords or ""
         imports = core.imports.patterns
         return Description(summary, keywords, core.requires_dist, imports, core.classifiers)

@@ -202,7 +202,8 @@ class SearchIndex(Struct):
 
     def _first_table(self, read_names: Callable[[], Snapshot[NameList]]) -> ProjectTable:
         """Return the stored table, or else an empty one, with the names of all listed projects."""
-        table, public = ProjectTable(), self.public
+        table = ProjectTable()
+        public = self.public
         with suppress(Unavailable):  # the list of names tells whether the store answers
             table = self._stored_table() or table
         names = read_names().value
@@ -221,7 +222,8 @@ class SearchIndex(Struct):
 
     def _apply_commits(self, table: ProjectTable) -> None:
         with self._commit_lock:
-            self._applied, self._committed = self._committed, set()
+            self._applied = self._committed
+            self._committed = set()
         names = sorted(self._applied)
         if len(names) > MAX_COMMITS_AT_ONCE:
             self._due_at = -inf
@@ -238,7 +240,8 @@ class SearchIndex(Struct):
         if self._running is not None or not self._is_due():
             return None
         self._running = ended = Event()
-        self._is_outdated, self._refreshed_at = False, self._now()
+        self._is_outdated = False
+        self._refreshed_at = self._now()
         try:
             self.start(self._refresh)
         except RuntimeError:  # no thread can be started now; a later caller tries again
@@ -259,7 +262,8 @@ class SearchIndex(Struct):
                     self._save()
         finally:
             self._due_at = self._now() + (LOCAL_SECONDS if self.reader.is_local else REMOTE_SECONDS)
-            running, self._running = self._running, None
+            running = self._running
+            self._running = None
             if running is not None:
                 running.set()
 
@@ -301,7 +305,8 @@ class SearchIndex(Struct):
 
     def _begin_again(self, serial: int) -> ProjectTable:
         """Have all documents read, and show what is known of listed projects until then."""
-        listed, store = self._listed(), self.reader.projects.store
+        listed = self._listed()
+        store = self.reader.projects.store
         stored = {keys.project_of(entry.key) for entry in store.list(keys.PROJECTS)}
         unread = listed.union(name for name in stored if name is not None)
         with self._lock:
@@ -332,7 +337,8 @@ class SearchIndex(Struct):
         self, before: ProjectTable, names: Iterable[NormalizedName], source: _FactsSource
     ) -> None:
         """Read facts of projects, some at a time, and put them into the table."""
-        save_at, left = self._now() + SAVE_SECONDS, list(names)
+        save_at = self._now() + SAVE_SECONDS
+        left = list(names)
         for start in range(0, len(left), CHUNK):
             self._merge(before, *source.read(left[start : start + CHUNK]))
             if self._now() >= save_at:  # so that a process that dies has not worked for nothing
@@ -355,9 +361,11 @@ class SearchIndex(Struct):
             table = self._table or before
             newer = {name for name in changes if table.find(name) is not before.find(name)}
             current = {name: facts for name, facts in changes.items() if name not in newer}
-            after, left = table.updated(current), (table.unread - changes.keys()) | newer | unread
+            after = table.updated(current)
+            left = (table.unread - changes.keys()) | newer | unread
             if after is not table or left != table.unread:
-                self._table, self._is_saved = replace(after, unread=left), False
+                self._table = replace(after, unread=left)
+                self._is_saved = False
 
     def _stored_table(self) -> ProjectTable | None:
         """Return the stored table, or None if it is missing or damaged."""
@@ -372,13 +380,15 @@ class SearchIndex(Struct):
         # a command needs no compressor
         from wheelyard.operations.search.project_table import encode_table  # noqa: PLC0415
 
-        self._is_saved, pause = True, SAVE_SECONDS
+        self._is_saved = True
+        pause = SAVE_SECONDS
         try:
             body = encode_table(self._table or ProjectTable())
             # each writer's table is right, so any may be the last one
             self.reader.projects.store.put(keys.SEARCH, body, expect=None)
         except Unavailable:
-            self._is_saved, pause = False, SAVE_PAUSE_SECONDS
+            self._is_saved = False
+            pause = SAVE_PAUSE_SECONDS
         self._save_at = self._now() + pause
 
     def _now(self) -> float:

@@ -130,7 +130,8 @@ _TITLES: Final = (
 
 def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
     """Return the texts of a release for `_TITLES`."""
-    release, core = compared.release, compared.core
+    release = compared.release
+    core = compared.core
     yanked = ""
     if release.is_yanked:
         yanked = release.yanked_reason or "yes"

@@ -164,9 +164,13 @@ def _in_words(marker: str) -> str:
 
 
 def _comparison_in_words(match: re.Match[str]) -> str:
-    name, operator, value = match["name"], match["operator"], match["value"]
+    name = match["name"]
+    operator = match["operator"]
+    value = match["value"]
     if name is None:
-        name, operator, value = match["right"], match["reverse"], match["left"]
+        name = match["right"]
+        operator = match["reverse"]
+        value = match["left"]
         operator = _MIRRORED.get(operator, operator)
     if name in {"python_version", "python_full_version"} and operator in _PYTHON:
         return _PYTHON[operator].format(value)

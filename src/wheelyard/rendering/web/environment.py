@@ -40,7 +40,8 @@ MIN_CONTRAST: Final = 5.2
 """Above the 4.5 of WCAG 2.2 (level AA), as some surfaces are tinted with the accent colour."""
 STEPS: Final = 50
 
-_BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+_BLACK = (0.0, 0.0, 0.0)
+_WHITE = (1.0, 1.0, 1.0)
 _Colour = tuple[float, float, float]
 
 

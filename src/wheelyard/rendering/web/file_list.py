@@ -215,7 +215,8 @@ def files_in_short(
     to_project: str,
 ) -> FilesInShort:
     """Return the files of a release in short; `to_project` is as for `file_tables`."""
-    base, files = _base_url(environment, to_project), release.files
+    base = _base_url(environment, to_project)
+    files = release.files
     named = files if len(files) <= NAMED_FILES else ()
     wheels = sum(file.is_wheel for file in files)
     sources = sum(file.filename.endswith(SDIST_SUFFIXES) for file in files)

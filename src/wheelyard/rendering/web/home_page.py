@@ -182,7 +182,8 @@ def home_page(
 
     `takes_uploads` is whether files can be published to this index now.
     """
-    root, private = "./", _private(projects)
+    root = "./"
+    private = _private(projects)
     # the uploads to public packages are no news of this index
     newest = nlargest(PROJECTS_ON_HOME, private or projects, key=attrgetter("uploaded"))
     return environment.render(
@@ -310,7 +311,9 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
 def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
     """Return the bytes of the page of an error, made without a template, which may be missing."""
     # here no template escapes them
-    title, message, home = escape(facts.title), escape(facts.message), escape(root)
+    title = escape(facts.title)
+    message = escape(facts.message)
+    home = escape(root)
     name = f"Error {facts.status}, {escape(facts.code)}"
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'

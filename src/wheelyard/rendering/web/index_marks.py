@@ -54,7 +54,8 @@ def index_marks(names: Iterable[str]) -> tuple[IndexMark, ...]:
     A colour follows from the name, unless another one of them has it. There are more than enough
     for most, and the name stands beside each.
     """
-    taken, marks = set[int](), list[IndexMark]()
+    taken = set[int]()
+    marks = list[IndexMark]()
     for name in sorted(names, key=lambda name: (name != MAIN, name)):
         hue = 0 if name == MAIN else _hue(name, taken)
         taken.add(hue)

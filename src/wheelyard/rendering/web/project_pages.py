@@ -60,7 +60,8 @@ class ProjectContent(Struct, frozen=True, kw_only=True):
 
 def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
     """Return the bytes of the page of a project with releases."""
-    latest, releases = content.latest, content.releases
+    latest = content.latest
+    releases = content.releases
     assert latest is not None  # noqa: S101 - without releases it is `empty_page`
     is_all_yanked = all(release.is_yanked for release in releases)
     usual_pin = EXACT if is_all_yanked else LATEST  # installers take a yanked one only by its pin

@@ -99,7 +99,8 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
         **values: object,
     ) -> bytes:
         """Return the bytes of the page of a tab, with the values that its template needs, too."""
-        release, latest = self.release, self.latest
+        release = self.release
+        latest = self.latest
         frame = ProjectFrame(
             name=self.project.name,
             tab=tab,
@@ -166,7 +167,9 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
 
         `usual_pin` is what install lines ask for where nobody has chosen, one of `PINS`.
         """
-        release, core, name = self.head.release, self.core, self.head.project.name
+        release = self.head.release
+        core = self.core
+        name = self.head.project.name
         is_linked = has_requirements_file(release)
         extras = core.provides_extra
         return {
@@ -213,7 +216,8 @@ def files_page(
     environment: PageEnvironment, viewer: Viewer, head: ReleaseHead, files: FileList
 ) -> bytes:
     """Return the bytes of a page of the files of a release."""
-    name, to_project = head.project.name, "../../" if head.is_release else "../"
+    name = head.project.name
+    to_project = "../../" if head.is_release else "../"
     tables = file_tables(environment, name, files, to_project)
     return head.render(environment, viewer, FILES, "files.html", files=files, tables=tables)
 

@@ -146,7 +146,8 @@ def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]
 
 def _tried(client: str, project: str, settings: ClientSettings) -> str:
     """Return the command that shows whether a client is set up."""
-    name, serves_public = settings.name, settings.serves_public
+    name = settings.name
+    serves_public = settings.serves_public
     return {
         "uv": f"uv add {project}",
         "pip": f"pip install {project}",

@@ -163,7 +163,8 @@ def _tags(filename: str) -> str:
 @lru_cache(4096)  # many files have the same tags
 def _of_wheel(tags: str) -> Compatibility:
     pythons, abis, platforms = (part.split(".") for part in tags.split("-"))
-    words, places = _interpreters(pythons, abis), "; ".join(_platform_words(platforms))
+    words = _interpreters(pythons, abis)
+    places = "; ".join(_platform_words(platforms))
     families = tuple(dict.fromkeys(map(_family, platforms)))
     name, major, minor = _split_interpreter(pythons[0])
     rank = 0 if name == "py" else 1 if name == "cp" else 2
@@ -281,7 +282,8 @@ def _platforms(tag: str) -> Iterator[tuple[str, str, Version]]:
         yield "", tag, ()
         return
     parts = match.groupdict()
-    text, architecture = parts.get("version") or "", parts.get("architecture") or "x86"
+    text = parts.get("version") or ""
+    architecture = parts.get("architecture") or "x86"
     version = tuple(map(int, text.split("_"))) if text else ()
     version = _OLD_MANYLINUX.get(tag.partition("_")[0], version)
     if system != "macOS":

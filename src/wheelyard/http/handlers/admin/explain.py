@@ -32,7 +32,9 @@ class ExplainPage:
     def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the form, and the answer to it."""
         query = self._pages.query(request)
-        form, status, answer = FormState("", query.values), 200, None
+        form = FormState("", query.values)
+        status = 200
+        answer = None
         who = ""
         if query.text("project"):
             try:

@@ -118,7 +118,8 @@ class GrantPages:
         return self._pages.show(request, SECTION, "grant_form.html", values, status)
 
     def _add(self, request: IndexRequest, fields: FormFields) -> Response:
-        wanted, api = _grant_in(fields), self._pages.api(request)
+        wanted = _grant_in(fields)
+        api = self._pages.api(request)
         with refused_for("who"):  # the other fields have been looked at
             added = api.call(access_operations.add_grant, wanted)
         # without a redirect, as the warnings are shown once; the same form adds nothing twice

@@ -32,9 +32,11 @@ class JournalPages:
 
     def answer(self, request: IndexRequest) -> Response:
         """Handle GET: some entries, the newest first, and a form that filters them."""
-        api, query = self._pages.api(request), self._pages.query(request)
+        api = self._pages.api(request)
+        query = self._pages.query(request)
         asked = {name: query.text(name) for name in FIELDS}
-        before, is_filtered = query.text("before"), any(asked.values())
+        before = query.text("before")
+        is_filtered = any(asked.values())
         values = {
             "asked": asked,
             "kinds": ENTRY_KINDS,
@@ -71,7 +73,8 @@ def _wanted(asked: Mapping[str, str], before: str) -> JournalQuery:
 
     Raises Invalid for what is no date.
     """
-    since, until = _day(asked["from"]), _day(asked["to"])
+    since = _day(asked["from"])
+    until = _day(asked["to"])
     return JournalQuery(
         index=asked["index"],
         project=asked["project"],

@@ -73,7 +73,8 @@ class NamePages:
         return self._pages.answer_form(request, act, ask_again)
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        state, number = query.text("state"), page_number(query)
+        state = query.text("state")
+        number = page_number(query)
         wanted = NamesQuery(
             search=query.text("search"),
             state=convert(state, NameSelection) if state in STATES and state else None,
@@ -111,7 +112,8 @@ class NamePages:
             name = parse_name(fields.text("name"))
         with checking("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
-        api, change = self._pages.api(request), NameChange(reason)
+        api = self._pages.api(request)
+        change = NameChange(reason)
         with refused_for("name"):
             if action == "reserve":
                 is_new = api.call(project_operations.reserve_name, name, change).is_new

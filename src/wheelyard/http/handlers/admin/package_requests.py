@@ -97,10 +97,8 @@ class RequestPages:
     def _notice(self, request: IndexRequest) -> str:
         """Return how many packages the caller has just decided about, or an empty text."""
         index = request.context.index
-        commit, now = (
-            (index.server.decisions.get("current").value or DecisionList()).commit,
-            index.server.runtime.now(),
-        )
+        commit = (index.server.decisions.get("current").value or DecisionList()).commit
+        now = index.server.runtime.now()
         own = [
             decision
             for decision in (commit.events if commit else ())
@@ -127,8 +125,10 @@ class RequestPages:
         self, request: IndexRequest, fields: FormFields, form: FormState, status: int
     ) -> Response:
         """Return the form with the reason, for those of the packages that wait."""
-        wanted, is_approval = frozenset(fields.all("package")), fields.text("decide") != "block"
-        api, upstream = self._pages.api(request), request.context.upstream
+        wanted = frozenset(fields.all("package"))
+        is_approval = fields.text("decide") != "block"
+        api = self._pages.api(request)
+        upstream = request.context.upstream
         if upstream is None:
             listed = find_chosen(api, wanted)
         else:
@@ -169,7 +169,8 @@ class RequestPages:
             unblock=True,  # what is blocked was shown as such, as of then
             as_of=_as_of(fields),
         )
-        api, upstream = self._pages.api(request), request.context.upstream
+        api = self._pages.api(request)
+        upstream = request.context.upstream
         if upstream is None:
             outcome = decide_all(api, body)
         else:
@@ -290,7 +291,8 @@ def _ask(request: IndexRequest, body: PackageAsk) -> RequestedPackage:
 
 
 def _page(request: IndexRequest, form: FormState, status: int, asked: str = "") -> Response:
-    viewer, root = request.web.viewer(request.caller), "../" * len(request.segments)
+    viewer = request.web.viewer(request.caller)
+    root = "../" * len(request.segments)
     may_change = not request.context.index.settings.server.read_only
     values = {"form": form, "asked": asked, "may_change": may_change}
     return request.web.show(request, viewer, status, "request.html", root, **values)

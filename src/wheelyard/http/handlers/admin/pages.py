@@ -239,7 +239,8 @@ def page_numbers(query: FormFields, total: int, size: int) -> PageNumbers:
 
     Raises NoSuchPage if there is none of this number.
     """
-    number, count = page_number(query), page_count(total, size)
+    number = page_number(query)
+    count = page_count(total, size)
     if number > count:
         raise NoSuchPage(number, count)
     return PageNumbers(total, number, count)

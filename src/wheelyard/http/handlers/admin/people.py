@@ -51,7 +51,8 @@ class PeoplePages:
     def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, one person, or the question whether to change their access."""
         query = self._pages.query(request)
-        who, action = query.text("who"), query.text("action")
+        who = query.text("who")
+        action = query.text("action")
         if who and action in CHANGES:
             return self._question(request, who, action, self._pages.form(request), 200)
         if who:
@@ -72,7 +73,8 @@ class PeoplePages:
         return self._pages.answer_form(request, act, ask_again)
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        state, number = query.text("state"), page_number(query)
+        state = query.text("state")
+        number = page_number(query)
         wanted = PeopleQuery(
             search=query.text("search"),
             state=convert(state, PersonState) if state in get_args(PersonState) else None,
@@ -101,10 +103,12 @@ class PeoplePages:
         return self._pages.show(request, SECTION, "person_change.html", values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
-        action, who = fields.action(*CHANGES), fields.text("who")
+        action = fields.action(*CHANGES)
+        who = fields.text("who")
         with checking("reason"):
             note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
-        api, change = self._pages.api(request), PersonChange(who, note)
+        api = self._pages.api(request)
+        change = PersonChange(who, note)
         person = api.call(people_operations.show_person, PersonQuestion(who)).person
         with refused_for("who"):
             if action == "end":

@@ -6,7 +6,8 @@ from wheelyard.wiring.index import Index
 
 def credentials_in_use(index: Index) -> CredentialsInUse:
     """Return by what people and programs can show who they are."""
-    authenticator, settings = index.authenticator, index.settings
+    authenticator = index.authenticator
+    settings = index.settings
     return CredentialsInUse(
         passwords=authenticator.htpasswd is not None,
         google=bool(settings.google.id_token.audience or settings.iap.audience),

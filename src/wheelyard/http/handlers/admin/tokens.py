@@ -93,7 +93,9 @@ class TokenAdministration:
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state = query.text("state") if "state" in query.values else "active"
-        sort, search, number = query.text("sort"), query.text("search"), page_number(query)
+        sort = query.text("sort")
+        search = query.text("search")
+        number = page_number(query)
         wanted = TokensQuery(
             search=search,
             owner=query.text("owner"),

@@ -63,7 +63,8 @@ class CredentialsInUse(Struct, frozen=True, kw_only=True):
             yield PrincipalKind("group", "A group of this index", "ml-team")
         yield from self.people()
         for provider in self.providers:
-            prefix, label = f"oidc:{provider}:group", f"A group of {provider}"
+            prefix = f"oidc:{provider}:group"
+            label = f"A group of {provider}"
             yield PrincipalKind(prefix, label, "platform")
         if self.google:
             label = "Everybody of a Google Workspace domain"
