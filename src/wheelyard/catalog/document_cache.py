@@ -231,8 +231,10 @@ class DocumentCache(Generic[T]):
         cached = self._cache.get(key)
         if cached is None or max_age == "any":
             return cached
-        if self._policy.is_local:
-            is_usable = self._is_current(key, cached)
+        if self._policy.is_local and cached.version == ABSENT:
+            is_usable = self._is_absent(key)
+        elif self._policy.is_local:
+            is_usable = type(self._store.get(key, cached.version)) is NotModified
         elif max_age == "stale":
             age = self._runtime.monotonic() - cached.validated_at
             is_usable = age < self._policy.stale_if_error
@@ -243,12 +245,6 @@ class DocumentCache(Generic[T]):
         if not is_usable:
             return None
         return cached
-
-    def _is_current(self, key: Key, cached: Snapshot[T]) -> bool:
-        """Return whether a local store has the cached version of a document."""
-        if cached.version == ABSENT:
-            return self._is_absent(key)
-        return type(self._store.get(key, cached.version)) is NotModified
 
     def _is_absent(self, key: Key) -> bool:
         """Return whether a local store lacks a document: in a folder by one system call."""
