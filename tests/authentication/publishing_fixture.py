@@ -18,7 +18,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.publisher import Publisher, parse_publisher
 from wheelyard.operations.publishers import Publishers, PublishersInForce
-from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.wiring.index import Index
 
 

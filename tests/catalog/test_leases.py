@@ -9,7 +9,7 @@ from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.errors import Conflict
-from wheelyard.operations.sweep import LEASE_TIME, JobLease
+from wheelyard.operations.job_lease import LEASE_TIME, JobLease
 from wheelyard.storage.memory import MemoryStore
 
 DAY = timedelta(days=1)

@@ -18,7 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.downloads.counts import BATCHES, MONTHS, CountsDocument
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.downloads.upkeep import copy_counts
-from wheelyard.operations.sweep import DailySweep
+from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 

@@ -17,8 +17,8 @@ from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.operations.daily_sweep import EVERY, SPREAD_SECONDS, DailySweep
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.sweep import EVERY, SPREAD_SECONDS, DailySweep
 from wheelyard.storage.base import STORAGE_DENIED, Key, Store
 
 DEMO = NormalizedName("demo")

@@ -16,8 +16,8 @@ from tests.refused import refused
 from wheelyard.catalog.store_clock import CLOCK_DIFFERS, MEASURED_SECONDS, StoreClock
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.operations.lifecycle import KEPT_FOR, Selection
-from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore

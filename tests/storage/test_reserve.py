@@ -27,8 +27,8 @@ from wheelyard.errors import STORAGE_FULL, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
+from wheelyard.operations.daily_sweep import EVERY, DailySweep
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.sweep import EVERY, DailySweep
 from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.reserve import RESERVE_BYTES

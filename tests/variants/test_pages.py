@@ -24,8 +24,8 @@ from tests.variants.wheels import make_variant, variant_json
 from wheelyard.catalog import keys
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.project import Status
+from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
-from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import ServerSettings, Settings, UploadSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore

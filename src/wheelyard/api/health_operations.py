@@ -15,8 +15,9 @@ from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_tables import NEVER_CHANGED
+from wheelyard.operations.daily_sweep import EVERY, JOB
+from wheelyard.operations.job_lease import last_completed
 from wheelyard.operations.server_state import ServerState
-from wheelyard.operations.sweep import EVERY, JOB, last_completed
 from wheelyard.remedies import Caution
 from wheelyard.settings.sections import Setting, Settings, all_settings
 from wheelyard.wiring.index import Index

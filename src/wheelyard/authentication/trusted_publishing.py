@@ -45,7 +45,7 @@ from wheelyard.model.publisher import (
 )
 from wheelyard.operations.audit_log import log_token
 from wheelyard.operations.publishers import Publishers
-from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - an error code
 INVALID_PAYLOAD: Final = "invalid-payload"

@@ -29,7 +29,7 @@ from wheelyard.http.instrumentation import share_metrics
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.stalled_connections import StalledConnections
 from wheelyard.operations import check_store
-from wheelyard.operations.sweep import DailySweep
+from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.index import Index

@@ -41,7 +41,8 @@ from wheelyard.model.person import Person
 from wheelyard.operations.check_index import CheckedIndex, CheckProgress, IndexCheck
 from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report
 from wheelyard.operations.index_definitions import IndexDefinitions
-from wheelyard.operations.sweep import ORPHAN_AGE, Orphans, PublishingCleanup, Sweep
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
+from wheelyard.operations.sweep import ORPHAN_AGE, Orphans, Sweep
 from wheelyard.storage.base import STORAGE_DENIED, Entry, Key, Store, Stored, Stores
 from wheelyard.storage.spool import Spool
 

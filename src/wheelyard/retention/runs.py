@@ -25,10 +25,10 @@ from wheelyard.model.retention import (
     ThinnedProject,
 )
 from wheelyard.model.retention_rules import RetentionRule
+from wheelyard.operations.job_lease import JobLease, last_completed
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.requirements import RequirementCheck
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
-from wheelyard.operations.sweep import JobLease, last_completed
 from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, dated_releases, judge
 from wheelyard.retention.known_rules import RulesClock
 from wheelyard.storage.base import Store

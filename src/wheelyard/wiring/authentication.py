@@ -34,7 +34,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.access_control import AccessControl
-from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.location import is_bucket, parse_location
 

@@ -22,7 +22,7 @@ from wheelyard.model.decoding import escaped
 from wheelyard.model.index_definition import UpstreamLabels
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.index_definitions import IndexDefinitions
-from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import Settings, WebSettings
 from wheelyard.settings.value_checks import bad_setting

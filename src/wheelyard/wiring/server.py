@@ -36,7 +36,7 @@ from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.index_warnings import grant_warnings
 from wheelyard.operations.namespaces import Namespaces, namespaces_of_patterns
-from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 from wheelyard.operations.webhooks import Webhooks
 from wheelyard.remedies import Caution

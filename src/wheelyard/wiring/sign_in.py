@@ -12,7 +12,7 @@ from wheelyard.catalog.opening import Catalog
 from wheelyard.catalog.sealing import Sealer
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http_client.json_client import JsonClient
-from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.sign_in_section import GITHUB, SignInSettings
 

@@ -29,7 +29,7 @@ from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Identity
 from wheelyard.model.api_token import Session, SessionId
 from wheelyard.model.person import Person
-from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 
 MAX_UNCONFIRMED: Final = timedelta(hours=1)
 """The age of a confirmation from which a session does not count."""

@@ -16,7 +16,8 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import close, upstream_section
 from wheelyard.api.health_operations import Health, show_health, show_settings
 from wheelyard.catalog import keys
-from wheelyard.operations.sweep import JOB, JobLease
+from wheelyard.operations.daily_sweep import JOB
+from wheelyard.operations.job_lease import JobLease
 from wheelyard.settings.sections import AccessSettings, ServerSettings, SettingPath
 from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.memory import MemoryStore
