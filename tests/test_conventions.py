@@ -119,6 +119,35 @@ def test_local_names_say_what_they_hold() -> None:
     assert names == set()
 
 
+def test_constants_come_first() -> None:
+    """A constant stands before the classes and functions of its module, unless it needs one."""
+    assert [f"{path}: {name}" for path in SOURCES for name in _late_constants(tree(path))] == []
+
+
+def _late_constants(module: ast.Module) -> Iterator[str]:
+    """Yield the names that are given after the first definition, and need nothing before them."""
+    defined = set[str]()
+    for node in module.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and defined:
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+            names = {ast.unparse(target) for target in targets}
+            if defined.isdisjoint(_names_in(node)):
+                yield from names
+            else:
+                defined |= names
+
+
+def _names_in(node: ast.AST) -> Iterator[str]:
+    """Yield the names in a statement, also those in a text, which may be an annotation."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield inner.id
+        for text in _texts(inner):
+            yield from re.findall(r"\w+", text)
+
+
 def test_functions_are_short() -> None:
     """Nine functions in ten have at most 30 lines, and none has more than 60."""
     # the line is a part of the key, as classes of one module have methods of one name

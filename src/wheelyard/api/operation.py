@@ -38,6 +38,40 @@ _WORDS: Final[Mapping[type[inspect.Type], str]] = {
 }
 """The values that a field of a type may have, in words."""
 
+Name = Annotated[str, Meta(title="Name")]
+"""The name of a project in any spelling."""
+OptionalName = Annotated[str, Meta(title="OptionalName")]
+"""The same, or an empty text."""
+Version = Annotated[str, Meta(title="Version")]
+OptionalVersion = Annotated[str, Meta(title="OptionalVersion")]
+"""A version, or an empty text."""
+VersionSet = Annotated[str, Meta(title="VersionSet")]
+Filename = Annotated[str, Meta(title="Filename")]
+Reason = Annotated[str, Meta(title="Reason")]
+"""One line of text."""
+Note = Annotated[str, Meta(title="Note")]
+"""One line of text, or nothing."""
+WrittenReason = Annotated[str, Meta(title="WrittenReason")]
+"""One line of text that is not blank."""
+Pattern = Annotated[access.Pattern, Meta(title="Pattern")]
+Sha256 = Annotated[str, Meta(title="Sha256")]
+TokenName = Annotated[str, Meta(title="TokenName")]
+IndexName = Annotated[str, Meta(title="IndexName")]
+"""The name of an index."""
+RightIndexes = Annotated[str, Meta(title="RightIndexes")]
+"""Names of indexes with commas between them, `*`, or nothing."""
+WrittenIndexes = Annotated[str, Meta(title="WrittenIndexes")]
+"""The same, but not nothing."""
+OptionalIndex = Annotated[str, Meta(title="OptionalIndex")]
+"""The name of an index, or an empty text."""
+GroupName = Annotated[str, Meta(title="GroupName")]
+Principal = Annotated[str, Meta(title="Principal")]
+Principals = Annotated[str, Meta(title="Principals")]
+ApprovalRule = Annotated[str, Meta(title="ApprovalRule")]
+"""The code of a rule that an approval may lift."""
+Word = Annotated[str, Meta(title="Word")]
+"""`read`, `upload`, `manage`, `approve` or `admin`."""
+
 
 class Call(Struct, frozen=True, kw_only=True):
     """Who calls an operation, and on which index."""
@@ -311,38 +345,3 @@ def _values_of(kind: inspect.Type) -> str:
 
 def _invalid_field(what: str, remedy: str) -> Invalid:
     return Invalid(f"{what}. {remedy}.", code="invalid_field")
-
-
-Name = Annotated[str, Meta(title="Name")]
-"""The name of a project in any spelling."""
-OptionalName = Annotated[str, Meta(title="OptionalName")]
-"""The same, or an empty text."""
-Version = Annotated[str, Meta(title="Version")]
-OptionalVersion = Annotated[str, Meta(title="OptionalVersion")]
-"""A version, or an empty text."""
-VersionSet = Annotated[str, Meta(title="VersionSet")]
-Filename = Annotated[str, Meta(title="Filename")]
-Reason = Annotated[str, Meta(title="Reason")]
-"""One line of text."""
-Note = Annotated[str, Meta(title="Note")]
-"""One line of text, or nothing."""
-WrittenReason = Annotated[str, Meta(title="WrittenReason")]
-"""One line of text that is not blank."""
-Pattern = Annotated[access.Pattern, Meta(title="Pattern")]
-Sha256 = Annotated[str, Meta(title="Sha256")]
-TokenName = Annotated[str, Meta(title="TokenName")]
-IndexName = Annotated[str, Meta(title="IndexName")]
-"""The name of an index."""
-RightIndexes = Annotated[str, Meta(title="RightIndexes")]
-"""Names of indexes with commas between them, `*`, or nothing."""
-WrittenIndexes = Annotated[str, Meta(title="WrittenIndexes")]
-"""The same, but not nothing."""
-OptionalIndex = Annotated[str, Meta(title="OptionalIndex")]
-"""The name of an index, or an empty text."""
-GroupName = Annotated[str, Meta(title="GroupName")]
-Principal = Annotated[str, Meta(title="Principal")]
-Principals = Annotated[str, Meta(title="Principals")]
-ApprovalRule = Annotated[str, Meta(title="ApprovalRule")]
-"""The code of a rule that an approval may lift."""
-Word = Annotated[str, Meta(title="Word")]
-"""`read`, `upload`, `manage`, `approve` or `admin`."""

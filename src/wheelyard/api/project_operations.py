@@ -45,6 +45,8 @@ PAGE: Final = 10_000
 
 FirstNumber = Annotated[int, Meta(ge=0, le=999_999_999_999_999)]
 
+NameSelection = Literal["files", "unpublished", "deleted", "reserved", "claimed", "unreadable"]
+
 
 class After(Struct, frozen=True):
     """A query for what follows a commit."""
@@ -282,9 +284,6 @@ class Reservation(Struct, frozen=True):
     name: NormalizedName
     is_new: bool
     """Whether it was not private before."""
-
-
-NameSelection = Literal["files", "unpublished", "deleted", "reserved", "claimed", "unreadable"]
 
 
 class NamesQuery(Struct, frozen=True):

@@ -15,6 +15,10 @@ from wheelyard.model.webhook_state import MOST_DEAD, DeadLetter, DeliveryAttempt
 
 KeysOfWebhook = Annotated[TableKeys, Meta(title="WebhookKeys")]
 
+_SEE: Final = "see or change webhooks"
+_CHANGE: Final = "change webhooks"
+_post = partial(ApiOperation, "POST", repeats=False)
+
 
 class WebhookAnswer(Struct, frozen=True):
     """All webhooks."""
@@ -201,9 +205,6 @@ def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
     return tuple(messages)
 
 
-_SEE: Final = "see or change webhooks"
-_CHANGE: Final = "change webhooks"
-
 WEBHOOKS: Final = table_operations.TableOperations(
     WEBHOOK_KIND,
     table_operations.TableJson(
@@ -226,7 +227,6 @@ WEBHOOKS: Final = table_operations.TableOperations(
     ),
     lambda call: call.index.server.webhooks,
 )
-_post = partial(ApiOperation, "POST", repeats=False)
 WEBHOOK_ROWS: Final = (
     # a secret is shown once, so that the request is never repeated
     _post("webhooks/new-secret", make_secret, RequiredRight.OWN_ADMIN, _CHANGE, status=201),

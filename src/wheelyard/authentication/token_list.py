@@ -49,6 +49,9 @@ By what tokens are sorted, with a minus the greatest first.
 One that was never used comes before all that were.
 """
 
+OwnerIsGone = Callable[[ListedToken], bool]
+"""Returns whether the owner of a token is gone."""
+
 
 class TokenFilter(Struct, frozen=True):
     """Which tokens are listed, and in which order."""
@@ -68,10 +71,6 @@ class MarkedToken(Struct, frozen=True):
 
     token: ListedToken
     marks: tuple[TokenMark, ...]
-
-
-OwnerIsGone = Callable[[ListedToken], bool]
-"""Returns whether the owner of a token is gone."""
 
 
 def marked(token: ListedToken, now: datetime, owner_is_gone: OwnerIsGone) -> MarkedToken:

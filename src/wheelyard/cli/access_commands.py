@@ -45,6 +45,15 @@ from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
 
+EVEN_IF_OWN: Final = Option(
+    ["--even-if-own"],
+    is_flag=True,
+    help="Go on if you are no administrator of the server afterwards.",
+)
+WHO: Final = Argument(["who"], nargs=-1, required=True)
+UNNAMED: Final = "it names no index"
+"""What a list says of a right of an earlier version."""
+
 
 def _join_names(context: click.Context, option: Parameter, values: tuple[str, ...]) -> str:
     """Return the indexes of a right with commas between them, or nothing if none is named."""
@@ -53,11 +62,6 @@ def _join_names(context: click.Context, option: Parameter, values: tuple[str, ..
     return ",".join(values)
 
 
-EVEN_IF_OWN: Final = Option(
-    ["--even-if-own"],
-    is_flag=True,
-    help="Go on if you are no administrator of the server afterwards.",
-)
 INDEX_RIGHT: Final = Option(
     ["--index"],
     callback=_join_names,
@@ -65,9 +69,6 @@ INDEX_RIGHT: Final = Option(
     metavar="NAME",
     help="The indexes that it is about: dev,prod, or '*' for all; else main.",
 )
-WHO: Final = Argument(["who"], nargs=-1, required=True)
-UNNAMED: Final = "it names no index"
-"""What a list says of a right of an earlier version."""
 
 
 @click.group("access", cls=CliGroup, page="access.md")

@@ -34,6 +34,11 @@ from wheelyard.wiring.stores import has_store, system_runtime
 CHECK_WIDTH: Final = 10
 OUTCOME_WIDTH: Final = 7
 
+_HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+_ROOT: Final = re.compile(rf"https?://{_HOST}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*")
+"""A URL without a credential, a query, and what a client's file could take for its own syntax."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
+
 
 @cli_command(
     "doctor",
@@ -80,12 +85,6 @@ def _print(finding: Finding) -> None:
     )
     if finding.advice:
         output.print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
-
-
-_HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
-_ROOT: Final = re.compile(rf"https?://{_HOST}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*")
-"""A URL without a credential, a query, and what a client's file could take for its own syntax."""
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 @cli_command(

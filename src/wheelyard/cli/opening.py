@@ -35,6 +35,8 @@ LOGIN_NAME_LIMIT: Final = 100
 Tables = Mapping[str, Mapping[str, Any]]
 """Settings by section and key. None is an option that was not given."""
 
+Api: TypeAlias = "LocalApi | RemoteApi"
+
 
 def command_settings() -> Settings:
     """
@@ -195,9 +197,6 @@ def _login_name() -> str:
     with suppress(KeyError, OSError):  # a container may run as a user without a name
         return escaped(getuser())[:LOGIN_NAME_LIMIT]  # from the environment, untrusted
     return "unknown"
-
-
-Api: TypeAlias = "LocalApi | RemoteApi"
 
 
 def open_api(index: str | None = None) -> Api:

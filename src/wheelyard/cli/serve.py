@@ -64,6 +64,28 @@ _IGNORED_OPTIONS: Final = {
 _FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
 """Those of them that take no value, and their short forms."""
 
+WORKERS: Final = Option(["--workers"], type=int, help="Processes.  [default: 1]")
+ACCESS: Final = (
+    Option(
+        ["-P", "--passwords"],
+        metavar="FILE",
+        shell_complete=shared_options.complete_path,
+        help="htpasswd file: whose names may read and upload; '.' for none, with '-a .'.",
+    ),
+    Option(
+        ["-a", "--authenticate", "actions"],
+        metavar="ACTIONS",
+        help="What needs a credential: update,download,list; '.' for nothing.  [default: update]",
+    ),
+    Option(
+        ["--i-know"],
+        is_flag=True,
+        default=None,
+        help="Let everybody publish who reaches the server, though others than this machine do.",
+    ),
+)
+"""Who may do what. `-P` and `-a` are pypiserver's."""
+
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
     """The folders and buckets that `serve --watch` or `run` watches, and how."""
@@ -94,7 +116,6 @@ def _only_upstream(
     return urls[0]
 
 
-WORKERS: Final = Option(["--workers"], type=int, help="Processes.  [default: 1]")
 UPSTREAM: Final = Option(
     ["--upstream", "upstream"],
     metavar="URL",
@@ -102,26 +123,6 @@ UPSTREAM: Final = Option(
     callback=_only_upstream,
     help="Serve public packages, too, from the Simple API at this URL.",
 )
-ACCESS: Final = (
-    Option(
-        ["-P", "--passwords"],
-        metavar="FILE",
-        shell_complete=shared_options.complete_path,
-        help="htpasswd file: whose names may read and upload; '.' for none, with '-a .'.",
-    ),
-    Option(
-        ["-a", "--authenticate", "actions"],
-        metavar="ACTIONS",
-        help="What needs a credential: update,download,list; '.' for nothing.  [default: update]",
-    ),
-    Option(
-        ["--i-know"],
-        is_flag=True,
-        default=None,
-        help="Let everybody publish who reaches the server, though others than this machine do.",
-    ),
-)
-"""Who may do what. `-P` and `-a` are pypiserver's."""
 
 
 @cli_command(

@@ -12,6 +12,22 @@ from wheelyard.storage.location import BUCKET_FORMS
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+NAME: Final = Argument(["name"])
+PROJECT: Final = Argument(["project"])
+NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
+REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
+HISTORY: Final = Option(["--history"], is_flag=True, help="The changes: who, when, what and why.")
+SEARCH: Final = Option(["--search"], default="", metavar="TEXT", help="A part of the name.")
+PROJECT_PATTERNS: Final = Option(
+    ["--project", "projects"],
+    multiple=True,
+    metavar="PATTERN",
+    help="acme-core, or acme-*; may be given again.  [default: every project]",
+)
+LENIENT: Final = Option(
+    ["--lenient"], is_flag=True, help="Take old files that fail only today's rules."
+)
+
 
 def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
     """Return the value that `keep_option` has kept, or None for an option that was not given."""
@@ -104,21 +120,6 @@ QUIET: Final = kept_option(
 )
 OUTPUT: Final = (QUIET, JSON)
 """Options that `print_result`, `print_line` and `show_progress` obey."""
-NAME: Final = Argument(["name"])
-PROJECT: Final = Argument(["project"])
-NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
-REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
-HISTORY: Final = Option(["--history"], is_flag=True, help="The changes: who, when, what and why.")
-SEARCH: Final = Option(["--search"], default="", metavar="TEXT", help="A part of the name.")
-PROJECT_PATTERNS: Final = Option(
-    ["--project", "projects"],
-    multiple=True,
-    metavar="PATTERN",
-    help="acme-core, or acme-*; may be given again.  [default: every project]",
-)
-LENIENT: Final = Option(
-    ["--lenient"], is_flag=True, help="Take old files that fail only today's rules."
-)
 CONFIG: Final = kept_option(
     "--config",
     type=click.Path(path_type=Path),

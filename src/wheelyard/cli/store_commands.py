@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
     _Sites: TypeAlias = list[tuple[str, Export]]
 
+LOCAL_THREADS: Final = 4
+REMOTE_THREADS: Final = 16
+"""Objects that are copied at a time."""
+
 
 @cli_command(
     "usage",
@@ -157,11 +161,6 @@ def _finding_lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
     projects = counted(findings.projects, "project")
     files = counted(findings.files, "file")
     yield f"{verdict}: {projects}, {files}, {counted(findings.size, 'byte')} read"
-
-
-LOCAL_THREADS: Final = 4
-REMOTE_THREADS: Final = 16
-"""Objects that are copied at a time."""
 
 
 @cli_command(

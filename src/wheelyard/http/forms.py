@@ -59,6 +59,22 @@ MAX_TOKEN_CHARS: Final = 100
 
 S = TypeVar("S", bound=Struct)
 
+SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
+"""Sec-Fetch-Site of requests that are not cross-site; `none`: the user has typed the URL."""
+HTTPS: Final = "https"
+MAX_PATH_CHARS: Final = 2048
+_LOCAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
+"""Printable ASCII without a backslash; browsers read `//host` and `/\\host` as another host."""
+_PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.|/\.(?:[/;]|$)))[!-\[\]-~]*")
+"""As above without `//`, `..` and the segment `.`, which the path of no page has."""
+MAX_ENCODINGS: Final = 3
+"""How often what stands in a path may be percent-encoded."""
+_SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
+CREDENTIAL_PATHS: Final = ("/-/sign-in/", "/_/oidc/")
+"""Below these, bodies and queries have credentials, and pages ask for them."""
+HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
+"""For a year. Other names of the domain are not this server's to decide about."""
+
 
 class FormFields(Struct, frozen=True):
     """The fields of a form, of which several with one name are the ticked boxes of a list."""
@@ -242,28 +258,6 @@ def refused_form(request: IndexRequest, fields: FormFields, error: WheelyardErro
     except WheelyardError:  # the store does not answer: the token that was sent may be right
         token = fields.text(CSRF_FIELD)
     return FormState(token, fields.values, error_on_page(error), error.field)
-
-
-SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
-"""Sec-Fetch-Site of requests that are not cross-site; `none`: the user has typed the URL."""
-
-HTTPS: Final = "https"
-
-MAX_PATH_CHARS: Final = 2048
-
-_LOCAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
-"""Printable ASCII without a backslash; browsers read `//host` and `/\\host` as another host."""
-_PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.|/\.(?:[/;]|$)))[!-\[\]-~]*")
-"""As above without `//`, `..` and the segment `.`, which the path of no page has."""
-MAX_ENCODINGS: Final = 3
-"""How often what stands in a path may be percent-encoded."""
-_SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
-
-CREDENTIAL_PATHS: Final = ("/-/sign-in/", "/_/oidc/")
-"""Below these, bodies and queries have credentials, and pages ask for them."""
-
-HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
-"""For a year. Other names of the domain are not this server's to decide about."""
 
 
 def is_cross_site(headers: Headers, settings: Settings) -> bool:

@@ -80,6 +80,10 @@ INTERVAL_SECONDS: Final = 3600.0
 DIFFERENCES_SECONDS: Final = 60.0
 """Seconds from one count to the next one, at least, also after a failed one."""
 
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+Labels = tuple[str, str, str]
+"""Route, method and status."""
+
 
 def share_metrics(folder: Path) -> None:
     """Keep the metrics that are made from now on, here and in child processes, in a folder."""
@@ -253,11 +257,6 @@ def file_differences(
         multiprocess_mode="mostrecent",
     )
     return BackgroundCount(gauge, files.count_differences, DIFFERENCES_SECONDS, monotonic)
-
-
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-Labels = tuple[str, str, str]
-"""Route, method and status."""
 
 
 class Instrumentation:

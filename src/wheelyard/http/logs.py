@@ -38,6 +38,22 @@ from wheelyard.settings.sections import LogSettings
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _CLOUD_TRACE = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
 
+CURRENT_REQUEST: Final[ContextVar[Request | None]] = ContextVar("request", default=None)
+"""The request that this thread or task works for."""
+ACCESS_LOGGER: Final = "wheelyard.access"
+TRACE: Final = "trace"
+"""The attribute of a log record that has its trace, unless that is of `CURRENT_REQUEST`."""
+MAX_WAITING_LINES: Final = 10_000
+"""How many lines of the access log may wait while standard error takes none."""
+FLUSH_TIMEOUT_SECONDS: Final = 1.0
+"""How long a server that stops waits for standard error to take the last lines."""
+logger = logging.getLogger("wheelyard")
+PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
+"""Routes that are requested every few seconds. Only their failures are logged."""
+access_logger = logging.getLogger(ACCESS_LOGGER)
+NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, IDENTITY_UNAVAILABLE})
+"""Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
+
 
 class TraceContext(Struct, frozen=True):
     """The trace that a request belongs to, as its client or a proxy sent it."""
@@ -47,10 +63,6 @@ class TraceContext(Struct, frozen=True):
     span: str
     """The parent span: 16 lower-case hexadecimal digits, or empty if none was sent."""
     is_sampled: bool
-
-
-CURRENT_REQUEST: Final[ContextVar[Request | None]] = ContextVar("request", default=None)
-"""The request that this thread or task works for."""
 
 
 def parse_trace(headers: Headers) -> TraceContext | None:
@@ -80,24 +92,6 @@ def log_safe(sent: bytes) -> str:
     decoded = unquote(text)
     without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too
     return escaped(text if without_tokens == decoded else without_tokens).replace('"', "%22")
-
-
-ACCESS_LOGGER: Final = "wheelyard.access"
-TRACE: Final = "trace"
-"""The attribute of a log record that has its trace, unless that is of `CURRENT_REQUEST`."""
-MAX_WAITING_LINES: Final = 10_000
-"""How many lines of the access log may wait while standard error takes none."""
-FLUSH_TIMEOUT_SECONDS: Final = 1.0
-"""How long a server that stops waits for standard error to take the last lines."""
-
-logger = logging.getLogger("wheelyard")
-
-PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
-"""Routes that are requested every few seconds. Only their failures are logged."""
-access_logger = logging.getLogger(ACCESS_LOGGER)
-
-NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, IDENTITY_UNAVAILABLE})
-"""Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
 
 
 class TextFormatter(logging.Formatter):

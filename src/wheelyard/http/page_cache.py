@@ -30,6 +30,17 @@ Render = Callable[[], bytes]
 PageKey = tuple[Hashable, bool]
 """What a page shows, and whether in gzip: each of both is made when it is first asked for."""
 
+Key = tuple[str, str]
+SEARCH: Final[Key] = ("search", "")
+SERIALS: Final[Key] = ("serials", "")
+"""The newest serials of all projects, in a list of them."""
+CHANGES: Final[Key] = ("changes", "")
+"""The feed, with the serials on the page of a project."""
+GRANTS: Final[Key] = ("grants", "")
+PUBLISHERS: Final[Key] = ("publishers", "")
+POLICY: Final[Key] = ("policy", "")
+"""The rules and decisions about public packages."""
+
 
 class CachedPage(Struct, frozen=True):
     """A page rendered from one document version, as it is or in gzip."""
@@ -112,18 +123,6 @@ class PageCache:
                 page = CachedPage(version, digest, packed is not None, sent, headers)
                 self._pages.put(key, page, PAGE_BYTES + len(page.body))
             return page
-
-
-Key = tuple[str, str]
-SEARCH: Final[Key] = ("search", "")
-SERIALS: Final[Key] = ("serials", "")
-"""The newest serials of all projects, in a list of them."""
-CHANGES: Final[Key] = ("changes", "")
-"""The feed, with the serials on the page of a project."""
-GRANTS: Final[Key] = ("grants", "")
-PUBLISHERS: Final[Key] = ("publishers", "")
-POLICY: Final[Key] = ("policy", "")
-"""The rules and decisions about public packages."""
 
 
 def project_key(name: NormalizedName, index: str = MAIN) -> Key:

@@ -65,6 +65,11 @@ _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
+BODY_TIMEOUT_SECONDS: Final = 3600.0
+CLOSE: Final[Header] = (b"connection", b"close")
+BODY_LIMIT_BYTES = 64 * 1024
+BODY_TOO_LONG = f"A change has at most {BODY_LIMIT_BYTES} bytes. Send a shorter reason."
+
 
 def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
     """
@@ -145,13 +150,6 @@ def _normalized(peer: str) -> str:
 def has_forwarding_header(headers: Iterable[bytes]) -> bool:
     """Return whether reverse proxies add a header with one of these (lower-case) names."""
     return any(name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-") for name in headers)
-
-
-BODY_TIMEOUT_SECONDS: Final = 3600.0
-CLOSE: Final[Header] = (b"connection", b"close")
-
-BODY_LIMIT_BYTES = 64 * 1024
-BODY_TOO_LONG = f"A change has at most {BODY_LIMIT_BYTES} bytes. Send a shorter reason."
 
 
 class ClientDisconnected(Exception):

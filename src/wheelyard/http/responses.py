@@ -71,6 +71,26 @@ HARMLESS: Final[Header] = (
 )
 """Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
 
+Repeats = tuple[MadeFrom | None, float]
+"""
+What an answer was made from, and until when an identical request gets it again.
+
+None if each request has to be answered anew.
+"""
+SOURCE: Final = b"x-wheelyard-source"
+"""The header that says where a page comes from."""
+FROM_UPSTREAM: Final[Header] = (SOURCE, b"upstream")
+FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
+OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")
+ACCEPT_RANGES: Final[Header] = (b"accept-ranges", b"bytes")
+SANDBOX: Final[Header] = (b"content-security-policy", b"sandbox; default-src 'none'")
+SIGNED_URL_HEADERS: Final[HeaderList] = (
+    (b"cache-control", b"private, no-store"),
+    (b"referrer-policy", b"no-referrer"),  # a signed URL gives access to the file
+)
+Body = bytes | Path | Iterator[bytes] | str
+"""The body of a response, or the URL that the client is redirected to."""
+
 
 def page_cache_headers(public_max_age: int, scope: CacheScope) -> tuple[Header, ...]:
     """Return Cache-Control and Vary of a page, which lives `public_max_age` seconds if public."""
@@ -91,18 +111,6 @@ def metadata_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
     if scope == "private":
         return (PRIVATE_FILE, VARY_METADATA_BY_CALLER)
     return (_SHARED_FILE[scope], VARY_ENCODING)
-
-
-Repeats = tuple[MadeFrom | None, float]
-"""
-What an answer was made from, and until when an identical request gets it again.
-
-None if each request has to be answered anew.
-"""
-SOURCE: Final = b"x-wheelyard-source"
-"""The header that says where a page comes from."""
-FROM_UPSTREAM: Final[Header] = (SOURCE, b"upstream")
-FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
 
 
 def requested_media_type(request: Request) -> MediaType | None:
@@ -210,18 +218,6 @@ def not_acceptable() -> Response:
         "application/vnd.pypi.simple.v1+html or text/html. Ask for one of them."
     )
     return error_response(406, "not_acceptable", message, VARY)
-
-
-OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")
-ACCEPT_RANGES: Final[Header] = (b"accept-ranges", b"bytes")
-SANDBOX: Final[Header] = (b"content-security-policy", b"sandbox; default-src 'none'")
-SIGNED_URL_HEADERS: Final[HeaderList] = (
-    (b"cache-control", b"private, no-store"),
-    (b"referrer-policy", b"no-referrer"),  # a signed URL gives access to the file
-)
-
-Body = bytes | Path | Iterator[bytes] | str
-"""The body of a response, or the URL that the client is redirected to."""
 
 
 class FileToSend(Struct, frozen=True, kw_only=True):

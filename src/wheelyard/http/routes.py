@@ -81,6 +81,14 @@ from wheelyard.model.index_definition import IndexDefinition
 ROOTS: Final = ("legacy", "simple", "pypi")
 """The first segments under which clients may have any index as well."""
 
+TABLE_PAGES: Final[tuple[tuple[type[TablePages], TableOperations], ...]] = (
+    (PublisherPages, PUBLISHERS),
+    (NamespacePages, NAMESPACES),
+    (WebhookPages, WEBHOOKS),
+    (IndexPages, INDEXES),
+)
+"""The pages of each kind of table, and the operations of the kind."""
+
 
 class RouteTables(Struct, frozen=True):
     """The routes of all indexes of a process, which share their handlers."""
@@ -96,15 +104,6 @@ class RouteTables(Struct, frozen=True):
         if definition.day is not None:
             return self.day
         return self.main if definition.is_main else self.other
-
-
-TABLE_PAGES: Final[tuple[tuple[type[TablePages], TableOperations], ...]] = (
-    (PublisherPages, PUBLISHERS),
-    (NamespacePages, NAMESPACES),
-    (WebhookPages, WEBHOOKS),
-    (IndexPages, INDEXES),
-)
-"""The pages of each kind of table, and the operations of the kind."""
 
 
 def build_routes(

@@ -54,6 +54,9 @@ AsyncHandler = Callable[[IndexRequest], Awaitable[Response]]
 """Returns the response to a request, in the event loop. Raises as Handler, but never Waiting."""
 RequestPredicate = Callable[[IndexRequest], bool]
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 
 def always(_request: IndexRequest) -> bool:
     """Return True: the `RequestPredicate` that every request meets."""
@@ -216,10 +219,6 @@ NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=())
 
 def _first_segment(path: str) -> str:
     return path.removeprefix("/").partition("/")[0]
-
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 
 class Endpoint(Struct, frozen=True):

@@ -57,6 +57,43 @@ _DISPOSITION = re.compile(
 _UNENCODED = frozenset({"7bit", "8bit", "binary"})
 """Transfer encodings that leave the bytes as they are."""
 
+MAX_PARTS: Final = 20_000
+FIELD_LIMIT_BYTES: Final = 4 << 20
+"""Bytes of one part other than a file."""
+FIELDS_LIMIT_BYTES: Final = 32 << 20
+"""Bytes of all parts other than files, and of the headers of all parts."""
+FILE_FIELD: Final = "content"
+ATTESTATIONS_FIELD: Final = "attestations"
+NON_PACKAGE_FIELDS: Final = frozenset({"gpg_signature", ATTESTATIONS_FIELD})
+"""Fields that are never the package, even with a filename."""
+RETIRED_ACTIONS: Final = frozenset({"submit", "verify", "doc_upload"})
+"""Actions of old clients besides uploading."""
+FILETYPE_SUFFIXES: Final = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
+"""Values of `filetype`, and how the filenames of each end."""
+DIGEST_SUFFIX: Final = "_digest"
+DIGEST_FIELDS: Final = ("sha256_digest", "blake2_256_digest", "md5_digest")
+_ACCEPTED: Final = {
+    ":action": (re.compile("file_upload|submit|verify|doc_upload"), "file_upload"),
+    "protocol_version": (re.compile("1"), "1"),
+    "filetype": (re.compile("bdist_wheel|sdist"), "bdist_wheel or sdist"),
+    "sha256_digest": (re.compile("[0-9a-f]{64}"), "64 hexadecimal digits"),
+    # distutils sends a BLAKE2b of full length under this name
+    "blake2_256_digest": (re.compile("[0-9a-f]{64}|[0-9a-f]{128}"), "64 hexadecimal digits"),
+    "md5_digest": (re.compile("[0-9a-f]{32}"), "32 hexadecimal digits"),
+}
+"""The values that some fields accept, and what to send."""
+_MAX_CHARACTERS: Final = {
+    **dict.fromkeys((*_ACCEPTED, "name", "version", CSRF_FIELD), 1024),
+    # parsing its JSON takes about twenty times as much memory
+    ATTESTATIONS_FIELD: 512 << 10,
+}
+"""The fields whose text is used, and the most characters of each."""
+_ONE_LINE: Final = frozenset({"summary", *_MAX_CHARACTERS} - {ATTESTATIONS_FIELD})
+_NUL = re.compile("\x00")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line breaks and marks of writing direction."""
+_new_decoder = getincrementaldecoder("utf-8")
+
 
 class PartHeaders(Struct, frozen=True):
     """The parsed headers of one part of a multipart form."""
@@ -182,46 +219,6 @@ def bad_encoding(what: str) -> Invalid:
         f"{what} is not UTF-8. Send the form in UTF-8, whatever charset its headers name.",
         code="bad_encoding",
     )
-
-
-MAX_PARTS: Final = 20_000
-FIELD_LIMIT_BYTES: Final = 4 << 20
-"""Bytes of one part other than a file."""
-FIELDS_LIMIT_BYTES: Final = 32 << 20
-"""Bytes of all parts other than files, and of the headers of all parts."""
-
-FILE_FIELD: Final = "content"
-ATTESTATIONS_FIELD: Final = "attestations"
-NON_PACKAGE_FIELDS: Final = frozenset({"gpg_signature", ATTESTATIONS_FIELD})
-"""Fields that are never the package, even with a filename."""
-RETIRED_ACTIONS: Final = frozenset({"submit", "verify", "doc_upload"})
-"""Actions of old clients besides uploading."""
-FILETYPE_SUFFIXES: Final = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
-"""Values of `filetype`, and how the filenames of each end."""
-DIGEST_SUFFIX: Final = "_digest"
-DIGEST_FIELDS: Final = ("sha256_digest", "blake2_256_digest", "md5_digest")
-
-_ACCEPTED: Final = {
-    ":action": (re.compile("file_upload|submit|verify|doc_upload"), "file_upload"),
-    "protocol_version": (re.compile("1"), "1"),
-    "filetype": (re.compile("bdist_wheel|sdist"), "bdist_wheel or sdist"),
-    "sha256_digest": (re.compile("[0-9a-f]{64}"), "64 hexadecimal digits"),
-    # distutils sends a BLAKE2b of full length under this name
-    "blake2_256_digest": (re.compile("[0-9a-f]{64}|[0-9a-f]{128}"), "64 hexadecimal digits"),
-    "md5_digest": (re.compile("[0-9a-f]{32}"), "32 hexadecimal digits"),
-}
-"""The values that some fields accept, and what to send."""
-_MAX_CHARACTERS: Final = {
-    **dict.fromkeys((*_ACCEPTED, "name", "version", CSRF_FIELD), 1024),
-    # parsing its JSON takes about twenty times as much memory
-    ATTESTATIONS_FIELD: 512 << 10,
-}
-"""The fields whose text is used, and the most characters of each."""
-_ONE_LINE: Final = frozenset({"summary", *_MAX_CHARACTERS} - {ATTESTATIONS_FIELD})
-_NUL = re.compile("\x00")
-_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, line breaks and marks of writing direction."""
-_new_decoder = getincrementaldecoder("utf-8")
 
 
 class FormReader:

@@ -23,6 +23,15 @@ from wheelyard.operations.server_state import WorkQueue
 
 MAX_WAITING_PER_CLIENT: Final = 256
 
+MAX_WAITING_PASSWORDS: Final = 64
+"""How many logins of one client network may wait for password hashing."""
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+PROVIDER_THREADS: Final = 8
+"""How many requests of people to one provider of sign-ins a process has under way."""
+STALE_AFTER_SECONDS: Final = 1.0
+"""How long a shared task runs before its callers get a stale value, if there is one."""
+
 
 class ConcurrencyLimit:
     """
@@ -112,17 +121,6 @@ class ConcurrencyLimit:
         )
 
 
-MAX_WAITING_PASSWORDS: Final = 64
-"""How many logins of one client network may wait for password hashing."""
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
-
-PROVIDER_THREADS: Final = 8
-"""How many requests of people to one provider of sign-ins a process has under way."""
-
-
 class ProviderThreads:
     """The threads that wait for one provider of sign-ins, of which one client has at most half."""
 
@@ -195,10 +193,6 @@ class NoThreads(ThreadPools):
         """Run blocking work, and return its result."""
         del pool
         return work(*args)
-
-
-STALE_AFTER_SECONDS: Final = 1.0
-"""How long a shared task runs before its callers get a stale value, if there is one."""
 
 
 class SingleFlight:

@@ -40,6 +40,9 @@ VARIANT_SUFFIX: Final = "variant"
 NO_JSON: Final = Raw(b"")
 """The data of an event that has none, and the last commit of a project without commits."""
 
+PartT = TypeVar("PartT")
+E = TypeVar("E")
+
 
 class File(
     Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
@@ -151,9 +154,6 @@ class File(
     def serves_metadata(self) -> bool:
         """Whether clients can download the file's core metadata (PEP 658): of wheels alone."""
         return self.is_wheel and self.has_metadata
-
-
-PartT = TypeVar("PartT")
 
 
 class Status(StrEnum):
@@ -428,9 +428,6 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     @cached_property
     def _upload(self) -> _UploadData:
         return _UPLOAD_DATA.decode(self.data)
-
-
-E = TypeVar("E")
 
 
 class NumberedCommit(Struct, frozen=True, kw_only=True):

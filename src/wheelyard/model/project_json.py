@@ -26,6 +26,49 @@ from wheelyard.model.public_packages import Decision, describe_for_approvers
 from wheelyard.model.stored_tables import TableEvent
 from wheelyard.model.table_kinds import EVENT_HEADINGS, KIND_OF_EVENT
 
+_VERBS: Final = {"promoted-to": "promoted", "promotion-approved": "approved the promotion of"}
+_PARTICIPLES: Final = {"promoted-to": "promoted", "promotion-approved": "approved for promotion"}
+_DIRECTIONS: Final = {"promoted": "from", "promoted-to": "to", "promotion-approved": "to"}
+ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "uploaded": "Uploads",
+        "imported": "Imports",
+        "promoted": "Promotions from another index",
+        "promoted-to": "Promotions to another index",
+        "promotion-approved": "Approved promotions",
+        "yanked": "Yanks",
+        "unyanked": "Yanks taken back",
+        "attested": "Added attestations",
+        "pinned": "Pins",
+        "unpinned": "Pins taken back",
+        "deleted": "Deletions",
+        "restored": "Restored files",
+        "status": "Status of projects",
+        "reserved": "Reserved names",
+        "released": "Released names",
+        "granted": "Grants",
+        "revoked": "Revoked grants",
+        "group": "Groups",
+        "group-deleted": "Deleted groups",
+        "person-ended": "People whose access was ended",
+        "person-admitted": "People who were admitted again",
+        "person-name-released": "Released names of people",
+        **EVENT_HEADINGS,
+        "approved": "Approved public packages",
+        "blocked": "Blocked public packages",
+    }
+)
+"""What entries can be filtered by, and its words as the heading of a list."""
+SHOWN_KINDS: Final = (
+    "promoted from",
+    "promoted to",
+    "approved for promotion to",
+    "deleted at once",
+    *(f"status {status}" for status in Status),
+)
+OtherEvent = AnyAccessEvent | TableEvent | Decision
+"""An event of a document that is no project's."""
+
 
 class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file."""
@@ -148,48 +191,6 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deleted_filenames: tuple[str, ...] = ()
     trash: tuple[TrashedFile, ...] = ()
     commit: CommitJson | None = None
-
-
-_VERBS: Final = {"promoted-to": "promoted", "promotion-approved": "approved the promotion of"}
-_PARTICIPLES: Final = {"promoted-to": "promoted", "promotion-approved": "approved for promotion"}
-_DIRECTIONS: Final = {"promoted": "from", "promoted-to": "to", "promotion-approved": "to"}
-ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "uploaded": "Uploads",
-        "imported": "Imports",
-        "promoted": "Promotions from another index",
-        "promoted-to": "Promotions to another index",
-        "promotion-approved": "Approved promotions",
-        "yanked": "Yanks",
-        "unyanked": "Yanks taken back",
-        "attested": "Added attestations",
-        "pinned": "Pins",
-        "unpinned": "Pins taken back",
-        "deleted": "Deletions",
-        "restored": "Restored files",
-        "status": "Status of projects",
-        "reserved": "Reserved names",
-        "released": "Released names",
-        "granted": "Grants",
-        "revoked": "Revoked grants",
-        "group": "Groups",
-        "group-deleted": "Deleted groups",
-        "person-ended": "People whose access was ended",
-        "person-admitted": "People who were admitted again",
-        "person-name-released": "Released names of people",
-        **EVENT_HEADINGS,
-        "approved": "Approved public packages",
-        "blocked": "Blocked public packages",
-    }
-)
-"""What entries can be filtered by, and its words as the heading of a list."""
-SHOWN_KINDS: Final = (
-    "promoted from",
-    "promoted to",
-    "approved for promotion to",
-    "deleted at once",
-    *(f"status {status}" for status in Status),
-)
 
 
 def require_entry_kind(what: str) -> None:
@@ -337,10 +338,6 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
         keep_until=event.keep_until,
         at_once=event.at_once,
     )
-
-
-OtherEvent = AnyAccessEvent | TableEvent | Decision
-"""An event of a document that is no project's."""
 
 
 def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry:

@@ -51,22 +51,40 @@ sources run jobs that are not in the pipeline file of the project.
 DEFAULT_MAX_LIFETIME_SECONDS: Final = 3700
 """Seconds that an ID token may live, by default."""
 
+_CHARACTER: Final = r"[^*\x00-\x1f\x7f]"
+_FILE: Final = r"[^/*\x00-\x1f\x7f]+"
+_REPOSITORY: Final = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
+Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+Seconds = Annotated[int, Meta(ge=60, le=86_400, title="60 to 86400 seconds")]
+Projects = Annotated[tuple[Text, ...], Meta(min_length=1, title="a list of project names")]
+Actions = Annotated[
+    tuple[Literal["read", "upload"], ...],
+    Meta(min_length=1, title='["upload"] (the default), ["read"], or both'),
+]
+_PATTERNS: Final = frozenset({"ref", "build_branch", "build_tag"})
+"""The keys of tables with a `PatternText` for the claim of their name."""
+Algorithms = Annotated[
+    tuple[Literal["RS256", "ES256"], ...],
+    Meta(min_length=1, title="a list of RS256 and ES256"),
+]
+PROVIDER_BY_ISSUER: Final = {
+    GITHUB_ISSUER: "github",
+    GITLAB_ISSUER: "gitlab",
+    GOOGLE_ISSUER: "google",
+    BUILDKITE_ISSUER: "buildkite",
+}
+"""The provider of each known issuer, which `oidc` is not allowed for."""
+
 
 def _form(pattern: str, title: str) -> Meta:
     """Return the condition that a whole text matches a pattern, called `title` in messages."""
     return Meta(pattern=rf"\A(?:{pattern})\Z", title=title)
 
 
-_CHARACTER: Final = r"[^*\x00-\x1f\x7f]"
-_FILE: Final = r"[^/*\x00-\x1f\x7f]+"
-_REPOSITORY: Final = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
-
-Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 NumericId = Annotated[
     Annotated[int, Meta(gt=0, le=2**63 - 1)] | Annotated[str, _form(r"[1-9][0-9]{0,30}", "")],
     Meta(title="a number"),
 ]
-Seconds = Annotated[int, Meta(ge=60, le=86_400, title="60 to 86400 seconds")]
 Id = Annotated[str, _form(r"[a-z0-9-]{1,40}", "1 to 40 letters a-z, digits and '-'")]
 Event = Annotated[str, _form(rf"(?!{'|'.join(UNTRUSTED_EVENT_PREFIXES)})[a-z_]{{1,100}}", "")]
 Events = Annotated[
@@ -75,11 +93,6 @@ Events = Annotated[
         min_length=1,
         title="a list such as push and release; pull requests and merge requests get no token",
     ),
-]
-Projects = Annotated[tuple[Text, ...], Meta(min_length=1, title="a list of project names")]
-Actions = Annotated[
-    tuple[Literal["read", "upload"], ...],
-    Meta(min_length=1, title='["upload"] (the default), ["read"], or both'),
 ]
 Repository = Annotated[str, _form(_REPOSITORY, "OWNER/NAME")]
 WorkflowFile = Annotated[
@@ -109,16 +122,10 @@ PipelineFile = Annotated[
 PatternText = Annotated[
     str, _form(rf"{_CHARACTER}+\*?", "a text, with at most one star, at its end")
 ]
-_PATTERNS: Final = frozenset({"ref", "build_branch", "build_tag"})
-"""The keys of tables with a `PatternText` for the claim of their name."""
 AccountId = Annotated[
     str, _form(r"[0-9]{21}", "the 21 digits of the service account's unique id, in quotes")
 ]
 Email = Annotated[str, _form(r"[!-?A-~]+@[!-?A-~]+", "the service account's e-mail")]
-Algorithms = Annotated[
-    tuple[Literal["RS256", "ES256"], ...],
-    Meta(min_length=1, title="a list of RS256 and ES256"),
-]
 Match = Annotated[
     dict[Text, Annotated[PatternText, Meta(max_length=500)] | bool],
     Meta(
@@ -359,14 +366,6 @@ class Oidc(PublisherTable, frozen=True, kw_only=True):
 
 
 AnyTable = GitHub | GitLab | Google | Buildkite | Oidc
-
-PROVIDER_BY_ISSUER: Final = {
-    GITHUB_ISSUER: "github",
-    GITLAB_ISSUER: "gitlab",
-    GOOGLE_ISSUER: "google",
-    BUILDKITE_ISSUER: "buildkite",
-}
-"""The provider of each known issuer, which `oidc` is not allowed for."""
 
 
 def is_exact(value: ClaimValue) -> bool:

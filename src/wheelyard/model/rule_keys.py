@@ -22,6 +22,13 @@ from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
 MAX_DAYS: Final = 36_500
 MAX_SCORE: Final = 10
 
+_DAYS: Final = f"a number of days from 0 to {MAX_DAYS}"
+_SCORE: Final = f"a number from 0 to {MAX_SCORE}"
+_MOMENT: Final = "2026-10-31, or a time such as 2026-10-31T12:00:00Z"
+_VERSIONS: Final = 'a table such as { numpy = "<2", "acme-*" = ">=1.4" }'
+Days = Annotated[int, Meta(ge=0, le=MAX_DAYS, description=_DAYS)]
+Score = Annotated[float, Meta(ge=0, le=MAX_SCORE, description=_SCORE)]
+
 
 def parse_moment(text: str) -> datetime:
     """
@@ -59,13 +66,6 @@ def _text(description: str, accepts: Callable[[str], object]) -> Meta:
     return Meta(description=description, extra={"accepts": accepts})
 
 
-_DAYS: Final = f"a number of days from 0 to {MAX_DAYS}"
-_SCORE: Final = f"a number from 0 to {MAX_SCORE}"
-_MOMENT: Final = "2026-10-31, or a time such as 2026-10-31T12:00:00Z"
-_VERSIONS: Final = 'a table such as { numpy = "<2", "acme-*" = ">=1.4" }'
-
-Days = Annotated[int, Meta(ge=0, le=MAX_DAYS, description=_DAYS)]
-Score = Annotated[float, Meta(ge=0, le=MAX_SCORE, description=_SCORE)]
 Pattern = Annotated[str, _text("names, or patterns with * or ?, such as acme-*", normalise_pattern)]
 Exempt = Annotated[str, _text("names, patterns, or NAME==VERSION", _is_exempt)]
 Specifier = Annotated[str, _text("specifiers such as >=2,<3", parse_specifier)]

@@ -39,6 +39,8 @@ IMPORTED: Final = "imported"
 MAX_URL_CHARS: Final = 2000
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_Words = tuple[Annotated[str, Meta(title="a text")], ...]
+
 
 class WebhookEvent(StrEnum):
     """What a webhook can be told of."""
@@ -78,9 +80,6 @@ class WebhookFormat(StrEnum):
     """JSON, signed as Standard Webhooks says."""
     SLACK = "slack"
     """A line of text, which Slack, Teams and Mattermost take."""
-
-
-_Words = tuple[Annotated[str, Meta(title="a text")], ...]
 
 
 class WebhookFields(

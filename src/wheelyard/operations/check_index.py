@@ -36,6 +36,8 @@ _PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 CheckProgress = Callable[[str, int], None]
 """Called with a distribution's filename, and how many bytes were just read, 0 at its start."""
 
+Names = frozenset[NormalizedName]
+
 
 class ChangesCheck(Struct, frozen=True):
     """Checks the list of changes, and marks commits that have no serial."""
@@ -105,7 +107,6 @@ class CheckedProject(Struct, frozen=True):
 
 
 CheckedProjects = Mapping[NormalizedName, CheckedProject]
-Names = frozenset[NormalizedName]
 
 
 class CheckedIndex(Struct, frozen=True):

@@ -46,6 +46,18 @@ from wheelyard.operations.sweep import ORPHAN_AGE, Orphans, Sweep
 from wheelyard.storage.base import STORAGE_DENIED, Entry, Key, Store, Stored, Stores
 from wheelyard.storage.spool import Spool
 
+CatalogOf = Callable[[str], Catalog]
+"""Returns the catalog of an index of the store by its name, also if nobody defines it."""
+FIRST_RETRY_SECONDS: Final = 1.0
+MAX_RETRY_SECONDS: Final = 60.0
+"""The pause after a failed probe: the first limit, which doubles each time, and the last."""
+NOT_PROBED_YET: Final = "The first write has not ended yet."
+Reason = Callable[[], str]
+"""Returns why no write has succeeded since the server started, or an empty text once one has."""
+Step = Callable[[], object]
+"""One operation on the store."""
+logger = logging.getLogger("wheelyard")
+
 
 class CredentialsCheck(Struct, frozen=True):
     """Checks what is below `credentials/`, but for what has a journal."""
@@ -215,10 +227,6 @@ class CredentialsCheck(Struct, frozen=True):
             findings.problems.append(f"{key} is damaged, so {consequence}")
 
 
-CatalogOf = Callable[[str], Catalog]
-"""Returns the catalog of an index of the store by its name, also if nobody defines it."""
-
-
 class Check(Struct, frozen=True):
     """
     Checks a whole store, and repairs simple damage.
@@ -351,19 +359,6 @@ class Check(Struct, frozen=True):
         except WheelyardError as fault:
             findings.add_note(f"leftovers of uploads were not looked for: {fault.message}")
             return []
-
-
-FIRST_RETRY_SECONDS: Final = 1.0
-MAX_RETRY_SECONDS: Final = 60.0
-"""The pause after a failed probe: the first limit, which doubles each time, and the last."""
-NOT_PROBED_YET: Final = "The first write has not ended yet."
-
-Reason = Callable[[], str]
-"""Returns why no write has succeeded since the server started, or an empty text once one has."""
-Step = Callable[[], object]
-"""One operation on the store."""
-
-logger = logging.getLogger("wheelyard")
 
 
 class _TrialObject(Struct, frozen=True):

@@ -14,6 +14,8 @@ from wheelyard.errors import NEWER_DOCUMENT, Conflict, Unavailable, WheelyardErr
 from wheelyard.remedies import Caution
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
+_JSON: Final = Decoder()
+
 
 class Findings(Struct):
     """The results of a check: counts, damage, notes and repairs."""
@@ -92,9 +94,6 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
         findings.problems.append(f"{store.whole_key(key)} could not be repaired: {fault.message}")
         return False
     return True
-
-
-_JSON: Final = Decoder()
 
 
 class JournaledCheck(Struct, Generic[D, C]):

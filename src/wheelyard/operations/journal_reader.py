@@ -65,6 +65,18 @@ RESTORED: Final = (
     "that were shown before"
 )
 
+PAGE_COMMITS: Final = 50
+"""
+The commits of an older page. The newest page has these and the ones behind them, at most twice as
+many, so that an older page never changes.
+"""
+ACCESS_COMMITS: Final = 50
+"""The changes of grants that are read for the newest page of who may manage the project."""
+DECISION_COMMITS: Final = 200
+"""The commits that are read. Decisions in force are known without them."""
+CHANGED_PROJECTS: Final = 40
+"""How many projects the feed looks at: those with the newest commits."""
+
 
 class JournalSource(Protocol):
     """Where commits come from, for several threads."""
@@ -368,15 +380,6 @@ def lost_message(name: str, lost: list[int]) -> str:
     )
 
 
-PAGE_COMMITS: Final = 50
-"""
-The commits of an older page. The newest page has these and the ones behind them, at most twice as
-many, so that an older page never changes.
-"""
-ACCESS_COMMITS: Final = 50
-"""The changes of grants that are read for the newest page of who may manage the project."""
-
-
 class HistoryPart(Struct, frozen=True):
     """The entries of some commits, and the numbers of commits that the journal has lost."""
 
@@ -529,10 +532,6 @@ def _patterns_of(publisher: PublisherKeys) -> Iterator[Pattern]:
             yield parse_pattern(str(text))
 
 
-DECISION_COMMITS: Final = 200
-"""The commits that are read. Decisions in force are known without them."""
-
-
 def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[list[Decision], bool]:
     """
     Return the decisions about a project, newest first, and whether these are all.
@@ -550,10 +549,6 @@ def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[li
     older = [decision for decision in in_force if decision not in recent]
     older.sort(key=lambda decision: decision.at, reverse=True)
     return [*recent, *older], after == 0
-
-
-CHANGED_PROJECTS: Final = 40
-"""How many projects the feed looks at: those with the newest commits."""
 
 
 def read_latest(

@@ -55,6 +55,8 @@ _AnyJournal: TypeAlias = Journal[Any, Any]
 _AnyCommit: TypeAlias = Any
 """A commit of a project, or of another document."""
 
+_NamedProject: TypeAlias = tuple[IndexJournals, NormalizedName]
+
 
 class JournalFilter(Struct, frozen=True):
     """Which entries are wanted. Empty texts mean all."""
@@ -158,9 +160,6 @@ class _OpenJournal(Struct, eq=False):
             revision = self.journal.document.revision
             self.cuts.put(self.name, _Cut(revision, number, at, self.newer_at), 1)
         self.newer_at = at
-
-
-_NamedProject: TypeAlias = tuple[IndexJournals, NormalizedName]
 
 
 class MergedJournal(Struct, frozen=True):

@@ -39,6 +39,11 @@ from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, desc
 from wheelyard.remedies import ALL_VERSIONS, Advice, Remedy
 from wheelyard.rendering.project_facts import required_name
 
+PUBLIC_NAME: Final = "public_name"
+"""The code of a Forbidden for a name that an upstream index has."""
+REFUSALS: Final = frozenset({PUBLIC_NAME, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN})
+"""The codes of errors about a name alone, which say nothing of the store."""
+
 
 class NameState(StrEnum):
     """Why a name is private."""
@@ -204,12 +209,6 @@ def _require_admin(caller: Caller, name: NormalizedName, what: str) -> None:
     if not caller.may(Action.ADMIN, name):
         fact = f"{caller.display_name} may not {what} {quoted(name)}."
         raise Forbidden(f"{fact} Ask an administrator of this index to do it.")
-
-
-PUBLIC_NAME: Final = "public_name"
-"""The code of a Forbidden for a name that an upstream index has."""
-REFUSALS: Final = frozenset({PUBLIC_NAME, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN})
-"""The codes of errors about a name alone, which say nothing of the store."""
 
 
 class UpstreamNames(Protocol):

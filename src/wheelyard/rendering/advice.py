@@ -48,6 +48,10 @@ IN_INDEX: Final = frozenset(
 )
 """What is done in one index."""
 
+GIVING_RIGHTS: Final = "Administrators of this index give rights on the page Grants."
+"""Stands on pages for the remedy of a missing right."""
+_OPERATOR_CHECKS: Final = "Tell the operator of this index, who can check the store."
+
 
 class Wording(Struct, frozen=True):
     """How a remedy is put into words."""
@@ -66,9 +70,6 @@ class Wording(Struct, frozen=True):
     """The words of a second command in `terminal`, with which somebody else answers the first."""
 
 
-GIVING_RIGHTS: Final = "Administrators of this index give rights on the page Grants."
-"""Stands on pages for the remedy of a missing right."""
-_OPERATOR_CHECKS: Final = "Tell the operator of this index, who can check the store."
 WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
     {
         Remedy.CHECK_STORE: Wording(

@@ -34,6 +34,28 @@ LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE: Final = "/%:!&'()*+,;=~[]"
 """Characters of a URL that mean nothing to TOML, INI or a client that replaces variables."""
 
+INSTALLERS: Final = {
+    "uv": "uv.toml.jinja",
+    "pip": "pip.conf.jinja",
+    "poetry": "poetry.toml.jinja",
+    "pdm": "pdm.toml.jinja",
+    "pipenv": "Pipfile.jinja",
+}
+"""The template of each client that installs, in the folder `clients`."""
+PUBLISHERS: Final = {"twine": "pypirc.jinja", "hatch": "hatch.toml.jinja"}
+CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
+INSTALL_CHOICES: Final = {
+    "uv": "uv",
+    "uv-pip": "uv pip",
+    "pip": "pip",
+    "poetry": "Poetry",
+    "pdm": "PDM",
+    "pipenv": "Pipenv",
+}
+"""What people choose from on pages, who see the commands of one at a time."""
+UNKNOWN_URL: Final = "https://YOUR-INDEX"
+"""Stands for the URL of the index where the settings do not name it."""
+
 
 class ClientSettings(Struct, frozen=True, kw_only=True):
     """What the configuration of a client is made from."""
@@ -111,27 +133,6 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         return quote(self.root, safe=_SAFE)
 
 
-INSTALLERS: Final = {
-    "uv": "uv.toml.jinja",
-    "pip": "pip.conf.jinja",
-    "poetry": "poetry.toml.jinja",
-    "pdm": "pdm.toml.jinja",
-    "pipenv": "Pipfile.jinja",
-}
-"""The template of each client that installs, in the folder `clients`."""
-PUBLISHERS: Final = {"twine": "pypirc.jinja", "hatch": "hatch.toml.jinja"}
-CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
-INSTALL_CHOICES: Final = {
-    "uv": "uv",
-    "uv-pip": "uv pip",
-    "pip": "pip",
-    "poetry": "Poetry",
-    "pdm": "PDM",
-    "pipenv": "Pipenv",
-}
-"""What people choose from on pages, who see the commands of one at a time."""
-
-
 def client_text(client: str, settings: ClientSettings) -> str:
     """Return the text of one of `CLIENTS`, which `clients/README.md` describes."""
     template = _templates().get_template(CLIENTS[client])
@@ -165,10 +166,6 @@ def _templates() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-
-
-UNKNOWN_URL: Final = "https://YOUR-INDEX"
-"""Stands for the URL of the index where the settings do not name it."""
 
 
 class CiService(Struct, frozen=True, kw_only=True):

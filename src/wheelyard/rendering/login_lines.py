@@ -12,6 +12,19 @@ from msgspec import Struct
 
 from wheelyard.rendering.client_settings import USER
 
+_BY_VARIABLES: Final = {
+    "twine": (
+        "TWINE_USERNAME={user} TWINE_PASSWORD={token} twine upload --repository-url {upload} dist/*"
+    ),
+    "PDM": (
+        "PDM_PUBLISH_USERNAME={user} PDM_PUBLISH_PASSWORD={token} pdm publish --no-build "
+        "--repository {upload}"
+    ),
+    "Hatch": "HATCH_INDEX_USER={user} HATCH_INDEX_AUTH={token} hatch publish --repo {upload}",
+    "Flit": ("FLIT_USERNAME={user} FLIT_PASSWORD={token} FLIT_INDEX_URL={upload} flit publish"),
+}
+"""How clients publish that do not look into netrc."""
+
 
 class StoredToken(Struct, frozen=True, kw_only=True):
     """Where the token of an index is stored, and what it may do."""
@@ -49,20 +62,6 @@ class StoredToken(Struct, frozen=True, kw_only=True):
         # a shell finds the home folder only if its sign is not quoted
         home = "~/" if self.netrc.startswith("~/") else ""
         return f"sed -n {quote(line)} {home}{quote(self.netrc.removeprefix(home))}"
-
-
-_BY_VARIABLES: Final = {
-    "twine": (
-        "TWINE_USERNAME={user} TWINE_PASSWORD={token} twine upload --repository-url {upload} dist/*"
-    ),
-    "PDM": (
-        "PDM_PUBLISH_USERNAME={user} PDM_PUBLISH_PASSWORD={token} pdm publish --no-build "
-        "--repository {upload}"
-    ),
-    "Hatch": "HATCH_INDEX_USER={user} HATCH_INDEX_AUTH={token} hatch publish --repo {upload}",
-    "Flit": ("FLIT_USERNAME={user} FLIT_PASSWORD={token} FLIT_INDEX_URL={upload} flit publish"),
-}
-"""How clients publish that do not look into netrc."""
 
 
 def login_lines(stored: StoredToken) -> Iterator[str]:

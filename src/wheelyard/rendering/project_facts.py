@@ -37,6 +37,20 @@ if TYPE_CHECKING:
 
 FileT = TypeVar("FileT", bound=ShownFile)
 
+KEYWORDS_LIMIT: Final = 512
+"""Characters of the keywords of a project that can be searched."""
+IMPORTS_LIMIT: Final = 1024
+"""Characters of the import names of a project that can be searched."""
+CLASSIFIERS_LIMIT: Final = 1024
+"""Characters of the classifiers of a project that lists can be filtered by."""
+CLASSIFIER_LIMIT: Final = 128
+"""Characters of each of them. The longest of PyPI's has half of them."""
+Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
+"""Milliseconds since the epoch, or 0 for never."""
+F = TypeVar("F", bound=ShownFile)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
 
 class ReleaseOf(Struct, Generic[F_co], frozen=True):
     """A version of a project and its files, sorted: wheels first, then by filename."""
@@ -138,24 +152,6 @@ def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | N
                 return release
             newest_prerelease = newest_prerelease or release
     return newest_prerelease or newest
-
-
-KEYWORDS_LIMIT: Final = 512
-"""Characters of the keywords of a project that can be searched."""
-IMPORTS_LIMIT: Final = 1024
-"""Characters of the import names of a project that can be searched."""
-CLASSIFIERS_LIMIT: Final = 1024
-"""Characters of the classifiers of a project that lists can be filtered by."""
-CLASSIFIER_LIMIT: Final = 128
-"""Characters of each of them. The longest of PyPI's has half of them."""
-
-Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
-"""Milliseconds since the epoch, or 0 for never."""
-
-F = TypeVar("F", bound=ShownFile)
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class Description(NamedTuple):

@@ -27,6 +27,25 @@ from wheelyard.rendering.listing import ShownFile, ShownProject
 PIECE: Final = 500
 """Items that are encoded at a time, in a millisecond: no other thread of Python runs meanwhile."""
 
+API_VERSION: Final = "1.4"
+NAMESPACES_API_VERSION: Final = "1.5"
+"""Of JSON in an index that has namespaces. HTML stays as it is (PEP 833)."""
+OLD_API_VERSION: Final = "1.0"
+"""Of a page that lacks the size of a file."""
+FILES_FROM_DETAIL: Final = "../../files"
+"""The URL of the folder of files, relative to a project's page."""
+FRAGMENT_ALGORITHMS: Final = ("sha512", "sha384", "md5")
+"""Of a digest that takes the place of a SHA-256 in HTML: those that pip and uv know."""
+_META: Final = {"api-version": API_VERSION}
+_OLD_META: Final = {"api-version": OLD_API_VERSION}
+_HEAD: Final = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="pypi:repository-version" content="{API_VERSION}">
+"""
+_OLD_HEAD: Final = _HEAD.replace(API_VERSION, OLD_API_VERSION)
+
 
 def json_with_list(document: Mapping[str, object], name: str, items: Iterable[object]) -> bytes:
     """Return the JSON of a document, which is not empty, with a list as its last member."""
@@ -39,28 +58,6 @@ def json_with_list(document: Mapping[str, object], name: str, items: Iterable[ob
     if parts[-1] == b",":
         parts.pop()
     return b"".join((*parts, b"]}"))
-
-
-API_VERSION: Final = "1.4"
-NAMESPACES_API_VERSION: Final = "1.5"
-"""Of JSON in an index that has namespaces. HTML stays as it is (PEP 833)."""
-OLD_API_VERSION: Final = "1.0"
-"""Of a page that lacks the size of a file."""
-FILES_FROM_DETAIL: Final = "../../files"
-"""The URL of the folder of files, relative to a project's page."""
-
-FRAGMENT_ALGORITHMS: Final = ("sha512", "sha384", "md5")
-"""Of a digest that takes the place of a SHA-256 in HTML: those that pip and uv know."""
-
-_META: Final = {"api-version": API_VERSION}
-_OLD_META: Final = {"api-version": OLD_API_VERSION}
-_HEAD: Final = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="pypi:repository-version" content="{API_VERSION}">
-"""
-_OLD_HEAD: Final = _HEAD.replace(API_VERSION, OLD_API_VERSION)
 
 
 def list_json(

@@ -40,6 +40,25 @@ _URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f?#]*)?
 _SEGMENT: Final = r"(?!\.{1,2}(?:/|\Z))[^\s\x00-\x1f\x7f%?#\\/]+"
 """A path segment that needs no quoting in a URL."""
 
+_DOMAIN: Final = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+_AUDIENCE: Final = r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}"
+_TITLE: Final = r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,60}"
+_LABEL: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
+_INDEX_URL: Final = "a URL such as https://a.example/simple/; username and password are apart"
+_COLLECTOR: Final = "a collector's URL without /v1/traces, such as http://127.0.0.1:4318"
+_JOBS: Final = "a list of 5 texts at most, ASCII without spaces"
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+Seconds = Annotated[int, Meta(ge=0, le=LARGEST, title="seconds")]
+Timeout = Annotated[int, Meta(ge=1, le=600, title="seconds")]
+Days = rule_keys.Days
+MebibytesOrNone = Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")]
+Mebibytes = Annotated[int, Meta(ge=1, le=LARGEST, title="MiB")]
+Moment = rule_keys.Moment
+GrantableAction = Literal["read", "upload", "manage"]
+Pattern = rule_keys.Pattern
+
 
 def bad_setting(why: str, advice: Advice | None = None) -> Invalid:
     """Return Invalid (`bad_setting`) with `why`: `section.key: what is wrong, what is right`."""
@@ -224,22 +243,6 @@ def _text(
     return Meta(description=description, pattern=anchored, extra=extra)
 
 
-_DOMAIN: Final = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
-_AUDIENCE: Final = r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}"
-_TITLE: Final = r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,60}"
-_LABEL: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
-_INDEX_URL: Final = "a URL such as https://a.example/simple/; username and password are apart"
-_COLLECTOR: Final = "a collector's URL without /v1/traces, such as http://127.0.0.1:4318"
-_JOBS: Final = "a list of 5 texts at most, ASCII without spaces"
-
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Count = Annotated[int, Meta(ge=0, le=LARGEST)]
-Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
-Seconds = Annotated[int, Meta(ge=0, le=LARGEST, title="seconds")]
-Timeout = Annotated[int, Meta(ge=1, le=600, title="seconds")]
-Days = rule_keys.Days
-MebibytesOrNone = Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")]
-Mebibytes = Annotated[int, Meta(ge=1, le=LARGEST, title="MiB")]
 ListenAddress = Annotated[str, _text("an address such as 127.0.0.1", pattern="[^/@]+")]
 PathPrefix = Annotated[
     str, _text("a path such as /packages", pattern=rf"/*(?:{_SEGMENT}(?:/{_SEGMENT})*)?/*")
@@ -260,13 +263,10 @@ WholeBucket = Annotated[str, _text("a bucket as a whole, gs://BUCKET", accepts=_
 Title = Annotated[str, _text("1 to 60 characters on one line", pattern=_TITLE)]
 Colour = Annotated[str, _text("a colour such as #1b62b5", pattern="#[0-9A-Fa-f]{6}")]
 Label = Annotated[str, _text("up to 40 letters, digits, dots and hyphens", pattern=_LABEL)]
-Moment = rule_keys.Moment
 Root = Annotated[str, _text("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
 RightIndex = Annotated[str, _text("names of indexes, or *", accepts=parse_right_index)]
-GrantableAction = Literal["read", "upload", "manage"]
 IndexName = Annotated[str, _text("names of indexes", accepts=_is_index_name)]
 Name = Annotated[str, _text("names, or beginnings such as acme-*", accepts=parse_pattern)]
-Pattern = rule_keys.Pattern
 Host = Annotated[str, _text("hosts such as a.example or a.example:8443", accepts=_is_host)]
 Domain = Annotated[str, _text("domains such as acme.dev", pattern=_DOMAIN)]
 Audience = Annotated[str, _text("1 to 500 characters, ASCII without spaces", pattern=_AUDIENCE)]

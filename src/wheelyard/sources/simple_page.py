@@ -93,6 +93,8 @@ _TEXT: Final = MappingProxyType(
 )
 """Elements that contain only text, and their closing tags."""
 
+_NOTHING: Final = Raw()
+
 
 class Link(Struct, frozen=True):
     """An anchor (`<a href>`) of an HTML page, and what it says of the file that it links."""
@@ -260,9 +262,6 @@ class SimplePage(Struct, frozen=True, kw_only=True):
     reason: object = None
     locations: object = None
     versions: object = None
-
-
-_NOTHING: Final = Raw()
 
 
 class _Document(Struct, rename="kebab"):

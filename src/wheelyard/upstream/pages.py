@@ -62,6 +62,9 @@ MAX_ABSENT: Final = 20_000
 
 logger = logging.getLogger("wheelyard")
 
+StartSaving = Callable[[Callable[[], None]], Future[None]]
+"""Runs work in another thread."""
+
 
 class FoundPage(Struct, frozen=True):
     """A page that may be shown to clients."""
@@ -108,10 +111,6 @@ class _HeldPage(Struct, frozen=True, kw_only=True):
     def key(self) -> PageKey:
         """The project and its index."""
         return PageKey(self.page.upstream, self.page.name)
-
-
-StartSaving = Callable[[Callable[[], None]], Future[None]]
-"""Runs work in another thread."""
 
 
 class UpstreamPages:

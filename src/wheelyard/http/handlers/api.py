@@ -60,6 +60,27 @@ if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.http.upstream_reader import UpstreamReader
 
+BODY_LIMIT_BYTES: Final = 32 * 1024
+BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
+REQUESTS_PER_MINUTE: Final = 60
+"""Limit of an address: for each endpoint, and apart for tokens that are genuine or not."""
+WELL_FORMED_PER_MINUTE: Final = 10 * REQUESTS_PER_MINUTE
+"""Well-formed tokens of one address that are verified, as verifying a signature is cheap."""
+MAX_CONCURRENT_REQUESTS: Final = 8
+"""Requests at a time: a slow issuer must not take the threads that uploads need."""
+GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
+"""Error codes of ID tokens that are genuine, but rejected."""
+ERROR_TITLE: Final = "Token request failed"
+FEATURES: Final = ("multi-use-token",)
+"""PEP 807's name for a token that may upload more than one file."""
+Step = Literal["mint", "burn"]
+"""What is asked for: a token, or to revoke one."""
+_JWT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
+_DISCOVERY_TYPES: Final = frozenset(
+    {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
+)
+logger = logging.getLogger("wheelyard")
+
 
 class OperationHandler(Struct, frozen=True):
     """Handles the requests for one operation."""
@@ -132,31 +153,6 @@ class OperationHandler(Struct, frozen=True):
         if by_proxy and not is_same_origin(headers, server):
             raise cross_site_error()
         require_match(headers, None)
-
-
-BODY_LIMIT_BYTES: Final = 32 * 1024
-BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
-REQUESTS_PER_MINUTE: Final = 60
-"""Limit of an address: for each endpoint, and apart for tokens that are genuine or not."""
-WELL_FORMED_PER_MINUTE: Final = 10 * REQUESTS_PER_MINUTE
-"""Well-formed tokens of one address that are verified, as verifying a signature is cheap."""
-MAX_CONCURRENT_REQUESTS: Final = 8
-"""Requests at a time: a slow issuer must not take the threads that uploads need."""
-GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
-"""Error codes of ID tokens that are genuine, but rejected."""
-ERROR_TITLE: Final = "Token request failed"
-FEATURES: Final = ("multi-use-token",)
-"""PEP 807's name for a token that may upload more than one file."""
-
-Step = Literal["mint", "burn"]
-"""What is asked for: a token, or to revoke one."""
-
-_JWT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
-_DISCOVERY_TYPES: Final = frozenset(
-    {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
-)
-
-logger = logging.getLogger("wheelyard")
 
 
 class _TokenBody(Struct, frozen=True):

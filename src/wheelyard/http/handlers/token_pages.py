@@ -41,6 +41,11 @@ from wheelyard.http.token_forms import (
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
 
+_NOT_A_PERSON: Final = (
+    "Only a person who has signed in has tokens of their own, and a token makes none. Sign in "
+    "yourself, or ask an administrator of this index to make one for you."
+)
+
 
 def answer(request: IndexRequest) -> Response:
     """Handle GET: the tokens with the form for a new one, a new token, or a question about one."""
@@ -198,9 +203,3 @@ def _lists(rows: Mapping[str, MarkedToken], revoked: str = "") -> dict[str, obje
     working = [row for row in rows.values() if row.token.state in WORKING_STATES]
     others = [row for row in rows.values() if row.token.state not in WORKING_STATES]
     return {"working": working, "others": others, "revoked": rows.get(revoked)}
-
-
-_NOT_A_PERSON: Final = (
-    "Only a person who has signed in has tokens of their own, and a token makes none. Sign in "
-    "yourself, or ask an administrator of this index to make one for you."
-)

@@ -30,6 +30,18 @@ from wheelyard.model.person import Person
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import ABSENT, Found, Key, Store, Stored
 
+_RECORDS: Final = Codec(TokenRecord)
+_PEOPLE: Final = Codec(Person)
+_PASSWORDS: Final = Codec(removed.ChangedPasswords)
+_LEFT_OUT: Final = (keys.SESSIONS, removed.DEVICE_LOGINS, keys.WEBHOOK_SECRETS)
+RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
+"""The documents below `credentials/` that have a journal, at least one."""
+_Json = dict[str, Any]
+SIZE_LIMIT: Final = 256 * 1024**2
+"""Bytes of the largest page that is copied, before compression."""
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_DOCUMENTS: Final = Codec[_Json](dict)
+
 
 def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
     """
@@ -94,18 +106,6 @@ def target_faults() -> Iterator[None]:
         if fault.code in UNREADABLE_CODES:
             raise Conflict(f"in TO: {fault.message}") from fault
         raise
-
-
-_RECORDS: Final = Codec(TokenRecord)
-_PEOPLE: Final = Codec(Person)
-_PASSWORDS: Final = Codec(removed.ChangedPasswords)
-
-
-_LEFT_OUT: Final = (keys.SESSIONS, removed.DEVICE_LOGINS, keys.WEBHOOK_SECRETS)
-
-
-RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
-"""The documents below `credentials/` that have a journal, at least one."""
 
 
 class CredentialCopy(Struct, frozen=True):
@@ -225,20 +225,13 @@ def _is_newer_person(key: Key, in_source: Stored, in_target: Stored) -> bool:
     return heard > heard_there
 
 
-_Json = dict[str, Any]
-
-
 class _FetchedPage(Struct, frozen=True):
     """What is read of a page: when its index confirmed it."""
 
     fetched_at: datetime
 
 
-SIZE_LIMIT: Final = 256 * 1024**2
-"""Bytes of the largest page that is copied, before compression."""
-NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _PAGES: Final = Decoder(_FetchedPage)
-_DOCUMENTS: Final = Codec[_Json](dict)
 
 
 class UpstreamCopy(Struct, frozen=True):

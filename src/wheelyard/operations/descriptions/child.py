@@ -94,6 +94,17 @@ _FOLDING: Final = frozenset({"", "center", "div", "section"})
 """What may have a row of badges beside other parts; the empty one is the whole description."""
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 
+PROCESSOR_SECONDS: Final = 1.0
+"""Processor time for one description."""
+MEMORY: Final = 256 * 1024**2
+"""Address space of the process. Without a description it takes 40 MB."""
+MAX_OUTPUT: Final = 2 * 1024**2
+"""Characters of a rendered description."""
+OPEN_FILES: Final = 16
+Render = Callable[[str], str | None]
+"""Returns a text as HTML, or None if it is no such markup."""
+_FORBIDDEN: Final = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
+
 
 class TooComplex(Exception):
     """There are too many elements within each other."""
@@ -449,20 +460,6 @@ def _is_definition_list(element: _Element) -> bool:
     tags = [tag for tag, html in element.parts if tag or html.strip()]
     is_ordered = bool(tags) and tags[0] == "dt" and tags[-1] == "dd"
     return is_ordered and set(tags) == {"dt", "dd"}
-
-
-PROCESSOR_SECONDS: Final = 1.0
-"""Processor time for one description."""
-MEMORY: Final = 256 * 1024**2
-"""Address space of the process. Without a description it takes 40 MB."""
-MAX_OUTPUT: Final = 2 * 1024**2
-"""Characters of a rendered description."""
-OPEN_FILES: Final = 16
-
-Render = Callable[[str], str | None]
-"""Returns a text as HTML, or None if it is no such markup."""
-
-_FORBIDDEN: Final = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
 
 
 def main() -> None:

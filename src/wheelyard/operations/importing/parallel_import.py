@@ -52,6 +52,15 @@ MAX_PENDING_FILES: Final = 1000
 NAMES_PER_WRITE: Final = 500
 """The new names that are added to the list of projects in one write."""
 
+SETTLE_SECONDS: Final = 1.0
+"""The age that a file needs to be imported by the first scan, which cannot see changes."""
+IDLE_PAUSE_FACTOR: Final = 20
+"""The pause after an idle scan is at least so many times its duration: 5% of one core."""
+RETRY_SECONDS: Final = 60.0
+MAX_RETRY_SECONDS: Final = 3600.0
+"""The pause before a refused file is retried, if the reason may pass: first and longest."""
+logger = logging.getLogger("wheelyard")
+
 
 class Importer(Struct, frozen=True):
     """Imports sources."""
@@ -206,17 +215,6 @@ class _WorkerPool(Struct):
     def _report(self, outcome: Outcome) -> None:
         self.report.add(outcome)
         self.observer.done(outcome)
-
-
-SETTLE_SECONDS: Final = 1.0
-"""The age that a file needs to be imported by the first scan, which cannot see changes."""
-IDLE_PAUSE_FACTOR: Final = 20
-"""The pause after an idle scan is at least so many times its duration: 5% of one core."""
-RETRY_SECONDS: Final = 60.0
-MAX_RETRY_SECONDS: Final = 3600.0
-"""The pause before a refused file is retried, if the reason may pass: first and longest."""
-
-logger = logging.getLogger("wheelyard")
 
 
 class _Stopped(Exception):

@@ -58,6 +58,17 @@ T = TypeVar("T")
 MAX_NAMED: Final = 10_000
 """The refused files that a report keeps, and the skipped ones. More are only counted."""
 
+MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
+"""The size of the pending files in the spool at which they are committed."""
+READ_ATTEMPTS: Final = 3
+"""How often a file is read that this machine is too busy to read in time."""
+_OF_ONE_FILE: Final = UNREADABLE_CODES | REFUSALS | {TOO_BUSY}
+"""The codes of an Unavailable that is about one file or name: the import goes on."""
+UNREADABLE: Final = "unreadable_file"
+"""The error code for a file of the source that could not be read."""
+DIGEST_ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
+"""The digests besides SHA-256 that are compared if the source has them."""
+
 
 class FileStatus(Enum):
     """The status of one entry of a source after the import."""
@@ -144,18 +155,6 @@ class ImportProgress:
 
     def done(self, outcome: Outcome) -> None:
         """Called with each outcome, in no particular order, by the thread that runs the import."""
-
-
-MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
-"""The size of the pending files in the spool at which they are committed."""
-READ_ATTEMPTS: Final = 3
-"""How often a file is read that this machine is too busy to read in time."""
-_OF_ONE_FILE: Final = UNREADABLE_CODES | REFUSALS | {TOO_BUSY}
-"""The codes of an Unavailable that is about one file or name: the import goes on."""
-UNREADABLE: Final = "unreadable_file"
-"""The error code for a file of the source that could not be read."""
-DIGEST_ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
-"""The digests besides SHA-256 that are compared if the source has them."""
 
 
 class SourceFile(Struct, frozen=True):

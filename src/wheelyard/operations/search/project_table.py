@@ -62,6 +62,11 @@ _NAME: Final = attrgetter("name")
 _ABOVE_ALL: Final = "~"
 """Sorts after each character of a normalised name."""
 
+SIZE_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of the largest table that is read, before compression."""
+MAX_CONCURRENT_READS: Final = 16
+"""Projects that are read at a time from a remote store."""
+
 
 class SearchResults(Struct, frozen=True):
     """A part of what a search has found."""
@@ -378,10 +383,6 @@ def _range(projects: Sequence[ProjectFacts], prefix: str) -> tuple[int, int]:
     return start, bisect_left(projects, prefix + _ABOVE_ALL, lo=start, key=_NAME)
 
 
-SIZE_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes of the largest table that is read, before compression."""
-
-
 def encode_table(table: ProjectTable) -> bytes:
     """Return the bytes to store for a table."""
     return gzipped(Encoder().encode(table))
@@ -396,10 +397,6 @@ def decode_table(body: bytes) -> ProjectTable | None:
     names = [project.name for project in table.projects]
     # whether they are names is asked later, when they are compared with the list of all names
     return table if all(map(lt, names, names[1:])) else None
-
-
-MAX_CONCURRENT_READS: Final = 16
-"""Projects that are read at a time from a remote store."""
 
 
 class FactsReader(Struct, frozen=True):

@@ -47,6 +47,11 @@ SAVE_PAUSE_SECONDS: Final = 3600.0
 
 logger = logging.getLogger("wheelyard")
 
+NO_NAMES: Final = frozenset[NormalizedName]()
+Facts = Mapping[NormalizedName, ProjectFacts | None]
+FactsRead = tuple[Facts, AbstractSet[NormalizedName]]
+"""Facts of some projects, and the names of those that are to be read again."""
+
 
 class PublicProjects(Protocol):
     """Lists and reads the public projects that an index has something of."""
@@ -67,12 +72,6 @@ class PublicProjects(Protocol):
 
         Raises Unavailable if the store does not answer.
         """
-
-
-NO_NAMES: Final = frozenset[NormalizedName]()
-Facts = Mapping[NormalizedName, ProjectFacts | None]
-FactsRead = tuple[Facts, AbstractSet[NormalizedName]]
-"""Facts of some projects, and the names of those that are to be read again."""
 
 
 class _FactsSource(Protocol):

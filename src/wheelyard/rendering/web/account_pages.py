@@ -16,6 +16,9 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.index_name import MAIN
 
+TOKENS_ROOT: Final = "../../../"
+"""The home page, relative to the pages of the caller's tokens."""
+
 
 def rights_of(caller: Caller) -> tuple[str, ...]:
     """Return what a caller may do in one index, in words that do not name it."""
@@ -87,10 +90,6 @@ class FormState(Struct, frozen=True):
     def error_of(self, name: str) -> str:
         """Return the error if it is about the field `name`, else an empty text."""
         return self.error if name == self.wrong_field else ""
-
-
-TOKENS_ROOT: Final = "../../../"
-"""The home page, relative to the pages of the caller's tokens."""
 
 
 class TokensView(Struct, frozen=True, kw_only=True):

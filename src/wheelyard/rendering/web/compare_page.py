@@ -24,6 +24,18 @@ MAX_ITEMS: Final = 500
 UNFOLDED_ITEMS: Final = 10
 """Of a list that differs, more items that both releases have are folded."""
 
+_TITLES: Final = (
+    "Released",
+    "Yanked",
+    "Python",
+    "License",
+    "Size",
+    "Summary",
+    "Keywords",
+    "Author",
+    "Maintainer",
+)
+
 
 class ComparedRelease(Struct, frozen=True):
     """A release and its core metadata."""
@@ -113,19 +125,6 @@ def _facts(old: ComparedRelease, new: ComparedRelease) -> list[ComparedFact]:
         for title, *texts in zip(_TITLES, _texts_of(old), _texts_of(new), strict=True)
     ]
     return [fact for fact in facts if fact.old or fact.new]
-
-
-_TITLES: Final = (
-    "Released",
-    "Yanked",
-    "Python",
-    "License",
-    "Size",
-    "Summary",
-    "Keywords",
-    "Author",
-    "Maintainer",
-)
 
 
 def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:

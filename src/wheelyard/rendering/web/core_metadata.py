@@ -65,6 +65,42 @@ _WORDS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 """For each variable of a marker that is only compared for equality: the words for its values."""
 _MIRRORED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
+TEXT_LIMIT: Final = 200
+"""Characters of a text that are shown, but for the names of people."""
+_LABEL_NOISE: Final = re.compile(r"[\W_]+")
+_KINDS: Final = {
+    "Home page": "homepage home website site",
+    "Source code": "source sourcecode repository repo code github gitlab bitbucket vcs scm",
+    "Documentation": "documentation docs doc manual guide",
+    "Changes": "changelog changes whatsnew history news",
+    "Release notes": "releasenotes releases",
+    "Issues": "issues bugs issue tracker issuetracker bugtracker bugreports bug",
+    "Download": "download",
+    "Funding": "funding sponsor sponsors donate donation donations",
+}
+"""The kinds of links by their labels: those of the specification, and usual others."""
+_KIND_BY_LABEL: Final = {label: kind for kind, labels in _KINDS.items() for label in labels.split()}
+_KIND_BY_HOST: Final = {
+    "github.com": "Source code",
+    "gitlab.com": "Source code",
+    "codeberg.org": "Source code",
+    "bitbucket.org": "Source code",
+    "readthedocs.io": "Documentation",
+    "readthedocs.org": "Documentation",
+}
+LATEST: Final = "none"
+EXACT: Final = "exact"
+COMPATIBLE: Final = "compatible"
+PINS: Final = (LATEST, EXACT, COMPATIBLE)
+"""Which versions a line may ask for."""
+MAX_EXTRAS: Final = 100
+"""The most extras to choose from."""
+EXTRAS_IN_SHORT: Final = 6
+"""With more extras, the further ones are folded."""
+_EXTRA_NAME: Final = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+_RELEASE_NUMBERS: Final = 2
+"""The fewest numbers of a version with which others are compatible (PEP 440)."""
+
 
 class Dependency(Struct, frozen=True):
     """A requirement as a page shows it."""
@@ -180,32 +216,6 @@ def _comparison_in_words(match: re.Match[str]) -> str:
     return match[0]
 
 
-TEXT_LIMIT: Final = 200
-"""Characters of a text that are shown, but for the names of people."""
-
-_LABEL_NOISE: Final = re.compile(r"[\W_]+")
-_KINDS: Final = {
-    "Home page": "homepage home website site",
-    "Source code": "source sourcecode repository repo code github gitlab bitbucket vcs scm",
-    "Documentation": "documentation docs doc manual guide",
-    "Changes": "changelog changes whatsnew history news",
-    "Release notes": "releasenotes releases",
-    "Issues": "issues bugs issue tracker issuetracker bugtracker bugreports bug",
-    "Download": "download",
-    "Funding": "funding sponsor sponsors donate donation donations",
-}
-"""The kinds of links by their labels: those of the specification, and usual others."""
-_KIND_BY_LABEL: Final = {label: kind for kind, labels in _KINDS.items() for label in labels.split()}
-_KIND_BY_HOST: Final = {
-    "github.com": "Source code",
-    "gitlab.com": "Source code",
-    "codeberg.org": "Source code",
-    "bitbucket.org": "Source code",
-    "readthedocs.io": "Documentation",
-    "readthedocs.org": "Documentation",
-}
-
-
 class WebLink(NamedTuple):
     """A URL in core metadata, of any scheme."""
 
@@ -241,20 +251,6 @@ def _link(label: str, url: str) -> WebLink:
 
 def _letters(text: str) -> str:
     return _LABEL_NOISE.sub("", text).casefold()
-
-
-LATEST: Final = "none"
-EXACT: Final = "exact"
-COMPATIBLE: Final = "compatible"
-PINS: Final = (LATEST, EXACT, COMPATIBLE)
-"""Which versions a line may ask for."""
-MAX_EXTRAS: Final = 100
-"""The most extras to choose from."""
-EXTRAS_IN_SHORT: Final = 6
-"""With more extras, the further ones are folded."""
-_EXTRA_NAME: Final = re.compile("[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
-_RELEASE_NUMBERS: Final = 2
-"""The fewest numbers of a version with which others are compatible (PEP 440)."""
 
 
 class InstallChoice(Struct, frozen=True):

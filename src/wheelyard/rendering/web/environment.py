@@ -44,6 +44,33 @@ _BLACK = (0.0, 0.0, 0.0)
 _WHITE = (1.0, 1.0, 1.0)
 _Colour = tuple[float, float, float]
 
+ROWS_PER_PAGE: Final = 100
+"""Of the files of a release, and of the releases of a project."""
+ASSETS_PATH: Final = "-/assets"
+"""The folder of the assets, relative to the root of the index, and no project has the name `-`."""
+STYLE: Final = "style.css"
+ICON: Final = "favicon.svg"
+LOGO: Final = "logo"
+_MEDIA_TYPES: Final = {
+    "css": "text/css; charset=utf-8",
+    "gif": "image/gif",
+    "ico": "image/x-icon",
+    "jpg": "image/jpeg",
+    "js": "text/javascript; charset=utf-8",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "webp": "image/webp",
+}
+_DIGEST_LENGTH: Final = 16
+_COMMENT: Final = re.compile(rb"\s*/\*.*?\*/", re.DOTALL)
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_INCLUDE: Final = re.compile(r'{% include "(.+?)" %}\n')
+"""Its text is put in its place: an include copies all values each time, which takes longer."""
+
 
 def accent_css(accent: str) -> str:
     """Return the rules that make `accent`, as `#1b62b5`, the accent colour of all pages."""
@@ -105,28 +132,6 @@ def _linear(part: float) -> float:
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4  # noqa: PLR2004 - as above
 
 
-ROWS_PER_PAGE: Final = 100
-"""Of the files of a release, and of the releases of a project."""
-ASSETS_PATH: Final = "-/assets"
-"""The folder of the assets, relative to the root of the index, and no project has the name `-`."""
-
-STYLE: Final = "style.css"
-ICON: Final = "favicon.svg"
-LOGO: Final = "logo"
-
-_MEDIA_TYPES: Final = {
-    "css": "text/css; charset=utf-8",
-    "gif": "image/gif",
-    "ico": "image/x-icon",
-    "jpg": "image/jpeg",
-    "js": "text/javascript; charset=utf-8",
-    "png": "image/png",
-    "svg": "image/svg+xml",
-    "webp": "image/webp",
-}
-_DIGEST_LENGTH: Final = 16
-
-
 class Asset(Struct, frozen=True):
     """A file that pages load. Its name changes with its content, so it can be cached for ever."""
 
@@ -139,9 +144,6 @@ class Asset(Struct, frozen=True):
     def path(self) -> str:
         """The path of the asset, relative to the root of the index."""
         return f"{ASSETS_PATH}/{self.name}"
-
-
-_COMMENT: Final = re.compile(rb"\s*/\*.*?\*/", re.DOTALL)
 
 
 def load_assets(brand: Brand = DEFAULT_BRAND) -> dict[str, Asset]:
@@ -167,15 +169,6 @@ def _asset(name: str, body: bytes) -> Asset:
     stem, _, suffix = name.rpartition(".")
     digest = sha256(body).hexdigest()[:_DIGEST_LENGTH]
     return Asset(f"{stem}-{digest}.{suffix}", _MEDIA_TYPES[suffix], body)
-
-
-_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-)
-_INCLUDE: Final = re.compile(r'{% include "(.+?)" %}\n')
-"""Its text is put in its place: an include copies all values each time, which takes longer."""
 
 
 class Viewer(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,47 @@ _SORTS: Final = {
 }
 """What lists can be sorted by: best match in results alone, downloads where they are counted."""
 
+TITLES: Final = MappingProxyType(
+    {
+        401: "Sign in first",
+        403: "Not allowed",
+        404: "Not found",
+        421: "Another address",
+        429: "Too many attempts",
+        500: "The server has failed",
+        503: "The index does not answer just now",
+    }
+)
+"""What pages of errors are called, instead of the reason phrase."""
+TITLES_BY_CODE: Final = MappingProxyType(
+    {
+        errors.DAMAGED: "The index is damaged",
+        errors.IDENTITY_UNAVAILABLE: "Nobody can say now who you are",
+    }
+)
+"""The same for those that the code tells from others with their status."""
+LASTING: Final = MappingProxyType(
+    {
+        errors.DAMAGED: "Part of the index is damaged or lost.",
+        errors.NEWER_DOCUMENT: "The message says which version of wheelyard can read it.",
+        errors.NEWER_STORE: "The message says which version of wheelyard can write to it.",
+        errors.STORAGE_FULL: "The index has no space left.",
+        errors.UPSTREAM_UNPROVEN: "The URL of an upstream index may be that of something else.",
+        errors.BAD_UPSTREAM: "The log of the server says what is wrong with the other index.",
+        "upstream_loop": "The index is set up as its own upstream index.",
+        "storage_denied": "The log of the server says which permission it lacks.",
+    }
+)
+"""Failures of a server that end only when its operator does something: what to tell them."""
+NOT_FOUND: Final = 404
+"""The HTTP status of what is not there."""
+_REFUSED_NAMES: Final = (Code.DENIED, Code.NOT_LISTED)
+OFFLINE: Final = (
+    "The setting 'upstream.offline' is on. What is installed through this store where there is a "
+    "connection is served here, too."
+)
+"""The same of an index that asks no other."""
+
 
 class ListQuery(Struct, frozen=True):
     """How a list of projects is sorted, and which of them it has."""
@@ -211,48 +252,6 @@ def _counted(private: int, public: int) -> str:
     texts = [f"{private:,} project{'' if private == 1 else 's'}"] if private or not public else []
     texts += [f"{public:,} public package{'' if public == 1 else 's'}"] if public else []
     return " and ".join(texts)
-
-
-TITLES: Final = MappingProxyType(
-    {
-        401: "Sign in first",
-        403: "Not allowed",
-        404: "Not found",
-        421: "Another address",
-        429: "Too many attempts",
-        500: "The server has failed",
-        503: "The index does not answer just now",
-    }
-)
-"""What pages of errors are called, instead of the reason phrase."""
-TITLES_BY_CODE: Final = MappingProxyType(
-    {
-        errors.DAMAGED: "The index is damaged",
-        errors.IDENTITY_UNAVAILABLE: "Nobody can say now who you are",
-    }
-)
-"""The same for those that the code tells from others with their status."""
-LASTING: Final = MappingProxyType(
-    {
-        errors.DAMAGED: "Part of the index is damaged or lost.",
-        errors.NEWER_DOCUMENT: "The message says which version of wheelyard can read it.",
-        errors.NEWER_STORE: "The message says which version of wheelyard can write to it.",
-        errors.STORAGE_FULL: "The index has no space left.",
-        errors.UPSTREAM_UNPROVEN: "The URL of an upstream index may be that of something else.",
-        errors.BAD_UPSTREAM: "The log of the server says what is wrong with the other index.",
-        "upstream_loop": "The index is set up as its own upstream index.",
-        "storage_denied": "The log of the server says which permission it lacks.",
-    }
-)
-"""Failures of a server that end only when its operator does something: what to tell them."""
-NOT_FOUND: Final = 404
-"""The HTTP status of what is not there."""
-_REFUSED_NAMES: Final = (Code.DENIED, Code.NOT_LISTED)
-OFFLINE: Final = (
-    "The setting 'upstream.offline' is on. What is installed through this store where there is a "
-    "connection is served here, too."
-)
-"""The same of an index that asks no other."""
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True):

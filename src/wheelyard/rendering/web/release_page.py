@@ -59,6 +59,9 @@ _LICENSE_FAMILIES: Final = ("License :: OSI Approved", "License :: DFSG approved
 _NUMBER: Final = re.compile("[0-9]+")
 _VERSION_OF_LANGUAGE: Final = re.compile(r"(.* :: )[0-9]+(?:\.[0-9]+)*")
 
+ClassifierRow = tuple[tuple[str, str], ...]
+"""What is shown of classifiers in one row, each with all of it if lists can be filtered by it."""
+
 
 class Arrival(Struct, frozen=True):
     """How files of a release came from another index."""
@@ -269,10 +272,6 @@ def _keywords(text: str) -> tuple[str, ...]:
     """Return keywords, which commas separate, or spaces in those of old tools."""
     words = text.split(",") if "," in text else text.split()
     return tuple(dict.fromkeys(word for text in words if (word := text.strip()[:TEXT_LIMIT])))
-
-
-ClassifierRow = tuple[tuple[str, str], ...]
-"""What is shown of classifiers in one row, each with all of it if lists can be filtered by it."""
 
 
 def _classifier_groups(

@@ -23,6 +23,9 @@ EVERYTHING: Final = "introduced 0"
 _ORDER: Final = {"fixed": 0, "introduced": 1, "last_affected": 2}
 """Which event comes first of two at the same version, so that none of them is overlooked."""
 
+T = TypeVar("T")
+_LIST: Final = Decoder(list[Raw])
+
 
 class Advisory(Struct, frozen=True, gc=False):
     """An entry of an OSV database, as far as it is about one project."""
@@ -202,9 +205,6 @@ def _version_or_none(text: str) -> Version | None:
     return None
 
 
-T = TypeVar("T")
-
-
 # the parts of an entry that are read, by the names of the OSV schema
 class _Event(Struct):
     introduced: str | None = None
@@ -249,7 +249,6 @@ class _Entry(Struct):
 
 
 _ENTRY: Final = Decoder(_Entry)
-_LIST: Final = Decoder(list[Raw])
 _RATING: Final = Decoder(_Rating)
 
 

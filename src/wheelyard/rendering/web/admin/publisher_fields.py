@@ -11,21 +11,6 @@ from wheelyard.rendering.web.admin.form_fields import FormField
 
 YES_OR_NO: Final = (("", "not looked at"), ("true", "yes"), ("false", "no"))
 
-
-class ProviderForm(Struct, frozen=True):
-    """The form for publishers of a provider of CI jobs."""
-
-    name: str
-    label: str
-    fields: tuple[FormField, ...]
-    subject: tuple[str, ...]
-    """The keys that say in a list which jobs it is."""
-
-    def subject_of(self, keys: PublisherKeys) -> str:
-        """Return which jobs a publisher is for, as a line of a list."""
-        return ", ".join(str(keys[key]) for key in self.subject if keys.get(key))
-
-
 _Field = FormField
 _ENVIRONMENT: Final = _Field(
     "environment",
@@ -45,7 +30,6 @@ _REF_TYPE: Final = _Field("ref_type", "Type of the ref", "branch or tag.", is_ra
 _RUNNER: Final = _Field(
     "runner_environment", "Runner", "github-hosted or self-hosted.", is_rare=True
 )
-
 NAME_FIELD: Final = _Field(
     "id",
     "Id",
@@ -70,6 +54,22 @@ COMMON: Final = (
     _Field("index", "Index", control="index"),
 )
 """The fields of each form, before those of its provider."""
+
+
+class ProviderForm(Struct, frozen=True):
+    """The form for publishers of a provider of CI jobs."""
+
+    name: str
+    label: str
+    fields: tuple[FormField, ...]
+    subject: tuple[str, ...]
+    """The keys that say in a list which jobs it is."""
+
+    def subject_of(self, keys: PublisherKeys) -> str:
+        """Return which jobs a publisher is for, as a line of a list."""
+        return ", ".join(str(keys[key]) for key in self.subject if keys.get(key))
+
+
 PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
     {
         provider.name: provider
