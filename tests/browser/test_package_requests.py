@@ -38,7 +38,7 @@ def test_people_ask_and_approvers_decide(
             person.page.get_by_label("Why you need it").fill("for TICKET-1")
             person.press("Ask for it")
             assert f"You have asked for lib-{letter}." in person.text
-        person.follow("Administration")
+        person.page.get_by_role("link", name="Administration").first.click()
         person.follow("Package requests")
         assert "“for TICKET-1”" in person.text
 

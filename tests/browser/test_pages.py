@@ -213,7 +213,7 @@ def test_many_releases_are_yanked_at_once(ana: Person, site: RunningServer) -> N
     listed = site.get(f"/simple/{name}/").text
     assert listed.count("Both leak") == 2
     ana.page.locator(".tabs").get_by_role("link", name="Releases").click()
-    assert ana.page.locator(".mark.warning").all_inner_texts() == ["yanked: Both leak"] * 2
+    assert ana.page.locator("main .mark.warning").all_inner_texts() == ["yanked: Both leak"] * 2
 
 
 def test_project_is_deleted_with_its_typed_name(ana: Person, site: RunningServer) -> None:

@@ -253,12 +253,21 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
     if MAIN in in_force.problems:
         yield HealthPart("index main", "failed", in_force.problems[MAIN])
     for name in sorted(in_force.names):
-        problem = in_force.problems.get(name, "")
+        problem = in_force.problems.get(name, "") or _damage(index, name)
         if problem:
             yield HealthPart(f"index {name}", "failed", problem)
         else:
             text = f"It is served below {index.settings.server.public_path}/{name}/."
             yield HealthPart(f"index {name}", "ok", text)
+
+
+def _damage(index: Index, name: str) -> str:
+    """Return why the list of names of an index cannot be read, or an empty text."""
+    try:
+        index.named(name).projects.names.get_current()
+    except Unavailable as fault:
+        return fault.message
+    return ""
 
 
 def _retention_parts(index: Index) -> Iterator[HealthPart]:

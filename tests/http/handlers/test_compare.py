@@ -67,6 +67,8 @@ def test_what_differs_is_marked(app: InProcessServer) -> None:
         ("?old=1.1rc1", "1.1rc1 2.0"),
         ("?old=2.0&new=v1.0.0", "2.0 1.0"),
         ("?old=1.0&new=1.0", "1.0 1.0"),
+        ("?old=2.0", "1.0 2.0"),
+        ("?new=1.0", "1.0 1.1rc1"),
     ],
 )
 def test_the_latest_two_are_compared_by_default(

@@ -41,6 +41,18 @@ def test_a_name_without_files() -> None:
     assert words == ["released the name", "reserved the name"]
 
 
+def test_a_right_in_a_hidden_index_is_not_told() -> None:
+    """Of a right that names an index which the viewer may not read, only the change is told."""
+    entries = [
+        change("granted", reason="granted g1: user:ana may read every project in dev and prod"),
+        change("revoked", reason="revoked g2: user:ana may read every project in products"),
+    ]
+
+    reasons = [each.reason for each in changes_of(entries, frozenset({"prod"}))]
+
+    assert reasons == ["revoked g2: user:ana may read every project in products", ""]
+
+
 def test_pages_lead_to_the_oldest_and_back() -> None:
     """From the newest page one gets to the oldest and back."""
     steps = [(each.newer, each.older) for each in map(HistoryLinks, (None, 3, 2, 1), [3] * 4)]

@@ -79,8 +79,8 @@ def test_a_row_says_what_helps_to_decide_on_a_yank() -> None:
     text = in_text(page_of(file("1.0"), file("1.1"), downloads=downloads))
 
     assert f"1.0 {TODAY} ann, on the command line 1 file, 1.3 KiB {TODAY - timedelta(3)}" in text
-    assert "1.3 KiB none 1.0" in text
-    assert "Last download in 30 days" in text
+    assert "1.3 KiB none in 30 days 1.0" in text
+    assert "none in 30 days" in text
     assert "Last download" not in page_of(file("1.0"))
 
 

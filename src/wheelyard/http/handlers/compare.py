@@ -20,6 +20,8 @@ OLD = "old"
 NEW = "new"
 """The fields of the query, each with a version."""
 
+Release = ReleaseOf[ShownFile]
+
 
 def answer(request: IndexRequest) -> Response:
     """
@@ -36,8 +38,9 @@ def answer(request: IndexRequest) -> Response:
     latest = latest_release(releases)
     if latest is None:
         raise NotFound(f"{name} has no releases that could be compared.")
-    newer = _chosen(request, listing, NEW) or latest
-    older = _chosen(request, listing, OLD) or _before(releases, newer)
+    old = _chosen(request, listing, OLD)
+    new = _chosen(request, listing, NEW)
+    older, newer = _pair(releases, latest, old, new)
     compared = None
     if older is not None:
         compared = (_read(request, listing, older), _read(request, listing, newer))
@@ -60,7 +63,7 @@ def answer(request: IndexRequest) -> Response:
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 
 
-def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> ReleaseOf[ShownFile] | None:
+def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> Release | None:
     """
     Return the release that a field of the query names, or None without the field.
 
@@ -76,9 +79,23 @@ def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> ReleaseO
     return release
 
 
-def _before(
-    releases: Sequence[ReleaseOf[ShownFile]], newer: ReleaseOf[ShownFile]
-) -> ReleaseOf[ShownFile] | None:
+def _pair(
+    releases: Sequence[Release], latest: Release, old: Release | None, new: Release | None
+) -> tuple[Release | None, Release]:
+    """Return the releases to compare, of which some are chosen; the older is None if it lacks."""
+    if old is not None and new is not None:
+        return old, new
+    newer = new or latest
+    if old is not None and old.version != newer.version:
+        return old, newer
+    older = _before(releases, newer)
+    later = _after(releases, newer)
+    if older is None and later is not None:
+        return newer, later
+    return older, newer
+
+
+def _before(releases: Sequence[Release], newer: Release) -> Release | None:
     """Return the release before another one: before a final release, the final one if any."""
     version = listed_version(newer.version)
     earlier = [release for release in releases if listed_version(release.version) < version]
@@ -88,9 +105,14 @@ def _before(
     return next(iter(earlier), None)
 
 
-def _read(
-    request: IndexRequest, listing: OpenListing, release: ReleaseOf[ShownFile]
-) -> ComparedRelease:
+def _after(releases: Sequence[Release], older: Release) -> Release | None:
+    """Return the release after another one."""
+    version = listed_version(older.version)
+    later = [release for release in releases if listed_version(release.version) > version]
+    return min(later, key=lambda release: listed_version(release.version), default=None)
+
+
+def _read(request: IndexRequest, listing: OpenListing, release: Release) -> ComparedRelease:
     """
     Return a release with its core metadata.
 

@@ -31,7 +31,6 @@ _NAMED_DOTS: Final = 4
 _SIGNS: Final = {
     "yanked": Markup('<path d="M-7 7 7-7"/>'),
     "flagged": Markup('<path d="M0-5V-16L9-12.5 0-9"/>'),
-    "deleted": Markup('<path d="M-5-5 5 5M-5 5 5-5"/>'),
 }
 """What is drawn over a dot of a kind."""
 _KINDS_IN_WORDS: Final = {
@@ -239,9 +238,12 @@ def _draw_dot(group: Sequence[Dot], across: float, y: int, what: str) -> Markup:
         days = time_in_words(group[-1].day, newest.day)
         label = "\n".join([f"{counted(len(group), what)}, {days}:", *lines])
     signs = Markup().join(sign for kind, sign in _SIGNS.items() if kind in newest.kinds)
-    return Markup(
-        '<svg class="{}" x="{}%" y="{}"><title>{}</title><circle r="{}"/>{}</svg>'
-    ).format(" ".join(newest.kinds), f"{across:.4g}", y, label, radius, signs)
+    shape = Markup('<circle r="{}"/>').format(radius) + signs
+    if "deleted" in newest.kinds:
+        shape = Markup('<path d="M-{0}-{0} {0} {0}M-{0} {0} {0}-{0}"/>').format(radius)
+    return Markup('<svg class="{}" x="{}%" y="{}"><title>{}</title>{}</svg>').format(
+        " ".join(newest.kinds), f"{across:.4g}", y, label, shape
+    )
 
 
 def draw_share(share: float) -> Markup:

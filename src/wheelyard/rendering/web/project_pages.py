@@ -5,7 +5,8 @@ The history of a private project is its journal, on several pages. That of a pub
 decided about it.
 """
 
-from collections.abc import Container, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -40,6 +41,9 @@ RELEASES_IN_SHORT: Final = 5
 """How many releases the page of a project names."""
 USERS_IN_SHORT: Final = 8
 """How many projects that use this one it names."""
+_RIGHTS: Final = frozenset({"granted", "revoked", "group", "group-deleted"})
+"""The kinds of entries about who may do what, whose reason says that in words."""
+_NAME: Final = re.compile(r"[\w-]+")
 
 
 class ProjectContent(Struct, frozen=True, kw_only=True):
@@ -246,12 +250,12 @@ def known_to(viewer: Viewer, entries: Sequence[JournalEntry]) -> Sequence[Journa
 
 
 def changes_of(
-    entries: Sequence[JournalEntry], hidden_indexes: Container[str] = ()
+    entries: Sequence[JournalEntry], hidden_indexes: Collection[str] = ()
 ) -> list[Change]:
     """
     Return entries as changes, newest first, uploads of one release by one person as one.
 
-    Of `hidden_indexes` it is not said that something came from there.
+    Of `hidden_indexes` it is not said that something came from there, or that a right is about one.
     """
     groups = groupby(reversed(entries), key=_group)
     return [_change(list(group), hidden_indexes) for _, group in groups]
@@ -268,7 +272,7 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
     return (id(entry),)  # so that it is alone
 
 
-def _change(entries: Sequence[JournalEntry], hidden_indexes: Container[str]) -> Change:
+def _change(entries: Sequence[JournalEntry], hidden_indexes: Collection[str]) -> Change:
     newest = entries[0]
     files = (file for entry in entries for file in entry.files)
     return Change(
@@ -276,7 +280,7 @@ def _change(entries: Sequence[JournalEntry], hidden_indexes: Container[str]) -> 
         who=describe_principal(newest.by, newest.by_name, newest.owner),
         what=_in_words(newest, versions_of(files, newest.project), hidden_indexes),
         files=tuple(_files(entries)),
-        reason=newest.reason,
+        reason=_reason(newest, hidden_indexes),
         keep_until=newest.keep_until.date().isoformat() if newest.keep_until else "",
     )
 
@@ -287,11 +291,18 @@ def change_by(decision: Decision) -> Change:
     return Change(seconds_text(decision.at), who, describe(decision), (), "")
 
 
-def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Container[str]) -> str:
+def _reason(entry: JournalEntry, hidden_indexes: Collection[str]) -> str:
+    """Return the reason of an entry, but nothing if it is a right that names a hidden index."""
+    if entry.what in _RIGHTS and not set(_NAME.findall(entry.reason)).isdisjoint(hidden_indexes):
+        return ""
+    return entry.reason
+
+
+def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Collection[str]) -> str:
     match entry.what:
         case "status":
             return f"set the status to {entry.status}"
-        case "granted" | "revoked" | "group" | "group-deleted":
+        case what if what in _RIGHTS:
             return "changed who may do what"
         case "reserved" | "released":
             return f"{entry.what} the name"

@@ -18,7 +18,7 @@ from wheelyard.errors import NoSuchPage
 from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.distribution_filename import strip_trailing_zeros
-from wheelyard.model.downloads import DownloadReport
+from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
@@ -33,6 +33,9 @@ from wheelyard.rendering.web.release_page import ReleaseHead
 
 FILTERED_RELEASES: Final = 30
 """With more releases, there is a form that filters them."""
+
+NO_DOWNLOAD: Final = f"none in {SHOWN_DAYS} days"
+"""What stands in place of the day of a download."""
 
 
 class ReleaseRow(Struct, frozen=True):
@@ -187,7 +190,7 @@ def _row(
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
-        last_download = last_downloads.get(version, "none")
+        last_download = last_downloads.get(version, NO_DOWNLOAD)
     return ReleaseRow(
         release=release,
         listed=listed_release(release),

@@ -34,7 +34,7 @@ def test_figures_say_what_asks_for_a_look(tmp_path: Path) -> None:
             r'class="figure small" role="img" aria-label="([^"]+)"', admin.open("").body.decode()
         )
 
-    assert "Uploads 1 of 2 projects got a file in the last 30 days" in page
+    assert "Projects 1 of 2 in main got a file in the last 30 days" in page
     assert figures == [
         "Projects by the day of their newest file",
         "Downloads from all indexes on each of the last 30 days",

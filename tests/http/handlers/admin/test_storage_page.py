@@ -115,6 +115,7 @@ def test_a_damaged_index_hides_no_other(tmp_path: Path, damaged: str) -> None:
         pages = {name: admin.read(f"{PAGE}?index={name}") for name in (damaged, other)}
         overview = admin.read("")
         listed = admin.read("indexes/")
+        health = admin.read("health/")
 
     reason = f"{damaged} cannot be read: The document {key} is damaged: JSON is malformed"
     assert all(reason in page for page in pages.values())
@@ -124,6 +125,8 @@ def test_a_damaged_index_hides_no_other(tmp_path: Path, damaged: str) -> None:
     assert "Private projects" not in pages[damaged]
     assert f"without {damaged}, which cannot be read" in overview
     assert "dev" in listed
+    if damaged == "dev":
+        assert "index dev failed" in health
 
 
 def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:

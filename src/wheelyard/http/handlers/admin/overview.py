@@ -71,7 +71,7 @@ class _Figures(Struct, frozen=True):
             "Package requests": self._requests,
             "Health": self._health,
             "Storage": self._storage,
-            "Uploads": self._uploads,
+            "Projects": self._projects,
             "Downloads": self._downloads,
             "API tokens": self._tokens,
             "Retention": self._retention,
@@ -112,7 +112,7 @@ class _Figures(Struct, frozen=True):
         is_nearly_full = usage.share >= NEARLY_FULL
         return Tile("storage/", size, words, draw_share(usage.share), is_nearly_full)
 
-    def _uploads(self) -> Tile:
+    def _projects(self) -> Tile:
         today = self.index.server.runtime.now().date()
         projects = list(self.index.search.table().private)
         days = [0] * SHOWN_DAYS
@@ -121,7 +121,7 @@ class _Figures(Struct, frozen=True):
             age = max((today - uploaded).days, 0)  # the clock of another server may be ahead
             if age < SHOWN_DAYS:
                 days[-1 - age] += 1
-        words = f"of {len(projects):,} projects got a file in the last {SHOWN_DAYS} days"
+        words = f"of {len(projects):,} in main got a file in the last {SHOWN_DAYS} days"
         picture = draw_small_area(days, "Projects by the day of their newest file")
         return Tile("journal/", f"{sum(days):,}", words, picture)
 
