@@ -499,8 +499,9 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
 
     ids = {grant.who[0]: grant.id for grant in server.index.server.access.show().grants}
     yes = "\N{CHECK MARK} yes"
-    team = f"the group team manager, by password {yes} {yes} {yes} grant {ids['group:team']}"
-    assert team in said
+    team = f"{yes} {yes} {yes} grant {ids['group:team']}"
+    assert f"the group team {team}" in said
+    assert f"manager, by password {team} , as one of the group team" in said
     no = "\N{EN DASH} no"
     uploader = f"uploader, by password {yes} {yes} {no} grant {ids['htpasswd:uploader']}"
     assert uploader in said

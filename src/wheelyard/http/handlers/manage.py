@@ -50,6 +50,7 @@ from wheelyard.model.project_json import EventJson, entry_of
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.project_facts import Release, all_releases
+from wheelyard.rendering.web.access_matrix import access_rows
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.manage_pages import (
@@ -173,7 +174,7 @@ def answer_access(request: IndexRequest) -> Response:
     request.context.require_project(name)
     entries = effective_access(name, index.authenticator, index.tokens.all())
     values = {
-        "entries": entries,
+        "rows": access_rows(entries),
         "actions": (Action.READ, Action.UPLOAD, Action.MANAGE),
         "administers": Action.ADMIN,
         "has_details": is_token_admin(request.caller),
