@@ -31,6 +31,7 @@ from wheelyard.http.handlers import (
     manage,
     namespaces,
     packages,
+    project_access,
     project_pages,
     promotion,
     server_redirects,
@@ -260,7 +261,7 @@ def _providers(process: ProcessContext) -> Iterator[Route]:
 def _management(upload: UploadPage) -> Iterator[Route]:
     yield _page("/project/{name}/manage/", manage.answer_manage)
     yield _form("/project/{name}/manage/", manage.answer_change)
-    yield replace(_page("/project/{name}/access/", manage.answer_access), is_long=True)
+    yield replace(_page("/project/{name}/access/", project_access.answer), is_long=True)
     page = upload.answer_page
     yield _page("/-/upload/", page)
     yield replace(_form("/-/upload/", page), handler=upload.answer_form, is_coroutine=True)

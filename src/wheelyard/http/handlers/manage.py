@@ -18,8 +18,6 @@ from wheelyard.api.project_operations import (
     deletion_warnings,
 )
 from wheelyard.api.table import LocalApi
-from wheelyard.authentication.caller_tokens import is_token_admin
-from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.http.context import IndexRequest
@@ -50,7 +48,6 @@ from wheelyard.model.project_json import EventJson, entry_of
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.project_facts import Release, all_releases
-from wheelyard.rendering.web.access_matrix import access_rows
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.manage_pages import (
@@ -66,7 +63,7 @@ from wheelyard.rendering.web.manage_pages import (
     chosen_releases,
     render_form,
 )
-from wheelyard.rendering.web.project_frame import ACCESS, MANAGE
+from wheelyard.rendering.web.project_frame import MANAGE
 from wheelyard.rendering.web.project_pages import Change, changes_of
 
 FORM_LIMIT_BYTES: Final = 1 << 20
@@ -161,26 +158,6 @@ def _api(request: IndexRequest) -> LocalApi:
     index = request.context.index
     callers = CallerElsewhere(request, index)
     return LocalApi(index=index, caller=request.caller, callers=callers)
-
-
-def answer_access(request: IndexRequest) -> Response:
-    """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
-    index = request.context.index
-    name = request.web.require_manager(request)
-    if name != request.path_params["name"]:
-        return redirect(
-            301, request.web.path("project", name, "access", query=request.query_string)
-        )
-    request.context.require_project(name)
-    entries = effective_access(name, index.authenticator, index.tokens.all())
-    values = {
-        "rows": access_rows(entries),
-        "actions": (Action.READ, Action.UPLOAD, Action.MANAGE),
-        "administers": Action.ADMIN,
-        "has_details": is_token_admin(request.caller),
-        "may_grant": request.caller.administers_server and not index.settings.server.read_only,
-    }
-    return _show(request, 200, name, "access.html", ACCESS, **values)
 
 
 def _choose(request: IndexRequest, name: NormalizedName, fields: FormFields) -> Response:
@@ -321,11 +298,10 @@ def _show(
     status: int,
     name: NormalizedName,
     template: str,
-    tab: str = MANAGE,
     **values: object,
 ) -> Response:
     viewer = _viewer(request, name)
-    page = render_form(request.web.environment, viewer, name, template, tab, **values)
+    page = render_form(request.web.environment, viewer, name, template, MANAGE, **values)
     return request.web.own_page(request, status, page)
 
 
