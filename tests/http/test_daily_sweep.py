@@ -18,8 +18,8 @@ from wheelyard.wiring.build import open_index
 pytestmark = pytest.mark.integration
 
 AT_ONCE = """
-from wheelyard.operations import sweep
-sweep.FIRST_LOOK_SECONDS = (0.0, 0.0)
+from wheelyard.operations import daily_sweep
+daily_sweep.FIRST_LOOK_SECONDS = (0.0, 0.0)
 from wheelyard.cli.main import main
 main()
 """

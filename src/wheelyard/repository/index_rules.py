@@ -159,12 +159,12 @@ class IndexRules:
         """
         if not self._facts.asks_licences:
             return []
-        newest = list[UpstreamFile]()
+        newest: list[UpstreamFile] = []
         for release in releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]:
             newest += release.files
         licences = self._facts.licences_of(listing, {file.version for file in newest})
         # files of a release often have the same metadata, which is fetched once
-        unknown = dict[str, UpstreamFile]()
+        unknown: dict[str, UpstreamFile] = {}
         for file in newest:
             if licences[file.filename] == LOOKED_UP_LATER:
                 unknown[file.core_metadata or file.filename] = file

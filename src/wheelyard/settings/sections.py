@@ -339,7 +339,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def upstream_private(self) -> tuple[str, ...]:
         """The patterns of names that no upstream is asked for: those of both settings."""
-        return self.upstream.private + self.access.private_names
+        return (*self.upstream.private, *self.access.private_names)
 
     @property
     def sign_in_providers(self) -> tuple[SignInSettings, ...]:
