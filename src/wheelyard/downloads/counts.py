@@ -55,23 +55,20 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         """
         counts = ProjectCounts()
         if name in self.projects:
-            for version, files in _stored(name, self.projects[name]).items():
-                for by_day in _by_day(files):
-                    for day, number in by_day.items():
-                        counts[DownloadKey(day, version)] += number
+            for version, day, number in self.numbers(name):
+                counts[DownloadKey(day, version)] += number
         return counts
 
-    def numbers(self, name: NormalizedName, since: date) -> Iterator[tuple[date, int]]:
+    def numbers(self, name: NormalizedName) -> Iterator[tuple[str, date, int]]:
         """
-        Yield the downloads of a project since a day, faster than from its `counts`.
+        Yield each stored number of a project's downloads, with its version and day.
 
-        A day may come several times. Raises Unavailable if they are damaged.
+        Both may come several times. Raises Unavailable if the counts are damaged.
         """
-        for files in _stored(name, self.projects[name]).values():
+        for version, files in _stored(name, self.projects[name]).items():
             for by_day in _by_day(files):
                 for day, number in by_day.items():
-                    if day >= since:
-                        yield day, number
+                    yield version, day, number
 
     def folded_projects(self) -> dict[NormalizedName, Raw]:
         """Return the counts of all projects as this version stores them; damaged ones as is."""

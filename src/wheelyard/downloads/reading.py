@@ -66,11 +66,15 @@ class Counts(Struct, frozen=True):
             counts.update(document.counts(name))
         for batch, document in self.batches.items():
             for key, number in document.counts(name).items():
-                # a process that died after the write of a month has left its batches
-                month = self.months.get(stored_counts.month_of(key.day))
-                if month is None or not month.has(batch):
+                if not self._is_folded(batch, key.day):
                     counts[key] += number
         return counts
+
+    def _is_folded(self, batch: keys.DownloadBatch, day: date) -> bool:
+        """Return whether the month of a day has the counts of a batch already."""
+        # a process that died after the write of a month has left its batches
+        month = self.months.get(stored_counts.month_of(day))
+        return month is not None and month.has(batch)
 
     def totals(self, days: int) -> DownloadTotals:
         """Return the downloads of each project in the last days, without damaged counts."""
@@ -87,13 +91,13 @@ class Counts(Struct, frozen=True):
         for document in self.months.values():
             for name in document.projects:
                 with UnreadableIgnored():
-                    for day, number in document.numbers(name, since):
-                        yield name, day, number
+                    for _, day, number in document.numbers(name):
+                        if day >= since:
+                            yield name, day, number
         for batch, document in self.batches.items():
             for name in document.projects:  # of a batch that was read, none is damaged
-                for day, number in document.numbers(name, since):
-                    month = self.months.get(stored_counts.month_of(day))
-                    if month is None or not month.has(batch):
+                for _, day, number in document.numbers(name):
+                    if day >= since and not self._is_folded(batch, day):
                         yield name, day, number
 
 

@@ -184,6 +184,12 @@ class WebPages:
         may_change = not is_anonymous and not index.settings.server.read_only
         may_administer = not is_anonymous and caller.administers_server
         may_approve = not is_anonymous and caller.may_anywhere(Action.APPROVE)
+        waiting_requests = 0
+        if may_approve and index.upstream is not None:
+            # nobody else's page needs it
+            from wheelyard.api.package_request_operations import count_waiting  # noqa: PLC0415
+
+            waiting_requests = count_waiting(index, caller)
         return Viewer(
             name="" if is_anonymous else caller.name or short_name(caller.principal),
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
@@ -194,18 +200,9 @@ class WebPages:
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
-            waiting_requests=self._count_waiting(caller),
+            waiting_requests=waiting_requests,
             may_ask=self.context.process.site is None and not index.settings.server.read_only,
         )
-
-    def _count_waiting(self, caller: Caller) -> int:
-        may_approve = not caller.is_anonymous and caller.may_anywhere(Action.APPROVE)
-        if self.context.index.upstream is None or not may_approve:
-            return 0
-        # nobody else's page needs it
-        from wheelyard.api.package_request_operations import count_waiting  # noqa: PLC0415
-
-        return count_waiting(self.context.index, caller)
 
     def may_decide(self, caller: Caller, name: NormalizedName) -> bool:
         """Return whether somebody may approve a public package on a page of this index."""
@@ -253,6 +250,10 @@ class WebPages:
             request, viewer.indexes, name, version, is_release=is_release
         )
         return replace(viewer, places=places)
+
+    def managed_viewer(self, request: IndexRequest, name: NormalizedName) -> Viewer:
+        """Return the viewer of a page for those who manage a project, which this index has."""
+        return self.with_places(request, self.index_viewer(request, name), name)
 
     def releases_elsewhere(
         self, request: IndexRequest, viewer: Viewer, name: NormalizedName

@@ -47,7 +47,6 @@ CLASSIFIER_LIMIT: Final = 128
 """Characters of each of them. The longest of PyPI's has half of them."""
 Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
 """Milliseconds since the epoch, or 0 for never."""
-F = TypeVar("F", bound=ShownFile)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -282,7 +281,9 @@ def private_facts_of(
 
 
 def facts_of(
-    project: ShownProject[F], latest: ReleaseOf[F] | None, description: Description = NOT_DESCRIBED
+    project: ShownProject[FileT],
+    latest: ReleaseOf[FileT] | None,
+    description: Description = NOT_DESCRIBED,
 ) -> ProjectFacts:
     """
     Return the facts of a project, with the `description` of its latest release.
@@ -344,7 +345,7 @@ def _joined(texts: Iterable[str], between: str, limit: int) -> str:
     return f"{between}{joined}{between}" if joined else ""
 
 
-def _status(project: ShownProject[F], latest: ReleaseOf[F] | None) -> str:
+def _status(project: ShownProject[FileT], latest: ReleaseOf[FileT] | None) -> str:
     if project.status is not Status.ACTIVE:
         return project.status.value
     return "yanked" if latest is not None and latest.is_yanked else ""

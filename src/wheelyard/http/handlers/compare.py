@@ -20,7 +20,7 @@ OLD = "old"
 NEW = "new"
 """The fields of the query, each with a version."""
 
-Release = ReleaseOf[ShownFile]
+ShownRelease = ReleaseOf[ShownFile]
 
 
 def answer(request: IndexRequest) -> Response:
@@ -63,7 +63,7 @@ def answer(request: IndexRequest) -> Response:
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 
 
-def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> Release | None:
+def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> ShownRelease | None:
     """
     Return the release that a field of the query names, or None without the field.
 
@@ -80,8 +80,11 @@ def _chosen(request: IndexRequest, listing: OpenListing, field: str) -> Release 
 
 
 def _pair(
-    releases: Sequence[Release], latest: Release, old: Release | None, new: Release | None
-) -> tuple[Release | None, Release]:
+    releases: Sequence[ShownRelease],
+    latest: ShownRelease,
+    old: ShownRelease | None,
+    new: ShownRelease | None,
+) -> tuple[ShownRelease | None, ShownRelease]:
     """Return the releases to compare, of which some are chosen; the older is None if it lacks."""
     if old is not None and new is not None:
         return old, new
@@ -95,7 +98,7 @@ def _pair(
     return older, newer
 
 
-def _before(releases: Sequence[Release], newer: Release) -> Release | None:
+def _before(releases: Sequence[ShownRelease], newer: ShownRelease) -> ShownRelease | None:
     """Return the release before another one: before a final release, the final one if any."""
     version = listed_version(newer.version)
     earlier = [release for release in releases if listed_version(release.version) < version]
@@ -105,14 +108,14 @@ def _before(releases: Sequence[Release], newer: Release) -> Release | None:
     return next(iter(earlier), None)
 
 
-def _after(releases: Sequence[Release], older: Release) -> Release | None:
+def _after(releases: Sequence[ShownRelease], older: ShownRelease) -> ShownRelease | None:
     """Return the release after another one."""
     version = listed_version(older.version)
     later = [release for release in releases if listed_version(release.version) > version]
     return min(later, key=lambda release: listed_version(release.version), default=None)
 
 
-def _read(request: IndexRequest, listing: OpenListing, release: Release) -> ComparedRelease:
+def _read(request: IndexRequest, listing: OpenListing, release: ShownRelease) -> ComparedRelease:
     """
     Return a release with its core metadata.
 

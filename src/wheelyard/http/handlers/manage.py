@@ -49,7 +49,6 @@ from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.manage_pages import (
     PARTICIPLES,
     RELEASE,
@@ -244,7 +243,7 @@ def _overview(
         may_release=may_release,
         done=done,
     )
-    viewer = _viewer(request, project.name)
+    viewer = request.web.managed_viewer(request, project.name)
     return request.web.own_page(
         request, status, managed.render(request.web.environment, viewer, form)
     )
@@ -287,12 +286,6 @@ def _status_form(
     )
 
 
-def _viewer(request: IndexRequest, name: NormalizedName) -> Viewer:
-    """Return who looks at a page of a project, with what other indexes have of it."""
-    viewer = request.web.index_viewer(request, name)
-    return request.web.with_places(request, viewer, name)
-
-
 def _show(
     request: IndexRequest,
     status: int,
@@ -300,7 +293,7 @@ def _show(
     template: str,
     **values: object,
 ) -> Response:
-    viewer = _viewer(request, name)
+    viewer = request.web.managed_viewer(request, name)
     page = render_form(request.web.environment, viewer, name, template, MANAGE, **values)
     return request.web.own_page(request, status, page)
 

@@ -23,7 +23,7 @@ def answer(request: IndexRequest) -> Response:
         return redirect(301, path)
     request.context.require_project(name)
     entries = effective_access(name, index.authenticator, index.tokens.all())
-    viewer = request.web.with_places(request, request.web.index_viewer(request, name), name)
+    viewer = request.web.managed_viewer(request, name)
     page = render_form(
         request.web.environment,
         viewer,
