@@ -168,7 +168,8 @@ class ApiOperation(Struct, frozen=True, dict=True):
         """
         Do the operation with the arguments in its path and its body, and return its answer.
 
-        Raises as `arguments`, and what the function raises.
+        Raises Unauthenticated or Forbidden without the right of the row, NotFound if the name of a
+        project is malformed, and what the function raises.
         """
         arguments: dict[str, Any] = {**self.arguments(call, params)}
         if body is not None:

@@ -131,7 +131,7 @@ def find_waiting(index: Index) -> WaitingPackages | None:
 
 def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     """
-    Return the requests for some packages, also those that were decided since, as `list_requests`.
+    Return the requests for some packages, also those that were decided since.
 
     Each has all rules that hide it now, for which an upstream index may be asked.
     """
@@ -149,7 +149,8 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     """
     Return a hidden package that nobody has asked for as if somebody had, for whoever approves it.
 
-    None if the caller may not approve it, or nothing hides it. Raises as `explain_package`.
+    None if the caller may not approve it, or nothing hides it. Raises NotFound if the caller may not
+    know about the name, or without an upstream index.
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     name, version = question.parsed
@@ -255,8 +256,9 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     Ask whoever may approve public packages for one that is hidden, with a reason.
 
     Raises Invalid without a reason, or if the name or version is malformed, private or shown.
-    Raises as `explain_package`, and NotFound if no upstream index has it. Raises Conflict (code
-    `request_limit`) if too many of the caller's reasons wait.
+    Raises Unauthenticated, Forbidden or NotFound if the caller may not know about the name, and
+    NotFound if no upstream index has it. Raises Conflict (code `request_limit`) if too many of the
+    caller's reasons wait.
     """
     reason = require_one_line(body.reason.strip(), "A reason", REASON_LIMIT)
     if not reason:

@@ -434,8 +434,8 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     """
     Name the projects that the settings of a client have to name.
 
-    Raises NotFound if a name is malformed. Without an upstream index, raises as `get_project` for
-    each wanted project.
+    Raises NotFound if a name is malformed. Without an upstream index, raises Unauthenticated,
+    Forbidden or NotFound for a wanted project that the caller may not read or that does not exist.
     """
     texts = filter(None, body.project.split(","))
     wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)

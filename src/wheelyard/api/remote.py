@@ -80,7 +80,8 @@ class RemoteApi:
         """
         Return the provenance of a file, also of a public one.
 
-        Raises as `call`.
+        Raises NotFound if the file has none that the caller may read, and Unavailable if the server
+        does not answer.
         """
         segments = ("integrity", name, str(version), filename, "provenance")
         path = "/".join(quote(segment, safe="") for segment in segments)
@@ -135,7 +136,8 @@ class RemoteApi:
         """
         Upload a file with the JSON of its attestations.
 
-        `progress` is called with the size of each chunk. Raises as `call`, and Invalid if the file
+        `progress` is called with the size of each chunk. Raises what the upload
+        raises on the server, Unavailable if the server does not answer, and Invalid if the file
         cannot be read, or changes meanwhile.
         """
         # a random boundary, which stands in no file

@@ -406,8 +406,8 @@ class Projects(Struct, frozen=True):
         Commit the events of `intent`, list the project's name, and return the result of the commit.
 
         A project that does not exist after the commit is not listed. Raises what `intent` raises.
-        Raises Unavailable as `Commits.submit` does, or if the name cannot be listed: the commit may
-        have been made.
+        Raises Unavailable if the store does not answer, or if the name cannot be listed: the commit
+        may have been made.
         """
         # a crash after the commit leaves a project that is not listed; the next commit lists it
         committed = self.commits.submit(project_journal(name), intent)

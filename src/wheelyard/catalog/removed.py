@@ -243,8 +243,8 @@ class OutdatedLines:
         """
         Remove the lines that were replaced from the document, and return how many.
 
-        Raises Unavailable as `current` does, and if the document has parts that this version does
-        not know.
+        Raises Unavailable if the document cannot be read, or has parts that this version does not
+        know.
         """
         for _ in retries.attempts():
             snapshot = self.documents.get(CHANGED_PASSWORDS, "current")

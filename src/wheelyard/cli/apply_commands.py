@@ -91,8 +91,8 @@ def _open_whole(*, makes_store: bool) -> opening.Api:
     """
     Return the index with all its documents, also beside settings that still have its tables.
 
-    A store that is missing is made, if that is wanted. Raises as `remote_api`, `ensure_index` and
-    `require_credentials_place`.
+    A store that is missing is made, if that is wanted. Raises Invalid if a setting
+    is wrong, NotFound if there is no such index, and Unavailable if the store does not answer.
     """
     remote = opening.remote_api()
     if remote is not None:
@@ -127,7 +127,7 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
 
 
 def sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:
-    """Yield what the files of a server say. Raises Invalid as `read_files`."""
+    """Yield what the files of a server say. Raises Invalid if one cannot be read, or is wrong."""
     for file in read_files(paths):
         yield SourcedTables(file.source, index_file.read_tables(file.tables, ()))
 

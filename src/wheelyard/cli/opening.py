@@ -174,7 +174,7 @@ def is_store_given() -> bool:
     """
     Return whether this command line, a variable or a settings file names the store.
 
-    Raises Invalid as `loaded_settings`.
+    Raises Invalid if a setting is wrong.
     """
     return ("store", "location") in loaded_settings().sources
 

@@ -280,7 +280,11 @@ def _keys(texts: tuple[str, ...]) -> TableKeys:
 
 
 def _print_secret(row: ListedWebhook) -> None:
-    """Print a secret that was made just now, if there is one. Raises as `show_once`."""
+    """
+    Print a secret that was made just now, if there is one.
+
+    Raises Unavailable if it cannot be printed.
+    """
     if not row.secret:
         return
     what = f"The secret of the webhook {row.name}"

@@ -201,7 +201,7 @@ class SiteApplication:
         """
         Return what depends on the options alone, first the files that all pages load.
 
-        Raises as `ask`.
+        Raises Unavailable if the store does not answer.
         """
         pages = list[Page]()
         # the files first: a web server answers meanwhile, and pages link to new names of these

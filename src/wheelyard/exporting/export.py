@@ -484,7 +484,7 @@ def open_export(
 
     An option that is not requested is that of the site's last export. `on_wait` is called if
     another export is writing the site. Raises Invalid if the export is not allowed. Raises
-    Unavailable as `open_place`, and if the site does not answer.
+    Unavailable if the site does not answer, or there are no credentials for it.
     """
     place = open_place(index, dest)
     lease = site_folder.SiteLease(place.store, index.server.runtime, on_wait)

@@ -124,7 +124,7 @@ class SiteFolder:
             rmtree(self._root / name, ignore_errors=True)
 
     def get(self, key: Key) -> Found:
-        """See `Store`."""
+        """Return a file of the site, or None if there is none."""
         missing = suppress(FileNotFoundError, NotADirectoryError)
         with storage_faults(f"{key} of the site"), missing:
             with open(self._path(key), "rb", buffering=0, opener=open_no_follow) as file:
@@ -135,7 +135,11 @@ class SiteFolder:
     def put(
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
-        """See `Store`. A version can be expected of objects beside the incomplete files."""
+        """
+        Write a file of the site, and return its version if one was expected.
+
+        Raises Conflict if the file has another version than `expect`.
+        """
         del kind
         self._write(key, body, expect)
         # who expects no version needs none, and a digest of each page takes time
@@ -144,7 +148,7 @@ class SiteFolder:
         return _version(body)
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
-        """See `Store`."""
+        """Write a file of the site, whatever it was before."""
         del kind
         self._write(key, body, None)
 
@@ -181,7 +185,7 @@ class SiteFolder:
                 folder = folder.parent
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """See `Store`. The entries have no version."""
+        """Yield the files of the site below a prefix. The entries have no version."""
         with storage_faults("a folder of the site"):
             for path, status in walk_no_follow(str(self._root), prefix):
                 yield Entry(Key(path), status.st_size, status.st_mtime)
@@ -460,7 +464,7 @@ class SiteLease:
         """
         Write the manifest of a complete site, without a lease.
 
-        Raises Conflict as `require`.
+        Raises Conflict if another export has taken the lease.
         """
         with self._lock:
             self._site.put(MANIFEST_PATH, encode(manifest), self._version, _JSON)
@@ -469,7 +473,7 @@ class SiteLease:
         """
         Let the next export begin at once, and make every page again.
 
-        Raises Conflict as `require`.
+        Raises Conflict if another export has taken the lease.
         """
         with self._lock:
             self._put(0.0)

@@ -158,7 +158,7 @@ class IndexList(TableList[StoredIndex], frozen=True, kw_only=True, omit_defaults
     """
     The indexes in the store after the commits 1 to `revision`.
 
-    The tables are all but main; see `FORMER_MAIN`.
+    The tables are those of all indexes but main, which is a field of its own.
     """
 
     tables: tuple[StoredIndex, ...] = field(name="indexes", default=())

@@ -37,7 +37,7 @@ UNREADABLE_PAUSE: Final = timedelta(seconds=5)
 
 
 class ShownProjects(Protocol):
-    """The table of all projects that an index shows, as `SearchIndex` has it."""
+    """Gives the table of all projects that an index shows, for searches and lists."""
 
     def peek(self) -> ProjectTable | None:
         """Return the table if it needs no work now, else None, without reading the store."""

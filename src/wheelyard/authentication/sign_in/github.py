@@ -50,7 +50,7 @@ class GitHubProvider:
     """
     github.com, or a GitHub Enterprise Server, which is asked only when it is needed.
 
-    Threads may share it (see `Provider`). Scopes, and the claims for name and groups, are its own,
+    Threads may share it. Scopes, and the claims for name and groups, are its own,
     whatever `config` says of them.
     """
 

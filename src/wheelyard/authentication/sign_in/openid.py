@@ -70,7 +70,7 @@ class OpenIdProvider:
     """
     A provider of OpenID Connect, which is asked only when it is needed.
 
-    Threads may share it (see `Provider`).
+    Threads may share it.
     """
 
     def __init__(self, config: ProviderConfig, client: JsonClient, runtime: Runtime) -> None:
