@@ -18,7 +18,7 @@ DOCUMENTATION: Final = "https://github.com/wheelyard/wheelyard/blob/main/docs"
 """The folder of the documentation, without a slash, for the messages that name a page of it."""
 
 MESSAGE_LIMIT = 1024
-"""Characters of a message; longer ones are cut."""
+"""Characters of a message. Longer ones are cut."""
 
 QUOTE_LIMIT = 60
 """Characters of an untrusted value in a message."""
@@ -85,7 +85,7 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.?!]) (?=[A-Z'])")
 
 class WheelyardError(Exception):
     """
-    Base class of wheelyard's exceptions; only its subclasses are raised.
+    Base class of wheelyard's exceptions. Only its subclasses are raised.
 
     `message` has sentences that hold wherever they are shown: what was rejected, and what to do
     next. Quote untrusted values with `quoted`. `advice` is what else helps: a terminal and a page
@@ -140,7 +140,7 @@ class NotFound(WheelyardError):
 
 
 class NoSuchPage(NotFound):
-    """A list has no page of a number; `last` is that of its last one, or 0 if none has a number."""
+    """A list has no page of a number. `last` is that of its last one, or 0 if none has a number."""
 
     def __init__(self, number: int, last: int) -> None:
         pages = "Its only page has no number."
@@ -151,7 +151,7 @@ class NoSuchPage(NotFound):
 
 
 class Conflict(WheelyardError):
-    """The name is taken, a limit is reached, or another writer was first; nothing was written."""
+    """The name is taken, a limit is reached, or another writer was first. Nothing was written."""
 
     family_code = "conflict"
 
@@ -164,10 +164,10 @@ class TooLarge(WheelyardError):
 
 class Unavailable(WheelyardError):
     """
-    The store, the server or another service cannot answer now; a retry may succeed.
+    The store, the server or another service cannot answer now. A retry may succeed.
 
     The outcome of a write may be unknown, so read before a retry. If waiting helps, `retry_after`
-    has the seconds to wait, and the message ends with them; else it is None.
+    has the seconds to wait, and the message ends with them. Else it is None.
     """
 
     family_code = "storage_unavailable"

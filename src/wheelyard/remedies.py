@@ -91,7 +91,7 @@ class Advice(Struct, frozen=True, omit_defaults=True):
 
     remedy: Remedy
     subject: str = ""
-    """What it is done to; see `Remedy`."""
+    """What it is done to. See `Remedy`."""
     index: str = ""
     """The name of the index, empty for that of the command line."""
     version: str = ""

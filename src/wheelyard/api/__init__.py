@@ -9,13 +9,13 @@ the function are the JSON. From the table come:
 
 - the routes: `http/handlers/api.py` checks the right of the row before it reads a body, decodes
   body or query (`api/operation.py` says in a sentence what is wrong with one), and runs the
-  function in a thread; one that `asks_upstream` in those of upstream indexes;
+  function in a thread. One that `asks_upstream` in those of upstream indexes.
 - the commands: `LocalApi.call` runs the function on a store, `RemoteApi.call` sends the request
-  of its row and decodes the answer;
-- the forms of web pages, which make the same bodies from their fields;
+  of its row and decodes the answer.
+- the forms of web pages, which make the same bodies from their fields.
 - `docs/openapi.json` (`nox -s openapi`).
 
-A row's `right` is the least that a caller needs; the functions, and `operations/` below them,
+A row's `right` is the least that a caller needs. The functions, and `operations/` below them,
 check what else an operation needs. `test_recorded_answers.py` has what a server answered to
-commands before the table; an answer may get more fields, and loses none.
+commands before the table. An answer may get more fields, and loses none.
 """

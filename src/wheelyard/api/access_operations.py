@@ -202,7 +202,7 @@ class CallerRights(Struct, frozen=True, omit_defaults=True):
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
     index: str = ""
-    """The indexes that they are about, with commas between, or `*`; earlier servers named none."""
+    """The indexes that they are about, with commas between, or `*`. Earlier servers named none."""
 
     @classmethod
     def of(cls, scope: Scope) -> "CallerRights":
@@ -241,7 +241,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
     index: str = ""
-    """The indexes that it is about, with commas between, or `*`; earlier servers named none."""
+    """The indexes that it is about, with commas between, or `*`. Earlier servers named none."""
     names_index: bool = True
     """False if an earlier version has made it, and it named none."""
     state: str
@@ -335,15 +335,15 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     name: TokenName
     projects: Patterns
     can: Words | None = None
-    """Some of `read`, `upload`, `manage`, `approve`, `admin`; by default read and upload."""
+    """Some of `read`, `upload`, `manage`, `approve`, `admin`. By default read and upload."""
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""
     index: RightIndexes = ""
-    """The indexes that it is about, with commas between, or `*`; by default main."""
+    """The indexes that it is about, with commas between, or `*`. By default main."""
     owner: Principals | UnsetType | None = UNSET
     """
-    By default the caller, if it can own tokens; None is nobody. Only an administrator makes tokens
+    By default the caller, if it can own tokens. None is nobody. Only an administrator makes tokens
     of nobody, and of others.
     """
 
@@ -366,7 +366,7 @@ class TokenRotation(Struct, frozen=True, forbid_unknown_fields=True):
     """A token to replace by a new one."""
 
     token: str
-    """Its id; for an administrator also its name."""
+    """Its id. For an administrator also its name."""
     hours: Annotated[float, Meta(ge=0, le=876_000)] = 24
     """How long the old token lives on."""
 

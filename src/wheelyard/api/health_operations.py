@@ -371,7 +371,7 @@ class SettingInForce(Struct, frozen=True):
 
     name: str
     value: str
-    """As JSON; how many there are of tables; `(not shown)` if it is a secret that is set."""
+    """As JSON. How many there are of tables. `(not shown)` if it is a secret that is set."""
     source: str
     """The file, variable or option that has set it, or an empty text for a default."""
     is_default: bool

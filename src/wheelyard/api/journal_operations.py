@@ -82,7 +82,7 @@ class JournalEntries(Struct, frozen=True):
 
     entries: tuple[JournalEntry, ...]
     next: str
-    """For `before` of the next query, also if nothing was found so far; empty at the end."""
+    """For `before` of the next query, also if nothing was found so far. Empty at the end."""
     looked_back_to: datetime | None
     """The time of the oldest commit that was looked at."""
     problems: tuple[str, ...]
@@ -127,7 +127,7 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
 
 
 def _require_index(call: Call, body: JournalQuery) -> None:
-    """Raise NotFound if there is no such index; it may be one that is not served now."""
+    """Raise NotFound if there is no such index. It may be one that is not served now."""
     names = call.index.server.definitions.names()
     if body.index not in {"", MAIN} and body.index not in names:
         raise unknown_index(body.index)

@@ -58,7 +58,7 @@ class WaitingRequest(PackageRequest, frozen=True, kw_only=True):
     """A request that waits for a decision."""
 
     approvable: bool
-    """Whether an approval lets it through; else a setting or its upstream index hides it."""
+    """Whether an approval lets it through. Else a setting or its upstream index hides it."""
     despite: tuple[str, ...] = ()
     """Codes of rules that the approval has to lift."""
     decided: Decision | None = None
@@ -149,8 +149,8 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     """
     Return a hidden package that nobody has asked for as if somebody had, for whoever approves it.
 
-    None if the caller may not approve it, or nothing hides it. Raises NotFound if the caller may not
-    know about the name, or without an upstream index.
+    None if the caller may not approve it, or nothing hides it. Raises NotFound if the caller may
+    not know about the name, or without an upstream index.
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     name, version = question.parsed

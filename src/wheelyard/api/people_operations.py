@@ -50,14 +50,14 @@ class PersonQuestion(Struct, frozen=True):
     """The question who somebody is."""
 
     who: Principal
-    """A principal of a person or a service account; with an id, only whoever has that id."""
+    """A principal of a person or a service account. With an id, only whoever has that id."""
 
 
 class PersonRight(Struct, frozen=True, omit_defaults=True):
     """What somebody may do, and what gives them the right."""
 
     who: str
-    """The principal or group by which they have it; or words, such as `everybody`."""
+    """The principal or group by which they have it, or words such as `everybody`."""
     can: tuple[str, ...]
     projects: tuple[str, ...]
     source: str
@@ -114,7 +114,7 @@ class PersonChange(Struct, frozen=True, forbid_unknown_fields=True):
     """Whose access to end, or to give again."""
 
     who: Principal
-    """A principal as of `people/show`; with an id, whoever has that id and no other."""
+    """A principal as of `people/show`. With an id, whoever has that id and no other."""
     note: Note = ""
     """Why, for the journal: one line of text."""
 

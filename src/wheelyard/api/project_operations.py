@@ -111,7 +111,7 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     """The name of the token that has uploaded it, if it is known."""
     requires_python: str | None
     yanked: bool | str
-    """Whether it is yanked; the reason if there is one."""
+    """Whether it is yanked. The reason if there is one."""
     core_metadata: str
     """SHA-256 of the core metadata, empty if there are none."""
     imported_at: datetime | None = field(name="imported")
@@ -126,7 +126,7 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     promoted_to: tuple[str, ...] = ()
     """The indexes that it was promoted to."""
     pinned: bool | str = False
-    """Whether rules of retention keep its release; the reason if there is one."""
+    """Whether rules of retention keep its release. The reason if there is one."""
 
     @classmethod
     def of(cls, file: File) -> "FileAnswer":
@@ -202,7 +202,7 @@ class ChangedProject(ProjectAnswer, frozen=True, kw_only=True):
     """A project after a change of files."""
 
     changed: tuple[FileAnswer, ...]
-    """The files that were changed; in a dry run those that would be."""
+    """The files that were changed. In a dry run those that would be."""
     keep_until: datetime | UnsetType = UNSET
     """Until when deleted files can be restored. It is missing if they cannot be."""
     warnings: tuple[str, ...] = ()
@@ -227,7 +227,7 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
 
     version: Version = ""
     versions: VersionSet = ""
-    """A set of versions; one of these two is sent."""
+    """A set of versions. One of these two is sent."""
     file: Filename | Annotated[tuple[Filename, ...], Meta(min_length=1)] | None = None
     """Only this file, or these."""
     reason: Reason = ""
@@ -292,7 +292,7 @@ class NamesQuery(Struct, frozen=True):
     search: str = ""
     """A part of the name, in any spelling."""
     state: NameSelection | None = None
-    """A state of names; `unpublished` has all states without files."""
+    """A state of names. `unpublished` has all states without files."""
     limit: Annotated[int, Meta(ge=0, le=1000)] = 0
     """The most names in one answer, or 0 for all."""
     offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
@@ -322,7 +322,7 @@ class ClientProjectsQuery(Struct, frozen=True):
     """A query for the projects that the settings of a client have to name."""
 
     project: str = ""
-    """The projects that it wants, separated by commas; the field may be given again."""
+    """The projects that it wants, separated by commas. The field may be given again."""
 
 
 def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:

@@ -35,11 +35,11 @@ class PromotedRelease(
     """The index that it comes from."""
     to: str
     promoted: tuple[FileAnswer, ...]
-    """The files that are new there; in a dry run those that would be."""
+    """The files that are new there. In a dry run those that would be."""
     present: tuple[FileAnswer, ...]
     """Those that were there already."""
     attested: tuple[str, ...] = ()
-    """The names of those of `present` that got their attestations; in a dry run would get them."""
+    """The names of those of `present` that got their attestations. In a dry run would get them."""
     warnings: tuple[str, ...]
     """Also which private requirements the other index does not show."""
 

@@ -82,7 +82,7 @@ class Approval(Block, frozen=True, forbid_unknown_fields=True):
     despite: tuple[ApprovalRule, ...] = ()
     """Codes of rules that are lifted, too."""
     sha256: tuple[Sha256, ...] = ()
-    """Digests of the files of the version; without any, the upstream index is asked."""
+    """Digests of the files of the version. Without any, the upstream index is asked."""
 
     @property
     def asks_upstream(self) -> bool:
@@ -94,7 +94,7 @@ class DecidedPackage(PackageQuestion, frozen=True, forbid_unknown_fields=True):
     """A project to decide about, or one version of it."""
 
     sha256: tuple[Sha256, ...] = ()
-    """Digests of the files of a version to approve; without any, the upstream index is asked."""
+    """Digests of the files of a version to approve. Without any, the upstream index is asked."""
     despite: tuple[ApprovalRule, ...] = ()
     """Codes of rules that an approval lifts, too."""
 

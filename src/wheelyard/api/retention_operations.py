@@ -26,7 +26,7 @@ class RetentionQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which rules are applied, and what is told."""
 
     index: IndexName | None = None
-    """Only rules about this index; all of them without it."""
+    """Only rules about this index. All of them without it."""
     kept: bool = False
     """Whether the response says also what is kept, and why."""
 

@@ -47,7 +47,7 @@ class IndexUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the private projects of an index store: files without core metadata."""
 
     index: str = ""
-    """The name of the index; empty for main from an older server."""
+    """The name of the index. Empty for main from an older server."""
     projects: tuple[ProjectUsage, ...]
     """The largest first."""
     files: int

@@ -84,7 +84,7 @@ class TableJson(Struct, frozen=True, kw_only=True):
     """The JSON of a kind, and what its operations do beside the usual."""
 
     answer: type[Any]
-    """The class of the list; the other ones are those of its rows, and of bodies and answers."""
+    """The class of the list. The other ones are those of its rows, and of bodies and answers."""
     listed: type[ListedTable]
     history: type[Any]
     new: type[NewTable] = NewTable

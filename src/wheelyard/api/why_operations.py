@@ -33,7 +33,7 @@ class WhyQuestion(PackageQuestion, frozen=True):
     """The question what clients get, and perhaps on which day."""
 
     as_of: date | None = None
-    """The day at whose end (UTC) the index is looked at; without it, as it is now."""
+    """The day at whose end (UTC) the index is looked at. Without it, as it is now."""
 
 
 def explain_project(call: Call, body: WhyQuestion) -> Explanation:

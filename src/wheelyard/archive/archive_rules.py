@@ -27,7 +27,7 @@ TAR_CHECKSUM = slice(148, 156)
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line ends, and Bidi_Control, which changes how a name is displayed."""
 _MAX_COMPONENT_BYTES = 255
-"""Between two slashes; usual file systems allow no more."""
+"""Between two slashes. Usual file systems allow no more."""
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
 _DEVICE = re.compile(
@@ -49,7 +49,7 @@ def invalid_file(
 
     Args:
         code: The error code.
-        reason: What is wrong, as the rest of a sentence; without values from the archive.
+        reason: What is wrong, as the rest of a sentence. Without values from the archive.
         member: The name of the member at fault, as the archive spells it.
         advice: What helps, as a sentence.
     """
@@ -103,11 +103,11 @@ class ArchiveRule(StrEnum):
     OBSOLETE_FORMAT = "invalid_filename"
     """The file has an obsolete format, which clients skip."""
     RECORD = "record_mismatch"
-    """RECORD is missing or not that of the files; installers write their own."""
+    """RECORD is missing or not that of the files. Installers write their own."""
     HAS_METADATA = "missing_metadata"
     """An sdist has no PKG-INFO, so the index offers no metadata."""
     METADATA = "invalid_metadata"
-    """The metadata is malformed; clients read it in the file itself."""
+    """The metadata is malformed. Clients read it in the file itself."""
     NAME = "name_mismatch"
     """The name of the metadata or of an sdist's folder is spelled otherwise than the file's."""
     VERSION = "version_mismatch"
@@ -159,7 +159,7 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
     tar_extension: int = 64 * KIB
     """One long name or PAX header."""
     tar_extensions: int = 32 * MIB
-    """All long names and PAX headers together; build tools write 30 to 200 bytes per member."""
+    """All long names and PAX headers together. Build tools write 30 to 200 bytes per member."""
     free_inflated: int = 64 * MIB
     inflated_ratio: int = 50
     zip_inflated: int = 16 * GIB

@@ -35,9 +35,9 @@ class DistributionContents(Struct, frozen=True):
     """The metadata of a valid distribution file, the warnings about it, and its waived rules."""
 
     metadata: bytes | None
-    """The exact bytes of METADATA or PKG-INFO; None if it is missing and that rule was waived."""
+    """The exact bytes of METADATA or PKG-INFO. None if it is missing and that rule was waived."""
     core: CoreMetadata
-    """The parsed metadata; of malformed metadata, the fields that can be read."""
+    """The parsed metadata. Of malformed metadata, the fields that can be read."""
     warnings: tuple[str, ...]
     """Sentences about what is valid but not recommended."""
     waived_rules: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ def decide_reading(
     """
     Return the reading of a filename, one of several, that PKG-INFO of the sdist at `path` names.
 
-    Only the name is compared; if `is_lenient`, its punctuation counts for nothing. Raises Invalid
+    Only the name is compared. If `is_lenient`, its punctuation counts for nothing. Raises Invalid
     if there is no such name (code `ambiguous_filename`), if it is that of no reading (code
     `name_mismatch`), or if the file is no sdist (code `invalid_archive`, `unsafe_archive` or
     `archive_bomb`). Raises OSError if the file cannot be read.

@@ -61,7 +61,7 @@ _PAX = b"x"
 _PAX_GLOBAL = b"g"
 _EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
 _ALLOWED_EXTENSIONS = re.compile(b"g?(?:x|LK?|KL?)?")
-"""The types of the extensions before one member; of other sequences readers ignore some."""
+"""The types of the extensions before one member. Of other sequences readers ignore some."""
 _PAX_LENGTH_DIGITS = 8
 _PAX_KEY = re.compile(rb"[^\0-\x20\x7f][^\0-\x1f\x7f]*")
 """Without a leading blank, which GNU tar skips and other readers take as part of the key."""
@@ -217,7 +217,7 @@ class TarMember(Struct, frozen=True):
     name: str
     kind: MemberKind
     size: int
-    """Bytes of data; zero unless it is a file."""
+    """Bytes of data. Zero unless it is a file."""
     target: str
     """The target of a link, as written."""
 
@@ -225,7 +225,7 @@ class TarMember(Struct, frozen=True):
 class _Header(Struct, frozen=True):
     name: bytes
     short_name: bytes
-    """The name field without the prefix; some readers look there for the last slash."""
+    """The name field without the prefix. Some readers look there for the last slash."""
     type: bytes
     size: int
     target: bytes

@@ -184,7 +184,7 @@ def _check_entry_points(raw: bytes, path: str) -> None:
     """
     Raise Invalid unless the lines are well-formed, and commands have valid names and references.
 
-    A command's name is a plain file name; its reference is `module:function`. `configparser` is not
+    A command's name is a plain file name. Its reference is `module:function`. `configparser` is not
     used, as it takes quadratic time for a line of blanks.
     """
     try:
@@ -265,7 +265,7 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
     """
     Return hash and size, as RECORD has them, by path.
 
-    RECORD itself, its signatures, and folders are left out; a size may be empty.
+    RECORD itself, its signatures, and folders are left out. A size may be empty.
     """
     limits = archive.context.limits
     unhashed = _unhashed(path)

@@ -57,7 +57,7 @@ _PATCH_DATA = 1 << 5
 _DOS_LABEL_OR_FOLDER = 1 << 3 | 1 << 4
 """MS-DOS attributes: a volume label, and a folder."""
 _MAX_VERSION_NEEDED = 63
-"""Version 6.3 of the format; readers reject a member that needs a later one."""
+"""Version 6.3 of the format. Readers reject a member that needs a later one."""
 
 _EOCD = struct.Struct("<4s4H2LH")
 """The end of central directory record."""

@@ -15,7 +15,7 @@ Authentication of credentials, and authorization of the callers that they identi
    which pool of threads it has to run in: that for hashes (at most four at once), that for Google
    and the keys of issuers, or that for reads. Requests with the same header share one call. A
    password waits in the event loop for its turn. Exactly one verifier is asked, so that no
-   credential is sent to a party that it was not meant for; `authenticator.py` has the order. Too
+   credential is sent to a party that it was not meant for. `authenticator.py` has the order. Too
    many failures give 429 before anything is hashed.
 4. A verifier returns an `Identity`: principals, and the scopes that the credential itself brings.
    It raises `Unauthenticated` with one fixed text for each type of credential, and the reason is
@@ -66,7 +66,7 @@ signature, times and audience are verified (`verifiers/signed_jwt.py`), then the
 publishers (`model/publisher.py`, `publisher_claim_rules.py`, `claim_matchers.py`: pure). Then the
 ID token is marked as used (`ReplayProtection`: a create-only object), and the API token is
 written. A crash between the two costs the job another ID token, and never makes two API tokens of
-one. An API token from trusted publishing names its publishers; what it may do is looked up each
+one. An API token from trusted publishing names its publishers. What it may do is looked up each
 time it is used.
 
 A session is a signed cookie, and the store has only the sessions that were ended. A stored session
@@ -75,7 +75,7 @@ Here a read that finds nothing is the usual case, which is cached. The price is 
 store: whoever reads the key can sign in as anybody, where all else in `credentials/` is digests.
 So a copy leaves it out, and the settings are refused or warned about where others may read it. The
 cookie has a keyed fingerprint of the password's hash or the token's digest, so a changed
-credential ends its sessions without a list of them; of a person of a provider, one of the
+credential ends its sessions without a list of them. Of a person of a provider, one of the
 provider's client and of how often the sessions of the person were ended. A signature that does not
 fit has the key read again, once a second at most: somebody may just have signed in elsewhere with
 a new one.
@@ -97,7 +97,7 @@ Verifications are cached under an HMAC with a key of the process, because a secr
 would be in every memory dump. What is cached is who a caller is, never what they may do, except
 Google's own answers.
 
-PyJWT checks the signature; the other rules are ours: the list of algorithms, the one audience,
+PyJWT checks the signature. The other rules are ours: the list of algorithms, the one audience,
 the longest lifetime, the keys and how they are fetched. `PyJWKClient` blocks and has other rules,
 and PyJWT accepts a missing `exp` or one in a hundred years.
 
@@ -120,7 +120,7 @@ limit is exceeded by the few that are checked at the same moment.
 
 A rotation stores the new token first, and a rotated token names its successor. So a crash leaves
 two working tokens and not none, and within the overlap the name that both have means the new one.
-The compare-and-swap on the old record decides between two rotations; the loser's new token is
+The compare-and-swap on the old record decides between two rotations. The loser's new token is
 revoked before anybody has seen it.
 
 A token that expires soon is logged when it is used, which costs no request. The metric needs a

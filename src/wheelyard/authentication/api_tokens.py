@@ -3,7 +3,7 @@ API tokens: creation, listing, revocation, verification, rotation, and warnings 
 
 A rotation stores the new token first, and shortens the old one after that, by compare-and-swap. So
 a crash in between leaves two working tokens and never none, and of two rotations at once only one
-succeeds. The new token of the other one is revoked; nobody has seen it.
+succeeds. The new token of the other one is revoked. Nobody has seen it.
 """
 
 import logging

@@ -154,7 +154,7 @@ class ReadPolicy(Struct, frozen=True):
     has_upstream: bool = False
     """Whether a name that is not private may be that of a public package."""
     visitor: Caller | None = None
-    """Who asks for each page of a static site; None for a server."""
+    """Who asks for each page of a static site. None for a server."""
 
     @property
     def depends_on_grants(self) -> bool:

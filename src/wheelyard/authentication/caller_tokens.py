@@ -156,7 +156,7 @@ class CallerTokens(Struct, frozen=True):
         """
         Return whether a person or service account has signed in lately enough to make tokens.
 
-        `signed_in_at` is when the caller signed in; None is this moment.
+        `signed_in_at` is when the caller signed in. None is this moment.
         """
         if not caller.can_own_tokens:
             return False
@@ -169,7 +169,7 @@ class CallerTokens(Struct, frozen=True):
         """
         Raise Forbidden unless a caller may make or rotate some token.
 
-        `signed_in_at` is when the caller signed in; None is this moment.
+        `signed_in_at` is when the caller signed in. None is this moment.
         """
         if caller.owner:
             raise Forbidden(
@@ -251,7 +251,7 @@ class CallerTokens(Struct, frozen=True):
         """
         Make a token, and return it with its record.
 
-        `signed_in_at` is when the caller signed in; None is this moment. Raises Forbidden if the
+        `signed_in_at` is when the caller signed in. None is this moment. Raises Forbidden if the
         caller may make no token, or not this one, and Conflict if it has too many. Raises Invalid
         for a bad name or lifetime.
         """

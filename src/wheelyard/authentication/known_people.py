@@ -1,7 +1,7 @@
 """
 Everybody whom an index knows: people of providers, of the htpasswd file, of grants and of tokens.
 
-There is no list of them. Those of a provider have a record each; the others are names in the
+There is no list of them. Those of a provider have a record each. The others are names in the
 htpasswd file, in grants and groups, and of owners of tokens. To list them costs, on a bucket, a
 request for each thousand people and each thousand tokens, and one for each record that this process
 has not read since it was changed.

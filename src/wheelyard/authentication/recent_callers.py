@@ -37,7 +37,7 @@ class RecentCallers:
         self._monotonic = monotonic
         self._callers = ExpiringCache[bytes, Caller](monotonic, MAX_REMEMBERED)
         self.remembered = self._callers.get
-        """Returns the caller that was verified under a key in the last second; never blocks."""
+        """Returns the caller that was verified under a key in the last second. Never blocks."""
 
     def header_key(self, header: bytes, address: str) -> bytes:
         """Return the key, which is never empty, of an Authorization header from an address."""

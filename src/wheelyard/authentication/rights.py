@@ -54,12 +54,12 @@ class Right(Struct, frozen=True):
     """A scope that somebody has, and what gives it to them."""
 
     who: str
-    """A principal or a group, as in a grant; or words, such as `everybody`."""
+    """A principal or a group, as in a grant, or words such as `everybody`."""
     principals: frozenset[str]
     """The principals that have it: the members of a group."""
     scope: Scope
     source: str
-    """What gives the right, in words; it names no project."""
+    """What gives the right, in words. It names no project."""
     note: str = ""
     kind: RightKind = "grant"
     id: str = ""
@@ -291,14 +291,14 @@ class ExplainedRight(Struct, frozen=True, omit_defaults=True, kw_only=True):
     source: str
     """What gives the right, in words."""
     who: str
-    """A principal or a group, as in a grant; or words, such as `everybody`."""
+    """A principal or a group, as in a grant, or words such as `everybody`."""
     may: str
     """What may be done to which projects in which indexes, in words."""
     note: str = ""
     members: tuple[str, ...] = ()
     """Which of the principals that are asked about are in the group."""
     but: str = ""
-    """Why the right changes nothing for whom is asked about; empty if it is why they may."""
+    """Why the right changes nothing for whom is asked about. Empty if it is why they may."""
     is_for_others: bool = False
     """Whether it is for another principal."""
 
@@ -333,7 +333,7 @@ class AccessExplanation(Struct, frozen=True):
 
     allowed: bool
     reasons: tuple[str, ...]
-    """If allowed, each sufficient reason; otherwise the response that the caller gets, and why."""
+    """If allowed, each sufficient reason. Otherwise the response that the caller gets, and why."""
     hints: tuple[str, ...] = ()
     """What limits a yes, or other principals of the caller that would change a no."""
     rights: tuple[ExplainedRight, ...] = ()

@@ -74,7 +74,7 @@ class Sessions:
     authenticator: Authenticator
     runtime: Runtime
     allowed_domains: frozenset[str] = frozenset()
-    """Domains of Google accounts, in lower case; empty: any."""
+    """Domains of Google accounts, in lower case. Empty: any."""
     sign_in: "SignIn | None" = None
     """None without `[[sign_in]]`."""
     _reread_at: float = field(default=-inf, init=False)

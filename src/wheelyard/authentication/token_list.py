@@ -61,7 +61,7 @@ class TokenFilter(Struct, frozen=True):
     owner: str = ""
     """The principal of the owner."""
     project: str = ""
-    """The name of a project that the tokens are for; the pattern of a token may match it."""
+    """The name of a project that the tokens are for. The pattern of a token may match it."""
     state: TokenSelection | None = None
     sort: TokenOrder = "created"
 

@@ -149,7 +149,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
 
     publishers: Publishers
     audiences: tuple[str, ...]
-    """The accepted `aud` claims; clients are told the first."""
+    """The accepted `aud` claims. Clients are told the first."""
     tokens: ApiTokens
     cleanup: PublishingCleanup
     verify: VerifyIdToken

@@ -185,9 +185,9 @@ class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, 
     write_id: str
     """A random id of this write."""
     start: int
-    """The serial after which the feed begins; not 0 if it was made again."""
+    """The serial after which the feed begins. Not 0 if it was made again."""
     previous: int
-    """The serial of the last sealed entry; `start` if there is none."""
+    """The serial of the last sealed entry. `start` if there is none."""
     entries: tuple[ProjectChange, ...]
     # the facts about entries move with these when they are sealed
     made: dict[int, int] = field(default_factory=dict)

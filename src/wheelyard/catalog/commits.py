@@ -89,7 +89,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     documents: Codec[D]
     commits: Codec[C]
     project: NormalizedName | None = None
-    """The project whose document it is; None for the others, whose commits get no serials."""
+    """The project whose document it is. None for the others, whose commits get no serials."""
 
     def new_commit(self, number: int, commit_id: str, previous: str, events: Sequence[Any]) -> C:
         """Return a commit of these events, at least one, after that with the digest `previous`."""

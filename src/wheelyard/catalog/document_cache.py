@@ -34,7 +34,7 @@ MaxAge = Literal["current", "fresh", "stale", "any"]
 The maximum age of a cached document.
 
 - current: as it is in the store now
-- fresh: at most `freshness` seconds on a remote store; as it is now on a local one
+- fresh: at most `freshness` seconds on a remote store. As it is now on a local one
 - stale: at most `stale_if_error` seconds, for a remote store that does not answer
 - any: whatever its age
 """

@@ -32,9 +32,9 @@ class StoreFormat(
 
     format: int
     reader: str = ""
-    """The lowest version of wheelyard that may read the store; empty for any."""
+    """The lowest version of wheelyard that may read the store. Empty for any."""
     writer: str = ""
-    """The lowest version of wheelyard that may write to the store; empty for any."""
+    """The lowest version of wheelyard that may write to the store. Empty for any."""
     files: str = ""
     """The location of the distributions, if they have a bucket of their own."""
     credentials: str = ""

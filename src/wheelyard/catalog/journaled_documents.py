@@ -100,8 +100,8 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         """
         Commit the events of `intent`, and return the result.
 
-        Raises what `intent` raises. Raises Unavailable if the store does not answer, in which case the
-        commit may have been made, or if the document cannot be changed.
+        Raises what `intent` raises. Raises Unavailable if the store does not answer, in which case
+        the commit may have been made, or if the document cannot be changed.
         """
         return self.commits.submit(self.kind, intent)
 

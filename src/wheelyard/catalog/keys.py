@@ -53,12 +53,12 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     credentials/sessions/key.json                          the secret key that signs sessions
     credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
 
-Files are shared by all indexes of a store; a lease is never deleted.
+Files are shared by all indexes of a store. A lease is never deleted.
 
 The bytes at a key with a digest or a number never change. The other objects are changed by
 compare-and-swap. What is below `derived/` is made from the other objects, and may be deleted any
 time. Its keys say in what form it is, so that another version has another object. What is below
-`upstream/` can be fetched again; `<id>` is that of an upstream index.
+`upstream/` can be fetched again. `<id>` is that of an upstream index.
 """
 
 import re
@@ -447,7 +447,7 @@ class PendingMark(Struct, frozen=True):
     project: NormalizedName
     number: int
     size: int
-    """Bytes; 0 unless the mark has earlier commits."""
+    """Bytes. 0 unless the mark has earlier commits."""
 
 
 def parse_pending_mark(key: Key, size: int = 0) -> PendingMark | None:

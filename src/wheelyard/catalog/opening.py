@@ -56,7 +56,7 @@ class Catalog(Struct, frozen=True):
     is_older: bool
     """Whether a version below `OLDEST_VERSION` could still write to the store when it was read."""
     stores: Stores
-    """Where the objects are; nothing is written if only a newer version may write."""
+    """Where the objects are. Nothing is written if only a newer version may write."""
     retries: ConflictRetries
     """For writes that lose a race."""
     projects: Projects

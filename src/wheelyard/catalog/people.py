@@ -84,7 +84,7 @@ class NameClaim(
     provider: str
     name: str
     person: str
-    """The `Person.id` of whoever had the name first; empty once it was released."""
+    """The `Person.id` of whoever had the name first. Empty once it was released."""
     claimed_at: datetime
 
 

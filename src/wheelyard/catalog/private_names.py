@@ -213,7 +213,7 @@ class PrivateNames:
         return project is not None and project.exists
 
     def _is_listed(self, name: NormalizedName) -> bool:
-        """Return whether the cached list has a name; no on a local store, where it is read anew."""
+        """Return whether the cached list has a name. No on a local store, where it is read anew."""
         if self._is_local:
             return False
         names = self._projects.names.peek()

@@ -44,7 +44,7 @@ class NameList(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
     revision: int = 0
     """The number of writes."""
     write_id: str = ""
-    """Random; shows whether a write without a reply has succeeded."""
+    """Random. Shows whether a write without a reply has succeeded."""
 
     def with_names(self, names: Iterable[NormalizedName], write_id: str) -> "NameList":
         """Return the list after the next write, which gives it these names."""

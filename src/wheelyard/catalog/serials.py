@@ -206,7 +206,7 @@ class ProjectSerials(Struct):
 
 
 def _has_serial(table: SerialTable, name: NormalizedName, revision: int) -> bool:
-    """Return whether a revision of a project, or a newer one, has a serial; 0 needs none."""
+    """Return whether a revision of a project, or a newer one, has a serial. 0 needs none."""
     change = table.changes.get(name)
     if change is None:
         return revision <= 0

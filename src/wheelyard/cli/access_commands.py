@@ -110,9 +110,9 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     """
     Let WHO act on projects.
 
-    WHO is written as in a [[grant]] of a file: user:ana@acme.dev, htpasswd:ml-ci, group:ml-team;
-    anonymous is everybody, and may read. A name that nobody has is a warning. Standard output has
-    only the grant's id.
+    WHO is written as in a [[grant]] of a file: user:ana@acme.dev, htpasswd:ml-ci, group:ml-team,
+    or anonymous, which is everybody, and may read. A name that nobody has is a warning.
+    Standard output has only the grant's id.
 
     Without --index it is about main, and a right to administer about all indexes.
     """
@@ -321,7 +321,7 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
     Print whether WHO may do ACTION to PROJECT, and why.
 
     PROJECT need not exist. WHO is written as in a grant: user:ana@acme.dev, with commas for a
-    caller with several principals (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A
+    caller with several principals (user:ana@acme.dev,domain:acme.dev), or token:ID, or anonymous. A
     service account is serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id
     counts. The exit status is 0 for yes, 1 for no.
     """
@@ -602,7 +602,7 @@ def change_token(token: str, index: str) -> None:
 
 
 def _named(token: str) -> str:
-    """Return the name or the id of a token; of a token in full, its id."""
+    """Return the name or the id of a token. Of a token in full, its id."""
     # the secret of a token is in no request: a server or a proxy might log it
     if token_id_in(token) is None and not has_token_prefix(token):
         return token

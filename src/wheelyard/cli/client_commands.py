@@ -56,7 +56,7 @@ def doctor_command(url: str | None, project: str) -> int:
     """
     Say why an install does not work from this machine, or what a token may publish.
 
-    URL is the server's or its index's; without it, the index that pip or uv asks is examined. Each
+    URL is the server's or its index's. Without it, the index that pip or uv asks is examined. Each
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,
     and no secret is printed. Exit 1 if a check failed.
     """

@@ -48,7 +48,7 @@ MAX_RIGHTS: Final = 20
 ENDED: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
 """The codes by which a server says that a token was its own."""
 URL: Final = Argument(["url"], metavar="[URL]", default=lambda: _default(URL_VARIABLE))
-"""The root of a server; without it `$WHEELYARD_URL`."""
+"""The root of a server. Without it `$WHEELYARD_URL`."""
 INDEX: Final = Option(
     ["--index"],
     default=lambda: _default(INDEX_VARIABLE),

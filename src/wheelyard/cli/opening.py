@@ -99,7 +99,7 @@ def existing_index(name: str | None = None) -> Index:
 
 def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool = False) -> Index:
     """
-    Return the index of a name, or without it that of `--index`; a store that is missing is made.
+    Return the index of a name, or without it that of `--index`. A store that is missing is made.
 
     `is_server` is for a process that serves it, and not for a command. The index is closed at the
     end of the command.
@@ -183,7 +183,7 @@ def local_caller(index: Index) -> access.Caller:
     """
     Return the caller that stands for the user of this command, who may do everything.
 
-    On a bucket the caller's name is the e-mail of the Google credentials, if they have one; else it
+    On a bucket the caller's name is the e-mail of the Google credentials, if they have one. Else it
     is `local:` and the login name.
     """
     # whoever reads and writes the store itself needs no right

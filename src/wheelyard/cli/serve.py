@@ -95,7 +95,7 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     lenient: bool = False
     """Whether old files that fail only current rules are imported."""
     every: float | None = None
-    """Seconds between two scans; None for the default of each place."""
+    """Seconds between two scans. None for the default of each place."""
     import_first: bool = False
     """Whether existing files are imported before the server starts."""
 

@@ -366,7 +366,7 @@ def export_command(
     """
     Write the index to DEST, a folder or a bucket, for any web server.
 
-    Only what has changed since the last export is written; options that are not given stay as they
+    Only what has changed since the last export is written. Options that are not given stay as they
     were then. With --all, every page is made again, which repairs a damaged site, and folders of
     indexes without packages that do not exist are deleted. Anyone who can read DEST can read
     everything in it.

@@ -42,7 +42,7 @@ def backoff_pauses(
     """
     Yield the seconds to wait before each retry, without end: random, up to a growing limit.
 
-    The limit begins at `first` and doubles up to `longest`; a pause is at least `at_least` times
+    The limit begins at `first` and doubles up to `longest`. A pause is at least `at_least` times
     the limit. Randomness (jitter) keeps callers that have failed together from retrying together.
     """
     limit = first
@@ -57,9 +57,9 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
     runtime: Runtime
     max_attempts: int = 200
     timeout: float = 45.0
-    """Seconds after which no attempt begins; in practice this limit is reached first."""
+    """Seconds after which no attempt begins. In practice this limit is reached first."""
     first_pause: float = 0.01
-    """Seconds; doubled each time."""
+    """Seconds. Doubled each time."""
     max_pause: float = 2.0
     """Seconds."""
 

@@ -288,7 +288,7 @@ class Batch(Struct, Generic[I, R], eq=False):
     """The requests for one key that its leader handles together."""
 
     _queue: list[_Submission[I, R]]
-    """The submissions that no batch has taken yet; others append to it, holding the lock."""
+    """The submissions that no batch has taken yet. Others append to it, holding the lock."""
     _lock: Lock
     submissions: list[_Submission[I, R]] = []
 
@@ -314,7 +314,7 @@ class GroupCommit(Generic[K, I, R]):
     def __init__(self, handle: Callable[[K, Batch[I, R]], Sequence[R]]) -> None:
         self._handle = handle
         self._waiting: dict[K, list[_Submission[I, R]]] = {}
-        """The submissions that wait for a batch, by key; a key without an entry has no leader."""
+        """The submissions that wait for a batch, by key. A key without an entry has no leader."""
         # one for all keys: it is held for moments, and never while a batch is handled
         self._lock = Lock()
 

@@ -13,7 +13,7 @@ class StartedTimer(Protocol):
 
 
 StartTimer = Callable[[float, Callable[[], None]], StartedTimer]
-"""Does work after some seconds; a test has one that it moves itself."""
+"""Does work after some seconds. A test has one that it moves itself."""
 
 
 def start_timer(seconds: float, work: Callable[[], None]) -> StartedTimer:

@@ -167,7 +167,7 @@ class Examination:
     """The project to look at, normalized, or an empty text for the list of projects."""
     runtime: Runtime
     secrets: set[str] = field(default_factory=set, repr=False)
-    """What was sent as a credential; no finding may quote it."""
+    """What was sent as a credential. No finding may quote it."""
     _rules: _OwnServer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

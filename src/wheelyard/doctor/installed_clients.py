@@ -115,7 +115,7 @@ class ConfiguredClients:
         return "", ""
 
     def _pip_values(self) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Yield pip's values and their sources by key; a later one replaces an earlier one."""
+        """Yield pip's values and their sources by key. A later one replaces an earlier one."""
         files = [(path, self._read(path, _ini)) for path in self._pip_files()]
         # pip reads all sections of one name, of whatever file, before those of the next name
         for section in PIP_SECTIONS:

@@ -17,7 +17,7 @@ from wheelyard.storage.base import Store
 WRITE_SECONDS: Final = 3600.0
 """The time from the first download that is not written to the write, also after a failed one."""
 MAX_KEYS: Final = 100_000
-"""How many counts there may be in memory; further downloads are counted by project alone."""
+"""How many counts there may be in memory. Further downloads are counted by project alone."""
 
 _Counts = dict[NormalizedName, ProjectCounts]
 

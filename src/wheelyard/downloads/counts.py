@@ -71,7 +71,7 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
                     yield version, day, number
 
     def folded_projects(self) -> dict[NormalizedName, Raw]:
-        """Return the counts of all projects as this version stores them; damaged ones as is."""
+        """Return the counts of all projects as this version stores them. Damaged ones as is."""
         projects = dict(self.projects)
         for name in self.projects:
             with UnreadableIgnored():

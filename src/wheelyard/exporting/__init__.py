@@ -9,7 +9,7 @@ changes. A site is a folder (`site_folder.py`: no locks, no versions, no syncs) 
 web servers read it meanwhile. In a bucket of Google each page of a folder is written twice
 (`SitePlace.is_in_google`), and files are copied from bucket to bucket.
 
-1. The feed says which projects have changed since the serial in the manifest; `project_export.py`
+1. The feed says which projects have changed since the serial in the manifest. `project_export.py`
    reads those, and compares the facts in the manifest with the pages of public packages of which
    a file is kept. The result is the table of the search index, as the site will have it. If
    nothing has changed, nothing is written. What fails has no `document` in the manifest, so that
@@ -26,7 +26,7 @@ web servers read it meanwhile. In a bucket of Google each page of a folder is wr
 
 A page is written only if its bytes differ from those in the site, and replaced whole. Documents
 are read once for a project and then stay as they were (`CachePolicy`), so all of its pages are of
-one state; a file that is deleted meanwhile makes the export read the document again.
+one state. A file that is deleted meanwhile makes the export read the document again.
 
 Whatever looks odd makes a full export, which asks for every page: other options or other code
 (`page_generator`), a manifest that is damaged or of another format, a serial that the feed does

@@ -34,7 +34,7 @@ class IndexFolders(Struct, frozen=True):
     removed: tuple[str, ...] = ()
     """The names of indexes whose folders are to be deleted."""
     warnings: tuple[str, ...] = ()
-    """Which indexes this export does not write, and why, in sentences; their folders stay."""
+    """Which indexes this export does not write, and why, in sentences. Their folders stay."""
 
 
 def index_folders(

@@ -325,7 +325,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
     options: Options = Options()
     format: int = 0
-    """`FORMAT`; 1 if it was of another one or damaged, 0 if there was no manifest."""
+    """`FORMAT`. 1 if it was of another one or damaged, 0 if there was no manifest."""
     generator: str = ""
     """As `page_generator` returned it for the export that made the pages."""
     lease: Lease | None = None

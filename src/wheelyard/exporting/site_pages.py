@@ -144,7 +144,7 @@ class SitePlace(Struct, frozen=True):
         Whether it is a bucket of Google, where each `simple/index.html` is also at `simple/`.
 
         Google answers a request with the object of that name and no other. S3 and Azure can be told
-        to answer with index.html; obstore cannot write a name that ends with a slash.
+        to answer with index.html. obstore cannot write a name that ends with a slash.
         """
         return self.bucket is not None and self.bucket.scheme == GOOGLE
 

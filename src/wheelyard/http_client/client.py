@@ -56,7 +56,7 @@ DECOMPRESS_CHUNK_BYTES: Final = 1024**2
 
 MAX_ATTEMPTS: Final = 5
 FIRST_PAUSE: Final = 0.5
-"""Upper limit of the first pause between two attempts, in seconds; it doubles each time."""
+"""Upper limit of the first pause between two attempts, in seconds. It doubles each time."""
 MAX_PAUSE: Final = 8.0
 """Upper limit of every pause between two attempts, in seconds."""
 MAX_RETRY_AFTER_SECONDS: Final = 60.0

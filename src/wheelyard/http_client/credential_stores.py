@@ -25,7 +25,7 @@ SERVICES: Final = ("/", "/simple/", "/simple", "/legacy/")
 """
 What is added to the root URL of an index for the names under which a keyring has its token.
 
-In this order: wheelyard itself; pip, uv and PDM; Poetry; and all that publish.
+In this order: wheelyard itself, then pip, uv and PDM, then Poetry, then all that publish.
 """
 
 
@@ -224,7 +224,7 @@ def without_token(text: str, host: str) -> str:
 
 def netrc_text(path: Path) -> str:
     """
-    Return the text of a netrc file, empty if it is missing; `netrc_bytes` turns it back.
+    Return the text of a netrc file, empty if it is missing. `netrc_bytes` turns it back.
 
     Raises OSError if it cannot be read.
     """

@@ -2,7 +2,7 @@
 Access control: credentials, identities, callers, actions and scopes, and principals in words.
 
 A project pattern is a normalized name, or a prefix and one trailing `*`. So a person can tell
-whether two patterns overlap. Scopes only add up; none takes rights away. Each names the indexes in
+whether two patterns overlap. Scopes only add up. None takes rights away. Each names the indexes in
 which it holds.
 """
 
@@ -71,7 +71,7 @@ class Action(IntFlag):
     What a caller can do with projects, as flags that can be combined.
 
     Reading, uploading, managing and administering imply each those before them. Approving is about
-    public packages, and implies nothing; administrators may do it, too. The numbers are stored.
+    public packages, and implies nothing. Administrators may do it, too. The numbers are stored.
     """
 
     READ = 1
@@ -117,7 +117,7 @@ class Scope(Struct, frozen=True):
     """The names of the indexes that it holds in, sorted, or `EVERY_INDEX` alone."""
 
     def holds_in(self, index: str) -> bool:
-        """Return whether it holds in an index; in `EVERY_INDEX` holds what holds in all."""
+        """Return whether it holds in an index. In `EVERY_INDEX` holds what holds in all."""
         return index in self.indexes or EVERY_INDEX in self.indexes
 
     def permits(self, actions: Action, project: NormalizedName) -> bool:
@@ -382,7 +382,7 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
     """
     Return whether `scopes` include every action of `scope` on each of its patterns.
 
-    One pattern of `scopes` must match the whole pattern; several narrower ones do not add up.
+    One pattern of `scopes` must match the whole pattern. Several narrower ones do not add up.
     """
     wider_scopes = tuple(scopes)
     # each action alone: one scope may have `read` on a pattern, and another `upload`

@@ -34,7 +34,7 @@ MAX_COOKIE_CHARS: Final = 3072
 """The longest signed session: of two e-mail addresses and a domain, each as long as they may be."""
 
 CredentialKind = Literal["password", "api_token", "static_token", "id_token", "oidc"]
-"""The type of the credential that a session began with; `oidc` is a sign-in with a provider."""
+"""The type of the credential that a session began with. `oidc` is a sign-in with a provider."""
 
 _SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECK_LENGTH}}}")
 
@@ -97,7 +97,7 @@ class TokenRecord(
     sha256: str
     name: str
     actions: int
-    """Of a token that names no index, as earlier versions made them; see `scope`."""
+    """Of a token that names no index, as earlier versions made them. See `scope`."""
     projects: tuple[Pattern, ...]
     created_at: datetime
     created_by: str
@@ -148,7 +148,7 @@ class TokenRecord(
 
     @property
     def names_index(self) -> bool:
-        """Whether it says which indexes it is about; one of an earlier version may not."""
+        """Whether it says which indexes it is about. One of an earlier version may not."""
         return bool(self.publishers) or (self.in_index is not None and bool(self.in_index.index))
 
     @property
@@ -309,7 +309,7 @@ class Session(SessionId, frozen=True, kw_only=True, omit_defaults=True):
     kind: CredentialKind
     subject: str
     """
-    The user name, the id of the API token, or the principal; of a person of a provider, its name, a
+    The user name, the id of the API token, or the principal. Of a person of a provider, its name, a
     colon, and the id of the person.
     """
     proof: str

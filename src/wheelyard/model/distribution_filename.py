@@ -1,7 +1,7 @@
 """
 Parsers for filenames of distributions, for project names and for versions, and URLs with them.
 
-Uploads accept wheels and `.tar.gz` sdists; `.zip` sdists, too, if the operator allows them, and in
+Uploads accept wheels and `.tar.gz` sdists, `.zip` sdists, too, if the operator allows them, and in
 lenient imports. The other formats (further sdists, eggs, installers of distutils) are only those of
 files that a store has from before.
 
@@ -333,7 +333,7 @@ def filename_readings(
     """
     Return what `filename` may name: a wheel or a `.tar.gz` sdist, the shortest project name first.
 
-    With `zip_sdists` also `.zip` sdists, obsolete since PEP 625; if `is_lenient`, those of
+    With `zip_sdists` also `.zip` sdists, obsolete since PEP 625. If `is_lenient`, those of
     `LENIENT_SUFFIXES`, and wheels with odd tags.
 
     Raises Invalid if it is not the name of a distribution in an accepted format (code
@@ -345,7 +345,7 @@ def filename_readings(
 def _readings(
     filename: str, project: NormalizedName | None, *, zip_sdists: bool, is_lenient: bool
 ) -> tuple[Distribution, ...]:
-    """Return what a filename may name; of an sdist that may be of `project` only that reading."""
+    """Return what a filename may name. Of an sdist that may be of `project` only that reading."""
     # a stranger's text: before any expression, and before packaging, gets to see it
     _check_text(filename)
     if filename.endswith(".whl"):

@@ -48,7 +48,7 @@ _SEPARATOR: Final = re.compile(
     rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|oidc|static|token|publisher|group):"
     rf"|{ANONYMOUS}\b|{ALL_AUTHENTICATED}\b)"
 )
-"""The comma between principals; the name of a static token may contain a comma."""
+"""The comma between principals. The name of a static token may contain a comma."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9a-f]+\Z")
 _Patterns = tuple[Annotated[str, Meta(title="a pattern of names")], ...]
 _Principals = tuple[Annotated[str, Meta(title="a principal")], ...]
@@ -84,7 +84,7 @@ class GrantFields(
     note: Annotated[str, Meta(title="a line of text")] = ""
     index: Annotated[str, Meta(title='indexes such as "dev,prod"')] = ""
     """
-    The indexes that it is about, with commas between, or `*`; by default main.
+    The indexes that it is about, with commas between, or `*`. By default main.
 
     A right to administer is by default about all.
     """

@@ -32,7 +32,7 @@ class Imports(Struct, frozen=True):
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """All names, as `acme.core`, and namespaces, as `acme.*`; private ones come last."""
+        """All names, as `acme.core`, and namespaces, as `acme.*`. Private ones come last."""
         patterns = [(imported.is_private, imported.name) for imported in self.names]
         patterns += [(space.is_private, f"{space.name}.*") for space in self.namespaces]
         return tuple(pattern for _, pattern in sorted(patterns, key=itemgetter(0)))

@@ -69,7 +69,7 @@ class IndexFields(
     promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
     promote_only: bool = False
     read: Annotated[Literal["anyone", "granted"] | None, Meta(title='"anyone" or "granted"')] = None
-    """Who may read it: everybody, or whoever has a right; None for the latter."""
+    """Who may read it: everybody, or whoever has a right. None for the latter."""
     index_size: MebibytesLimit | None = None
     index_files: FilesLimit | None = None
     project_size: MebibytesLimit | None = None
@@ -101,7 +101,7 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     problem: str = ""
     """Why nobody can say what it is, in a sentence: it takes nothing, and opens nothing."""
     quotas: Quotas = Quotas()
-    """Those that are not as main has them; of main, those of each index without its own."""
+    """Those that are not as main has them. Of main, those of each index without its own."""
 
     @property
     def is_main(self) -> bool:
@@ -183,7 +183,7 @@ def closed_main(problem: str, *, has_upstream: bool) -> IndexDefinition:
 
 def build_definition(fields: IndexFields) -> IndexDefinition:
     """
-    Return the definition with these fields; that its layers exist is for `misfits` to say.
+    Return the definition with these fields. That its layers exist is for `misfits` to say.
 
     Raises Invalid (code `invalid_index`) for a wrong value.
     """
@@ -273,7 +273,7 @@ class UpstreamLabels(Struct, frozen=True):
     def layers_of(
         self, definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
     ) -> "UpstreamLayers":
-        """Return the upstream indexes that an index shows; `definitions` are valid together."""
+        """Return the upstream indexes that an index shows. `definitions` are valid together."""
         layers = [layer for layer in parts_of(definition, definitions) if layer in self]
         labels = list[str]()
         for layer in layers:
@@ -420,7 +420,7 @@ def _own_layers(
     """
     Yield the indexes with own packages that an index shows, in order, perhaps some twice.
 
-    `walked` are the indexes whose layers were yielded already; this one is added.
+    `walked` are the indexes whose layers were yielded already. This one is added.
     """
     walked.add(definition.name)
     for layer in definition.layers:

@@ -1,7 +1,7 @@
 """
 Licences as SPDX expressions: what core metadata says, and which licences a pattern blocks.
 
-`MIT OR GPL-3.0-only` is not blocked by `GPL-*`, because a choice remains; `MIT AND GPL-3.0-only`
+`MIT OR GPL-3.0-only` is not blocked by `GPL-*`, because a choice remains. `MIT AND GPL-3.0-only`
 is. A pattern covers a licence with an exception (`WITH`), too, unless the pattern names one itself.
 """
 

@@ -1,8 +1,8 @@
 """
 Parser for core metadata (METADATA of a wheel, PKG-INFO of an sdist) and its header format.
 
-It checks what could mislead clients; fields that are only displayed may have any printable text.
-Follows the core metadata specifications up to 2.6; unknown fields of later minor versions are
+It checks what could mislead clients. Fields that are only displayed may have any printable text.
+Follows the core metadata specifications up to 2.6. Unknown fields of later minor versions are
 ignored.
 """
 
@@ -210,7 +210,7 @@ class CoreMetadata(Struct, frozen=True, kw_only=True):  # an export makes thousa
     """
     The core metadata of a distribution.
 
-    The description and the licence keep their lines; other values are unfolded. Valid extras are
+    The description and the licence keep their lines. Other values are unfolded. Valid extras are
     normalised, and a licence expression is canonical. Values are untrusted, and have to be escaped
     in pages.
     """
@@ -434,7 +434,7 @@ def _requires_python(headers: Headers) -> str | None:
 
 
 def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """Return pairs of label and URL; of several with one label the first."""
+    """Return pairs of label and URL. Of several with one label the first."""
     urls: dict[str, str] = {}
     for value in headers.every("project-url"):
         label, comma, url = value.partition(",")

@@ -76,7 +76,7 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     asker: str = ""
     """What stands in limits for the first of them. Empty if that is the principal."""
     times: int
-    """How often it was refused, or asked for; not every repetition is counted."""
+    """How often it was refused, or asked for. Not every repetition is counted."""
     first: datetime
     last: datetime
     """When it was asked for, UTC."""

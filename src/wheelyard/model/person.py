@@ -60,7 +60,7 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     endings: int = 0
     """How often all sessions were ended: by the provider at a renewal, or by an administrator."""
     refresh_token: str = ""
-    """What the provider renews the confirmation for, sealed; empty if it has given none."""
+    """What the provider renews the confirmation for, sealed. Empty if it has given none."""
     renewing_until: datetime | None = None
     """Until when other processes leave a renewal to the one that has begun it."""
     revision: int = 0

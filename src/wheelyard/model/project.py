@@ -75,13 +75,13 @@ class File(
     promoted_at: datetime | None = None
     """When it came from another index, in UTC, or None if it was uploaded or imported here."""
     promoted_from: str = ""
-    """The index that it was promoted from, as it is stored; see `source_index`."""
+    """The index that it was promoted from, as it is stored. See `source_index`."""
     promoted_by: str = ""
     promoted_by_name: str = ""
     """The name that the token in `promoted_by` had, or empty for anybody else."""
     promoted_to: tuple[str, ...] = ()
     """
-    The sorted names of the indexes that it was promoted to, as they are stored; see `targets`.
+    The sorted names of the indexes that it was promoted to, as they are stored. See `targets`.
 
     It is noted before the other index lists the file. So whoever deletes bytes at once has to
     delete the filename in each of these indexes before, also where it is not listed yet.

@@ -152,7 +152,7 @@ class DecisionSummary(Struct, frozen=True, kw_only=True):
     """What has become of several packages about which one principal has decided at once."""
 
     decided: tuple[Decision, ...] = ()
-    """The new decisions; in a dry run those that would be made."""
+    """The new decisions. In a dry run those that would be made."""
     unchanged: tuple[Decision, ...] = ()
     """Decisions of before that say the same."""
     blocked: tuple[Decision, ...] = ()

@@ -238,7 +238,7 @@ def canonical_keys(keys: Mapping[str, object], publisher: Publisher) -> dict[str
 
 
 def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
-    """Return a project of a publisher, or raise Invalid; only one that reads may have patterns."""
+    """Return a project of a publisher, or raise Invalid. Only one that reads may have patterns."""
     try:
         if actions == Action.READ:
             return parse_pattern(text)

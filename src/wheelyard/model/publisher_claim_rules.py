@@ -177,7 +177,7 @@ class PublisherTable(
     projects: Projects
     actions: Actions = ("upload",)
     index: Text | Literal[""] = ""
-    """The indexes that it is about, with commas between, or `*`; empty for main."""
+    """The indexes that it is about, with commas between, or `*`. Empty for main."""
     max_lifetime: Seconds = DEFAULT_MAX_LIFETIME_SECONDS
 
     def _given(self, job: JobClaims, *claims: str) -> Iterator[ClaimCheck]:

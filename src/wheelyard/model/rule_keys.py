@@ -83,9 +83,9 @@ class RuleKeys(Struct, frozen=True, kw_only=True):
     cooldown_missing: Literal["hide", "first_seen"] = "hide"
     """A file without a time of upload is hidden, or counts from when it was first seen here."""
     min_cvss: Score = 0.0
-    """Versions with a vulnerability of at least this CVSS score in `osv` are hidden; 0: none."""
+    """Versions with a vulnerability of at least this CVSS score in `osv` are hidden. 0: none."""
     allowed_licenses: tuple[str, ...] = ()
-    """Releases are hidden that need other licences: `MIT`, `BSD-*`, or `unknown`; empty: none."""
+    """Releases are hidden that need other licences: `MIT`, `BSD-*`, or `unknown`. Empty: none."""
     blocked_licenses: tuple[str, ...] = ()
     """Licences whose releases are hidden: `AGPL-3.0-only`, `GPL-*`, or `unknown`."""
     approval: bool = False
@@ -99,7 +99,7 @@ class RuleKeys(Struct, frozen=True, kw_only=True):
     yanked: bool = True
     """Whether yanked files are shown."""
     allow: tuple[Pattern, ...] = ()
-    """The names that are shown, and in `[upstream]` looked up; empty: all."""
+    """The names that are shown, and in `[upstream]` looked up. Empty: all."""
     deny: tuple[Pattern, ...] = ()
     """Names that are hidden, and in `[upstream]` not looked up, whatever `allow` says."""
     versions: VersionsOfNames = {}

@@ -89,7 +89,7 @@ class ListedPublisher(ListedTable, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def names_index(self) -> bool:
-        """Whether it says which indexes it is about; one of an earlier version may not."""
+        """Whether it says which indexes it is about. One of an earlier version may not."""
         return bool(self.keys.get("index"))
 
 

@@ -175,7 +175,7 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
     added_word: str
     """What was done with a new one: `added`."""
     document: type[L]
-    """The class of its document; the other ones are those of commits, tables, events and lists."""
+    """The class of its document. The other ones are those of commits, tables, events and lists."""
     commit: type[EventCommit[Any]]
     stored: type[StoredTable]
     events: Mapping[type[TableEvent], str]

@@ -85,7 +85,7 @@ class ProjectMessage(Message, frozen=True, kw_only=True):
     by_name: str
     """The name of the token in `by`, or empty."""
     index: str
-    """The index in which it happened; `main` is the one at the root of the server."""
+    """The index in which it happened. `main` is the one at the root of the server."""
     project: NormalizedName
     release: str
     """The version of the project that it is about, or empty if it is about all of it."""

@@ -2,7 +2,7 @@
 Loading of the settings: the only reader of the environment and of `wheelyard.toml`.
 
 Options beat environment variables, variables beat the file, and the file beats the defaults.
-Files that `wheelyard.toml` names are relative to its folder; those named elsewhere, to the working
+Files that `wheelyard.toml` names are relative to its folder. Those named elsewhere, to the working
 directory.
 """
 
@@ -179,9 +179,9 @@ def load_settings(
     Return the effective settings, and the source of each value.
 
     Args:
-        file: The value of `--config`; None takes `$WHEELYARD_CONFIG`, else `./wheelyard.toml` if it
+        file: The value of `--config`. None takes `$WHEELYARD_CONFIG`, else `./wheelyard.toml` if it
             exists. `$WHEELYARD_TOML` has the text of a file instead.
-        overrides: Values of options by section and key; None if an option was not given.
+        overrides: Values of options by section and key. None if an option was not given.
         environ: The environment.
         defaults: Defaults of this command, by section and key, that differ from the usual ones.
         passes_over_index: Whether the file and the environment may describe the index, as in an

@@ -51,19 +51,19 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     host: kinds.ListenAddress = "127.0.0.1"
     """Address to listen on."""
     port: kinds.Port = 8080
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on. 0 takes a free one."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Processes."""
     roots: tuple[kinds.Root, ...] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
     path_prefix: kinds.PathPrefix = ""
-    """The beginning of every path that a proxy forwards, such as `/packages`; empty without one."""
+    """The beginning of every path that a proxy forwards, such as `/packages`. Empty without one."""
     public_url: kinds.Url = ""
-    """The URL of the index for clients; ends with `path_prefix`."""
+    """The URL of the index for clients. Ends with `path_prefix`."""
     trusted_proxies: kinds.Count = 0
-    """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`; 0: these are ignored."""
+    """Proxies that set `X-Forwarded-For` and `X-Forwarded-Proto`. 0: these are ignored."""
     certificate: kinds.FileName = ""
-    """Certificate and chain in PEM, to [speak TLS](tls.md) without a proxy; needs `key`."""
+    """Certificate and chain in PEM, to [speak TLS](tls.md) without a proxy. Needs `key`."""
     key: kinds.FileName = ""
     """The private key of `certificate`, in PEM, without a password."""
     read_only: bool = False
@@ -115,18 +115,18 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     private_names: tuple[kinds.Name, ...] = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: kinds.Ascii = ""
-    """Token for `/metrics`, if others can reach the server; empty: no access."""
+    """Token for `/metrics`, if others can reach the server. Empty: no access."""
 
     htpasswd_file: kinds.FileName = ""
     """User names and passwords, in the format of pypiserver and nginx."""
     static_tokens_file: kinds.FileName = ""
-    """Static tokens, in `[[token]]` tables; see [tokens.md](tokens.md)."""
+    """Static tokens, in `[[token]]` tables. See [tokens.md](tokens.md)."""
     static_token: str = ""
-    """One static token, which may read and upload everything; from the environment only."""
+    """One static token, which may read and upload everything. From the environment only."""
     htpasswd_may: tuple[kinds.GrantableAction, ...] = ("read", "upload")
     """What its users may do in main without a grant."""
     anonymous_uploads: bool = False
-    """Whether uploads need no credential; the option is `-a` without `update`."""
+    """Whether uploads need no credential. The option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
     """Whether `anonymous_uploads` is allowed if `host` is not a loopback address."""
     failed_login_per_minute: kinds.Positive = 30
@@ -134,7 +134,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     require_https: bool = False
     """Whether credentials over plain HTTP are rejected (403), see [below](#hosts-and-https)."""
     trusted_hosts: tuple[kinds.Host, ...] = ()
-    """Allowed values of `Host`, others get 421; empty: any."""
+    """Allowed values of `Host`, others get 421. Empty: any."""
     credentials_store: kinds.Apart = ""
     """Store for the tokens; empty: the store of the packages, see [below](#token-storage)."""
     cookie_login: bool = False
@@ -148,18 +148,18 @@ class IdTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Section `[google.id_token]`: Google's ID tokens as credentials."""
 
     audience: tuple[kinds.Audience, ...] = ()
-    """Audience of Google's ID tokens for this index, such as its URL; empty disables them."""
+    """Audience of Google's ID tokens for this index, such as its URL. Empty disables them."""
     allowed_domains: tuple[kinds.Domain, ...] = ()
-    """Domains of Google Workspace whose users are accepted; empty: any Google account."""
+    """Domains of Google Workspace whose users are accepted. Empty: any Google account."""
 
 
 class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[google.access_token]`: Google's access tokens as credentials."""
 
     resource: kinds.WholeBucket = ""
-    """The bucket whose IAM policy decides what a caller may do; empty disables access tokens."""
+    """The bucket whose IAM policy decides what a caller may do. Empty disables access tokens."""
     indexes: tuple[kinds.RightIndex, ...] = ("main",)
-    """The indexes that these rights are about; `["*"]` for all."""
+    """The indexes that these rights are about. `["*"]` for all."""
     cache_seconds: Annotated[int, Meta(ge=0, le=300, title="seconds")] = 300
     """How long Google's answer is cached."""
 
@@ -177,14 +177,14 @@ class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Section `[iap]`: Google's Identity-Aware Proxy before the web UI."""
 
     audience: tuple[kinds.Audience, ...] = ()
-    """Audience of Identity-Aware Proxy's assertions for this service; empty disables them."""
+    """Audience of Identity-Aware Proxy's assertions for this service. Empty disables them."""
 
 
 class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[trusted_publishing]`: tokens for CI jobs, to upload or read without a secret."""
 
     audience: kinds.JobAudiences = ()
-    """Audience of the ID tokens of CI jobs for this index; clients request the first."""
+    """Audience of the ID tokens of CI jobs for this index. Clients request the first."""
     private_issuers: tuple[kinds.Issuer, ...] = ()
     """Issuers of [publishers](trusted-publishing.md) that may have a private address."""
     token_seconds: Annotated[int, Meta(ge=900, le=21_600, title="seconds")] = 900
@@ -215,9 +215,9 @@ class AttestationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Section `[attestations]`: signatures that come with uploads (PEP 740)."""
 
     accept: bool = False
-    """Whether they are [verified and kept](attestations.md); needs `wheelyard[attestations]`."""
+    """Whether they are [verified and kept](attestations.md). Needs `wheelyard[attestations]`."""
     trusted_root: kinds.FileName = ""
-    """The `trusted_root.json` of a private Sigstore; empty for the one of the public Sigstore."""
+    """The `trusted_root.json` of a private Sigstore. Empty for the one of the public Sigstore."""
     require: tuple[kinds.Name, ...] = ()
     """Names and patterns of projects whose files are refused without attestations."""
 
@@ -237,7 +237,7 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     public_max_age: kinds.Seconds = 0
     """How long a CDN may cache a page that needs no credential."""
     concurrent_uploads: kinds.Positive = 64
-    """Uploads at a time, in each process; others wait."""
+    """Uploads at a time, in each process. Others wait."""
 
 
 class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -257,7 +257,7 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Section `[log]`: format and contents of the log."""
 
     format: Literal["text", "json"] = "text"
-    """Plain text, or JSON for Cloud Logging; on standard error."""
+    """Plain text, or JSON for Cloud Logging. On standard error."""
     access: bool = False
     """Whether every request is logged."""
     project: kinds.Ascii = ""
@@ -268,7 +268,7 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Section `[telemetry]`: where traces and metrics are sent."""
 
     otlp_endpoint: kinds.Collector = ""
-    """URL of an OpenTelemetry collector (OTLP over HTTP); needs `wheelyard[otel]`; empty: none."""
+    """URL of an OpenTelemetry collector (OTLP over HTTP). Needs `wheelyard[otel]`. Empty: none."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -309,7 +309,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         The URL of the server, without a slash at the end.
 
-        It is `public_url`, or if that is empty, made of `host`, `port` and `path_prefix`; https
+        It is `public_url`, or if that is empty, made of `host`, `port` and `path_prefix`. Https
         if there is a certificate.
         """
         if self.server.public_url:

@@ -47,21 +47,21 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     """Section `[upstream]`: other indexes whose packages are served beside the private ones."""
 
     enabled: bool | None = None
-    """Whether other names are [looked up elsewhere](upstream.md); unset: if there is a `url`."""
+    """Whether other names are [looked up elsewhere](upstream.md). Unset: if there is a `url`."""
     url: kinds.IndexUrl = ""
     """The Simple API of the upstream index, such as `https://index.example.com/simple/`."""
     label: kinds.Label = ""
-    """Its short name in messages, metrics and the store; empty: `upstream`."""
+    """Its short name in messages, metrics and the store. Empty: `upstream`."""
     file_hosts: tuple[kinds.Host, ...] | None = None
-    """More hosts that its files may come from, beside its own; unset: one page says them."""
+    """More hosts that its files may come from, beside its own. Unset: one page says them."""
     username: str = ""
     """The user name for the upstream index, if it needs one."""
     password: str = ""
-    """Its password or token; from the environment only."""
+    """Its password or token. From the environment only."""
     google: bool = False
     """Whether it is an Artifact Registry, asked with the credentials of this machine (ADC)."""
     private: tuple[kinds.Pattern, ...] = ()
-    """Names that are never asked for upstream, as `[access] private_names`; `*` and `?` match."""
+    """Names that are never asked for upstream, as `[access] private_names`. `*` and `?` match."""
     i_have_no_private_prefix: bool = False
     """Whether `private` is empty on purpose, so that no warning says it."""
     private_missing: Literal["empty", "404"] = "empty"
@@ -69,15 +69,15 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     check_upload: bool = True
     """Whether an upload of a new name is refused (403) if the name exists upstream."""
     shadow: tuple[kinds.Pattern, ...] = ()
-    """Names that may be uploaded although they exist upstream; they then are private."""
+    """Names that may be uploaded although they exist upstream. They then are private."""
     files: Literal["cache", "proxy"] = "cache"
     """Whether files are kept in the store, or only passed on."""
     max_cache_file_mb: Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")] = 0
-    """Larger files are passed on and not kept; 0: all are kept."""
+    """Larger files are passed on and not kept. 0: all are kept."""
     bucket: kinds.Apart = ""
-    """Where pages and files of upstream indexes are kept; empty: the store, below `upstream/`."""
+    """Where pages and files of upstream indexes are kept. Empty: the store, below `upstream/`."""
     osv: kinds.FileName = ""
-    """A file or folder in OSV format; malicious versions in it are not shown."""
+    """A file or folder in OSV format. Malicious versions in it are not shown."""
     page_ttl: kinds.Seconds = 600
     """How long a page is served without asking the upstream whether it has changed."""
     max_stale: kinds.Seconds = 86_400
@@ -95,7 +95,7 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     ca_file: kinds.FileName = ""
     """More certificate authorities for upstream indexes, in PEM."""
     trust_env: bool = False
-    """Whether `HTTPS_PROXY` and its like apply; addresses are then checked by the proxy alone."""
+    """Whether `HTTPS_PROXY` and its like apply. Addresses are then checked by the proxy alone."""
     index: tuple[dict[str, Any], ...] = ()
     """`[[upstream.index]]` tables, as written: several upstream indexes, in order."""
 

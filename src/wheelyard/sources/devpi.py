@@ -3,11 +3,11 @@ Import source `devpi`: the output of `devpi-export`, `dataindex.json` and the fi
 
 `indexes` has for each `USER/INDEX` its `indexconfig` (`type` is `stage` or `mirror`) and `files`:
 
-* `type`: `releasefile`, `doczip` or `toxresult`; only the first is a package
+* `type`: `releasefile`, `doczip` or `toxresult`. Only the first is a package
 * `relpath`: path of the file, relative to the folder
 * `projectname`: the name of its project
-* `entrymapping`: `hashes` by algorithm, `hash_spec` (`sha256=HEX`), `last_modified` as in HTTP;
-  with `dumpversion` "1" there is `md5` instead of `hashes`
+* `entrymapping`: `hashes` by algorithm, `hash_spec` (`sha256=HEX`), `last_modified` as in HTTP.
+  With `dumpversion` "1" there is `md5` instead of `hashes`
 * `log`: actions, oldest first: `what` (`upload`, `push`, `overwrite`), `who`, `when` (year to
   second, UTC). A pushed file keeps the log of the index that it was pushed from.
 

@@ -2,7 +2,7 @@
 Import source `dumb-pypi`: its package list, and the files that the list names.
 
 The list has one filename, or one JSON object, on each line: `packages.json` of the site, or the
-input of dumb-pypi. An object needs only `filename`; `hash` (`ALGORITHM=HEX`), `upload_timestamp`
+input of dumb-pypi. An object needs only `filename`. `hash` (`ALGORITHM=HEX`), `upload_timestamp`
 (seconds), `uploaded_by` and `yanked_reason` are imported (an empty reason is no yank).
 `requires_python` and `core_metadata` are read from the file itself. A line that dumb-pypi would
 skip is an error here.

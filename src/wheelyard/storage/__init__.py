@@ -21,8 +21,8 @@ not synced: each reader of one compares its size, its digest or its checksum. Th
 folder may read it, but for `credentials/`, the spool and the locks. The version of an object is
 its modification time in nanoseconds, its inode and its size. No symbolic link below the root is
 followed: on Linux the path of each open file is checked (`storage/filesystem.py`). A download
-checks the path, and Granian opens it afterwards; whoever can write to the store can place a link
-in that moment. A folder is made when it is opened for writing; a command that only reads fails if
+checks the path, and Granian opens it afterwards. Whoever can write to the store can place a link
+in that moment. A folder is made when it is opened for writing. A command that only reads fails if
 it is missing. Deletions have a reserve of its disk (`reserve.py`): what may use it is called by
 `Store.with_reserve`, again if it has failed for want of room.
 
@@ -50,6 +50,6 @@ it. A create only has to wait.
 No store deletes conditionally. On S3 equal bytes have equal versions, so a condition could not
 tell that an upload has just written the same bytes again. Between the last look at an object and
 its deletion there is no other call. An upload of the very bytes that a dead one has left a day
-before would have to be committed in that moment to be lost; `check` would name the file, and the
+before would have to be committed in that moment to be lost. `check` would name the file, and the
 same upload would repair it.
 """

@@ -29,7 +29,7 @@ from wheelyard.storage.location import BucketLocation
 T = TypeVar("T")
 
 Key = NewType("Key", str)
-"""A slash-separated path, 1 to 1024 bytes of UTF-8; a store's are built by `catalog.keys` only."""
+"""A slash-separated path, 1 to 1024 bytes of UTF-8. A store's are built by `catalog.keys` only."""
 
 ObjectVersion = NewType("ObjectVersion", str)
 """An opaque id of what is at a key, to be compared with ==, and never parsed."""
@@ -66,7 +66,7 @@ class NotModified:
 NOT_MODIFIED: Final = NotModified()
 
 Found = Stored | NotModified | None
-"""The result of `get`; None if the object does not exist."""
+"""The result of `get`. None if the object does not exist."""
 
 
 class Entry(NamedTuple):  # a listing has thousands

@@ -28,9 +28,9 @@ class BucketObject(Struct, frozen=True, kw_only=True):
     created: datetime
     """When this version was written, UTC."""
     metadata: Mapping[str, str] | None = None
-    """Custom metadata, as the uploader set it; None if a listing lacks it, and `find` has it."""
+    """Custom metadata, as the uploader set it. None if a listing lacks it, and `find` has it."""
     md5: str = ""
-    """Hexadecimal; empty if the service does not tell it."""
+    """Hexadecimal. Empty if the service does not tell it."""
     is_compressed: bool = False
     """Whether a download may have another size and other digests than the object."""
 

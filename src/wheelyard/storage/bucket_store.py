@@ -2,7 +2,7 @@
 What is done around the single requests of a store in a bucket, whichever service it is.
 
 A request is repeated for some seconds after a failure that passes. A failed precondition is a lost
-race; but if an earlier try may have been executed, it may be the result of that. Then the object is
+race. But if an earlier try may have been executed, it may be the result of that. Then the object is
 read: if it has the bytes of the write, the write has succeeded, else the outcome is unknown.
 
 While a bucket does not answer, one call in a few seconds asks it, and the others fail at once.
@@ -42,7 +42,7 @@ Downloads = Literal["auto", "redirect", "proxy", "public"]
 URL_CACHE_ENTRIES: Final = 4096
 """Cached URLs, of about 1.3 KB each."""
 FIRST_PAUSE_SECONDS: Final = 0.2
-"""Upper limit of the first random pause between two tries; the limit doubles each time."""
+"""Upper limit of the first random pause between two tries. The limit doubles each time."""
 MAX_PAUSE_SECONDS: Final = 4.0
 READ_RETRY_SECONDS: Final = 8.0
 """Seconds after which a read is not repeated: an installer waits for 15."""
@@ -55,7 +55,7 @@ FILE_SETTLED_SECONDS: Final = 3600.0
 COOL_DOWN_SECONDS: Final = 2.0
 """Seconds for which no request is sent to a bucket after a call had no answer."""
 PROBE_SECONDS: Final = 15.0
-"""Seconds that the first call after the cool-down has for an answer; other calls fail meanwhile."""
+"""Seconds that the first call after the cool-down has for an answer. Other calls fail meanwhile."""
 LOG_LINES_PER_MINUTE: Final = 6
 TOO_MANY_REQUESTS: Final = 429
 """The status of a request that was not executed, unlike that of 503."""
@@ -500,7 +500,7 @@ class BucketStore(base.Store, ABC):
     def _is_sent(
         self, key: Key, path: Path, size: int, kind: base.WebType, *, is_last: bool
     ) -> bool:
-        """Send a file, and return whether it has arrived; raise Unavailable if no try is left."""
+        """Send a file, and return whether it has arrived. Raise Unavailable if no try is left."""
         try:
             self.send_once(self.name_of(key), path, size, kind)
         except Failure as failure:

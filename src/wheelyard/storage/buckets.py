@@ -48,7 +48,7 @@ class ConnectedBucket(Struct, frozen=True):
 
     documents: BucketStore
     files: BucketStore
-    """With the caching headers of what never changes; perhaps in another bucket."""
+    """With the caching headers of what never changes. Perhaps in another bucket."""
 
 
 def open_bucket(

@@ -42,7 +42,7 @@ _LACKING: Final = {
     AZURE: "the role {1.azure} on {0}. Grant them the role {1.azure} on {1.azure_scope}; if they "
     "have it, look at the network rules of the storage account.",
 }
-"""What somebody lacks, and how they get it; {1} are the rights of the request."""
+"""What somebody lacks, and how they get it. {1} are the rights of the request."""
 
 
 class FailureKind(Enum):
@@ -55,7 +55,7 @@ class FailureKind(Enum):
     BUSY = auto()
     """Another write of the same object is under way, or (of some services) it exists already."""
     THROTTLED = auto()
-    """Nothing was done; later it will be."""
+    """Nothing was done. Later it will be."""
     UNCLEAR = auto()
     """No answer, or that of a broken server: the request may have been executed."""
     NO_TOKEN = auto()
@@ -113,7 +113,7 @@ class Failure(Exception):
         super().__init__(kind, status, code, right)
         self.kind = kind
         self.status = status
-        """The HTTP status; 0 if there was no answer."""
+        """The HTTP status. 0 if there was no answer."""
         self.code = code
         """The code in the body of the answer, or what is wrong with it in words."""
         self.right = right
@@ -188,7 +188,7 @@ _TEXTS: Final = {
     "it again. Check whether a proxy or an emulator stands between this machine and the service; "
     "if none does, update wheelyard, or report it.",
 }
-"""The message of each kind; that of other kinds is that of REFUSED."""
+"""The message of each kind. That of other kinds is that of REFUSED."""
 _CODES: Final = {
     FailureKind.THROTTLED: OVERLOADED,
     FailureKind.NO_BUCKET: "bucket_missing",
@@ -204,7 +204,7 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
     """
     Return the Unavailable for a failed request: what is wrong, and what an operator can do.
 
-    `rights` are those that the request needs; if the answer names another one, the message does.
+    `rights` are those that the request needs. If the answer names another one, the message does.
     """
     kind = failure.kind
     if kind in (FailureKind.UNCLEAR, FailureKind.OUTAGE):

@@ -25,7 +25,7 @@ DESCRIPTOR_LINKS: Final = "/proc/self/fd"
 DELETED_SUFFIX: Final = " (deleted)"
 """The suffix that Linux adds to the path of an open file that was deleted or replaced."""
 MOUNT_TABLE: Final = Path("/proc/self/mounts")
-"""The list of mounts on Linux; elsewhere no network file system is detected."""
+"""The list of mounts on Linux. Elsewhere no network file system is detected."""
 NETWORK_TYPES = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
 
 

@@ -9,12 +9,12 @@ An object's version is its modification time in nanoseconds, inode and size. A r
 a microsecond after the replaced file at least, under the lock. So versions never repeat, and one
 `stat` shows whether an object has changed.
 
-The root may be a symbolic link; below it no link is followed. Objects are opened without following
+The root may be a symbolic link. Below it no link is followed. Objects are opened without following
 links. So is the folder of a write, and the object gets its name in the folder that is open. Before
-a delete, each folder of the key is checked; a user who can write to the store can still create a
+a delete, each folder of the key is checked. A user who can write to the store can still create a
 link between that check and the delete.
 
-The group of the store may read its objects; only the owner may use what is private: the spool, the
+The group of the store may read its objects. Only the owner may use what is private: the spool, the
 locks, and the keys that are named when the store is opened.
 """
 
@@ -56,7 +56,7 @@ MTIME_JITTER_BITS = 20
 NO_KEY: Final = re.compile(r"(?!)")
 """Matches no key."""
 TICK_NANOSECONDS: Final = 1000
-"""The least time between two versions of an object; seconds as a float tell it apart."""
+"""The least time between two versions of an object. Seconds as a float tell it apart."""
 
 
 class LocalStore(base.Store):
@@ -66,7 +66,7 @@ class LocalStore(base.Store):
     The constructor raises Unavailable if the folder cannot be created or used.
 
     `random` gives different modification times to writes within one tick of the clock. Objects
-    whose keys begin with `private` are for the owner of the folder alone; the empty prefix is all.
+    whose keys begin with `private` are for the owner of the folder alone. The empty prefix is all.
     New objects whose keys begin with a match of `refetchable` are not synced: after a power cut
     they may be missing or cut off, and whoever reads one notices that.
     """
@@ -252,7 +252,7 @@ class LocalStore(base.Store):
         Yield the path of a spool file with the bytes of `body`, and remove that name afterwards.
 
         A body that is in the spool gets a second name there, which the object takes over. Its bytes
-        are synced here if `is_synced`; whoever wrote it may have done so already.
+        are synced here if `is_synced`. Whoever wrote it may have done so already.
         """
         is_spooled = isinstance(body, Path) and body.parent == self.spool.folder
         if is_spooled:

@@ -14,13 +14,13 @@ SCHEMES: Final = (GOOGLE, S3, AZURE)
 BUCKET_FORMS: Final = "gs://BUCKET/PREFIX, s3://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 """How messages name the places in a bucket."""
 PREFIX_LIMIT: Final = 512
-"""Bytes of a prefix; an object name has at most 1024, and the longest store key needs 410."""
+"""Bytes of a prefix. An object name has at most 1024, and the longest store key needs 410."""
 
 WEBSITE: Final = "$web"
 """The container that Azure serves as a web site."""
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-"""What any of the services allows; each allows less."""
+"""What any of the services allows. Each allows less."""
 _LIBRARIES: Final = {
     GOOGLE: ("google-cloud-storage", "gcs", "gcs"),
     S3: ("obstore", "s3", "objects"),

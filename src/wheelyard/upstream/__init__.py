@@ -8,25 +8,25 @@ of PyPI's JSON asks which of them it has. `rendering/listing.py` has the value, 
 and `http/upstream_files.py` open the files, and `wheelyard upstream why` reads the same listing.
 
 With an upstream index, the resolver first asks `IndexContext.upstream`, an `UpstreamReader`
-(`http/upstream_reader.py`); without one it is None, and no module of it is loaded.
+(`http/upstream_reader.py`). Without one it is None, and no module of it is loaded.
 `wiring/upstream.py` builds what it asks, `upstream/indexes.py: UpstreamIndex`, once for each index.
 
 1. The caller's right to read the name is decided first, as for a private name. A pattern or a
-   cached document with files shows without any I/O that a name is private; then the listing is
+   cached document with files shows without any I/O that a name is private. Then the listing is
    that of the project. For who may not read it, `hidden_pages.py` takes the place of all pages: it
    answers as for a name that no upstream index has, and asks none.
 2. Otherwise the store is asked whether the name is private, what was decided about it, and
    whether a fresh page is there.
 3. If an upstream has to be asked, the handler waits by `Request.wait`: all requests for the name
    share one of 128 threads, which only that uses, so private pages are as fast meanwhile. At most
-   half of them wait for one index (`index_slots.py`); further lookups wait without a thread. Then
+   half of them wait for one index (`index_slots.py`). Further lookups wait without a thread. Then
    the handler is called again, and the store is asked again: the name may have been claimed. The
    same is done after a file or its core metadata was fetched.
-4. The listing has the files that the policy shows; while the upstream is offline, only those that
+4. The listing has the files that the policy shows. While the upstream is offline, only those that
    the store has and the policy lets clients download. `UpstreamIndex.serve` gives it another
    version only if clients see something else.
 5. In a folder, an identical request is answered by the fast path. Four system calls show that the
-   list of names has not changed, that the name has no document, and that nothing was decided; and
+   list of names has not changed, that the name has no document, and that nothing was decided. And
    a clock, that the page is fresh and no file has matured.
 
 Files go the same way (`http/upstream_files.py`), and `http/responses.py` sends them as it
@@ -37,7 +37,7 @@ Chains: each index has a chain of upstream indexes, in the order in which its la
 `upstream/chain.py` finds the first that has a name. Chains share the pages, each of one index. Who
 owns a name follows from the order, so `upstream/owners.py` keeps it for each chain of several: in a
 chain of one it is always that one. The chain of all indexes (`upstream`) keeps its owners if an
-index is added or taken away; one of labels is another one then. A page that only a chain of labels
+index is added or taken away. One of labels is another one then. A page that only a chain of labels
 has asked for says so (`is_unowned`): all others are signs of an owner in the chain of all, as they
 were in earlier versions. For a name in `merge` each index is a chain of its own, and
 `upstream/merged_listing.py` makes one listing of what all of them have.
@@ -51,12 +51,12 @@ same object as long as nothing has changed, so what is made of it can be kept be
    instead, else to the end.
 2. `upstream/page_lookup.py` knows whom to ask, and `upstream/client.py` sends the request.
    `settings.py` decides whether a URL may be asked, `http_client/hosts.py` whether an
-   address may be connected to; both are asked again for each redirect. `hosts.py` also knows which
+   address may be connected to. Both are asked again for each redirect. `hosts.py` also knows which
    hosts are left alone for now. `http_client/client.py` has the rest of it, for imports and key
    sets too.
 3. `sources/simple_page.py` reads what the answer says, as for an import, and
    `upstream/parsing.py` makes a page of it. Both raise one error for what cannot be used as a
-   whole; files that cannot are left out: another project's, on other hosts, without a sound
+   whole. Files that cannot are left out: another project's, on other hosts, without a sound
    digest.
 4. `upstream/page.py` compares it with the page before: digests that must not change, files that
    vanished, when a file was seen first.
@@ -70,14 +70,14 @@ reader, and what was stored before is not served in its place.
 If an index answers 404 for a project that it had, an empty page stays in its place, with the
 digests of its files, and no other index of the chain gets the name until `wheelyard upstream
 forget`. So a sweep never removes pages. As often as the owner, the indexes before it are asked,
-too; if one has the name, the stored owner says so (`is_contested`), and nothing is asked any more:
+too. If one has the name, the stored owner says so (`is_contested`), and nothing is asked any more:
 that holds on every instance, and wins against what another one writes meanwhile.
 
 Files: A file that the store has goes the way of a private one: `storage/forwarding.py` makes what
 is below `upstream/<id>/` a store of its own, so `catalog/files.py` and `http/file_delivery.py`
 work there unchanged. `upstream/upstream_files.py` fetches any other one:
 
-1. The first request starts a `FileFetch` in a daemon thread; others of this process join it. Each
+1. The first request starts a `FileFetch` in a daemon thread. Others of this process join it. Each
    process fetches for itself. One index has at most half of the threads, and one client a
    quarter. If a file waits for that, a request of another client for it starts it.
 2. Each chunk is counted, hashed and written. `growing_file.py` wakes the readers, which read the
@@ -89,8 +89,8 @@ work there unchanged. `upstream/upstream_files.py` fetches any other one:
    shared one would keep the file open until the garbage collector runs.
 4. The verified file gets its key: in a folder by a link, to a bucket by an upload from the spool.
    A store that fails then changes nothing for the readers. If the spool has no room when a fetch
-   begins, each reader gets the file from the upstream (`file_fetch.py`), and it is not kept;
-   that is also the way of files that are not to be kept. If others fill the disk meanwhile,
+   begins, each reader gets the file from the upstream (`file_fetch.py`), and it is not kept.
+   That is also the way of files that are not to be kept. If others fill the disk meanwhile,
    readers break off.
 
 `growing_file.py` compares what came with all that the page states, and pins its digest before the
@@ -108,6 +108,6 @@ Processes may fetch the same file at the same time. A lease in the bucket would 
 before each fetch and a deletion after it. Whoever found a lease would have to wait until the file
 is fetched and uploaded as a whole, where it can have the first bytes at once. To read along in a
 common spool took as much code as the fetch, and saved a request for what few ask for in the same
-second. Content is addressed by its digest, so the second upload changes nothing; before it sends
+second. Content is addressed by its digest, so the second upload changes nothing. Before it sends
 a file, an instance asks the bucket whether it is there.
 """

@@ -32,7 +32,7 @@ from wheelyard.upstream.parsing import first_projects, parse_page, why_no_index
 MAX_PROJECTS: Final = 5
 """Projects of the list that are asked for."""
 MAX_HOSTS: Final = 20
-"""Hosts of files that are taken from a page; with more, the settings have to name them."""
+"""Hosts of files that are taken from a page. With more, the settings have to name them."""
 
 
 class FoundHosts(Struct, frozen=True):

@@ -110,7 +110,7 @@ class GrowingFile:
         Whether a part of it can be asked for: only of a file that has arrived or is not large.
 
         A part is sent when the whole file is verified. A client that wants the end of a large one
-        would give up before that; if it gets the whole file, its first bytes come at once.
+        would give up before that. If it gets the whole file, its first bytes come at once.
         """
         if self._is_verified:
             return True

@@ -736,7 +736,7 @@ class UpstreamIndex:
     def _listing(
         self, page: UpstreamPage, view: PageView, version: str, reason: FileReason | None = None
     ) -> UpstreamListing:
-        """Return the listing of a page; `reason` is why no upstream index may be asked for it."""
+        """Return the listing of a page. `reason` is why no upstream index may be asked for it."""
         return UpstreamListing(
             name=page.name,
             status=page.status,

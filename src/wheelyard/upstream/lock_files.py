@@ -132,7 +132,7 @@ class LockedFiles(Struct, frozen=True):
     """What some lock files list together."""
 
     projects: dict[NormalizedName, tuple[LockedFile, ...]]
-    """The files of each project, each digest once; sorted."""
+    """The files of each project, each digest once. Sorted."""
     foreign: tuple[ForeignPackage, ...] = ()
 
 

@@ -136,7 +136,7 @@ class Observation:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.latest = dict[str, LatestRequest]()
-        """By the label of the upstream index; without an entry it was not asked yet."""
+        """By the label of the upstream index. Without an entry it was not asked yet."""
         self.registry = CollectorRegistry()
         """All metrics of the upstream indexes."""
         self._durations = Histogram(

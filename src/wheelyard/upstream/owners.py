@@ -106,7 +106,7 @@ class StoredOwners(Struct, frozen=True):
 
 
 def _stays(stored: Ownership | None, ownership: Ownership) -> bool:
-    """Return whether what another process has stored stays; what is damaged does not."""
+    """Return whether what another process has stored stays. What is damaged does not."""
     if stored is None:
         return False
     return stored.is_contested or not ownership.is_contested

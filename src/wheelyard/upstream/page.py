@@ -44,7 +44,7 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """Whether the page says that core metadata is there, with or without its digest."""
     requires_python: str | None = None
     yanked: str | None = None
-    """The reason, perhaps empty, if the file is yanked; else None."""
+    """The reason, perhaps empty, if the file is yanked. Else None."""
     is_attested: bool = False
     """Whether the page names a provenance of the file (PEP 740), which nobody has verified."""
     provenance_url: str = ""

@@ -45,7 +45,7 @@ from wheelyard.upstream.settings import UpstreamServer, is_outage, unanswered, u
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
 MAX_LOOKED_AT: Final = 20
-"""Stored pages that are looked at for one with files; nearly each has some."""
+"""Stored pages that are looked at for one with files. Nearly each has some."""
 UNOWNED: Final = "unowned:"
 """
 Stands before the id in the stored page of an index that does not own the name.

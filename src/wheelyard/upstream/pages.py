@@ -449,7 +449,7 @@ class UpstreamPages:
     def _request_now(
         self, key: PageKey, kind: Kind, held: _HeldPage | None, *, owns: bool
     ) -> _HeldPage | None:
-        """Ask for a page, or whether the one that is held has changed; None if there is none."""
+        """Ask for a page, or whether the one that is held has changed. None if there is none."""
         client = self._clients[key.upstream]
         if held is None:
             self.observation.cache(kind, CacheResult.MISS)

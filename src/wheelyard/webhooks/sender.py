@@ -51,7 +51,7 @@ class SendResult(Struct, frozen=True):
 
     attempt: DeliveryAttempt
     wait: timedelta = timedelta()
-    """How long the receiver wants to be left alone, by Retry-After; five minutes at most."""
+    """How long the receiver wants to be left alone, by Retry-After. Five minutes at most."""
 
 
 class WebhookSender:

@@ -5,7 +5,7 @@ Nothing of this package is imported without `[[sign_in]]`. A sign-in goes so:
 
 1. The button leads to `/-/sign-in/NAME/`. `attempts.py` makes `state`, nonce and code verifier,
    and the browser gets a cookie of ten minutes. That cookie is `SameSite=Lax`, as the browser
-   comes back from another site; that of the session is `Strict`.
+   comes back from another site. That of the session is `Strict`.
 2. The provider sends the browser back to `/-/sign-in/NAME/callback` with a code. The attempt
    counts now. `attempts.py` says which sign-in of this browser that belongs to.
 3. `openid.py` exchanges the code for an ID token, verifies it, and asks userinfo for what it
@@ -20,7 +20,7 @@ Nothing of this package is imported without `[[sign_in]]`. A sign-in goes so:
 At each use of a session, `SignIn.present` reads the record of the person, which is cached as that
 of a token is. It renews the confirmation after a quarter of an hour, by the refresh token that is
 in the record. What the provider says then holds: new groups, another name, or that nobody has the
-account any more. A provider that does not answer changes nothing for an hour; then a session
+account any more. A provider that does not answer changes nothing for an hour. Then a session
 counts only after it has answered. Without a refresh token a session is over after an hour.
 
 - `provider.py`: what the settings say of a provider, what it is asked, and the errors
@@ -41,7 +41,7 @@ from the secret of the client, which is in the environment. Whoever reads the st
 nothing with it, and whoever has the secret alone has no refresh token.
 
 No library does the flow. Authlib and joserfc were looked at: the clients of Authlib need requests
-or httpx, and so cannot go through `http_client/`, which alone connects to allowed addresses; what
+or httpx, and so cannot go through `http_client/`, which alone connects to allowed addresses. What
 is left of Authlib are the checks of nonce, `azp` and `at_hash`, 20 lines here. Either would be a
 second implementation of JWTs beside PyJWT, which already verifies those of Google and of CI jobs
 by the same list of algorithms and the same rules for keys.

@@ -36,7 +36,7 @@ MAX_UNCONFIRMED: Final = timedelta(hours=1)
 REMOVED_AT_ONCE: Final = 100
 """How many records of used states a sign-in removes, once they have expired."""
 MAX_RENEWALS: Final = 8
-"""Renewals that a process has under way; more wait for the next request of their person."""
+"""Renewals that a process has under way. More wait for the next request of their person."""
 WAIT_SECONDS: Final = 15.0
 """How long a request waits for a renewal by another process."""
 POLL_SECONDS: Final = 0.5

@@ -64,7 +64,7 @@ WRITE_SCOPES: Final = frozenset(
     f"https://www.googleapis.com/auth/{scope}"
     for scope in ("cloud-platform", "devstorage.full_control", "devstorage.read_write")
 )
-"""OAuth scopes that allow writing; with any other scope a token may only read."""
+"""OAuth scopes that allow writing. With any other scope a token may only read."""
 
 _TOKEN = re.compile(r"[!-~]{20,4096}")
 
@@ -118,7 +118,7 @@ class AccessTokenVerifier(Struct, frozen=True):
     monotonic: Clock
     cache: VerificationCache[AccessTokenVerdict]
     cache_seconds: float = MAX_CACHE_SECONDS
-    """How long rights are cached; at most `MAX_CACHE_SECONDS`."""
+    """How long rights are cached. At most `MAX_CACHE_SECONDS`."""
     indexes: tuple[str, ...] = (MAIN,)
     """The indexes that the rights are about, as in a `Scope`."""
 

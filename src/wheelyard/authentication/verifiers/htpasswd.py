@@ -61,7 +61,7 @@ REJECTION_CACHE_SECONDS: Final = 5.0
 RECENT_SUCCESS_SECONDS: Final = 86_400.0
 """How long the login rate limit does not apply to a password that was right."""
 MAX_CACHED: Final = 4096
-"""Right passwords, and as many wrong ones; about 500 bytes each."""
+"""Right passwords, and as many wrong ones. About 500 bytes each."""
 PASSWORD_LIMIT_BYTES: Final = 1024
 NAME_LIMIT_BYTES: Final = 255
 """The longest user name, as in Apache's htpasswd program."""
@@ -69,7 +69,7 @@ NAME_LIMIT_BYTES: Final = 255
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _REMEDY: Final = "Write NAME:HASH, as the command password prints it"
 BCRYPT_LIMIT_BYTES: Final = 72
-"""The bytes of a password that bcrypt uses; the rest is ignored."""
+"""The bytes of a password that bcrypt uses. The rest is ignored."""
 
 
 class Scheme(Struct, frozen=True):
@@ -157,7 +157,7 @@ class HtpasswdFile:
 
     hashes: Mapping[str, str] = field(repr=False)
     typical_hash: str | None = field(repr=False)
-    """Some user's hash, of the most frequent scheme and cost; None without users."""
+    """Some user's hash, of the most frequent scheme and cost. None without users."""
 
 
 class EndedLines(Protocol):

@@ -1,7 +1,7 @@
 """
 The limit of failed sign-ins, and the networks by which it counts them.
 
-A failure takes a try out of the bucket of its network and kind; tries are refilled evenly over a
+A failure takes a try out of the bucket of its network and kind. Tries are refilled evenly over a
 minute. While a bucket is empty, passwords are rejected before they are hashed. A try is taken when
 a check has failed, so those that run at the same moment may exceed the limit by one each: by no
 more than the passwords that are checked at once.
@@ -86,7 +86,7 @@ class LoginRateLimit(Struct, frozen=True):
             self._add(key, 1)
 
     def _add(self, key: str, tries: int) -> None:
-        """Add tries to a bucket, or take some out; the caller holds the lock."""
+        """Add tries to a bucket, or take some out. The caller holds the lock."""
         remaining = max(self._remaining(key) + tries, 0.0)
         self._buckets.put(key, (remaining, self.monotonic()), 1)
 

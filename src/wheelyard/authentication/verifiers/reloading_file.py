@@ -3,7 +3,7 @@ Files of credentials, which are read again when they have changed.
 
 A file is accepted as a whole or not at all. `current` checks it at most every few seconds, and
 reads it again if its times, inode or size have changed. If the new content is invalid, the last
-valid content stays in use; the log says so once, and once more after the repair.
+valid content stays in use. The log says so once, and once more after the repair.
 """
 
 import logging
@@ -21,7 +21,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
 
 CHECK_INTERVAL_SECONDS: Final = 1.0
-"""Time between two checks of a file for changes; results are cached for one second more."""
+"""Time between two checks of a file for changes. Results are cached for one second more."""
 FILE_LIMIT_BYTES: Final = 16 * 1024**2
 
 logger = logging.getLogger("wheelyard")
@@ -107,7 +107,7 @@ class ReloadingFile(Generic[T]):
         return self._content.value
 
     def _check(self) -> None:
-        """Read the files again if they have changed; the caller holds the lock."""
+        """Read the files again if they have changed. The caller holds the lock."""
         old_warnings = self.warnings
         try:
             fingerprint = [_fingerprint(path.stat()) for path in self._paths]

@@ -36,7 +36,7 @@ MAX_LIFETIME_SECONDS: Final = 3700
 REMOVED_SIGNATURE: Final = "SIGNATURE_REMOVED_BY_GOOGLE"
 """What Cloud Run puts in place of a signature that it has checked itself."""
 CACHE_SECONDS: Final = 300.0
-"""The longest time that a verified token is not verified again; never beyond its expiry."""
+"""The longest time that a verified token is not verified again. Never beyond its expiry."""
 
 _REQUIRED: Final = ("iss", "aud", "exp", "iat", "sub")
 _REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
@@ -58,7 +58,7 @@ class IssuerConfig(Struct, frozen=True):
     """The exact `iss` of its tokens."""
     keys: IssuerKeys
     algorithms: frozenset[str]
-    """Signature algorithms; only those with public keys."""
+    """Signature algorithms. Only those with public keys."""
     audiences: frozenset[str]
     """The accepted `aud` values, exactly."""
     lifetime: int = MAX_LIFETIME_SECONDS

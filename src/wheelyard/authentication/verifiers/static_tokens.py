@@ -11,7 +11,7 @@ Static tokens: secrets that the operator already has, each with its own scope.
 
 Only the SHA-256 of a token is kept, and tokens are looked up by it. `projects` has no default, so
 that a truncated file opens nothing that its author did not write. One more token, for reading and
-uploading everywhere, can come from the environment; if the file has it too, the file decides.
+uploading everywhere, can come from the environment. If the file has it too, the file decides.
 """
 
 import re

@@ -8,7 +8,7 @@ STORAGE_EMULATOR_HOST it connects to an emulator, without credentials.
 Each answered request about objects is counted, failed tries and free operations included.
 
 An object stored with `Content-Encoding: gzip` may have another size and other digests than its
-download; `is_compressed` marks it for the importer.
+download. `is_compressed` marks it for the importer.
 """
 
 import re
@@ -43,13 +43,13 @@ from wheelyard.storage.gcs.store import Credentials, GcsStore
 from wheelyard.storage.location import BucketLocation
 
 RETRY_SECONDS: Final = 30.0
-"""Seconds after which a call is not retried; long, because no client waits for an import."""
+"""Seconds after which a call is not retried. Long, because no client waits for an import."""
 TIMEOUTS: Final = (5.0, 30.0)
 """Seconds to connect, and without a byte."""
 OBJECT_FIELDS: Final = "name,generation,size,timeCreated,md5Hash,metadata,contentEncoding"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 SECONDS: Final = 5.0
-"""Seconds to wait for IAM; a client waits 15 at most."""
+"""Seconds to wait for IAM. A client waits 15 at most."""
 SIGNING_CONNECTIONS: Final = 64
 """Idle connections to IAM that are kept open."""
 UNKNOWN_EMAIL: Final = "default"

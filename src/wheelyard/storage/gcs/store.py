@@ -3,7 +3,7 @@ The store in a Google Cloud Storage bucket.
 
 An object's version is its generation. Every conditional write names a generation as its
 precondition, so the bucket itself decides races. A download is one request, however long it is, as
-each request costs an operation; after a break, the rest is requested of the same generation.
+each request costs an operation. After a break, the rest is requested of the same generation.
 """
 
 import re
@@ -45,7 +45,7 @@ UPLOAD_CHUNK_BYTES: Final = 4 * 1024**2
 READ_TIMEOUTS: Final = (3.0, 6.0)
 WRITE_TIMEOUTS: Final = (3.0, 10.0)
 UPLOAD_TIMEOUTS: Final = (3.0, 60.0)
-"""Seconds to connect, and to wait for an answer; for a large body the answer comes late."""
+"""Seconds to connect, and to wait for an answer. For a large body the answer comes late."""
 SMALL_BODY_BYTES: Final = 256 * 1024
 """Bytes of the largest body that is sent with `WRITE_TIMEOUTS`."""
 MAX_FRUITLESS_RESUMES: Final = 3

@@ -2,7 +2,7 @@
 The check whether a bucket keeps the conditions of writes.
 
 Some services that speak S3 ignore `If-Match`, so that one writer would silently undo what another
-wrote; some refuse every `If-Match`, so that nothing could ever be changed.
+wrote. Some refuse every `If-Match`, so that nothing could ever be changed.
 """
 
 from collections.abc import Callable

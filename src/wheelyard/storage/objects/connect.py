@@ -73,7 +73,7 @@ minutes of their life are left, and the URL dies with them."""
 _SIGNED_BY_AZURE: Final = re.compile(r"[A-Za-z0-9._/+!-]+")
 """Names for which the signature that obstore makes is right."""
 PROFILE_SECONDS: Final = 300
-"""How long a profile's credentials are kept; boto3 renews them when ten minutes are left."""
+"""How long a profile's credentials are kept. boto3 renews them when ten minutes are left."""
 DEVELOPMENT: Final = {
     "AccountName": "devstoreaccount1",
     "AccountKey": (
@@ -188,7 +188,7 @@ class _Service(Struct, frozen=True):
 
     config: Mapping[str, Any]
     endpoint: str
-    """Of the account; empty for Amazon's."""
+    """Of the account. Empty for Amazon's."""
     public_base: str
     can_sign: bool = True
     is_temporary: bool = True

@@ -13,9 +13,9 @@ from obstore import exceptions as obstore
 from wheelyard.storage.failures import SERVER_ERROR, Failure, FailureKind, kind_of_status
 
 OBSTORE_ERRORS: Final = (obstore.BaseError, OSError)
-"""All exceptions that a request by obstore may raise; OSError for what does not exist."""
+"""All exceptions that a request by obstore may raise. OSError for what does not exist."""
 THROTTLED_PAUSE_SECONDS: Final = 1.0
-"""The shortest pause after a service has asked for fewer requests; obstore hides for how long."""
+"""The shortest pause after a service has asked for fewer requests. Obstore hides for how long."""
 
 _ANSWER: Final = re.compile(r"non-2xx status code: (\d{3})|\(code: (\d{3})\)")
 _CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>|\"(?:code|error)\":\s*\"(\w+)\"")

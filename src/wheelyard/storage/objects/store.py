@@ -47,7 +47,7 @@ Client = S3Store | AzureStore
 
 CONNECT_SECONDS = 3
 PART_BYTES: Final = 8 * 1024**2
-"""Bytes of each part of a larger file; S3 takes at most 10,000 parts."""
+"""Bytes of each part of a larger file. S3 takes at most 10,000 parts."""
 PARTS_AT_A_TIME: Final = 3
 PAGE_ENTRIES: Final = {S3: 1000, AZURE: 5000}
 """Entries of a page of a listing: what the service sends in one answer."""
@@ -179,7 +179,7 @@ class _Listing(Struct):
     last: str
     """The last key, or that after which it begins."""
     pages: "Iterator[Sequence[ObjectMeta]] | None" = None
-    """The pages to come; None if it has to be asked for, from behind the last key on."""
+    """The pages to come. None if it has to be asked for, from behind the last key on."""
     first: str = ""
     """The first name of the latest page."""
 
@@ -288,7 +288,7 @@ class ObjectStore(BucketStore):
             raise
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Return the chunks of an object; obstore resumes the stream after a broken connection."""
+        """Return the chunks of an object. Obstore resumes the stream after a broken connection."""
         options: GetOptions = {}
         if stop is not None:
             options = {"range": (start, stop)}

@@ -33,7 +33,7 @@ class Advisory(Struct, frozen=True, gc=False):
     id: str
     is_malicious: bool
     score: float
-    """The CVSS base score; 0.0 if the entry has none."""
+    """The CVSS base score. 0.0 if the entry has none."""
     versions: str = ""
     """The listed versions, one a line."""
     ranges: str = ""

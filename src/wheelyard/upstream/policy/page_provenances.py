@@ -121,7 +121,7 @@ class PageProvenances:
         self._fault_count += 1
 
     def _fault_offline(self, page: UpstreamPage, file: UpstreamFile) -> str:
-        """Return why the attestations of a file do not hold; what nobody can read is a fault."""
+        """Return why the attestations of a file do not hold. What nobody can read is a fault."""
         try:
             return self.fault(page, file)
         except Unavailable as error:
