@@ -132,6 +132,7 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     limits = list[str]()
     for namespace in index.server.namespaces.load().of(name):
         owners = "; ".join(map(describe_principal, sorted(namespace.owners)))
+        # a namespace without owners limits nobody
         if owners:
             limits.append(f"a new project in the namespace {namespace.name} is only for: {owners}")
     return replace(explanation, hints=explanation.hints + tuple(limits))
@@ -158,6 +159,7 @@ def revoke_grant(call: Call, body: GrantRevocation) -> None:
 
 def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
     """Return the principals of which a change must not take away that they administer."""
+    # nobody locks themselves out by a slip: without an administrator only the store can help
     if even_if_own:
         return frozenset()
     return call.caller.principals
@@ -217,6 +219,7 @@ class CallerRights(Struct, frozen=True, omit_defaults=True):
 
         Raises Invalid if a server has sent what is no right.
         """
+        # an answer is a stranger's bytes, too: `doctor` and `whoami` read those of any server
         actions = parse_actions(self.can, admin=True)
         return Scope(actions, self.projects, parse_right_indexes(self.index, actions))
 
@@ -393,6 +396,7 @@ def list_tokens(call: Call, body: TokensQuery = ALL_TOKENS) -> TokenList:
     selected = select(marked_tokens, body)
     if not body.limit:
         return TokenList(tuple(map(_listed, selected)))
+    # after the filter, so that pages and the total are of what was asked for
     page = selected[body.offset : body.offset + body.limit]
     return TokenList(tuple(map(_listed, page)), len(selected))
 
@@ -424,6 +428,7 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
         body.owner,
         index=body.index,
     )
+    # the right is checked again there, as other callers reach it without this operation
     token, record = caller_tokens.create(call.caller, call.signed_in_at, request)
     answer = TokenAnswer.of(record, record.state(now))
     return MadeToken(**asdict(answer), token=token.text)

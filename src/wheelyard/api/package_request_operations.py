@@ -113,6 +113,7 @@ def count_waiting(index: Index, caller: Caller) -> int:
     stored = index.server.package_requests.peek_memory()
     decided = index.server.decisions.peek("any")
     names = index.projects.names.peek("any")
+    # no figure is better than one read of a bucket more on each page
     if stored is None or decided is None or names is None:
         return 0
     private_names = names.value or NameList()
@@ -154,10 +155,12 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     name, version = question.parsed
+    # first: only for who decides may a page have an upstream index asked
     if not call.caller.may(Action.APPROVE, name):
         return WaitingRequests((), _as_of(decided))
     explanation = explain_package(call, question)
     rows = []
+    # nothing hides it, or nobody has it: then there is nothing to approve
     with suppress(Conflict, NotFound):
         wanted, why = _hidden(explanation, name, version)
         now = call.index.server.runtime.now()
@@ -226,6 +229,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
     except WheelyardError:  # it is approved all the same
         return ""
     files = explanation.files
+    # one file is enough to install it
     if any(file.shown for file in files) or not (files or explanation.reasons):
         return ""
     newest = max(files, key=_preference) if files else None
@@ -243,6 +247,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
         last=now,
         until=why.changes_at,
     )
+    # a reason that nobody here can lift (no such file, another owner) is no request
     is_ruled = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
     if is_ruled and (newest is None or _is_decidable(newest)):
         call.index.server.package_requests.change(
@@ -287,10 +292,12 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     decided = call.index.server.decisions.get("current").value or DecisionList()
 
     def change(stored: RequestList) -> RequestList:
+        # inside the change, so that two requests at a time cannot both take the last place
         _require_room(stored.open_ones(decided, now), asker)
         return stored.with_noted((request,), now)
 
     call.index.server.package_requests.change(change)
+    # after the write: the log says what was stored
     log_request(by, request.target, reason)
     return RequestedPackage(name, request.version, why)
 
@@ -334,12 +341,14 @@ def _is_decidable(file: ExplainedFile) -> bool:
 def _preference(file: ExplainedFile) -> tuple[bool, Version]:
     """Return what is greatest for the file that an installer would choose."""
     version = parse_version(file.version)
+    # as pip and uv: a pre-release only if there is nothing else
     return not version.is_prerelease, version
 
 
 def _require_room(waiting: Iterable[PackageRequest], asker: str) -> None:
     """Raise Conflict if too many reasons wait, of all people or of one."""
     asks = [ask for request in waiting for ask in request.asks]
+    # by person, so that one cannot fill the list with several tokens
     own = sum(ask.is_by(asker) for ask in asks)
     if own < MAX_ASKS_OF_ONE and len(asks) < MAX_ASKS:
         return

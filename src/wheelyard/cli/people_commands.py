@@ -91,6 +91,7 @@ def _person_lines(answer: people_operations.PersonAnswer) -> Iterator[str | tupl
     if answer.groups:
         yield f"groups of this index: {', '.join(answer.groups)}"
     for right in answer.rights:
+        # what the bucket's IAM policy grants is known only when Google is asked
         can = ", ".join(right.can) or "what Google says"
         note = f" ({right.note})" if right.note else ""
         place = f" in {describe_index_text(right.index)}" if right.index else ""
@@ -186,4 +187,5 @@ def release_name(provider: str, name: str) -> None:
     )
     click.echo(escaped(f"{name}: released"))
     if released.ended is not None:
+        # not the result that was asked for, and a script reads that from standard output
         click.echo(escaped(f"{released.ended}: ended"), err=True)

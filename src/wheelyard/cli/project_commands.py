@@ -93,6 +93,7 @@ def _file_lines(project: project_operations.ProjectAnswer, api: Api) -> Iterator
         sentence = f"{project.name} is {status.value}"
         if project.status.reason:
             sentence += f": {project.status.reason}"
+        # not on standard output, where a script expects files alone
         click.echo(f"wheelyard: {escaped(sentence)}", err=True)
     # older versions did not store the names
     unnamed = {file.uploaded_by for file in project.files if not file.uploaded_by_name}
@@ -142,6 +143,7 @@ def _download_lines(counts: download_operations.DownloadsAnswer) -> Iterator[tup
     yield f"all since {counts.since}", counted(counts.downloads, "download"), last
     for version in counts.by_version:
         number = counted(version.downloads, "download")
+        # beyond the limit of counts in memory, downloads are counted by project alone
         yield version.version or "not counted by version", number, f"last {version.last}"
 
 
@@ -208,6 +210,7 @@ def _facts(private: PrivateName) -> Iterator[str]:
     if private.state is NameState.FILES:
         yield counted(private.files, "file")
         return
+    # without files, what people ask is who has taken the name, when and why
     yield {
         NameState.DELETED: "all files deleted",
         NameState.RESERVED: "reserved",
@@ -259,6 +262,7 @@ def release(*, name: str, reason: str) -> int:
     Clients that ask for NAME then get the public package of that name, if there is one.
     """
     is_agreed = shared_options.given_option("yes")
+    # from then on whoever has the name at an upstream index decides what clients install
     if not (is_agreed or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
     api = open_api()

@@ -114,6 +114,7 @@ def _change(
 def _parse_change(
     version: str | None, versions: str | None, file: str | None, reason: str
 ) -> project_operations.ReleaseChange:
+    # no default: a command without a version must not be about all of them
     if (version is None) == (versions is None):
         raise click.UsageError("Give either VERSION or --versions.")
     version_text = ""
@@ -198,6 +199,7 @@ def delete_command(
     """
     if everywhere and not now:
         raise click.UsageError("--everywhere needs --now.")
+    # a job would wait for an answer that nobody gives
     if not (dry_run or shared_options.given_option("yes") or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
     if now:
@@ -205,6 +207,7 @@ def delete_command(
         removal = project_operations.DigestRemoval(digest, everywhere, release["reason"])
         delete = partial(_remove, open_api(), distribution_filename.parse_name(project), removal)
     else:
+        # a digest that was taken for a version would find nothing, and the secret would stay
         if (release["version"] or "").startswith(DIGEST):
             raise click.UsageError("A digest needs --now, which removes its bytes for good.")
         change = _parse_change(**release)
@@ -217,6 +220,7 @@ def _delete_once_agreed(
 ) -> int:
     """Ask a person whether to delete, unless with --yes, and return the exit status."""
     if dry_run or not shared_options.given_option("yes"):
+        # also for a person: the question names the very files, and what their deletion breaks
         trial = delete(dry_run=True)
         is_question = not dry_run and trial.has_changed
         _print_lines(trial.lines, err=is_question)
@@ -389,6 +393,7 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     name = distribution_filename.parse_name(project)
     if release["version"] is None and release["versions"] is None and release["file"] is None:
         kept = api.call(project_operations.get_project, name).trash
+        # with the digests: `delete --now` takes them for bytes that must not be restored either
         for file in kept:
             digest = f"{DIGEST}{file.sha256}" if file.sha256 else ""
             until = f"{file.keep_until:%Y-%m-%d}"
@@ -401,6 +406,7 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     restored = api.call(project_operations.restore, name, change)
     done = "would be restored" if dry_run else "restored"
     _print_files(restored, change, done, "nothing of it is deleted")
+    # the rule that has deleted them would do so again at its next run
     if any(file.pinned for file in restored.changed):
         undo = command_line("unpin", *_words_of(restored, change))
         message = f"pinned, so that no rule of retention deletes it; {undo} undoes that"

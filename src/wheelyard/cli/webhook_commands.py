@@ -123,6 +123,7 @@ def add_webhook(name: str, texts: tuple[str, ...], note: str) -> None:
     allow_private. A list has commas between its elements. The URL of a chat is a secret: it is the
     variable WHEELYARD_WEBHOOK_<NAME>_URL of the server, and no key.
     """
+    # the store makes the secret: one on a command line would stay in the history of a shell
     given = _keys(texts)
     if "name" in given:
         raise click.UsageError("NAME comes first. Leave name= out.")
@@ -207,6 +208,7 @@ def send_test(name: str) -> None:
     """
     attempt = open_api().call(webhook_operations.send_test, webhook_operations.NamedWebhook(name))
     print_result(attempt, [_cells(attempt)], COLUMNS)
+    # a script that sets a webhook up has to see that nothing arrives
     if not attempt.is_delivered:
         sys.exit(1)
 
@@ -253,6 +255,7 @@ def send_again(name: str, ids: tuple[str, ...], *, is_all: bool) -> None:
 
     `deliveries` has their ids. A server that runs on the store sends them.
     """
+    # without ids the server sends all, which a script with an empty list of ids must not cause
     if is_all == bool(ids):
         raise click.UsageError("Name the ids of messages, or give --all.")
     body = webhook_operations.LettersToSend(name=name, ids=ids or None)
@@ -289,8 +292,10 @@ def _print_secret(row: ListedWebhook) -> None:
         return
     what = f"The secret of the webhook {row.name}"
     advice = Advice(Remedy.NEW_WEBHOOK_SECRET, row.name)
+    # alone on standard output, so that a script can hand it on
     with show_once(what, "Make another one.", advice):
         click.echo(row.secret)
+    # nothing prints it a second time, although the store keeps it to sign with
     click.echo(SHOWN_ONCE, err=True)
     variable = variable_of(row.name, "SECRET")
     click.echo(f"It signs unless a server has {variable}, which it then takes.", err=True)

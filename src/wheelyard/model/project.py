@@ -108,6 +108,7 @@ class File(
     @property
     def came_at(self) -> datetime:
         """When it came into this index, in UTC."""
+        # an import keeps the time at its source, which may be years before
         return self.promoted_at or self.imported_at or self.uploaded_at
 
     def is_kept(self, at: datetime) -> bool:
@@ -167,6 +168,7 @@ class Status(StrEnum):
     @property
     def takes_uploads(self) -> bool:
         """Whether files may be uploaded to a project of this status."""
+        # PEP 792 leaves that to the index: a deprecated project may still need a repair
         return self in (Status.ACTIVE, Status.DEPRECATED)
 
     @property
@@ -218,6 +220,7 @@ KNOWN_KINDS: Final = frozenset[str](EventKind)
 class _UploadData(Struct, frozen=True, omit_defaults=True):
     """The data of an `uploaded` event."""
 
+    # raw, so that fields which a newer version has written are not lost by decoding and encoding
     file: Raw
     summary: str = ""
 
@@ -530,6 +533,7 @@ class Project(
     @property
     def shown_summary(self) -> str:
         """The summary, or an empty text without files: its release is deleted, perhaps removed."""
+        # the summary may be what a deletion was for
         if not self.files:
             return ""
         return self.summary
@@ -537,6 +541,7 @@ class Project(
     @property
     def exists(self) -> bool:
         """Whether it has a commit, and its name was not released since."""
+        # the document of a name that was given up stays, as its journal does
         return self.revision > 0 and not self.is_released
 
     @property
@@ -558,6 +563,7 @@ class Project(
         """Lists of the project's files, by version without trailing zeros (1 for 1.0)."""
         releases = dict[str, list[File]]()
         for file in self.files:
+            # 1.0 and 1 are one release to installers (PEP 440), and files may name it either way
             releases.setdefault(strip_trailing_zeros(file.version), []).append(file)
         return releases
 

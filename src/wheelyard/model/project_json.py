@@ -290,10 +290,12 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         detail = self.status or _DIRECTIONS.get(self.what, "")
         if self.at_once:
             detail = "at once"
+        # the second is what the column of a page says, which people copy into the filter
         return kind in {self.what, f"{self.done} {detail}"}
 
     def is_by(self, text: str) -> bool:
         """Return whether a text means who has done it, or the owner of their token."""
+        # whoever looks for a person means also what their tokens did
         is_owner = self.owner != "" and is_match(text, self.owner, "")
         return is_owner or is_match(text, self.by, self.by_name)
 
@@ -318,6 +320,7 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
         index = read_index_name(file.promoted_from)
     elif file is not None and file.imported_at is not None:
         what = "imported"
+        # a source that names no uploader leaves the importer, whom the entry names already
         if file.uploaded_by != event.by:
             uploaded_by = file.uploaded_by
     return JournalEntry(

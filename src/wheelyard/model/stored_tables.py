@@ -82,6 +82,7 @@ class StoredTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def name(self) -> str:
         """The name, which no other one of its kind has."""
+        # main has no name in its keys, and a damaged table may lack it
         return str(self.keys.get(self.NAME_KEY, ""))
 
     @property
@@ -198,6 +199,7 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
 
         Raises Invalid (code `invalid_field`), with the key, if one is wrong.
         """
+        # publishers: other rules read their keys, which depend on the provider
         if self.fields is None:
             return keys
         try:
@@ -205,6 +207,7 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
         except InvalidField as wrong:
             message = f"{wrong.message}."
             raise Invalid(message, code="invalid_field", field=wrong.path[0]) from wrong
+        # as the types write them, so that equal tables are stored as equal keys
         kept: TableKeys = to_builtins(checked)
         return kept
 
@@ -234,6 +237,7 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
             case TableRemoved(name=name):
                 left = tuple(before for before in tables.tables if before.name != name)
                 return replace(tables, tables=left)
+        # an event of a newer version, of which the document says what it has changed
         return tables
 
     def describe_event(self, event: TableEvent) -> str:

@@ -232,6 +232,7 @@ class _EventPart(Struct, frozen=True):
         if self.stored.what != EventKind.UPLOADED:
             return False
         file = self.stored.file
+        # a promoted file keeps the time of its import, and did not come here by one
         return file.promoted_at is None and file.imported_at is not None
 
     @property
@@ -264,6 +265,7 @@ def groups_of(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGr
 
 def _about(event: Event, filenames: tuple[str, ...]) -> Event:
     """Return an event that is about these files alone."""
+    # most events are about one version, and a copy would decode their data once more
     if event.files == filenames:
         return event
     return Event(
@@ -284,6 +286,7 @@ def _parts_of(project: NormalizedName, event: Event) -> list[_EventPart]:
     kind = _EVENTS.get(event.what)
     if kind is None:
         return []
+    # the status and the reservation of a name are about the project
     if not event.files:
         return [_EventPart(kind, "", event, ())]
     by_release = dict[str, list[str]]()
@@ -313,6 +316,7 @@ def _release_of(filename: str, project: NormalizedName) -> str:
 
 def has_release(events: Iterable[Event], release: str) -> bool:
     """Return whether one of the events has added a file of a release."""
+    # 1.0 and 1 are one release (PEP 440)
     same = strip_trailing_zeros(release)
     uploads = (event.file for event in events if event.what == EventKind.UPLOADED)
     return any(strip_trailing_zeros(file.version) == same for file in uploads)
@@ -320,6 +324,7 @@ def has_release(events: Iterable[Event], release: str) -> bool:
 
 def has_older_file(project: Project, release: str, before: datetime) -> bool:
     """Return whether a project has a file of a release that came before a time, perhaps deleted."""
+    # in the trash, too: people were told of the release when that file came
     same = strip_trailing_zeros(release)
     for file in project.files + project.trash:
         if strip_trailing_zeros(file.version) == same and file.came_at < before:
@@ -344,6 +349,7 @@ def message_of(
     from_index = ""
     if event is WebhookEvent.PROMOTED:
         from_index = last.file.source_index
+    # a file may be deleted for good before its message is sent
     records = [files[name] for name in group.filenames if name in files]
     return ProjectMessage(
         type=f"project.{event}",
@@ -435,6 +441,7 @@ def _files_in_words(files: Sequence[MessageFile]) -> str:
     if not files:
         return ""
     names = ", ".join(file.filename for file in files[:MAX_FILES_IN_LINE])
+    # a release may have dozens of wheels, and a chat cuts what is long
     if len(files) > MAX_FILES_IN_LINE:
         names = f"{names} and {counted(len(files) - MAX_FILES_IN_LINE, 'more file')}"
     return f" ({names})"
