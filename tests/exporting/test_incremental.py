@@ -24,7 +24,7 @@ from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.errors import Invalid
 from wheelyard.exporting import site_pages
 from wheelyard.exporting.site_folder import FORMAT, Lease, Manifest, Options
-from wheelyard.http.handlers import home_and_probes as home_handler
+from wheelyard.http.handlers import home as home_handler
 from wheelyard.model.project import Status
 from wheelyard.operations.journal_reader import PAGE_COMMITS
 from wheelyard.rendering.web import home_page

@@ -26,26 +26,13 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 from msgspec.structs import replace
 
+from wheelyard import errors
 from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_query
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
 from wheelyard.concurrency.runtime import Clock
-from wheelyard.errors import (
-    INVALID_PUBLISHER,
-    INVALID_REUSE,
-    RATE_LIMITED,
-    Invalid,
-    TooLarge,
-    Unavailable,
-    WheelyardError,
-)
+from wheelyard.http import error_responses
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.error_responses import (
-    REASON_PHRASES,
-    error_response,
-    error_response_for,
-    with_body,
-)
 from wheelyard.http.forms import cross_site_error, is_same_origin, public_origin
 from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Response, make_response
 from wheelyard.http.representation import require_match
@@ -68,7 +55,7 @@ WELL_FORMED_PER_MINUTE: Final = 10 * REQUESTS_PER_MINUTE
 """Well-formed tokens of one address that are verified, as verifying a signature is cheap."""
 MAX_CONCURRENT_REQUESTS: Final = 8
 """Requests at a time: a slow issuer must not take the threads that uploads need."""
-GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
+GENUINE_CODES: Final = frozenset({errors.INVALID_PUBLISHER, errors.INVALID_REUSE})
 """Error codes of ID tokens that are genuine, but rejected."""
 ERROR_TITLE: Final = "Token request failed"
 FEATURES: Final = ("multi-use-token",)
@@ -200,7 +187,7 @@ class TrustedPublishingApi:
         routes: RouteTable = request.app.routes
         index = request.context.index
         server = index.settings.server
-        with suppress(WheelyardError, LookupError, ValueError):
+        with suppress(errors.WheelyardError, LookupError, ValueError):
             query = request.query_string.decode("ascii")
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
             above, public, below = path.partition(f"{server.public_path}/")
@@ -227,7 +214,7 @@ class TrustedPublishingApi:
             return _not_enabled()
         try:
             return await self._answer(request, publishing, step)
-        except WheelyardError as error:
+        except errors.WheelyardError as error:
             return _error_response_for(step, error)
 
     async def _answer(
@@ -242,7 +229,7 @@ class TrustedPublishingApi:
         garbage = address_key(request.address, f"{step}-garbage")
         try:
             token = await _read_token(request)
-        except (Invalid, TooLarge):
+        except (errors.Invalid, errors.TooLarge):
             _require_try(self._rate_limit.count_attempt(garbage))
             raise
         is_well_formed = bool(parse_token(token) if step == "burn" else _JWT.fullmatch(token))
@@ -282,7 +269,7 @@ class TrustedPublishingApi:
         _require_try(self._rate_limit.count_attempt(genuine))
         try:
             return _mint_or_revoke(publishing, step, token)
-        except WheelyardError as error:
+        except errors.WheelyardError as error:
             if error.code not in GENUINE_CODES:
                 self._rate_limit.give_back(genuine)
                 _require_try(self._rate_limit.count_attempt(garbage))
@@ -323,7 +310,7 @@ async def _read_token(request: IndexRequest) -> str:
     try:
         return decode(body, type=_TokenBody).token
     except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid('Send a JSON object: {"token": "..."}.') from error
+        raise errors.Invalid('Send a JSON object: {"token": "..."}.') from error
 
 
 def _public_origin(settings: Settings) -> str:
@@ -332,15 +319,15 @@ def _public_origin(settings: Settings) -> str:
     return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
 
 
-def _error_response_for(step: Step, error: WheelyardError) -> Response:
+def _error_response_for(step: Step, error: errors.WheelyardError) -> Response:
     """Log the code of an error in a step of trusted publishing, and return the error response."""
-    answer = error_response_for(error)
+    answer = error_responses.error_response_for(error)
     code = error.code
-    if code == RATE_LIMITED:  # without a line in the log, of which there could be many
+    if code == errors.RATE_LIMITED:  # without a line in the log, of which there could be many
         return _with_errors(answer, "rate-limited", error.message)
     reason = rejection_reason(error, otherwise=code)
     logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
-    if isinstance(error, Invalid):
+    if isinstance(error, errors.Invalid):
         # clients know the codes with dashes, and no other code of this program
         answer.status_code = 422
         code = code if "-" in code else "invalid-payload"
@@ -351,12 +338,14 @@ def _require_try(wait: float) -> None:
     """Raise Unavailable if a rate limit says to wait."""
     if wait:
         fact = "Too many requests from this address."
-        raise Unavailable(fact, code=RATE_LIMITED, retry_after=ceil(wait))
+        raise errors.Unavailable(fact, code=errors.RATE_LIMITED, retry_after=ceil(wait))
 
 
 def _not_enabled() -> Response:
     fact = "Trusted publishing is not enabled here."
-    return _with_errors(error_response(404, "not-enabled", fact), "not-enabled", fact)
+    return _with_errors(
+        error_responses.error_response(404, "not-enabled", fact), "not-enabled", fact
+    )
 
 
 def _with_errors(answer: Response, code: str, description: str) -> Response:
@@ -369,9 +358,9 @@ def _with_errors(answer: Response, code: str, description: str) -> Response:
         "message": ERROR_TITLE,
         "errors": [{"code": code, "description": description}],
     }
-    return with_body(answer, JSON, encode(body), CSP)
+    return error_responses.with_body(answer, JSON, encode(body), CSP)
 
 
 def _problem_response(status: int) -> Response:
-    body = encode({"title": REASON_PHRASES[status], "status": status})
+    body = encode({"title": error_responses.REASON_PHRASES[status], "status": status})
     return make_response(status, b"application/problem+json", body, NO_STORE)

@@ -11,28 +11,12 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import (
-    NameChange,
-    ReleaseChange,
-    StatusChange,
-    deletion_warnings,
-)
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    FormFields,
-    checking,
-    form_body,
-    form_token,
-    parse_form,
-    read_form,
-    refused_form,
-    require_form_token,
-)
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.model.access import Action
@@ -48,20 +32,8 @@ from wheelyard.model.project_json import EventJson, entry_of
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.project_facts import Release, all_releases
+from wheelyard.rendering.web import manage_pages
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.manage_pages import (
-    PARTICIPLES,
-    RELEASE,
-    STATUS,
-    STATUS_MEANINGS,
-    VERBS,
-    ChoosableFile,
-    ChosenRelease,
-    FileChange,
-    ManagedProject,
-    chosen_releases,
-    render_form,
-)
 from wheelyard.rendering.web.project_frame import MANAGE
 from wheelyard.rendering.web.project_pages import Change, changes_of
 
@@ -95,14 +67,14 @@ def answer_manage(request: IndexRequest) -> Response:
         )
     if context.index.settings.server.read_only:
         raise context.read_only()
-    fields = parse_form(request.query_string)
-    form = FormState(form_token(request))
+    fields = forms.parse_form(request.query_string)
+    form = FormState(forms.form_token(request))
     project = context.index.projects.get_current(name)
     version = fields.text("version")
     action = fields.text("action")
     if version:
         return _answer_release(request, project, fields, form)
-    if action == STATUS:
+    if action == manage_pages.STATUS:
         return _status_form(request, 200, name, project, form)
     if action == "delete":
         return _change_form(request, 200, form, _change_of(request, project, action))
@@ -111,7 +83,7 @@ def answer_manage(request: IndexRequest) -> Response:
 
 
 def _answer_release(
-    request: IndexRequest, project: Project, fields: FormFields, form: FormState
+    request: IndexRequest, project: Project, fields: forms.FormFields, form: FormState
 ) -> Response:
     """Return the page of the files of one release, or the form of one change of them."""
     version = fields.text("version")
@@ -138,14 +110,14 @@ def answer_change(request: IndexRequest) -> Response:
     """
     name = request.web.require_manager(request)
     # the handler is called again once the body has come, and changes nothing before
-    fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
-    if fields.text("choose") in VERBS:
+    fields = forms.read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
+    if fields.text("choose") in manage_pages.VERBS:
         return _choose(request, name, fields)
-    action = fields.action(STATUS, RELEASE, *VERBS)
+    action = fields.action(manage_pages.STATUS, manage_pages.RELEASE, *manage_pages.VERBS)
     api = _api(request)
     try:
-        require_form_token(request, fields.text(CSRF_FIELD))
-        if action == RELEASE:
+        forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
+        if action == manage_pages.RELEASE:
             return _release_name(request, api, name, fields)
         number = _change(api, name, fields)
     except WheelyardError as error:  # nothing was changed
@@ -159,16 +131,18 @@ def _api(request: IndexRequest) -> LocalApi:
     return LocalApi(index=index, caller=request.caller, callers=callers)
 
 
-def _choose(request: IndexRequest, name: NormalizedName, fields: FormFields) -> Response:
+def _choose(request: IndexRequest, name: NormalizedName, fields: forms.FormFields) -> Response:
     """Return the form that names the files of the chosen releases, or what is wrong."""
-    form = FormState(form_token(request))
+    form = FormState(forms.form_token(request))
     project = request.context.index.projects.get_current(name)
     action = fields.text("choose")
     try:
         versions = _chosen_versions(_changeable(request, project, action), fields)
         change = _change_of(request, project, action, versions, fields.all("file") or None)
         if not change.releases:
-            message = f"None of these files can be {PARTICIPLES[action]}. Choose others."
+            message = (
+                f"None of these files can be {manage_pages.PARTICIPLES[action]}. Choose others."
+            )
             raise Invalid(message, code="invalid_field")
     except WheelyardError as error:
         # the form to restore has no such field
@@ -190,18 +164,20 @@ def _change_of(
     action: str,
     versions: Collection[str] | None = None,
     filenames: Collection[str] | None = None,
-) -> FileChange:
+) -> manage_pages.FileChange:
     """
     Return the change of these files, which has no releases if there is nothing to change.
 
     It is about the whole project if neither is given.
     """
     releases = (
-        chosen_releases(_changeable(request, project, action), action, versions, filenames)
-        if action in VERBS
+        manage_pages.chosen_releases(
+            _changeable(request, project, action), action, versions, filenames
+        )
+        if action in manage_pages.VERBS
         else ()
     )
-    return FileChange(
+    return manage_pages.FileChange(
         name=project.name,
         action=action,
         releases=tuple(releases),
@@ -211,16 +187,16 @@ def _change_of(
 
 
 def _release_name(
-    request: IndexRequest, api: LocalApi, name: NormalizedName, fields: FormFields
+    request: IndexRequest, api: LocalApi, name: NormalizedName, fields: forms.FormFields
 ) -> Response:
     """
     Give up a name without files, and return the page that says so.
 
     Raises Invalid unless the name was typed, and what `release_name` raises.
     """
-    with checking("confirmation"):
+    with forms.checking("confirmation"):
         _require_confirmation(fields.text("confirmation"), name)
-    body = form_body(fields, NameChange)
+    body = forms.form_body(fields, project_operations.NameChange)
     api.call(project_operations.release_name, name, body)
     viewer = request.web.index_viewer(request)
     return request.web.show(request, viewer, 200, "name_released.html", "../../../", name=name)
@@ -235,7 +211,7 @@ def _overview(
 ) -> Response:
     """Return the page on which one chooses what to change."""
     may_release = request.caller.may(Action.ADMIN, project.name)
-    managed = ManagedProject(
+    managed = manage_pages.ManagedProject(
         project=project,
         deleted=_changeable(request, project, "restore"),
         quota=request.context.index.uploads.quotas.project,
@@ -253,7 +229,7 @@ def _change_form(
     request: IndexRequest,
     status: int,
     form: FormState,
-    change: FileChange,
+    change: manage_pages.FileChange,
     *,
     warns: bool = True,
 ) -> Response:
@@ -261,7 +237,7 @@ def _change_form(
     template = "manage_files.html"
     warnings = tuple[str, ...]()
     if warns and change.action == "delete":
-        warnings = deletion_warnings(_api(request), change.name, change.ticked)
+        warnings = project_operations.deletion_warnings(_api(request), change.name, change.ticked)
     return _show(
         request, status, change.name, template, change=change, warnings=warnings, form=form
     )
@@ -281,7 +257,7 @@ def _status_form(
         name,
         "manage_status.html",
         project=project,
-        meanings=STATUS_MEANINGS.items(),
+        meanings=manage_pages.STATUS_MEANINGS.items(),
         form=form,
     )
 
@@ -294,16 +270,18 @@ def _show(
     **values: object,
 ) -> Response:
     viewer = request.web.managed_viewer(request, name)
-    page = render_form(request.web.environment, viewer, name, template, MANAGE, **values)
+    page = manage_pages.render_form(
+        request.web.environment, viewer, name, template, MANAGE, **values
+    )
     return request.web.own_page(request, status, page)
 
 
 def _ask_again(
-    request: IndexRequest, name: NormalizedName, fields: FormFields, error: WheelyardError
+    request: IndexRequest, name: NormalizedName, fields: forms.FormFields, error: WheelyardError
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
     store = request.context.index.projects
-    form = refused_form(request, fields, error)
+    form = forms.refused_form(request, fields, error)
     if isinstance(error, Unavailable):
         # while the store does not answer, what is remembered has to do
         cached = store.peek(name, "any")
@@ -312,9 +290,9 @@ def _ask_again(
         project = store.get_current(name)
     action = fields.text("action")
     status = status_of(error)
-    if action == RELEASE and project is not None:
+    if action == manage_pages.RELEASE and project is not None:
         return _overview(request, status, project, form)
-    if action == STATUS or (project is None and action == RELEASE):
+    if action == manage_pages.STATUS or (project is None and action == manage_pages.RELEASE):
         return _status_form(request, status, name, project, form)
     if project is not None:
         project = _changeable(request, project, action)
@@ -332,7 +310,7 @@ def _find_release(project: Project, text: str) -> Release:
 
     Raises Invalid if that is no version, and NotFound if there is no such release.
     """
-    with checking("version"):
+    with forms.checking("version"):
         version = parse_version(text)
         for release in all_releases(project):
             if Version(release.version) == version:
@@ -340,7 +318,7 @@ def _find_release(project: Project, text: str) -> Release:
         raise NotFound(f"{project.name} has no release {version}. Choose another one.")
 
 
-def _chosen_versions(project: Project, fields: FormFields) -> set[str]:
+def _chosen_versions(project: Project, fields: forms.FormFields) -> set[str]:
     """
     Return the versions of the releases that are ticked or in the set of versions of a form.
 
@@ -363,20 +341,24 @@ def _chosen_versions(project: Project, fields: FormFields) -> set[str]:
     return chosen
 
 
-def _asked_change(project: Project | None, name: NormalizedName, fields: FormFields) -> FileChange:
+def _asked_change(
+    project: Project | None, name: NormalizedName, fields: forms.FormFields
+) -> manage_pages.FileChange:
     """Return the change that a form has asked for, also if its project or its files are gone."""
     action = fields.text("action")
     ticked = fields.all("file")
     is_whole = bool(fields.text("whole"))
-    releases = tuple[ChosenRelease, ...]()
+    releases = tuple[manage_pages.ChosenRelease, ...]()
     if project is not None:
         of_ticked = (_version_in(filename, name) for filename in ticked)
         versions = None if is_whole else {*fields.all("version"), *of_ticked}
-        releases = tuple(chosen_releases(project, action, versions, ticked))
+        releases = tuple(manage_pages.chosen_releases(project, action, versions, ticked))
     if not releases:
-        files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
-        releases = (ChosenRelease(next(iter(fields.all("version")), ""), files),)
-    return FileChange(name=name, action=action, releases=releases, is_whole=is_whole)
+        files = tuple(
+            manage_pages.ChoosableFile(filename, None) for filename in sorted(set(ticked))
+        )
+        releases = (manage_pages.ChosenRelease(next(iter(fields.all("version")), ""), files),)
+    return manage_pages.FileChange(name=name, action=action, releases=releases, is_whole=is_whole)
 
 
 def _version_in(filename: str, project: NormalizedName) -> str:
@@ -398,31 +380,33 @@ def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
     return changes_of([entry_of(project.name, number, event, event.by_name) for event in events])
 
 
-def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
+def _change(api: LocalApi, name: NormalizedName, fields: forms.FormFields) -> int:
     """
     Make the change that a form asks for, and return the number of its commit, 0 if it has none.
 
     Raises WheelyardError if a field is wrong, or the change is refused.
     """
-    with checking("reason"):
+    with forms.checking("reason"):
         require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
     action = fields.text("action")
-    if action == STATUS:
-        status = form_body(fields, StatusChange)
+    if action == manage_pages.STATUS:
+        status = forms.form_body(fields, project_operations.StatusChange)
         project = api.call(project_operations.set_status, name, status)
         events = project.commit.events if project.commit else ()
         return project.revision if any(event.what == EventKind.STATUS for event in events) else 0
     versions = [parse_version(text) for text in fields.all("version")]
-    with checking("file"):
+    with forms.checking("file"):
         if not fields.all("file"):
             message = "No file is ticked. Tick the files that you mean."
             raise Invalid(message, code="missing_field")
     one = versions[0] if len(versions) == 1 else None
     if action == "delete":
-        with checking("confirmation"):
+        with forms.checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, one)
     version, all_versions = (str(one), "") if one else ("", EVERY_VERSION)
-    change = ReleaseChange(version, all_versions, fields.all("file"), fields.text("reason"))
+    change = project_operations.ReleaseChange(
+        version, all_versions, fields.all("file"), fields.text("reason")
+    )
     changed = api.call(_ACTIONS[action], name, change)
     return changed.revision if changed.changed else 0
 

@@ -20,7 +20,7 @@ from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.catalog.serials import SerialTable
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError
-from wheelyard.http import resolver
+from wheelyard.http import resolver, responses
 from wheelyard.http.client_paths import build_path
 from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.error_responses import file_not_found
@@ -33,16 +33,6 @@ from wheelyard.http.messages import (
 )
 from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, cache_keys
 from wheelyard.http.representation import MediaType, requested_range
-from wheelyard.http.responses import (
-    Repeats,
-    WantedFile,
-    load_projects,
-    not_acceptable,
-    page_headers,
-    page_response,
-    requested_media_type,
-    visibility_key,
-)
 from wheelyard.http.search_lookup import indexes_to_ask
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import (
@@ -55,15 +45,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.metadata import parse_any
 from wheelyard.model.project import File
-from wheelyard.rendering import simple_pages
-from wheelyard.rendering.project_facts import (
-    latest_release,
-    project_json,
-    release_of,
-    releases_of,
-    results_json,
-    search_json,
-)
+from wheelyard.rendering import project_facts, simple_pages
 from wheelyard.repository.index_repository import ListedNames
 
 LAST_SERIAL: Final = b"x-pypi-last-serial"
@@ -83,10 +65,10 @@ def _is_older(names: Snapshot[NameList], serials: SerialTable) -> bool:
 
 def project_list(request: IndexRequest) -> Response:
     """Handle GET `/simple/`: the names of the projects that the caller may read."""
-    media_type = requested_media_type(request)
+    media_type = responses.requested_media_type(request)
     caller = request.caller
     if media_type is None:
-        return not_acceptable()
+        return responses.not_acceptable()
     is_json = media_type.value.is_json
     listed, serials = _listed_names(request.context, is_json=is_json)
 
@@ -110,8 +92,8 @@ def project_list(request: IndexRequest) -> Response:
         until = resolver.until_looked(request.context)
         version = f"{version} {names_namespaces}"
     # a caller gets only the page that was made for the same set of readable projects
-    page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
-    return page_response(request.context, request, *page, repeats=(made_from, until))
+    page = (media_type, ("list", is_json, responses.visibility_key(caller)), version, render)
+    return responses.page_response(request.context, request, *page, repeats=(made_from, until))
 
 
 def _listed_names(
@@ -151,9 +133,9 @@ def project_detail(request: IndexRequest) -> Response:
         return redirect(301, build_path(server, ("simple", name), request.query_string))
     if name != request.path_params["name"]:
         return redirect(301, build_path(server, (*root, name), request.query_string))
-    media_type = requested_media_type(request)
+    media_type = responses.requested_media_type(request)
     if media_type is None:
-        return not_acceptable()
+        return responses.not_acceptable()
     context = request.context
     listing = resolver.find_for_installer(context, name, request)
     if media_type.value.is_json:
@@ -165,7 +147,7 @@ def project_detail(request: IndexRequest) -> Response:
 
     # types of HTML share a page, and so do those of JSON
     page = (media_type, (name, False), listing.version, render)
-    return page_response(context, request, *page, listing=listing)
+    return responses.page_response(context, request, *page, listing=listing)
 
 
 def _detail_json(
@@ -183,8 +165,8 @@ def _detail_json(
 
     version = f"{listing.version} {namespaces}"
     page = (media_type, (listing.name, True), version, render)
-    repeats: Repeats = ((), resolver.until_looked(context))
-    return page_response(context, request, *page, listing=listing, repeats=repeats)
+    repeats: responses.Repeats = ((), resolver.until_looked(context))
+    return responses.page_response(context, request, *page, listing=listing, repeats=repeats)
 
 
 def redirect_to_slash(request: IndexRequest) -> Response:
@@ -283,24 +265,26 @@ def _pypi_json(
     (made_from, last_serial) = serial
 
     def render() -> bytes:
-        releases = None if version else releases_of(listing)
+        releases = None if version else project_facts.releases_of(listing)
         release = (
-            latest_release(releases or ()) if version is None else release_of(listing, version)
+            project_facts.latest_release(releases or ())
+            if version is None
+            else project_facts.release_of(listing, version)
         )
         if release is None:
             raise NotFound(f"{name} has no such release. See /simple/{name}/ for those it has.")
         core = listing.open.core_metadata(request, release.metadata_file.filename)
         core = core or parse_any(None, name, release.version)
-        return project_json(name, release, core, files_url, releases, last_serial)
+        return project_facts.project_json(name, release, core, files_url, releases, last_serial)
 
-    headers = page_headers(request.context, MediaType.PLAIN_JSON, listing)
+    headers = responses.page_headers(request.context, MediaType.PLAIN_JSON, listing)
     if last_serial != NO_SERIAL:
         headers = (*headers, (LAST_SERIAL, b"%d" % last_serial))
     key = ("pypi_json", name, version)
     document = f"{listing.version} {last_serial}"
     page = (MediaType.PLAIN_JSON, key, document, render)
     repeats = (made_from, inf)
-    return page_response(
+    return responses.page_response(
         request.context, request, *page, repeats=repeats, listing=listing, headers=headers
     )
 
@@ -313,7 +297,7 @@ def answer_search(request: IndexRequest) -> Response:
     that a page of results looks the name up in.
     """
     caller = request.caller
-    table = load_projects(request.context)
+    table = responses.load_projects(request.context)
     words = request.query_field("q")
     if words is not None:
         visible = table.readable_by(caller)
@@ -321,17 +305,19 @@ def answer_search(request: IndexRequest) -> Response:
         results = visible.search(words, 0, SHOWN_RESULTS)
         is_listed = any(visible.named([canonicalize_name(name)]))
         asked = [] if is_listed else indexes_to_ask(request, name)
-        body = results_json(results.total, results.projects, asked)
-        return make_response(200, JSON, body, *page_headers(request.context, MediaType.PLAIN_JSON))
+        body = project_facts.results_json(results.total, results.projects, asked)
+        return make_response(
+            200, JSON, body, *responses.page_headers(request.context, MediaType.PLAIN_JSON)
+        )
 
     def render() -> bytes:
-        return search_json(table.readable_by(caller).projects)
+        return project_facts.search_json(table.readable_by(caller).projects)
 
-    key = ("search", visibility_key(caller))
+    key = ("search", responses.visibility_key(caller))
     version = str(table.generation)
     page = (MediaType.PLAIN_JSON, key, version, render)
     made_from = ((SEARCH, version),)
-    return page_response(request.context, request, *page, repeats=(made_from, inf))
+    return responses.page_response(request.context, request, *page, repeats=(made_from, inf))
 
 
 def answer_file(request: IndexRequest) -> Response:
@@ -358,7 +344,7 @@ def answer_file(request: IndexRequest) -> Response:
     if sha256 and name != sent:
         return file_not_found()
     listing = resolver.find(request.context, name, request, may_refresh=False)
-    wanted = WantedFile(filename, sha256, filename != sent_filename)
+    wanted = responses.WantedFile(filename, sha256, filename != sent_filename)
     response = listing.open.response(request, wanted)
     if not wanted.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
         _count(request, listing.open.project.by_filename.get(filename), name, response)

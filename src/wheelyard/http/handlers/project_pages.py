@@ -27,15 +27,8 @@ from wheelyard.model.attestations import read_provenance
 from wheelyard.model.distribution_filename import listed_version, parse_version
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.project import File
+from wheelyard.rendering import project_facts
 from wheelyard.rendering.listing import ShownFile
-from wheelyard.rendering.project_facts import (
-    ProjectFacts,
-    ReleaseOf,
-    find_release,
-    latest_release,
-    release_of,
-    releases_of,
-)
 from wheelyard.rendering.web.core_metadata import (
     NO_CHOICE,
     PINS,
@@ -85,7 +78,7 @@ class _Neighbours(Struct, frozen=True):
 
     linked_names: dict[NormalizedName, bool]
     """The dependencies that are projects of this index, with whether each is public."""
-    used_by: tuple[ProjectFacts, ...] = ()
+    used_by: tuple[project_facts.ProjectFacts, ...] = ()
     uploaders: tuple[str, ...] = ()
 
     def version_with(self, listing: OpenListing) -> str:
@@ -108,9 +101,9 @@ class _Place(Struct, frozen=True, kw_only=True):
 
     listing: OpenListing
     viewer: Viewer
-    latest: ReleaseOf[ShownFile] | None
+    latest: project_facts.ReleaseOf[ShownFile] | None
     """The release that describes the project, or None without releases."""
-    release: ReleaseOf[ShownFile] | None
+    release: project_facts.ReleaseOf[ShownFile] | None
     """The release that the page is about: the one in its URL, or else the latest one."""
     is_release: bool
     """Whether the URL has a version."""
@@ -171,7 +164,7 @@ def answer_description(request: IndexRequest) -> Response:
         else:
             project = ProjectContent(
                 project=place.listing,
-                releases=releases_of(place.listing),
+                releases=project_facts.releases_of(place.listing),
                 latest=content,
                 used_by=seen.used_by,
                 uploaders=seen.uploaders,
@@ -304,7 +297,7 @@ def answer_releases(request: IndexRequest) -> Response:
     def render() -> bytes:
         content = ReleasesContent(
             head=place.head(),
-            releases=releases_of(place.listing),
+            releases=project_facts.releases_of(place.listing),
             downloads=downloads,
             elsewhere=elsewhere,
             text=text,
@@ -371,7 +364,7 @@ def _place(request: IndexRequest) -> _Place | Response:
     if listing.origin.is_upstream:
         viewer = replace(viewer, may_decide=request.web.may_decide(request.caller, name))
     latest = _latest(request, listing)
-    release = latest if sent is None else find_release(listing, sent)
+    release = latest if sent is None else project_facts.find_release(listing, sent)
     if sent is not None:
         if release is None:
             return _missing_release(request, listing)
@@ -517,13 +510,15 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
     return request.web.show(request, viewer, 404, "missing_release.html", root, **values)
 
 
-def _latest(request: IndexRequest, listing: OpenListing) -> ReleaseOf[ShownFile] | None:
+def _latest(
+    request: IndexRequest, listing: OpenListing
+) -> project_facts.ReleaseOf[ShownFile] | None:
     """Return the release that describes a project, of which one file is remembered."""
     key = f"{listing.name} {listing.version}"
     file = request.web.latest_files.get(key)
     if file is not None:  # many releases take long to sort
-        return release_of(listing, listed_version(file.version))
-    latest = latest_release(releases_of(listing))
+        return project_facts.release_of(listing, listed_version(file.version))
+    latest = project_facts.latest_release(project_facts.releases_of(listing))
     if latest is not None:
         request.web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
     return latest

@@ -17,6 +17,6 @@ def answer(request: IndexRequest) -> Response:
     index = request.context.index
     query = request.query_string
     if request.segments in TOKEN_PAGES and request.query_field(INDEX) is None:
-        of_index = urlencode({INDEX: index.name}).encode()
-        query = b"&".join(filter(None, (query, of_index)))
+        index_field = urlencode({INDEX: index.name}).encode()
+        query = query + b"&" + index_field if query else index_field
     return redirect(302, build_path(index.server.settings.server, request.segments, query))

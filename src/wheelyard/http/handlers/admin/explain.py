@@ -5,7 +5,6 @@ from typing import Final
 from msgspec import convert
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import AccessQuestion, ActionWord
 from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
@@ -59,9 +58,11 @@ class ExplainPage:
         with checking("project"):
             name = parse_name(query.text("project"))
         action = query.text("can")
-        action_word: ActionWord = convert(action, ActionWord) if action in ACTIONS else "read"
+        action_word: access_operations.ActionWord = (
+            convert(action, access_operations.ActionWord) if action in ACTIONS else "read"
+        )
         with refused_for("who"):
             return self._pages.api(request).call(
                 access_operations.explain_access,
-                AccessQuestion(who, name, action_word, query.text("index")),
+                access_operations.AccessQuestion(who, name, action_word, query.text("index")),
             )

@@ -6,7 +6,6 @@ from typing import Final
 from msgspec import structs
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import GrantRevocation
 from wheelyard.errors import Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -24,12 +23,7 @@ from wheelyard.http.token_forms import parse_patterns
 from wheelyard.model.access import EVERY_PROJECT, Action, describe_principal
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.grants import GrantFields, describe_event
-from wheelyard.operations.access_control import (
-    NOTE_LIMIT_CHARS,
-    OWN_ACCESS,
-    AddedGrant,
-    ListedGrant,
-)
+from wheelyard.operations import access_control
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal, preset_principal
 
@@ -80,7 +74,11 @@ class GrantPages:
         return self._pages.answer_history(request, history)
 
     def _list(
-        self, request: IndexRequest, query: FormFields, status: int, added: AddedGrant | None = None
+        self,
+        request: IndexRequest,
+        query: FormFields,
+        status: int,
+        added: access_control.AddedGrant | None = None,
     ) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
@@ -134,10 +132,10 @@ class GrantPages:
         return self._pages.show(request, SECTION, "grant_revoke.html", values, status)
 
     def _revoke(self, request: IndexRequest, fields: FormFields) -> Response:
-        wanted = GrantRevocation(
+        wanted = access_operations.GrantRevocation(
             fields.text("id"), fields.text("note"), bool(fields.text("even_if_own"))
         )
-        with confirmed_by("even_if_own", OWN_ACCESS):
+        with confirmed_by("even_if_own", access_control.OWN_ACCESS):
             self._pages.api(request).call(access_operations.revoke_grant, wanted)
         return self._pages.done(request, f"revoked={wanted.id}")
 
@@ -160,13 +158,13 @@ def _grant_in(fields: FormFields) -> GrantFields:
             message = "Administrators administer every project. Write a single star."
             raise Invalid(message, code="invalid_field")
     with checking("note"):
-        note = require_one_line(fields.text("note"), "A note", NOTE_LIMIT_CHARS)
+        note = require_one_line(fields.text("note"), "A note", access_control.NOTE_LIMIT_CHARS)
     return GrantFields(
         who=(who,), projects=projects, actions=(can,), note=note, index=fields.text("index")
     )
 
 
-def _is_found(grant: ListedGrant, search: str) -> bool:
+def _is_found(grant: access_control.ListedGrant, search: str) -> bool:
     """Return whether a text, in lower case, is in what the list shows of a grant."""
     words = map(describe_principal, grant.who)
     texts = (grant.id, *grant.who, *words, *grant.projects, *grant.can, grant.note)

@@ -7,8 +7,6 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from wheelyard.api import access_operations, people_operations
-from wheelyard.api.access_operations import GroupEdit
-from wheelyard.api.people_operations import ProviderGroup
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -22,20 +20,14 @@ from wheelyard.http.handlers.admin.pages import (
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Response
 from wheelyard.model.grants import groups_in
-from wheelyard.operations.access_control import (
-    OWN_ACCESS,
-    AccessList,
-    GroupChange,
-    ListedGrant,
-    ListedGroup,
-)
+from wheelyard.operations import access_control
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
 
 SECTION: Final = "groups/"
 ROWS_ON_A_PAGE: Final = 100
-CHANGES: Final[dict[str, GroupChange]] = {
+CHANGES: Final[dict[str, access_control.GroupChange]] = {
     "make": "make",
     "add": "add",
     "remove": "remove",
@@ -47,8 +39,8 @@ CHANGES: Final[dict[str, GroupChange]] = {
 class GroupFacts(Struct, frozen=True):
     """A group on a page."""
 
-    group: ListedGroup
-    grants: tuple[ListedGrant, ...]
+    group: access_control.ListedGroup
+    grants: tuple[access_control.ListedGrant, ...]
     """The grants that name it."""
 
 
@@ -88,7 +80,7 @@ class GroupPages:
         search = query.text("search")
         fit = [group for group in access.groups if _is_found(group, search)]
         shown, numbers = paged(fit, query, ROWS_ON_A_PAGE)
-        of_providers: Sequence[ProviderGroup] = ()
+        of_providers: Sequence[people_operations.ProviderGroup] = ()
         if request.context.index.authenticator.owners.providers:
             seen = self._pages.api(request).call(people_operations.list_provider_groups).groups
             of_providers = [group for group in seen if search.casefold() in group.principal]
@@ -148,7 +140,7 @@ class GroupPages:
             with checking("member"):
                 message = "Nobody is selected. Select whom to remove."
                 raise Invalid(message, code="missing_field")
-        wanted = GroupEdit(
+        wanted = access_operations.GroupEdit(
             change=CHANGES[action],
             name=fields.text("group"),
             who=members,
@@ -156,7 +148,7 @@ class GroupPages:
             even_if_own=bool(fields.text("even_if_own")),
         )
         with (
-            confirmed_by("even_if_own", OWN_ACCESS),
+            confirmed_by("even_if_own", access_control.OWN_ACCESS),
             refused_for("who" if action == "add" else "group"),
         ):
             edited = self._pages.api(request).call(access_operations.edit_group, wanted)
@@ -171,10 +163,10 @@ class GroupPages:
         return self._pages.done(request, urlencode(done))
 
 
-def _is_found(group: ListedGroup, search: str) -> bool:
+def _is_found(group: access_control.ListedGroup, search: str) -> bool:
     return search.casefold() in "\n".join((group.name, *group.members)).casefold()
 
 
-def _facts(access: AccessList, group: ListedGroup) -> GroupFacts:
+def _facts(access: access_control.AccessList, group: access_control.ListedGroup) -> GroupFacts:
     grants = tuple(grant for grant in access.grants if group.name in groups_in(grant.who))
     return GroupFacts(group, grants)

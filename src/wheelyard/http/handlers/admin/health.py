@@ -3,7 +3,6 @@
 from itertools import groupby
 
 from wheelyard.api import health_operations
-from wheelyard.api.health_operations import SettingInForce
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Response
@@ -31,7 +30,7 @@ class HealthPages:
         return self._pages.show(request, "settings/", "settings.html", values)
 
 
-def _section(setting: SettingInForce) -> str:
+def _section(setting: health_operations.SettingInForce) -> str:
     """Return the name of the section that a setting is in, with brackets as in the file."""
     above, _, _ = setting.name.rpartition(".")
     return f"[{above}]" if above else "Tables"

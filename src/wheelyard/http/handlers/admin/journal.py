@@ -6,7 +6,6 @@ from typing import Final
 from urllib.parse import urlencode
 
 from wheelyard.api import journal_operations
-from wheelyard.api.journal_operations import JournalQuery
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
@@ -67,7 +66,7 @@ def _index_names(index: Index) -> list[str]:
     return [MAIN, *others] if others else []
 
 
-def _wanted(asked: Mapping[str, str], before: str) -> JournalQuery:
+def _wanted(asked: Mapping[str, str], before: str) -> journal_operations.JournalQuery:
     """
     Return the query for a page of what the fields of the form select.
 
@@ -75,7 +74,7 @@ def _wanted(asked: Mapping[str, str], before: str) -> JournalQuery:
     """
     since = _day(asked["from"])
     until = _day(asked["to"])
-    return JournalQuery(
+    return journal_operations.JournalQuery(
         index=asked["index"],
         project=asked["project"],
         by=asked["by"],

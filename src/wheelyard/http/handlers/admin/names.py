@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from msgspec import convert
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import NameChange, NameSelection, NamesQuery
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
@@ -75,9 +74,11 @@ class NamePages:
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state = query.text("state")
         number = page_number(query)
-        wanted = NamesQuery(
+        wanted = project_operations.NamesQuery(
             search=query.text("search"),
-            state=convert(state, NameSelection) if state in STATES and state else None,
+            state=convert(state, project_operations.NameSelection)
+            if state in STATES and state
+            else None,
             limit=ROWS_ON_A_PAGE,
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
@@ -113,7 +114,7 @@ class NamePages:
         with checking("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
         api = self._pages.api(request)
-        change = NameChange(reason)
+        change = project_operations.NameChange(reason)
         with refused_for("name"):
             if action == "reserve":
                 is_new = api.call(project_operations.reserve_name, name, change).is_new

@@ -12,7 +12,6 @@ from wheelyard.api import (
     package_request_operations,
     server_operations,
 )
-from wheelyard.api.access_operations import TokensQuery
 from wheelyard.api.download_operations import count_all_downloads
 from wheelyard.api.table import LocalApi
 from wheelyard.errors import WheelyardError
@@ -136,7 +135,9 @@ class _Figures(Struct, frozen=True):
         return Tile("../projects/1/?sort=downloads", f"{sum(days):,}", words, picture)
 
     def _tokens(self) -> Tile:
-        ending = self.api.call(access_operations.list_tokens, TokensQuery(state="expiring"))
+        ending = self.api.call(
+            access_operations.list_tokens, access_operations.TokensQuery(state="expiring")
+        )
         number = len(ending.tokens)
         words = "ends within 14 days" if number == 1 else "end within 14 days"
         return Tile("tokens/?state=expiring", f"{number:,}", words, asks=number > 0)

@@ -28,19 +28,9 @@ from wheelyard.api.public_package_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    FormFields,
-    checking,
-    form_body,
-    form_token,
-    parse_form,
-    read_form,
-    refused_form,
-    require_form_token,
-)
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Response, redirect
 from wheelyard.model.decoding import counted, require_one_line
@@ -82,14 +72,14 @@ class RequestPages:
     def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: approve or block packages, or show the form for those that are selected."""
 
-        def act(fields: FormFields) -> Response:
+        def act(fields: forms.FormFields) -> Response:
             if not fields.text("select"):
                 return self._decide(request, fields)
             if not fields.all("package"):
                 return self._list(request, "", ["Select at least one package."])
             return self._question(request, fields, self._pages.form(request), 200)
 
-        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+        def ask_again(fields: forms.FormFields, form: FormState, status: int) -> Response:
             return self._question(request, fields, form, status)
 
         return self._pages.answer_form(request, act, ask_again, MAX_BYTES, MAX_FIELDS)
@@ -122,7 +112,7 @@ class RequestPages:
         return self._pages.show(request, SECTION, "requests.html", values)
 
     def _question(
-        self, request: IndexRequest, fields: FormFields, form: FormState, status: int
+        self, request: IndexRequest, fields: forms.FormFields, form: FormState, status: int
     ) -> Response:
         """Return the form with the reason, for those of the packages that wait."""
         wanted = frozenset(fields.all("package"))
@@ -151,14 +141,14 @@ class RequestPages:
         askers = (who for row in rows for who in row.who)
         return self._pages.names_of(request, (*askers, *deciders))
 
-    def _decide(self, request: IndexRequest, fields: FormFields) -> Response:
+    def _decide(self, request: IndexRequest, fields: forms.FormFields) -> Response:
         verdict = VERDICTS.get(fields.text("decide"))
         if verdict is None:
             raise Invalid("Choose whether to approve or to block.", code="missing_field")
         choices = tuple(_choice(package, fields, verdict) for package in fields.all("package"))
         if not choices:
             raise Invalid("Choose at least one package.", code="missing_field")
-        with checking("reason"):
+        with forms.checking("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
             if verdict is Verdict.BLOCKED and not reason:
                 raise Invalid("Say why: whoever wants it reads that.", code="missing_field")
@@ -198,7 +188,7 @@ def find_chosen(api: LocalApi, targets: Collection[str]) -> WaitingRequests:
     return listed
 
 
-def _as_of(fields: FormFields) -> datetime:
+def _as_of(fields: forms.FormFields) -> datetime:
     """Return when the last decision was made that the page of a form has shown."""
     try:
         as_of: datetime = convert(fields.text("as_of"), Annotated[datetime, Meta(tz=True)])
@@ -212,7 +202,7 @@ def _decided(count: int, verdict: Verdict) -> str:
     return f"{counted(count, 'package')} {verdict}."
 
 
-def _choice(package: str, fields: FormFields, verdict: Verdict) -> DecidedPackage:
+def _choice(package: str, fields: forms.FormFields, verdict: Verdict) -> DecidedPackage:
     """Return a package of a form, whose operation says what is wrong with its name."""
     project, _, version = package.partition(" ")
     despite = fields.all(f"despite {package}") if verdict is Verdict.APPROVED else ()
@@ -249,20 +239,20 @@ def _undecided(summary: DecisionSummary) -> Iterator[str]:
 def answer_ask(request: IndexRequest) -> Response:
     """Handle GET `/-/request/`: the form, or that somebody has asked."""
     _require_credential(request)
-    query = parse_form(request.query_string)
-    form = FormState(form_token(request), query.values)
+    query = forms.parse_form(request.query_string)
+    form = FormState(forms.form_token(request), query.values)
     return _page(request, form, 200, _asked(request, query.text("asked")))
 
 
 def answer_ask_form(request: IndexRequest) -> Response:
     """Handle POST: ask for a package."""
     _require_credential(request)
-    fields = read_form(request)
+    fields = forms.read_form(request)
     try:
-        require_form_token(request, fields.text(CSRF_FIELD))
-        package = _ask(request, form_body(fields, PackageAsk))
+        forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
+        package = _ask(request, forms.form_body(fields, PackageAsk))
     except WheelyardError as error:
-        form = refused_form(request, fields, error)
+        form = forms.refused_form(request, fields, error)
         return _page(request, form, status_of(error))
     target = f"{package.project} {package.version}".rstrip()
     query = urlencode({"asked": target}).encode()

@@ -13,18 +13,9 @@ from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_server_admin
 from wheelyard.errors import Conflict, Invalid, NoSuchPage, NotFound, WheelyardError
+from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    MAX_FIELDS,
-    FormFields,
-    form_token,
-    parse_form,
-    read_form,
-    refused_form,
-    require_form_token,
-)
 from wheelyard.http.messages import SEE_OTHER, Response, redirect
 from wheelyard.http.requests import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
 from wheelyard.model.access import Caller
@@ -38,9 +29,9 @@ MAX_PAGE_DIGITS: Final = 6
 
 T = TypeVar("T")
 
-Act = Callable[[FormFields], Response]
+Act = Callable[[forms.FormFields], Response]
 """Does what a form asks for, and returns the response; raises WheelyardError to refuse it."""
-AskAgain = Callable[[FormFields, FormState, int], Response]
+AskAgain = Callable[[forms.FormFields, FormState, int], Response]
 """Returns the page of a form that was refused, which has the status that is given."""
 
 
@@ -89,7 +80,7 @@ class AdminPages:
         """Return the operations of the index, for the caller of a request."""
         return LocalApi(index=request.context.index, caller=request.caller)
 
-    def query(self, request: IndexRequest) -> FormFields:
+    def query(self, request: IndexRequest) -> forms.FormFields:
         """
         Return the fields in the query of a request.
 
@@ -97,18 +88,18 @@ class AdminPages:
         see the page.
         """
         self._require_right(request.caller)
-        query = parse_form(request.query_string)
+        query = forms.parse_form(request.query_string)
         for text in chain.from_iterable(query.values.values()):
             require_one_line(text, "A field of the query", URL_LIMIT_BYTES)
         return query
 
-    def form(self, request: IndexRequest, values: FormFields | None = None) -> FormState:
+    def form(self, request: IndexRequest, values: forms.FormFields | None = None) -> FormState:
         """
         Return the state of a form that nobody has sent yet, perhaps with values for some fields.
 
         Raises Unavailable if the store with the key of forms does not answer.
         """
-        return FormState(form_token(request), values.values if values else {})
+        return FormState(forms.form_token(request), values.values if values else {})
 
     def names_of(self, request: IndexRequest, principals: Iterable[str]) -> dict[str, str]:
         """
@@ -178,7 +169,7 @@ class AdminPages:
         act: Act,
         ask_again: AskAgain,
         limit: int = BODY_LIMIT_BYTES,
-        max_fields: int = MAX_FIELDS,
+        max_fields: int = forms.MAX_FIELDS,
     ) -> Response:
         """
         Handle POST: do what a form asks for, or show it again with what was typed, and why.
@@ -188,12 +179,12 @@ class AdminPages:
         """
         self._require_right(request.caller)
         # the handler is called again once the body has come, and changes nothing before
-        fields = read_form(request, limit, max_fields)
+        fields = forms.read_form(request, limit, max_fields)
         try:
-            require_form_token(request, fields.text(CSRF_FIELD))
+            forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
             return act(fields)
         except WheelyardError as error:
-            form = refused_form(request, fields, error)
+            form = forms.refused_form(request, fields, error)
             try:
                 return ask_again(fields, form, status_of(error))
             except WheelyardError:  # the form is about nothing that can be shown
@@ -226,14 +217,14 @@ def confirmed_by(field: str, code: str) -> Iterator[None]:
         raise
 
 
-def page_number(query: FormFields) -> int:
+def page_number(query: forms.FormFields) -> int:
     """Return the number of the page of a list that a query asks for, from 1."""
     text = query.text("page")
     is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_PAGE_DIGITS
     return max(1, int(text)) if is_number else 1
 
 
-def page_numbers(query: FormFields, total: int, size: int) -> PageNumbers:
+def page_numbers(query: forms.FormFields, total: int, size: int) -> PageNumbers:
     """
     Return which page of a list a query asks for, with `size` of `total` entries on each.
 
@@ -246,7 +237,7 @@ def page_numbers(query: FormFields, total: int, size: int) -> PageNumbers:
     return PageNumbers(total, number, count)
 
 
-def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T], PageNumbers]:
+def paged(rows: Sequence[T], query: forms.FormFields, size: int) -> tuple[Sequence[T], PageNumbers]:
     """
     Return the part of a list that a query asks for, and which part it is.
 
@@ -256,7 +247,7 @@ def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T],
     return rows[(numbers.number - 1) * size : numbers.number * size], numbers
 
 
-def _newest_part(query: FormFields, revision: int) -> _NewestPart:
+def _newest_part(query: forms.FormFields, revision: int) -> _NewestPart:
     """
     Return the part of a journal that a query asks for, of which `revision` is the last one.
 

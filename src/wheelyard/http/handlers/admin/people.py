@@ -6,12 +6,6 @@ from urllib.parse import urlencode
 from msgspec import convert
 
 from wheelyard.api import people_operations
-from wheelyard.api.people_operations import (
-    NameRelease,
-    PeopleQuery,
-    PersonChange,
-    PersonQuestion,
-)
 from wheelyard.authentication.known_people import PersonState
 from wheelyard.authentication.token_list import WORKING_STATES
 from wheelyard.http.context import IndexRequest
@@ -75,7 +69,7 @@ class PeoplePages:
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state = query.text("state")
         number = page_number(query)
-        wanted = PeopleQuery(
+        wanted = people_operations.PeopleQuery(
             search=query.text("search"),
             state=convert(state, PersonState) if state in get_args(PersonState) else None,
             group=query.text("group"),
@@ -97,7 +91,7 @@ class PeoplePages:
     def _question(
         self, request: IndexRequest, who: str, action: str, form: FormState, status: int
     ) -> Response:
-        question = PersonQuestion(who)
+        question = people_operations.PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {"form": form, "person": answer.person, "action": action}
         return self._pages.show(request, SECTION, "person_change.html", values, status)
@@ -108,20 +102,24 @@ class PeoplePages:
         with checking("reason"):
             note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
         api = self._pages.api(request)
-        change = PersonChange(who, note)
-        person = api.call(people_operations.show_person, PersonQuestion(who)).person
+        change = people_operations.PersonChange(who, note)
+        person = api.call(
+            people_operations.show_person, people_operations.PersonQuestion(who)
+        ).person
         with refused_for("who"):
             if action == "end":
                 api.call(people_operations.end_person, change)
             elif action == "admit":
                 api.call(people_operations.admit_person, change)
             else:
-                wanted = NameRelease(person.provider, person.principal.split(":", 2)[-1])
+                wanted = people_operations.NameRelease(
+                    person.provider, person.principal.split(":", 2)[-1]
+                )
                 api.call(people_operations.release_name, wanted)
         return self._pages.done(request, urlencode({"who": person.who, "done": action}))
 
     def _person(self, request: IndexRequest, who: str, done: str) -> Response:
-        question = PersonQuestion(who)
+        question = people_operations.PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {
             "answer": answer,

@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from wheelyard.api import server_operations
-from wheelyard.api.server_operations import ProjectUsage
 from wheelyard.errors import NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
@@ -15,7 +14,7 @@ from wheelyard.rendering.web.figures import draw_share
 
 SECTION: Final = "storage/"
 ROWS_ON_A_PAGE: Final = 100
-Order = tuple[str, Callable[[ProjectUsage], Any]]
+Order = tuple[str, Callable[[server_operations.ProjectUsage], Any]]
 """The words of an order, and what is sorted by."""
 ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
     {

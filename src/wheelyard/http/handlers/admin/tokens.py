@@ -8,8 +8,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import TokensQuery
-from wheelyard.authentication.token_list import WORKING_STATES, TokenOrder, TokenSelection
+from wheelyard.authentication import token_list
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -96,12 +95,12 @@ class TokenAdministration:
         sort = query.text("sort")
         search = query.text("search")
         number = page_number(query)
-        wanted = TokensQuery(
+        wanted = access_operations.TokensQuery(
             search=search,
             owner=query.text("owner"),
             project=query.text("project"),
-            state=convert(state, TokenSelection) if state in STATES and state else None,
-            sort=convert(sort, TokenOrder) if sort in ORDERS else "-created",
+            state=convert(state, token_list.TokenSelection) if state in STATES and state else None,
+            sort=convert(sort, token_list.TokenOrder) if sort in ORDERS else "-created",
             limit=ROWS_ON_A_PAGE,
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
@@ -122,7 +121,7 @@ class TokenAdministration:
             "states": STATES,
             "orders": ORDERS,
             "revoked": query.text("revoked"),
-            "working": WORKING_STATES,
+            "working": token_list.WORKING_STATES,
         }
         return self._pages.show(request, SECTION, "tokens.html", values)
 
@@ -152,7 +151,9 @@ class TokenAdministration:
         """Return the page that asks whether to revoke those of these tokens that may work."""
         listed = self._pages.api(request).call(access_operations.list_tokens)
         rows = [
-            token for token in listed.tokens if token.id in ids and token.state in WORKING_STATES
+            token
+            for token in listed.tokens
+            if token.id in ids and token.state in token_list.WORKING_STATES
         ]
         values = {"form": form, "rows": rows}
         return self._pages.show(request, SECTION, "tokens_revoke.html", values, status)

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from wheelyard.api import webhook_operations
-from wheelyard.api.webhook_operations import LettersToSend, NamedWebhook, NewWebhookSecret
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.table_pages import TablePages
@@ -50,16 +49,18 @@ class WebhookPages(TablePages):
         api = self.pages.api(request)
         match fields.text("action"):
             case "new-secret":
-                secret = NewWebhookSecret(name=name, note=fields.text("note"))
+                secret = webhook_operations.NewWebhookSecret(name=name, note=fields.text("note"))
                 row = api.call(webhook_operations.make_secret, secret)
                 return _redirect_to_secret(request, row)
             case "send-again":
-                letters = LettersToSend(name=name, ids=fields.all("id") or None)
+                letters = webhook_operations.LettersToSend(name=name, ids=fields.all("id") or None)
                 api.call(webhook_operations.send_again, letters)
                 query = urlencode({"show": name, "done": SENT_AGAIN})
                 return self.pages.done(request, query)
             case "test":
-                attempt = api.call(webhook_operations.send_test, NamedWebhook(name))
+                attempt = api.call(
+                    webhook_operations.send_test, webhook_operations.NamedWebhook(name)
+                )
                 # without a redirect, as what came of it is shown once
                 return self._show(request, name, self.pages.form(request), tested=attempt)
             case _:
@@ -114,7 +115,9 @@ class WebhookPages(TablePages):
             "row": row,
             "description": WEBHOOK_KIND.describe_keys(row.keys),
             "names": self.pages.names_of(request, (row.created_by,)),
-            "deliveries": api.call(webhook_operations.list_deliveries, NamedWebhook(name)),
+            "deliveries": api.call(
+                webhook_operations.list_deliveries, webhook_operations.NamedWebhook(name)
+            ),
             "tested": tested,
             "is_again": is_again,
         }
