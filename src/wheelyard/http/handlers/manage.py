@@ -40,7 +40,8 @@ from wheelyard.rendering.web.project_pages import Change, changes_of
 FORM_LIMIT_BYTES: Final = 1 << 20
 MAX_FIELDS: Final = 10_000
 """A release may have thousands of files, and each is a box to tick."""
-
+EVERY_VERSION: Final = ">=0.dev0"
+"""The set of all versions, as the first one of PEP 440 is in it."""
 _ACTIONS: Final = {
     "yank": project_operations.yank,
     "unyank": project_operations.unyank,
@@ -49,10 +50,8 @@ _ACTIONS: Final = {
     "delete": project_operations.delete,
     "restore": project_operations.restore,
 }
-"""The changes of files."""
+"""The operations that change files, by the text of `action`."""
 _NUMBER: Final = re.compile("[0-9]{1,15}")
-EVERY_VERSION: Final = ">=0.dev0"
-"""The set of all versions, as the first one of PEP 440 is in it."""
 _VERSION_START: Final = re.compile("[0-9vV]")
 """The beginning of a version, and of no set of versions."""
 
@@ -62,9 +61,8 @@ def answer_manage(request: IndexRequest) -> Response:
     context = request.context
     name = request.web.require_manager(request)
     if name != request.path_params["name"]:
-        return redirect(
-            301, request.web.path("project", name, "manage", query=request.query_string)
-        )
+        path = request.web.path("project", name, "manage", query=request.query_string)
+        return redirect(301, path)
     if context.index.settings.server.read_only:
         raise context.read_only()
     fields = forms.parse_form(request.query_string)
@@ -77,7 +75,8 @@ def answer_manage(request: IndexRequest) -> Response:
     if action == manage_pages.STATUS:
         return _status_form(request, 200, name, project, form)
     if action == "delete":
-        return _change_form(request, 200, form, _change_of(request, project, action))
+        change = _change_of(request, project, action)
+        return _change_form(request, 200, form, change)
     done = _done(context.index.projects, project, fields.text("commit"))
     return _overview(request, 200, project, form, done)
 
@@ -91,6 +90,7 @@ def _answer_release(
     try:
         release = _find_release(project, version)
     except WheelyardError as error:
+        # the page to choose from, with the version in the field where one can be typed
         form = FormState(form.token, {"versions": (version,)}, error_on_page(error), "versions")
         return _overview(request, status_of(error), project, form)
     filenames = fields.all("file") or None
@@ -119,13 +119,19 @@ def answer_change(request: IndexRequest) -> Response:
         forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
         if action == manage_pages.RELEASE:
             return _release_name(request, api, name, fields)
-        number = _change(api, name, fields)
-    except WheelyardError as error:  # nothing was changed
+        if action == manage_pages.STATUS:
+            number = _set_status(api, name, fields)
+        else:
+            number = _change_files(api, name, fields)
+    except WheelyardError as error:
+        # nothing was changed: a commit is all of a change, or nothing of it
         return _ask_again(request, name, fields, error)
+    # a redirect, so that nobody sends the form again by loading the page again
     return redirect(303, request.web.path("project", name, "manage", query=b"commit=%d" % number))
 
 
 def _api(request: IndexRequest) -> LocalApi:
+    """Return the operations of the index, for the caller of a request."""
     index = request.context.index
     callers = CallerElsewhere(request, index)
     return LocalApi(index=index, caller=request.caller, callers=callers)
@@ -137,25 +143,28 @@ def _choose(request: IndexRequest, name: NormalizedName, fields: forms.FormField
     project = request.context.index.projects.get_current(name)
     action = fields.text("choose")
     try:
-        versions = _chosen_versions(_changeable(request, project, action), fields)
+        changeable = _changeable(request, project, action)
+        versions = _chosen_versions(changeable, fields)
         change = _change_of(request, project, action, versions, fields.all("file") or None)
         if not change.releases:
-            message = (
-                f"None of these files can be {manage_pages.PARTICIPLES[action]}. Choose others."
-            )
+            participle = manage_pages.PARTICIPLES[action]
+            message = f"None of these files can be {participle}. Choose others."
             raise Invalid(message, code="invalid_field")
     except WheelyardError as error:
+        field = "versions"
         # the form to restore has no such field
-        field = "" if action == "restore" else "versions"
+        if action == "restore":
+            field = ""
         form = FormState(form.token, fields.values, error_on_page(error), field)
         return _overview(request, status_of(error), project, form)
     return _change_form(request, 200, form, change)
 
 
 def _changeable(request: IndexRequest, project: Project, action: str) -> Project:
-    """Return the project with the files that an action can be about: to restore, deleted."""
-    kept = request.context.index.lifecycle.kept_files
-    return replace(project, files=kept(project)) if action == "restore" else project
+    """Return the project with the files that an action can be about: deleted ones to restore."""
+    if action != "restore":
+        return project
+    return replace(project, files=request.context.index.lifecycle.kept_files(project))
 
 
 def _change_of(
@@ -168,19 +177,18 @@ def _change_of(
     """
     Return the change of these files, which has no releases if there is nothing to change.
 
-    It is about the whole project if neither is given.
+    It is about the whole project without `versions`, and about all files of these without
+    `filenames`.
     """
-    releases = (
-        manage_pages.chosen_releases(
-            _changeable(request, project, action), action, versions, filenames
-        )
-        if action in manage_pages.VERBS
-        else ()
-    )
+    releases: tuple[manage_pages.ChosenRelease, ...] = ()
+    if action in manage_pages.VERBS:
+        changeable = _changeable(request, project, action)
+        chosen = manage_pages.chosen_releases(changeable, action, versions, filenames)
+        releases = tuple(chosen)
     return manage_pages.FileChange(
         name=project.name,
         action=action,
-        releases=tuple(releases),
+        releases=releases,
         is_whole=versions is None,
         is_kept=request.context.index.lifecycle.removal.keeps_deleted,
     )
@@ -192,12 +200,13 @@ def _release_name(
     """
     Give up a name without files, and return the page that says so.
 
-    Raises Invalid unless the name was typed, and what `release_name` raises.
+    Raises Invalid unless the name was typed, and WheelyardError if the name is not given up.
     """
     with forms.checking("confirmation"):
         _require_confirmation(fields.text("confirmation"), name)
     body = forms.form_body(fields, project_operations.NameChange)
     api.call(project_operations.release_name, name, body)
+    # no redirect: the project has no page any more to which one could lead
     viewer = request.web.index_viewer(request)
     return request.web.show(request, viewer, 200, "name_released.html", "../../../", name=name)
 
@@ -220,9 +229,8 @@ def _overview(
         done=done,
     )
     viewer = request.web.managed_viewer(request, project.name)
-    return request.web.own_page(
-        request, status, managed.render(request.web.environment, viewer, form)
-    )
+    page = managed.render(request.web.environment, viewer, form)
+    return request.web.own_page(request, status, page)
 
 
 def _change_form(
@@ -234,12 +242,17 @@ def _change_form(
     warns: bool = True,
 ) -> Response:
     """Return the form of a change of files, and if it `warns`, what a deletion leads to."""
-    template = "manage_files.html"
-    warnings = tuple[str, ...]()
+    warnings: tuple[str, ...] = ()
     if warns and change.action == "delete":
         warnings = project_operations.deletion_warnings(_api(request), change.name, change.ticked)
     return _show(
-        request, status, change.name, template, change=change, warnings=warnings, form=form
+        request,
+        status,
+        change.name,
+        "manage_files.html",
+        change=change,
+        warnings=warnings,
+        form=form,
     )
 
 
@@ -269,6 +282,7 @@ def _show(
     template: str,
     **values: object,
 ) -> Response:
+    """Return the page of a template for those who manage a project."""
     viewer = request.web.managed_viewer(request, name)
     page = manage_pages.render_form(
         request.web.environment, viewer, name, template, MANAGE, **values
@@ -280,28 +294,34 @@ def _ask_again(
     request: IndexRequest, name: NormalizedName, fields: forms.FormFields, error: WheelyardError
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
-    store = request.context.index.projects
     form = forms.refused_form(request, fields, error)
-    if isinstance(error, Unavailable):
-        # while the store does not answer, what is remembered has to do
-        cached = store.peek(name, "any")
-        project = cached.value if cached is not None else None
+    # a store that does not answer is not asked for more
+    is_store_down = isinstance(error, Unavailable)
+    if is_store_down:
+        project = _peek_project(request, name)
     else:
-        project = store.get_current(name)
+        project = request.context.index.projects.get_current(name)
     action = fields.text("action")
     status = status_of(error)
     if action == manage_pages.RELEASE and project is not None:
         return _overview(request, status, project, form)
-    if action == manage_pages.STATUS or (project is None and action == manage_pages.RELEASE):
+    # also for a name to give up, as the overview cannot be shown of a project that is not known
+    if action in {manage_pages.STATUS, manage_pages.RELEASE}:
         return _status_form(request, status, name, project, form)
     if project is not None:
         project = _changeable(request, project, action)
-    change = _asked_change(project, name, fields)
+    change = _refused_change(project, name, fields)
     is_kept = request.context.index.lifecycle.removal.keeps_deleted
-    # a store that does not answer is not asked for more
-    warns = not isinstance(error, Unavailable)
     change = replace(change, is_kept=is_kept)
-    return _change_form(request, status, form, change, warns=warns)
+    return _change_form(request, status, form, change, warns=not is_store_down)
+
+
+def _peek_project(request: IndexRequest, name: NormalizedName) -> Project | None:
+    """Return a project as it is remembered, however old that is, or None. No store is read."""
+    snapshot = request.context.index.projects.peek(name, "any")
+    if snapshot is None:
+        return None
+    return snapshot.value
 
 
 def _find_release(project: Project, text: str) -> Release:
@@ -326,13 +346,18 @@ def _chosen_versions(project: Project, fields: forms.FormFields) -> set[str]:
     no such release.
     """
     releases = all_releases(project)
-    text = fields.text("versions").strip("\"' ")  # a shell needs quotes
-    chosen = {release.version for release in releases} & set(fields.all("version"))
+    versions = [release.version for release in releases]
+    # as somebody pastes it from a command: a shell needs quotes around ">=1,<2"
+    text = fields.text("versions").strip("\"' ")
+    chosen = set(versions) & set(fields.all("version"))
     if text:
-        is_set = not _VERSION_START.match(text)
-        wanted = parse_version_set(text) if is_set else SpecifierSet(f"=={parse_version(text)}")
-        matching = wanted.filter([release.version for release in releases], prereleases=True)
-        chosen.update(matching)
+        # a single version is what people mean most often, and no set of PEP 440
+        if _VERSION_START.match(text):
+            version_set = SpecifierSet(f"=={parse_version(text)}")
+        else:
+            version_set = parse_version_set(text)
+        # nobody means to spare the pre-releases
+        chosen.update(version_set.filter(versions, prereleases=True))
     if not chosen and (text or fields.all("version")):
         raise NotFound(f"{project.name} has no such release. Choose others.")
     if not chosen:
@@ -341,23 +366,31 @@ def _chosen_versions(project: Project, fields: forms.FormFields) -> set[str]:
     return chosen
 
 
-def _asked_change(
+def _refused_change(
     project: Project | None, name: NormalizedName, fields: forms.FormFields
 ) -> manage_pages.FileChange:
-    """Return the change that a form has asked for, also if its project or its files are gone."""
+    """
+    Return the change that a form has asked for, so that the form can be shown again.
+
+    `project` has the files that can be changed, and is None if it is not known.
+    """
     action = fields.text("action")
     ticked = fields.all("file")
     is_whole = bool(fields.text("whole"))
-    releases = tuple[manage_pages.ChosenRelease, ...]()
+    releases: tuple[manage_pages.ChosenRelease, ...] = ()
     if project is not None:
-        of_ticked = (_version_in(filename, name) for filename in ticked)
-        versions = None if is_whole else {*fields.all("version"), *of_ticked}
+        versions = None
+        if not is_whole:
+            # those of ticked files, too: a form that was shown without the project has no version
+            versions = set(fields.all("version"))
+            versions.update(_version_in(filename, name) for filename in ticked)
         releases = tuple(manage_pages.chosen_releases(project, action, versions, ticked))
+    # somebody else may have deleted the files meanwhile: the form still names what was ticked
     if not releases:
-        files = tuple(
-            manage_pages.ChoosableFile(filename, None) for filename in sorted(set(ticked))
-        )
-        releases = (manage_pages.ChosenRelease(next(iter(fields.all("version")), ""), files),)
+        filenames = sorted(set(ticked))
+        files = tuple(manage_pages.ChoosableFile(filename, None) for filename in filenames)
+        version = next(iter(fields.all("version")), "")
+        releases = (manage_pages.ChosenRelease(version, files),)
     return manage_pages.FileChange(name=name, action=action, releases=releases, is_whole=is_whole)
 
 
@@ -370,57 +403,86 @@ def _version_in(filename: str, project: NormalizedName) -> str:
 
 def _done(store: Projects, project: Project, text: str) -> list[Change] | None:
     """Return the changes of the commit whose number is `text`, or None if it is no commit's."""
-    number = int(text) if _NUMBER.fullmatch(text) else -1
+    # it is from a URL, in which anybody may write anything
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = int(text)
+    # what a change leads to that had nothing to change
     if number == 0:
         return []
-    commit = store.journal(project).find(number) if 0 < number <= project.revision else None
+    if number > project.revision:
+        return None
+    commit = store.journal(project).find(number)
     if commit is None:
         return None
     events = [EventJson.from_event(event) for event in commit.events]
     return changes_of([entry_of(project.name, number, event, event.by_name) for event in events])
 
 
-def _change(api: LocalApi, name: NormalizedName, fields: forms.FormFields) -> int:
+def _set_status(api: LocalApi, name: NormalizedName, fields: forms.FormFields) -> int:
     """
-    Make the change that a form asks for, and return the number of its commit, 0 if it has none.
+    Set the status of a project, and return the number of the commit, 0 if there is none.
 
     Raises WheelyardError if a field is wrong, or the change is refused.
     """
-    with forms.checking("reason"):
-        require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
+    _require_reason(fields)
+    status = forms.form_body(fields, project_operations.StatusChange)
+    project = api.call(project_operations.set_status, name, status)
+    commit = project.commit
+    # if the project had the status before, its last commit may be about something else
+    if commit is None or all(event.what != EventKind.STATUS for event in commit.events):
+        return 0
+    return project.revision
+
+
+def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields) -> int:
+    """
+    Change the files that a form names, and return the number of the commit, 0 if there is none.
+
+    Raises WheelyardError if a field is wrong, or the change is refused.
+    """
+    _require_reason(fields)
     action = fields.text("action")
-    if action == manage_pages.STATUS:
-        status = forms.form_body(fields, project_operations.StatusChange)
-        project = api.call(project_operations.set_status, name, status)
-        events = project.commit.events if project.commit else ()
-        return project.revision if any(event.what == EventKind.STATUS for event in events) else 0
     versions = [parse_version(text) for text in fields.all("version")]
     with forms.checking("file"):
         if not fields.all("file"):
             message = "No file is ticked. Tick the files that you mean."
             raise Invalid(message, code="missing_field")
-    one = versions[0] if len(versions) == 1 else None
+    # the filenames say what is changed; the operation also wants a version, or a set of them
+    version = None
+    change = project_operations.ReleaseChange(
+        versions=EVERY_VERSION, file=fields.all("file"), reason=fields.text("reason")
+    )
+    if len(versions) == 1:
+        version = versions[0]
+        change = replace(change, version=str(version), versions="")
+    # what is typed has to name as much as is deleted: the project, or one release of it
     if action == "delete":
         with forms.checking("confirmation"):
-            _require_confirmation(fields.text("confirmation"), name, one)
-    version, all_versions = (str(one), "") if one else ("", EVERY_VERSION)
-    change = project_operations.ReleaseChange(
-        version, all_versions, fields.all("file"), fields.text("reason")
-    )
+            _require_confirmation(fields.text("confirmation"), name, version)
     changed = api.call(_ACTIONS[action], name, change)
-    return changed.revision if changed.changed else 0
+    if not changed.changed:
+        return 0
+    return changed.revision
+
+
+def _require_reason(fields: forms.FormFields) -> None:
+    """Raise Invalid if the reason in a form is too long, or has more than one line."""
+    with forms.checking("reason"):
+        require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
 
 
 def _require_confirmation(text: str, name: NormalizedName, version: Version | None = None) -> None:
     """Raise Invalid unless `text` is the name, and the version if there is one, in any spelling."""
     typed_name, _, typed_version = text.partition(" ")
     with suppress(Invalid):
-        is_version = (
-            not typed_version
-            if version is None
-            else (parse_version(typed_version.strip()) == version)
-        )
+        if version is None:
+            is_version = not typed_version
+        else:
+            is_version = parse_version(typed_version.strip()) == version
         if parse_name(typed_name) == name and is_version:
             return
-    expected = f"{name} {version}" if version else name
+    expected = str(name)
+    if version is not None:
+        expected = f"{name} {version}"
     raise Invalid(f"This is something else. To confirm, type: {expected}", code="not_confirmed")
