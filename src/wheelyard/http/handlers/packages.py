@@ -77,7 +77,7 @@ def project_list(request: IndexRequest) -> Response:
         has_namespaces = resolver.has_namespaces(request.context)
         until = resolver.until_looked(request.context)
         version = f"{version} {has_namespaces}"
-        render = partial(_list_json, listed, serials, request.caller, has_namespaces)
+        render = partial(_list_json, listed, serials, request.caller, has_namespaces=has_namespaces)
     else:
         render = partial(_list_html, listed, request.caller)
     return responses.page_response(
@@ -98,7 +98,7 @@ def _list_html(listed: ListedNames, caller: Caller) -> bytes:
 
 
 def _list_json(
-    listed: ListedNames, serials: SerialTable | None, caller: Caller, has_namespaces: bool
+    listed: ListedNames, serials: SerialTable | None, caller: Caller, *, has_namespaces: bool
 ) -> bytes:
     """Return the list of the names that a caller may read, in JSON, with serials if it has some."""
     serial_by_name: Mapping[NormalizedName, int] = {}
