@@ -14,7 +14,7 @@ from wheelyard.http.handlers.admin.pages import (
     HistoryPage,
     confirmed_by,
     paged,
-    query_of,
+    query_of_search,
     refused_for,
 )
 from wheelyard.http.handlers.admin.principals import credentials_in_use
@@ -82,13 +82,13 @@ class GrantPages:
     ) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
-        fit = [grant for grant in access.grants if _is_found(grant, search.casefold())]
-        rows, numbers = paged(fit, query, ROWS_ON_A_PAGE)
+        matching = [grant for grant in access.grants if _has_text(grant, search.casefold())]
+        rows, numbers = paged(matching, query, ROWS_ON_A_PAGE)
         values = {
             "rows": rows,
             "numbers": numbers,
             "search": search,
-            "links": query_of({"search": search} if search else {}),
+            "links": query_of_search(search),
             "groups": {group.name for group in access.groups},
             "added": added,
             "revoked": query.text("revoked"),
@@ -101,7 +101,10 @@ class GrantPages:
         form = self._pages.form(request, query)
         kinds = tuple(credentials_in_use(request.context.index).grantees())
         kind, who = preset_principal(query.text("kind"), query.text("who"), kinds)
-        values = {"can": (Action.READ.word,), **form.values, "kind": (kind,), "who": (who,)}
+        values: dict[str, tuple[str, ...]] = {"can": (Action.READ.word,)}
+        values.update(form.values)
+        values["kind"] = (kind,)
+        values["who"] = (who,)
         return structs.replace(form, values=values)
 
     def _grant_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
@@ -116,28 +119,31 @@ class GrantPages:
         return self._pages.show(request, SECTION, "grant_form.html", values, status)
 
     def _add(self, request: IndexRequest, fields: FormFields) -> Response:
-        wanted = _grant_in(fields)
+        grant = _grant_in(fields)
         api = self._pages.api(request)
-        with refused_for("who"):  # the other fields have been looked at
-            added = api.call(access_operations.add_grant, wanted)
+        # the other fields have been looked at, so that a refusal is about the principal
+        with refused_for("who"):
+            added = api.call(access_operations.add_grant, grant)
         # without a redirect, as the warnings are shown once; the same form adds nothing twice
         return self._list(request, FormFields({}), 201, added)
 
     def _question(
         self, request: IndexRequest, grant_id: str, form: FormState, status: int
     ) -> Response:
+        """Return the page that asks whether to revoke a grant, which may be gone by now."""
         access = self._pages.api(request).call(access_operations.show_access)
         row = next((grant for grant in access.grants if grant.id == grant_id), None)
         values = {"form": form, "row": row, "id": grant_id}
         return self._pages.show(request, SECTION, "grant_revoke.html", values, status)
 
     def _revoke(self, request: IndexRequest, fields: FormFields) -> Response:
-        wanted = access_operations.GrantRevocation(
+        revocation = access_operations.GrantRevocation(
             fields.text("id"), fields.text("note"), bool(fields.text("even_if_own"))
         )
+        # nobody locks themselves out without having ticked a box that says so
         with confirmed_by("even_if_own", access_control.OWN_ACCESS):
-            self._pages.api(request).call(access_operations.revoke_grant, wanted)
-        return self._pages.done(request, f"revoked={wanted.id}")
+            self._pages.api(request).call(access_operations.revoke_grant, revocation)
+        return self._pages.done(request, f"revoked={revocation.id}")
 
 
 def _grant_in(fields: FormFields) -> GrantFields:
@@ -164,8 +170,11 @@ def _grant_in(fields: FormFields) -> GrantFields:
     )
 
 
-def _is_found(grant: access_control.ListedGrant, search: str) -> bool:
+def _has_text(grant: access_control.ListedGrant, search: str) -> bool:
     """Return whether a text, in lower case, is in what the list shows of a grant."""
-    words = map(describe_principal, grant.who)
-    texts = (grant.id, *grant.who, *words, *grant.projects, *grant.can, grant.note)
-    return search in "\n".join(texts).casefold()
+    texts = [grant.id, grant.note]
+    texts += grant.who
+    texts += map(describe_principal, grant.who)
+    texts += grant.projects
+    texts += grant.can
+    return any(search in text.casefold() for text in texts)

@@ -14,7 +14,7 @@ from wheelyard.http.handlers.admin.pages import (
     AdminPages,
     confirmed_by,
     paged,
-    query_of,
+    query_of_search,
     refused_for,
 )
 from wheelyard.http.handlers.admin.principals import credentials_in_use
@@ -78,18 +78,19 @@ class GroupPages:
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
-        fit = [group for group in access.groups if _is_found(group, search)]
-        shown, numbers = paged(fit, query, ROWS_ON_A_PAGE)
+        matching = [group for group in access.groups if _has_text(group, search.casefold())]
+        groups, numbers = paged(matching, query, ROWS_ON_A_PAGE)
         of_providers: Sequence[people_operations.ProviderGroup] = ()
+        # groups that people are in by their provider, and that nobody can change here
         if request.context.index.authenticator.owners.providers:
-            seen = self._pages.api(request).call(people_operations.list_provider_groups).groups
-            of_providers = [group for group in seen if search.casefold() in group.principal]
+            listed = self._pages.api(request).call(people_operations.list_provider_groups).groups
+            of_providers = [group for group in listed if search.casefold() in group.principal]
         values = {
-            "rows": [_facts(access, group) for group in shown],
+            "rows": [_facts(access, group) for group in groups],
             "of_providers": of_providers,
             "numbers": numbers,
             "search": search,
-            "links": query_of({"search": search} if search else {}),
+            "links": query_of_search(search),
             "deleted": query.text("deleted"),
         }
         return self._pages.show(request, SECTION, "groups.html", values)
@@ -127,7 +128,9 @@ class GroupPages:
             "done": query.text("done"),
             "warnings": warnings,
         }
-        template = "group_delete.html" if is_deletion else "group.html"
+        template = "group.html"
+        if is_deletion:
+            template = "group_delete.html"
         return self._pages.show(request, SECTION, template, values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
@@ -140,31 +143,35 @@ class GroupPages:
             with checking("member"):
                 message = "Nobody is selected. Select whom to remove."
                 raise Invalid(message, code="missing_field")
-        wanted = access_operations.GroupEdit(
+        edit = access_operations.GroupEdit(
             change=CHANGES[action],
             name=fields.text("group"),
             who=members,
             note=fields.text("note"),
             even_if_own=bool(fields.text("even_if_own")),
         )
-        with (
-            confirmed_by("even_if_own", access_control.OWN_ACCESS),
-            refused_for("who" if action == "add" else "group"),
-        ):
-            edited = self._pages.api(request).call(access_operations.edit_group, wanted)
+        field = "group"
+        # the group was chosen by a link, so that it is the principal that can be wrong
+        if action == "add":
+            field = "who"
+        # nobody locks themselves out without having ticked a box that says so
+        with confirmed_by("even_if_own", access_control.OWN_ACCESS), refused_for(field):
+            edited = self._pages.api(request).call(access_operations.edit_group, edit)
         if action == "delete":
-            return self._pages.done(request, urlencode({"deleted": wanted.name}))
-        done = {"group": wanted.name, "done": action}
+            return self._pages.done(request, urlencode({"deleted": edit.name}))
+        done = {"group": edit.name, "done": action}
         if edited is not None:
-            # without a redirect, as they are shown once; the same form adds nobody twice
+            # without a redirect, as the warnings are shown once; the same form adds nobody twice
             query = FormFields({name: (text,) for name, text in done.items()})
             form = self._pages.form(request)
             return self._group(request, query, form, 200, warnings=edited.warnings)
         return self._pages.done(request, urlencode(done))
 
 
-def _is_found(group: access_control.ListedGroup, search: str) -> bool:
-    return search.casefold() in "\n".join((group.name, *group.members)).casefold()
+def _has_text(group: access_control.ListedGroup, search: str) -> bool:
+    """Return whether a text, in lower case, is in the name or the members of a group."""
+    texts = [group.name, *group.members]
+    return any(search in text.casefold() for text in texts)
 
 
 def _facts(access: access_control.AccessList, group: access_control.ListedGroup) -> GroupFacts:

@@ -8,10 +8,12 @@ an upstream index waits by `Request.wait`, as no thread of the handlers may.
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import replace
 
 from wheelyard.api import package_request_operations, public_package_operations
 from wheelyard.api.package_request_operations import (
@@ -40,7 +42,7 @@ from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.web.account_pages import FormState
 
 SECTION: Final = "requests/"
-MAX_BYTES: Final = 1024**2
+MAX_FORM_BYTES: Final = 1024**2
 MAX_FIELDS: Final = 10_000
 """Of a form with all packages that may wait, and the rules that their approvals lift."""
 JUST_NOW: Final = timedelta(minutes=1)
@@ -67,7 +69,10 @@ class RequestPages:
         query = self._pages.query(request)
         if query.text("decide"):
             return self._question(request, query, self._pages.form(request), 200)
-        return self._list(request, self._notice(request) if query.text("done") else "")
+        notice = ""
+        if query.text("done"):
+            notice = self._notice(request)
+        return self._list(request, notice)
 
     def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: approve or block packages, or show the form for those that are selected."""
@@ -82,21 +87,25 @@ class RequestPages:
         def ask_again(fields: forms.FormFields, form: FormState, status: int) -> Response:
             return self._question(request, fields, form, status)
 
-        return self._pages.answer_form(request, act, ask_again, MAX_BYTES, MAX_FIELDS)
+        return self._pages.answer_form(request, act, ask_again, MAX_FORM_BYTES, MAX_FIELDS)
 
     def _notice(self, request: IndexRequest) -> str:
         """Return how many packages the caller has just decided about, or an empty text."""
-        index = request.context.index
-        commit = (index.server.decisions.get("current").value or DecisionList()).commit
-        now = index.server.runtime.now()
-        own = [
-            decision
-            for decision in (commit.events if commit else ())
-            if decision.by == request.caller.principal and now - decision.at < JUST_NOW
-        ]
-        return _decided(len(own), own[-1].verdict) if own else ""
+        # From the last commit, and not from the URL: a link of somebody else may say anything, and
+        # so may the same link tomorrow.
+        server = request.context.index.server
+        decisions = server.decisions.get("current").value or DecisionList()
+        now = server.runtime.now()
+        if decisions.commit is None:
+            return ""
+        lately = [event for event in decisions.commit.events if now - event.at < JUST_NOW]
+        own = [event for event in lately if event.by == request.caller.principal]
+        if not own:
+            return ""
+        return _describe_decided(len(own), own[-1].verdict)
 
     def _list(self, request: IndexRequest, notice: str, notes: Sequence[str] = ()) -> Response:
+        """Return the page of what waits, with what was decided, and `notes` on what was not."""
         api = self._pages.api(request)
         listed = api.call(package_request_operations.list_requests)
         rows = listed.requests
@@ -115,31 +124,41 @@ class RequestPages:
         self, request: IndexRequest, fields: forms.FormFields, form: FormState, status: int
     ) -> Response:
         """Return the form with the reason, for those of the packages that wait."""
-        wanted = frozenset(fields.all("package"))
-        is_approval = fields.text("decide") != "block"
+        targets = frozenset(fields.all("package"))
         api = self._pages.api(request)
         upstream = request.context.upstream
         if upstream is None:
-            listed = find_chosen(api, wanted)
+            listed = find_chosen(api, targets)
         else:
+            # an upstream index may be asked, to say which rules hide a package now
             listed = request.wait(
-                "chosen", upstream.answer, request.client_key, find_chosen, api, wanted
+                "chosen", upstream.answer, request.client_key, find_chosen, api, targets
             )
-        chosen = listed.requests
+        rows: Sequence[WaitingRequest] = listed.requests
+        not_approvable: Sequence[WaitingRequest] = ()
+        is_approval = fields.text("decide") != "block"
+        # anything can be blocked, but some of what is hidden no approval can show
+        if is_approval:
+            rows = [row for row in listed.requests if row.approvable]
+            not_approvable = [row for row in listed.requests if not row.approvable]
         values = {
             "form": form,
             "as_of": listed.as_of,
-            "rows": [row for row in chosen if row.approvable or not is_approval],
-            "others": [row for row in chosen if not row.approvable and is_approval],
+            "rows": rows,
+            "others": not_approvable,
             "is_approval": is_approval,
-            "names": self._names(request, chosen),
+            "names": self._names(request, listed.requests),
         }
         return self._pages.show(request, SECTION, "request_decide.html", values, status)
 
     def _names(self, request: IndexRequest, rows: Sequence[WaitingRequest]) -> dict[str, str]:
-        deciders = (row.decided.by for row in rows if row.decided)
-        askers = (who for row in rows for who in row.who)
-        return self._pages.names_of(request, (*askers, *deciders))
+        """Return the names of API tokens that have asked for packages, or decided about them."""
+        principals: list[str] = []
+        for row in rows:
+            principals += row.who
+            if row.decided is not None:
+                principals.append(row.decided.by)
+        return self._pages.names_of(request, principals)
 
     def _decide(self, request: IndexRequest, fields: forms.FormFields) -> Response:
         verdict = VERDICTS.get(fields.text("decide"))
@@ -164,12 +183,16 @@ class RequestPages:
         if upstream is None:
             outcome = decide_all(api, body)
         else:
+            # an upstream index is asked which of the packages are hidden all the same
             outcome = request.wait(
                 "decide", upstream.answer, request.client_key, decide_all, api, body
             )
         if not outcome.notes:
             return self._pages.done(request, "done=1")
-        notice = _decided(outcome.decided, verdict) if outcome.decided else ""
+        # without a redirect, as the notes are shown once
+        notice = ""
+        if outcome.decided:
+            notice = _describe_decided(outcome.decided, verdict)
         return self._list(request, notice, outcome.notes)
 
 
@@ -198,42 +221,49 @@ def _as_of(fields: forms.FormFields) -> datetime:
     return as_of
 
 
-def _decided(count: int, verdict: Verdict) -> str:
+def _describe_decided(count: int, verdict: Verdict) -> str:
+    """Return how many packages were approved or blocked, in a sentence."""
     return f"{counted(count, 'package')} {verdict}."
 
 
 def _choice(package: str, fields: forms.FormFields, verdict: Verdict) -> DecidedPackage:
     """Return a package of a form, whose operation says what is wrong with its name."""
     project, _, version = package.partition(" ")
-    despite = fields.all(f"despite {package}") if verdict is Verdict.APPROVED else ()
-    return DecidedPackage(project, version, despite=despite)
+    choice = DecidedPackage(project, version)
+    # only an approval lifts rules
+    if verdict is Verdict.APPROVED:
+        choice = replace(choice, despite=fields.all(f"despite {package}"))
+    return choice
 
 
 def decide_all(api: LocalApi, body: SeveralDecisions) -> DecisionOutcome:
     """
     Approve or block packages by one commit, and say which of them are hidden all the same.
 
-    Those wait on. Raises as `decide` of the operations.
+    Those wait on. Raises WheelyardError if nothing is decided.
     """
     summary = api.call(public_package_operations.decide, body)
-    notes = [*_undecided(summary)]
+    notes = list(_undecided(summary))
     if body.verdict is Verdict.APPROVED and api.index.upstream is not None:
-        approved = (
-            PackageQuestion(decision.project, decision.version)
-            for decision in (*summary.decided, *summary.unchanged)
-        )
-        hidden = (package_request_operations.keep_hidden(api, package) for package in approved)
-        notes += [f"Still hidden: {why}" for why in hidden if why]
+        # what was approved before may be hidden by a rule that is newer than that
+        for decision in chain(summary.decided, summary.unchanged):
+            package = PackageQuestion(decision.project, decision.version)
+            why = package_request_operations.keep_hidden(api, package)
+            if why:
+                notes.append(f"Still hidden: {why}")
+    # one sentence for all packages that have one reason
     return DecisionOutcome(len(summary.decided), tuple(dict.fromkeys(notes)))
 
 
 def _undecided(summary: DecisionSummary) -> Iterator[str]:
+    """Yield about which packages nothing was decided, and why, in sentences."""
     for decision in summary.unchanged:
         yield f"{decision.target} was {decision.verdict} before."
     for name in summary.private:
         yield f"{name} is private here, so nothing is decided about it."
     for package in summary.failed:
-        yield f"{package.project} {package.version}".rstrip() + f": {package.message}"
+        target = f"{package.project} {package.version}".rstrip()
+        yield f"{target}: {package.message}"
 
 
 def answer_ask(request: IndexRequest) -> Response:
@@ -261,18 +291,30 @@ def answer_ask_form(request: IndexRequest) -> Response:
 
 def _asked(request: IndexRequest, target: str) -> str:
     """Return a target if the caller has asked for it, else an empty text."""
-    requests = request.context.index.server.package_requests.get().requests if target else ()
-    asker = counted_as(request.caller)
-    own = (wanted for wanted in requests if any(ask.is_by(asker) for ask in wanted.asks))
-    return target if any(wanted.target == target for wanted in own) else ""
+    if not target:
+        return ""
+    # it is from a URL: nobody learns from the page what others have asked for
+    who = counted_as(request.caller)
+    for package_request in request.context.index.server.package_requests.get().requests:
+        is_own = any(ask.is_by(who) for ask in package_request.asks)
+        if package_request.target == target and is_own:
+            return target
+    return ""
 
 
 def _require_credential(request: IndexRequest) -> None:
+    """Raise Unauthenticated if the caller is anonymous: a request belongs to somebody."""
     if request.caller.is_anonymous:
         raise invalid_credential()
 
 
 def _ask(request: IndexRequest, body: PackageAsk) -> RequestedPackage:
+    """
+    Ask for a package, for the caller of a request.
+
+    Raises WheelyardError if it cannot be asked for. Raises Waiting while an upstream index says
+    what hides it.
+    """
     api = LocalApi(index=request.context.index, caller=request.caller)
     upstream = request.context.upstream
     if upstream is None:
@@ -281,6 +323,7 @@ def _ask(request: IndexRequest, body: PackageAsk) -> RequestedPackage:
 
 
 def _page(request: IndexRequest, form: FormState, status: int, asked: str = "") -> Response:
+    """Return the page with the form to ask for a package, or with the one that was asked for."""
     viewer = request.web.viewer(request.caller)
     root = "../" * len(request.segments)
     may_change = not request.context.index.settings.server.read_only

@@ -61,24 +61,28 @@ class PeoplePages:
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
             action = fields.text("action")
-            shown = action if action in CHANGES else CHANGES[0]
-            return self._question(request, fields.text("who"), shown, form, status)
+            if action not in CHANGES:
+                action = CHANGES[0]
+            return self._question(request, fields.text("who"), action, form, status)
 
         return self._pages.answer_form(request, act, ask_again)
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        state = query.text("state")
+        state: PersonState | None = None
+        # a link may say anything: what is no state selects none
+        if query.text("state") in get_args(PersonState):
+            state = convert(query.text("state"), PersonState)
         number = page_number(query)
-        wanted = people_operations.PeopleQuery(
+        question = people_operations.PeopleQuery(
             search=query.text("search"),
-            state=convert(state, PersonState) if state in get_args(PersonState) else None,
+            state=state,
             group=query.text("group"),
             limit=ROWS_ON_A_PAGE,
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
-        listed = self._pages.api(request).call(people_operations.list_people, wanted)
+        listed = self._pages.api(request).call(people_operations.list_people, question)
         total = listed.total or 0
-        asked = {"search": wanted.search, "state": wanted.state or "", "group": wanted.group}
+        asked = {"search": question.search, "state": question.state or "", "group": question.group}
         values = {
             "rows": listed.people,
             "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
@@ -91,6 +95,11 @@ class PeoplePages:
     def _question(
         self, request: IndexRequest, who: str, action: str, form: FormState, status: int
     ) -> Response:
+        """
+        Return the page that asks whether to make a change of somebody's access.
+
+        Raises NotFound if there is no such person.
+        """
         question = people_operations.PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {"form": form, "person": answer.person, "action": action}
@@ -103,22 +112,23 @@ class PeoplePages:
             note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
         api = self._pages.api(request)
         change = people_operations.PersonChange(who, note)
-        person = api.call(
-            people_operations.show_person, people_operations.PersonQuestion(who)
-        ).person
+        question = people_operations.PersonQuestion(who)
+        # before the change, as nobody is found any more by a name that is released
+        person = api.call(people_operations.show_person, question).person
         with refused_for("who"):
             if action == "end":
                 api.call(people_operations.end_person, change)
             elif action == "admit":
                 api.call(people_operations.admit_person, change)
             else:
-                wanted = people_operations.NameRelease(
-                    person.provider, person.principal.split(":", 2)[-1]
-                )
-                api.call(people_operations.release_name, wanted)
+                # of a provider, a principal is `oidc:PROVIDER:NAME`
+                name = person.principal.split(":", 2)[-1]
+                release = people_operations.NameRelease(person.provider, name)
+                api.call(people_operations.release_name, release)
         return self._pages.done(request, urlencode({"who": person.who, "done": action}))
 
     def _person(self, request: IndexRequest, who: str, done: str) -> Response:
+        """Return the page of one person. Raises NotFound if there is none."""
         question = people_operations.PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {
