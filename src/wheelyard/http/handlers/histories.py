@@ -34,20 +34,20 @@ def answer_history(request: IndexRequest) -> Response:
     Without a number it is the newest page. That of a public project is what was decided about
     it, on one page.
     """
-    sent = request.path_params.get("number")
+    sent_number = request.path_params.get("number")
     name = request.web.require_lookup(request)
     if name != request.path_params["name"]:
         segments = ["project", name, "history"]
-        if sent:
-            segments.append(sent)
+        if sent_number:
+            segments.append(sent_number)
         return redirect(301, request.web.path(*segments, query=request.query_string))
     listing = resolver.find(request.context, name, request)
     files = listing.open
     number = None
-    if sent is not None:
-        if not isinstance(files, resolver.PrivateFiles) or not _NUMBER.fullmatch(sent):
+    if sent_number is not None:
+        if not isinstance(files, resolver.PrivateFiles) or not _NUMBER.fullmatch(sent_number):
             raise NotFound("A page of a history has a number, from 1.")
-        number = int(sent)
+        number = int(sent_number)
     if isinstance(files, resolver.PrivateFiles):
         return _answer_journal(request, listing, files.first, number)
     return _answer_decisions(request, listing)
@@ -205,9 +205,9 @@ def _read_for_feed(
     files = resolver.find_private(context, name)
     project = files.project
     commit = project.commit
-    names_hidden_index = commit is not None and any(
-        event.promoted_to in hidden_indexes for event in commit.events
-    )
+    names_hidden_index = False
+    if commit is not None:
+        names_hidden_index = any(event.promoted_to in hidden_indexes for event in commit.events)
     # where rules hide files, the last commit may be about one of these
     if names_hidden_index or files.sources.is_filtered:
         return replace(project, stored_commit=NO_JSON)

@@ -448,18 +448,19 @@ def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields)
         if not fields.all("file"):
             message = "No file is ticked. Tick the files that you mean."
             raise Invalid(message, code="missing_field")
-    # the filenames say what is changed; the operation also wants a version, or a set of them
     version = None
-    change = project_operations.ReleaseChange(
-        versions=EVERY_VERSION, file=fields.all("file"), reason=fields.text("reason")
-    )
     if len(versions) == 1:
         version = versions[0]
-        change = replace(change, version=str(version), versions="")
     # what is typed has to name as much as is deleted: the project, or one release of it
     if action == "delete":
         with forms.checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, version)
+    # the filenames say what is changed, but the operation also wants a version or a set of them
+    change = project_operations.ReleaseChange(file=fields.all("file"), reason=fields.text("reason"))
+    if version is None:
+        change = replace(change, versions=EVERY_VERSION)
+    else:
+        change = replace(change, version=str(version))
     changed = api.call(_ACTIONS[action], name, change)
     if not changed.changed:
         return 0

@@ -411,15 +411,15 @@ def answer_file(request: IndexRequest) -> Response:
 
     The path has the name of the project and the SHA-256, or the name in any spelling, or none.
     """
-    sent = request.path_params.get("project")
+    sent_project = request.path_params.get("project")
     sha256 = request.path_params.get("sha256")
     sent_filename = request.path_params["filename"]
     filename = sent_filename.removesuffix(METADATA_SUFFIX)
     try:
-        if sent is None:
+        if sent_project is None:
             name = _project_of(filename, request)
         else:
-            name = parse_name(sent)
+            name = parse_name(sent_project)
             # before the filename is parsed, so that no answer tells more than the right allows
             request.context.read_policy.require_lookup(request.caller, name)
         if sha256 is None:
@@ -427,12 +427,12 @@ def answer_file(request: IndexRequest) -> Response:
     except Invalid:
         return file_not_found()
     # a URL with a digest is one of our links, and has the name as these spell it
-    if sha256 and name != sent:
+    if sha256 and name != sent_project:
         return file_not_found()
     listing = resolver.find(request.context, name, request, may_refresh=False)
-    wanted = responses.WantedFile(filename, sha256, filename != sent_filename)
-    response = listing.open.response(request, wanted)
-    if not wanted.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
+    wanted_file = responses.WantedFile(filename, sha256, filename != sent_filename)
+    response = listing.open.response(request, wanted_file)
+    if not wanted_file.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
         _count(request, listing.open.project.by_filename.get(filename), name, response)
     return response
 
@@ -498,6 +498,6 @@ def _count(
         return
     # A client that gets a file in parts, or resumes, has asked for the first part, too. This also
     # holds for a redirect, which the client follows with a request for the same part.
-    part = requested_range(request, f'"{file.sha256}"'.encode(), file.size)
-    if part is None or not part.start:
+    byte_range = requested_range(request, f'"{file.sha256}"'.encode(), file.size)
+    if byte_range is None or not byte_range.start:
         downloads.counter.note(name, file.version)

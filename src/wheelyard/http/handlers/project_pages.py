@@ -301,9 +301,9 @@ def _render_files(
     if files is None:
         # a list without files has no first page either
         pages = 1
-        first = file_list(release, selected, 1, environment.rows_per_page)
-        if first is not None:
-            pages = first.pages
+        first_page = file_list(release, selected, 1, environment.rows_per_page)
+        if first_page is not None:
+            pages = first_page.pages
         raise NoSuchPage(number, pages)
     return files_page(environment, subject.viewer, subject.head(), files)
 

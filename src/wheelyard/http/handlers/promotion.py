@@ -123,8 +123,8 @@ def _show(
     index = request.context.index
     try:
         project = index.projects.get_current(name)
-        kept = index.lifecycle.kept_files(project)
-        files = Selection(version).files_of(project, kept)
+        kept_files = index.lifecycle.kept_files(project)
+        files = Selection(version).files_of(project, kept_files)
     except NotFound as fault:
         raise (_of_layer(request, name, version) or fault) from None
     targets = tuple(_targets(request, name, version))

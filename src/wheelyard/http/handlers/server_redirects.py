@@ -18,5 +18,7 @@ def answer(request: IndexRequest) -> Response:
     query = request.query_string
     if request.segments in TOKEN_PAGES and request.query_field(INDEX) is None:
         index_field = urlencode({INDEX: index.name}).encode()
-        query = query + b"&" + index_field if query else index_field
+        if query:
+            query += b"&"
+        query += index_field
     return redirect(302, build_path(index.server.settings.server, request.segments, query))

@@ -35,21 +35,19 @@ def answer(request: IndexRequest) -> Response:
     rows = _rows(request)
     # the secret is in a cookie, and shown to the owner of the token alone
     if fields.text("made") in rows:
-        own = [
-            access_operations.TokenAnswer.of(row.token.record, row.token.state)
-            for row in rows.values()
-        ]
-        return show_made(request, own, fields.text("made"), TOKENS_ROOT)
+        tokens = [row.token for row in rows.values()]
+        answers = [access_operations.TokenAnswer.of(token.record, token.state) for token in tokens]
+        return show_made(request, answers, fields.text("made"), TOKENS_ROOT)
     form = FormState(forms.form_token(request))
     for action in ("revoke", "rotate"):
         row = rows.get(fields.text(action))
         if row is not None and row.token.state in WORKING_STATES:
             template = f"token_{action}.html"
             return _show(request, template, 200, view=view, row=row.token, form=form)
-    tokens = request.context.index.caller_tokens
+    caller_tokens = request.context.index.caller_tokens
     values = _lists(rows, fields.text("revoked"))
     reader = token_forms.LinkReader(
-        tokens, request.caller, view.indexes, view.preset, view.max_days
+        caller_tokens, request.caller, view.indexes, view.preset, view.max_days
     )
     linked = reader.read(fields)
     if linked is not None:

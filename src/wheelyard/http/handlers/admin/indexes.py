@@ -96,9 +96,9 @@ class IndexPages(TablePages):
 
     def keys_in(self, fields: FormFields) -> IndexKeys:
         """Return the keys that a form says, also those of earlier versions that it takes away."""
-        given = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
+        form_keys = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
         # a field that was emptied takes the key away
-        keys: IndexKeys = {key: given.get(key) for key in INDEX_KEYS}
+        keys: IndexKeys = {key: form_keys.get(key) for key in INDEX_KEYS}
         # so does a ticked box for a key of earlier versions, which no form can set
         for key in REMOVED_KEYS:
             if fields.text(key):

@@ -47,14 +47,14 @@ class JournalPages:
         except (Invalid, NotFound) as error:
             values["error"] = error_on_page(error)
             return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
-        older = ""
+        older_link = ""
         if page.next:
-            older = _link({**fields, "before": page.next})
+            older_link = _link({**fields, "before": page.next})
         values |= {
             "rows": entry_rows(page.entries),
             "problems": page.problems,
             "looked_back_to": page.looked_back_to,
-            "older": older,
+            "older": older_link,
             "newest": _link(fields),
             "is_older": bool(before),
             "is_full": len(page.entries) >= ENTRIES_ON_A_PAGE,

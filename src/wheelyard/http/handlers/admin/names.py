@@ -85,13 +85,13 @@ class NamePages:
         )
         listed = self._pages.api(request).call(project_operations.list_names, question)
         total = listed.total or 0
-        asked = {"search": question.search, "state": question.state or ""}
+        filters = {"search": question.search, "state": question.state or ""}
         values = {
             "rows": listed.names,
             "patterns": listed.patterns,
             "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
-            "asked": asked,
-            "links": query_of(asked),
+            "asked": filters,
+            "links": query_of(filters),
             "states": STATES,
             "words": WORDS,
             "done": query.text("done"),

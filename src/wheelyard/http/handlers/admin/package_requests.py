@@ -99,10 +99,10 @@ class RequestPages:
         if decisions.commit is None:
             return ""
         lately = [event for event in decisions.commit.events if now - event.at < JUST_NOW]
-        own = [event for event in lately if event.by == request.caller.principal]
-        if not own:
+        own_decisions = [event for event in lately if event.by == request.caller.principal]
+        if not own_decisions:
             return ""
-        return _describe_decided(len(own), own[-1].verdict)
+        return _describe_decided(len(own_decisions), own_decisions[-1].verdict)
 
     def _list(self, request: IndexRequest, notice: str, notes: Sequence[str] = ()) -> Response:
         """Return the page of what waits, with what was decided, and `notes` on what was not."""

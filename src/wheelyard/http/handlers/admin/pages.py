@@ -284,6 +284,6 @@ def query_of_search(search: str) -> str:
     return query_of({"search": search})
 
 
-def query_of(asked: Mapping[str, str]) -> str:
+def query_of(fields: Mapping[str, str]) -> str:
     """Return fields as the beginning of a query, to which the number of a page is added."""
-    return f"?{urlencode({**asked, 'page': ''})}"
+    return f"?{urlencode({**fields, 'page': ''})}"

@@ -82,12 +82,16 @@ class PeoplePages:
         )
         listed = self._pages.api(request).call(people_operations.list_people, question)
         total = listed.total or 0
-        asked = {"search": question.search, "state": question.state or "", "group": question.group}
+        filters = {
+            "search": question.search,
+            "state": question.state or "",
+            "group": question.group,
+        }
         values = {
             "rows": listed.people,
             "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
-            "asked": asked,
-            "links": query_of(asked),
+            "asked": filters,
+            "links": query_of(filters),
             "states": STATES,
         }
         return self._pages.show(request, SECTION, "people.html", values)

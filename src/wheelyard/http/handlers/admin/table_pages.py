@@ -101,11 +101,11 @@ class TablePages:
 
     def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
         """Return what is shown once a table is added. A kind may show more."""
-        new = self._new_warnings(request, row)
+        new_warnings = self._new_warnings(request, row)
         # without a redirect, as the warnings are shown once
-        if new:
+        if new_warnings:
             done = {"done": (self.ADD_ACTION,), self.name_key: (row.name,)}
-            return self._list(request, FormFields(done), new, 201)
+            return self._list(request, FormFields(done), new_warnings, 201)
         return self._done(request, self.ADD_ACTION, row.name)
 
     def answer_history(self, request: IndexRequest) -> Response:
@@ -279,9 +279,9 @@ class TablePages:
         # a kind has one confirmation at most
         with confirmed_by("".join(json.confirmations), self.CONFIRMED):
             if action == self.ADD_ACTION:
-                given = {key: value for key, value in keys.items() if value is not None}
+                new_keys = {key: value for key, value in keys.items() if value is not None}
                 confirmed = _confirmed(fields, json.confirmations_of(json.new))
-                body = json.new(keys=given, note=note, **confirmed)
+                body = json.new(keys=new_keys, note=note, **confirmed)
                 row = api.call(self.operations.add, body)
                 return self.answer_added(request, row)
             # a change takes away the keys that are None

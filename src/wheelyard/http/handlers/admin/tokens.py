@@ -57,10 +57,10 @@ class TokenAdministration:
         query = self._pages.query(request)
         if query.text("action") == "make":
             return self._token_form(request, self._pages.form(request), 200)
-        made = query.text("made")
-        if made:
+        made_id = query.text("made")
+        if made_id:
             listed = self._pages.api(request).call(access_operations.list_tokens)
-            return show_made(request, listed.tokens, made, "../" * len(request.segments))
+            return show_made(request, listed.tokens, made_id, "../" * len(request.segments))
         ids = query.all("revoke")
         if ids:
             return self._question(request, ids, self._pages.form(request), 200)
@@ -113,7 +113,7 @@ class TokenAdministration:
         )
         listed = self._pages.api(request).call(access_operations.list_tokens, question)
         numbers = page_numbers(query, listed.total or 0, ROWS_ON_A_PAGE)
-        asked = {
+        filters = {
             "search": question.search,
             "owner": question.owner,
             "project": question.project,
@@ -123,8 +123,8 @@ class TokenAdministration:
         values = {
             "rows": listed.tokens,
             "numbers": numbers,
-            "asked": asked,
-            "links": query_of(asked),
+            "asked": filters,
+            "links": query_of(filters),
             "states": STATES,
             "orders": ORDERS,
             "revoked": query.text("revoked"),
