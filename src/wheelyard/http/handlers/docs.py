@@ -22,21 +22,8 @@ from wheelyard.http.representation import MediaType
 from wheelyard.http.request_authentication import UNAUTHENTICATED
 from wheelyard.http.responses import HARMLESS, page_cache_headers, page_response
 from wheelyard.http.web_pages import TemporaryPage
-from wheelyard.operations.documentation import (
-    FRONT,
-    DocumentationFolder,
-    DocumentedPage,
-    page_path,
-)
-from wheelyard.rendering.web.docs_page import (
-    DOCS_PATH,
-    PUBLIC_SITE,
-    DocsContent,
-    LinkTargets,
-    SearchedPage,
-    docs_page,
-    docs_search_page,
-)
+from wheelyard.operations import documentation
+from wheelyard.rendering.web import docs_page
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.storage.base import ABSENT
 
@@ -55,13 +42,13 @@ def answer(request: IndexRequest) -> Response:
     path: str = request.path_params["path"]
     folder = _folder(request)
     words = (request.query_field("q") or "")[:WORDS_LIMIT].strip()
-    if path == FRONT and words and folder.pages:
+    if path == documentation.FRONT and words and folder.pages:
         return _answer_search(request, folder, words)
     if path in folder.pages:
         return _answer_page(request, folder.pages[path])
     if path in folder.files and path.rpartition(".")[2] in _MEDIA_TYPES:
         return _answer_file(request, path)
-    usual_path = page_path(path)
+    usual_path = documentation.page_path(path)
     if usual_path != path and usual_path in folder.pages:
         segments = ["-", "docs"]
         if usual_path:
@@ -70,7 +57,7 @@ def answer(request: IndexRequest) -> Response:
     return _missing(request, folder)
 
 
-def _answer_page(request: IndexRequest, page: DocumentedPage) -> Response:
+def _answer_page(request: IndexRequest, page: documentation.DocumentedPage) -> Response:
     """
     Return a page of the documentation.
 
@@ -107,7 +94,7 @@ def _answer_page(request: IndexRequest, page: DocumentedPage) -> Response:
 
 
 def _render_page(
-    request: IndexRequest, viewer: Viewer, page: DocumentedPage, html: Markup | None
+    request: IndexRequest, viewer: Viewer, page: documentation.DocumentedPage, html: Markup | None
 ) -> bytes:
     """
     Return the bytes of a page, whose Markdown is `html`.
@@ -120,7 +107,7 @@ def _render_page(
     parent_title = ""
     if parent is not None:
         parent_title = parent.title
-    content = DocsContent(
+    content = docs_page.DocsContent(
         title=page.title,
         path=page.path,
         source=page.source,
@@ -128,27 +115,31 @@ def _render_page(
         parent=parent_title,
     )
     path_by_source = {page.source: page.path for page in folder.pages.values()}
-    targets = LinkTargets(folder.version, path_by_source, folder.files, folder.sizes)
-    body = docs_page(request.web.environment, viewer, content, targets)
+    targets = docs_page.LinkTargets(folder.version, path_by_source, folder.files, folder.sizes)
+    body = docs_page.docs_page(request.web.environment, viewer, content, targets)
     # the next request may get a better one
     if html is None:
         raise TemporaryPage(body)
     return body
 
 
-def _answer_search(request: IndexRequest, folder: DocumentationFolder, words: str) -> Response:
+def _answer_search(
+    request: IndexRequest, folder: documentation.DocumentationFolder, words: str
+) -> Response:
     """Return the page of what a search finds, which no cache keeps."""
-    documentation = request.context.process.documentation
-    searched: list[SearchedPage] = []
+    renderer = request.context.process.documentation
+    searched: list[docs_page.SearchedPage] = []
     for page in folder.pages.values():
-        job = documentation.render(page.path)
+        job = renderer.render(page.path)
         html = None
         # a search waits for no page: of one that is not rendered yet, it looks at the source alone
         if job is not None and job.done():
             html = job.result()
-        searched.append(SearchedPage(page.path, page.title, page.text, html or ""))
+        searched.append(docs_page.SearchedPage(page.path, page.title, page.text, html or ""))
     viewer = _viewer(request)
-    body = docs_search_page(request.web.environment, viewer, searched, words, folder.version)
+    body = docs_page.docs_search_page(
+        request.web.environment, viewer, searched, words, folder.version
+    )
     return request.web.uncached_page(request, body, *request.web.security_headers, NO_STORE)
 
 
@@ -178,7 +169,7 @@ def _answer_file(request: IndexRequest, path: str) -> Response:
     )
 
 
-def _folder(request: IndexRequest) -> DocumentationFolder:
+def _folder(request: IndexRequest) -> documentation.DocumentationFolder:
     return request.context.process.documentation.folder
 
 
@@ -186,7 +177,7 @@ def _caching(request: IndexRequest) -> HeaderList:
     return page_cache_headers(request.context.index.settings.http.public_max_age, "public")
 
 
-def _missing(request: IndexRequest, folder: DocumentationFolder) -> Response:
+def _missing(request: IndexRequest, folder: documentation.DocumentationFolder) -> Response:
     """Return the page that says that there is no such page, or no documentation at all."""
     # the path may have any depth, so links begin at the root of the host
     root = request.web.path()
@@ -197,8 +188,8 @@ def _missing(request: IndexRequest, folder: DocumentationFolder) -> Response:
         "missing_docs.html",
         root,
         has_docs=bool(folder.pages),
-        docs=DOCS_PATH,
-        site=PUBLIC_SITE,
+        docs=docs_page.DOCS_PATH,
+        site=docs_page.PUBLIC_SITE,
         version=folder.version,
     )
 

@@ -17,15 +17,8 @@ from wheelyard.http.page_cache import SEARCH
 from wheelyard.http.search_lookup import name_to_look_up
 from wheelyard.operations.search.project_table import ProjectTable, VisibleProjects
 from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.rendering.web import home_page
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.home_page import (
-    PROJECTS_ON_A_PAGE,
-    RESULTS_ON_A_PAGE,
-    Excerpt,
-    ListQuery,
-    excerpt,
-    home_page,
-)
 from wheelyard.rendering.web.page_numbers import page_count
 
 LOOKUP_SECONDS: Final = 3.0
@@ -65,7 +58,9 @@ def _render_home(
 ) -> bytes:
     """Return the bytes of the home page, with the projects that the caller may read."""
     projects = table.readable_by(request.caller).projects
-    return home_page(request.web.environment, viewer, projects, takes_uploads=takes_uploads)
+    return home_page.home_page(
+        request.web.environment, viewer, projects, takes_uploads=takes_uploads
+    )
 
 
 def answer_list(request: IndexRequest) -> Response:
@@ -94,7 +89,7 @@ def _render_list(
     request: IndexRequest,
     viewer: Viewer,
     table: ProjectTable,
-    query: ListQuery,
+    query: home_page.ListQuery,
     number: int,
     downloads: Downloads | None,
 ) -> bytes:
@@ -105,9 +100,9 @@ def _render_list(
     """
     visible = table.readable_by(request.caller)
     selected = query.ordered(query.select(visible.projects), downloads)
-    listed = excerpt(selected, number, PROJECTS_ON_A_PAGE)
+    listed = home_page.excerpt(selected, number, home_page.PROJECTS_ON_A_PAGE)
     if listed is None:
-        raise errors.NoSuchPage(number, page_count(len(selected), PROJECTS_ON_A_PAGE))
+        raise errors.NoSuchPage(number, page_count(len(selected), home_page.PROJECTS_ON_A_PAGE))
     return request.web.environment.render(
         "projects.html",
         viewer,
@@ -121,18 +116,18 @@ def _render_list(
     )
 
 
-def _list_query(request: IndexRequest, words: str = "") -> ListQuery:
+def _list_query(request: IndexRequest, words: str = "") -> home_page.ListQuery:
     """
     Return how a request wants a list sorted and filtered.
 
     Raises Invalid (code `invalid_field`) for a choice that the form above the list does not offer.
     """
     counts_downloads = request.web.environment.counts_downloads
-    return ListQuery.parse(request.query_field, words, counts_downloads=counts_downloads)
+    return home_page.ListQuery.parse(request.query_field, words, counts_downloads=counts_downloads)
 
 
 def _downloads(
-    request: IndexRequest, query: ListQuery, table: ProjectTable
+    request: IndexRequest, query: home_page.ListQuery, table: ProjectTable
 ) -> tuple[Downloads | None, float]:
     """
     Return the downloads that a list is sorted by, and until when they count.
@@ -153,9 +148,9 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     downloads, _ = _downloads(request, query, table)
     matches = visible.search(words, 0, len(visible.projects)).projects
     selected = query.ordered(query.select(matches), downloads)
-    listed = excerpt(selected, number, RESULTS_ON_A_PAGE)
+    listed = home_page.excerpt(selected, number, home_page.RESULTS_ON_A_PAGE)
     if listed is None:
-        raise errors.NoSuchPage(number, page_count(len(selected), RESULTS_ON_A_PAGE))
+        raise errors.NoSuchPage(number, page_count(len(selected), home_page.RESULTS_ON_A_PAGE))
     public = None
     unanswered = ""
     name = canonicalize_name(words)
@@ -180,7 +175,7 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
         request.web.index_viewer(request),
         "./",
         words=words,
-        found=Excerpt(total, number, listed.pages, projects),
+        found=home_page.Excerpt(total, number, listed.pages, projects),
         query=query,
         action="./",
         counted="",

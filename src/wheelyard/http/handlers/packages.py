@@ -23,13 +23,7 @@ from wheelyard.http import resolver, responses
 from wheelyard.http.client_paths import build_path
 from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.error_responses import file_not_found
-from wheelyard.http.messages import (
-    JSON,
-    MadeFrom,
-    Response,
-    make_response,
-    redirect,
-)
+from wheelyard.http.messages import JSON, MadeFrom, Response, make_response, redirect
 from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, cache_keys
 from wheelyard.http.representation import MediaType, requested_range
 from wheelyard.http.search_lookup import indexes_to_ask

@@ -30,23 +30,8 @@ from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.project import File
 from wheelyard.rendering import project_facts
 from wheelyard.rendering.listing import ShownFile
-from wheelyard.rendering.web.core_metadata import (
-    NO_CHOICE,
-    PINS,
-    TEXT_LIMIT,
-    InstallChoice,
-    known_extras,
-    parse_extras,
-    with_extras,
-)
+from wheelyard.rendering.web import core_metadata, file_list, release_page
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.file_list import (
-    ALL_FILES,
-    TYPES,
-    FileFilter,
-    file_list,
-    pinned_requirement,
-)
 from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
 from wheelyard.rendering.web.project_pages import (
@@ -57,13 +42,6 @@ from wheelyard.rendering.web.project_pages import (
 )
 from wheelyard.rendering.web.provenance import ShownProvenance, shown_signers
 from wheelyard.rendering.web.public_package import notes_on, public_package
-from wheelyard.rendering.web.release_page import (
-    ReleaseContent,
-    ReleaseHead,
-    dependencies_page,
-    files_page,
-    release_page,
-)
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
 
 DESCRIPTION_SECONDS: Final = 2.0
@@ -122,7 +100,7 @@ class _PageSubject(Struct, frozen=True, kw_only=True):
             version = self.release.version
         return ("project", self.listing.name, version, tab, self.viewer, *more)
 
-    def head(self, *, lacks_core: bool = False) -> ReleaseHead:
+    def head(self, *, lacks_core: bool = False) -> release_page.ReleaseHead:
         """
         Return what all pages about the release have in common.
 
@@ -139,7 +117,7 @@ class _PageSubject(Struct, frozen=True, kw_only=True):
             public = public.of_release(release.version)
         if self.is_release and not_shown is not None:
             not_shown = not_shown.of_release(release.version)
-        return ReleaseHead(
+        return release_page.ReleaseHead(
             project=self.listing,
             release=release,
             latest=latest,
@@ -159,7 +137,7 @@ class _DescriptionPage(Struct, frozen=True, kw_only=True):
     metadata: ReleaseMetadata
     neighbours: _Neighbours
     downloads: DownloadReport | None
-    choice: InstallChoice
+    choice: core_metadata.InstallChoice
     namespaces: tuple[str, ...]
     """Those of the project that somebody owns."""
 
@@ -182,7 +160,7 @@ class _DescriptionPage(Struct, frozen=True, kw_only=True):
             choice=self.choice,
         )
         if subject.is_release:
-            page = release_page(environment, subject.viewer, content)
+            page = release_page.release_page(environment, subject.viewer, content)
         else:
             project = ProjectContent(
                 project=subject.listing,
@@ -219,7 +197,7 @@ def answer_description(request: IndexRequest) -> Response:
         choice=choice,
         namespaces=owned_namespaces,
     )
-    if choice != NO_CHOICE:
+    if choice != core_metadata.NO_CHOICE:
         return _uncached(request, page.render)
     key = subject.key(DESCRIPTION)
     version = neighbours.version_with(listing)
@@ -260,7 +238,7 @@ def _render_dependencies(
     Raises TemporaryPage if a later one may show more.
     """
     content = _content(subject, metadata, neighbours)
-    page = dependencies_page(
+    page = release_page.dependencies_page(
         request.web.environment, subject.viewer, content, used_by=neighbours.used_by
     )
     return _require_final(page, content)
@@ -276,7 +254,7 @@ def answer_files(request: IndexRequest) -> Response:
     selected = _file_filter(request)
     number = _page_number(request)
     render = partial(_render_files, request, subject, subject.release, selected, number)
-    if selected != ALL_FILES:
+    if selected != file_list.ALL_FILES:
         return _uncached(request, render)
     listing = subject.listing
     key = subject.key(FILES, number)
@@ -288,7 +266,7 @@ def _render_files(
     request: IndexRequest,
     subject: _PageSubject,
     release: project_facts.ReleaseOf[ShownFile],
-    selected: FileFilter,
+    selected: file_list.FileFilter,
     number: int,
 ) -> bytes:
     """
@@ -297,15 +275,15 @@ def _render_files(
     Raises NoSuchPage if the list has no page of this number.
     """
     environment = request.web.environment
-    files = file_list(release, selected, number, environment.rows_per_page)
+    files = file_list.file_list(release, selected, number, environment.rows_per_page)
     if files is None:
         # a list without files has no first page either
         pages = 1
-        first_page = file_list(release, selected, 1, environment.rows_per_page)
+        first_page = file_list.file_list(release, selected, 1, environment.rows_per_page)
         if first_page is not None:
             pages = first_page.pages
         raise NoSuchPage(number, pages)
-    return files_page(environment, subject.viewer, subject.head(), files)
+    return release_page.files_page(environment, subject.viewer, subject.head(), files)
 
 
 def answer_old_files(request: IndexRequest) -> Response:
@@ -349,10 +327,11 @@ def answer_requirements(request: IndexRequest) -> Response:
     # metadata is read for extras alone: an upstream index may have to send it
     if extras:
         metadata = ReleaseMetadata(request, listing, release.metadata_file)
-        package = with_extras(listing.name, known_extras(metadata.core.provides_extra, extras))
+        known_extras = core_metadata.known_extras(metadata.core.provides_extra, extras)
+        package = core_metadata.with_extras(listing.name, known_extras)
 
     def render() -> bytes:
-        return f"{pinned_requirement(package, release)}\n".encode()
+        return f"{file_list.pinned_requirement(package, release)}\n".encode()
 
     headers = request.web.headers(listing.name, None)
     # no shared cache may keep it: the name may become private any time
@@ -383,7 +362,7 @@ def answer_releases(request: IndexRequest) -> Response:
     # no upstream index is asked because of another index
     if not listing.origin.is_upstream:
         elsewhere = request.web.releases_elsewhere(request, subject.viewer, listing.name)
-    text = " ".join((request.query_field("q") or "").split())[:TEXT_LIMIT]
+    text = " ".join((request.query_field("q") or "").split())[: core_metadata.TEXT_LIMIT]
     number = _page_number(request)
     render = partial(_render_releases, request, subject, downloads, elsewhere, text, number)
     if text:
@@ -428,22 +407,22 @@ def _uncached(request: IndexRequest, render: Render) -> Response:
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 
 
-def _install_choice(request: IndexRequest) -> InstallChoice:
+def _install_choice(request: IndexRequest) -> core_metadata.InstallChoice:
     """
     Return what the query of a page asks for.
 
     Raises Invalid (code `invalid_field`) for what the form of the page has not.
     """
     pin = request.query_field("pin") or ""
-    if pin not in ("", *PINS):
+    if pin not in ("", *core_metadata.PINS):
         message = "There is no such choice of a version. Choose in the form below the commands."
         raise Invalid(message, code="invalid_field")
-    return InstallChoice(_extras_in_query(request), pin)
+    return core_metadata.InstallChoice(_extras_in_query(request), pin)
 
 
 def _extras_in_query(request: IndexRequest) -> frozenset[str]:
     """Return the extras that a query names, of which the release need not have any."""
-    return parse_extras(request.query_field("extras") or "")
+    return core_metadata.parse_extras(request.query_field("extras") or "")
 
 
 def _subject(request: IndexRequest) -> _PageSubject | Response:
@@ -574,9 +553,9 @@ def _neighbours(
 
 def _content(
     subject: _PageSubject, metadata: ReleaseMetadata, neighbours: _Neighbours
-) -> ReleaseContent:
+) -> release_page.ReleaseContent:
     """Return what a page shows of a release, without its description."""
-    return ReleaseContent(
+    return release_page.ReleaseContent(
         head=subject.head(lacks_core=metadata.is_missing),
         core=metadata.core,
         linked_names=neighbours.linked_names,
@@ -607,7 +586,9 @@ def _read_provenance(
     return None
 
 
-def _with_description(request: IndexRequest, content: ReleaseContent) -> ReleaseContent:
+def _with_description(
+    request: IndexRequest, content: release_page.ReleaseContent
+) -> release_page.ReleaseContent:
     """
     Return content with its description, which is waited for unless it takes too long.
 
@@ -651,7 +632,7 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
         "missing_release.html",
         "../" * len(request.segments),
         name=listing.name,
-        version=sent_version[:TEXT_LIMIT],
+        version=sent_version[: core_metadata.TEXT_LIMIT],
         public=public,
         not_shown=not_shown,
     )
@@ -678,7 +659,7 @@ async def _until_done(job: Future[Any]) -> None:
     await wait((wrap_future(job),), timeout=DESCRIPTION_SECONDS)
 
 
-def _require_final(page: bytes, content: ReleaseContent) -> bytes:
+def _require_final(page: bytes, content: release_page.ReleaseContent) -> bytes:
     """
     Return a page, or raise TemporaryPage if a later one may show more of its release.
 
@@ -689,24 +670,24 @@ def _require_final(page: bytes, content: ReleaseContent) -> bytes:
     return page
 
 
-def _file_filter(request: IndexRequest) -> FileFilter:
+def _file_filter(request: IndexRequest) -> file_list.FileFilter:
     """
     Return which files a request is for.
 
     Raises Invalid (code `invalid_field`) for a field that the form of the page has not.
     """
     kind = _text_field(request, "type")
-    if kind and kind not in TYPES:
+    if kind and kind not in file_list.TYPES:
         raise Invalid(_NO_SUCH_LIST, code="invalid_field")
     text = " ".join(_text_field(request, "q").split())
     python = _text_field(request, "python")
     platform = _text_field(request, "platform")
-    return FileFilter(text, kind, python, platform)
+    return file_list.FileFilter(text, kind, python, platform)
 
 
 def _text_field(request: IndexRequest, name: str) -> str:
     """Return a field of the query, cut off where nothing to look for is longer."""
-    return (request.query_field(name) or "")[:TEXT_LIMIT]
+    return (request.query_field(name) or "")[: core_metadata.TEXT_LIMIT]
 
 
 def _page_number(request: IndexRequest) -> int:
