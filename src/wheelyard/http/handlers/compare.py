@@ -59,6 +59,7 @@ def answer(request: IndexRequest) -> Response:
         other_index=listing.origin.other_index,
     )
     page = compare_page(request.web.environment, viewer, head, releases, compared)
+    # there are too many pairs of releases for a cache
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 
 

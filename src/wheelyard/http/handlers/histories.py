@@ -124,8 +124,10 @@ def _render_journal(
     commits = history.read(project, number)
     entries: Sequence[JournalEntry] = commits.entries
     if with_rights:
-        index_name = index.definition.name
-        entries = history.with_rights(commits, project, index_name, *index.catalog.rights)
+        access_records, publisher_records = index.catalog.rights
+        entries = history.with_rights(
+            commits, project, index.definition.name, access_records, publisher_records
+        )
     entries = _entries_about_shown_files(request.context, entries, source)
     entries = project_pages.known_to(viewer, entries)
     page = project_pages.History(

@@ -56,6 +56,7 @@ def _readable(request: IndexRequest) -> Sequence[Namespace]:
     """
     index = request.context.index
     caller = request.caller
+    # a namespace is shown to whoever may read a project in it, which is one of these
     names = index.repository.names().readable_by(caller)
     namespaces = index.server.namespaces.load().all
     return [namespace for namespace in namespaces if _is_readable(caller, namespace, names)]

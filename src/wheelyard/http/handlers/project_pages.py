@@ -365,6 +365,7 @@ def answer_releases(request: IndexRequest) -> Response:
     text = " ".join((request.query_field("q") or "").split())[: core_metadata.TEXT_LIMIT]
     number = _page_number(request)
     render = partial(_render_releases, request, subject, downloads, elsewhere, text, number)
+    # what was typed is no key of a cache: nobody else may ask for it again
     if text:
         return _uncached(request, render)
     key = subject.key(RELEASES, number, elsewhere)
@@ -400,6 +401,7 @@ def _render_releases(
 
 def _uncached(request: IndexRequest, render: Render) -> Response:
     """Return a page for somebody's query: no cache keeps these, as there are too many."""
+    # that a later page may have more matters for caches alone
     try:
         page = render()
     except TemporaryPage as temporary:
@@ -414,7 +416,7 @@ def _install_choice(request: IndexRequest) -> core_metadata.InstallChoice:
     Raises Invalid (code `invalid_field`) for what the form of the page has not.
     """
     pin = request.query_field("pin") or ""
-    if pin not in ("", *core_metadata.PINS):
+    if pin and pin not in core_metadata.PINS:
         message = "There is no such choice of a version. Choose in the form below the commands."
         raise Invalid(message, code="invalid_field")
     return core_metadata.InstallChoice(_extras_in_query(request), pin)
@@ -516,6 +518,7 @@ def _render_empty(request: IndexRequest, subject: _PageSubject, tab: str) -> byt
 
 def _downloads(request: IndexRequest, subject: _PageSubject) -> tuple[DownloadReport | None, float]:
     """Return the downloads that a page shows, and until when, on the monotonic clock."""
+    # the page of one release has no figure of them, and public packages are not counted
     counts = request.context.downloads
     if counts is None or subject.is_release or subject.listing.origin.is_upstream:
         return None, inf
@@ -541,7 +544,7 @@ def _neighbours(
     if subject.is_release:
         return _Neighbours(linked), shows
     uploaders: tuple[str, ...] = ()
-    # who else may upload is for those who can change it
+    # who may upload is told to those who can change it
     if subject.viewer.may_manage:
         index = request.context.index
         stored = index.server.access.records.get()
@@ -603,11 +606,11 @@ def _with_description(
 
 def _redirect(request: IndexRequest, name: NormalizedName, version: str = "") -> Response:
     """Return the redirect to the same page below the usual path of a project or a release."""
-    usual = ["project", name]
+    segments = ["project", name]
     if version:
-        usual.append(version)
-    rest = request.segments[len(usual) :]
-    path = request.web.path(*usual, *rest, query=request.query_string)
+        segments.append(version)
+    segments += request.segments[len(segments) :]
+    path = request.web.path(*segments, query=request.query_string)
     # of all these pages, this one is a file
     return redirect(301, path.replace("/requirements.txt/", "/requirements.txt"))
 

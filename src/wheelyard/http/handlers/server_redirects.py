@@ -16,6 +16,7 @@ def answer(request: IndexRequest) -> Response:
     """Handle GET: redirect to the same path without that of the index."""
     index = request.context.index
     query = request.query_string
+    # below main, the page cannot know any more from which index somebody has come
     if request.segments in TOKEN_PAGES and request.query_field(INDEX) is None:
         index_field = urlencode({INDEX: index.name}).encode()
         if query:

@@ -98,6 +98,7 @@ class GrantPages:
 
     def _preset(self, request: IndexRequest, query: FormFields) -> FormState:
         """Return the form as a link fills it in."""
+        # pages of people, groups and projects lead here, each with what it is about
         form = self._pages.form(request, query)
         kinds = tuple(credentials_in_use(request.context.index).grantees())
         kind, who = preset_principal(query.text("kind"), query.text("who"), kinds)
@@ -152,6 +153,7 @@ def _grant_in(fields: FormFields) -> GrantFields:
 
     Raises Invalid, with the field that is wrong.
     """
+    # in the order of the form, as a page marks the first field that is wrong
     with checking("who"):
         who = chosen_principal(fields.text("kind"), fields.text("who"))
     can = fields.text("can")

@@ -68,6 +68,7 @@ class GroupPages:
             return self._change(request, fields)
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            # a group that is not there yet has no page on which the form could be
             if fields.text("action") == "make" or not fields.text("group"):
                 return self._group_form(request, form, status)
             is_deletion = fields.text("action") == "delete"
@@ -96,6 +97,7 @@ class GroupPages:
         return self._pages.show(request, SECTION, "groups.html", values)
 
     def _group_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
+        """Return the form for a new group."""
         return self._pages.show(request, SECTION, "group_form.html", {"form": form}, status)
 
     def _group(
@@ -151,7 +153,7 @@ class GroupPages:
             even_if_own=bool(fields.text("even_if_own")),
         )
         field = "group"
-        # the group was chosen by a link, so that it is the principal that can be wrong
+        # whoever adds a member is on the page of the group, so that the name typed is the member's
         if action == "add":
             field = "who"
         # nobody locks themselves out without having ticked a box that says so
@@ -175,5 +177,6 @@ def _has_text(group: access_control.ListedGroup, search: str) -> bool:
 
 
 def _facts(access: access_control.AccessList, group: access_control.ListedGroup) -> GroupFacts:
+    """Return what a page shows of a group, with the grants that name it."""
     grants = tuple(grant for grant in access.grants if group.name in groups_in(grant.who))
     return GroupFacts(group, grants)

@@ -45,6 +45,7 @@ class JournalPages:
         try:
             page = api.call(journal_operations.list_entries, _journal_query(fields, before))
         except (Invalid, NotFound) as error:
+            # the form stays there, with what was typed, so that it can be mended
             values["error"] = error_on_page(error)
             return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
         older_link = ""

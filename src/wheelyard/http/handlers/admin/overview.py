@@ -77,6 +77,7 @@ class _Figures(Struct, frozen=True):
             "Retention": self._retention,
         }
         for title, make in make_tile.items():
+            # a store that answers for one figure may not answer for the next
             try:
                 tile = make()
             except WheelyardError as fault:

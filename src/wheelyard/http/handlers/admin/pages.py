@@ -113,9 +113,12 @@ class AdminPages:
         Raises Unavailable if the store does not answer.
         """
         api = self.api(request)
-        # of the others, the principal itself says who it is
-        tokens = {principal for principal in principals if principal.startswith("token:")}
-        return {principal: api.name_of(principal) for principal in tokens}
+        names: dict[str, str] = {}
+        for principal in principals:
+            # of the others, the principal itself says who it is
+            if principal.startswith("token:") and principal not in names:
+                names[principal] = api.name_of(principal)
+        return names
 
     def show(
         self,

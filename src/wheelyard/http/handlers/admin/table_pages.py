@@ -263,12 +263,10 @@ class TablePages:
     def find_listed(self, request: IndexRequest, name: str) -> Any:  # noqa: ANN401 - of the kind
         """Return the row of a table. Raises NotFound if there is none of that name."""
         listed = self.pages.api(request).call(self.operations.list).tables
-        row = next((row for row in listed if row.name == name), None)
-        if row is None:
-            raise NotFound(
-                f"There is no {self.kind.noun} {quoted(name)}. It may have been removed."
-            )
-        return row
+        for row in listed:
+            if row.name == name:
+                return row
+        raise NotFound(f"There is no {self.kind.noun} {quoted(name)}. It may have been removed.")
 
     def _save(self, request: IndexRequest, fields: FormFields, action: str) -> Response:
         """Add or change a table, as a form says."""

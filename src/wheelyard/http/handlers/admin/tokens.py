@@ -158,6 +158,7 @@ class TokenAdministration:
         self, request: IndexRequest, ids: Sequence[str], form: FormState, status: int
     ) -> Response:
         """Return the page that asks whether to revoke those of these tokens that may work."""
+        # some may have ended, or were revoked by somebody else, since the list was shown
         listed = self._pages.api(request).call(access_operations.list_tokens)
         chosen = [token for token in listed.tokens if token.id in ids]
         rows = [token for token in chosen if token.state in token_list.WORKING_STATES]
