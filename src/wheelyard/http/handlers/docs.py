@@ -195,5 +195,6 @@ def _missing(request: IndexRequest, folder: documentation.DocumentationFolder) -
 
 
 async def _finished(job: Future[Markup | None]) -> None:
+    """Wait until a page is rendered."""
     # others may wait for it, too: a request that ends early does not cancel it
     await shield(wrap_future(job))

@@ -92,7 +92,7 @@ def choose_client(request: IndexRequest) -> Response:
     """
     Handle GET `/-/client/?client=`: keep the choice in a cookie, and go back to the page.
 
-    It is for browsers that run no script; it changes nothing that anybody else sees. Raises
+    It is for browsers that run no script. It changes nothing that anybody else sees. Raises
     Invalid (code `invalid_field`) for a client that no page offers.
     """
     client = request.query_field("client")

@@ -91,6 +91,7 @@ def _create(request: IndexRequest, fields: forms.FormFields) -> Response:
 
 
 def _rotate(request: IndexRequest, fields: forms.FormFields) -> Response:
+    """Make a token in place of another one, which may work for a while yet."""
     rotation = forms.form_body(fields, access_operations.TokenRotation)
     made = _api_of_person(request).call(access_operations.rotate_token, rotation)
     return redirect_to_made(request, made)

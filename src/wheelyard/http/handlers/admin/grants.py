@@ -80,6 +80,7 @@ class GrantPages:
         status: int,
         added: access_control.AddedGrant | None = None,
     ) -> Response:
+        """Return the list of grants, with the one that was `added` just now, and its warnings."""
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
         matching = [grant for grant in access.grants if _has_text(grant, search.casefold())]

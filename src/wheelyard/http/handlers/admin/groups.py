@@ -136,6 +136,7 @@ class GroupPages:
         return self._pages.show(request, SECTION, template, values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
+        """Make the change of a group that a form asks for. Raises WheelyardError to refuse it."""
         action = fields.action(*CHANGES)
         members = tuple(fields.all("member"))
         if action == "add":

@@ -161,6 +161,11 @@ class RequestPages:
         return self._pages.names_of(request, principals)
 
     def _decide(self, request: IndexRequest, fields: forms.FormFields) -> Response:
+        """
+        Approve or block the packages that are selected in a form.
+
+        Raises WheelyardError to refuse it. Raises Waiting while an upstream index is asked.
+        """
         verdict = VERDICTS.get(fields.text("decide"))
         if verdict is None:
             raise Invalid("Choose whether to approve or to block.", code="missing_field")

@@ -33,7 +33,7 @@ CHANGES_ON_A_PAGE: Final = 50
 T = TypeVar("T")
 
 Act = Callable[[forms.FormFields], Response]
-"""Does what a form asks for, and returns the response; raises WheelyardError to refuse it."""
+"""Does what a form asks for, and returns the response. Raises WheelyardError to refuse it."""
 AskAgain = Callable[[forms.FormFields, FormState, int], Response]
 """Returns the page of a form that was refused, which has the status that is given."""
 

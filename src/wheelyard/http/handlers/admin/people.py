@@ -110,6 +110,7 @@ class PeoplePages:
         return self._pages.show(request, SECTION, "person_change.html", values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
+        """Make the change that a form asks for. Raises WheelyardError to refuse it."""
         action = fields.action(*CHANGES)
         who = fields.text("who")
         with checking("reason"):

@@ -79,6 +79,7 @@ class RetentionPage:
     def _show(
         self, request: IndexRequest, query: FormFields, form: FormState, status: int
     ) -> Response:
+        """Return the page, which says that there is no rule if there is none."""
         values: dict[str, object] = {"form": form, "done": query.text("done"), "answer": None}
         retention = request.context.index.server.retention
         if retention is not None:
