@@ -24,7 +24,6 @@ from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.errors import Invalid
 from wheelyard.exporting import site_pages
 from wheelyard.exporting.site_folder import FORMAT, Lease, Manifest, Options
-from wheelyard.http.handlers import home_and_probes as home_handler
 from wheelyard.model.project import Status
 from wheelyard.operations.journal_reader import PAGE_COMMITS
 from wheelyard.rendering.web import home_page
@@ -322,7 +321,7 @@ def test_many_names_have_pages(filled: ExportHarness, monkeypatch: pytest.Monkey
     """The list of all projects has several pages, which go when there are fewer projects."""
 
     def show(on_a_page: int) -> None:
-        for module in (home_page, home_handler, site_pages):
+        for module in (home_page, site_pages):
             monkeypatch.setattr(module, "PROJECTS_ON_HOME", 1, raising=False)
             monkeypatch.setattr(module, "PROJECTS_ON_A_PAGE", on_a_page, raising=False)
 

@@ -24,7 +24,7 @@ from tests.upstream.reading import file_of, page_of
 from tests.upstream.settings import close, front, upstream_section
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http import upstream_reader
-from wheelyard.http.handlers import home_and_probes
+from wheelyard.http.handlers import home as home_handler
 from wheelyard.http.responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
@@ -363,7 +363,7 @@ def test_an_upstream_that_does_not_answer(
     assert shown(app, "/?q=core") == {"acme-core": False}
 
     gate = public.hold("requests")
-    monkeypatch.setattr(home_and_probes, "LOOKUP_SECONDS", 0.0)
+    monkeypatch.setattr(home_handler, "LOOKUP_SECONDS", 0.0)
     assert sentence in ask(app, "/?q=requests")
     gate.set()
 

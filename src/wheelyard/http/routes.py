@@ -23,10 +23,11 @@ from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest, ProcessContext
 from wheelyard.http.handlers import (
     account,
+    assets,
     compare,
     docs,
     histories,
-    home_and_probes,
+    home,
     integrity,
     manage,
     namespaces,
@@ -59,7 +60,7 @@ from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.admin.webhooks import WebhookPages
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
-from wheelyard.http.handlers.home_and_probes import Probes
+from wheelyard.http.handlers.probes import Probes, health
 from wheelyard.http.handlers.upload_page import UploadPage
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import Response
@@ -170,8 +171,6 @@ def _server(process: ProcessContext, metrics: Instrumentation) -> Iterator[Route
 
 
 def _operations(probes: Probes) -> Iterator[Route]:
-    health = home_and_probes.health
-    robots = home_and_probes.robots
     public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
     may_read_metrics = probes.is_allowed_without_login
     yield replace(public, name="health", path="/health", is_instant=True)
@@ -183,8 +182,8 @@ def _operations(probes: Probes) -> Iterator[Route]:
         handler=probes.answer_metrics,
         is_public=may_read_metrics,
     )
-    yield replace(public, name="robots", path="/robots.txt", handler=robots, is_instant=True)
-    yield replace(public, name="asset", path="/favicon.ico", handler=home_and_probes.answer_favicon)
+    yield replace(public, name="robots", path="/robots.txt", handler=assets.robots, is_instant=True)
+    yield replace(public, name="asset", path="/favicon.ico", handler=assets.answer_favicon)
 
 
 def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
@@ -230,8 +229,8 @@ def _form(path: str, handler: Handler) -> Route:
 
 
 def _home() -> Iterator[Route]:
-    yield Route("asset", "/-/assets/{asset}", home_and_probes.answer_asset, is_public=always)
-    yield _page("/-/projects/{number}/", home_and_probes.answer_list)
+    yield Route("asset", "/-/assets/{asset}", assets.answer_asset, is_public=always)
+    yield _page("/-/projects/{number}/", home.answer_list)
     yield _page("/-/client/", setup.choose_client)
 
 
@@ -354,7 +353,7 @@ def _projects() -> Iterator[Route]:
 def _answer_root(request: IndexRequest) -> Response:
     """Handle GET `/`: the home page, or the list of projects."""
     if wants_html(request):
-        return home_and_probes.answer_home(request)
+        return home.answer_home(request)
     return packages.project_list(request)
 
 
@@ -380,7 +379,7 @@ def _index(roots: tuple[str, ...] = ()) -> Iterator[Route]:
     yield Route(
         "upload-url",
         "/legacy/?",
-        home_and_probes.explain_upload_url,
+        setup.explain_upload_url,
         is_public=always,
         is_instant=True,
     )

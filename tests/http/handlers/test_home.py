@@ -68,7 +68,7 @@ def test_latest_uploads_come_first(app: InProcessServer) -> None:
 
 def test_results_come_on_pages(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without scripts, results come on pages with links to the next and the previous one."""
-    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.RESULTS_ON_A_PAGE", 2)
+    monkeypatch.setattr("wheelyard.rendering.web.home_page.RESULTS_ON_A_PAGE", 2)
     app.publish(*(wheel(name) for name in ("my-zoo", "zoo", "zoo-keeper", "ape")))
 
     assert shown(app, "/?q=Zoo") == ["zoo", "zoo-keeper"]
@@ -125,7 +125,7 @@ def test_home_links_to_the_list_of_all_projects(
 ) -> None:
     """Of many projects, the home page links to a list of all, in pages with paths of their own."""
     monkeypatch.setattr(home_page, "PROJECTS_ON_HOME", 2)
-    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.PROJECTS_ON_A_PAGE", 2)
+    monkeypatch.setattr("wheelyard.rendering.web.home_page.PROJECTS_ON_A_PAGE", 2)
     app.publish(*(wheel(name) for name in ("a", "b", "c")))
 
     body = page(app, "/").body.decode()
@@ -177,7 +177,7 @@ def test_pages_of_a_filtered_list_keep_the_filter(
     app: InProcessServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The links to other pages of a list that is sorted or filtered lead to pages of that list."""
-    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.PROJECTS_ON_A_PAGE", 2)
+    monkeypatch.setattr("wheelyard.rendering.web.home_page.PROJECTS_ON_A_PAGE", 2)
     app.publish(*(wheel(name) for name in ("a", "b", "c")))
 
     link = 'href="../2/?show=active&amp;sort=date" rel="next"'
@@ -228,7 +228,7 @@ def test_results_are_sorted_and_filtered(
     app: InProcessServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Results come by the best match, or sorted and filtered as lists are, on all their pages."""
-    monkeypatch.setattr("wheelyard.http.handlers.home_and_probes.RESULTS_ON_A_PAGE", 2)
+    monkeypatch.setattr("wheelyard.rendering.web.home_page.RESULTS_ON_A_PAGE", 2)
     for name in ("my-zoo", "zoo", "old-zoo", "a-zoo"):
         app.clock.advance(hours=1)
         app.publish(wheel(name, "1.0", DJANGO))

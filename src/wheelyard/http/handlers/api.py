@@ -26,26 +26,13 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 from msgspec.structs import replace
 
+from wheelyard import errors
 from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_query
 from wheelyard.authentication.rejections import rejection_reason
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
 from wheelyard.concurrency.runtime import Clock
-from wheelyard.errors import (
-    INVALID_PUBLISHER,
-    INVALID_REUSE,
-    RATE_LIMITED,
-    Invalid,
-    TooLarge,
-    Unavailable,
-    WheelyardError,
-)
+from wheelyard.http import error_responses
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.error_responses import (
-    REASON_PHRASES,
-    error_response,
-    error_response_for,
-    with_body,
-)
 from wheelyard.http.forms import cross_site_error, is_same_origin, public_origin
 from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Response, make_response
 from wheelyard.http.representation import require_match
@@ -65,10 +52,10 @@ BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} by
 REQUESTS_PER_MINUTE: Final = 60
 """Limit of an address: for each endpoint, and apart for tokens that are genuine or not."""
 WELL_FORMED_PER_MINUTE: Final = 10 * REQUESTS_PER_MINUTE
-"""Well-formed tokens of one address that are verified, as verifying a signature is cheap."""
+"""The most well-formed tokens of an address that are verified, as a signature costs little."""
 MAX_CONCURRENT_REQUESTS: Final = 8
-"""Requests at a time: a slow issuer must not take the threads that uploads need."""
-GENUINE_CODES: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
+"""The most requests at a time: a slow issuer must not take the threads that uploads need."""
+GENUINE_CODES: Final = frozenset({errors.INVALID_PUBLISHER, errors.INVALID_REUSE})
 """Error codes of ID tokens that are genuine, but rejected."""
 ERROR_TITLE: Final = "Token request failed"
 FEATURES: Final = ("multi-use-token",)
@@ -97,7 +84,8 @@ class OperationHandler(Struct, frozen=True):
         upstream = request.context.upstream
         call = self._call(request)
         params = request.path_params
-        operation.arguments(call, params)  # before a body is read
+        # this checks the right, too, before the body of a stranger is read
+        operation.arguments(call, params)
         if operation.method != "GET":
             self._check_change(request)
         body: Struct | None = None
@@ -105,8 +93,9 @@ class OperationHandler(Struct, frozen=True):
             body = decode_query(request.query_string, operation.body)
         elif operation.body is not None:
             body = decode_body(read_json(request, operation.body_limit), operation.body)
-        is_asking = operation.asks_upstream and getattr(body, "asks_upstream", True)
-        if is_asking and upstream is not None:
+        asks_upstream = operation.asks_upstream and getattr(body, "asks_upstream", True)
+        # no thread of the handlers may wait for an upstream index
+        if asks_upstream and upstream is not None:
             result = request.wait(
                 "operation", self._ask_upstream, upstream, request.client_key, call, params, body
             )
@@ -127,6 +116,7 @@ class OperationHandler(Struct, frozen=True):
         return await upstream.answer(client, self.operation.answer_to, call, params, body)
 
     def _call(self, request: IndexRequest) -> Call:
+        """Return what the operation gets to know of a request besides its path and its body."""
         caller = request.caller
         call = Call(
             index=request.context.index,
@@ -134,15 +124,17 @@ class OperationHandler(Struct, frozen=True):
             lists_public=True,
             callers=CallerElsewhere(request, request.context.index),
         )
+        # what makes or revokes tokens also asks when the caller signed in, and with which token
         if self.operation.method == "GET" or not self.operation.takes_iap:
             return call
+        if caller.can_own_tokens:
+            call = replace(call, signed_in_at=signed_in_at(request))
         header = request.joined_headers.get(b"authorization")
-        halves = parse_authorization(header).halves if header else ()
-        return replace(
-            call,
-            signed_in_at=signed_in_at(request) if caller.can_own_tokens else None,
-            sent_token=next(filter(None, map(parse_token, halves)), None),
-        )
+        if header:
+            # either half of a Basic credential may be the token
+            sent_tokens = map(parse_token, parse_authorization(header).halves)
+            call = replace(call, sent_token=next(filter(None, sent_tokens), None))
+        return call
 
     def _check_change(self, request: IndexRequest) -> None:
         """Raise Forbidden if a changing request is cross-site, and Invalid if it has If-Match."""
@@ -152,6 +144,7 @@ class OperationHandler(Struct, frozen=True):
         by_proxy = self.operation.takes_iap and b"authorization" not in headers
         if by_proxy and not is_same_origin(headers, server):
             raise cross_site_error()
+        # nothing that the API changes has an ETag, so no condition on one can hold
         require_match(headers, None)
 
 
@@ -172,11 +165,13 @@ class TrustedPublishingApi:
 
     def discovery(self, request: IndexRequest) -> Response:
         """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
-        if _used_publishing(request) is None:
+        if _publishing_in_use(request) is None:
             return _problem_response(404)
-        accepted = request.joined_headers.get(b"accept", b"").decode("latin-1").lower().split(",")
-        if not any(kind.partition(";")[0].strip() in _DISCOVERY_TYPES for kind in accepted):
+        accept = request.joined_headers.get(b"accept", b"").decode("latin-1").lower()
+        accepted_types = {entry.partition(";")[0].strip() for entry in accept.split(",")}
+        if accepted_types.isdisjoint(_DISCOVERY_TYPES):
             return _problem_response(406)
+        # URLs of settings, never of the header Host, which whoever asks may choose
         origin = _public_origin(request.context.index.settings)
         if not origin or not self._asks_for_upload_url(request):
             return _problem_response(404)
@@ -190,7 +185,7 @@ class TrustedPublishingApi:
 
     def audience(self, request: IndexRequest) -> Response:
         """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
-        publishing = _used_publishing(request)
+        publishing = _publishing_in_use(request)
         if publishing is None:
             return _not_enabled()
         return json_response(200, {"audience": publishing.audiences[0]})
@@ -200,7 +195,8 @@ class TrustedPublishingApi:
         routes: RouteTable = request.app.routes
         index = request.context.index
         server = index.settings.server
-        with suppress(WheelyardError, LookupError, ValueError):
+        # anybody may write the query: what cannot be read, or names no index, is no upload URL
+        with suppress(errors.WheelyardError, LookupError, ValueError):
             query = request.query_string.decode("ascii")
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
             above, public, below = path.partition(f"{server.public_path}/")
@@ -222,12 +218,13 @@ class TrustedPublishingApi:
         return await self._handle(request, "burn")
 
     async def _handle(self, request: IndexRequest, step: Step) -> Response:
+        """Do a step, and return the response, also to an error."""
         publishing = request.context.index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
         try:
             return await self._answer(request, publishing, step)
-        except WheelyardError as error:
+        except errors.WheelyardError as error:
             return _error_response_for(step, error)
 
     async def _answer(
@@ -242,18 +239,24 @@ class TrustedPublishingApi:
         garbage = address_key(request.address, f"{step}-garbage")
         try:
             token = await _read_token(request)
-        except (Invalid, TooLarge):
+        except (errors.Invalid, errors.TooLarge):
             _require_try(self._rate_limit.count_attempt(garbage))
             raise
-        is_well_formed = bool(parse_token(token) if step == "burn" else _JWT.fullmatch(token))
-        # before the request takes part in the concurrency limit
+        if step == "burn":
+            is_well_formed = parse_token(token) is not None
+        else:
+            is_well_formed = _JWT.fullmatch(token) is not None
+        # before the request takes part in the concurrency limit, whose places are for everybody
         if is_well_formed:
             _require_try(self._well_formed_rate_limit.count_attempt(genuine))
             _require_try(self._rate_limit.seconds_until((genuine,)))
         else:
             _require_try(self._rate_limit.count_attempt(garbage))
+        # This runs in the event loop: what reads the store, or asks the issuer for keys, runs in a
+        # thread.
         pools = request.context.process.pools
         async with self._concurrency.acquire(request.client_key):
+            # what is not well-formed was counted above, and is refused without asking the issuer
             if not is_well_formed:
                 return await pools.run_in(pools.writes, _mint_or_revoke, publishing, step, token)
             return await pools.run_in(
@@ -279,24 +282,28 @@ class TrustedPublishingApi:
 
         `genuine` and `garbage` are the keys of both counts. Raises WheelyardError if it fails.
         """
+        # counted before and given back after: requests at the same time cannot pass the limit
         _require_try(self._rate_limit.count_attempt(genuine))
         try:
             return _mint_or_revoke(publishing, step, token)
-        except WheelyardError as error:
+        except errors.WheelyardError as error:
+            # it is no genuine token, so it counts among those that are not
             if error.code not in GENUINE_CODES:
                 self._rate_limit.give_back(genuine)
                 _require_try(self._rate_limit.count_attempt(garbage))
             raise
 
 
-def _used_publishing(request: IndexRequest) -> "TrustedPublishing | None":
+def _publishing_in_use(request: IndexRequest) -> "TrustedPublishing | None":
     """
     Return what mints tokens, or None if there is no publisher: clients then ask for none.
 
     Raises Unavailable if the publishers of the store cannot be read.
     """
-    service = request.context.index.authenticator.trusted_publishing
-    return service if service is not None and service.publishers.load().all else None
+    publishing = request.context.index.authenticator.trusted_publishing
+    if publishing is None or not publishing.publishers.load().all:
+        return None
+    return publishing
 
 
 def _mint_or_revoke(publishing: "TrustedPublishing", step: Step, token: str) -> Response:
@@ -323,27 +330,32 @@ async def _read_token(request: IndexRequest) -> str:
     try:
         return decode(body, type=_TokenBody).token
     except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid('Send a JSON object: {"token": "..."}.') from error
+        raise errors.Invalid('Send a JSON object: {"token": "..."}.') from error
 
 
 def _public_origin(settings: Settings) -> str:
     """Return the scheme and host that the settings name for this index, or an empty text."""
+    origin = public_origin(settings.server)
     hosts = settings.access.trusted_hosts
-    return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
+    if not origin and hosts:
+        return f"https://{hosts[0]}"
+    return origin
 
 
-def _error_response_for(step: Step, error: WheelyardError) -> Response:
+def _error_response_for(step: Step, error: errors.WheelyardError) -> Response:
     """Log the code of an error in a step of trusted publishing, and return the error response."""
-    answer = error_response_for(error)
+    answer = error_responses.error_response_for(error)
     code = error.code
-    if code == RATE_LIMITED:  # without a line in the log, of which there could be many
+    # without a line in the log, of which there could be many
+    if code == errors.RATE_LIMITED:
         return _with_errors(answer, "rate-limited", error.message)
     reason = rejection_reason(error, otherwise=code)
     logger.info("a step of trusted publishing was refused: %s, %s", step, reason)
-    if isinstance(error, Invalid):
+    if isinstance(error, errors.Invalid):
         # clients know the codes with dashes, and no other code of this program
         answer.status_code = 422
-        code = code if "-" in code else "invalid-payload"
+        if "-" not in code:
+            code = "invalid-payload"
     return _with_errors(answer, code, error.message)
 
 
@@ -351,12 +363,13 @@ def _require_try(wait: float) -> None:
     """Raise Unavailable if a rate limit says to wait."""
     if wait:
         fact = "Too many requests from this address."
-        raise Unavailable(fact, code=RATE_LIMITED, retry_after=ceil(wait))
+        raise errors.Unavailable(fact, code=errors.RATE_LIMITED, retry_after=ceil(wait))
 
 
 def _not_enabled() -> Response:
     fact = "Trusted publishing is not enabled here."
-    return _with_errors(error_response(404, "not-enabled", fact), "not-enabled", fact)
+    answer = error_responses.error_response(404, "not-enabled", fact)
+    return _with_errors(answer, "not-enabled", fact)
 
 
 def _with_errors(answer: Response, code: str, description: str) -> Response:
@@ -369,9 +382,10 @@ def _with_errors(answer: Response, code: str, description: str) -> Response:
         "message": ERROR_TITLE,
         "errors": [{"code": code, "description": description}],
     }
-    return with_body(answer, JSON, encode(body), CSP)
+    return error_responses.with_body(answer, JSON, encode(body), CSP)
 
 
 def _problem_response(status: int) -> Response:
-    body = encode({"title": REASON_PHRASES[status], "status": status})
+    """Return an error response in the form of RFC 9457, which PEP 807 asks for."""
+    body = encode({"title": error_responses.REASON_PHRASES[status], "status": status})
     return make_response(status, b"application/problem+json", body, NO_STORE)

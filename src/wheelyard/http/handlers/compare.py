@@ -44,12 +44,11 @@ def answer(request: IndexRequest) -> Response:
     compared = None
     if older is not None:
         compared = (_read(request, listing, older), _read(request, listing, newer))
+    # a page tells how to manage a project only where it is
+    own_name = name if listing.origin.is_own else None
+    viewer = request.web.index_viewer(request, own_name)
     viewer = request.web.with_places(
-        request,
-        request.web.index_viewer(request, name if listing.origin.is_own else None),
-        name,
-        newer.version,
-        is_public=listing.origin.is_upstream,
+        request, viewer, name, newer.version, is_public=listing.origin.is_upstream
     )
     head = ReleaseHead(
         project=listing,
@@ -60,6 +59,7 @@ def answer(request: IndexRequest) -> Response:
         other_index=listing.origin.other_index,
     )
     page = compare_page(request.web.environment, viewer, head, releases, compared)
+    # there are too many pairs of releases for a cache
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 
 
@@ -85,7 +85,11 @@ def _pair(
     old: ShownRelease | None,
     new: ShownRelease | None,
 ) -> tuple[ShownRelease | None, ShownRelease]:
-    """Return the releases to compare, of which some are chosen; the older is None if it lacks."""
+    """
+    Return the releases to compare, of which the viewer has chosen both, one or none.
+
+    The older one is None if the project has one release alone.
+    """
     if old is not None and new is not None:
         return old, new
     newer = new or latest
@@ -93,23 +97,30 @@ def _pair(
         return old, newer
     older = _before(releases, newer)
     later = _after(releases, newer)
+    # the first release of all has none before it, so it is compared with the next one
     if older is None and later is not None:
         return newer, later
     return older, newer
 
 
 def _before(releases: Sequence[ShownRelease], newer: ShownRelease) -> ShownRelease | None:
-    """Return the release before another one: before a final release, the final one if any."""
+    """
+    Return the release before another one, or None if there is none.
+
+    `releases` are the newest first. Before a final release it is the final one before that, if
+    there is one: most people install no pre-releases.
+    """
     version = listed_version(newer.version)
     earlier = [release for release in releases if listed_version(release.version) < version]
-    final = [release for release in earlier if not listed_version(release.version).is_prerelease]
-    if not version.is_prerelease and final:
-        return final[0]
+    if not version.is_prerelease:
+        for release in earlier:
+            if not listed_version(release.version).is_prerelease:
+                return release
     return next(iter(earlier), None)
 
 
 def _after(releases: Sequence[ShownRelease], older: ShownRelease) -> ShownRelease | None:
-    """Return the release after another one."""
+    """Return the release after another one, or None if there is none."""
     version = listed_version(older.version)
     later = [release for release in releases if listed_version(release.version) > version]
     return min(later, key=lambda release: listed_version(release.version), default=None)
@@ -119,7 +130,8 @@ def _read(request: IndexRequest, listing: OpenListing, release: ShownRelease) ->
     """
     Return a release with its core metadata.
 
-    Raises as `ReleaseMetadata.core`.
+    Raises Forbidden if the policy refuses the file that has it. Raises Unavailable if the store
+    does not answer, or has lost it. Raises Waiting if an upstream index has to be asked.
     """
     metadata = ReleaseMetadata(request, listing, release.metadata_file)
     return ComparedRelease(release, metadata.core, is_known=not metadata.is_missing)

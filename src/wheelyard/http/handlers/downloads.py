@@ -1,5 +1,6 @@
 """The page with the downloads of a project."""
 
+from functools import partial
 from typing import Final
 
 from wheelyard.errors import Invalid, NotFound
@@ -11,10 +12,16 @@ from wheelyard.model.downloads import SHOWN_DAYS
 from wheelyard.rendering.web.download_pages import DAY_CHOICES, downloads_page
 
 _CHOICES: Final = {str(days): days for days in DAY_CHOICES}
+"""The numbers of days that the page offers, by how a query writes them."""
 
 
 def answer(request: IndexRequest) -> Response:
-    """Handle GET `/project/<name>/downloads/`: by version, in the last days."""
+    """
+    Handle GET `/project/<name>/downloads/`: by version, in the last days.
+
+    Raises NotFound if there is no such private project, and Invalid for days that the page does not
+    offer.
+    """
     name = request.web.require_lookup(request)
     if name != request.path_params["name"]:
         path = request.web.path("project", name, "downloads", query=request.query_string)
@@ -28,14 +35,13 @@ def answer(request: IndexRequest) -> Response:
     listing = resolver.find(request.context, name, request)
     if not isinstance(listing.open, PrivateFiles):
         raise NotFound("Downloads of public packages are not counted.")
-    viewer = request.web.index_viewer(request, name if listing.origin.is_own else None)
+    own_name = name if listing.origin.is_own else None
+    viewer = request.web.index_viewer(request, own_name)
     viewer = request.web.with_places(request, viewer, name)
+    # the report may have deleted releases, which have no page that a row could link to
     versions = {file.version for file in listing.files}
     report, until = downloads.report(name, days)
-
-    def render() -> bytes:
-        return downloads_page(request.web.environment, viewer, name, report, versions)
-
+    render = partial(downloads_page, request.web.environment, viewer, name, report, versions)
     key = ("downloads", name, days, viewer)
     version = f"{listing.version} {report.digest}"
     return request.web.respond(request, key, version, render, listing=listing, until=until)

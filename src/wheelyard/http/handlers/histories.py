@@ -1,4 +1,4 @@
-"""Handlers of the history of a project, and of the Atom feeds."""
+"""Handlers of the history of a project, and of the Atom feeds: both show journals."""
 
 import re
 from collections.abc import Sequence
@@ -14,25 +14,14 @@ from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.messages import MadeFrom, Response, redirect
 from wheelyard.http.page_cache import GRANTS, PUBLISHERS, SEARCH
 from wheelyard.http.representation import MediaType
-from wheelyard.http.resolver import OpenListing, PrivateFiles, find_private
 from wheelyard.http.responses import load_projects, page_response, visibility_key
 from wheelyard.model.project import NO_JSON, Project
 from wheelyard.model.project_json import JournalEntry
-from wheelyard.operations.journal_reader import (
-    CHANGED_PROJECTS,
-    HistoryReader,
-    decision_history,
-    older_pages,
-    read_latest,
-)
+from wheelyard.operations import journal_reader
+from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.feeds import index_feed, project_feed
-from wheelyard.rendering.web.project_pages import (
-    History,
-    HistoryLinks,
-    change_by,
-    changes_of,
-    known_to,
-)
+from wheelyard.rendering.web import project_pages
+from wheelyard.rendering.web.environment import Viewer
 from wheelyard.repository.found_project import FoundProject
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
@@ -45,160 +34,221 @@ def answer_history(request: IndexRequest) -> Response:
     Without a number it is the newest page. That of a public project is what was decided about
     it, on one page.
     """
-    sent = request.path_params.get("number")
+    sent_number = request.path_params.get("number")
     name = request.web.require_lookup(request)
     if name != request.path_params["name"]:
-        path = ("project", name, "history", *filter(None, (sent,)))
-        return redirect(301, request.web.path(*path, query=request.query_string))
+        segments = ["project", name, "history"]
+        if sent_number:
+            segments.append(sent_number)
+        return redirect(301, request.web.path(*segments, query=request.query_string))
     listing = resolver.find(request.context, name, request)
-    is_private = isinstance(listing.open, PrivateFiles)
-    if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
-        raise NotFound("A page of a history has a number, from 1.")
-    if isinstance(listing.open, PrivateFiles):
-        number = None if sent is None else int(sent)
-        return _journal(request, listing, listing.open.first, number)
-    return _decisions(request, listing)
+    files = listing.open
+    number = None
+    if sent_number is not None:
+        if not isinstance(files, resolver.PrivateFiles) or not _NUMBER.fullmatch(sent_number):
+            raise NotFound("A page of a history has a number, from 1.")
+        number = int(sent_number)
+    if isinstance(files, resolver.PrivateFiles):
+        return _answer_journal(request, listing, files.first, number)
+    return _answer_decisions(request, listing)
 
 
-def _decisions(request: IndexRequest, listing: OpenListing) -> Response:
+def _answer_decisions(request: IndexRequest, listing: resolver.OpenListing) -> Response:
     """Return the response with what was decided about a public project."""
-    index = request.context.index
     name = listing.name
+    decisions = request.context.index.server.decisions
     viewer = request.web.index_viewer(request)
-    version = f"decisions {index.server.decisions.get().version}"
-
-    def render() -> bytes:
-        decisions, is_whole = decision_history(index.server.decisions, name)
-        changes = [change_by(decision) for decision in decisions]
-        page = History(name=name, changes=changes, is_public=True, is_whole=is_whole)
-        return page.render(request.web.environment, viewer)
-
-    return request.web.respond(
-        request, ("decisions", name, viewer), version, render, listing=listing
-    )
+    key = ("decisions", name, viewer)
+    version = f"decisions {decisions.get().version}"
+    render = partial(_render_decisions, request, viewer, name)
+    return request.web.respond(request, key, version, render, listing=listing)
 
 
-def _journal(
-    request: IndexRequest, listing: OpenListing, source: FoundProject, number: int | None
+def _render_decisions(request: IndexRequest, viewer: Viewer, name: NormalizedName) -> bytes:
+    """
+    Return the bytes of the page with what was decided about a public project.
+
+    Raises Unavailable if the decisions or their journal cannot be read.
+    """
+    records = request.context.index.server.decisions
+    decisions, is_whole = journal_reader.decision_history(records, name)
+    changes = [project_pages.change_by(decision) for decision in decisions]
+    page = project_pages.History(name=name, changes=changes, is_public=True, is_whole=is_whole)
+    return page.render(request.web.environment, viewer)
+
+
+def _answer_journal(
+    request: IndexRequest, listing: resolver.OpenListing, source: FoundProject, number: int | None
 ) -> Response:
     """
     Return the response with a page of the journal of a private project.
 
     Who may manage the project also sees on the newest page who got rights for it.
     """
-    project = source.project
-    version = listing.version
-    name = project.name
-    catalog = request.context.index.catalog
-    viewer = request.web.index_viewer(request, name if listing.origin.is_own else None)
+    name = listing.name
+    own_name = name if listing.origin.is_own else None
+    viewer = request.web.index_viewer(request, own_name)
     viewer = request.web.with_places(request, viewer, name)
+    version = listing.version
     shows = MadeFrom()
     # whoever may manage has another `Viewer`, and so another page in the cache
-    if viewer.may_manage and number is None:
-        access, publishers = (records.get().version for records in catalog.rights)
-        version = f"{version} {access} {publishers}"
-        shows = ((GRANTS, access), (PUBLISHERS, publishers))
-
-    def render() -> bytes:
-        history = HistoryReader(source.projects, catalog.token_records)
-        part = history.read(project, number)
-        entries = part.entries
-        if shows:
-            here = request.context.index.definition.name
-            entries = history.with_rights(part, project, here, *catalog.rights)
-        shown = known_to(viewer, _shown(request.context, entries, source))
-        changes = changes_of(shown, viewer.hidden_indexes)
-        links = HistoryLinks(number, older_pages(project.revision))
-        page = History(name=name, changes=changes, links=links, lost=part.lost)
-        return page.render(request.web.environment, viewer)
-
+    with_rights = viewer.may_manage and number is None
+    if with_rights:
+        # rights change without a commit of the project, so the page has the versions of them, too
+        access_records, publisher_records = request.context.index.catalog.rights
+        access_version = access_records.get().version
+        publishers_version = publisher_records.get().version
+        version = f"{version} {access_version} {publishers_version}"
+        shows = ((GRANTS, access_version), (PUBLISHERS, publishers_version))
+    render = partial(_render_journal, request, viewer, source, number, with_rights=with_rights)
     key = ("history", name, number, viewer)
     return request.web.respond(request, key, version, render, listing=listing, shows=shows)
 
 
-def answer_feed(request: IndexRequest) -> Response:
-    """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
+def _render_journal(
+    request: IndexRequest,
+    viewer: Viewer,
+    source: FoundProject,
+    number: int | None,
+    *,
+    with_rights: bool,
+) -> bytes:
+    """
+    Return the bytes of a page of the journal of a project, the newest one without a number.
+
+    Raises NoSuchPage if there is none of this number, and Unavailable if a journal cannot be read.
+    """
     index = request.context.index
-    caller = request.caller
-    hidden = request.web.index_viewer(request).hidden_indexes
-    table = load_projects(request.context)
-
-    def render() -> bytes:
-        newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
-        names = [facts.name for facts in newest]
-        entries = read_latest(
-            partial(_project, request.context, hidden), names, is_local=index.server.is_local
+    project = source.project
+    history = journal_reader.HistoryReader(source.projects, index.catalog.token_records)
+    commits = history.read(project, number)
+    entries: Sequence[JournalEntry] = commits.entries
+    if with_rights:
+        access_records, publisher_records = index.catalog.rights
+        entries = history.with_rights(
+            commits, project, index.definition.name, access_records, publisher_records
         )
-        environment = request.web.environment
-        title = index.definition.path
-        return index_feed(environment.brand.name, environment.base_url, entries, title)
-
-    key = ("feed of all", visibility_key(caller), hidden)
-    version = str(table.generation)
-    page = (MediaType.ATOM, key, version, render)
-    made_from = ((SEARCH, version),)
-    repeats = (made_from, request.web.until_rights_change)
-    headers = request.web.headers(None, None)
-    return page_response(request.context, request, *page, repeats=repeats, headers=headers)
+    entries = _entries_about_shown_files(request.context, entries, source)
+    entries = project_pages.known_to(viewer, entries)
+    page = project_pages.History(
+        name=project.name,
+        changes=project_pages.changes_of(entries, viewer.hidden_indexes),
+        links=project_pages.HistoryLinks(number, journal_reader.older_pages(project.revision)),
+        lost=commits.lost,
+    )
+    return page.render(request.web.environment, viewer)
 
 
-def _project(context: IndexContext, hidden: frozenset[str], name: NormalizedName) -> Project:
-    """
-    Return a private project as the index shows it, without a promotion to a `hidden` index.
-
-    Raises as `find_private`.
-    """
-    files = find_private(context, name)
-    commit = files.project.commit
-    tells = commit is not None and any(event.promoted_to in hidden for event in commit.events)
-    if tells or files.sources.is_filtered:  # the last commit may be about hidden files
-        return replace(files.project, stored_commit=NO_JSON)
-    return files.project
-
-
-def _shown(
+def _entries_about_shown_files(
     context: IndexContext, entries: Sequence[JournalEntry], source: FoundProject
 ) -> Sequence[JournalEntry]:
     """
-    Return the entries of a journal without files that are hidden, up to the day.
+    Return the entries of a journal without files that the index hides.
 
-    Nobody knows whether rules would show those that are deleted.
+    What was done after the day that the index shows is left out, too.
     """
     if not source.is_filtered:
         return entries
-    shown = source.project.by_filename
+    # A deleted file is not in this table, as nobody knows whether rules would show it. So entries
+    # about deleted files alone are left out.
+    shown_files = source.project.by_filename
     moment = context.index.repository.moment
-    return [
-        replace(entry, files=files)
-        for entry in entries
-        if moment is None or entry.at <= moment
-        if (files := tuple(name for name in entry.files if name in shown)) or not entry.files
-    ]
+    shown_entries: list[JournalEntry] = []
+    for entry in entries:
+        if moment is not None and entry.at > moment:
+            continue
+        filenames = tuple(name for name in entry.files if name in shown_files)
+        # an entry without files is about the project itself
+        if filenames or not entry.files:
+            shown_entries.append(replace(entry, files=filenames))
+    return shown_entries
+
+
+def answer_feed(request: IndexRequest) -> Response:
+    """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
+    hidden_indexes = request.web.index_viewer(request).hidden_indexes
+    table = load_projects(request.context)
+    version = str(table.generation)
+    return page_response(
+        request.context,
+        request,
+        MediaType.ATOM,
+        ("feed of all", visibility_key(request.caller), hidden_indexes),
+        version,
+        partial(_render_feed, request, table, hidden_indexes),
+        repeats=(((SEARCH, version),), request.web.until_rights_change),
+        # a feed is for programs, and names nobody who reads it
+        headers=request.web.headers(None, None),
+    )
+
+
+def _render_feed(
+    request: IndexRequest, table: ProjectTable, hidden_indexes: frozenset[str]
+) -> bytes:
+    """Return the bytes of the feed of the projects that changed last, as the caller may read."""
+    index = request.context.index
+    newest = table.readable_by(request.caller).latest_changes(journal_reader.CHANGED_PROJECTS)
+    names = [facts.name for facts in newest]
+    read = partial(_read_for_feed, request.context, hidden_indexes)
+    entries = journal_reader.read_latest(read, names, is_local=index.server.is_local)
+    environment = request.web.environment
+    return index_feed(environment.brand.name, environment.base_url, entries, index.definition.path)
+
+
+def _read_for_feed(
+    context: IndexContext, hidden_indexes: frozenset[str], name: NormalizedName
+) -> Project:
+    """
+    Return a private project as the index shows it, without a promotion to a hidden index.
+
+    Threads for reading ahead call this. Raises NotFound if there is no such project, and
+    Unavailable if the store does not answer, or a document is damaged.
+    """
+    files = resolver.find_private(context, name)
+    project = files.project
+    commit = project.commit
+    names_hidden_index = False
+    if commit is not None:
+        names_hidden_index = any(event.promoted_to in hidden_indexes for event in commit.events)
+    # where rules hide files, the last commit may be about one of these
+    if names_hidden_index or files.sources.is_filtered:
+        return replace(project, stored_commit=NO_JSON)
+    return project
 
 
 def answer_project_feed(request: IndexRequest) -> Response:
     """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
     name = request.web.require_reader(request)
-    index = request.context.index
     if name != request.path_params["name"]:
         return redirect(301, f"{request.web.path('project', name)}feed.xml")
-    files = find_private(request.context, name)
-    first = files.first
+    files = resolver.find_private(request.context, name)
     viewer = request.web.index_viewer(request)
-
-    def render() -> bytes:
-        project = first.project
-        history = HistoryReader(first.projects, index.tokens.records)
-        entries = _shown(request.context, history.read(project).entries, first)
-        changes = known_to(viewer, entries)
-        environment = request.web.environment
-        title = index.definition.path
-        brand = environment.brand.name
-        url = environment.base_url
-        return project_feed(brand, url, project, changes, title)
-
-    page = (MediaType.ATOM, ("feed", name, viewer.hidden_indexes), files.version, render)
-    headers = request.web.headers(name, None)
     made_from, until = files.repeats()
-    repeats = made_from, min(until, request.web.until_rights_change)
-    return page_response(request.context, request, *page, repeats=repeats, headers=headers)
+    return page_response(
+        request.context,
+        request,
+        MediaType.ATOM,
+        ("feed", name, viewer.hidden_indexes),
+        files.version,
+        partial(_render_project_feed, request, viewer, files.first),
+        repeats=(made_from, min(until, request.web.until_rights_change)),
+        headers=request.web.headers(name, None),
+    )
+
+
+def _render_project_feed(request: IndexRequest, viewer: Viewer, source: FoundProject) -> bytes:
+    """
+    Return the bytes of the feed of a project.
+
+    Raises Unavailable if its journal cannot be read.
+    """
+    index = request.context.index
+    project = source.project
+    history = journal_reader.HistoryReader(source.projects, index.tokens.records)
+    entries = history.read(project).entries
+    shown_entries = _entries_about_shown_files(request.context, entries, source)
+    changes = project_pages.known_to(viewer, shown_entries)
+    environment = request.web.environment
+    return project_feed(
+        environment.brand.name, environment.base_url, project, changes, index.definition.path
+    )

@@ -12,15 +12,18 @@ from wheelyard.model.distribution_filename import parse_name, parse_version, str
 
 def answer(request: IndexRequest) -> Response:
     """
-    Handle GET of the provenance of a file, which is 404 as the file itself is, or if it has none.
+    Handle GET of the provenance of a file, which is 404 where the file is, or if it has none.
 
-    Raises as `resolver.find`. The filename decides, and the version has to be that of the file.
+    The filename decides, and the version has to be that of the file. Raises Unauthenticated or
+    Forbidden if the caller may not ask for the project. Raises Unavailable if the store does not
+    answer, or no upstream index does. Raises Waiting if one has to be asked.
     """
     params = request.path_params
-    filename = request.path_params["filename"]
+    filename = params["filename"]
     try:
         name = parse_name(params["project"])
         request.context.read_policy.require_lookup(request.caller, name)
+        # a filename may spell its version in another way than the URL (PEP 440)
         release = strip_trailing_zeros(str(parse_version(params["version"])))
     except Invalid as error:
         raise NotFound(error.message) from error
@@ -38,12 +41,11 @@ def answer(request: IndexRequest) -> Response:
     provenance = listing.open.provenance(request, filename, release)
     if provenance is None:
         raise NotFound(f"There is no provenance of {quoted(filename)}.")
-    key = ("provenance", name, filename)
     return page_response(
         request.context,
         request,
         media_type,
-        key,
+        ("provenance", name, filename),
         provenance.sha256,
         provenance.load,
         listing=listing,

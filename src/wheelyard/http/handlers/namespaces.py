@@ -1,9 +1,9 @@
 """Namespaces (PEP 752) in the Simple API: all of them, and one with those in and around it."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from msgspec.json import encode
+from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import IndexRequest
@@ -18,7 +18,8 @@ from wheelyard.model.stored_namespaces import Namespace
 
 def answer_list(request: IndexRequest) -> Response:
     """Handle GET of the namespaces of which the caller may read a name."""
-    return _response(request, [{"name": namespace.name} for namespace in _readable(request)])
+    document = [{"name": namespace.name} for namespace in _readable(request)]
+    return _response(request, document)
 
 
 def answer_one(request: IndexRequest) -> Response:
@@ -34,15 +35,17 @@ def answer_one(request: IndexRequest) -> Response:
     readable = _readable(request)
     in_force = request.context.index.server.namespaces.load()
     namespace = in_force.find(name)
+    # one answer for both: nobody learns of a namespace in which they may read nothing
     if namespace is None or namespace not in readable:
         raise NotFound(f"There is no namespace {quoted(name)}.")
     parent = in_force.parent_of(namespace)
-    shown: dict[str, Any] = {"name": namespace.name, "parent": None, "children": []}
+    parent_name = None
     if parent is not None and parent in readable:
-        shown["parent"] = parent.name
-    children = (child for child in in_force.children_of(namespace) if child in readable)
-    shown["children"] = [child.name for child in children]
-    return _response(request, shown)
+        parent_name = parent.name
+    children = in_force.children_of(namespace)
+    child_names = [child.name for child in children if child in readable]
+    document = {"name": namespace.name, "parent": parent_name, "children": child_names}
+    return _response(request, document)
 
 
 def _readable(request: IndexRequest) -> Sequence[Namespace]:
@@ -53,28 +56,31 @@ def _readable(request: IndexRequest) -> Sequence[Namespace]:
     """
     index = request.context.index
     caller = request.caller
+    # a namespace is shown to whoever may read a project in it, which is one of these
     names = index.repository.names().readable_by(caller)
-    return [
-        namespace
-        for namespace in index.server.namespaces.load().all
-        if _may_read_of(caller, namespace) or any(map(namespace.has, names))
-    ]
+    namespaces = index.server.namespaces.load().all
+    return [namespace for namespace in namespaces if _is_readable(caller, namespace, names)]
 
 
-def _may_read_of(caller: Caller, namespace: Namespace) -> bool:
-    """Return whether a scope of a caller is about names of a namespace, which need not exist."""
+def _is_readable(caller: Caller, namespace: Namespace, names: Collection[NormalizedName]) -> bool:
+    """
+    Return whether a caller may read a name of a namespace.
+
+    `names` are those that exist and that the caller may read. A scope may also be about names that
+    nobody has published yet.
+    """
     if caller.may(Action.READ, namespace.name):
         return True
-    patterns = (
-        pattern
-        for scope in caller.scopes
-        if Action.READ in scope.actions
-        for pattern in scope.projects
-    )
-    return any(pattern.startswith(f"{namespace.name}-") for pattern in patterns)
+    prefix = f"{namespace.name}-"
+    for scope in caller.scopes:
+        reads = Action.READ in scope.actions
+        if reads and any(pattern.startswith(prefix) for pattern in scope.projects):
+            return True
+    return any(map(namespace.has, names))
 
 
 def _response(request: IndexRequest, document: object) -> Response:
+    """Return a document as JSON, or the response 406 if the client accepts no JSON."""
     media_type = accepted_json(request.joined_headers.get(b"accept", b""), MediaType.JSON)
     if media_type is None:
         return error_response(

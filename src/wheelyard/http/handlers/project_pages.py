@@ -5,6 +5,7 @@ from asyncio import wait, wrap_future
 from collections.abc import Hashable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from math import inf
 from typing import Any, Final
@@ -27,32 +28,10 @@ from wheelyard.model.attestations import read_provenance
 from wheelyard.model.distribution_filename import listed_version, parse_version
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.project import File
+from wheelyard.rendering import project_facts
 from wheelyard.rendering.listing import ShownFile
-from wheelyard.rendering.project_facts import (
-    ProjectFacts,
-    ReleaseOf,
-    find_release,
-    latest_release,
-    release_of,
-    releases_of,
-)
-from wheelyard.rendering.web.core_metadata import (
-    NO_CHOICE,
-    PINS,
-    TEXT_LIMIT,
-    InstallChoice,
-    known_extras,
-    parse_extras,
-    with_extras,
-)
+from wheelyard.rendering.web import core_metadata, file_list, release_page
 from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.file_list import (
-    ALL_FILES,
-    TYPES,
-    FileFilter,
-    file_list,
-    pinned_requirement,
-)
 from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
 from wheelyard.rendering.web.project_pages import (
@@ -63,13 +42,6 @@ from wheelyard.rendering.web.project_pages import (
 )
 from wheelyard.rendering.web.provenance import ShownProvenance, shown_signers
 from wheelyard.rendering.web.public_package import notes_on, public_package
-from wheelyard.rendering.web.release_page import (
-    ReleaseContent,
-    ReleaseHead,
-    dependencies_page,
-    files_page,
-    release_page,
-)
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
 
 DESCRIPTION_SECONDS: Final = 2.0
@@ -85,42 +57,50 @@ class _Neighbours(Struct, frozen=True):
 
     linked_names: dict[NormalizedName, bool]
     """The dependencies that are projects of this index, with whether each is public."""
-    used_by: tuple[ProjectFacts, ...] = ()
+    used_by: tuple[project_facts.ProjectFacts, ...] = ()
     uploaders: tuple[str, ...] = ()
 
     def version_with(self, listing: OpenListing) -> str:
         """Return the version of a page that shows this and a project."""
-        users = (f"{user.name}:{user.status}:{user.origin}" for user in self.used_by)
-        linked = (f"{name}:{is_public}" for name, is_public in sorted(self.linked_names.items()))
-        parts = (*linked, "", *users, "", *self.uploaders)
+        linked = sorted(self.linked_names.items())
+        texts = [f"{name}:{is_public}" for name, is_public in linked]
+        texts.append("")
+        texts += [f"{user.name}:{user.status}:{user.origin}" for user in self.used_by]
+        texts.append("")
+        texts += self.uploaders
+        digest = sha256(" ".join(texts).encode()).hexdigest()
         origin = listing.origin
-        since = origin.confirmed_at if origin.is_stale else ""
+        # a page that is stale says since when
+        stale_since = ""
+        if origin.is_stale:
+            stale_since = str(origin.confirmed_at)
         # a decision may change a page without changing which files are shown
-        shown = f"{listing.version} {origin.generation} {origin.refusal} {since}"
-        return f"{shown} {sha256(' '.join(parts).encode()).hexdigest()}"
+        return f"{listing.version} {origin.generation} {origin.refusal} {stale_since} {digest}"
 
 
 NO_NEIGHBOURS: Final = _Neighbours({})
 
 
-class _Place(Struct, frozen=True, kw_only=True):
+class _PageSubject(Struct, frozen=True, kw_only=True):
     """What the request for a page of a project is about, and who looks at it."""
 
     listing: OpenListing
     viewer: Viewer
-    latest: ReleaseOf[ShownFile] | None
+    latest: project_facts.ReleaseOf[ShownFile] | None
     """The release that describes the project, or None without releases."""
-    release: ReleaseOf[ShownFile] | None
+    release: project_facts.ReleaseOf[ShownFile] | None
     """The release that the page is about: the one in its URL, or else the latest one."""
     is_release: bool
     """Whether the URL has a version."""
 
     def key(self, tab: str, *more: Hashable) -> Hashable:
         """Return the key under which the page of a tab is cached."""
-        version = self.release.version if self.release and self.is_release else ""
+        version = ""
+        if self.release is not None and self.is_release:
+            version = self.release.version
         return ("project", self.listing.name, version, tab, self.viewer, *more)
 
-    def head(self, *, lacks_core: bool = False) -> ReleaseHead:
+    def head(self, *, lacks_core: bool = False) -> release_page.ReleaseHead:
         """
         Return what all pages about the release have in common.
 
@@ -128,116 +108,182 @@ class _Place(Struct, frozen=True, kw_only=True):
         """
         release = self.release
         latest = self.latest
-        public = public_package(self.listing.origin)
+        origin = self.listing.origin
+        public = public_package(origin)
         assert release is not None and latest is not None  # noqa: S101, PT018 - asked before
-        notes = notes_on(self.listing.origin, public)
-        not_shown = notes and notes.of_release(release.version) if self.is_release else notes
-        return ReleaseHead(
+        not_shown = notes_on(origin, public)
+        # the page of one release says nothing of what is hidden of the others
+        if self.is_release and public is not None:
+            public = public.of_release(release.version)
+        if self.is_release and not_shown is not None:
+            not_shown = not_shown.of_release(release.version)
+        return release_page.ReleaseHead(
             project=self.listing,
             release=release,
             latest=latest,
             is_release=self.is_release,
-            public=public and public.of_release(release.version) if self.is_release else public,
+            public=public,
             not_shown=not_shown,
             lacks_core=lacks_core,
-            other_index=self.listing.origin.other_index,
+            other_index=origin.other_index,
         )
+
+
+class _DescriptionPage(Struct, frozen=True, kw_only=True):
+    """The page with the description of a project or of a release, before it is rendered."""
+
+    request: IndexRequest
+    subject: _PageSubject
+    metadata: ReleaseMetadata
+    neighbours: _Neighbours
+    downloads: DownloadReport | None
+    choice: core_metadata.InstallChoice
+    namespaces: tuple[str, ...]
+    """Those of the project that somebody owns."""
+
+    def render(self) -> bytes:
+        """
+        Return the bytes of the page.
+
+        Raises TemporaryPage if a later one may show more, and Waiting for the description or for an
+        upstream index. Raises Forbidden if the policy refuses the file that describes the release.
+        Raises Unavailable if the store does not answer.
+        """
+        request = self.request
+        subject = self.subject
+        environment = request.web.environment
+        content = _with_description(request, _content(subject, self.metadata, self.neighbours))
+        content = replace(
+            content,
+            provenance=_provenance(request, subject),
+            namespaces=self.namespaces,
+            choice=self.choice,
+        )
+        if subject.is_release:
+            page = release_page.release_page(environment, subject.viewer, content)
+        else:
+            project = ProjectContent(
+                project=subject.listing,
+                releases=project_facts.releases_of(subject.listing),
+                latest=content,
+                used_by=self.neighbours.used_by,
+                uploaders=self.neighbours.uploaders,
+                downloads=self.downloads,
+            )
+            page = project_page(environment, subject.viewer, project)
+        return _require_final(page, content)
 
 
 def answer_description(request: IndexRequest) -> Response:
     """Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description."""
-    place = _place(request)
-    if isinstance(place, Response):
-        return place
-    if place.release is None:
-        return _empty(request, place, DESCRIPTION)
-    metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
-    seen, shows = _neighbours(request, place, metadata)
-    downloads, until = _downloads(request, place)
+    subject = _subject(request)
+    if isinstance(subject, Response):
+        return subject
+    if subject.release is None:
+        return _answer_empty(request, subject, DESCRIPTION)
+    listing = subject.listing
+    metadata = ReleaseMetadata(request, listing, subject.release.metadata_file)
+    neighbours, shows = _neighbours(request, subject, metadata)
+    downloads, until = _downloads(request, subject)
     choice = _install_choice(request)
-    namespaces = resolver.namespaces_of(request.context, place.listing) or ()
+    namespaces = resolver.namespaces_of(request.context, listing) or ()
     owned_namespaces = tuple(namespace.name for namespace in namespaces if namespace.owned)
-
-    def render() -> bytes:
-        content = _described(request, _content(place, metadata, seen))
-        content = replace(
-            content,
-            provenance=_provenance(request, place),
-            namespaces=owned_namespaces,
-            choice=choice,
-        )
-        if place.is_release:
-            page = release_page(request.web.environment, place.viewer, content)
-        else:
-            project = ProjectContent(
-                project=place.listing,
-                releases=releases_of(place.listing),
-                latest=content,
-                used_by=seen.used_by,
-                uploaders=seen.uploaders,
-                downloads=downloads,
-            )
-            page = project_page(request.web.environment, place.viewer, project)
-        return _checked(page, content)
-
-    if choice != NO_CHOICE:
-        return _uncached(request, render)
-    key = place.key(DESCRIPTION)
-    version = seen.version_with(place.listing)
+    page = _DescriptionPage(
+        request=request,
+        subject=subject,
+        metadata=metadata,
+        neighbours=neighbours,
+        downloads=downloads,
+        choice=choice,
+        namespaces=owned_namespaces,
+    )
+    if choice != core_metadata.NO_CHOICE:
+        return _uncached(request, page.render)
+    key = subject.key(DESCRIPTION)
+    version = neighbours.version_with(listing)
     version = f"{version} {' '.join(owned_namespaces)}"
     if downloads is not None:
         version = f"{version} {downloads.digest}"
     until = min(until, resolver.until_looked(request.context))
     return request.web.respond(
-        request, key, version, render, listing=place.listing, shows=shows, until=until
+        request, key, version, page.render, listing=listing, shows=shows, until=until
     )
 
 
 def answer_dependencies(request: IndexRequest) -> Response:
     """Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project."""
-    place = _place(request)
-    if isinstance(place, Response):
-        return place
-    if place.release is None:
-        return _empty(request, place, DEPENDENCIES)
-    metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
-    seen, shows = _neighbours(request, place, metadata)
+    subject = _subject(request)
+    if isinstance(subject, Response):
+        return subject
+    if subject.release is None:
+        return _answer_empty(request, subject, DEPENDENCIES)
+    listing = subject.listing
+    metadata = ReleaseMetadata(request, listing, subject.release.metadata_file)
+    neighbours, shows = _neighbours(request, subject, metadata)
+    render = partial(_render_dependencies, request, subject, metadata, neighbours)
+    key = subject.key(DEPENDENCIES)
+    version = neighbours.version_with(listing)
+    return request.web.respond(request, key, version, render, listing=listing, shows=shows)
 
-    def render() -> bytes:
-        content = _content(place, metadata, seen)
-        page = dependencies_page(
-            request.web.environment, place.viewer, content, used_by=seen.used_by
-        )
-        return _checked(page, content)
 
-    key = place.key(DEPENDENCIES)
-    version = seen.version_with(place.listing)
-    return request.web.respond(request, key, version, render, listing=place.listing, shows=shows)
+def _render_dependencies(
+    request: IndexRequest,
+    subject: _PageSubject,
+    metadata: ReleaseMetadata,
+    neighbours: _Neighbours,
+) -> bytes:
+    """
+    Return the bytes of the page with what a release needs, and who uses its project.
+
+    Raises TemporaryPage if a later one may show more.
+    """
+    content = _content(subject, metadata, neighbours)
+    page = release_page.dependencies_page(
+        request.web.environment, subject.viewer, content, used_by=neighbours.used_by
+    )
+    return _require_final(page, content)
 
 
 def answer_files(request: IndexRequest) -> Response:
     """Handle GET `/project/.../files/`: the files of a release, filtered by the query."""
-    place = _place(request)
-    if isinstance(place, Response):
-        return place
-    if place.release is None:
-        return _empty(request, place, FILES)
-    release = place.release
-    environment = request.web.environment
-    selected, number = _file_query(request)
-
-    def render() -> bytes:
-        files = file_list(release, selected, number, environment.rows_per_page)
-        if files is None:
-            first = file_list(release, selected, 1, environment.rows_per_page)
-            raise NoSuchPage(number, first.pages if first is not None else 1)
-        return files_page(environment, place.viewer, place.head(), files)
-
-    if selected != ALL_FILES:
+    subject = _subject(request)
+    if isinstance(subject, Response):
+        return subject
+    if subject.release is None:
+        return _answer_empty(request, subject, FILES)
+    selected = _file_filter(request)
+    number = _page_number(request)
+    render = partial(_render_files, request, subject, subject.release, selected, number)
+    if selected != file_list.ALL_FILES:
         return _uncached(request, render)
-    key = place.key(FILES, number)
-    version = NO_NEIGHBOURS.version_with(place.listing)
-    return request.web.respond(request, key, version, render, listing=place.listing)
+    listing = subject.listing
+    key = subject.key(FILES, number)
+    version = NO_NEIGHBOURS.version_with(listing)
+    return request.web.respond(request, key, version, render, listing=listing)
+
+
+def _render_files(
+    request: IndexRequest,
+    subject: _PageSubject,
+    release: project_facts.ReleaseOf[ShownFile],
+    selected: file_list.FileFilter,
+    number: int,
+) -> bytes:
+    """
+    Return the bytes of a page of the files of a release.
+
+    Raises NoSuchPage if the list has no page of this number.
+    """
+    environment = request.web.environment
+    files = file_list.file_list(release, selected, number, environment.rows_per_page)
+    if files is None:
+        # a list without files has no first page either
+        pages = 1
+        first_page = file_list.file_list(release, selected, 1, environment.rows_per_page)
+        if first_page is not None:
+            pages = first_page.pages
+        raise NoSuchPage(number, pages)
+    return release_page.files_page(environment, subject.viewer, subject.head(), files)
 
 
 def answer_old_files(request: IndexRequest) -> Response:
@@ -246,11 +292,18 @@ def answer_old_files(request: IndexRequest) -> Response:
     params = request.path_params
     facet = params["facet"]
     number = params.get("number", "")
+    fields: dict[str, str] = {}
+    # in place of the facet, there may be the number of a page of all files
     if facet.isdecimal():
-        facet, number = "", facet
-    field = "platform" if facet.startswith("on-") else "python"
-    query = urlencode([pair for pair in ((field, facet), ("page", number)) if pair[1]])
-    path = request.web.path("project", name, params["version"], "files", query=query.encode())
+        number = facet
+    elif facet.startswith("on-"):
+        fields["platform"] = facet
+    elif facet:
+        fields["python"] = facet
+    if number:
+        fields["page"] = number
+    query = urlencode(fields).encode()
+    path = request.web.path("project", name, params["version"], "files", query=query)
     return redirect(301, path)
 
 
@@ -263,66 +316,92 @@ def answer_link_of_hatch(request: IndexRequest) -> Response:
 
 def answer_requirements(request: IndexRequest) -> Response:
     """Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes."""
-    place = _place(request)
-    if isinstance(place, Response):
-        return place
-    release = place.release
-    name = place.listing.name
+    subject = _subject(request)
+    if isinstance(subject, Response):
+        return subject
+    listing = subject.listing
+    release = subject.release
     assert release is not None  # noqa: S101 - the URL has a version
-    package = str(name)
-    asked = _asked_extras(request)
-    if asked:
-        metadata = ReleaseMetadata(request, place.listing, release.metadata_file)
-        package = with_extras(name, known_extras(metadata.core.provides_extra, asked))
+    package = str(listing.name)
+    extras = _extras_in_query(request)
+    # metadata is read for extras alone: an upstream index may have to send it
+    if extras:
+        metadata = ReleaseMetadata(request, listing, release.metadata_file)
+        known_extras = core_metadata.known_extras(metadata.core.provides_extra, extras)
+        package = core_metadata.with_extras(listing.name, known_extras)
 
     def render() -> bytes:
-        return f"{pinned_requirement(package, release)}\n".encode()
+        return f"{file_list.pinned_requirement(package, release)}\n".encode()
 
-    headers = request.web.headers(name, None)
-    if place.listing.origin.is_upstream:
+    headers = request.web.headers(listing.name, None)
+    # no shared cache may keep it: the name may become private any time
+    if listing.origin.is_upstream:
         headers = page_cache_headers(0, "private")
-    page = (MediaType.TEXT, ("requirements", package, release.version), place.listing.version)
     return page_response(
-        request.context, request, *page, render, listing=place.listing, headers=headers
+        request.context,
+        request,
+        MediaType.TEXT,
+        ("requirements", package, release.version),
+        listing.version,
+        render,
+        listing=listing,
+        headers=headers,
     )
 
 
 def answer_releases(request: IndexRequest) -> Response:
     """Handle GET `/project/<name>/releases/`: those of a project, filtered by the query."""
-    place = _place(request)
-    if isinstance(place, Response):
-        return place
-    if place.release is None:
-        return _empty(request, place, RELEASES)
-    downloads, until = _downloads(request, place)
+    subject = _subject(request)
+    if isinstance(subject, Response):
+        return subject
+    if subject.release is None:
+        return _answer_empty(request, subject, RELEASES)
+    listing = subject.listing
+    downloads, until = _downloads(request, subject)
     elsewhere: tuple[ReleasesElsewhere, ...] = ()
-    if not place.listing.origin.is_upstream:
-        elsewhere = request.web.releases_elsewhere(request, place.viewer, place.listing.name)
-    text = " ".join((request.query_field("q") or "").split())[:TEXT_LIMIT]
+    # no upstream index is asked because of another index
+    if not listing.origin.is_upstream:
+        elsewhere = request.web.releases_elsewhere(request, subject.viewer, listing.name)
+    text = " ".join((request.query_field("q") or "").split())[: core_metadata.TEXT_LIMIT]
     number = _page_number(request)
-
-    def render() -> bytes:
-        content = ReleasesContent(
-            head=place.head(),
-            releases=releases_of(place.listing),
-            downloads=downloads,
-            elsewhere=elsewhere,
-            text=text,
-            number=number,
-        )
-        return releases_page(request.web.environment, place.viewer, content)
-
+    render = partial(_render_releases, request, subject, downloads, elsewhere, text, number)
+    # what was typed is no key of a cache: nobody else may ask for it again
     if text:
         return _uncached(request, render)
-    key = place.key(RELEASES, number, elsewhere)
-    version = NO_NEIGHBOURS.version_with(place.listing)
+    key = subject.key(RELEASES, number, elsewhere)
+    version = NO_NEIGHBOURS.version_with(listing)
     if downloads is not None:
         version = f"{version} {downloads.digest}"
-    return request.web.respond(request, key, version, render, listing=place.listing, until=until)
+    return request.web.respond(request, key, version, render, listing=listing, until=until)
+
+
+def _render_releases(
+    request: IndexRequest,
+    subject: _PageSubject,
+    downloads: DownloadReport | None,
+    elsewhere: tuple[ReleasesElsewhere, ...],
+    text: str,
+    number: int,
+) -> bytes:
+    """
+    Return the bytes of a page of the releases of a project.
+
+    Raises NoSuchPage if the list has no page of this number.
+    """
+    content = ReleasesContent(
+        head=subject.head(),
+        releases=project_facts.releases_of(subject.listing),
+        downloads=downloads,
+        elsewhere=elsewhere,
+        text=text,
+        number=number,
+    )
+    return releases_page(request.web.environment, subject.viewer, content)
 
 
 def _uncached(request: IndexRequest, render: Render) -> Response:
     """Return a page for somebody's query: no cache keeps these, as there are too many."""
+    # that a later page may have more matters for caches alone
     try:
         page = render()
     except TemporaryPage as temporary:
@@ -330,160 +409,194 @@ def _uncached(request: IndexRequest, render: Render) -> Response:
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 
 
-def _install_choice(request: IndexRequest) -> InstallChoice:
+def _install_choice(request: IndexRequest) -> core_metadata.InstallChoice:
     """
     Return what the query of a page asks for.
 
     Raises Invalid (code `invalid_field`) for what the form of the page has not.
     """
     pin = request.query_field("pin") or ""
-    if pin not in ("", *PINS):
+    if pin and pin not in core_metadata.PINS:
         message = "There is no such choice of a version. Choose in the form below the commands."
         raise Invalid(message, code="invalid_field")
-    return InstallChoice(_asked_extras(request), pin)
+    return core_metadata.InstallChoice(_extras_in_query(request), pin)
 
 
-def _asked_extras(request: IndexRequest) -> frozenset[str]:
-    return parse_extras(request.query_field("extras") or "")
+def _extras_in_query(request: IndexRequest) -> frozenset[str]:
+    """Return the extras that a query names, of which the release need not have any."""
+    return core_metadata.parse_extras(request.query_field("extras") or "")
 
 
-def _place(request: IndexRequest) -> _Place | Response:
+def _subject(request: IndexRequest) -> _PageSubject | Response:
     """
     Return what a request is about, or the redirect from another spelling, or what is missing.
 
-    Raises as `WebPages.require_lookup` and `resolver.find`.
+    Raises Unauthenticated or Forbidden if the caller may not ask for the project. Raises NotFound
+    if there is none that the caller may read. Raises Unavailable if the store does not answer, or
+    no upstream index does. Raises Waiting if one has to be asked.
     """
     name = request.web.require_lookup(request)
-    sent = request.path_params.get("version")
-    if sent is None and name != request.path_params["name"]:
+    sent_version = request.path_params.get("version")
+    is_release = sent_version is not None
+    if not is_release and name != request.path_params["name"]:
         return _redirect(request, name)
     try:
         listing = resolver.find(request.context, name, request)
     except NotFound:
-        with suppress(Unavailable):  # the answer names similar projects
+        # the page of the error names similar projects, from the table that this reads
+        with suppress(Unavailable):
             load_projects(request.context)
         raise
-    unused = request.context.index.uploads.unused
     is_own = listing.origin.is_own
+    # an index with a file is in use: no upload has to read the store to learn that
+    unused = request.context.index.uploads.unused
     if unused is not None and is_own and listing.files:
         unused.note_use()
-    viewer = request.web.choosing_viewer(request, name if is_own else None)
+    own_name = name if is_own else None
+    viewer = request.web.choosing_viewer(request, own_name)
     if listing.origin.is_upstream:
         viewer = replace(viewer, may_decide=request.web.may_decide(request.caller, name))
     latest = _latest(request, listing)
-    release = latest if sent is None else find_release(listing, sent)
-    if sent is not None:
+    release = latest
+    if sent_version is not None:
+        release = project_facts.find_release(listing, sent_version)
         if release is None:
             return _missing_release(request, listing)
-        if (name, release.version) != (request.path_params["name"], sent):
+        # the version in the path may be another spelling of that of the release (PEP 440)
+        if (name, release.version) != (request.path_params["name"], sent_version):
             return _redirect(request, name, release.version)
-    version = release.version if release else ""
+    version = ""
+    if release is not None:
+        version = release.version
     viewer = request.web.with_places(
         request,
         viewer,
         name,
         version,
-        is_release=sent is not None,
+        is_release=is_release,
         is_public=listing.origin.is_upstream,
     )
-    return _Place(
-        listing=listing,
-        viewer=viewer,
-        latest=latest,
-        release=release,
-        is_release=sent is not None,
+    return _PageSubject(
+        listing=listing, viewer=viewer, latest=latest, release=release, is_release=is_release
     )
 
 
-def _empty(request: IndexRequest, place: _Place, tab: str) -> Response:
+def _answer_empty(request: IndexRequest, subject: _PageSubject, tab: str) -> Response:
     """Return the page of a tab for a project without releases."""
-    listing = place.listing
-    files = place.listing.open
-    project = files.project if isinstance(files, PrivateFiles) else None
-    deleted = project.deleted_filenames if project else ()
-    # of another index, or of an earlier day, it is not told here who has set the status
-    status_set = status_set_in(project) if project and listing.origin.is_own else None
-
-    def render() -> bytes:
-        public = public_package(listing.origin)
-        return empty_page(
-            request.web.environment,
-            place.viewer,
-            listing,
-            tab,
-            public,
-            has_deleted_files=bool(deleted),
-            status_set=status_set,
-            not_shown=notes_on(listing.origin, public),
-            other_index=listing.origin.other_index,
-        )
-
-    key = place.key(tab)
+    listing = subject.listing
+    key = subject.key(tab)
     version = NO_NEIGHBOURS.version_with(listing)
+    render = partial(_render_empty, request, subject, tab)
     return request.web.respond(request, key, version, render, listing=listing)
 
 
-def _downloads(request: IndexRequest, place: _Place) -> tuple[DownloadReport | None, float]:
+def _render_empty(request: IndexRequest, subject: _PageSubject, tab: str) -> bytes:
+    """Return the bytes of the page of a tab for a project without releases."""
+    listing = subject.listing
+    origin = listing.origin
+    has_deleted_files = False
+    status_set = None
+    if isinstance(listing.open, PrivateFiles):
+        project = listing.open.project
+        has_deleted_files = bool(project.deleted_filenames)
+        # of another index, or of an earlier day, it is not told here who has set the status
+        if origin.is_own:
+            status_set = status_set_in(project)
+    public = public_package(origin)
+    return empty_page(
+        request.web.environment,
+        subject.viewer,
+        listing,
+        tab,
+        public,
+        has_deleted_files=has_deleted_files,
+        status_set=status_set,
+        not_shown=notes_on(origin, public),
+        other_index=origin.other_index,
+    )
+
+
+def _downloads(request: IndexRequest, subject: _PageSubject) -> tuple[DownloadReport | None, float]:
     """Return the downloads that a page shows, and until when, on the monotonic clock."""
+    # the page of one release has no figure of them, and public packages are not counted
     counts = request.context.downloads
-    if counts is None or place.is_release or place.listing.origin.is_upstream:
+    if counts is None or subject.is_release or subject.listing.origin.is_upstream:
         return None, inf
-    return counts.shown_report(place.listing.name, SHOWN_DAYS)
+    return counts.shown_report(subject.listing.name, SHOWN_DAYS)
 
 
 def _neighbours(
-    request: IndexRequest, place: _Place, metadata: ReleaseMetadata
+    request: IndexRequest, subject: _PageSubject, metadata: ReleaseMetadata
 ) -> tuple[_Neighbours, MadeFrom]:
     """
     Return what a page shows besides the listing, and the versions of that.
 
-    Raises as `ReleaseMetadata.core`.
+    Raises Forbidden if the policy refuses the file that has the core metadata. Raises Unavailable
+    if the store does not answer. Raises Waiting if an upstream index has to be asked.
     """
     table = load_projects(request.context)
-    name = place.listing.name
+    name = subject.listing.name
     visible = table.readable_by(request.caller)
     # all that the page shows besides the listing, so that a change of it ends the answer
     shows: MadeFrom = ((SEARCH, str(table.generation)),)
     required = visible.named(metadata.required_names(request.web.required_names))
     linked = {project.name: bool(project.origin) for project in required}
-    if place.is_release:
+    if subject.is_release:
         return _Neighbours(linked), shows
-    uploaders = tuple[str, ...]()
-    if place.viewer.may_manage:
+    uploaders: tuple[str, ...] = ()
+    # who may upload is told to those who can change it
+    if subject.viewer.may_manage:
         index = request.context.index
         stored = index.server.access.records.get()
-        shows = (*shows, (GRANTS, stored.version))
+        shows += ((GRANTS, stored.version),)
         uploaders = index.server.access.uploaders_of(stored, name, index.name)
-    return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
+    used_by = tuple(visible.used_by(name))
+    return _Neighbours(linked, used_by, uploaders), shows
 
 
-def _content(place: _Place, metadata: ReleaseMetadata, seen: _Neighbours) -> ReleaseContent:
+def _content(
+    subject: _PageSubject, metadata: ReleaseMetadata, neighbours: _Neighbours
+) -> release_page.ReleaseContent:
     """Return what a page shows of a release, without its description."""
-    return ReleaseContent(
-        head=place.head(lacks_core=metadata.is_missing),
+    return release_page.ReleaseContent(
+        head=subject.head(lacks_core=metadata.is_missing),
         core=metadata.core,
-        linked_names=seen.linked_names,
+        linked_names=neighbours.linked_names,
         is_final=not metadata.is_missing,
     )
 
 
-def _provenance(request: IndexRequest, place: _Place) -> ShownProvenance | None:
+def _provenance(request: IndexRequest, subject: _PageSubject) -> ShownProvenance | None:
     """Return the provenance of the file that describes the release, or of another one, or None."""
-    assert place.release is not None  # noqa: S101 - asked before
-    files = (place.release.metadata_file, *place.release.files)
-    file = next((file for file in files if isinstance(file, File) and file.has_provenance), None)
-    if file is None:
-        return None
-    # one that is lost or damaged is for check to say
+    release = subject.release
+    assert release is not None  # noqa: S101 - asked before
+    for file in (release.metadata_file, *release.files):
+        # files of an upstream index are shown by another class, without a provenance here
+        if isinstance(file, File) and file.has_provenance:
+            return _read_provenance(request, subject.listing.name, file)
+    return None
+
+
+def _read_provenance(
+    request: IndexRequest, name: NormalizedName, file: File
+) -> ShownProvenance | None:
+    """Return the provenance of a file, or None if it is lost or damaged, or cannot be read now."""
+    # `wheelyard check` says what is lost, and this page has more to show than that
     with suppress(Unavailable, DecodeError):
-        body = request.context.index.files.provenance(place.listing.name, file)
+        body = request.context.index.files.provenance(name, file)
         signers = tuple(shown_signers(read_provenance(body)))
         return ShownProvenance(file.filename, file.version, signers)
     return None
 
 
-def _described(request: IndexRequest, content: ReleaseContent) -> ReleaseContent:
-    """Return content with its description, which is waited for unless it takes too long."""
+def _with_description(
+    request: IndexRequest, content: release_page.ReleaseContent
+) -> release_page.ReleaseContent:
+    """
+    Return content with its description, which is waited for unless it takes too long.
+
+    Raises Waiting while another process renders it.
+    """
     described = request.context.process.descriptions.render(content.core)
     if described.job is not None:
         request.wait(DESCRIPTION, _until_done, described.job)
@@ -491,39 +604,53 @@ def _described(request: IndexRequest, content: ReleaseContent) -> ReleaseContent
     return replace(content, description=described.html, is_final=is_final)
 
 
-def _redirect(request: IndexRequest, *place: str) -> Response:
+def _redirect(request: IndexRequest, name: NormalizedName, version: str = "") -> Response:
     """Return the redirect to the same page below the usual path of a project or a release."""
-    rest = request.segments[1 + len(place) :]
-    path = request.web.path("project", *place, *rest, query=request.query_string)
+    segments = ["project", name]
+    if version:
+        segments.append(version)
+    segments += request.segments[len(segments) :]
+    path = request.web.path(*segments, query=request.query_string)
+    # of all these pages, this one is a file
     return redirect(301, path.replace("/requirements.txt/", "/requirements.txt"))
 
 
 def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
-    sent = request.path_params["version"]
-    root = "../" * len(request.segments)
+    """Return the page (404) that says why a project has no release of the version in the path."""
+    sent_version = request.path_params["version"]
     public = public_package(listing.origin)
+    # somebody may have typed what is no version at all, of which nothing is hidden
     version = ""
     with suppress(Invalid):
-        version = str(parse_version(sent))
-    notes = notes_on(listing.origin, public)
-    values = {
-        "name": listing.name,
-        "version": sent[:TEXT_LIMIT],
-        "public": public,
-        "not_shown": notes and notes.of_release(version),
-    }
+        version = str(parse_version(sent_version))
+    not_shown = notes_on(listing.origin, public)
+    if not_shown is not None:
+        not_shown = not_shown.of_release(version)
     may_decide = public is not None and request.web.may_decide(request.caller, listing.name)
     viewer = replace(request.web.index_viewer(request), may_decide=may_decide)
-    return request.web.show(request, viewer, 404, "missing_release.html", root, **values)
+    return request.web.show(
+        request,
+        viewer,
+        404,
+        "missing_release.html",
+        "../" * len(request.segments),
+        name=listing.name,
+        version=sent_version[: core_metadata.TEXT_LIMIT],
+        public=public,
+        not_shown=not_shown,
+    )
 
 
-def _latest(request: IndexRequest, listing: OpenListing) -> ReleaseOf[ShownFile] | None:
+def _latest(
+    request: IndexRequest, listing: OpenListing
+) -> project_facts.ReleaseOf[ShownFile] | None:
     """Return the release that describes a project, of which one file is remembered."""
     key = f"{listing.name} {listing.version}"
     file = request.web.latest_files.get(key)
-    if file is not None:  # many releases take long to sort
-        return release_of(listing, listed_version(file.version))
-    latest = latest_release(releases_of(listing))
+    # many releases take long to sort
+    if file is not None:
+        return project_facts.release_of(listing, listed_version(file.version))
+    latest = project_facts.latest_release(project_facts.releases_of(listing))
     if latest is not None:
         request.web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
     return latest
@@ -535,31 +662,35 @@ async def _until_done(job: Future[Any]) -> None:
     await wait((wrap_future(job),), timeout=DESCRIPTION_SECONDS)
 
 
-def _checked(page: bytes, content: ReleaseContent | None) -> bytes:
+def _require_final(page: bytes, content: release_page.ReleaseContent) -> bytes:
     """
-    Return a page.
+    Return a page, or raise TemporaryPage if a later one may show more of its release.
 
-    Raises TemporaryPage if a later one may show more of the core metadata.
+    That is so while a description or core metadata has not come yet.
     """
-    if content is not None and not content.is_final:
+    if not content.is_final:
         raise TemporaryPage(page)
     return page
 
 
-def _file_query(request: IndexRequest) -> tuple[FileFilter, int]:
+def _file_filter(request: IndexRequest) -> file_list.FileFilter:
     """
-    Return which files a request is for, and the number of the page.
+    Return which files a request is for.
 
     Raises Invalid (code `invalid_field`) for a field that the form of the page has not.
     """
-    text, kind, python, platform = (
-        (request.query_field(name) or "")[:TEXT_LIMIT]
-        for name in ("q", "type", "python", "platform")
-    )
-    if kind not in ("", *TYPES):
+    kind = _text_field(request, "type")
+    if kind and kind not in file_list.TYPES:
         raise Invalid(_NO_SUCH_LIST, code="invalid_field")
-    selected = FileFilter(" ".join(text.split()), kind, python, platform)
-    return selected, _page_number(request)
+    text = " ".join(_text_field(request, "q").split())
+    python = _text_field(request, "python")
+    platform = _text_field(request, "platform")
+    return file_list.FileFilter(text, kind, python, platform)
+
+
+def _text_field(request: IndexRequest, name: str) -> str:
+    """Return a field of the query, cut off where nothing to look for is longer."""
+    return (request.query_field(name) or "")[: core_metadata.TEXT_LIMIT]
 
 
 def _page_number(request: IndexRequest) -> int:

@@ -11,16 +11,9 @@ from wheelyard.api.promotion_operations import PromotedRelease, ReleasePromotion
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, WheelyardError
+from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    FormFields,
-    form_token,
-    read_form,
-    refused_form,
-    require_form_token,
-)
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.resolver import find_private
@@ -38,28 +31,33 @@ def answer(request: IndexRequest) -> Response:
     name, version = _require_release(request)
     if request.context.index.settings.server.read_only:
         raise request.context.read_only()
-    form = FormState(form_token(request))
+    form = FormState(forms.form_token(request))
     return _show(request, 200, name, version, form)
 
 
 def answer_form(request: IndexRequest) -> Response:
-    """Handle POST: promote the release, and redirect to the page."""
+    """Handle POST: promote the release, and redirect to the page, which says where it is now."""
     name, version = _require_release(request)
     # the handler is called again once the body has come, and changes nothing before
-    fields = read_form(request)
+    fields = forms.read_form(request)
     try:
-        require_form_token(request, fields.text(CSRF_FIELD))
+        forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
         _promote_by_form(request, name, version, fields)
     except WheelyardError as error:  # nothing was changed, or nobody knows
-        form = refused_form(request, fields, error)
+        form = forms.refused_form(request, fields, error)
         return _show(request, status_of(error), name, version, form)
     return redirect(303, request.web.path("project", name, str(version), PROMOTE))
 
 
 def _promote_by_form(
-    request: IndexRequest, name: NormalizedName, version: Version, fields: FormFields
+    request: IndexRequest, name: NormalizedName, version: Version, fields: forms.FormFields
 ) -> None:
-    """Promote what a form asks for. Raises Waiting while an upstream index is asked."""
+    """
+    Promote what a form asks for.
+
+    Raises WheelyardError if nothing was promoted, or nobody knows. Raises Waiting while an upstream
+    index is asked.
+    """
     api = _api(request)
     upstream = request.context.upstream
     fields.action(PROMOTE)
@@ -67,6 +65,7 @@ def _promote_by_form(
     if upstream is None:
         _promote(api, name, release)
     else:
+        # it may ask an upstream index, for which no thread of the handlers may wait
         request.wait(PROMOTE, upstream.answer, request.client_key, _promote, api, name, release)
 
 
@@ -80,8 +79,8 @@ def _require_release(request: IndexRequest) -> tuple[NormalizedName, Version]:
     """
     Return the project and the version in a URL.
 
-    Raises Unauthenticated if the caller is anonymous, and NotFound for no version, or as
-    `WebPages.require_reader`.
+    Raises NotFound if they are none, and Unauthenticated, Forbidden or NotFound unless the caller
+    may read the project. Raises Unauthenticated if the caller is anonymous.
     """
     name = request.web.require_reader(request)
     if request.caller.is_anonymous:
@@ -91,7 +90,8 @@ def _require_release(request: IndexRequest) -> tuple[NormalizedName, Version]:
         version = parse_version(request.path_params["version"])
     except Invalid as fault:
         raise NotFound(message) from fault
-    if not request.context.index.definition.has_packages:  # a view
+    # nothing is promoted from a view, which has all of its releases from layers
+    if not request.context.index.definition.has_packages:
         raise _of_layer(request, name, version) or NotFound(message)
     return name, version
 
@@ -114,35 +114,47 @@ def _show(
     version: Version,
     form: FormState,
 ) -> Response:
+    """
+    Return the page with what each index would get.
+
+    Raises NotFound if the index has no such release of its own. Raises Unavailable if the store
+    does not answer.
+    """
     index = request.context.index
     try:
         project = index.projects.get_current(name)
-        kept = index.lifecycle.kept_files(project)
-        files = Selection(version).files_of(project, kept)
+        kept_files = index.lifecycle.kept_files(project)
+        files = Selection(version).files_of(project, kept_files)
     except NotFound as fault:
         raise (_of_layer(request, name, version) or fault) from None
     targets = tuple(_targets(request, name, version))
-    release = name, files[0].version
+    # as the release was uploaded: the URL may spell its version in another way
+    spelling = files[0].version
     viewer = request.web.index_viewer(request, name)
-    viewer = request.web.with_places(request, viewer, *release, is_release=True)
-    page = promotion_page(request.web.environment, viewer, release, targets, form)
+    viewer = request.web.with_places(request, viewer, name, spelling, is_release=True)
+    page = promotion_page(request.web.environment, viewer, (name, spelling), targets, form)
     return request.web.own_page(request, status, page)
 
 
 def _targets(
     request: IndexRequest, name: NormalizedName, version: Version
 ) -> Iterator[PromotionTarget]:
-    """Yield what each index would get that the caller may upload the project to."""
+    """
+    Yield what each index would get that the caller may upload the project to.
+
+    Raises Unavailable if the store does not say which indexes there are.
+    """
     api = _api(request)
-    for other in request.web.promotion_targets(request, name):
+    for index in request.web.promotion_targets(request, name):
+        # a dry run: the page says what the form would be refused for
+        release = ReleasePromotion(str(version), index.name, dry_run=True)
         try:
-            release = ReleasePromotion(str(version), other.name, dry_run=True)
             trial = _promote(api, name, release)
         except WheelyardError as error:
-            yield PromotionTarget(name=other.name, error=error_on_page(error))
+            yield PromotionTarget(name=index.name, error=error_on_page(error))
         else:
             yield PromotionTarget(
-                name=other.name,
+                name=index.name,
                 new=tuple(file.filename for file in trial.promoted),
                 present=len(trial.present),
                 attested=trial.attested,

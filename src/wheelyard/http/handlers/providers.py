@@ -32,18 +32,19 @@ ROOT: Final = "../../../"
 MAX_CODE_CHARS: Final = 4096
 """The longest code of a provider that is sent back to it."""
 
-
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class _Begun(Struct, frozen=True):
+class _BegunSession(Struct, frozen=True):
     """A session that has begun, and its caller."""
 
     cookie: str
     seconds: int
+    """How long the cookie lives."""
     caller: Caller
-    next: str
+    next_path: str
+    """The page to which somebody wanted to go."""
 
 
 class ProviderPages:
@@ -52,7 +53,7 @@ class ProviderPages:
     def __init__(self, sign_in: SignIn, settings: Settings) -> None:
         self._sign_in = sign_in
         self._session_cookie = SessionCookie.named(NAME, "Strict", settings)
-        # this one is sent when another site leads back here
+        # "Lax", as a browser has to send this one when the provider's site leads back here
         self._browser_cookie = SessionCookie.named(BROWSER_COOKIE, "Lax", settings)
 
     def begin(self, request: IndexRequest) -> Response:
@@ -60,7 +61,8 @@ class ProviderPages:
         server = request.context.index.settings.server
         name = request.path_params["provider"]
         target = local_path(request.query_field("next") or "", server)
-        # of all tabs of a browser: the first one must not lose its sign-in to the second
+        # Of all tabs of a browser: the first one must not lose its sign-in to the second. It is
+        # made once, although this is called again after each wait.
         browser = self._browser(request) or request.once("browser", self._new_browser)
         try:
             session = request.once("session", self._session, request)
@@ -75,17 +77,16 @@ class ProviderPages:
         try:
             begun = self._ask(request, self._finish, request)
         except WheelyardError as error:
-            return sign_in_page.refuse(
-                request, self._target(request), error, error_on_page(error), ROOT
-            )
+            target = self._target(request)
+            return sign_in_page.refuse(request, target, error, error_on_page(error), ROOT)
         # no redirect: of one, a browser would send the session's cookie nowhere, as another site
         # has led here
+        viewer = request.web.viewer(begun.caller)
         page = request.web.environment.render(
-            "signed_in.html", request.web.viewer(begun.caller), ROOT, next_path=begun.next
+            "signed_in.html", viewer, ROOT, next_path=begun.next_path
         )
-        return request.web.own_page(
-            request, 200, page, self._session_cookie.header(begun.cookie, begun.seconds)
-        )
+        cookie = self._session_cookie.header(begun.cookie, begun.seconds)
+        return request.web.own_page(request, 200, page, cookie)
 
     def _ask(self, request: IndexRequest, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """
@@ -96,18 +97,29 @@ class ProviderPages:
         """
         provider = self._sign_in.provider(request.path_params["provider"])
         threads = request.context.process.pools.providers[provider.config.name]
-        # whoever is signed in or not: this is what a stranger can ask for
+        # By the network and not by the caller: a stranger can ask for this as often as somebody
+        # who is signed in.
         client = network_of(request.address)
         return request.wait("provider", threads.run, client, work, *args)
 
-    def _finish(self, request: IndexRequest) -> _Begun:
-        """Return the session of whoever has signed in, in a thread that may wait."""
+    def _finish(self, request: IndexRequest) -> _BegunSession:
+        """
+        Begin the session of whoever has signed in, in a thread that may wait for the provider.
+
+        Raises WheelyardError if the provider or this index refuses it, or one does not answer.
+        """
         index = request.context.index
+        # Anybody can lead a browser here with any query. What of it counts is decided by its
+        # `state`, which has to be that of an attempt of the same browser.
         fields = parse_form(request.query_string)
+        # RFC 9207: a provider that never sends `iss` differs from one that sends an empty text
+        issuer = None
+        if "iss" in fields.values:
+            issuer = fields.exact_text("iss")
         answer = AuthorizationAnswer(
             code=fields.exact_text("code")[:MAX_CODE_CHARS],
             error=fields.exact_text("error"),
-            issuer=fields.exact_text("iss") if "iss" in fields.values else None,
+            issuer=issuer,
         )
         signed_in = self._sign_in.finish(
             request.path_params["provider"],
@@ -120,14 +132,16 @@ class ProviderPages:
         caller = index.authenticator.policy.authorize(Identity(person.principal, person.principals))
         index.authenticator.count_sign_in(caller, request.address)
         cookie, session = index.sessions.begin_for_person(self._sign_in, person, signed_in.seconds)
-        # the cookie comes along only from a provider of the same site
-        for earlier in filter(None, {signed_in.session, self._session(request)}):
-            index.sessions.end(earlier, person.principal)
-        return _Begun(
+        # The session that the browser had before. The attempt knows it, as the strict cookie comes
+        # along only from a provider of the same site. It may be a newer one by now.
+        for earlier in {signed_in.session, self._session(request)}:
+            if earlier is not None:
+                index.sessions.end(earlier, person.principal)
+        return _BegunSession(
             cookie=cookie,
             seconds=session.expires_at - int(index.server.runtime.seconds()),
             caller=caller,
-            next=local_path(signed_in.next, index.settings.server),
+            next_path=local_path(signed_in.next, index.settings.server),
         )
 
     def _target(self, request: IndexRequest) -> str:
@@ -141,13 +155,18 @@ class ProviderPages:
         return local_path(target, request.context.index.settings.server)
 
     def _browser(self, request: IndexRequest) -> str:
+        """Return what tells the browser of a request from others, or an empty text."""
         return self._browser_cookie.value_in(request.joined_headers.get(b"cookie", b"")).decode()
 
     def _session(self, request: IndexRequest) -> SessionId | None:
         """Return the session whose cookie a request has, or None."""
         cookie = self._session_cookie.value_in(request.joined_headers.get(b"cookie", b""))
-        session = request.context.index.sessions.signed(cookie.decode()) if cookie else None
-        return SessionId(id=session.id, expires_at=session.expires_at) if session else None
+        if not cookie:
+            return None
+        session = request.context.index.sessions.signed(cookie.decode())
+        if session is None:
+            return None
+        return SessionId(id=session.id, expires_at=session.expires_at)
 
     def _new_browser(self) -> str:
         return self._sign_in.attempts.new_browser()

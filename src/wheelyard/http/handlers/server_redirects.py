@@ -16,7 +16,10 @@ def answer(request: IndexRequest) -> Response:
     """Handle GET: redirect to the same path without that of the index."""
     index = request.context.index
     query = request.query_string
+    # below main, the page cannot know any more from which index somebody has come
     if request.segments in TOKEN_PAGES and request.query_field(INDEX) is None:
-        of_index = urlencode({INDEX: index.name}).encode()
-        query = b"&".join(filter(None, (query, of_index)))
+        index_field = urlencode({INDEX: index.name}).encode()
+        if query:
+            query += b"&"
+        query += index_field
     return redirect(302, build_path(index.server.settings.server, request.segments, query))

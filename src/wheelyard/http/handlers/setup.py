@@ -1,22 +1,29 @@
-"""Handlers of the page with which people set up a client, and of the choice of one."""
+"""Handlers of what people set up a client with: its page, the choice of one, the upload URL."""
 
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from typing import Final
 
 from msgspec.structs import replace
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import ClientProjectsQuery
 from wheelyard.api.table import LocalApi
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.client_choice import remember_client
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import referring_page
-from wheelyard.http.messages import NO_STORE, Response, redirect
+from wheelyard.http.messages import NO_STORE, Response, make_response, redirect
 from wheelyard.model.index_name import DATED
 from wheelyard.rendering.client_settings import CLIENTS, INSTALL_CHOICES
 from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
 from wheelyard.rendering.web.setup_page import SetupContent
+
+TEXT: Final = b"text/plain; charset=utf-8"
+UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
+
+    twine upload --repository-url <this URL> dist/*
+"""
 
 
 def answer(request: IndexRequest) -> Response:
@@ -27,42 +34,51 @@ def answer(request: IndexRequest) -> Response:
     """
     viewer = request.web.choosing_viewer(request)
     index = request.context.index
-    client, asked = (
-        (request.query_field(name) or "").strip()[:TEXT_LIMIT] for name in ("client", "project")
-    )
+    client = _text_field(request, "client")
+    project = _text_field(request, "project")
     now = index.server.runtime.now()
-    view = ""
+    day_view = ""
+    # a static site has no views of days, and a view of a day is one itself
     if request.context.process.site is None and index.definition.day is None:
-        view = f"{DATED}{now.date()}"
+        day_view = f"{DATED}{now.date()}"
     if client not in CLIENTS:
-        client = viewer.client if viewer.client in CLIENTS else ""
+        client = ""
+        # the client that this browser chose for commands: `uv-pip` has no settings of its own
+        if viewer.client in CLIENTS:
+            client = viewer.client
     content = SetupContent(
         client=client,
-        asked=asked,
+        asked=project,
         needs_credential=viewer.needs_credential,
         index=index.name,
         contact=index.settings.web.contact,
         days_path=f"{index.settings.server.public_path}/{DATED}",
-        today=view,
+        today=day_view,
     )
-    if asked:  # no cache keeps it: it depends on what a project needs, and on the caller
+    # no cache keeps this one: it depends on what a project needs, and on the caller
+    if project:
         status, content = _filled_in(request, content)
         page = content.render(request.web.environment, viewer)
         return request.web.own_page(request, status, page)
 
-    def render() -> bytes:
-        return content.render(request.web.environment, viewer)
-
-    # it is made from no document but the list of indexes
+    render = partial(content.render, request.web.environment, viewer)
+    # It is made from no document but the list of indexes, so its version is the day that it names.
+    # The next day, an identical request gets another page.
     midnight = datetime.combine(now.date() + timedelta(days=1), time.min, UTC)
     until = index.server.runtime.monotonic() + (midnight - now).total_seconds()
-    return request.web.respond(request, ("setup", viewer, client), view, render, until=until)
+    return request.web.respond(request, ("setup", viewer, client), day_view, render, until=until)
+
+
+def _text_field(request: IndexRequest, name: str) -> str:
+    """Return a field of the query, cut off where no client and no project has a longer name."""
+    return (request.query_field(name) or "").strip()[:TEXT_LIMIT]
 
 
 def _filled_in(request: IndexRequest, content: SetupContent) -> tuple[int, SetupContent]:
     """Return the page with the names that settings for one project need, and its status."""
     api = LocalApi(index=request.context.index, caller=request.caller)
-    query = ClientProjectsQuery(project=content.asked)
+    query = project_operations.ClientProjectsQuery(project=content.asked)
+    # a private name and one that nobody has get the same answer
     try:
         listed = api.call(project_operations.client_projects, query)
     except (Invalid, NotFound) as error:
@@ -76,7 +92,7 @@ def choose_client(request: IndexRequest) -> Response:
     """
     Handle GET `/-/client/?client=`: keep the choice in a cookie, and go back to the page.
 
-    It is for browsers that run no script; it changes nothing that anybody else sees. Raises
+    It is for browsers that run no script. It changes nothing that anybody else sees. Raises
     Invalid (code `invalid_field`) for a client that no page offers.
     """
     client = request.query_field("client")
@@ -86,3 +102,23 @@ def choose_client(request: IndexRequest) -> Response:
         raise Invalid(message, code="invalid_field")
     target = referring_page(request.joined_headers, server)
     return redirect(303, target, NO_STORE, remember_client(client, server))
+
+
+def explain_upload_url(request: IndexRequest) -> Response:
+    """
+    Handle GET `/legacy/`, the upload URL: a text that says what the URL is for.
+
+    Raises Forbidden if the index takes no uploads. Its layers are not named: anybody may ask.
+    """
+    index = request.context.index
+    if index.takes_uploads:
+        return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
+    if index.settings.server.read_only:
+        raise request.context.read_only()
+    if index.definition.takes_uploads:
+        index.uploads.require_uploads()
+    code = "no_own_packages"
+    if index.definition.has_packages:
+        code = "promotions_only"
+    message = "This index takes no uploads. Upload to the one that is to have the file."
+    raise Forbidden(message, code=code)

@@ -1,6 +1,6 @@
 """Handlers of `/-/account/tokens/`, on which people make, see, rotate and revoke their tokens."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 from urllib.parse import urlencode
@@ -8,36 +8,17 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import TokenAnswer, TokenRotation
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.token_list import WORKING_STATES, MarkedToken, marked
 from wheelyard.errors import Forbidden, WheelyardError
+from wheelyard.http import forms, token_forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    FormFields,
-    form_body,
-    form_token,
-    local_path,
-    parse_form,
-    read_form,
-    refused_form,
-    require_form_token,
-    sign_in_url,
-)
 from wheelyard.http.made_token_page import redirect_to_made, show_made
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
-from wheelyard.http.token_forms import (
-    INDEX,
-    LINKED_FIELDS,
-    LinkReader,
-    new_token,
-    preset_index,
-)
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
 
@@ -49,21 +30,25 @@ _NOT_A_PERSON: Final = (
 
 def answer(request: IndexRequest) -> Response:
     """Handle GET: the tokens with the form for a new one, a new token, or a question about one."""
-    fields = parse_form(request.query_string)
+    fields = forms.parse_form(request.query_string)
     view = _view(request, fields)
     rows = _rows(request)
+    # the secret is in a cookie, and shown to the owner of the token alone
     if fields.text("made") in rows:
-        own = [TokenAnswer.of(row.token.record, row.token.state) for row in rows.values()]
-        return show_made(request, own, fields.text("made"), TOKENS_ROOT)
-    form = FormState(form_token(request))
+        tokens = [row.token for row in rows.values()]
+        answers = [access_operations.TokenAnswer.of(token.record, token.state) for token in tokens]
+        return show_made(request, answers, fields.text("made"), TOKENS_ROOT)
+    form = FormState(forms.form_token(request))
     for action in ("revoke", "rotate"):
         row = rows.get(fields.text(action))
         if row is not None and row.token.state in WORKING_STATES:
             template = f"token_{action}.html"
             return _show(request, template, 200, view=view, row=row.token, form=form)
-    tokens = request.context.index.caller_tokens
+    caller_tokens = request.context.index.caller_tokens
     values = _lists(rows, fields.text("revoked"))
-    reader = LinkReader(tokens, request.caller, view.indexes, view.preset, view.max_days)
+    reader = token_forms.LinkReader(
+        caller_tokens, request.caller, view.indexes, view.preset, view.max_days
+    )
     linked = reader.read(fields)
     if linked is not None:
         form = replace(form, values=linked.values)
@@ -72,20 +57,22 @@ def answer(request: IndexRequest) -> Response:
 
 def answer_form(request: IndexRequest) -> Response:
     """Handle POST: make or rotate a token, which the next page shows once, or revoke one."""
-    fields = read_form(request)
+    # the handler is called again once the body has come, and changes nothing before
+    fields = forms.read_form(request)
     view = _view(request, fields)
     try:
-        require_form_token(request, fields.text(CSRF_FIELD))
-        actions: dict[str, Callable[[IndexRequest, FormFields], Response]] = {
-            "create": _create,
-            "rotate": _rotate,
-            "revoke": _revoke,
-        }
-        return actions[fields.action(*actions)](request, fields)
+        forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
+        action = fields.action("create", "rotate", "revoke")
+        if action == "create":
+            return _create(request, fields)
+        if action == "rotate":
+            return _rotate(request, fields)
+        return _revoke(request, fields)
     except WheelyardError as error:
-        form = refused_form(request, fields, error)
-        rows = dict[str, MarkedToken]()
-        with suppress(WheelyardError):  # the form is worth more than the list
+        form = forms.refused_form(request, fields, error)
+        rows: dict[str, MarkedToken] = {}
+        # what was typed into the form is worth more than the list
+        with suppress(WheelyardError):
             rows = _rows(request)
         status = status_of(error)
         row = rows.get(form.value("token"))
@@ -95,21 +82,22 @@ def answer_form(request: IndexRequest) -> Response:
         return _show(request, "tokens.html", status, view=view, form=form, linked=None, **lists)
 
 
-def _create(request: IndexRequest, fields: FormFields) -> Response:
+def _create(request: IndexRequest, fields: forms.FormFields) -> Response:
     max_days = request.context.index.settings.tokens.max_days
     indexes = _indexes(request)
-    new = new_token(fields, max_days, indexes)
+    new = token_forms.new_token(fields, max_days, indexes)
     made = _api_of_person(request).call(access_operations.create_token, new)
     return redirect_to_made(request, made)
 
 
-def _rotate(request: IndexRequest, fields: FormFields) -> Response:
-    rotation = form_body(fields, TokenRotation)
+def _rotate(request: IndexRequest, fields: forms.FormFields) -> Response:
+    """Make a token in place of another one, which may work for a while yet."""
+    rotation = forms.form_body(fields, access_operations.TokenRotation)
     made = _api_of_person(request).call(access_operations.rotate_token, rotation)
     return redirect_to_made(request, made)
 
 
-def _revoke(request: IndexRequest, fields: FormFields) -> Response:
+def _revoke(request: IndexRequest, fields: forms.FormFields) -> Response:
     token_id = fields.text("id")
     api = LocalApi(index=request.context.index, caller=request.caller)
     api.call(access_operations.revoke_token, token_id)
@@ -119,13 +107,14 @@ def _revoke(request: IndexRequest, fields: FormFields) -> Response:
 
 def _api_of_person(request: IndexRequest) -> LocalApi:
     """Return the index for somebody who can own tokens, or raise Forbidden."""
-    if not request.caller.can_own_tokens:  # else an administrator's token makes one of nobody
+    # else an administrator's token would make one that belongs to nobody
+    if not request.caller.can_own_tokens:
         raise Forbidden(_NOT_A_PERSON)
     signed_in = signed_in_at(request)
     return LocalApi(index=request.context.index, caller=request.caller, signed_in_at=signed_in)
 
 
-def _view(request: IndexRequest, fields: FormFields) -> TokensView:
+def _view(request: IndexRequest, fields: forms.FormFields) -> TokensView:
     """
     Return what the pages know of the caller, with a link that leads back to what was typed.
 
@@ -152,7 +141,7 @@ def _view(request: IndexRequest, fields: FormFields) -> TokensView:
         may_change=not index.settings.server.read_only,
         max_days=index.settings.tokens.max_days,
         indexes=indexes,
-        preset=preset_index(request.query_field(INDEX) or "", indexes),
+        preset=token_forms.preset_index(request.query_field(token_forms.INDEX) or "", indexes),
     )
 
 
@@ -165,22 +154,28 @@ def _indexes(request: IndexRequest) -> tuple[str, ...]:
     caller = request.caller
     index = request.context.index
     names = (MAIN, *sorted(index.server.definitions.names()))
-    own = index.caller_tokens.indexes_of(caller, names)
-    return (*own, EVERY_INDEX) if is_token_admin(caller) else own
+    indexes = index.caller_tokens.indexes_of(caller, names)
+    if is_token_admin(caller):
+        return (*indexes, EVERY_INDEX)
+    return indexes
 
 
-def _sign_in_again(request: IndexRequest, fields: FormFields) -> str:
+def _sign_in_again(request: IndexRequest, fields: forms.FormFields) -> str:
     """Return the path of the sign-in page that comes back to the form, filled in as it was."""
     server = request.context.index.settings.server
-    here = request.web.path(*request.segments)
-    names = [name for name in (*LINKED_FIELDS, "rotate") if name in fields.values]
-    kept = {name: fields.all(name) for name in names}
+    path = request.web.path(*request.segments)
     if fields.values.get("action") == ("rotate",):
-        kept = {"rotate": fields.all("token")}
-    query = urlencode(kept, doseq=True)
-    if local_path(f"{here}?{query}", server) != f"{here}?{query}":  # it is too long
+        values = {"rotate": fields.all("token")}
+    else:
+        names = (*token_forms.LINKED_FIELDS, "rotate")
+        values = {name: fields.all(name) for name in names if name in fields.values}
+    query = urlencode(values, doseq=True)
+    way_back = f"{path}?{query}"
+    # what is too long for the sign-in page to lead back to loses what was typed
+    if forms.local_path(way_back, server) != way_back:
         query = ""
-    return f"{sign_in_url(here.encode(), query.encode(), server)}&again="
+    # `again`, as the page would send somebody who is signed in back at once
+    return f"{forms.sign_in_url(path.encode(), query.encode(), server)}&again="
 
 
 def _rows(request: IndexRequest) -> dict[str, MarkedToken]:
@@ -189,7 +184,7 @@ def _rows(request: IndexRequest) -> dict[str, MarkedToken]:
     now = request.context.index.server.runtime.now()
     tokens = index.caller_tokens.visible(request.caller, only_own=True)
     newest = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
-    # whose owner is gone does not see this page
+    # of no token is it looked up whether the owner is gone: the owner looks at this page
     return {token.record.id: marked(token, now, lambda _: False) for token in newest}
 
 
@@ -199,7 +194,16 @@ def _show(request: IndexRequest, template: str, status: int, **values: object) -
 
 
 def _lists(rows: Mapping[str, MarkedToken], revoked: str = "") -> dict[str, object]:
-    """Return the tokens that may work, the others, and the one that was revoked just now."""
-    working = [row for row in rows.values() if row.token.state in WORKING_STATES]
-    others = [row for row in rows.values() if row.token.state not in WORKING_STATES]
-    return {"working": working, "others": others, "revoked": rows.get(revoked)}
+    """
+    Return the tokens that may work, the others, and the one that was revoked just now.
+
+    `revoked` is the id of that one, or an empty text.
+    """
+    working: list[MarkedToken] = []
+    ended: list[MarkedToken] = []
+    for row in rows.values():
+        if row.token.state in WORKING_STATES:
+            working.append(row)
+        else:
+            ended.append(row)
+    return {"working": working, "others": ended, "revoked": rows.get(revoked)}

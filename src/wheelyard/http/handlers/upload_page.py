@@ -16,16 +16,9 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import error_response, status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    FormFields,
-    form_token,
-    read_form,
-    refused_form,
-    require_form_token,
-)
 from wheelyard.http.messages import Response
 from wheelyard.http.requests import json_response
 from wheelyard.http.uploads import UploadHandler, form_reader, require_upload
@@ -42,7 +35,7 @@ from wheelyard.rendering.web.tags import compatibility_of
 from wheelyard.settings.sections import MIB
 
 MAX_FILES: Final = 100
-"""Of one dry run. The script of the page sends fewer at a time."""
+"""The most files of one dry run. The script of the page sends fewer at a time."""
 _SIZE: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _BY_MANAGERS: Final = frozenset({Remedy.MAKE_ACTIVE, Remedy.RESTORE})
 """What those who manage a project do on a page of it."""
@@ -107,33 +100,40 @@ class UploadPage:
         if request.context.index.settings.server.read_only:
             raise request.context.read_only()
         request.context.index.uploads.require_uploads()
-        return self._page(request, 200, FormState(form_token(request)))
+        return self._page(request, 200, FormState(forms.form_token(request)))
 
     async def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: upload the file, and answer with what became of it."""
+        # a coroutine, as the body is streamed: what may wait for the store runs in a thread
         context = request.context
-        pools = request.context.process.pools
+        pools = context.process.pools
         wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
         try:
             if context.index.settings.server.read_only:
                 raise context.read_only()
-            check_token = partial(require_form_token, request)
+            check_token = partial(forms.require_form_token, request)
             reader = form_reader(request, check_token)
             published = await self._uploads.receive(reader, request)
         except WheelyardError as error:
+            # the usual answer leads to the page to sign in
             if isinstance(error, Unauthenticated):
                 raise
-            if wants_json:  # it is shown on the page, where nobody types commands
+            # the script shows the message on the page, where nobody types commands
+            if wants_json:
                 context.process.store_errors.log(error)
                 return error_response(status_of(error), error.code, error_on_page(error))
-            form = await pools.run_in(pools.reads, refused_form, request, FormFields({}), error)
+            # without values: a browser cannot fill in a file again
+            nothing_typed = forms.FormFields({})
+            form = await pools.run_in(
+                pools.reads, forms.refused_form, request, nothing_typed, error
+            )
             return self._page(request, status_of(error), form, lacks_right=_lacks_right(error))
         uploaded = None
         if published is not None:
             uploaded = await pools.run_in(pools.reads, _uploaded, request, published)
         if wants_json:
             return json_response(200, uploaded)
-        token = await pools.run_in(pools.reads, form_token, request)
+        token = await pools.run_in(pools.reads, forms.form_token, request)
         return self._page(request, 200, FormState(token), uploaded)
 
     def _page(
@@ -165,18 +165,20 @@ class UploadPage:
 def answer_check(request: IndexRequest) -> Response:
     """Handle POST `check/`: what would become of files, in their order, as JSON."""
     require_upload(request.caller)
-    fields = read_form(request)
-    require_form_token(request, fields.text(CSRF_FIELD))
+    # the handler is called again once the body has come
+    fields = forms.read_form(request)
+    forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
     files = _candidates(fields)
     upstream = request.context.upstream
     if upstream is None:
         checked = _check(request, files)
-    else:  # new names are looked up there
+    else:
+        # new names are looked up at the upstream index, for which no thread of the handlers waits
         checked = request.wait("check", upstream.answer, request.client_key, _check, request, files)
     return json_response(200, checked)
 
 
-def _candidates(fields: FormFields) -> list[CandidateFile]:
+def _candidates(fields: forms.FormFields) -> list[CandidateFile]:
     """
     Return the files of a form, which has a filename, a size and a SHA-256 for each.
 
@@ -192,10 +194,14 @@ def _candidates(fields: FormFields) -> list[CandidateFile]:
             "each, of which the last may be empty.",
             code="invalid_field",
         )
-    return [
-        CandidateFile(filename, _parse_size(size), digest and parse_sha256(digest))
-        for filename, size, digest in zip(filenames, sizes, digests, strict=True)
-    ]
+    files: list[CandidateFile] = []
+    for filename, size, digest in zip(filenames, sizes, digests, strict=True):
+        candidate = CandidateFile(filename, _parse_size(size))
+        # the script computes none of a large file, nor on a page without HTTPS
+        if digest:
+            candidate = replace(candidate, sha256=parse_sha256(digest))
+        files.append(candidate)
+    return files
 
 
 def _parse_size(text: str) -> int:
@@ -205,9 +211,10 @@ def _parse_size(text: str) -> int:
 
 
 def _check(request: IndexRequest, files: list[CandidateFile]) -> list[CheckedFile]:
+    """Return what would become of files that are uploaded one after another, in their order."""
     dry_run = UploadDryRun(request.context.index.uploads, request.caller)
     names = Counter(file.filename for file in files)
-    checked = list[CheckedFile]()
+    checked: list[CheckedFile] = []
     for file in files:
         answer = _checked(request, dry_run.preview(file))
         # of two files with one name, only the digests of both say whether they are the same
@@ -226,6 +233,7 @@ def _checked(request: IndexRequest, preview: PreviewedUpload) -> CheckedFile:
         checked = replace(checked, status="named", needs_digest=True)
     if len(preview.readings) > 1 and preview.refusal is None:
         names = " or ".join(reading.project for reading in preview.readings)
+        # a filename may be read in several ways, and a dry run has no metadata
         checked = replace(checked, message=f"Its metadata says whether it is of {names}.")
     if preview.distribution is not None:
         checked = replace(
@@ -245,6 +253,7 @@ def _refused(
     """Return what the page shows of a refused file: why, and where the viewer can change that."""
     request.context.process.store_errors.log(refusal)
     status: Literal["unknown", "refused"] = "refused"
+    # a store or an upstream index that does not answer refuses nothing
     if isinstance(refusal, Unavailable):
         status = "unknown"
     return replace(
@@ -266,13 +275,16 @@ def _remedy(request: IndexRequest, refusal: WheelyardError) -> PageLink | None:
     """Return the link to the page on which the caller can change why a file is refused."""
     advice = refusal.advice
     if refusal.code == PUBLIC_NAME:
-        may_reserve = request.context.index.definition.is_main and request.caller.administers_server
-        return _RESERVE if may_reserve else None
+        # names are reserved in main alone, on a page for administrators
+        if request.context.index.definition.is_main and request.caller.administers_server:
+            return _RESERVE
+        return None
     if advice is None or advice.remedy not in _BY_MANAGERS:
         return None
     name = NormalizedName(advice.subject)
-    may_manage = request.caller.may(Action.MANAGE, name)
-    return PageLink(f"project/{name}/manage/", f"Manage {name}") if may_manage else None
+    if not request.caller.may(Action.MANAGE, name):
+        return None
+    return PageLink(f"project/{name}/manage/", f"Manage {name}")
 
 
 def _kind_of(filename: str) -> str:
@@ -285,7 +297,8 @@ def _uploaded(request: IndexRequest, published: PublishedFile) -> UploadedFile:
     """Return what the page shows of an uploaded file."""
     name = NormalizedName(published.project)
     promotion = ""
-    with suppress(Unavailable):  # the file is there in any case
+    # the file is there in any case: the answer says so, also while a link to promote it is unknown
+    with suppress(Unavailable):
         if next(request.web.promotion_targets(request, name), None) is not None:
             version = parse_known_filename(published.filename, name).version
             promotion = f"project/{name}/{version_path(str(version))}/promote/"
@@ -296,4 +309,5 @@ def _largest_file(request: IndexRequest) -> int:
     """Return the bytes that a file may have by the settings, and by the quotas."""
     uploads = request.context.index.uploads
     limits = (uploads.rules.max_size, uploads.quotas.project.bytes, uploads.quotas.index.bytes)
+    # 0 stands for no limit
     return min(limit for limit in limits if limit)

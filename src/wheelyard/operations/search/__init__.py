@@ -32,7 +32,7 @@ their upstream index as `origin`.
 
 A caller sees a public project if a scope of theirs covers its name, or if they have a credential
 that may read anything, as in `ReadPolicy.require_lookup`. A page of results looks up a name that
-the table lacks (`http/handlers/home_and_probes.py`), as the name's own page does.
+the table lacks (`http/handlers/home.py`), as the name's own page does.
 
 A search is for words, or for what a line of Python imports (`search_query.py`). Whoever searches
 for `acme.core.x` finds first what has that import name, then `acme.core` and `acme`, as nobody else

@@ -5,7 +5,6 @@ from typing import Final
 from msgspec import convert
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import AccessQuestion, ActionWord
 from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
@@ -36,6 +35,7 @@ class ExplainPage:
         status = 200
         answer = None
         who = ""
+        # the form was sent, and is no form that somebody has just opened
         if query.text("project"):
             try:
                 with checking("who"):
@@ -44,24 +44,33 @@ class ExplainPage:
             except WheelyardError as error:
                 form = FormState("", query.values, error_on_page(error), error.field)
                 status = status_of(error)
+        names: dict[str, str] = {}
+        if answer is not None:
+            names = self._pages.names_of(request, (who,))
+        index = request.context.index
         values = {
             "form": form,
-            "kinds": tuple(credentials_in_use(request.context.index).subjects()),
+            "kinds": tuple(credentials_in_use(index).subjects()),
             "actions": tuple(ACTIONS),
-            "indexes": sorted(request.context.index.server.definitions.served()),
+            "indexes": sorted(index.server.definitions.served()),
             "answer": answer,
             "who": who,
-            "names": self._pages.names_of(request, (who,)) if answer is not None else {},
+            "names": names,
         }
         return self._pages.show(request, SECTION, "explain.html", values, status)
 
     def _explanation(self, request: IndexRequest, query: FormFields, who: str) -> AccessExplanation:
+        """
+        Return whether `who` may do what the form says, and why.
+
+        Raises Invalid, with the field that is wrong.
+        """
         with checking("project"):
             name = parse_name(query.text("project"))
-        action = query.text("can")
-        action_word: ActionWord = convert(action, ActionWord) if action in ACTIONS else "read"
+        action: access_operations.ActionWord = "read"
+        # a link may say anything: what is no action is answered as the first one of the form
+        if query.text("can") in ACTIONS:
+            action = convert(query.text("can"), access_operations.ActionWord)
+        question = access_operations.AccessQuestion(who, name, action, query.text("index"))
         with refused_for("who"):
-            return self._pages.api(request).call(
-                access_operations.explain_access,
-                AccessQuestion(who, name, action_word, query.text("index")),
-            )
+            return self._pages.api(request).call(access_operations.explain_access, question)

@@ -6,7 +6,6 @@ from typing import Final
 from msgspec import structs
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import GrantRevocation
 from wheelyard.errors import Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -15,7 +14,7 @@ from wheelyard.http.handlers.admin.pages import (
     HistoryPage,
     confirmed_by,
     paged,
-    query_of,
+    query_of_search,
     refused_for,
 )
 from wheelyard.http.handlers.admin.principals import credentials_in_use
@@ -24,12 +23,7 @@ from wheelyard.http.token_forms import parse_patterns
 from wheelyard.model.access import EVERY_PROJECT, Action, describe_principal
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.grants import GrantFields, describe_event
-from wheelyard.operations.access_control import (
-    NOTE_LIMIT_CHARS,
-    OWN_ACCESS,
-    AddedGrant,
-    ListedGrant,
-)
+from wheelyard.operations import access_control
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal, preset_principal
 
@@ -80,17 +74,22 @@ class GrantPages:
         return self._pages.answer_history(request, history)
 
     def _list(
-        self, request: IndexRequest, query: FormFields, status: int, added: AddedGrant | None = None
+        self,
+        request: IndexRequest,
+        query: FormFields,
+        status: int,
+        added: access_control.AddedGrant | None = None,
     ) -> Response:
+        """Return the list of grants, with the one that was `added` just now, and its warnings."""
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
-        fit = [grant for grant in access.grants if _is_found(grant, search.casefold())]
-        rows, numbers = paged(fit, query, ROWS_ON_A_PAGE)
+        matching = [grant for grant in access.grants if _has_text(grant, search.casefold())]
+        rows, numbers = paged(matching, query, ROWS_ON_A_PAGE)
         values = {
             "rows": rows,
             "numbers": numbers,
             "search": search,
-            "links": query_of({"search": search} if search else {}),
+            "links": query_of_search(search),
             "groups": {group.name for group in access.groups},
             "added": added,
             "revoked": query.text("revoked"),
@@ -100,10 +99,14 @@ class GrantPages:
 
     def _preset(self, request: IndexRequest, query: FormFields) -> FormState:
         """Return the form as a link fills it in."""
+        # pages of people, groups and projects lead here, each with what it is about
         form = self._pages.form(request, query)
         kinds = tuple(credentials_in_use(request.context.index).grantees())
         kind, who = preset_principal(query.text("kind"), query.text("who"), kinds)
-        values = {"can": (Action.READ.word,), **form.values, "kind": (kind,), "who": (who,)}
+        values: dict[str, tuple[str, ...]] = {"can": (Action.READ.word,)}
+        values.update(form.values)
+        values["kind"] = (kind,)
+        values["who"] = (who,)
         return structs.replace(form, values=values)
 
     def _grant_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
@@ -118,28 +121,31 @@ class GrantPages:
         return self._pages.show(request, SECTION, "grant_form.html", values, status)
 
     def _add(self, request: IndexRequest, fields: FormFields) -> Response:
-        wanted = _grant_in(fields)
+        grant = _grant_in(fields)
         api = self._pages.api(request)
-        with refused_for("who"):  # the other fields have been looked at
-            added = api.call(access_operations.add_grant, wanted)
+        # the other fields have been looked at, so that a refusal is about the principal
+        with refused_for("who"):
+            added = api.call(access_operations.add_grant, grant)
         # without a redirect, as the warnings are shown once; the same form adds nothing twice
         return self._list(request, FormFields({}), 201, added)
 
     def _question(
         self, request: IndexRequest, grant_id: str, form: FormState, status: int
     ) -> Response:
+        """Return the page that asks whether to revoke a grant, which may be gone by now."""
         access = self._pages.api(request).call(access_operations.show_access)
         row = next((grant for grant in access.grants if grant.id == grant_id), None)
         values = {"form": form, "row": row, "id": grant_id}
         return self._pages.show(request, SECTION, "grant_revoke.html", values, status)
 
     def _revoke(self, request: IndexRequest, fields: FormFields) -> Response:
-        wanted = GrantRevocation(
+        revocation = access_operations.GrantRevocation(
             fields.text("id"), fields.text("note"), bool(fields.text("even_if_own"))
         )
-        with confirmed_by("even_if_own", OWN_ACCESS):
-            self._pages.api(request).call(access_operations.revoke_grant, wanted)
-        return self._pages.done(request, f"revoked={wanted.id}")
+        # nobody locks themselves out without having ticked a box that says so
+        with confirmed_by("even_if_own", access_control.OWN_ACCESS):
+            self._pages.api(request).call(access_operations.revoke_grant, revocation)
+        return self._pages.done(request, f"revoked={revocation.id}")
 
 
 def _grant_in(fields: FormFields) -> GrantFields:
@@ -148,6 +154,7 @@ def _grant_in(fields: FormFields) -> GrantFields:
 
     Raises Invalid, with the field that is wrong.
     """
+    # in the order of the form, as a page marks the first field that is wrong
     with checking("who"):
         who = chosen_principal(fields.text("kind"), fields.text("who"))
     can = fields.text("can")
@@ -160,14 +167,17 @@ def _grant_in(fields: FormFields) -> GrantFields:
             message = "Administrators administer every project. Write a single star."
             raise Invalid(message, code="invalid_field")
     with checking("note"):
-        note = require_one_line(fields.text("note"), "A note", NOTE_LIMIT_CHARS)
+        note = require_one_line(fields.text("note"), "A note", access_control.NOTE_LIMIT_CHARS)
     return GrantFields(
         who=(who,), projects=projects, actions=(can,), note=note, index=fields.text("index")
     )
 
 
-def _is_found(grant: ListedGrant, search: str) -> bool:
+def _has_text(grant: access_control.ListedGrant, search: str) -> bool:
     """Return whether a text, in lower case, is in what the list shows of a grant."""
-    words = map(describe_principal, grant.who)
-    texts = (grant.id, *grant.who, *words, *grant.projects, *grant.can, grant.note)
-    return search in "\n".join(texts).casefold()
+    texts = [grant.id, grant.note]
+    texts += grant.who
+    texts += map(describe_principal, grant.who)
+    texts += grant.projects
+    texts += grant.can
+    return any(search in text.casefold() for text in texts)

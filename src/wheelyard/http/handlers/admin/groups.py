@@ -7,8 +7,6 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from wheelyard.api import access_operations, people_operations
-from wheelyard.api.access_operations import GroupEdit
-from wheelyard.api.people_operations import ProviderGroup
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -16,26 +14,20 @@ from wheelyard.http.handlers.admin.pages import (
     AdminPages,
     confirmed_by,
     paged,
-    query_of,
+    query_of_search,
     refused_for,
 )
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Response
 from wheelyard.model.grants import groups_in
-from wheelyard.operations.access_control import (
-    OWN_ACCESS,
-    AccessList,
-    GroupChange,
-    ListedGrant,
-    ListedGroup,
-)
+from wheelyard.operations import access_control
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
 
 SECTION: Final = "groups/"
 ROWS_ON_A_PAGE: Final = 100
-CHANGES: Final[dict[str, GroupChange]] = {
+CHANGES: Final[dict[str, access_control.GroupChange]] = {
     "make": "make",
     "add": "add",
     "remove": "remove",
@@ -47,8 +39,8 @@ CHANGES: Final[dict[str, GroupChange]] = {
 class GroupFacts(Struct, frozen=True):
     """A group on a page."""
 
-    group: ListedGroup
-    grants: tuple[ListedGrant, ...]
+    group: access_control.ListedGroup
+    grants: tuple[access_control.ListedGrant, ...]
     """The grants that name it."""
 
 
@@ -76,6 +68,7 @@ class GroupPages:
             return self._change(request, fields)
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            # a group that is not there yet has no page on which the form could be
             if fields.text("action") == "make" or not fields.text("group"):
                 return self._group_form(request, form, status)
             is_deletion = fields.text("action") == "delete"
@@ -86,23 +79,25 @@ class GroupPages:
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
-        fit = [group for group in access.groups if _is_found(group, search)]
-        shown, numbers = paged(fit, query, ROWS_ON_A_PAGE)
-        of_providers: Sequence[ProviderGroup] = ()
+        matching = [group for group in access.groups if _has_text(group, search.casefold())]
+        groups, numbers = paged(matching, query, ROWS_ON_A_PAGE)
+        of_providers: Sequence[people_operations.ProviderGroup] = ()
+        # groups that people are in by their provider, and that nobody can change here
         if request.context.index.authenticator.owners.providers:
-            seen = self._pages.api(request).call(people_operations.list_provider_groups).groups
-            of_providers = [group for group in seen if search.casefold() in group.principal]
+            listed = self._pages.api(request).call(people_operations.list_provider_groups).groups
+            of_providers = [group for group in listed if search.casefold() in group.principal]
         values = {
-            "rows": [_facts(access, group) for group in shown],
+            "rows": [_facts(access, group) for group in groups],
             "of_providers": of_providers,
             "numbers": numbers,
             "search": search,
-            "links": query_of({"search": search} if search else {}),
+            "links": query_of_search(search),
             "deleted": query.text("deleted"),
         }
         return self._pages.show(request, SECTION, "groups.html", values)
 
     def _group_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
+        """Return the form for a new group."""
         return self._pages.show(request, SECTION, "group_form.html", {"form": form}, status)
 
     def _group(
@@ -135,10 +130,13 @@ class GroupPages:
             "done": query.text("done"),
             "warnings": warnings,
         }
-        template = "group_delete.html" if is_deletion else "group.html"
+        template = "group.html"
+        if is_deletion:
+            template = "group_delete.html"
         return self._pages.show(request, SECTION, template, values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
+        """Make the change of a group that a form asks for. Raises WheelyardError to refuse it."""
         action = fields.action(*CHANGES)
         members = tuple(fields.all("member"))
         if action == "add":
@@ -148,33 +146,38 @@ class GroupPages:
             with checking("member"):
                 message = "Nobody is selected. Select whom to remove."
                 raise Invalid(message, code="missing_field")
-        wanted = GroupEdit(
+        edit = access_operations.GroupEdit(
             change=CHANGES[action],
             name=fields.text("group"),
             who=members,
             note=fields.text("note"),
             even_if_own=bool(fields.text("even_if_own")),
         )
-        with (
-            confirmed_by("even_if_own", OWN_ACCESS),
-            refused_for("who" if action == "add" else "group"),
-        ):
-            edited = self._pages.api(request).call(access_operations.edit_group, wanted)
+        field = "group"
+        # whoever adds a member is on the page of the group, so that the name typed is the member's
+        if action == "add":
+            field = "who"
+        # nobody locks themselves out without having ticked a box that says so
+        with confirmed_by("even_if_own", access_control.OWN_ACCESS), refused_for(field):
+            edited = self._pages.api(request).call(access_operations.edit_group, edit)
         if action == "delete":
-            return self._pages.done(request, urlencode({"deleted": wanted.name}))
-        done = {"group": wanted.name, "done": action}
+            return self._pages.done(request, urlencode({"deleted": edit.name}))
+        done = {"group": edit.name, "done": action}
         if edited is not None:
-            # without a redirect, as they are shown once; the same form adds nobody twice
+            # without a redirect, as the warnings are shown once; the same form adds nobody twice
             query = FormFields({name: (text,) for name, text in done.items()})
             form = self._pages.form(request)
             return self._group(request, query, form, 200, warnings=edited.warnings)
         return self._pages.done(request, urlencode(done))
 
 
-def _is_found(group: ListedGroup, search: str) -> bool:
-    return search.casefold() in "\n".join((group.name, *group.members)).casefold()
+def _has_text(group: access_control.ListedGroup, search: str) -> bool:
+    """Return whether a text, in lower case, is in the name or the members of a group."""
+    texts = [group.name, *group.members]
+    return any(search in text.casefold() for text in texts)
 
 
-def _facts(access: AccessList, group: ListedGroup) -> GroupFacts:
+def _facts(access: access_control.AccessList, group: access_control.ListedGroup) -> GroupFacts:
+    """Return what a page shows of a group, with the grants that name it."""
     grants = tuple(grant for grant in access.grants if group.name in groups_in(grant.who))
     return GroupFacts(group, grants)

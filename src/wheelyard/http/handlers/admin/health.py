@@ -3,7 +3,6 @@
 from itertools import groupby
 
 from wheelyard.api import health_operations
-from wheelyard.api.health_operations import SettingInForce
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Response
@@ -23,15 +22,20 @@ class HealthPages:
     def answer_settings(self, request: IndexRequest) -> Response:
         """Handle GET: warnings, the settings that are no defaults, and all of them by section."""
         settings = self._pages.api(request).call(health_operations.show_settings).settings
+        # the settings come in the order of their sections
+        by_section = [(section, list(group)) for section, group in groupby(settings, _section)]
         values = {
             "warnings": health_operations.setting_warnings(request.context.index),
             "changed": [setting for setting in settings if not setting.is_default],
-            "by_section": [(name, list(group)) for name, group in groupby(settings, _section)],
+            "by_section": by_section,
         }
         return self._pages.show(request, "settings/", "settings.html", values)
 
 
-def _section(setting: SettingInForce) -> str:
+def _section(setting: health_operations.SettingInForce) -> str:
     """Return the name of the section that a setting is in, with brackets as in the file."""
-    above, _, _ = setting.name.rpartition(".")
-    return f"[{above}]" if above else "Tables"
+    section, _, _ = setting.name.rpartition(".")
+    # a setting without a section is a list of tables, such as [[sign_in]]
+    if not section:
+        return "Tables"
+    return f"[{section}]"

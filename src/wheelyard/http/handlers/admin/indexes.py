@@ -1,6 +1,6 @@
 """The pages of indexes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -55,14 +55,15 @@ class IndexPages(TablePages):
     CONFIRMED: ClassVar[str] = OPENS_INDEX
 
     def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - of the kind
-        """See `TablePages`."""
-        ways = _ways(request.context.index.server.indexes.all())
-        return {**super().list_values(request, answer), "ways": ways}
+        """Return the cells of each row, and the ways of promotion."""
+        values = super().list_values(request, answer)
+        values["ways"] = _ways(request.context.index.server.indexes.all())
+        return values
 
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
     ) -> dict[str, object]:
-        """See `TablePages`."""
+        """Return the fields of an index, and what stands for keys of earlier versions."""
         del request, variant
         is_main = before is not None and before.name == MAIN
         says_read = before is None or "read" in before.keys
@@ -77,20 +78,32 @@ class IndexPages(TablePages):
         return values
 
     def question_values(self, request: IndexRequest, name: str) -> dict[str, object]:
-        """See `TablePages`."""
+        """
+        Return what removing an index leads to.
+
+        Raises NotFound, Invalid or Conflict unless it can be removed.
+        """
         administration = request.context.index.server.index_administration
         administration.require_removable(name, administration.read_stored())
         return {"warnings": tuple(administration.warnings(name))}
 
     def texts_of(self, row: ListedTable) -> dict[str, str]:
-        """See `TablePages`. There are those that stand for a removed filter, too."""
-        kept = {key: value for key, value in row.keys.items() if key != FILTER}
-        return texts_of_index({**keys_of_filter(removed_filter(row.keys)).keys, **kept})
+        """Return the keys as texts, also those that stand for a removed filter."""
+        # keys of the index itself win over those that stand for the removed filter
+        keys = dict(keys_of_filter(removed_filter(row.keys)).keys)
+        keys.update((key, value) for key, value in row.keys.items() if key != FILTER)
+        return texts_of_index(keys)
 
     def keys_in(self, fields: FormFields) -> IndexKeys:
-        """See `TablePages`."""
-        given = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
-        return {**{key: given.get(key) for key in INDEX_KEYS}, **dict(_taken_away(fields))}
+        """Return the keys that a form says, also those of earlier versions that it takes away."""
+        form_keys = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
+        # a field that was emptied takes the key away
+        keys: IndexKeys = {key: form_keys.get(key) for key in INDEX_KEYS}
+        # so does a ticked box for a key of earlier versions, which no form can set
+        for key in REMOVED_KEYS:
+            if fields.text(key):
+                keys[key] = None
+        return keys
 
 
 def _ways(indexes: Sequence[Index]) -> list[PromotionWay]:
@@ -100,25 +113,21 @@ def _ways(indexes: Sequence[Index]) -> list[PromotionWay]:
     for index in indexes:
         rules = index.definition.promotion
         if index.name in sizes and rules != NO_RULES:
+            # rules that name no source are about all others
             names = rules.promote_from or [name for name in sizes if name != index.name]
+            # rules may also name an index that is no more, or that has no packages now
             sources = tuple(sizes[name] for name in names if name in sizes)
             ways.append(PromotionWay(sources, sizes[index.name], rules.promote_only))
     return ways
 
 
 def _size_of(index: Index) -> IndexSize:
-    # nothing is read for this
+    """Return how many projects an index has of its own, as far as this process knows it."""
+    # a list of all indexes must not read the search table of each
     table = index.search.known
     if not table.projects:
         return IndexSize(index.name, None)
     return IndexSize(index.name, len(table.private_names))
-
-
-def _taken_away(fields: FormFields) -> Iterator[tuple[str, None]]:
-    """Yield the keys of earlier versions that a form takes away."""
-    for key in REMOVED_KEYS:
-        if fields.text(key):
-            yield key, None
 
 
 def _removed_filter_of(row: ListedTable) -> str:

@@ -6,7 +6,6 @@ from typing import Final
 from urllib.parse import urlencode
 
 from wheelyard.api import journal_operations
-from wheelyard.api.journal_operations import JournalQuery
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
@@ -34,27 +33,30 @@ class JournalPages:
         """Handle GET: some entries, the newest first, and a form that filters them."""
         api = self._pages.api(request)
         query = self._pages.query(request)
-        asked = {name: query.text(name) for name in FIELDS}
+        fields = {name: query.text(name) for name in FIELDS}
         before = query.text("before")
-        is_filtered = any(asked.values())
         values = {
-            "asked": asked,
+            "asked": fields,
             "kinds": ENTRY_KINDS,
             "indexes": _index_names(request.context.index),
-            "is_filtered": is_filtered,
+            "is_filtered": any(fields.values()),
             "error": "",
         }
         try:
-            page = api.call(journal_operations.list_entries, _wanted(asked, before))
+            page = api.call(journal_operations.list_entries, _journal_query(fields, before))
         except (Invalid, NotFound) as error:
+            # the form stays there, with what was typed, so that it can be mended
             values["error"] = error_on_page(error)
             return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
+        older_link = ""
+        if page.next:
+            older_link = _link({**fields, "before": page.next})
         values |= {
             "rows": entry_rows(page.entries),
             "problems": page.problems,
             "looked_back_to": page.looked_back_to,
-            "older": _query(asked, before=page.next) if page.next else "",
-            "newest": _query(asked),
+            "older": older_link,
+            "newest": _link(fields),
             "is_older": bool(before),
             "is_full": len(page.entries) >= ENTRIES_ON_A_PAGE,
         }
@@ -63,39 +65,51 @@ class JournalPages:
 
 def _index_names(index: Index) -> list[str]:
     """Return the names of all indexes, or nothing if there is only main."""
-    others = sorted(index.server.definitions.names())
-    return [MAIN, *others] if others else []
+    names = sorted(index.server.definitions.names())
+    if not names:
+        return []
+    return [MAIN, *names]
 
 
-def _wanted(asked: Mapping[str, str], before: str) -> JournalQuery:
+def _journal_query(fields: Mapping[str, str], before: str) -> journal_operations.JournalQuery:
     """
     Return the query for a page of what the fields of the form select.
 
     Raises Invalid for what is no date.
     """
-    since = _day(asked["from"])
-    until = _day(asked["to"])
-    return JournalQuery(
-        index=asked["index"],
-        project=asked["project"],
-        by=asked["by"],
-        what=asked["what"],
+    since = _day(fields["from"])
+    until = _day(fields["to"])
+    # a day is meant with all of its hours, and no day comes after the last one of Python
+    if until is not None and until < _LAST_DAY:
+        until += timedelta(days=1)
+    else:
+        until = None
+    return journal_operations.JournalQuery(
+        index=fields["index"],
+        project=fields["project"],
+        by=fields["by"],
+        what=fields["what"],
         since=since,
-        # the day itself is wanted, too; no day comes after the last one
-        until=until + timedelta(days=1) if until and until < _LAST_DAY else None,
+        until=until,
         before=before,
         limit=ENTRIES_ON_A_PAGE,
     )
 
 
 def _day(text: str) -> datetime | None:
+    """Return the beginning of a day, or None for an empty field. Raises Invalid for no date."""
+    if not text:
+        return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         message = "Write a day as 2026-01-31."
     raise Invalid(message, code="invalid_field")
 
 
-def _query(asked: Mapping[str, str], **more: str) -> str:
-    given = {name: text for name, text in {**asked, **more}.items() if text}
-    return f"?{urlencode(given)}" if given else ""
+def _link(fields: Mapping[str, str]) -> str:
+    """Return the query of a link with the fields that are not empty, or an empty text."""
+    query = urlencode({name: text for name, text in fields.items() if text})
+    if not query:
+        return ""
+    return f"?{query}"

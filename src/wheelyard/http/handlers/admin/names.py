@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from msgspec import convert
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import NameChange, NameSelection, NamesQuery
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
@@ -73,23 +72,26 @@ class NamePages:
         return self._pages.answer_form(request, act, ask_again)
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        state = query.text("state")
+        state = None
+        # a link may say anything: what is no state selects none
+        if query.text("state") and query.text("state") in STATES:
+            state = convert(query.text("state"), project_operations.NameSelection)
         number = page_number(query)
-        wanted = NamesQuery(
+        question = project_operations.NamesQuery(
             search=query.text("search"),
-            state=convert(state, NameSelection) if state in STATES and state else None,
+            state=state,
             limit=ROWS_ON_A_PAGE,
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
-        listed = self._pages.api(request).call(project_operations.list_names, wanted)
+        listed = self._pages.api(request).call(project_operations.list_names, question)
         total = listed.total or 0
-        asked = {"search": wanted.search, "state": wanted.state or ""}
+        filters = {"search": question.search, "state": question.state or ""}
         values = {
             "rows": listed.names,
             "patterns": listed.patterns,
             "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
-            "asked": asked,
-            "links": query_of(asked),
+            "asked": filters,
+            "links": query_of(filters),
             "states": STATES,
             "words": WORDS,
             "done": query.text("done"),
@@ -102,6 +104,7 @@ class NamePages:
         return self._pages.show(request, SECTION, "name_reserve.html", {"form": form}, status)
 
     def _question(self, request: IndexRequest, name: str, form: FormState, status: int) -> Response:
+        """Return the page that asks whether to release a name."""
         has_upstream = request.context.index.upstream is not None
         values = {"form": form, "name": name, "has_upstream": has_upstream}
         return self._pages.show(request, SECTION, "name_release.html", values, status)
@@ -113,12 +116,12 @@ class NamePages:
         with checking("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
         api = self._pages.api(request)
-        change = NameChange(reason)
+        change = project_operations.NameChange(reason)
         with refused_for("name"):
-            if action == "reserve":
-                is_new = api.call(project_operations.reserve_name, name, change).is_new
-                done = "reserved" if is_new else "known"
-            else:
+            if action == "release":
                 api.call(project_operations.release_name, name, change)
                 done = "released"
+            else:
+                reservation = api.call(project_operations.reserve_name, name, change)
+                done = "reserved" if reservation.is_new else "known"
         return self._pages.done(request, urlencode({"done": done, "name": name}))

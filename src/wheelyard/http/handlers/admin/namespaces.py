@@ -28,6 +28,6 @@ class NamespacePages(TablePages):
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
     ) -> dict[str, object]:
-        """See `TablePages`."""
+        """Return the only field besides the name: who owns the namespace."""
         del request, variant, before
         return {"keys": (OWNERS,)}

@@ -12,7 +12,6 @@ from wheelyard.api import (
     package_request_operations,
     server_operations,
 )
-from wheelyard.api.access_operations import TokensQuery
 from wheelyard.api.download_operations import count_all_downloads
 from wheelyard.api.table import LocalApi
 from wheelyard.errors import WheelyardError
@@ -48,6 +47,7 @@ class OverviewPage:
 
     def answer(self, request: IndexRequest) -> Response:
         """Handle GET `/-/admin/`: figures, and what the pages are for."""
+        # for the right alone: the page has no fields
         self._pages.query(request)
         overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]
         figures = _Figures(request.context.index, self._pages.api(request))
@@ -67,7 +67,7 @@ class _Figures(Struct, frozen=True):
 
         One whose operation fails says why: the others are worth showing.
         """
-        sources: dict[str, Callable[[], Tile | None]] = {
+        make_tile: dict[str, Callable[[], Tile | None]] = {
             "Package requests": self._requests,
             "Health": self._health,
             "Storage": self._storage,
@@ -76,9 +76,10 @@ class _Figures(Struct, frozen=True):
             "API tokens": self._tokens,
             "Retention": self._retention,
         }
-        for title, source in sources.items():
+        for title, make in make_tile.items():
+            # a store that answers for one figure may not answer for the next
             try:
-                tile = source()
+                tile = make()
             except WheelyardError as fault:
                 tile = Tile("health/", "unknown", fault.message, asks=True)
             if tile is not None:
@@ -88,14 +89,18 @@ class _Figures(Struct, frozen=True):
         if self.index.upstream is None:
             return None
         waiting = len(self.api.call(package_request_operations.list_requests).requests)
-        words = "waits for a decision" if waiting == 1 else "wait for a decision"
+        words = "wait for a decision"
+        if waiting == 1:
+            words = "waits for a decision"
         return Tile("requests/", f"{waiting:,}", words, asks=waiting > 0)
 
     def _health(self) -> Tile:
         health = self.api.call(health_operations.show_health)
         bad = [part for part in health.parts if part.state in ("warning", "failed")]
         number = len(bad) + len(health.warnings)
-        words = "thing to look at" if number == 1 else "things to look at"
+        words = "things to look at"
+        if number == 1:
+            words = "thing to look at"
         return Tile("health/", f"{number:,}", words, asks=number > 0)
 
     def _storage(self) -> Tile:
@@ -118,7 +123,8 @@ class _Figures(Struct, frozen=True):
         days = [0] * SHOWN_DAYS
         for facts in projects:
             uploaded = datetime.fromtimestamp(facts.uploaded / 1000, UTC).date()
-            age = max((today - uploaded).days, 0)  # the clock of another server may be ahead
+            # the clock of another server may be ahead
+            age = max((today - uploaded).days, 0)
             if age < SHOWN_DAYS:
                 days[-1 - age] += 1
         words = f"of {len(projects):,} in main got a file in the last {SHOWN_DAYS} days"
@@ -130,15 +136,17 @@ class _Figures(Struct, frozen=True):
             return None
         days = count_all_downloads(self.index.server, self.api.caller)
         words = f"in the last {SHOWN_DAYS} days"
-        picture = draw_small_area(
-            days, f"Downloads from all indexes on each of the last {SHOWN_DAYS} days"
-        )
+        label = f"Downloads from all indexes on each of the last {SHOWN_DAYS} days"
+        picture = draw_small_area(days, label)
         return Tile("../projects/1/?sort=downloads", f"{sum(days):,}", words, picture)
 
     def _tokens(self) -> Tile:
-        ending = self.api.call(access_operations.list_tokens, TokensQuery(state="expiring"))
+        question = access_operations.TokensQuery(state="expiring")
+        ending = self.api.call(access_operations.list_tokens, question)
         number = len(ending.tokens)
-        words = "ends within 14 days" if number == 1 else "end within 14 days"
+        words = "end within 14 days"
+        if number == 1:
+            words = "ends within 14 days"
         return Tile("tokens/?state=expiring", f"{number:,}", words, asks=number > 0)
 
     def _retention(self) -> Tile | None:
@@ -152,6 +160,7 @@ class _Figures(Struct, frozen=True):
         from wheelyard.retention.daily import next_daily_run  # noqa: PLC0415 - above
 
         due = next_daily_run(retention)
+        # no time is known for a run that begins once a server looks
         if due is None or due <= self.index.server.runtime.now():
             return Tile("retention/", "now", "the next run is due")
         return Tile("retention/", f"{due:%Y-%m-%d %H:%M}", "UTC, the next run")

@@ -8,10 +8,12 @@ an upstream index waits by `Request.wait`, as no thread of the handlers may.
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import replace
 
 from wheelyard.api import package_request_operations, public_package_operations
 from wheelyard.api.package_request_operations import (
@@ -28,19 +30,9 @@ from wheelyard.api.public_package_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    FormFields,
-    checking,
-    form_body,
-    form_token,
-    parse_form,
-    read_form,
-    refused_form,
-    require_form_token,
-)
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Response, redirect
 from wheelyard.model.decoding import counted, require_one_line
@@ -50,7 +42,7 @@ from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.web.account_pages import FormState
 
 SECTION: Final = "requests/"
-MAX_BYTES: Final = 1024**2
+MAX_FORM_BYTES: Final = 1024**2
 MAX_FIELDS: Final = 10_000
 """Of a form with all packages that may wait, and the rules that their approvals lift."""
 JUST_NOW: Final = timedelta(minutes=1)
@@ -77,36 +69,43 @@ class RequestPages:
         query = self._pages.query(request)
         if query.text("decide"):
             return self._question(request, query, self._pages.form(request), 200)
-        return self._list(request, self._notice(request) if query.text("done") else "")
+        notice = ""
+        if query.text("done"):
+            notice = self._notice(request)
+        return self._list(request, notice)
 
     def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: approve or block packages, or show the form for those that are selected."""
 
-        def act(fields: FormFields) -> Response:
+        def act(fields: forms.FormFields) -> Response:
             if not fields.text("select"):
                 return self._decide(request, fields)
             if not fields.all("package"):
                 return self._list(request, "", ["Select at least one package."])
             return self._question(request, fields, self._pages.form(request), 200)
 
-        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+        def ask_again(fields: forms.FormFields, form: FormState, status: int) -> Response:
             return self._question(request, fields, form, status)
 
-        return self._pages.answer_form(request, act, ask_again, MAX_BYTES, MAX_FIELDS)
+        return self._pages.answer_form(request, act, ask_again, MAX_FORM_BYTES, MAX_FIELDS)
 
     def _notice(self, request: IndexRequest) -> str:
         """Return how many packages the caller has just decided about, or an empty text."""
-        index = request.context.index
-        commit = (index.server.decisions.get("current").value or DecisionList()).commit
-        now = index.server.runtime.now()
-        own = [
-            decision
-            for decision in (commit.events if commit else ())
-            if decision.by == request.caller.principal and now - decision.at < JUST_NOW
-        ]
-        return _decided(len(own), own[-1].verdict) if own else ""
+        # From the last commit, and not from the URL: a link of somebody else may say anything, and
+        # so may the same link tomorrow.
+        server = request.context.index.server
+        decisions = server.decisions.get("current").value or DecisionList()
+        now = server.runtime.now()
+        if decisions.commit is None:
+            return ""
+        lately = [event for event in decisions.commit.events if now - event.at < JUST_NOW]
+        own_decisions = [event for event in lately if event.by == request.caller.principal]
+        if not own_decisions:
+            return ""
+        return _describe_decided(len(own_decisions), own_decisions[-1].verdict)
 
     def _list(self, request: IndexRequest, notice: str, notes: Sequence[str] = ()) -> Response:
+        """Return the page of what waits, with what was decided, and `notes` on what was not."""
         api = self._pages.api(request)
         listed = api.call(package_request_operations.list_requests)
         rows = listed.requests
@@ -122,43 +121,58 @@ class RequestPages:
         return self._pages.show(request, SECTION, "requests.html", values)
 
     def _question(
-        self, request: IndexRequest, fields: FormFields, form: FormState, status: int
+        self, request: IndexRequest, fields: forms.FormFields, form: FormState, status: int
     ) -> Response:
         """Return the form with the reason, for those of the packages that wait."""
-        wanted = frozenset(fields.all("package"))
-        is_approval = fields.text("decide") != "block"
+        targets = frozenset(fields.all("package"))
         api = self._pages.api(request)
         upstream = request.context.upstream
         if upstream is None:
-            listed = find_chosen(api, wanted)
+            listed = find_chosen(api, targets)
         else:
+            # an upstream index may be asked, to say which rules hide a package now
             listed = request.wait(
-                "chosen", upstream.answer, request.client_key, find_chosen, api, wanted
+                "chosen", upstream.answer, request.client_key, find_chosen, api, targets
             )
-        chosen = listed.requests
+        rows: Sequence[WaitingRequest] = listed.requests
+        not_approvable: Sequence[WaitingRequest] = ()
+        is_approval = fields.text("decide") != "block"
+        # anything can be blocked, but some of what is hidden no approval can show
+        if is_approval:
+            rows = [row for row in listed.requests if row.approvable]
+            not_approvable = [row for row in listed.requests if not row.approvable]
         values = {
             "form": form,
             "as_of": listed.as_of,
-            "rows": [row for row in chosen if row.approvable or not is_approval],
-            "others": [row for row in chosen if not row.approvable and is_approval],
+            "rows": rows,
+            "others": not_approvable,
             "is_approval": is_approval,
-            "names": self._names(request, chosen),
+            "names": self._names(request, listed.requests),
         }
         return self._pages.show(request, SECTION, "request_decide.html", values, status)
 
     def _names(self, request: IndexRequest, rows: Sequence[WaitingRequest]) -> dict[str, str]:
-        deciders = (row.decided.by for row in rows if row.decided)
-        askers = (who for row in rows for who in row.who)
-        return self._pages.names_of(request, (*askers, *deciders))
+        """Return the names of API tokens that have asked for packages, or decided about them."""
+        principals: list[str] = []
+        for row in rows:
+            principals += row.who
+            if row.decided is not None:
+                principals.append(row.decided.by)
+        return self._pages.names_of(request, principals)
 
-    def _decide(self, request: IndexRequest, fields: FormFields) -> Response:
+    def _decide(self, request: IndexRequest, fields: forms.FormFields) -> Response:
+        """
+        Approve or block the packages that are selected in a form.
+
+        Raises WheelyardError to refuse it. Raises Waiting while an upstream index is asked.
+        """
         verdict = VERDICTS.get(fields.text("decide"))
         if verdict is None:
             raise Invalid("Choose whether to approve or to block.", code="missing_field")
         choices = tuple(_choice(package, fields, verdict) for package in fields.all("package"))
         if not choices:
             raise Invalid("Choose at least one package.", code="missing_field")
-        with checking("reason"):
+        with forms.checking("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
             if verdict is Verdict.BLOCKED and not reason:
                 raise Invalid("Say why: whoever wants it reads that.", code="missing_field")
@@ -174,12 +188,16 @@ class RequestPages:
         if upstream is None:
             outcome = decide_all(api, body)
         else:
+            # an upstream index is asked which of the packages are hidden all the same
             outcome = request.wait(
                 "decide", upstream.answer, request.client_key, decide_all, api, body
             )
         if not outcome.notes:
             return self._pages.done(request, "done=1")
-        notice = _decided(outcome.decided, verdict) if outcome.decided else ""
+        # without a redirect, as the notes are shown once
+        notice = ""
+        if outcome.decided:
+            notice = _describe_decided(outcome.decided, verdict)
         return self._list(request, notice, outcome.notes)
 
 
@@ -198,7 +216,7 @@ def find_chosen(api: LocalApi, targets: Collection[str]) -> WaitingRequests:
     return listed
 
 
-def _as_of(fields: FormFields) -> datetime:
+def _as_of(fields: forms.FormFields) -> datetime:
     """Return when the last decision was made that the page of a form has shown."""
     try:
         as_of: datetime = convert(fields.text("as_of"), Annotated[datetime, Meta(tz=True)])
@@ -208,61 +226,68 @@ def _as_of(fields: FormFields) -> datetime:
     return as_of
 
 
-def _decided(count: int, verdict: Verdict) -> str:
+def _describe_decided(count: int, verdict: Verdict) -> str:
+    """Return how many packages were approved or blocked, in a sentence."""
     return f"{counted(count, 'package')} {verdict}."
 
 
-def _choice(package: str, fields: FormFields, verdict: Verdict) -> DecidedPackage:
+def _choice(package: str, fields: forms.FormFields, verdict: Verdict) -> DecidedPackage:
     """Return a package of a form, whose operation says what is wrong with its name."""
     project, _, version = package.partition(" ")
-    despite = fields.all(f"despite {package}") if verdict is Verdict.APPROVED else ()
-    return DecidedPackage(project, version, despite=despite)
+    choice = DecidedPackage(project, version)
+    # only an approval lifts rules
+    if verdict is Verdict.APPROVED:
+        choice = replace(choice, despite=fields.all(f"despite {package}"))
+    return choice
 
 
 def decide_all(api: LocalApi, body: SeveralDecisions) -> DecisionOutcome:
     """
     Approve or block packages by one commit, and say which of them are hidden all the same.
 
-    Those wait on. Raises as `decide` of the operations.
+    Those wait on. Raises WheelyardError if nothing is decided.
     """
     summary = api.call(public_package_operations.decide, body)
-    notes = [*_undecided(summary)]
+    notes = list(_undecided(summary))
     if body.verdict is Verdict.APPROVED and api.index.upstream is not None:
-        approved = (
-            PackageQuestion(decision.project, decision.version)
-            for decision in (*summary.decided, *summary.unchanged)
-        )
-        hidden = (package_request_operations.keep_hidden(api, package) for package in approved)
-        notes += [f"Still hidden: {why}" for why in hidden if why]
+        # what was approved before may be hidden by a rule that is newer than that
+        for decision in chain(summary.decided, summary.unchanged):
+            package = PackageQuestion(decision.project, decision.version)
+            why = package_request_operations.keep_hidden(api, package)
+            if why:
+                notes.append(f"Still hidden: {why}")
+    # one sentence for all packages that have one reason
     return DecisionOutcome(len(summary.decided), tuple(dict.fromkeys(notes)))
 
 
 def _undecided(summary: DecisionSummary) -> Iterator[str]:
+    """Yield about which packages nothing was decided, and why, in sentences."""
     for decision in summary.unchanged:
         yield f"{decision.target} was {decision.verdict} before."
     for name in summary.private:
         yield f"{name} is private here, so nothing is decided about it."
     for package in summary.failed:
-        yield f"{package.project} {package.version}".rstrip() + f": {package.message}"
+        target = f"{package.project} {package.version}".rstrip()
+        yield f"{target}: {package.message}"
 
 
 def answer_ask(request: IndexRequest) -> Response:
     """Handle GET `/-/request/`: the form, or that somebody has asked."""
     _require_credential(request)
-    query = parse_form(request.query_string)
-    form = FormState(form_token(request), query.values)
+    query = forms.parse_form(request.query_string)
+    form = FormState(forms.form_token(request), query.values)
     return _page(request, form, 200, _asked(request, query.text("asked")))
 
 
 def answer_ask_form(request: IndexRequest) -> Response:
     """Handle POST: ask for a package."""
     _require_credential(request)
-    fields = read_form(request)
+    fields = forms.read_form(request)
     try:
-        require_form_token(request, fields.text(CSRF_FIELD))
-        package = _ask(request, form_body(fields, PackageAsk))
+        forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
+        package = _ask(request, forms.form_body(fields, PackageAsk))
     except WheelyardError as error:
-        form = refused_form(request, fields, error)
+        form = forms.refused_form(request, fields, error)
         return _page(request, form, status_of(error))
     target = f"{package.project} {package.version}".rstrip()
     query = urlencode({"asked": target}).encode()
@@ -271,18 +296,30 @@ def answer_ask_form(request: IndexRequest) -> Response:
 
 def _asked(request: IndexRequest, target: str) -> str:
     """Return a target if the caller has asked for it, else an empty text."""
-    requests = request.context.index.server.package_requests.get().requests if target else ()
-    asker = counted_as(request.caller)
-    own = (wanted for wanted in requests if any(ask.is_by(asker) for ask in wanted.asks))
-    return target if any(wanted.target == target for wanted in own) else ""
+    if not target:
+        return ""
+    # it is from a URL: nobody learns from the page what others have asked for
+    who = counted_as(request.caller)
+    for package_request in request.context.index.server.package_requests.get().requests:
+        is_own = any(ask.is_by(who) for ask in package_request.asks)
+        if package_request.target == target and is_own:
+            return target
+    return ""
 
 
 def _require_credential(request: IndexRequest) -> None:
+    """Raise Unauthenticated if the caller is anonymous: a request belongs to somebody."""
     if request.caller.is_anonymous:
         raise invalid_credential()
 
 
 def _ask(request: IndexRequest, body: PackageAsk) -> RequestedPackage:
+    """
+    Ask for a package, for the caller of a request.
+
+    Raises WheelyardError if it cannot be asked for. Raises Waiting while an upstream index says
+    what hides it.
+    """
     api = LocalApi(index=request.context.index, caller=request.caller)
     upstream = request.context.upstream
     if upstream is None:
@@ -291,6 +328,7 @@ def _ask(request: IndexRequest, body: PackageAsk) -> RequestedPackage:
 
 
 def _page(request: IndexRequest, form: FormState, status: int, asked: str = "") -> Response:
+    """Return the page with the form to ask for a package, or with the one that was asked for."""
     viewer = request.web.viewer(request.caller)
     root = "../" * len(request.segments)
     may_change = not request.context.index.settings.server.read_only

@@ -7,24 +7,16 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_server_admin
 from wheelyard.errors import Conflict, Invalid, NoSuchPage, NotFound, WheelyardError
+from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.forms import (
-    CSRF_FIELD,
-    MAX_FIELDS,
-    FormFields,
-    form_token,
-    parse_form,
-    read_form,
-    refused_form,
-    require_form_token,
-)
 from wheelyard.http.messages import SEE_OTHER, Response, redirect
 from wheelyard.http.requests import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
 from wheelyard.model.access import Caller
@@ -34,17 +26,16 @@ from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 WHAT: Final = "see the pages for administrators"
+"""What somebody is refused who may not, in the words of the message."""
 MAX_PAGE_DIGITS: Final = 6
+CHANGES_ON_A_PAGE: Final = 50
 
 T = TypeVar("T")
 
-Act = Callable[[FormFields], Response]
-"""Does what a form asks for, and returns the response; raises WheelyardError to refuse it."""
-AskAgain = Callable[[FormFields, FormState, int], Response]
+Act = Callable[[forms.FormFields], Response]
+"""Does what a form asks for, and returns the response. Raises WheelyardError to refuse it."""
+AskAgain = Callable[[forms.FormFields, FormState, int], Response]
 """Returns the page of a form that was refused, which has the status that is given."""
-
-
-CHANGES_ON_A_PAGE: Final = 50
 
 
 class HistoryPage(Struct, frozen=True):
@@ -61,8 +52,8 @@ class HistoryPage(Struct, frozen=True):
     """Returns an event in words."""
 
 
-class _NewestPart(Struct, frozen=True):
-    """The commits of a journal that are on a page, of which the first has the newest."""
+class _CommitRange(Struct, frozen=True):
+    """The commits of a journal that are on a page. Page 1 has the newest."""
 
     after: int
     """The number of the commit before the oldest of them."""
@@ -89,26 +80,31 @@ class AdminPages:
         """Return the operations of the index, for the caller of a request."""
         return LocalApi(index=request.context.index, caller=request.caller)
 
-    def query(self, request: IndexRequest) -> FormFields:
+    def query(self, request: IndexRequest) -> forms.FormFields:
         """
         Return the fields in the query of a request.
 
         Raises Invalid if it is malformed. Raises Unauthenticated or Forbidden unless the caller may
         see the page.
         """
+        # first, as whoever may not see the page learns nothing about its fields
         self._require_right(request.caller)
-        query = parse_form(request.query_string)
+        query = forms.parse_form(request.query_string)
+        # a link of somebody else may have any text, and pages repeat it
         for text in chain.from_iterable(query.values.values()):
             require_one_line(text, "A field of the query", URL_LIMIT_BYTES)
         return query
 
-    def form(self, request: IndexRequest, values: FormFields | None = None) -> FormState:
+    def form(self, request: IndexRequest, values: forms.FormFields | None = None) -> FormState:
         """
         Return the state of a form that nobody has sent yet, perhaps with values for some fields.
 
         Raises Unavailable if the store with the key of forms does not answer.
         """
-        return FormState(form_token(request), values.values if values else {})
+        form = FormState(forms.form_token(request))
+        if values is None:
+            return form
+        return replace(form, values=values.values)
 
     def names_of(self, request: IndexRequest, principals: Iterable[str]) -> dict[str, str]:
         """
@@ -117,8 +113,12 @@ class AdminPages:
         Raises Unavailable if the store does not answer.
         """
         api = self.api(request)
-        tokens = {principal for principal in principals if principal.startswith("token:")}
-        return {principal: api.name_of(principal) for principal in tokens}
+        names: dict[str, str] = {}
+        for principal in principals:
+            # of the others, the principal itself says who it is
+            if principal.startswith("token:") and principal not in names:
+                names[principal] = api.name_of(principal)
+        return names
 
     def show(
         self,
@@ -135,18 +135,15 @@ class AdminPages:
         """
         root = "../" * len(request.segments)
         viewer = request.web.viewer(request.caller)
-        sections = [
-            (entry.path, entry.title)
-            for entry in SECTIONS
-            if viewer.may_administer or entry.path == section
-        ]
+        # whoever may only approve packages has one of these pages
+        entries = [entry for entry in SECTIONS if viewer.may_administer or entry.path == section]
         return request.web.show(
             request,
             viewer,
             status,
             f"admin/{template}",
             root,
-            sections=sections,
+            sections=[(entry.path, entry.title) for entry in entries],
             section=section,
             may_change=not request.context.index.settings.server.read_only,
             **values,
@@ -160,13 +157,15 @@ class AdminPages:
         """
         query = self.query(request)
         api = self.api(request)
-        part = _newest_part(query, api.call(history.show).revision)
-        commits = api.call(history.read, HistoryQuery(part.after, part.limit)).commits
-        changes = [event for commit in commits for event in commit.events]
+        revision = api.call(history.show).revision
+        commit_range = _commit_range(query, revision)
+        question = HistoryQuery(commit_range.after, commit_range.limit)
+        commits = api.call(history.read, question).commits
+        changes = list(chain.from_iterable(commit.events for commit in commits))
         values = {
             "what": history.title,
             "changes": [(event, history.describe(event)) for event in reversed(changes)],
-            "numbers": part.numbers,
+            "numbers": commit_range.numbers,
             "links": query_of({}),
             "names": self.names_of(request, (event.by for event in changes)),
         }
@@ -178,25 +177,29 @@ class AdminPages:
         act: Act,
         ask_again: AskAgain,
         limit: int = BODY_LIMIT_BYTES,
-        max_fields: int = MAX_FIELDS,
+        max_fields: int = forms.MAX_FIELDS,
     ) -> Response:
         """
         Handle POST: do what a form asks for, or show it again with what was typed, and why.
 
         The form has at most `limit` bytes. Raises Unauthenticated or Forbidden unless the caller
-        may see the page, and as `read_form`.
+        may see the page. Raises Invalid for what is no form, or has too many fields, and TooLarge
+        if it is too long. Raises Waiting until it has come.
         """
+        # before the body of a stranger is read
         self._require_right(request.caller)
         # the handler is called again once the body has come, and changes nothing before
-        fields = read_form(request, limit, max_fields)
+        fields = forms.read_form(request, limit, max_fields)
         try:
-            require_form_token(request, fields.text(CSRF_FIELD))
+            forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
             return act(fields)
         except WheelyardError as error:
-            form = refused_form(request, fields, error)
+            form = forms.refused_form(request, fields, error)
             try:
                 return ask_again(fields, form, status_of(error))
-            except WheelyardError:  # the form is about nothing that can be shown
+            except WheelyardError:
+                # What the form is about cannot be shown, as it is gone, or the store does not
+                # answer. The first error says why nothing was changed.
                 raise error from None
 
     def done(self, request: IndexRequest, query: str) -> Response:
@@ -226,14 +229,16 @@ def confirmed_by(field: str, code: str) -> Iterator[None]:
         raise
 
 
-def page_number(query: FormFields) -> int:
-    """Return the number of the page of a list that a query asks for, from 1."""
+def page_number(query: forms.FormFields) -> int:
+    """Return the number of the page of a list that a query asks for, or 1 for what is none."""
     text = query.text("page")
-    is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_PAGE_DIGITS
-    return max(1, int(text)) if is_number else 1
+    # `isdecimal` alone also takes digits of other scripts
+    if text.isascii() and text.isdecimal() and len(text) <= MAX_PAGE_DIGITS:
+        return max(1, int(text))
+    return 1
 
 
-def page_numbers(query: FormFields, total: int, size: int) -> PageNumbers:
+def page_numbers(query: forms.FormFields, total: int, size: int) -> PageNumbers:
     """
     Return which page of a list a query asks for, with `size` of `total` entries on each.
 
@@ -246,29 +251,42 @@ def page_numbers(query: FormFields, total: int, size: int) -> PageNumbers:
     return PageNumbers(total, number, count)
 
 
-def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T], PageNumbers]:
+def paged(rows: Sequence[T], query: forms.FormFields, size: int) -> tuple[Sequence[T], PageNumbers]:
     """
-    Return the part of a list that a query asks for, and which part it is.
+    Return the rows of a list on the page that a query asks for, and which page it is.
 
-    Raises NoSuchPage as `page_numbers`.
+    Raises NoSuchPage if the list has no page of this number.
     """
     numbers = page_numbers(query, len(rows), size)
-    return rows[(numbers.number - 1) * size : numbers.number * size], numbers
+    end = numbers.number * size
+    return rows[end - size : end], numbers
 
 
-def _newest_part(query: FormFields, revision: int) -> _NewestPart:
+def _commit_range(query: forms.FormFields, revision: int) -> _CommitRange:
     """
-    Return the part of a journal that a query asks for, of which `revision` is the last one.
+    Return the commits of a journal on the page that a query asks for.
 
-    Raises NoSuchPage as `page_numbers`.
+    `revision` is the number of the last commit, 0 if there is none. Raises NoSuchPage if there is
+    no page of this number.
     """
     numbers = page_numbers(query, revision, CHANGES_ON_A_PAGE)
-    # it is read forwards
+    # A journal is read forwards, and pages begin with the newest commit. So the last commit of a
+    # page is counted from the end of the journal.
     last = revision - (numbers.number - 1) * CHANGES_ON_A_PAGE
+    # a limit of 0 would ask for all commits, of which there are none yet
+    if last == 0:
+        return _CommitRange(revision, 1, numbers)
     limit = min(CHANGES_ON_A_PAGE, last)
-    return _NewestPart(last - limit if last else revision, max(limit, 1), numbers)
+    return _CommitRange(last - limit, limit, numbers)
 
 
-def query_of(asked: Mapping[str, str]) -> str:
+def query_of_search(search: str) -> str:
+    """Return the beginning of the query of a list that has what was searched for, or has all."""
+    if not search:
+        return query_of({})
+    return query_of({"search": search})
+
+
+def query_of(fields: Mapping[str, str]) -> str:
     """Return fields as the beginning of a query, to which the number of a page is added."""
-    return f"?{urlencode({**asked, 'page': ''})}"
+    return f"?{urlencode({**fields, 'page': ''})}"

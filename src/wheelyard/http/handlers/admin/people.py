@@ -6,12 +6,6 @@ from urllib.parse import urlencode
 from msgspec import convert
 
 from wheelyard.api import people_operations
-from wheelyard.api.people_operations import (
-    NameRelease,
-    PeopleQuery,
-    PersonChange,
-    PersonQuestion,
-)
 from wheelyard.authentication.known_people import PersonState
 from wheelyard.authentication.token_list import WORKING_STATES
 from wheelyard.http.context import IndexRequest
@@ -67,29 +61,37 @@ class PeoplePages:
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
             action = fields.text("action")
-            shown = action if action in CHANGES else CHANGES[0]
-            return self._question(request, fields.text("who"), shown, form, status)
+            if action not in CHANGES:
+                action = CHANGES[0]
+            return self._question(request, fields.text("who"), action, form, status)
 
         return self._pages.answer_form(request, act, ask_again)
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        state = query.text("state")
+        state: PersonState | None = None
+        # a link may say anything: what is no state selects none
+        if query.text("state") in get_args(PersonState):
+            state = convert(query.text("state"), PersonState)
         number = page_number(query)
-        wanted = PeopleQuery(
+        question = people_operations.PeopleQuery(
             search=query.text("search"),
-            state=convert(state, PersonState) if state in get_args(PersonState) else None,
+            state=state,
             group=query.text("group"),
             limit=ROWS_ON_A_PAGE,
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
-        listed = self._pages.api(request).call(people_operations.list_people, wanted)
+        listed = self._pages.api(request).call(people_operations.list_people, question)
         total = listed.total or 0
-        asked = {"search": wanted.search, "state": wanted.state or "", "group": wanted.group}
+        filters = {
+            "search": question.search,
+            "state": question.state or "",
+            "group": question.group,
+        }
         values = {
             "rows": listed.people,
             "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
-            "asked": asked,
-            "links": query_of(asked),
+            "asked": filters,
+            "links": query_of(filters),
             "states": STATES,
         }
         return self._pages.show(request, SECTION, "people.html", values)
@@ -97,31 +99,42 @@ class PeoplePages:
     def _question(
         self, request: IndexRequest, who: str, action: str, form: FormState, status: int
     ) -> Response:
-        question = PersonQuestion(who)
+        """
+        Return the page that asks whether to make a change of somebody's access.
+
+        Raises NotFound if there is no such person.
+        """
+        question = people_operations.PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {"form": form, "person": answer.person, "action": action}
         return self._pages.show(request, SECTION, "person_change.html", values, status)
 
     def _change(self, request: IndexRequest, fields: FormFields) -> Response:
+        """Make the change that a form asks for. Raises WheelyardError to refuse it."""
         action = fields.action(*CHANGES)
         who = fields.text("who")
         with checking("reason"):
             note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
         api = self._pages.api(request)
-        change = PersonChange(who, note)
-        person = api.call(people_operations.show_person, PersonQuestion(who)).person
+        change = people_operations.PersonChange(who, note)
+        question = people_operations.PersonQuestion(who)
+        # before the change, as nobody is found any more by a name that is released
+        person = api.call(people_operations.show_person, question).person
         with refused_for("who"):
             if action == "end":
                 api.call(people_operations.end_person, change)
             elif action == "admit":
                 api.call(people_operations.admit_person, change)
             else:
-                wanted = NameRelease(person.provider, person.principal.split(":", 2)[-1])
-                api.call(people_operations.release_name, wanted)
+                # of a provider, a principal is `oidc:PROVIDER:NAME`
+                name = person.principal.split(":", 2)[-1]
+                release = people_operations.NameRelease(person.provider, name)
+                api.call(people_operations.release_name, release)
         return self._pages.done(request, urlencode({"who": person.who, "done": action}))
 
     def _person(self, request: IndexRequest, who: str, done: str) -> Response:
-        question = PersonQuestion(who)
+        """Return the page of one person. Raises NotFound if there is none."""
+        question = people_operations.PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {
             "answer": answer,

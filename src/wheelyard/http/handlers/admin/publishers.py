@@ -23,18 +23,18 @@ class PublisherPages(TablePages):
     RARE_TITLE: ClassVar[str] = "More conditions"
 
     def has_form(self, variant: str) -> bool:
-        """See `TablePages`."""
+        """Return whether there is a provider of this name, each of which has a form."""
         return variant in PROVIDERS
 
     def variant_in(self, fields: FormFields) -> str:
-        """See `TablePages`."""
+        """Return the provider that a form names, or the first one for what is none."""
         provider = fields.text("provider")
         if provider in PROVIDERS:
             return provider
         return next(iter(PROVIDERS))
 
     def variant_of(self, row: ListedTable) -> str:
-        """See `TablePages`."""
+        """Return the provider of a publisher, or nothing if this version does not know it."""
         provider = str(row.keys.get("provider"))
         if provider in PROVIDERS:
             return provider
@@ -43,7 +43,7 @@ class PublisherPages(TablePages):
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
     ) -> dict[str, object]:
-        """See `TablePages`."""
+        """Return the fields of the form of a provider, and the indexes to choose from."""
         del before
         provider = PROVIDERS[variant]
         return {
@@ -54,7 +54,7 @@ class PublisherPages(TablePages):
         }
 
     def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - see there
-        """See `TablePages`."""
+        """Return the providers, and which of the projects exist that publishers name."""
         listed = request.context.index.projects.names.get().value
         existing: frozenset[str] = frozenset()
         if listed is not None:
@@ -67,14 +67,18 @@ class PublisherPages(TablePages):
         }
 
     def texts_of(self, row: ListedTable) -> dict[str, str]:
-        """See `TablePages`."""
+        """Return the keys of a publisher as texts, for the fields of the form of its provider."""
         # the providers take a while to import
         from wheelyard.model.publisher_texts import texts_of_keys  # noqa: PLC0415
 
         return texts_of_keys(row.keys)
 
     def keys_in(self, fields: FormFields) -> PublisherKeys:
-        """See `TablePages`. Raises Invalid, also without a provider."""
+        """
+        Return the keys that a form says, with None for an empty field.
+
+        Raises Invalid, with the key, if a text is wrong, or if the form names no provider.
+        """
         # the providers take a while to import
         from wheelyard.model.publisher_texts import keys_of_texts  # noqa: PLC0415
 
@@ -82,7 +86,10 @@ class PublisherPages(TablePages):
         if provider is None:
             raise Invalid("Choose a provider.", code="missing_field")
         names = [field.key for field in (NAME_FIELD, *COMMON, *provider.fields)]
-        # as browsers send line breaks
+        # browsers send line breaks in this way, whatever the system is
         texts = {name: fields.text(name).replace("\r\n", "\n") for name in names}
-        given = keys_of_texts(provider.name, texts)
-        return {**given, **{name: None for name in names if name not in given}}
+        keys = keys_of_texts(provider.name, texts)
+        # None takes a key away that the publisher had
+        for name in names:
+            keys.setdefault(name, None)
+        return keys

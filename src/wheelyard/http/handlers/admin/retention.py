@@ -1,7 +1,7 @@
 """The page of rules of retention: what they would delete and keep, and the run."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -13,10 +13,14 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Response
+from wheelyard.model.access import Caller
 from wheelyard.model.retention import ThinnedProject
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.retention_lines import draw_releases
 from wheelyard.rendering.web.figures import draw_share
+
+if TYPE_CHECKING:
+    from wheelyard.retention.runs import Retention
 
 SECTION: Final = "retention/"
 ROWS_ON_A_PAGE: Final = 100
@@ -58,41 +62,61 @@ class RetentionPage:
             retention = request.context.index.server.retention
             if retention is None:
                 raise Conflict("There is no rule of retention any more. Load the page again.")
+            # the plan is what the page has shown: a run that would delete something else is refused
             report = retention.run(request.caller, plan=fields.text("plan"))
-            deleted = report.deleted if report is not None else ()
-            return self._pages.done(request, urlencode({"done": len(deleted)}))
+            deleted = 0
+            if report is not None:
+                deleted = len(report.deleted)
+            return self._pages.done(request, urlencode({"done": deleted}))
 
         def ask_again(_: FormFields, form: FormState, status: int) -> Response:
-            # what is shown now has to be confirmed by itself
-            return self._show(request, self._pages.query(request), replace(form, values={}), status)
+            # what the page shows now has to be confirmed anew
+            form = replace(form, values={})
+            return self._show(request, self._pages.query(request), form, status)
 
         return self._pages.answer_form(request, act, ask_again)
 
     def _show(
         self, request: IndexRequest, query: FormFields, form: FormState, status: int
     ) -> Response:
+        """Return the page, which says that there is no rule if there is none."""
         values: dict[str, object] = {"form": form, "done": query.text("done"), "answer": None}
         retention = request.context.index.server.retention
         if retention is not None:
-            is_kept = query.text("show") == KEPT
-            preview = retention.preview_projects(request.caller, PROJECTS_ON_A_PAGE, keeps=is_kept)
-            answer = preview.report
-            projects = () if is_kept else tuple(_freed(preview.projects))
-            places = {(release.index, release.project) for release in answer.deleted}
-            rows, numbers = paged(answer.kept if is_kept else answer.deleted, query, ROWS_ON_A_PAGE)
-            values |= {
-                "answer": answer,
-                "last_run": retention.last_run(),
-                "is_kept": is_kept,
-                "rows": rows,
-                "numbers": numbers,
-                "bytes": sum(release.bytes for release in answer.deleted),
-                "projects": projects,
-                "more_projects": len(places) - len(preview.projects),
-                "links": query_of({"show": query.text("show")}),
-                "confirmation": CONFIRMATION,
-            }
+            values |= _preview_values(retention, request.caller, query)
         return self._pages.show(request, SECTION, "retention.html", values, status)
+
+
+def _preview_values(retention: "Retention", caller: Caller, query: FormFields) -> dict[str, object]:
+    """
+    Return what the page shows where there are rules: what they would delete now, or keep.
+
+    Raises Unavailable if the store does not answer, and NoSuchPage if the list has no page of the
+    number in the query.
+    """
+    is_kept = query.text("show") == KEPT
+    preview = retention.preview_projects(caller, PROJECTS_ON_A_PAGE, keeps=is_kept)
+    report = preview.report
+    if is_kept:
+        projects: list[FreedProject] = []
+        rows, numbers = paged(report.kept, query, ROWS_ON_A_PAGE)
+    else:
+        projects = list(_freed(preview.projects))
+        rows, numbers = paged(report.deleted, query, ROWS_ON_A_PAGE)
+    # a project of one name may be in several indexes
+    all_projects = {(release.index, release.project) for release in report.deleted}
+    return {
+        "answer": report,
+        "last_run": retention.last_run(),
+        "is_kept": is_kept,
+        "rows": rows,
+        "numbers": numbers,
+        "bytes": sum(release.bytes for release in report.deleted),
+        "projects": projects,
+        "more_projects": len(all_projects) - len(preview.projects),
+        "links": query_of({"show": query.text("show")}),
+        "confirmation": CONFIRMATION,
+    }
 
 
 def _freed(projects: Sequence[ThinnedProject]) -> Iterator[FreedProject]:

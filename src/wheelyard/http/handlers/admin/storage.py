@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from wheelyard.api import server_operations
-from wheelyard.api.server_operations import ProjectUsage
 from wheelyard.errors import NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
@@ -15,8 +14,8 @@ from wheelyard.rendering.web.figures import draw_share
 
 SECTION: Final = "storage/"
 ROWS_ON_A_PAGE: Final = 100
-Order = tuple[str, Callable[[ProjectUsage], Any]]
-"""The words of an order, and what is sorted by."""
+Order = tuple[str, Callable[[server_operations.ProjectUsage], Any]]
+"""The words of an order of projects, and the function that returns what they are sorted by."""
 ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
     {
         "size": ("Largest first", lambda project: (-project.bytes, project.name)),
@@ -42,18 +41,21 @@ class StoragePage:
         usage = self._pages.api(request).call(server_operations.show_usage)
         all_indexes = (usage, *usage.indexes)
         name = read_index_name(query.text("index"))
-        shown = next((index for index in all_indexes if index.index == name), None)
-        if shown is None:
-            request.context.index.server.definitions.get(
-                name
-            )  # raises unless there is such an index
+        index_usage = next((index for index in all_indexes if index.index == name), None)
+        if index_usage is None:
+            # this raises NotFound unless there is such an index
+            request.context.index.server.definitions.get(name)
             raise NotFound(f"The index {name} has no packages of its own, so it stores nothing.")
         sort = query.text("sort")
-        sort = sort if sort in ORDERS else "size"
-        rows, numbers = paged(sorted(shown.projects, key=ORDERS[sort][1]), query, ROWS_ON_A_PAGE)
+        if sort not in ORDERS:
+            sort = "size"
+        _, sort_key = ORDERS[sort]
+        rows, numbers = paged(sorted(index_usage.projects, key=sort_key), query, ROWS_ON_A_PAGE)
+        # an index may store nothing yet, and nothing is a share of that
+        total = max(index_usage.bytes, 1)
         values = {
-            "usage": shown,
-            "bars": {row.name: draw_share(row.bytes / max(shown.bytes, 1)) for row in rows},
+            "usage": index_usage,
+            "bars": {row.name: draw_share(row.bytes / total) for row in rows},
             "all_indexes": all_indexes,
             "stored": usage,
             "rows": rows,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from wheelyard.http.handlers.admin.pages import (
     HistoryPage,
     confirmed_by,
     paged,
-    query_of,
+    query_of_search,
 )
 from wheelyard.http.messages import Response
 from wheelyard.model.field_texts import text_of_value, value_of_text
@@ -64,6 +65,7 @@ class TablePages:
 
     def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, the form of a table, or the question whether to remove one."""
+        # the right is checked by this, before anything else is looked at
         query = self.pages.query(request)
         form = self.pages.form(request)
         variant = query.text(self.ADD_ACTION)
@@ -76,9 +78,9 @@ class TablePages:
 
     def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: add, change or remove a table."""
-        return self.pages.answer_form(
-            request, partial(self.act, request), partial(self.ask_again, request)
-        )
+        act = partial(self.act, request)
+        ask_again = partial(self.ask_again, request)
+        return self.pages.answer_form(request, act, ask_again)
 
     def act(self, request: IndexRequest, fields: FormFields) -> Response:
         """Do what a form asks for. Raises WheelyardError to refuse it. A kind may do more."""
@@ -99,10 +101,11 @@ class TablePages:
 
     def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
         """Return what is shown once a table is added. A kind may show more."""
-        new = self._new_warnings(request, row)
-        if new:  # without a redirect, as they are shown once
+        new_warnings = self._new_warnings(request, row)
+        # without a redirect, as the warnings are shown once
+        if new_warnings:
             done = {"done": (self.ADD_ACTION,), self.name_key: (row.name,)}
-            return self._list(request, FormFields(done), new, 201)
+            return self._list(request, FormFields(done), new_warnings, 201)
         return self._done(request, self.ADD_ACTION, row.name)
 
     def answer_history(self, request: IndexRequest) -> Response:
@@ -135,7 +138,7 @@ class TablePages:
     ) -> dict[str, object]:
         """Return what the template of a form needs more, with the fields as `keys`."""
         del request, variant, before
-        keys = (key for key in self.kind.keys if key != self.name_key)
+        keys = [key for key in self.kind.keys if key != self.name_key]
         return {"keys": [FormField(key, key.replace("_", " ").capitalize()) for key in keys]}
 
     def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - of the kind
@@ -161,7 +164,9 @@ class TablePages:
         keys: TableKeys = {}
         for key, kind in self.kind.keys.items():
             text = fields.text(key).strip()
-            keys[key] = value_of_text(kind, key, text) if text else None
+            keys[key] = None
+            if text:
+                keys[key] = value_of_text(kind, key, text)
         return keys
 
     @property
@@ -190,24 +195,26 @@ class TablePages:
         search = query.text("search")
         name = query.text(self.name_key)
         done = query.text("done")
-        # a link of somebody else may say anything
-        if (done == "remove") == any(row.name == name for row in answer.tables):
+        # A link of somebody else may say anything. What was removed is not in the list any more,
+        # and all else that was done is about a table that is there.
+        is_listed = any(row.name == name for row in answer.tables)
+        if is_listed == (done == "remove"):
             done = ""
-        matching = [row for row in answer.tables if _has(row, search.casefold())]
+        matching = [row for row in answer.tables if _has_text(row, search.casefold())]
         rows, numbers = paged(matching, query, ROWS_ON_A_PAGE)
-        values = {
-            **self._words(),
+        values = self._words() | {
             "titles": self.kind.titles,
             "rows": rows,
             "numbers": numbers,
             "search": search,
-            "links": query_of({"search": search} if search else {}),
+            "links": query_of_search(search),
             "done": done,
             "name": name,
             "warnings": warnings,
             "names": self.pages.names_of(request, (row.created_by for row in rows)),
-            **self.list_values(request, answer),
         }
+        # what the kind says comes last, and wins
+        values |= self.list_values(request, answer)
         return self.pages.show(request, self.section, self.LIST, values, status)
 
     def _form_of(
@@ -218,8 +225,8 @@ class TablePages:
         form: FormState,
         status: int,
     ) -> Response:
-        values: dict[str, object] = {
-            **self._words(),
+        """Return the form of a new table, or of the one that was there before."""
+        values = self._words() | {
             "form": form,
             "before": before,
             "name_field": self.NAME_FIELD,
@@ -227,10 +234,11 @@ class TablePages:
             "texts": {},
             "rare_title": self.RARE_TITLE,
             "indexes": (),
-            **self.form_values(request, variant, before),
         }
+        values |= self.form_values(request, variant, before)
         if before is not None:
             values["title"] = f"Change {before.name}"
+            # what somebody else changes meanwhile is not overwritten by this form
             values["as_of"] = before.changed or before.created or NEVER_CHANGED
             values["texts"] = self.texts_of(before)
         return self.pages.show(request, self.section, self.FORM, values, status)
@@ -245,47 +253,40 @@ class TablePages:
         """
         row = self.find_listed(request, name)
         variant = self.variant_of(row)
+        # a table that another version has made may have no form here, and can still be removed
         if action == "change" and variant:
             return self._form_of(request, variant, row, form, status)
-        values = {
-            **self._words(),
-            "form": form,
-            "row": row,
-            "warnings": (),
-            **self.question_values(request, name),
-        }
+        values = self._words() | {"form": form, "row": row, "warnings": ()}
+        values |= self.question_values(request, name)
         return self.pages.show(request, self.section, self.QUESTION, values, status)
 
     def find_listed(self, request: IndexRequest, name: str) -> Any:  # noqa: ANN401 - of the kind
         """Return the row of a table. Raises NotFound if there is none of that name."""
         listed = self.pages.api(request).call(self.operations.list).tables
-        row = next((row for row in listed if row.name == name), None)
-        if row is None:
-            raise NotFound(
-                f"There is no {self.kind.noun} {quoted(name)}. It may have been removed."
-            )
-        return row
+        for row in listed:
+            if row.name == name:
+                return row
+        raise NotFound(f"There is no {self.kind.noun} {quoted(name)}. It may have been removed.")
 
     def _save(self, request: IndexRequest, fields: FormFields, action: str) -> Response:
+        """Add or change a table, as a form says."""
         keys = self.keys_in(fields)
         note = fields.text("note")
         api = self.pages.api(request)
         json = self.operations.json
+        # a kind has one confirmation at most
         with confirmed_by("".join(json.confirmations), self.CONFIRMED):
             if action == self.ADD_ACTION:
-                given = {key: value for key, value in keys.items() if value is not None}
+                new_keys = {key: value for key, value in keys.items() if value is not None}
                 confirmed = _confirmed(fields, json.confirmations_of(json.new))
-                body = json.new(keys=given, note=note, **confirmed)
-                return self.answer_added(request, api.call(self.operations.add, body))
+                body = json.new(keys=new_keys, note=note, **confirmed)
+                row = api.call(self.operations.add, body)
+                return self.answer_added(request, row)
+            # a change takes away the keys that are None
             name = keys.pop(self.name_key)
             confirmed = _confirmed(fields, json.confirmations_of(json.edit))
-            edit = json.edit(
-                name=name or "",
-                keys=keys,
-                note=note,
-                as_of=_shown_at(fields),
-                **confirmed,
-            )
+            as_of = _shown_at(fields)
+            edit = json.edit(name=name or "", keys=keys, note=note, as_of=as_of, **confirmed)
             api.call(self.operations.change, edit)
         return self._done(request, action, fields.text(self.name_key))
 
@@ -294,8 +295,8 @@ class TablePages:
         if not row.cautions:
             return []
         listed = self.pages.api(request).call(self.operations.list).tables
-        of_rows = {caution for other in listed for caution in other.cautions}
-        return [caution for caution in row.cautions if caution not in of_rows]
+        lasting = set(chain.from_iterable(table.cautions for table in listed))
+        return [caution for caution in row.cautions if caution not in lasting]
 
     def _remove(self, request: IndexRequest, fields: FormFields) -> Response:
         name = fields.text(self.name_key)
@@ -308,6 +309,7 @@ class TablePages:
 
 
 def _confirmed(fields: FormFields, names: Sequence[str]) -> dict[str, bool]:
+    """Return which of the boxes of these names are ticked."""
     return {name: bool(fields.text(name)) for name in names}
 
 
@@ -324,7 +326,8 @@ def _shown_at(fields: FormFields) -> datetime:
         raise Invalid(message, code="invalid_field") from fault
 
 
-def _has(row: ListedTable, search: str) -> bool:
+def _has_text(row: ListedTable, search: str) -> bool:
     """Return whether a text, in lower case, is in what a list says of a table."""
-    texts = (row.name, row.note, *map(str, row.keys.values()))
-    return search in "\n".join(texts).casefold()
+    texts = [row.name, row.note]
+    texts += map(str, row.keys.values())
+    return any(search in text.casefold() for text in texts)

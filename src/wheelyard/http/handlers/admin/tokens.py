@@ -8,8 +8,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import TokensQuery
-from wheelyard.authentication.token_list import WORKING_STATES, TokenOrder, TokenSelection
+from wheelyard.authentication import token_list
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -58,15 +57,15 @@ class TokenAdministration:
         query = self._pages.query(request)
         if query.text("action") == "make":
             return self._token_form(request, self._pages.form(request), 200)
-        made = query.text("made")
-        if made:
+        made_id = query.text("made")
+        if made_id:
             listed = self._pages.api(request).call(access_operations.list_tokens)
-            return show_made(request, listed.tokens, made, "../" * len(request.segments))
+            return show_made(request, listed.tokens, made_id, "../" * len(request.segments))
         ids = query.all("revoke")
         if ids:
             return self._question(request, ids, self._pages.form(request), 200)
         token_id = token_id_in(query.text("search"))
-        if token_id not in (None, query.text("search")):
+        if token_id is not None and token_id != query.text("search"):
             # a whole token is a secret: neither the page nor its address repeats it
             return self._pages.done(request, urlencode({"search": token_id, "state": ""}))
         return self._list(request, query)
@@ -92,37 +91,44 @@ class TokenAdministration:
         return self._pages.answer_form(request, act, ask_again)
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        state = query.text("state") if "state" in query.values else "active"
-        sort = query.text("sort")
-        search = query.text("search")
+        state: token_list.TokenSelection | None = None
+        sort: token_list.TokenOrder = "-created"
+        # The field may be empty, which selects all tokens. A link may say anything: what is no
+        # state does, too.
+        if "state" not in query.values:
+            state = "active"
+        elif query.text("state") and query.text("state") in STATES:
+            state = convert(query.text("state"), token_list.TokenSelection)
+        if query.text("sort") in ORDERS:
+            sort = convert(query.text("sort"), token_list.TokenOrder)
         number = page_number(query)
-        wanted = TokensQuery(
-            search=search,
+        question = access_operations.TokensQuery(
+            search=query.text("search"),
             owner=query.text("owner"),
             project=query.text("project"),
-            state=convert(state, TokenSelection) if state in STATES and state else None,
-            sort=convert(sort, TokenOrder) if sort in ORDERS else "-created",
+            state=state,
+            sort=sort,
             limit=ROWS_ON_A_PAGE,
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
-        listed = self._pages.api(request).call(access_operations.list_tokens, wanted)
+        listed = self._pages.api(request).call(access_operations.list_tokens, question)
         numbers = page_numbers(query, listed.total or 0, ROWS_ON_A_PAGE)
-        asked = {
-            "search": wanted.search,
-            "owner": wanted.owner,
-            "project": wanted.project,
-            "state": wanted.state or "",
-            "sort": wanted.sort,
+        filters = {
+            "search": question.search,
+            "owner": question.owner,
+            "project": question.project,
+            "state": question.state or "",
+            "sort": question.sort,
         }
         values = {
             "rows": listed.tokens,
             "numbers": numbers,
-            "asked": asked,
-            "links": query_of(asked),
+            "asked": filters,
+            "links": query_of(filters),
             "states": STATES,
             "orders": ORDERS,
             "revoked": query.text("revoked"),
-            "working": WORKING_STATES,
+            "working": token_list.WORKING_STATES,
         }
         return self._pages.show(request, SECTION, "tokens.html", values)
 
@@ -141,23 +147,26 @@ class TokenAdministration:
         indexes = (*index.server.definitions.names(), EVERY_INDEX)
         new = new_token(fields, index.settings.tokens.max_days, indexes)
         new = replace(new, owner=_owner_in(fields, index.authenticator.owners))
-        # an administrator who is a person has to have signed in lately, as everybody
-        signed_in = signed_in_at(request) if request.caller.can_own_tokens else None
-        api = replace(self._pages.api(request), signed_in_at=signed_in)
-        return redirect_to_made(request, api.call(access_operations.create_token, new))
+        api = self._pages.api(request)
+        # an administrator who is a person has to have signed in lately, as everybody has
+        if request.caller.can_own_tokens:
+            api = replace(api, signed_in_at=signed_in_at(request))
+        made = api.call(access_operations.create_token, new)
+        return redirect_to_made(request, made)
 
     def _question(
         self, request: IndexRequest, ids: Sequence[str], form: FormState, status: int
     ) -> Response:
         """Return the page that asks whether to revoke those of these tokens that may work."""
+        # some may have ended, or were revoked by somebody else, since the list was shown
         listed = self._pages.api(request).call(access_operations.list_tokens)
-        rows = [
-            token for token in listed.tokens if token.id in ids and token.state in WORKING_STATES
-        ]
+        chosen = [token for token in listed.tokens if token.id in ids]
+        rows = [token for token in chosen if token.state in token_list.WORKING_STATES]
         values = {"form": form, "rows": rows}
         return self._pages.show(request, SECTION, "tokens_revoke.html", values, status)
 
     def _revoke(self, request: IndexRequest, ids: Sequence[str]) -> Response:
+        """Revoke tokens, and lead back to the list, which says how many these were."""
         api = self._pages.api(request)
         for token_id in ids:
             # each by itself: if the store stops answering, those before are revoked

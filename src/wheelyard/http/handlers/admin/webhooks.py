@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from wheelyard.api import webhook_operations
-from wheelyard.api.webhook_operations import LettersToSend, NamedWebhook, NewWebhookSecret
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.table_pages import TablePages
@@ -34,7 +33,7 @@ class WebhookPages(TablePages):
     NAME_FIELD: ClassVar[FormField] = NAME_FIELD
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the deliveries of a webhook, or as `TablePages`."""
+        """Handle GET: a webhook with its deliveries, a new secret, the list, or a form."""
         query = self.pages.query(request)
         if query.text("secret"):
             return self._show_secret(request, query.text("secret"))
@@ -45,21 +44,27 @@ class WebhookPages(TablePages):
         return self._show(request, name, self.pages.form(request), is_again=is_again)
 
     def act(self, request: IndexRequest, fields: FormFields) -> Response:
-        """See `TablePages`."""
+        """
+        Do what a form asks for, also to the secret and the messages of a webhook.
+
+        Raises WheelyardError to refuse it.
+        """
         name = fields.text("name")
         api = self.pages.api(request)
         match fields.text("action"):
             case "new-secret":
-                secret = NewWebhookSecret(name=name, note=fields.text("note"))
+                secret = webhook_operations.NewWebhookSecret(name=name, note=fields.text("note"))
                 row = api.call(webhook_operations.make_secret, secret)
                 return _redirect_to_secret(request, row)
             case "send-again":
-                letters = LettersToSend(name=name, ids=fields.all("id") or None)
+                letters = webhook_operations.LettersToSend(name=name, ids=fields.all("id") or None)
                 api.call(webhook_operations.send_again, letters)
                 query = urlencode({"show": name, "done": SENT_AGAIN})
                 return self.pages.done(request, query)
             case "test":
-                attempt = api.call(webhook_operations.send_test, NamedWebhook(name))
+                attempt = api.call(
+                    webhook_operations.send_test, webhook_operations.NamedWebhook(name)
+                )
                 # without a redirect, as what came of it is shown once
                 return self._show(request, name, self.pages.form(request), tested=attempt)
             case _:
@@ -68,16 +73,18 @@ class WebhookPages(TablePages):
     def ask_again(
         self, request: IndexRequest, fields: FormFields, form: FormState, status: int
     ) -> Response:
-        """See `TablePages`."""
+        """Return the page of a form that was refused, perhaps that of one webhook."""
         if fields.text("action") in ACTIONS:
             return self._show(request, fields.text("name"), form, status)
         if fields.text("format") == WebhookFormat.SLACK:
             # that URL is a secret: no page repeats it
-            form = replace(form, values={**form.values, "url": ()})
+            values = dict(form.values)
+            values["url"] = ()
+            form = replace(form, values=values)
         return super().ask_again(request, fields, form, status)
 
     def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
-        """See `TablePages`."""
+        """Return the list, or the redirect to the page that shows a new secret once."""
         if isinstance(row, ListedWebhook) and row.secret:
             return _redirect_to_secret(request, row)
         return super().answer_added(request, row)
@@ -85,14 +92,15 @@ class WebhookPages(TablePages):
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
     ) -> dict[str, object]:
-        """See `TablePages`."""
+        """Return the fields of a webhook, and the indexes to choose from."""
         del variant, before
         names = (MAIN, *sorted(request.context.index.server.definitions.names()))
         return {"keys": FIELDS, "index_names": names}
 
     def keys_in(self, fields: FormFields) -> TableKeys:
-        """See `TablePages`. A form says nothing of the secret."""
+        """Return the keys that a form says, with None for an empty field."""
         keys = super().keys_in(fields)
+        # a form says nothing of the secret, so that a change leaves it as it is
         del keys["secret"]
         return keys
 
@@ -107,14 +115,16 @@ class WebhookPages(TablePages):
         is_again: bool = False,
     ) -> Response:
         """Return the page of one webhook. Raises NotFound if there is none."""
-        api = self.pages.api(request)
         row = self.find_listed(request, name)
+        names = self.pages.names_of(request, (row.created_by,))
+        question = webhook_operations.NamedWebhook(name)
+        deliveries = self.pages.api(request).call(webhook_operations.list_deliveries, question)
         values = {
             "form": form,
             "row": row,
             "description": WEBHOOK_KIND.describe_keys(row.keys),
-            "names": self.pages.names_of(request, (row.created_by,)),
-            "deliveries": api.call(webhook_operations.list_deliveries, NamedWebhook(name)),
+            "names": names,
+            "deliveries": deliveries,
             "tested": tested,
             "is_again": is_again,
         }
@@ -123,10 +133,13 @@ class WebhookPages(TablePages):
     def _show_secret(self, request: IndexRequest, name: str) -> Response:
         """Return the page that shows a secret once. Raises NotFound if there is no such webhook."""
         row = self.find_listed(request, name)
+        # from a cookie, which the answer removes, so that the page shows it once
         secret = read_secret(request, _subject(name))
         values = {"row": row, "secret": secret}
         page = self.pages.show(request, self.section, "webhook_secret.html", values)
-        return with_secret_removed(request, _subject(name), page) if secret else page
+        if not secret:
+            return page
+        return with_secret_removed(request, _subject(name), page)
 
 
 def _redirect_to_secret(request: IndexRequest, row: ListedWebhook) -> Response:

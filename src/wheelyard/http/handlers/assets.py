@@ -1,0 +1,47 @@
+"""Handlers of small files that are the same for everybody: assets of pages, icon, robots.txt."""
+
+from functools import lru_cache
+from typing import Final
+
+from wheelyard.errors import NotFound
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.messages import Header, Response, make_response
+from wheelyard.http.representation import GZIP, accepts_gzip, compressed
+from wheelyard.http.responses import HARMLESS, PUBLIC_FILE, VARY_ENCODING
+
+TEXT: Final = b"text/plain; charset=utf-8"
+ROBOTS: Final = b"User-agent: *\nDisallow: /\n"
+"""`/robots.txt`: search engines are to leave out every page."""
+FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
+_compressed = lru_cache(compressed)
+
+
+def answer_asset(request: IndexRequest) -> Response:
+    """Handle GET `/-/assets/<name>`: a file of the pages, whose digest is in its name."""
+    by_name = {asset.name: asset for asset in request.web.environment.assets.values()}
+    asset = by_name.get(request.path_params["asset"])
+    if asset is None:
+        message = "This page is of another version of the server. Load it again."
+        raise NotFound(message)
+    # for a year: what has another content has another name
+    headers = [PUBLIC_FILE, VARY_ENCODING, HARMLESS]
+    body = asset.body
+    packed = None
+    if accepts_gzip(request.joined_headers):
+        packed = _compressed(asset.body)
+    if packed is not None:
+        body = packed
+        headers.append(GZIP)
+    return make_response(200, asset.media_type.encode(), body, *headers)
+
+
+def answer_favicon(request: IndexRequest) -> Response:
+    """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
+    icon = request.web.environment.assets["favicon.ico"]
+    # a day alone, as this name has no digest
+    return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)
+
+
+def robots(_request: IndexRequest) -> Response:
+    """Handle GET `/robots.txt`: search engines are to leave out every page."""
+    return make_response(200, TEXT, ROBOTS, FOR_A_DAY)
