@@ -35,7 +35,7 @@ from wheelyard.rendering.web.docs_page import (
     docs_page,
     docs_search_page,
 )
-from wheelyard.rendering.web.environment import Viewer
+from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.storage.base import ABSENT
 
 WORDS_LIMIT: Final = 100

@@ -45,7 +45,6 @@ from wheelyard.rendering.web.core_metadata import (
     parse_extras,
     with_extras,
 )
-from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.file_list import (
     ALL_FILES,
     TYPES,
@@ -53,7 +52,6 @@ from wheelyard.rendering.web.file_list import (
     file_list,
     pinned_requirement,
 )
-from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
 from wheelyard.rendering.web.project_pages import (
     ProjectContent,
@@ -71,6 +69,7 @@ from wheelyard.rendering.web.release_page import (
     release_page,
 )
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
+from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 
 DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""

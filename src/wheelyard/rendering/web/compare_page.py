@@ -12,10 +12,11 @@ from wheelyard.model.metadata import CoreMetadata
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.web.core_metadata import parse_dependency
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.project_frame import COMPARE
 from wheelyard.rendering.web.release_page import ReleaseHead, license_of, release_date
 from wheelyard.rendering.web.tags import compatibility_of
+from wheelyard.rendering.web.viewer import Viewer
 
 MAX_OFFERED: Final = 300
 """The most versions that a field offers: the newest."""

@@ -11,7 +11,8 @@ from msgspec import Struct
 from packaging.version import Version
 
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.viewer import Viewer
 
 PUBLIC_SITE: Final = "https://wheelyard.github.io/wheelyard/"
 """Has the documentation of every version."""

@@ -9,9 +9,10 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, DownloadReport
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import AreaChart, AreaStep, Series, time_in_words
 from wheelyard.rendering.web.project_frame import DOWNLOADS, ProjectFrame, version_path
+from wheelyard.rendering.web.viewer import Viewer
 
 DAY_CHOICES: Final = (SHOWN_DAYS, 90, KEPT_DAYS)
 """The times that the page of the downloads can show, in days."""

@@ -15,8 +15,9 @@ from wheelyard import errors
 from wheelyard.model.downloads import SHOWN_DAYS
 from wheelyard.model.rule_reasons import Code
 from wheelyard.rendering.project_facts import ProjectFacts, is_classifier
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
+from wheelyard.rendering.web.viewer import Viewer
 
 PROJECTS_ON_HOME: Final = 20
 RESULTS_ON_A_PAGE: Final = 50

@@ -1,4 +1,4 @@
-"""The marks by which pages tell several indexes apart, and what each has of a project."""
+"""The marks by which pages tell several indexes apart."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -18,33 +18,6 @@ class IndexMark(Struct, frozen=True):
     name: str
     hue: int
     """The number of its colour."""
-
-
-class ProjectPlace(Struct, frozen=True, kw_only=True):
-    """What an index has of a project, and of the release that a page is about."""
-
-    index: IndexMark
-    is_here: bool
-    """Whether it is the index of the page."""
-    path: str = ""
-    """The URL path of its page, relative to the home page of main, or empty if it has none."""
-    has_release: bool = False
-    is_yanked: bool = False
-    """Whether all files of the release are yanked there."""
-    since: str = ""
-    """When the first of them was published there, or promoted, in UTC, as `upload-time`."""
-    newest: str = ""
-    """The release that describes the project there, if the one of the page is not there."""
-
-
-class ReleasesElsewhere(Struct, frozen=True, kw_only=True):
-    """Which releases of a project another index has, which the viewer may read."""
-
-    index: str
-    versions: frozenset[str]
-    """Without zeros at their ends: 1.0 and 1.0.0 are one version."""
-    takes_promotions: bool
-    """Whether its rules say from where it takes releases, as those of `prod` do."""
 
 
 def index_marks(names: Iterable[str]) -> tuple[IndexMark, ...]:

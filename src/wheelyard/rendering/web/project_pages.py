@@ -25,7 +25,7 @@ from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
 from wheelyard.rendering.web.core_metadata import EXACT, LATEST
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import draw_small_area
 from wheelyard.rendering.web.file_list import yank_mark
 from wheelyard.rendering.web.project_frame import (
@@ -36,6 +36,7 @@ from wheelyard.rendering.web.project_frame import (
 )
 from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseContent, release_date
+from wheelyard.rendering.web.viewer import Viewer
 
 RELEASES_IN_SHORT: Final = 5
 """How many releases the page of a project names."""

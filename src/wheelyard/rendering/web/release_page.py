@@ -32,7 +32,7 @@ from wheelyard.rendering.web.core_metadata import (
     parse_dependency,
     project_links,
 )
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.file_list import (
     FileList,
     file_tables,
@@ -50,6 +50,7 @@ from wheelyard.rendering.web.project_frame import (
 )
 from wheelyard.rendering.web.provenance import ShownProvenance
 from wheelyard.rendering.web.public_package import OriginNotes
+from wheelyard.rendering.web.viewer import Viewer
 
 USERS_SHOWN: Final = 500
 """How many projects that use this one are named."""

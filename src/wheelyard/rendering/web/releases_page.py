@@ -22,14 +22,14 @@ from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import Dot, draw_timeline
 from wheelyard.rendering.web.file_list import NOT_KNOWN
-from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
 from wheelyard.rendering.web.project_frame import RELEASES
 from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
 from wheelyard.rendering.web.release_page import ReleaseHead
+from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 
 FILTERED_RELEASES: Final = 30
 """With more releases, there is a form that filters them."""

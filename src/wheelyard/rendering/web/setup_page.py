@@ -21,7 +21,8 @@ from wheelyard.rendering.client_settings import (
     ClientSettings,
     client_text,
 )
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.viewer import Viewer
 
 ROOT: Final = "../"
 """The home page, relative to this one."""
