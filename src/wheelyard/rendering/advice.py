@@ -264,10 +264,12 @@ class Terminal(Struct, frozen=True):
         """Return the command that does what an advice says, and that of the answer, for a shell."""
         wording = WORDINGS[advice.remedy]
         templates = filter(None, (wording.command, wording.answer))
-        return [self._command(template, advice) for template in templates]
+        return [self._fill(template, advice) for template in templates]
 
-    def _command(self, template: str, advice: Advice) -> str:
+    def _fill(self, template: str, advice: Advice) -> str:
+        """Return the command that a template makes of an advice, with the options that it needs."""
         digest = advice.sha256 or "..."
+        # word by word, as a subject may have blanks and is one word all the same
         words = [word.format(advice.subject, sha256=digest) for word in template.split()]
         words += _options(advice)
         if self.asks_nobody and advice.remedy in ASKING:
@@ -288,7 +290,9 @@ class Terminal(Struct, frozen=True):
 
     def line(self, words: Iterable[str]) -> str:
         """Return the command of these words, for a shell, at the same place."""
-        return " ".join(quote(escaped(word)) for word in (*self.program, *words, *self.place))
+        line = [*self.program, *words, *self.place]
+        # a name may come from a stranger's archive: no terminal obeys it, and no shell runs it
+        return " ".join(quote(escaped(word)) for word in line)
 
     def message(self, message: str, advice: Advice | None) -> str:
         """Return a message with the sentence that says which command helps."""
@@ -320,7 +324,12 @@ def message_on_page(message: str, advice: Advice | None) -> str:
 
 def _options(advice: Advice) -> list[str]:
     """Return the words behind the subject of a command."""
-    options = [key if "=" in key else f"{key}=" for key in advice.keys]
+    options: list[str] = []
+    for key in advice.keys:
+        if "=" in key:
+            options.append(key)
+        else:
+            options.append(f"{key}=")  # which takes the key away
     if advice.version:
         options.append(advice.version)
     if advice.versions:

@@ -7,7 +7,7 @@ decided about it.
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final
 
 from markupsafe import Markup
@@ -69,7 +69,11 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     releases = content.releases
     assert latest is not None  # noqa: S101 - without releases it is `empty_page`
     is_all_yanked = all(release.is_yanked for release in releases)
-    usual_pin = EXACT if is_all_yanked else LATEST  # installers take a yanked one only by its pin
+    # installers take a yanked release only if its version is pinned (PEP 592)
+    usual_pin = EXACT if is_all_yanked else LATEST
+    figure = None
+    if content.downloads is not None:
+        figure = _downloads_figure(content.downloads)
     return latest.head.render(
         environment,
         viewer,
@@ -83,7 +87,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         users=len(content.used_by),
         uploaders=content.uploaders,
         report=content.downloads,
-        figure=content.downloads and _downloads_figure(content.downloads),
+        figure=figure,
         **latest.facts(environment, viewer, usual_pin),
     )
 
@@ -100,9 +104,13 @@ def status_set_in(project: Project) -> Event | None:
 
     That is so of a quarantine until somebody changes a file. Older ones are not read for a page.
     """
-    events = reversed(project.commit.events if project.commit else ())
-    last = next((event for event in events if event.what == EventKind.STATUS), None)
-    return last if last is not None and last.status is project.status else None
+    if project.commit is None:
+        return None
+    for event in reversed(project.commit.events):
+        if event.what == EventKind.STATUS:
+            # the last one counts; an older event may have set what is no more
+            return event if event.status is project.status else None
+    return None
 
 
 def empty_page(  # noqa: PLR0913 - all that is on it
@@ -158,7 +166,9 @@ def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
     """Return a release as pages name it."""
     version = release.version
     is_prerelease = listed_version(version).is_prerelease
-    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
+    marks = ""
+    if is_prerelease:
+        marks += ' <span class="mark">pre-release</span>'
     if release.is_yanked:
         marks += f" {yank_mark(release.yanked_reason)}"
     return ListedRelease(
@@ -182,16 +192,21 @@ class HistoryLinks(Struct, frozen=True):
     @property
     def older(self) -> str:
         """The URL of the next older page, relative to this one, or an empty text on the oldest."""
-        if self.number is None:
-            return f"{self.count}/" if self.count else ""
-        return f"../{self.number - 1}/" if self.number > 1 else ""
+        # a page gets its number once it is full, and keeps its bytes from then on
+        if self.number is None and self.count:
+            return f"{self.count}/"
+        if self.number is not None and self.number > 1:
+            return f"../{self.number - 1}/"
+        return ""
 
     @property
     def newer(self) -> str:
         """The URL of the next newer page, relative to this one, or an empty text on the newest."""
         if self.number is None:
             return ""
-        return f"../{self.number + 1}/" if self.number < self.count else "../"
+        if self.number < self.count:
+            return f"../{self.number + 1}/"
+        return "../"
 
     @property
     def root(self) -> str:
@@ -274,15 +289,19 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
 
 
 def _change(entries: Sequence[JournalEntry], hidden_indexes: Collection[str]) -> Change:
+    """Return entries that are one change, newest first, as that change."""
     newest = entries[0]
-    files = (file for entry in entries for file in entry.files)
+    filenames = chain.from_iterable(entry.files for entry in entries)
+    keep_until = ""
+    if newest.keep_until:
+        keep_until = newest.keep_until.date().isoformat()
     return Change(
         at=seconds_text(newest.at),
         who=describe_principal(newest.by, newest.by_name, newest.owner),
-        what=_in_words(newest, versions_of(files, newest.project), hidden_indexes),
+        what=_in_words(newest, versions_of(filenames, newest.project), hidden_indexes),
         files=tuple(_files(entries)),
         reason=_reason(newest, hidden_indexes),
-        keep_until=newest.keep_until.date().isoformat() if newest.keep_until else "",
+        keep_until=keep_until,
     )
 
 
@@ -294,24 +313,32 @@ def change_by(decision: Decision) -> Change:
 
 def _reason(entry: JournalEntry, hidden_indexes: Collection[str]) -> str:
     """Return the reason of an entry, but nothing if it is a right that names a hidden index."""
-    if entry.what in _RIGHTS and not set(_NAME.findall(entry.reason)).isdisjoint(hidden_indexes):
-        return ""
+    if entry.what in _RIGHTS:
+        # these say in words which index a right is about, and no field has its name alone
+        names = _NAME.findall(entry.reason)
+        if not set(names).isdisjoint(hidden_indexes):
+            return ""
     return entry.reason
 
 
 def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Collection[str]) -> str:
-    match entry.what:
-        case "status":
-            return f"set the status to {entry.status}"
-        case what if what in _RIGHTS:
-            return "changed who may do what"
-        case "reserved" | "released":
-            return f"{entry.what} the name"
-    of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
-    detail = "at once" if entry.at_once else entry.other_index
+    """Return what an entry is about, as a sentence without its subject."""
+    if entry.what == "status":
+        return f"set the status to {entry.status}"
+    if entry.what in _RIGHTS:
+        return "changed who may do what"
+    if entry.what in {"reserved", "released"}:
+        return f"{entry.what} the name"
+    releases = counted(len(versions), "release")
+    if len(versions) == 1:
+        releases = versions[0]
+    detail = entry.other_index
+    if entry.at_once:
+        detail = "at once"
     if entry.other_index_name in hidden_indexes:
+        # the viewer gets the words of an index that does not exist
         detail = ""
-    return f"{entry.verb} {of} {detail}".rstrip()
+    return f"{entry.verb} {releases} {detail}".rstrip()
 
 
 def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
@@ -319,4 +346,5 @@ def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
     for entry in reversed(entries):
         uploader = describe_principal(entry.uploaded_by)
         source = f" (uploaded elsewhere: {uploader})" if uploader else ""
-        yield from (f"{file}{source}" for file in entry.files)
+        for filename in entry.files:
+            yield f"{filename}{source}"
