@@ -456,9 +456,11 @@ def project_json(
 def _files(
     name: NormalizedName, release: ReleaseOf[ShownFile], url: str
 ) -> list[dict[str, object]]:
-    return [
-        _file(file, f"{url}{file_url(name, file.sha256, file.filename)}") for file in release.files
-    ]
+    listed: list[dict[str, object]] = []
+    for file in release.files:
+        path = file_url(name, file.sha256, file.filename)
+        listed.append(_file(file, f"{url}{path}"))
+    return listed
 
 
 def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, object]:

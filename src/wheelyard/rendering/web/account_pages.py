@@ -22,10 +22,10 @@ TOKENS_ROOT: Final = "../../../"
 
 def rights_of(caller: Caller) -> tuple[str, ...]:
     """Return what a caller may do in one index, in words that do not name it."""
-    words = {
-        f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
-        for scope in caller.scopes
-    }
+    words: set[str] = set()
+    for scope in caller.scopes:
+        # scopes of several indexes may say the same
+        words.add(f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}")
     return tuple(sorted(words))
 
 
@@ -85,11 +85,16 @@ class FormState(Struct, frozen=True):
 
     def ticked(self, name: str, value: str, *, default: bool = False) -> bool:
         """Return whether a box or a button has a value, or `default` if the form was not sent."""
-        return value in self.values.get(name, ()) if self.values else default
+        if not self.values:
+            return default
+        # a browser sends no field for what is not ticked
+        return value in self.values.get(name, ())
 
     def error_of(self, name: str) -> str:
         """Return the error if it is about the field `name`, else an empty text."""
-        return self.error if name == self.wrong_field else ""
+        if name == self.wrong_field:
+            return self.error
+        return ""
 
 
 class TokensView(Struct, frozen=True, kw_only=True):

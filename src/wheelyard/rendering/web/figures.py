@@ -9,7 +9,7 @@ hears one sentence, and the page has the same numbers in a table or a list.
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final
 
 from markupsafe import Markup
@@ -80,29 +80,34 @@ class AreaChart(Struct, frozen=True):
     def draw(self) -> Markup:
         """Return the figure, and a legend if there are several series."""
         top = axis_top(max((sum(step.values) for step in self.steps), default=0))
+        # the inner picture is stretched to the width of the place, and the lines around it are not
         figure = Markup(
-            '<div class="figure areas" role="img" aria-label="{}">{}<svg height="{}">{}'
-            '<svg width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>'
-            "{}</svg>{}</div>"
+            '<div class="figure areas" role="img" aria-label="{summary}">{axis}'
+            '<svg height="{height}">{lines}<svg width="100%" height="{height}" '
+            'viewBox="0 0 {steps} {top}" preserveAspectRatio="none">{areas}</svg>'
+            "{columns}</svg>{below}</div>"
         ).format(
-            self.summary,
-            _axis(top),
-            PLOT_HEIGHT,
-            _lines(),
-            *(PLOT_HEIGHT, len(self.steps), top),
-            self._areas(top),
-            self._columns(),
-            _below(self.first, self.last),
+            summary=self.summary,
+            axis=_axis(top),
+            height=PLOT_HEIGHT,
+            lines=_lines(),
+            steps=len(self.steps),
+            top=top,
+            areas=self._areas(top),
+            columns=self._columns(),
+            below=_below(self.first, self.last),
         )
         return figure + self._legend()
 
     def _areas(self, top: int) -> Markup:
+        """Return the area of each series, which lies on those before it."""
         heights = [list(accumulate(step.values, initial=0)) for step in self.steps]
         areas = Markup()
         for number in range(len(self.series)):
+            # in SVG, down is the positive direction
             lower = [top - height[number] for height in heights]
             upper = [top - height[number + 1] for height in heights]
-            if lower != upper:
+            if lower != upper:  # else it has no value in any step
                 path = _outline(upper, lower)
                 areas += Markup('<path class="{}" d="{}"/>').format(self._class_of(number), path)
         return areas
@@ -137,7 +142,10 @@ class AreaChart(Struct, frozen=True):
         return Markup('<ul class="legend">{}</ul>').format(rows)
 
     def _class_of(self, number: int) -> str:
-        return "area-rest" if self.series[number].is_rest else f"area-{number}"
+        """Return the class of the style sheet that gives a series its colour."""
+        if self.series[number].is_rest:
+            return "area-rest"
+        return f"area-{number}"
 
 
 def draw_small_area(values: Sequence[int], summary: str) -> Markup:
@@ -184,21 +192,21 @@ def draw_timeline(
         levels[place] = level + 1
         y = _TIMELINE_Y + level * _LEVEL_HEIGHT
         drawn += _draw_dot(group, _across(group, first, last), y, what)
-    words = [
-        text for kind, text in _KINDS_IN_WORDS.items() if any(kind in dot.kinds for dot in dots)
-    ]
+    kinds = set(chain.from_iterable(dot.kinds for dot in dots))
+    words = [text for kind, text in _KINDS_IN_WORDS.items() if kind in kinds]
     if len(groups) < len(dots):
         words.insert(0, "larger: several")
-    middle = ", ".join(words)
+    key = ", ".join(words)
+    key = key[:1].upper() + key[1:]
     return Markup(
-        '<div class="figure timeline" role="img" aria-label="{}"><svg height="{}">'
-        '<line x1="0" x2="100%" y1="{}" y2="{}"/>{}</svg>{}</div>'
+        '<div class="figure timeline" role="img" aria-label="{summary}"><svg height="{height}">'
+        '<line x1="0" x2="100%" y1="{y}" y2="{y}"/>{dots}</svg>{below}</div>'
     ).format(
-        summary,
-        _TIMELINE_Y + max(levels.values()) * _LEVEL_HEIGHT,
-        *(_TIMELINE_Y, _TIMELINE_Y),
-        drawn,
-        _below(first.isoformat(), last.isoformat(), middle[:1].upper() + middle[1:]),
+        summary=summary,
+        height=_TIMELINE_Y + max(levels.values()) * _LEVEL_HEIGHT,
+        y=_TIMELINE_Y,
+        dots=drawn,
+        below=_below(first.isoformat(), last.isoformat(), key),
     )
 
 
@@ -212,6 +220,7 @@ def _groups(
     """
     days = (last - first).days + 1
     newest_first = sorted(dots, key=lambda dot: dot.day, reverse=True)
+    # sorting keeps the order of equal ones, so that each group is newest first
     ordered = sorted(newest_first, key=lambda dot: ("flagged" not in dot.kinds, dot.kinds))
     groups = dict[tuple[int, tuple[str, ...]], list[Dot]]()
     for dot in ordered:
@@ -223,6 +232,7 @@ def _groups(
 def _across(group: Sequence[Dot], first: date, last: date) -> float:
     """Return where the middle of the days of a group is, in percent of the line."""
     middle = (group[0].day - first + (group[-1].day - first)) / 2
+    # of a single day, the line has no length to divide by
     return 100 * (middle / max(last - first, timedelta(1)))
 
 
@@ -267,6 +277,7 @@ def axis_top(most: int) -> int:
 
 def _outline(upper: Sequence[int], lower: Sequence[int]) -> str:
     """Return the path around an area of steps that are one unit wide each."""
+    # to the right along the upper edge, and back along the lower one; equal steps are one line
     path = f"M0 {upper[0]}"
     for number in range(1, len(upper)):
         if upper[number] != upper[number - 1]:

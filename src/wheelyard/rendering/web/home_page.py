@@ -110,11 +110,12 @@ class ListQuery(Struct, frozen=True):
         """
         query = cls(
             show=field("show") or "all",
-            sort=field("sort") or (_BEST if words else "name"),
+            sort=field("sort") or _usual_sort(words),
             classifier=(field("classifier") or "").strip(),
             words=words,
             counts_downloads=counts_downloads,
         )
+        # anybody can write a URL: what no form sends is an error, and no list of its own
         is_offered = query.show in _SHOWS | _ORIGINS and query.sort in query.offered_sorts
         if not is_offered or (query.classifier and not is_classifier(query.classifier)):
             message = "There is no such list of projects. Choose one in the form above the list."
@@ -124,13 +125,17 @@ class ListQuery(Struct, frozen=True):
     @property
     def text(self) -> str:
         """The query of a URL, with its question mark, or an empty text for the usual list."""
-        fields = {"q": self.words} if self.words else {}
-        if self.is_filtered or self.sort != (_BEST if self.words else "name"):
+        fields: dict[str, str] = {}
+        if self.words:
+            fields["q"] = self.words
+        if self.is_filtered or self.sort != _usual_sort(self.words):
             fields |= {"show": self.show, "sort": self.sort}
         if self.classifier:
             fields["classifier"] = self.classifier
-        # a lone surrogate, which a page shows as a question mark, too
-        return f"?{urlencode(fields, errors='replace')}" if fields else ""
+        if not fields:
+            return ""
+        # words may have a lone surrogate, which a page shows as a question mark, too
+        return f"?{urlencode(fields, errors='replace')}"
 
     @property
     def is_filtered(self) -> bool:
@@ -149,7 +154,9 @@ class ListQuery(Struct, frozen=True):
 
     def offered_shows(self, has_public: bool) -> Mapping[str, str]:  # noqa: FBT001 - of a template
         """Return the words for each value of `show` that the form offers."""
-        return _SHOWS | _ORIGINS if has_public else _SHOWS
+        if has_public:
+            return _SHOWS | _ORIGINS
+        return _SHOWS
 
     def select(self, projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
         """Return those of `projects` that the list has."""
@@ -188,6 +195,11 @@ class ListQuery(Struct, frozen=True):
                 return (project.state or "active") == self.show
 
 
+def _usual_sort(words: str) -> str:
+    """Return how a list is sorted if nobody has chosen: results of a search by how they match."""
+    return _BEST if words else "name"
+
+
 class Excerpt(PageNumbers, frozen=True):
     """One page of a list of projects."""
 
@@ -207,9 +219,9 @@ def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt
     pages = page_count(len(projects), size)
     if not 1 <= number <= pages:
         return None
-    shown = projects[(number - 1) * size : number * size]
+    on_page = projects[(number - 1) * size : number * size]
     public = len(projects) - len(_private(projects))
-    return Excerpt(len(projects), number, pages, shown, public)
+    return Excerpt(len(projects), number, pages, on_page, public)
 
 
 def home_page(
@@ -250,9 +262,18 @@ def _private(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
 
 def _counted(private: int, public: int) -> str:
     """Return both numbers in words, but a number of none only if the other is none, too."""
-    texts = [f"{private:,} project{'' if private == 1 else 's'}"] if private or not public else []
-    texts += [f"{public:,} public package{'' if public == 1 else 's'}"] if public else []
+    texts: list[str] = []
+    if private or not public:
+        texts.append(_with_noun(private, "project"))
+    if public:
+        texts.append(_with_noun(public, "public package"))
     return " and ".join(texts)
+
+
+def _with_noun(count: int, noun: str) -> str:
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}s"
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True):
@@ -301,7 +322,9 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     @property
     def for_operator(self) -> str:
         """What to tell the operator of a failure, or an empty text if it may be over soon."""
-        return OFFLINE if self._is_offline else LASTING.get(self.code, "")
+        if self._is_offline:
+            return OFFLINE
+        return LASTING.get(self.code, "")
 
     @property
     def _is_offline(self) -> bool:

@@ -28,9 +28,11 @@ def index_marks(names: Iterable[str]) -> tuple[IndexMark, ...]:
     for most, and the name stands beside each.
     """
     taken = set[int]()
-    marks = list[IndexMark]()
+    marks: list[IndexMark] = []
     for name in sorted(names, key=lambda name: (name != MAIN, name)):
-        hue = 0 if name == MAIN else _hue(name, taken)
+        hue = 0
+        if name != MAIN:
+            hue = _hue(name, taken)
         taken.add(hue)
         marks.append(IndexMark(name, hue))
     return tuple(marks)
@@ -43,6 +45,10 @@ def mark_of(name: str, marks: Sequence[IndexMark]) -> IndexMark | None:
 
 def _hue(name: str, taken: set[int]) -> int:
     """Return the first colour from that of a name on that is not taken, or that of the name."""
+    # a digest, as `hash` differs from one process to another, and a colour must not
     first = crc32(name.encode())
-    hues = [1 + (first + step) % HUES for step in range(HUES)]
-    return next((hue for hue in hues if hue not in taken), hues[0])
+    for step in range(HUES):
+        hue = 1 + (first + step) % HUES
+        if hue not in taken:
+            return hue
+    return 1 + first % HUES

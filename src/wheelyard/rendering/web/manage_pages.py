@@ -78,9 +78,12 @@ class ChosenRelease(Struct, frozen=True):
     @property
     def size(self) -> str:
         """The size of the files together, or an empty text if it is not known."""
-        files = [choosable.file for choosable in self.files if choosable.file]
-        is_complete = len(files) == len(self.files)
-        return readable_size(sum(file.size for file in files)) if is_complete else ""
+        total = 0
+        for choosable in self.files:
+            if choosable.file is None:
+                return ""
+            total += choosable.file.size
+        return readable_size(total)
 
 
 class FileChange(Struct, frozen=True, kw_only=True):
@@ -129,8 +132,11 @@ class FileChange(Struct, frozen=True, kw_only=True):
     @property
     def ticked(self) -> list[File]:
         """What the index knows of the files that are ticked."""
-        files = [choosable for release in self.releases for choosable in release.files]
-        return [choosable.file for choosable in files if choosable.is_ticked and choosable.file]
+        files: list[File] = []
+        for release in self.releases:
+            ticked = [choosable.file for choosable in release.files if choosable.is_ticked]
+            files += filter(None, ticked)
+        return files
 
     @property
     def is_too_large(self) -> bool:
@@ -150,15 +156,18 @@ def chosen_releases(
     `versions`: only of these; None for all. `filenames`: those to tick; None for all.
     """
     for release in all_releases(project):
-        if versions is None or release.version in versions:
-            files = tuple(
-                ChoosableFile(file.filename, file, filenames is None or file.filename in filenames)
-                for file in release.files
-                if not (action == "unyank" and file.yanked is None)
-                and not (action == "unpin" and file.pinned is None)
-            )
-            if files:
-                yield ChosenRelease(release.version, files)
+        if versions is not None and release.version not in versions:
+            continue
+        files: list[ChoosableFile] = []
+        for file in release.files:
+            if action == "unyank" and file.yanked is None:
+                continue
+            if action == "unpin" and file.pinned is None:
+                continue
+            is_ticked = filenames is None or file.filename in filenames
+            files.append(ChoosableFile(file.filename, file, is_ticked))
+        if files:
+            yield ChosenRelease(release.version, tuple(files))
 
 
 class DeletedRelease(Struct, frozen=True):
@@ -178,6 +187,7 @@ class DeletedRelease(Struct, frozen=True):
 
 
 def _deleted_release(release: Release) -> DeletedRelease:
+    # from the first of these days on, not all of them can be restored any more
     until = min(file.keep_until for file in release.files if file.keep_until is not None)
     files = tuple(release.files)
     return DeletedRelease(release.version, files, until.date().isoformat(), pin_of(files))
@@ -201,17 +211,17 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
     def render(self, environment: PageEnvironment, viewer: Viewer, form: FormState) -> bytes:
         """Return the bytes of the page on which one chooses what to change."""
         project = self.project
+        releases = [
+            (listed_release(release), pin_of(release.files)) for release in all_releases(project)
+        ]
         return render_form(
             environment,
             viewer,
             project.name,
             "manage.html",
             project=project,
-            releases=[
-                (listed_release(release), pin_of(release.files))
-                for release in all_releases(project)
-            ],
-            deleted=[_deleted_release(release) for release in all_releases(self.deleted)],
+            releases=releases,
+            deleted=list(map(_deleted_release, all_releases(self.deleted))),
             is_kept=self.is_kept,
             room=project_room(project.name, self.quota, used_by(project)),
             meaning=STATUS_MEANINGS[project.status],

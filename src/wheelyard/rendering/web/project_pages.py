@@ -192,7 +192,7 @@ class HistoryLinks(Struct, frozen=True):
     @property
     def older(self) -> str:
         """The URL of the next older page, relative to this one, or an empty text on the oldest."""
-        # a page gets its number once it is full, and keeps its bytes from then on
+        # the page without a number is newer than all that have one
         if self.number is None and self.count:
             return f"{self.count}/"
         if self.number is not None and self.number > 1:

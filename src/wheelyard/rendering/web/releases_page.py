@@ -69,7 +69,7 @@ class ReleaseRow(Struct, frozen=True):
     def words(self) -> str:
         """What the words of a filter are looked for in."""
         marks = self.listed.marks.striptags()
-        places = " ".join(other.index for other in self.indexes)
+        places = " ".join(elsewhere.index for elsewhere in self.indexes)
         words = f"{self.listed.version} {self.listed.date[:10]} {self.uploader} {marks} {places}"
         return words.lower()
 
@@ -82,7 +82,7 @@ class ReleaseRow(Struct, frozen=True):
         """Return the row as HTML, built in Python as there may be thousands."""
         listed = self.listed
         name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
-        time = NOT_KNOWN
+        time = NOT_KNOWN  # by an upstream index that does not say it
         if listed.date:
             time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>'
         uploader = self.uploader
@@ -90,7 +90,7 @@ class ReleaseRow(Struct, frozen=True):
             time += f' <bdi class="soft">{escape(uploader)}</bdi>'
         files = ", ".join(filter(None, (listed.files, self.size)))
         mark = Markup(' <span class="mark">in {}</span>')
-        marks = "".join(mark.format(other.index) for other in self.indexes)
+        marks = "".join(mark.format(elsewhere.index) for elsewhere in self.indexes)
         cells = f'<td>{name}{listed.marks}{marks}</td><td>{time}</td><td class="whole">{files}</td>'
         if self.last_download:
             cells += f'<td data-label="Last download">{self.last_download}</td>'
@@ -103,7 +103,9 @@ class ReleaseRow(Struct, frozen=True):
         """Yield the links to the forms that the viewer may send."""
         version = self.listed.version
         if viewer.may_manage:
-            action = "unyank" if self.release.is_yanked else "yank"
+            action = "yank"
+            if self.release.is_yanked:
+                action = "unyank"
             path = f"../manage/?version={self.listed.path}&amp;action={action}"
             yield _action_link(path, action.capitalize(), version)
         if viewer.may_promote:
@@ -152,7 +154,9 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
     Raises NoSuchPage if there are not so many pages.
     """
     downloads = content.downloads
-    last_downloads = None if downloads is None else _last_downloads(downloads)
+    last_downloads = None
+    if downloads is not None:
+        last_downloads = _last_downloads(downloads)
     rows = [_row(release, last_downloads, content.elsewhere) for release in content.releases]
     matching = [row for row in rows if row.has(content.text)]
     size = environment.rows_per_page
@@ -187,6 +191,7 @@ def _row(
     last_downloads: Mapping[str, str] | None,
     elsewhere: Sequence[ReleasesElsewhere],
 ) -> ReleaseRow:
+    """Return the row of a release, with an empty last download if they are not counted."""
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
@@ -194,7 +199,7 @@ def _row(
     return ReleaseRow(
         release=release,
         listed=listed_release(release),
-        indexes=tuple(other for other in elsewhere if version in other.versions),
+        indexes=tuple(index for index in elsewhere if version in index.versions),
         last_download=last_download,
     )
 
@@ -224,9 +229,10 @@ def _dot(row: ReleaseRow) -> Dot:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")
-    places = [f"in {other.index}" for other in row.indexes]
+    places = [f"in {elsewhere.index}" for elsewhere in row.indexes]
     words = ", ".join([f"{row.listed.version}, {day}", *kinds, *places])
-    if any(other.takes_promotions for other in row.indexes):
+    if any(elsewhere.takes_promotions for elsewhere in row.indexes):
+        # an index such as prod has it; the words name that one already
         kinds.append("flagged")
     return Dot(date.fromisoformat(day), words.replace("prerelease", "pre-release"), tuple(kinds))
 

@@ -101,17 +101,19 @@ class SetupContent(Struct, frozen=True, kw_only=True):
             projects=self.projects,
             needs_credential=self.needs_credential,
         )
-        makers = CLIENTS if settings.takes_uploads else INSTALLERS
-        project = next(iter(self.projects), ANY_PROJECT)
-        steps = [self._steps(environment, settings, client, project) for client in makers]
-        client = self.client if self.client in makers else next(iter(makers))
+        offered = CLIENTS if settings.takes_uploads else INSTALLERS
+        project = self.projects[0] if self.projects else ANY_PROJECT
+        steps = [self._steps(environment, settings, client, project) for client in offered]
+        chosen = self.client
+        if chosen not in offered:  # a link may name a client that this index has no use for
+            chosen = next(iter(offered))
         return environment.render(
             "setup.html",
             viewer,
             ROOT,
             content=self,
             steps=steps,
-            chosen=client,
+            chosen=chosen,
             host=environment.host,
             login=environment.login_command(ROOT, self.index),
             project=project if self.projects else "",
@@ -121,6 +123,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
         self, environment: PageEnvironment, settings: ClientSettings, client: str, project: str
     ) -> ClientSteps:
         lines = client_text(client, settings).splitlines(keepends=True)
+        # a comment says where the text goes and what to type, which the page has as its steps
         comment = list(takewhile(lambda line: line.startswith("#"), lines))
         return ClientSteps(
             name=client,
@@ -136,10 +139,12 @@ class SetupContent(Struct, frozen=True, kw_only=True):
 
 def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]) -> str:
     """Return what the comment of a text says besides where it goes, the credential, and to try."""
-    # the form of the page fills in the projects, but a static site has none
-    steps = ("# Credential:", "# Then:", *(() if settings.is_static else ("# This prints",)))
-    kept = takewhile(lambda line: not line.startswith(steps), comment)
-    lines = [line.strip("# \n") for line in kept]
+    steps = ["# Credential:", "# Then:"]
+    if not settings.is_static:
+        # the form of the page fills in the projects, and a static site has none
+        steps.append("# This prints")
+    before_steps = takewhile(lambda line: not line.startswith(tuple(steps)), comment)
+    lines = [line.strip("# \n") for line in before_steps]
     if client in PUBLISHERS:
         return " ".join(lines[1:])
     return " ".join(lines).partition(". ")[2]
@@ -148,13 +153,19 @@ def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]
 def _tried(client: str, project: str, settings: ClientSettings) -> str:
     """Return the command that shows whether a client is set up."""
     name = settings.name
-    serves_public = settings.serves_public
-    return {
+    # beside the public index, Poetry needs the source of a project, and the text names it to Pipenv
+    poetry = f"poetry add --source {name} {project}"
+    pipenv = "pipenv install"
+    if settings.serves_public:
+        poetry = f"poetry add {project}"
+        pipenv = f"pipenv install {project}"
+    commands = {
         "uv": f"uv add {project}",
         "pip": f"pip install {project}",
-        "poetry": f"poetry add {'' if serves_public else f'--source {name} '}{project}",
+        "poetry": poetry,
         "pdm": f"pdm add {project}",
-        "pipenv": f"pipenv install{f' {project}' if serves_public else ''}",
+        "pipenv": pipenv,
         "twine": f"twine upload --repository {name} dist/*",
         "hatch": f"hatch publish --repo {name}",
-    }[client]
+    }
+    return commands[client]

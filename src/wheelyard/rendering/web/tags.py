@@ -221,8 +221,8 @@ def _interpreters(pythons: list[str], abis: list[str]) -> str:
 
 
 def _interpreter(tag: str) -> str:
-    name, major, _ = _split_interpreter(tag)
     """Return an interpreter tag in words: `cp312` as `CPython 3.12`."""
+    name, major, _ = _split_interpreter(tag)
     if name not in INTERPRETERS:
         return tag
     minor = tag[len(name) + 1 :]
