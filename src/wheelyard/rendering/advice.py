@@ -275,8 +275,10 @@ class Terminal(Struct, frozen=True):
         if self.asks_nobody and advice.remedy in ASKING:
             words.append("--yes")
         index = advice.index or self.index
+        # a command is short where it means the right index anyway
         if advice.remedy in IN_INDEX and not self._is_default(index, advice):
             words += ["--index", index]
+        # the options name a server or a store that this command does not take
         if advice.remedy in ON_MACHINE or (advice.remedy in ON_STORE and self.has_server):
             return replace(self, place=()).line(words)
         return self.line(words)

@@ -169,12 +169,13 @@ def _job_lines(
     names = (project for project in scope.projects if not project.endswith("*"))
     values = {
         "<URL>": root,
-        # the one asks this index alone, the other asks it before the public one
+        # the first one takes the place of the public index, the second is asked before it
         "<UV_INDEX>": "UV_DEFAULT_INDEX" if serves_public else "UV_INDEX",
         "<LOGIN>": f"{scheme}://{USER}:",
         "<HOST>": host,
         "<NAME>": next(names, "NAME"),
     }
+    # not by `format`, as YAML and shells have braces of their own
     for placeholder, value in values.items():
         lines = lines.replace(placeholder, value)
     return lines

@@ -31,6 +31,7 @@ INDEX_FEED_ENTRIES: Final = 50
 FILES_TOLD: Final = 20
 VERSIONS_TOLD: Final = 3
 
+# never another one: the ids of all entries follow from it, by which readers know what they showed
 _IDS: Final = UUID("5f1f6f1c-2f0b-5c3e-9d0e-6f4b8a1f7c55")
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When an empty feed was updated, which has to say so."""
@@ -221,7 +222,7 @@ def _feed(
 ) -> bytes:
     """Return a feed in the folder `path`, which is relative to the root of the index."""
     folder = f"{root}{path}"
-    updated = entries[0].updated if entries else _BEGINNING
+    updated = entries[0].updated if entries else _BEGINNING  # the newest is the first
     feed = (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<feed xmlns="http://www.w3.org/2005/Atom">\n'
@@ -235,17 +236,21 @@ def _feed(
 
 
 def _entry(root: str, entry: FeedEntry, index: str) -> str:
+    # RFC 4287: an entry has an author, and the author a name
+    author = entry.by.strip() or "unknown"
     return (
         f"<entry>\n<id>{_id(entry.identity, index)}</id>\n<title>{_text(entry.title)}</title>\n"
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{entry.path}")}"/>\n'
         f"<published>{seconds_text(entry.published)}</published>\n"
         f"<updated>{seconds_text(entry.updated)}</updated>\n"
-        f"<author><name>{_text(entry.by.strip() or 'unknown')}</name></author>\n"
+        f"<author><name>{_text(author)}</name></author>\n"
         f'<content type="text">{_text(entry.text)}</content>\n</entry>\n'
     )
 
 
 def _id(identity: str, index: str) -> str:
+    """Return the id of a feed or an entry, which follows from names alone."""
+    # main has no name here, so that nothing stands before the identity
     return f"urn:uuid:{uuid5(_IDS, f'{index} {identity}'.lstrip())}"
 
 

@@ -69,6 +69,7 @@ class ShownFile(Protocol):
         """Whether it is a wheel."""
 
 
+# covariant, so that a project with private files is also one with files of any kind
 F_co = TypeVar("F_co", bound=ShownFile, covariant=True)
 
 

@@ -247,7 +247,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def state(self) -> str:
-        """What lists mark it with: its status, or that it has no files; or an empty text."""
+        """What lists mark it with: its status, or that it has no files, or an empty text."""
         if self.status:
             return self.status
         # without a document only the name is known, and so not whether there are files

@@ -57,6 +57,7 @@ class Account(Struct, frozen=True, kw_only=True):
     def names(self) -> list[str]:
         """The principals by which a grant can name the caller, without those of everybody."""
         names = {self.caller.principal, *self.caller.principals}
+        # everybody who is signed in has these two, which tell nothing
         return sorted(names - {ALL_AUTHENTICATED, ANONYMOUS})
 
 
@@ -81,6 +82,7 @@ class FormState(Struct, frozen=True):
         """Return the text of a field, or `default` if the form was not sent."""
         if not self.values:
             return default
+        # once it was sent, an empty field stays empty
         return next(iter(self.values.get(name, ())), "")
 
     def ticked(self, name: str, value: str, *, default: bool = False) -> bool:

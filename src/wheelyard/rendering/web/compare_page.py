@@ -111,6 +111,7 @@ def compare_page(
 ) -> bytes:
     """Return the bytes of the page, which compares nothing if there is one release alone."""
     values: dict[str, object] = {
+        # somebody can still type an older one into the URL
         "versions": [release.version for release in releases[:MAX_OFFERED]],
         "compared": compared,
     }
@@ -138,7 +139,7 @@ def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
         yanked = release.yanked_reason or "yes"
     size = _size_in_words(release.size)
     return (
-        release_date(release)[:10],
+        release_date(release)[:10],  # the day: the time differs in any case
         yanked,
         release.metadata_file.requires_python or "",
         license_of(core),
@@ -187,7 +188,8 @@ def _marked(
 
 def _items_of(compared: ComparedRelease) -> dict[str, tuple[ComparedItem, ...]]:
     core = compared.core
-    dependencies = sorted(map(parse_dependency, core.requires_dist), key=attrgetter("shown"))
+    # sorted, as build tools write them in an order of their own
+    dependencies = sorted(map(parse_dependency, core.requires_dist), key=attrgetter("spelling"))
     texts: dict[str, Iterable[str]] = {
         "Dependencies": (dependency.in_words for dependency in dependencies),
         "Extras": core.provides_extra,

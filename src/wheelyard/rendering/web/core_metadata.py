@@ -108,7 +108,7 @@ class Dependency(Struct, frozen=True):
 
     name: NormalizedName
     """The name of the required project, or an empty text if the requirement is malformed."""
-    shown: str
+    spelling: str
     """The name as the requirement spells it, with extras, or the whole malformed requirement."""
     versions: str
     """The versions or the URL that it asks for, perhaps empty."""
@@ -120,7 +120,7 @@ class Dependency(Struct, frozen=True):
     @property
     def in_words(self) -> str:
         """All of it in one line."""
-        words = " ".join(filter(None, (self.shown, self.versions)))
+        words = " ".join(filter(None, (self.spelling, self.versions)))
         if self.condition:
             words += f", only for {self.condition}"
         if self.extras:
@@ -163,14 +163,14 @@ def _parse(text: str) -> Dependency:
         # `packaging` recurses into parentheses, of which a marker may have any number
         return Dependency(NormalizedName(""), text, "", "", ())
     extras, condition = _split_marker(marker)
-    shown_name = parsed.name
+    spelling = parsed.name
     if parsed.extras:
-        shown_name += f"[{', '.join(sorted(parsed.extras))}]"
+        spelling += f"[{', '.join(sorted(parsed.extras))}]"
     # the other way round `<2` would come before `>=1`
     versions = ", ".join(sorted(map(str, parsed.specifier), reverse=True))
     if parsed.url:
         versions = f"@ {parsed.url}"
-    return Dependency(canonicalize_name(parsed.name), shown_name, versions, condition, extras)
+    return Dependency(canonicalize_name(parsed.name), spelling, versions, condition, extras)
 
 
 _parse_short = lru_cache(4096)(_parse)  # releases have many requirements in common

@@ -75,6 +75,7 @@ class LinkTargets(Struct, frozen=True):
         """
         if _ABSOLUTE.match(target):
             return target
+        # a link is relative to its Markdown, as the forge resolves it
         path, mark, anchor = urljoin(f"/docs/{source}", target).partition("#")
         name = path.removeprefix("/docs/")
         if name in self.pages:
@@ -112,6 +113,7 @@ def _with_links(content: DocsContent, targets: LinkTargets) -> str:
     html = ""
     end = 0
     for tag in _TARGET.finditer(source):
+        # the HTML has `&amp;` where a path has `&`
         link = targets.resolve(unescape(tag[2]), content.source)
         size = ""
         if link in targets.sizes:  # so that nothing moves once the picture is there

@@ -100,6 +100,6 @@ def _listed(report: DownloadReport, versions: Collection[str]) -> Iterator[Liste
     """Yield the versions of a report, also those that were deleted since."""
     for count in report.versions:
         path = ""
-        if count.version in versions:
+        if count.version in versions:  # else a link would lead to an error
             path = version_path(count.version)
         yield ListedVersion(count.version, path, count.downloads, count.last.isoformat())

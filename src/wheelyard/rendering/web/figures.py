@@ -44,7 +44,7 @@ _KINDS_IN_WORDS: Final = {
 _TOPS: Final = (2, 4, 6, 8, 10)
 """The top of an axis for small values. Half of each is a whole number."""
 _LARGE_TOPS: Final = (20, 30, 40, 50, 60, 80, 100)
-"""The same for larger ones, times a power of ten."""
+"""The top of an axis for larger values, times a power of ten."""
 
 
 class Series(Struct, frozen=True):
@@ -114,6 +114,7 @@ class AreaChart(Struct, frozen=True):
 
     def _columns(self) -> Markup:
         """Return the invisible column of each step that has a value, which says its numbers."""
+        # a title can be seen only where something is drawn, also if that is invisible
         width = 100 / max(len(self.steps), 1)
         columns = Markup()
         for number, step in enumerate(self.steps):
@@ -134,7 +135,7 @@ class AreaChart(Struct, frozen=True):
         return "\n".join(lines)
 
     def _legend(self) -> Markup:
-        if len(self.series) < 2:  # noqa: PLR2004 - as above
+        if len(self.series) < 2:  # noqa: PLR2004 - the sentence of the figure names it
             return Markup()
         rows = Markup()
         for number, series in enumerate(self.series):
@@ -150,7 +151,7 @@ class AreaChart(Struct, frozen=True):
 
 def draw_small_area(values: Sequence[int], summary: str) -> Markup:
     """Return one area of steps, without numbers, for a place beside a text that has them."""
-    top = max(*values, 1)
+    top = max(*values, 1)  # a picture without a height would not be drawn
     path = _outline([top - value for value in values], [top] * len(values))
     return Markup(
         '<svg class="figure small" role="img" aria-label="{}" viewBox="0 0 {} {}" '
@@ -258,6 +259,7 @@ def _draw_dot(group: Sequence[Dot], across: float, y: int, what: str) -> Markup:
 
 def draw_share(share: float) -> Markup:
     """Return a bar that is filled to a share, where 1 is all, beside a text that says it."""
+    # more than all is possible: a quota may be lowered
     percent = f"{100 * min(max(share, 0), 1):.3g}"
     return Markup(
         '<svg class="figure share" height="10" aria-hidden="true"><rect width="100%" height="10"/>'
@@ -269,6 +271,7 @@ def axis_top(most: int) -> int:
     """Return the top of an axis for values up to `most`: a round number whose half is whole."""
     if most <= _TOPS[-1]:
         return next(top for top in _TOPS if top >= most)
+    # the smallest power of ten with which one of the larger tops is high enough
     scale = 1
     while most > _LARGE_TOPS[-1] * scale:
         scale *= 10

@@ -164,7 +164,7 @@ def file_list(
     types = {file.type for file in files}
     return FileList(
         filter=selected,
-        shown=matching[start : start + size],
+        entries=matching[start : start + size],
         first=min(start + 1, len(matching)),
         total=len(matching),
         number=number,
@@ -196,9 +196,10 @@ def file_tables(
     The rows are built in Python, as that is faster than a template. `to_project` is the URL of the
     page of the project, relative to this page.
     """
+    # escaped once for thousands of rows
     base = escape(_base_url(environment, to_project))
     tables: list[tuple[str, Markup]] = []
-    for kind, group in groupby(files.shown, key=lambda file: file.type):
+    for kind, group in groupby(files.entries, key=lambda file: file.type):
         rows = "".join(_row(base, name, file) for file in group)
         tables.append((_HEADINGS[kind], Markup(rows)))  # noqa: S704 - they are escaped
     return tables
@@ -277,7 +278,7 @@ def _base_url(environment: PageEnvironment, to_project: str) -> str:
 
 
 def _row(base: str, name: NormalizedName, described: DescribedFile) -> str:
-    """Return the row of a file as HTML; the script of a list looks for words in `data-words`."""
+    """Return the row of a file as HTML, with further words for the script that filters rows."""
     file = described.file
     url = f"{base}/{file_url(name, file.sha256, file.filename)}"
     return (
@@ -333,6 +334,7 @@ def _upload(file: ShownFile) -> str:
     time = f'<time datetime="{at}">{at[:10]} {at[11:16]} UTC</time>'
     if not isinstance(file, File):  # of an upstream index, which does not say who it was
         return time
+    # the name comes from a provider of sign-in, where people may choose any
     who = escape(describe_principal(file.uploaded_by, file.uploaded_by_name))
     return f'{time} <bdi class="id">{who}</bdi>'
 

@@ -61,7 +61,7 @@ TITLES_BY_CODE: Final = MappingProxyType(
         errors.IDENTITY_UNAVAILABLE: "Nobody can say now who you are",
     }
 )
-"""The same for those that the code tells from others with their status."""
+"""What pages of errors with these codes are called, whatever their status."""
 LASTING: Final = MappingProxyType(
     {
         errors.DAMAGED: "Part of the index is damaged or lost.",
@@ -82,7 +82,7 @@ OFFLINE: Final = (
     "The setting 'upstream.offline' is on. What is installed through this store where there is a "
     "connection is served here, too."
 )
-"""The same of an index that asks no other."""
+"""What to tell of an index that asks no other."""
 
 
 class ListQuery(Struct, frozen=True):
@@ -111,6 +111,7 @@ class ListQuery(Struct, frozen=True):
         query = cls(
             show=field("show") or "all",
             sort=field("sort") or _usual_sort(words),
+            # people paste it, with blanks around it
             classifier=(field("classifier") or "").strip(),
             words=words,
             counts_downloads=counts_downloads,
@@ -128,6 +129,7 @@ class ListQuery(Struct, frozen=True):
         fields: dict[str, str] = {}
         if self.words:
             fields["q"] = self.words
+        # the usual list has one URL, whichever form or link leads to it
         if self.is_filtered or self.sort != _usual_sort(self.words):
             fields |= {"show": self.show, "sort": self.sort}
         if self.classifier:
@@ -146,7 +148,7 @@ class ListQuery(Struct, frozen=True):
     def offered_sorts(self) -> Mapping[str, str]:
         """The words for each value of `sort` that the form offers."""
         offered = dict(_SORTS)
-        if not self.words:
+        if not self.words:  # in a list of all, nothing matches better than another
             del offered[_BEST]
         if not self.counts_downloads:
             del offered["downloads"]
@@ -172,10 +174,11 @@ class ListQuery(Struct, frozen=True):
 
         They come as the best matches, or in a list of all by name. `downloads` has those of names.
         """
+        # sorting keeps the order of equal ones, also with `reverse`
         match self.sort:
             case "date":
                 return sorted(projects, key=attrgetter("uploaded"), reverse=True)
-            case "downloads" if downloads:
+            case "downloads" if downloads:  # else they are not known now
                 return sorted(projects, key=lambda project: -downloads.get(project.name, 0))
             case "name" if self.words:
                 return sorted(projects, key=attrgetter("name"))
@@ -217,7 +220,7 @@ class Excerpt(PageNumbers, frozen=True):
 def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
     """Return the page `number` of a list of projects, `size` on each, or None if there is none."""
     pages = page_count(len(projects), size)
-    if not 1 <= number <= pages:
+    if not 1 <= number <= pages:  # the number stands in the URL, and may be any
         return None
     on_page = projects[(number - 1) * size : number * size]
     public = len(projects) - len(_private(projects))
@@ -302,6 +305,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """What has happened, in a few words."""
+        # what is known best comes first: a code tells more than a status
         if self.other_pages:
             return "There is no such page"
         if self.code in TITLES_BY_CODE:
@@ -343,4 +347,5 @@ def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
         f'<meta name="robots" content="noindex"></head>\n<body><main><h1>{title}</h1>\n'
         f'<p>{message}</p>\n<p>{name}</p>\n<p><a href="{home}">To the home page</a></p>\n'
         "</main></body>\n</html>\n"
+        # the message may repeat a path with a lone surrogate
     ).encode("utf-8", "replace")

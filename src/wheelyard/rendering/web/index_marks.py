@@ -29,6 +29,7 @@ def index_marks(names: Iterable[str]) -> tuple[IndexMark, ...]:
     """
     taken = set[int]()
     marks: list[IndexMark] = []
+    # by name, so that colours do not follow the order in which the indexes come
     for name in sorted(names, key=lambda name: (name != MAIN, name)):
         hue = 0
         if name != MAIN:

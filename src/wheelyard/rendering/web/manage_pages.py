@@ -111,6 +111,7 @@ class FileChange(Struct, frozen=True, kw_only=True):
     @property
     def what(self) -> str:
         """What is changed, in words."""
+        # yanked or pinned, the project itself is still there
         if self.is_whole and self.action == "delete":
             return f"the project {self.name}"
         if len(self.releases) == 1:
@@ -120,6 +121,7 @@ class FileChange(Struct, frozen=True, kw_only=True):
     @property
     def typed(self) -> str:
         """What has to be typed to confirm a deletion."""
+        # releases that are all of the project go with it, by its name alone
         if len(self.releases) == 1 and not self.is_whole:
             return f"{self.name} {self.releases[0].version}"
         return str(self.name)
@@ -160,6 +162,7 @@ def chosen_releases(
             continue
         files: list[ChoosableFile] = []
         for file in release.files:
+            # of these two actions, there may be nothing to take back
             if action == "unyank" and file.yanked is None:
                 continue
             if action == "unpin" and file.pinned is None:
@@ -211,6 +214,7 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
     def render(self, environment: PageEnvironment, viewer: Viewer, form: FormState) -> bytes:
         """Return the bytes of the page on which one chooses what to change."""
         project = self.project
+        # all of them: a project in quarantine lists none on its other pages
         releases = [
             (listed_release(release), pin_of(release.files)) for release in all_releases(project)
         ]
@@ -240,8 +244,10 @@ def render_form(
     **values: object,
 ) -> bytes:
     """Return the bytes of a page for those who manage a project."""
-    counts_downloads = environment.counts_downloads
     frame = ProjectFrame(
-        name=name, tab=tab, may_manage=viewer.may_manage, counts_downloads=counts_downloads
+        name=name,
+        tab=tab,
+        may_manage=viewer.may_manage,
+        counts_downloads=environment.counts_downloads,
     )
     return environment.render(template, viewer, frame.root, frame=frame, **values)

@@ -32,18 +32,19 @@ class PageNumbers(Struct, frozen=True):
 class FilteredPage(PageNumbers, Generic[EntryT], frozen=True, kw_only=True):
     """One page of those entries of a list that a filter has found, for `parts/counted.html`."""
 
-    shown: Sequence[EntryT]
+    entries: Sequence[EntryT]
+    """Those on this page."""
     first: int
-    """The number of the first shown entry, from 1, or 0 without one."""
+    """The number of the first entry on this page, from 1, or 0 without one."""
     unfiltered: int
     """How many entries the list has without the filter."""
 
     @property
     def last(self) -> int:
-        """The number of the last shown entry."""
-        if not self.shown:
+        """The number of the last entry on this page, or 0 without one."""
+        if not self.entries:
             return 0
-        return self.first + len(self.shown) - 1
+        return self.first + len(self.entries) - 1
 
     @property
     def is_whole(self) -> bool:

@@ -29,7 +29,7 @@ _TITLES: Final = {
     MANAGE: "Manage",
     ACCESS: "Access",
 }
-"""The tabs in their order; the keys are the last segments of their paths."""
+"""The tabs in their order. The keys are the last segments of their paths."""
 _OF_RELEASE: Final = frozenset({DESCRIPTION, FILES, DEPENDENCIES})
 """The tabs that each release has, too."""
 _OF_MANAGERS: Final = frozenset({MANAGE, ACCESS})

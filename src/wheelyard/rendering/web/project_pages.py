@@ -130,6 +130,7 @@ def empty_page(  # noqa: PLR0913 - all that is on it
         name=project.name,
         tab=tab,
         may_manage=viewer.may_manage,
+        # the downloads of public packages are not counted
         counts_downloads=environment.counts_downloads and public is None,
         other_index=other_index,
         is_public=public is not None,
@@ -273,6 +274,7 @@ def changes_of(
 
     Of `hidden_indexes` it is not said that something came from there, or that a right is about one.
     """
+    # a journal has the oldest entry first
     groups = groupby(reversed(entries), key=_group)
     return [_change(list(group), hidden_indexes) for _, group in groups]
 
@@ -284,6 +286,7 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
         who = (entry.by, entry.by_name, entry.index)
         return (entry.what, *who, *versions_of(entry.files, entry.project))
     if entry.what == "imported":
+        # whatever the release: an import may bring hundreds of them at once
         return (entry.what, entry.by, entry.by_name)
     return (id(entry),)  # so that it is alone
 

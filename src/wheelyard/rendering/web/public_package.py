@@ -28,7 +28,7 @@ class OriginNotes(Struct, frozen=True):
     """Those in force."""
 
     def of_release(self, version: str) -> "OriginNotes":
-        """Return the same for the page of one release, without what is hidden of the others."""
+        """Return the notes for the page of one release, without what is hidden of the others."""
         number = strip_trailing_zeros(version)
         hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == number]
         return replace(self, hidden=hidden)
@@ -36,7 +36,9 @@ class OriginNotes(Struct, frozen=True):
     @property
     def hidden_by_view(self) -> list[str]:
         """The versions of which a view hides files, each once, the newest first."""
-        return list(dict.fromkeys(files.version for files in self.hidden if files.is_by_view))
+        # a version has a row for each reason that hides a file of it
+        versions = [files.version for files in self.hidden if files.is_by_view]
+        return list(dict.fromkeys(versions))
 
     @property
     def is_hidden_by_policy(self) -> bool:
@@ -72,7 +74,7 @@ class OriginNotes(Struct, frozen=True):
         return len(self.hidden[HIDDEN_SHOWN:])
 
     @property
-    def told_decisions(self) -> list[tuple[str, str, str]]:
+    def decisions_in_words(self) -> list[tuple[str, str, str]]:
         """What was decided in words, by whom, and on which day."""
         rows: list[tuple[str, str, str]] = []
         for decision in self.decisions:
@@ -86,7 +88,7 @@ def notes_on(origin: Origin, public: OriginNotes | None) -> OriginNotes | None:
     if public is not None:
         return public
     hidden = origin.hidden()
-    if not hidden:
+    if not hidden:  # pages have no section about it then
         return None
     return OriginNotes(origin, hidden)
 
@@ -99,6 +101,7 @@ def public_package(origin: Origin) -> OriginNotes | None:
     """
     if not origin.is_upstream:
         return None
+    # here and not in a template, so that an error of the store is answered as one
     return OriginNotes(origin, origin.hidden(), origin.decisions())
 
 

@@ -99,6 +99,7 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
             version=release.version,
             is_release=self.is_release,
             may_manage=viewer.may_manage,
+            # the downloads of public packages are not counted
             counts_downloads=environment.counts_downloads and self.public is None,
             other_index=self.other_index,
             is_public=self.public is not None,
@@ -256,6 +257,7 @@ def release_date(release: ReleaseOf[ShownFile]) -> str:
 def license_of(core: CoreMetadata) -> str:
     """Return the licence by the first field that names one: expression, classifiers, text."""
     if core.license_expression:
+        # PEP 639: it takes the place of the classifiers and of the text
         return core.license_expression
     names: dict[str, None] = {}
     for classifier in core.classifiers:
@@ -270,6 +272,7 @@ def license_of(core: CoreMetadata) -> str:
 
 def _keywords(text: str) -> tuple[str, ...]:
     """Return keywords, which commas separate, or spaces in those of old tools."""
+    # without a separator, `split` takes any row of blanks for one
     separator = "," if "," in text else None
     words = [word.strip()[:TEXT_LIMIT] for word in text.split(separator)]
     return tuple(dict.fromkeys(filter(None, words)))
@@ -279,6 +282,7 @@ def _classifier_groups(
     classifiers: tuple[str, ...],
 ) -> tuple[tuple[str, tuple[ClassifierRow, ...]], ...]:
     """Return classifiers, besides those of licenses, in rows by their first part."""
+    # the page has the licence above, as a fact of its own
     split = [text.split(" :: ") for text in classifiers if not text.startswith(_LICENSE)]
     split.sort(key=_natural_order)
     groups: list[tuple[str, tuple[ClassifierRow, ...]]] = []
@@ -305,6 +309,7 @@ def _classifier(parts: list[str]) -> tuple[str, str]:
     text = " :: ".join(parts[1:])
     classifier = " :: ".join(parts)
     if not is_classifier(classifier):
+        # a stranger may write anything: a link with it would lead to an error
         classifier = ""
     return text, classifier
 
@@ -317,9 +322,9 @@ def _language_of(classifier: tuple[str, str]) -> str:
     return language[1]
 
 
-def _natural_order(parts: list[str]) -> list[str]:
+def _natural_order(texts: list[str]) -> list[str]:
     """Return a sort key that has 3.9 before 3.10."""
-    return [_NUMBER.sub(lambda number: number[0].zfill(4), part) for part in parts]
+    return [_NUMBER.sub(lambda number: number[0].zfill(4), text) for text in texts]
 
 
 def _arrivals(files: Iterable[ShownFile], hidden_indexes: Container[str]) -> list[Arrival]:
@@ -328,7 +333,7 @@ def _arrivals(files: Iterable[ShownFile], hidden_indexes: Container[str]) -> lis
     for file in files:
         if not isinstance(file, File) or file.promoted_at is None:
             continue
-        if file.source_index in hidden_indexes:
+        if file.source_index in hidden_indexes:  # a viewer must not learn that it exists
             continue
         who = describe_principal(file.promoted_by, file.promoted_by_name)
         # files of one promotion have one time, and so are equal here

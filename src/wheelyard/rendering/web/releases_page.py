@@ -81,6 +81,7 @@ class ReleaseRow(Struct, frozen=True):
     def draw(self, viewer: Viewer) -> str:
         """Return the row as HTML, built in Python as there may be thousands."""
         listed = self.listed
+        # versions, paths and times are of parsed values, and have nothing to escape
         name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
         time = NOT_KNOWN  # by an upstream index that does not say it
         if listed.date:
@@ -88,7 +89,7 @@ class ReleaseRow(Struct, frozen=True):
         uploader = self.uploader
         if uploader:
             time += f' <bdi class="soft">{escape(uploader)}</bdi>'
-        files = ", ".join(filter(None, (listed.files, self.size)))
+        files = ", ".join(filter(None, (listed.files, self.size)))  # the size may be unknown
         mark = Markup(' <span class="mark">in {}</span>')
         marks = "".join(mark.format(elsewhere.index) for elsewhere in self.indexes)
         cells = f'<td>{name}{listed.marks}{marks}</td><td>{time}</td><td class="whole">{files}</td>'
@@ -158,6 +159,7 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
     if downloads is not None:
         last_downloads = _last_downloads(downloads)
     rows = [_row(release, last_downloads, content.elsewhere) for release in content.releases]
+    # of all rows: a filter finds what stands on other pages, too
     matching = [row for row in rows if row.has(content.text)]
     size = environment.rows_per_page
     pages = page_count(len(matching), size)
@@ -168,18 +170,18 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
         total=len(matching),
         number=content.number,
         pages=pages,
-        shown=matching[start : start + size],
+        entries=matching[start : start + size],
         first=min(start + 1, len(matching)),
         unfiltered=len(rows),
         text=content.text,
     )
-    table = "".join(row.draw(viewer) for row in listed.shown)
+    table = "".join(row.draw(viewer) for row in listed.entries)
     return content.head.render(
         environment,
         viewer,
         RELEASES,
         "releases.html",
-        timeline=_timeline(matching),
+        timeline=_timeline(matching),  # with those on the other pages
         rows=Markup(table),  # noqa: S704 - they are escaped
         listed=listed,
         report=downloads,

@@ -57,7 +57,7 @@ class ClientSteps(Struct, frozen=True, kw_only=True):
     """What to do for one client."""
 
     name: str
-    """As for `print-settings`."""
+    """The name that the command `print-settings` takes."""
     label: str
     file: str
     """Where the text goes."""
@@ -145,6 +145,7 @@ def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]
         steps.append("# This prints")
     before_steps = takewhile(lambda line: not line.startswith(tuple(steps)), comment)
     lines = [line.strip("# \n") for line in before_steps]
+    # the first line of a publisher, and the first sentence of others, says where the text goes
     if client in PUBLISHERS:
         return " ".join(lines[1:])
     return " ".join(lines).partition(". ")[2]

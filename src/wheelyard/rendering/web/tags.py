@@ -173,7 +173,7 @@ def _tags(filename: str) -> str:
 
 @lru_cache(4096)  # many files have the same tags
 def _of_wheel(tags: str) -> Compatibility:
-    """Return what a wheel with these tags is for; each of them may be several, with dots."""
+    """Return what a wheel is for, by its three tags, each of which may be several with dots."""
     pythons, abis, platforms = (tag.split(".") for tag in tags.split("-"))
     text = _interpreters(pythons, abis)
     places = "; ".join(_platform_words(platforms))

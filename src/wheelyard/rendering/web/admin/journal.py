@@ -15,9 +15,9 @@ class EntryRow(Struct, frozen=True):
     """An entry on the page, or several in a row: files of one release, by one principal."""
 
     entry: JournalEntry
-    """The newest of them."""
+    """The newest of the entries."""
     files: tuple[str, ...]
-    """Of all of them."""
+    """The files of all entries, the oldest first."""
 
     @property
     def what(self) -> str:

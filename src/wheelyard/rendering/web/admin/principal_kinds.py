@@ -22,7 +22,7 @@ class PrincipalKind(Struct, frozen=True):
     """A kind of principal in a form."""
 
     prefix: str
-    """What comes before the name, without the last colon; or the whole principal."""
+    """What comes before the name, without the last colon. A kind without names has all of it."""
     label: str
     example: str = ""
     """A name, or an empty text if there is none to write."""
