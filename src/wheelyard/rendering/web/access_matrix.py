@@ -34,7 +34,7 @@ def access_rows(entries: Iterable[AccessEntry]) -> list[AccessRow]:
 
     A group has a row, too: a provider may know members of it that the index does not.
     """
-    rows = dict[str, AccessRow]()
+    rows: dict[str, AccessRow] = {}
     for entry in entries:
         _add(rows, entry.who, entry.actions, Reason(entry.reason, details=entry.details))
         for member in entry.members:

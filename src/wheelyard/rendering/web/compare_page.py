@@ -8,12 +8,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.model.decoding import readable_size
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.web.core_metadata import parse_dependency
 from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.file_list import size_in_words
 from wheelyard.rendering.web.project_frame import COMPARE
 from wheelyard.rendering.web.release_page import ReleaseHead, license_of, release_date
 from wheelyard.rendering.web.tags import compatibility_of
@@ -137,13 +137,12 @@ def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
     yanked = ""
     if release.is_yanked:
         yanked = release.yanked_reason or "yes"
-    size = _size_in_words(release.size)
     return (
         release_date(release)[:10],  # the day: the time differs in any case
         yanked,
         release.metadata_file.requires_python or "",
         license_of(core),
-        size,
+        size_in_words(release.size),
         core.summary or "",
         core.keywords or "",
         core.author or core.author_email or "",
@@ -212,10 +211,4 @@ def _item_of(file: ShownFile) -> ComparedItem:
     """Return a file by what it is for: its name has the version, which differs anyway."""
     compatibility = compatibility_of(file.filename)
     words = compatibility.text or compatibility.kind
-    return ComparedItem(words, _size_in_words(file.size))
-
-
-def _size_in_words(size: int | None) -> str:
-    if size is None:
-        return ""
-    return readable_size(size)
+    return ComparedItem(words, size_in_words(file.size))

@@ -242,7 +242,7 @@ def files_in_short(
     named: list[ShortFile] = []
     for file in files:
         url = f"{base}/{file_url(name, file.sha256, file.filename)}"
-        named.append(ShortFile(file.filename, url, _size_in_words(file.size, ""), file.yanked))
+        named.append(ShortFile(file.filename, url, size_in_words(file.size), file.yanked))
     return FilesInShort(named, _counted_types(release))
 
 
@@ -262,7 +262,8 @@ def _counted_types(release: ReleaseOf[ShownFile]) -> str:
     return ", ".join(texts)
 
 
-def _size_in_words(size: int | None, unknown: str) -> str:
+def size_in_words(size: int | None, unknown: str = "") -> str:
+    """Return a size with its unit, or `unknown` if an upstream index has not said it."""
     if size is None:
         return unknown
     return readable_size(size)
@@ -285,7 +286,7 @@ def _row(base: str, name: NormalizedName, described: DescribedFile) -> str:
         f'<tr data-words="{described.synonyms}">\n'
         f'<td><a href="{url}">{escape(file.filename)}</a>{_marks(file)}\n'
         f"<div>{escape(described.compatibility.text)}</div>\n{_details(file, url)}</td>\n"
-        f"<td>{_size_in_words(file.size, NOT_KNOWN)}</td>\n"
+        f"<td>{size_in_words(file.size, NOT_KNOWN)}</td>\n"
         f"<td>{_upload(file)}</td>\n"
         "</tr>\n"
     )
@@ -358,7 +359,7 @@ def pinned_hashes(release: ReleaseOf[ShownFile]) -> list[str]:
     """Return the SHA-256 of the files that a pinned requirement allows: of those not yanked."""
     files: Iterable[ShownFile] = release.files
     if not release.is_yanked:
-        # installers leave a yanked file out unless its whole release is yanked (PEP 592)
+        # installers prefer a file that is not yanked (PEP 592), so nobody needs the hash of one
         files = [file for file in files if file.yanked is None]
     return sorted({file.sha256 for file in files} - {""})
 

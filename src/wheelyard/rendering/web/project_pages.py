@@ -24,16 +24,12 @@ from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
+from wheelyard.rendering.web import project_frame
 from wheelyard.rendering.web.core_metadata import EXACT, LATEST
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import draw_small_area
 from wheelyard.rendering.web.file_list import yank_mark
-from wheelyard.rendering.web.project_frame import (
-    DESCRIPTION,
-    HISTORY,
-    ProjectFrame,
-    version_path,
-)
+from wheelyard.rendering.web.project_frame import ProjectFrame
 from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseContent, release_date
 from wheelyard.rendering.web.viewer import Viewer
@@ -77,7 +73,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     return latest.head.render(
         environment,
         viewer,
-        DESCRIPTION,
+        project_frame.DESCRIPTION,
         "release.html",
         is_project=True,
         is_all_yanked=is_all_yanked,
@@ -174,7 +170,7 @@ def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
         marks += f" {yank_mark(release.yanked_reason)}"
     return ListedRelease(
         version,
-        version_path(version),
+        project_frame.version_path(version),
         release_date(release),
         Markup(marks),  # noqa: S704 - they are escaped
         counted(len(release.files), "file"),
@@ -251,7 +247,7 @@ class History(Struct, frozen=True, kw_only=True):
         """Return the bytes of the page."""
         frame = ProjectFrame(
             name=self.name,
-            tab=HISTORY,
+            tab=project_frame.HISTORY,
             may_manage=viewer.may_manage,
             counts_downloads=environment.counts_downloads and not self.is_public,
             is_public=self.is_public,
@@ -339,7 +335,7 @@ def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Coll
     if entry.at_once:
         detail = "at once"
     if entry.other_index_name in hidden_indexes:
-        # the viewer gets the words of an index that does not exist
+        # so that a viewer does not learn of the index
         detail = ""
     return f"{entry.verb} {releases} {detail}".rstrip()
 

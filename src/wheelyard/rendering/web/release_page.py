@@ -23,17 +23,11 @@ from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.people import people
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, is_classifier
 from wheelyard.rendering.simple_pages import timestamp
-from wheelyard.rendering.web import core_metadata, file_list
+from wheelyard.rendering.web import core_metadata, file_list, project_frame
 from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.file_list import FileList
-from wheelyard.rendering.web.project_frame import (
-    DEPENDENCIES,
-    DESCRIPTION,
-    FILES,
-    ProjectFrame,
-    version_path,
-)
+from wheelyard.rendering.web.project_frame import ProjectFrame
 from wheelyard.rendering.web.provenance import ShownProvenance
 from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.viewer import Viewer
@@ -177,7 +171,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
         return self.needs | {
             "install": install,
             "is_chosen": self.choice != core_metadata.NO_CHOICE,
-            "version_path": version_path(release.version),
+            "version_path": project_frame.version_path(release.version),
             "released": release_date(release),
             "requires_python": release.metadata_file.requires_python,
             "license": license_of(core),
@@ -204,7 +198,7 @@ def release_page(environment: PageEnvironment, viewer: Viewer, content: ReleaseC
     return content.head.render(
         environment,
         viewer,
-        DESCRIPTION,
+        project_frame.DESCRIPTION,
         "release.html",
         is_project=False,
         **content.facts(environment, viewer, core_metadata.EXACT),
@@ -218,7 +212,9 @@ def files_page(
     name = head.project.name
     to_project = "../../" if head.is_release else "../"
     tables = file_list.file_tables(environment, name, files, to_project)
-    return head.render(environment, viewer, FILES, "files.html", files=files, tables=tables)
+    return head.render(
+        environment, viewer, project_frame.FILES, "files.html", files=files, tables=tables
+    )
 
 
 def dependencies_page(
@@ -231,7 +227,7 @@ def dependencies_page(
     return content.head.render(
         environment,
         viewer,
-        DEPENDENCIES,
+        project_frame.DEPENDENCIES,
         "dependencies.html",
         used_by=used_by[:USERS_SHOWN],
         users=len(used_by),

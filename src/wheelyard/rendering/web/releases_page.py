@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from wheelyard.errors import NoSuchPage
 from wheelyard.model.access import describe_principal
-from wheelyard.model.decoding import counted, readable_size
+from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.project import File
@@ -24,7 +24,7 @@ from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import Dot, draw_timeline
-from wheelyard.rendering.web.file_list import NOT_KNOWN
+from wheelyard.rendering.web.file_list import NOT_KNOWN, size_in_words
 from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
 from wheelyard.rendering.web.project_frame import RELEASES
 from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
@@ -60,10 +60,7 @@ class ReleaseRow(Struct, frozen=True):
     @property
     def size(self) -> str:
         """That of all files, in words, or empty if it is not known."""
-        size = self.release.size
-        if size is None:
-            return ""
-        return readable_size(size)
+        return size_in_words(self.release.size)
 
     @property
     def words(self) -> str:

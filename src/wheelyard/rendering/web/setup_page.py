@@ -14,13 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.model.index_name import MAIN
-from wheelyard.rendering.client_settings import (
-    CLIENTS,
-    INSTALLERS,
-    PUBLISHERS,
-    ClientSettings,
-    client_text,
-)
+from wheelyard.rendering import client_settings
+from wheelyard.rendering.client_settings import ClientSettings
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.viewer import Viewer
 
@@ -101,7 +96,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
             projects=self.projects,
             needs_credential=self.needs_credential,
         )
-        offered = CLIENTS if settings.takes_uploads else INSTALLERS
+        offered = client_settings.CLIENTS if settings.takes_uploads else client_settings.INSTALLERS
         project = self.projects[0] if self.projects else ANY_PROJECT
         steps = [self._steps(environment, settings, client, project) for client in offered]
         chosen = self.client
@@ -122,7 +117,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     def _steps(
         self, environment: PageEnvironment, settings: ClientSettings, client: str, project: str
     ) -> ClientSteps:
-        lines = client_text(client, settings).splitlines(keepends=True)
+        lines = client_settings.client_text(client, settings).splitlines(keepends=True)
         # a comment says where the text goes and what to type, which the page has as its steps
         comment = list(takewhile(lambda line: line.startswith("#"), lines))
         return ClientSteps(
@@ -146,7 +141,7 @@ def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]
     before_steps = takewhile(lambda line: not line.startswith(tuple(steps)), comment)
     lines = [line.strip("# \n") for line in before_steps]
     # the first line of a publisher, and the first sentence of others, says where the text goes
-    if client in PUBLISHERS:
+    if client in client_settings.PUBLISHERS:
         return " ".join(lines[1:])
     return " ".join(lines).partition(". ")[2]
 
