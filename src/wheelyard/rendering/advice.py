@@ -272,6 +272,7 @@ class Terminal(Struct, frozen=True):
         # word by word, as a subject may have blanks and is one word all the same
         words = [word.format(advice.subject, sha256=digest) for word in template.split()]
         words += _options(advice)
+        # in a script, a command that asks would wait for an answer, or fail
         if self.asks_nobody and advice.remedy in ASKING:
             words.append("--yes")
         index = advice.index or self.index
@@ -319,7 +320,8 @@ def message_on_page(message: str, advice: Advice | None) -> str:
     if advice is None:
         return message
     sentence = WORDINGS[advice.remedy].page
-    if advice.right:  # a token has no rights that its owner lacks
+    if advice.right:
+        # the page on which people make tokens is no help: a token has no right that they lack
         sentence = GIVING_RIGHTS
     return f"{message} {sentence}".rstrip()
 

@@ -13,6 +13,7 @@ from wheelyard.model.project import Status
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, Decision, FileReason
 
 
+# properties, as plain attributes of a protocol would have to be writable
 class ShownFile(Protocol):
     """A file on a page."""
 

@@ -188,6 +188,7 @@ def provenance_url(root: str, project: NormalizedName, file: ShownFile) -> str:
 def _file_json(
     files_url: str, provenance_root: str, project: NormalizedName, file: ShownFile
 ) -> dict[str, object]:
+    """Return the entry of a file, with the keys that PEPs 691, 700 and 740 name."""
     page: dict[str, object] = {
         "filename": file.filename,
         "url": f"{files_url}/{file_url(project, file.sha256, file.filename)}",
@@ -243,6 +244,7 @@ def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
 def _file_html(
     files_url: str, provenance_root: str, project: NormalizedName, file: ShownFile
 ) -> str:
+    """Return the link to a file. Both of the URLs are escaped already, once for all files."""
     url = f"{files_url}/{file_url(project, file.sha256, file.filename)}"
     attributes = f'href="{url}{_fragment(file)}"'
     if file.requires_python:

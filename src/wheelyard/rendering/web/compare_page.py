@@ -161,8 +161,8 @@ def _compared(
     title: str, old: tuple[ComparedItem, ...], new: tuple[ComparedItem, ...]
 ) -> ComparedList:
     # metadata may repeat a text, which counts once
-    old_texts = {item.text for item in old}
-    new_texts = {item.text for item in new}
+    old_texts = {listed.text for listed in old}
+    new_texts = {listed.text for listed in new}
     return ComparedList(
         title=title,
         old=_marked(old, new_texts),

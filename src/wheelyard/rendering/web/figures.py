@@ -189,6 +189,7 @@ def draw_timeline(
     levels = dict[int, int]()
     drawn = Markup()
     for (place, _), group in groups.items():
+        # further dots of one place, which are of other kinds, are below the first
         level = levels.get(place, 0)
         levels[place] = level + 1
         y = _TIMELINE_Y + level * _LEVEL_HEIGHT

@@ -247,6 +247,7 @@ def home_page(
         "home.html",
         viewer,
         root,
+        # in words, as an index with both kinds has two numbers
         counted=_counted(len(private), len(projects) - len(private)),
         count=len(projects),
         private=len(private),

@@ -91,6 +91,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
         """Return the bytes of the page."""
+        # all pages of an index share its settings, and only this one knows these
         settings = replace(
             environment.client_settings,
             projects=self.projects,

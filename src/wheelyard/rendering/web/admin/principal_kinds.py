@@ -124,6 +124,6 @@ def chosen_principal(kind: str, name: str) -> str:
         return kind
     if not name:
         raise Invalid("Write the name as well.", code="missing_field")
-    if kind == OTHER or name.startswith(f"{kind}:"):
+    if kind == OTHER or name.startswith(f"{kind}:"):  # pasted as a list or a journal shows it
         return name
     return f"{kind}:{name}"
