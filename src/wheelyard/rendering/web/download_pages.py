@@ -35,7 +35,7 @@ def figure_of(report: DownloadReport) -> Markup:
     """Return the figure of the versions of a report over its days, or its weeks if it is long."""
     frequent = sorted(report.frequent, key=lambda days: listed_version(days.version), reverse=True)
     totals = [count.downloads for count in report.days]
-    # the first one is the lowest area, which shows best how the newest version grows
+    # the first one is the lowest area, which alone has a straight base: the newest version
     series = [Series(days.version) for days in frequent]
     downloads: list[Sequence[int]] = [days.downloads for days in frequent]
     # the report has each day of the most frequent versions alone: the others are what is left

@@ -183,8 +183,9 @@ def draw_timeline(
     one place share a larger dot, which says how many they are. Those of other kinds have theirs
     below it.
     """
-    first = min(dot.day for dot in dots)
-    last = max(dot.day for dot in dots)
+    days = [dot.day for dot in dots]
+    first = min(days)
+    last = max(days)
     groups = _groups(dots, first, last, places)
     levels = dict[int, int]()
     drawn = Markup()

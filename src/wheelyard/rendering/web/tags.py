@@ -112,8 +112,11 @@ _PATTERNS: Final = {system: re.compile(tags, re.ASCII) for system, (tags, _) in 
 _RANKS: Final = {"py": 0, "cp": 1}
 """Which wheels come first in a list, by their interpreter: those for any Python, and CPython's."""
 _OTHER_INTERPRETERS: Final = 2
+"""The rank of wheels for all other interpreters."""
 _OBSOLETE_FORMATS: Final = 8
+"""The rank of eggs and installers, which is behind all wheels."""
 _SDISTS: Final = 9
+"""The rank of sdists."""
 
 _NUMBER: Final = re.compile("[0-9]+")
 _INTERPRETER: Final = re.compile(r"([a-z]+)([0-9]?)([0-9]*)", re.ASCII)
