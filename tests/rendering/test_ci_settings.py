@@ -7,7 +7,7 @@ import pytest
 from tests.clients.harness import REPOSITORY
 from wheelyard.model.access import Action, Pattern, Scope
 from wheelyard.model.index_name import MAIN
-from wheelyard.rendering.client_settings import SERVICES, CiService, ci_lines
+from wheelyard.rendering.ci_settings import SERVICES, CiService, ci_lines
 
 READING = Scope(Action.READ, (Pattern("acme-*"),), (MAIN,))
 

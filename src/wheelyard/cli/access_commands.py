@@ -40,7 +40,7 @@ from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import MAIN, bare_index_path
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
-from wheelyard.rendering.client_settings import SERVICES, ci_lines
+from wheelyard.rendering.ci_settings import SERVICES, ci_lines
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime

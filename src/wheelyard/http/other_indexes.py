@@ -27,14 +27,9 @@ from wheelyard.model.project import Project
 from wheelyard.model.promotion import NO_RULES
 from wheelyard.rendering.project_facts import latest_release, release_of, releases_of
 from wheelyard.rendering.simple_pages import timestamp
-from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.index_marks import (
-    IndexMark,
-    ProjectPlace,
-    ReleasesElsewhere,
-    index_marks,
-)
+from wheelyard.rendering.web.index_marks import IndexMark, index_marks
 from wheelyard.rendering.web.project_frame import version_path
+from wheelyard.rendering.web.viewer import ProjectPlace, ReleasesElsewhere, Viewer
 from wheelyard.wiring.index import Index
 
 PARALLEL_READS: Final = 8

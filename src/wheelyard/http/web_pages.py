@@ -40,10 +40,10 @@ from wheelyard.model.access import Action, Caller, short_name
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.home_page import NOT_FOUND, ErrorFacts
-from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.release_page import dependency_names
+from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 from wheelyard.wiring.index import Index
 
 RIGHTS_SECONDS: Final = 1.0

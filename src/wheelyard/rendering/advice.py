@@ -264,17 +264,22 @@ class Terminal(Struct, frozen=True):
         """Return the command that does what an advice says, and that of the answer, for a shell."""
         wording = WORDINGS[advice.remedy]
         templates = filter(None, (wording.command, wording.answer))
-        return [self._command(template, advice) for template in templates]
+        return [self._fill(template, advice) for template in templates]
 
-    def _command(self, template: str, advice: Advice) -> str:
+    def _fill(self, template: str, advice: Advice) -> str:
+        """Return the command that a template makes of an advice, with the options that it needs."""
         digest = advice.sha256 or "..."
+        # word by word, as a subject may have blanks and is one word all the same
         words = [word.format(advice.subject, sha256=digest) for word in template.split()]
         words += _options(advice)
+        # in a script, a command that asks would wait for an answer, or fail
         if self.asks_nobody and advice.remedy in ASKING:
             words.append("--yes")
         index = advice.index or self.index
+        # a command is short where it means the right index anyway
         if advice.remedy in IN_INDEX and not self._is_default(index, advice):
             words += ["--index", index]
+        # the options name a server or a store that this command does not take
         if advice.remedy in ON_MACHINE or (advice.remedy in ON_STORE and self.has_server):
             return replace(self, place=()).line(words)
         return self.line(words)
@@ -288,7 +293,9 @@ class Terminal(Struct, frozen=True):
 
     def line(self, words: Iterable[str]) -> str:
         """Return the command of these words, for a shell, at the same place."""
-        return " ".join(quote(escaped(word)) for word in (*self.program, *words, *self.place))
+        line = [*self.program, *words, *self.place]
+        # a name may come from a stranger's archive: no terminal obeys it, and no shell runs it
+        return " ".join(quote(escaped(word)) for word in line)
 
     def message(self, message: str, advice: Advice | None) -> str:
         """Return a message with the sentence that says which command helps."""
@@ -313,14 +320,20 @@ def message_on_page(message: str, advice: Advice | None) -> str:
     if advice is None:
         return message
     sentence = WORDINGS[advice.remedy].page
-    if advice.right:  # a token has no rights that its owner lacks
+    if advice.right:
+        # the page on which people make tokens is no help: a token has no right that they lack
         sentence = GIVING_RIGHTS
     return f"{message} {sentence}".rstrip()
 
 
 def _options(advice: Advice) -> list[str]:
     """Return the words behind the subject of a command."""
-    options = [key if "=" in key else f"{key}=" for key in advice.keys]
+    options: list[str] = []
+    for key in advice.keys:
+        if "=" in key:
+            options.append(key)
+        else:
+            options.append(f"{key}=")  # which takes the key away
     if advice.version:
         options.append(advice.version)
     if advice.versions:

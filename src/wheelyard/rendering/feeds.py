@@ -31,6 +31,7 @@ INDEX_FEED_ENTRIES: Final = 50
 FILES_TOLD: Final = 20
 VERSIONS_TOLD: Final = 3
 
+# never another one: the ids of all entries follow from it, by which readers know what they showed
 _IDS: Final = UUID("5f1f6f1c-2f0b-5c3e-9d0e-6f4b8a1f7c55")
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When an empty feed was updated, which has to say so."""
@@ -65,19 +66,25 @@ def project_feed(
     """
     name = project.name
     releases = releases_of(project)
-    shown = {release.version for release in releases}
+    versions = {release.version for release in releases}
     entries = [release_entry(name, release) for release in releases]
-    entries += _change_entries(name, changes, shown)
+    entries += _change_entries(name, changes, versions)
+    newest = _newest(entries, PROJECT_FEED_ENTRIES)
     root = root_url or _RELATIVE_ROOT
-    path = f"project/{name}/"
     title = f"{name} · {_title(brand, index)}"
-    summary = project.shown_summary
-    head = f"<subtitle>{_text(summary)}</subtitle>\n" if summary else ""
-    return _feed(root, path, title, head, _newest(entries, PROJECT_FEED_ENTRIES), index)
+    subtitle = ""
+    if project.shown_summary:
+        subtitle = f"<subtitle>{_text(project.shown_summary)}</subtitle>\n"
+    return _feed(root, f"project/{name}/", title, subtitle, newest, index)
 
 
 def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry], index: str = "") -> bytes:
-    """Return the feed of all projects, like `project_feed`, with the newest of these entries."""
+    """
+    Return the feed of all projects, with the newest of these entries.
+
+    Without `root_url`, links are relative. `index` is the name of the index, so that readers take
+    equal entries of several indexes for different ones.
+    """
     title = _title(brand, index)
     newest = _newest(entries, INDEX_FEED_ENTRIES)
     return _feed(root_url, "", title, "", newest, index)
@@ -92,22 +99,27 @@ def latest_entries(project: Project) -> list[FeedEntry]:
     name = project.name
     commit = project.commit
     releases = releases_of(project)
+    # a feed of the index has no more entries than these, even if all are of one project
     newest = nlargest(INDEX_FEED_ENTRIES, releases, key=_uploaded_at)
-    events = CommitJson.from_commit(commit).events if commit else ()
-    changes = [entry_of(name, project.revision, event, event.by_name) for event in events]
-    shown = {release.version for release in releases}
     entries = [release_entry(name, release) for release in newest]
-    return entries + _change_entries(name, changes, shown)
+    if commit is None:
+        return entries
+    events = CommitJson.from_commit(commit).events
+    changes = [entry_of(name, project.revision, event, event.by_name) for event in events]
+    versions = {release.version for release in releases}
+    return entries + _change_entries(name, changes, versions)
 
 
 def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
     """Return the entry of a release, which a file that is added later updates."""
     files = sorted(release.files, key=lambda file: (_listed_at(file), file.filename))
-    first, last = files[0], files[-1]  # a reader shows the entry again when `last` changes
+    first = files[0]
+    last = files[-1]  # a reader shows the entry again when a later file comes
     text = _named([file.filename for file in files])
-    if release.is_yanked:
-        reason = f": {release.yanked_reason}" if release.yanked_reason else "."
-        text = f"Yanked{reason}\n{text}"
+    if release.yanked_reason and release.is_yanked:
+        text = f"Yanked: {release.yanked_reason}\n{text}"
+    elif release.is_yanked:
+        text = f"Yanked.\n{text}"
     return FeedEntry(
         identity=f"{name}/{strip_trailing_zeros(release.version)}",
         title=f"{name} {release.version}",
@@ -120,50 +132,61 @@ def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
 
 
 def _change_entries(
-    name: NormalizedName, changes: Iterable[JournalEntry], shown: set[str]
+    name: NormalizedName, changes: Iterable[JournalEntry], versions: set[str]
 ) -> list[FeedEntry]:
-    """Return the entries of changes, which link to the pages of the releases `shown`."""
-    entries = list[FeedEntry]()
+    """Return the entries of changes, which link to the pages of the releases `versions`."""
+    entries: list[FeedEntry] = []
     number = 0
     commit = 0
     for change in changes:
-        number = number + 1 if change.commit == commit else 0
+        # the events of a commit are counted from 0, also those that get no entry
+        number += 1
+        if change.commit != commit:
+            number = 0
         commit = change.commit
         # the entry of a release tells of its uploads
         if change.what not in ("uploaded", "imported", "promoted"):
-            entries.append(change_entry(name, change, number, shown))
+            entries.append(change_entry(name, change, number, versions))
     return entries
 
 
 def change_entry(
-    name: NormalizedName, change: JournalEntry, number: int, shown: Container[str] = ()
+    name: NormalizedName, change: JournalEntry, number: int, with_pages: Container[str] = ()
 ) -> FeedEntry:
     """
     Return the entry of a change that is no upload, event `number` of its commit.
 
-    If it is of one release, and that is among `shown`, it links to the page of the release.
+    If it is of one release, and that is among the versions `with_pages`, it links to its page.
     """
     versions = versions_of(change.files, name)
-    verb = f"{change.done} {change.other_index}".rstrip()
-    what = f"{', '.join(versions[:VERSIONS_TOLD])} {verb}".strip()
-    if len(versions) > VERSIONS_TOLD:
-        others = len(versions) - VERSIONS_TOLD
-        what = f"{', '.join(versions[:VERSIONS_TOLD])} and {others} more {verb}"
-    if change.what == "status":
-        what = f"is {change.status} now"
     path = f"project/{name}/"
-    if len(versions) == 1 and versions[0] in shown:
+    if len(versions) == 1 and versions[0] in with_pages:
         path = release_path(name, versions[0])
-    parts = (f"Reason: {change.reason}" if change.reason else "", _named(change.files))
+    lines: list[str] = []
+    if change.reason:
+        lines.append(f"Reason: {change.reason}")
+    if change.files:
+        lines.append(_named(change.files))
     return FeedEntry(
         identity=f"{name}#{change.commit}.{number}",  # never another one: readers go by it
-        title=f"{name} {what}",
+        title=f"{name} {_in_words(change, versions)}",
         path=path,
         published=change.at,
         updated=change.at,
         by=with_name(change.by, change.by_name),
-        text="\n".join(filter(None, parts)),
+        text="\n".join(lines),
     )
+
+
+def _in_words(change: JournalEntry, versions: Sequence[str]) -> str:
+    """Return what was done to some versions of a project, of many only the first ones."""
+    if change.what == "status":
+        return f"is {change.status} now"
+    verb = f"{change.done} {change.other_index}".rstrip()
+    subject = ", ".join(versions[:VERSIONS_TOLD])
+    if len(versions) > VERSIONS_TOLD:
+        subject += f" and {len(versions) - VERSIONS_TOLD} more"
+    return f"{subject} {verb}".strip()
 
 
 def release_path(name: NormalizedName, version: str) -> str:
@@ -176,6 +199,7 @@ def _uploaded_at(release: Release) -> datetime:
 
 
 def _listed_at(file: File) -> datetime:
+    # a file that was promoted is news in this index from then on
     return file.promoted_at or file.uploaded_at
 
 
@@ -188,38 +212,45 @@ def _named(filenames: Sequence[str]) -> str:
 
 
 def _newest(entries: Iterable[FeedEntry], limit: int) -> list[FeedEntry]:
-    return sorted(entries, key=lambda entry: (entry.updated, entry.identity), reverse=True)[:limit]
+    # with the identity, so that equal times give the same bytes each time
+    entries = sorted(entries, key=lambda entry: (entry.updated, entry.identity), reverse=True)
+    return entries[:limit]
 
 
 def _feed(
-    root: str, path: str, title: str, head: str, entries: Sequence[FeedEntry], index: str
+    root: str, path: str, title: str, subtitle: str, entries: Sequence[FeedEntry], index: str
 ) -> bytes:
     """Return a feed in the folder `path`, which is relative to the root of the index."""
-    updated = entries[0].updated if entries else _BEGINNING
+    folder = f"{root}{path}"
+    updated = entries[0].updated if entries else _BEGINNING  # the newest is the first
     feed = (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<feed xmlns="http://www.w3.org/2005/Atom">\n'
-        f"<id>{_id(path, index)}</id>\n<title>{_text(title)}</title>\n{head}"
+        f"<id>{_id(path, index)}</id>\n<title>{_text(title)}</title>\n{subtitle}"
         f"<updated>{seconds_text(updated)}</updated>\n"
-        f'<link rel="self" type="application/atom+xml" href="{_text(f"{root}{path}feed.xml")}"/>\n'
-        f'<link rel="alternate" type="text/html" href="{_text(f"{root}{path}" or "./")}"/>\n'
+        f'<link rel="self" type="application/atom+xml" href="{_text(folder)}feed.xml"/>\n'
+        f'<link rel="alternate" type="text/html" href="{_text(folder or "./")}"/>\n'
         f"{''.join(_entry(root, entry, index) for entry in entries)}</feed>\n"
     )
     return feed.encode()
 
 
 def _entry(root: str, entry: FeedEntry, index: str) -> str:
+    # RFC 4287: an entry has an author, and the author a name
+    author = entry.by.strip() or "unknown"
     return (
         f"<entry>\n<id>{_id(entry.identity, index)}</id>\n<title>{_text(entry.title)}</title>\n"
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{entry.path}")}"/>\n'
         f"<published>{seconds_text(entry.published)}</published>\n"
         f"<updated>{seconds_text(entry.updated)}</updated>\n"
-        f"<author><name>{_text(entry.by.strip() or 'unknown')}</name></author>\n"
+        f"<author><name>{_text(author)}</name></author>\n"
         f'<content type="text">{_text(entry.text)}</content>\n</entry>\n'
     )
 
 
 def _id(identity: str, index: str) -> str:
+    """Return the id of a feed or an entry, which follows from names alone."""
+    # main has no name here, so that nothing stands before the identity
     return f"urn:uuid:{uuid5(_IDS, f'{index} {identity}'.lstrip())}"
 
 

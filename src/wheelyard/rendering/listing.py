@@ -13,6 +13,7 @@ from wheelyard.model.project import Status
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, Decision, FileReason
 
 
+# properties, as plain attributes of a protocol would have to be writable
 class ShownFile(Protocol):
     """A file on a page."""
 
@@ -69,6 +70,7 @@ class ShownFile(Protocol):
         """Whether it is a wheel."""
 
 
+# covariant, so that a project with private files is also one with files of any kind
 F_co = TypeVar("F_co", bound=ShownFile, covariant=True)
 
 
@@ -115,10 +117,11 @@ def hidden_files(files: Iterable[tuple[str, FileReason]]) -> list[HiddenFiles]:
     """
     rows = [(version, reason.text, reason.code == HIDDEN_BY_VIEW) for version, reason in files]
     rows.sort(key=lambda row: (listed_version(row[0]), row[1]), reverse=True)
-    return [
-        HiddenFiles(version, len(list(group)), reason, is_by_view)
-        for (version, reason, is_by_view), group in groupby(rows)
-    ]
+    hidden: list[HiddenFiles] = []
+    # equal rows are neighbours now, one for each file
+    for (version, reason, is_by_view), group in groupby(rows):
+        hidden.append(HiddenFiles(version, len(list(group)), reason, is_by_view))
+    return hidden
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -153,6 +156,8 @@ class Origin(Struct, frozen=True, kw_only=True):
     def is_own(self) -> bool:
         """Whether it is a private project of the index that shows it, where one can change it."""
         return self.other_index is None and not self.is_upstream
+
+    # classes of public projects, and of private ones in an index with rules, have more to return
 
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first."""

@@ -59,9 +59,11 @@ class StoredToken(Struct, frozen=True, kw_only=True):
         if not self.netrc:
             return f"keyring get {self.index_url} {USER}"
         line = f"s/^machine {self.host} login {USER} password //p"
-        # a shell finds the home folder only if its sign is not quoted
-        home = "~/" if self.netrc.startswith("~/") else ""
-        return f"sed -n {quote(line)} {home}{quote(self.netrc.removeprefix(home))}"
+        path = quote(self.netrc)
+        if self.netrc.startswith("~/"):
+            # a shell finds the home folder only if its sign is not quoted
+            path = f"~/{quote(self.netrc.removeprefix('~/'))}"
+        return f"sed -n {quote(line)} {path}"
 
 
 def login_lines(stored: StoredToken) -> Iterator[str]:
@@ -75,6 +77,7 @@ def login_lines(stored: StoredToken) -> Iterator[str]:
         )
         yield f"  {stored.index_url_with_user}"
     lines = dict(_client_lines(stored))
+    # the lines are for a POSIX shell, which Windows does not have
     if stored.is_windows and lines:
         yield f"{', '.join(lines)}: give them {USER} and the token, which is the password there."
     elif lines:
@@ -96,7 +99,9 @@ def _client_lines(stored: StoredToken) -> Iterator[tuple[str, str]]:
         login = f"uv auth login {stored.root}/ --username {USER} --password -"
         yield "uv", f"{stored.reading} | {login}"
         yield "Poetry", f"poetry config http-basic.NAME {USER} {token}"
-    if stored.may_upload:
-        clients = _BY_VARIABLES if stored.netrc else {"Hatch": _BY_VARIABLES["Hatch"]}
-        for client, command in clients.items():
+    if not stored.may_upload:
+        return
+    for client, command in _BY_VARIABLES.items():
+        # the others ask the keyring themselves
+        if stored.netrc or client == "Hatch":
             yield client, command.format(user=USER, token=token, upload=stored.upload_url)

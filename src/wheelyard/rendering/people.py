@@ -45,69 +45,85 @@ def people(names: str | None, mails: str | None) -> tuple[Contact, ...]:
 
 @lru_cache(1024)  # releases have them in common
 def _people(names: str, mails: str) -> tuple[Contact, ...]:
-    persons = dict[str, Contact]()
+    persons: dict[str, Contact] = {}
     for encoded, mail in _addresses(mails):
-        name = decode_words(encoded)
+        # a stranger wrote the field: what is no plausible address would be a link to nowhere
         if _MAIL.fullmatch(mail):
-            shown = name.strip() or mail
-            persons.setdefault(
-                shown, Contact(shown[:NAME_LIMIT], f"mailto:{quote(mail, safe='@')}")
-            )
-    # the field for mails may have names alone
-    text = decode_words(names if persons else names or mails).strip()
-    others = _without(persons, text)
-    if not others:
+            name = decode_words(encoded).strip() or mail
+            persons.setdefault(name, Contact(name[:NAME_LIMIT], _mail_url(mail)))
+    text = names
+    if not persons:
+        # the field for mails may have names alone
+        text = names or mails
+    remaining = _without(persons, decode_words(text).strip())
+    if not remaining:
         return tuple(persons.values())
-    if len(persons) == 1 and "," not in others:
+    name = remaining[:NAME_LIMIT]
+    if len(persons) == 1 and "," not in remaining:
         (person,) = persons.values()
-        if person.mail == f"mailto:{quote(person.name, safe='@')}":  # each field has the half of it
-            return (Contact(others[:NAME_LIMIT], person.mail),)
-    return (Contact(others[:NAME_LIMIT], ""), *persons.values())
+        if person.mail == _mail_url(person.name):
+            # one field has the name of a person alone, and the other one the address alone
+            return (Contact(name, person.mail),)
+    return (Contact(name, ""), *persons.values())
+
+
+def _mail_url(address: str) -> str:
+    return f"mailto:{quote(address, safe='@')}"
 
 
 def _without(persons: Iterable[str], text: str) -> str:
     """Return a list of names, between commas, without those that are persons, in any case."""
-    # uv writes each name into both fields, and a name may have commas
-    names = {_parts(name.casefold()) for name in persons}
+    # uv writes each name into both fields, and a name may have commas: then it is several texts
+    names = {_split(name.casefold()) for name in persons}
     sizes = sorted({len(name) for name in names}, reverse=True)
-    parts = _parts(text)
-    folded = _parts(text.casefold())
-    others = list[str]()
-    at = 0
-    while at < len(parts):
-        size = next((size for size in sizes if folded[at : at + size] in names), 0)
+    texts = _split(text)
+    folded = _split(text.casefold())
+    remaining: list[str] = []
+    start = 0
+    while start < len(texts):
+        # the longest name first, as a shorter one may be its beginning
+        size = next((size for size in sizes if folded[start : start + size] in names), 0)
         if not size:
-            others.append(parts[at])
-        at += size or 1
-    return ", ".join(filter(None, others))
+            remaining.append(texts[start])
+        start += size or 1
+    return ", ".join(filter(None, remaining))
 
 
-def _parts(names: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in names.split(","))
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(","))
 
 
 def _addresses(text: str) -> Iterator[tuple[str, str]]:
     """
-    Yield name and address of each part of a list such as `Ann <ann@x.example>, bob@x.example`.
+    Yield name and address of each entry of a list such as `Ann <ann@x.example>, bob@x.example`.
 
     `email.utils` is not used: it recurses into nested comments.
     """
     name = ""
     mail = ""
-    for part in (*_ADDRESS_TOKENS.findall(text), ","):
-        if part == ",":
-            yield (name.strip(), mail) if mail else ("", name.strip())
+    # a comma at the end, so that the last entry is yielded as the others are
+    for piece in [*_ADDRESS_TOKENS.findall(text), ","]:
+        if piece == ",":
+            if mail:
+                yield name.strip(), mail
+            else:
+                # without brackets it is an address or a name, which the caller tells apart
+                yield "", name.strip()
             name = ""
             mail = ""
-        elif part.startswith("<"):
-            mail = part.strip("<> ")
+        elif piece.startswith("<"):
+            mail = piece.strip("<> ")
+        elif piece.startswith('"'):
+            name += piece.strip('"')
         else:
-            name += part.strip('"') if part.startswith('"') else part
+            name += piece
 
 
 def decode_words(text: str) -> str:
     """Return `text` with its encoded words (RFC 2047) decoded, except for broken ones."""
-    return _ENCODED_WORDS.sub(_decode_run, text) if "=?" in text else text
+    if "=?" not in text:  # nearly all texts
+        return text
+    return _ENCODED_WORDS.sub(_decode_run, text)
 
 
 def decode_addresses(text: str) -> str:
@@ -116,31 +132,40 @@ def decode_addresses(text: str) -> str:
 
     A name is in quotes if it has a character that would end it (RFC 5322, 3.2.4).
     """
-    return _QUOTED_OR_ENCODED.sub(_decode_name, text) if "=?" in text else text
+    if "=?" not in text:
+        return text
+    return _QUOTED_OR_ENCODED.sub(_decode_name, text)
 
 
 def _decode_name(name: re.Match[str]) -> str:
+    """Return a name in quotes, or encoded words, decoded and in quotes if that needs them."""
     inner = name[0].strip('"')
     decoded = decode_words(inner)
+    if decoded == inner:
+        return name[0]
     is_quoted = name[0].startswith('"')
-    if not is_quoted and (decoded == inner or not _SPECIAL.search(decoded)):
+    if not is_quoted and not _SPECIAL.search(decoded):
         return decoded
-    return name[0] if decoded == inner else '"' + _ESCAPED.sub(r"\\\g<0>", decoded) + '"'
+    return '"' + _ESCAPED.sub(r"\\\g<0>", decoded) + '"'
 
 
 def _decode_run(run: re.Match[str]) -> str:
     """Return what is in a row of encoded words, of which two may share the bytes of a letter."""
-    words = [word for text in run[0].split() if (word := _ENCODED_WORD.fullmatch(text))]
-    if len(words) < len(run[0].split()):
-        return run[0]
+    words: list[re.Match[str]] = []
+    for text in run[0].split():
+        word = _ENCODED_WORD.fullmatch(text)
+        if word is None:
+            return run[0]
+        words.append(word)
+    decoded = ""
     try:
-        parts = [
-            b"".join(map(_decode_bytes, group)).decode(charset)
-            for charset, group in groupby(words, key=lambda word: word[1].lower())
-        ]
-    except (ValueError, LookupError):
+        # some mailers break a text between two bytes of one letter, so bytes are joined first
+        for charset, group in groupby(words, key=lambda word: word[1].lower()):
+            decoded += b"".join(map(_decode_bytes, group)).decode(charset)
+    except (ValueError, LookupError):  # a stranger wrote it: no Base64, or not of its charset
         return run[0]
-    return _CONTROL.sub(" ", "".join(parts))
+    # what was encoded may hold line feeds, which would begin another header in a mail
+    return _CONTROL.sub(" ", decoded)
 
 
 def _decode_bytes(word: re.Match[str]) -> bytes:
@@ -151,5 +176,6 @@ def _decode_bytes(word: re.Match[str]) -> bytes:
     """
     content = word[3].encode()
     if word[2] in "bB":
-        return b64decode(content + b"=" * (-len(content) % 4), validate=True)
+        padding = b"=" * (-len(content) % 4)  # which some programs leave out
+        return b64decode(content + padding, validate=True)
     return a2b_qp(content, header=True)

@@ -45,7 +45,8 @@ CLASSIFIERS_LIMIT: Final = 1024
 """Characters of the classifiers of a project that lists can be filtered by."""
 CLASSIFIER_LIMIT: Final = 128
 """Characters of each of them. The longest of PyPI's has half of them."""
-Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000
+# until the year 9999, the last one that Python's dates have
+Milliseconds = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]
 """Milliseconds since the epoch, or 0 for never."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REQUIRED_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -70,8 +71,12 @@ class ReleaseOf(Struct, Generic[F_co], frozen=True):
     @property
     def size(self) -> int | None:
         """The bytes of all files, or None if that of one is not known."""
-        sizes = [file.size for file in self.files if file.size is not None]
-        return sum(sizes) if len(sizes) == len(self.files) else None
+        total = 0
+        for file in self.files:
+            if file.size is None:
+                return None
+            total += file.size
+        return total
 
     @property
     def metadata_file(self) -> F_co:
@@ -100,10 +105,11 @@ def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[File
     1.0 and 1.0.0 are one version.
     """
     files = project.status.served(project.files)
-    wanted = strip_trailing_zeros(str(version))
-    texts = {file.version for file in files}  # far fewer than files
-    texts = {text for text in texts if strip_trailing_zeros(text) == wanted}
-    released = [file for file in files if file.version in texts]
+    number = strip_trailing_zeros(str(version))
+    # a project may have thousands of files, and far fewer versions to compare
+    texts = {file.version for file in files}
+    spellings = {text for text in texts if strip_trailing_zeros(text) == number}
+    released = [file for file in files if file.version in spellings]
     if not released:
         return None
     return ReleaseOf(str(listed_version(released[0].version)), _wheels_first(released))
@@ -120,20 +126,23 @@ def find_release(project: ShownProject[FileT], text: str) -> ReleaseOf[FileT] | 
 def versions_of(filenames: Iterable[str], project: NormalizedName | None) -> list[str]:
     """Return the distinct versions of a project's files, oldest first."""
     versions = {parse_known_filename(filename, project).version for filename in filenames}
-    return [str(version) for version in sorted(versions)]
+    return list(map(str, sorted(versions)))
 
 
 def _releases(files: Iterable[FileT]) -> tuple[ReleaseOf[FileT], ...]:
-    groups = dict[Version, list[FileT]]()
+    groups: dict[Version, list[FileT]] = {}
     for file in files:
+        # files of one release may say 1.0 and 1.0.0, which are equal versions
         groups.setdefault(listed_version(file.version), []).append(file)
     newest = sorted(groups, reverse=True)
     return tuple(ReleaseOf(str(version), _wheels_first(groups[version])) for version in newest)
 
 
 def _wheels_first(files: list[FileT]) -> tuple[FileT, ...]:
-    # they are sorted by filename, as those of a project are
-    return tuple(sorted(files, key=lambda file: not file.is_wheel) if len(files) > 1 else files)
+    if len(files) > 1:
+        # those of a project are sorted by filename, and stay so among wheels and among others
+        files = sorted(files, key=lambda file: not file.is_wheel)
+    return tuple(files)
 
 
 def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | None:
@@ -143,13 +152,15 @@ def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | N
     It is the newest final release, else the newest pre-release, both without yanked ones; else the
     newest yanked one. None if there are no releases.
     """
-    newest = newest_prerelease = None
+    newest: ReleaseOf[FileT] | None = None
+    newest_prerelease: ReleaseOf[FileT] | None = None
     for release in releases:
         newest = newest or release
-        if not release.is_yanked:
-            if not listed_version(release.version).is_prerelease:
-                return release
-            newest_prerelease = newest_prerelease or release
+        if release.is_yanked:
+            continue
+        if not listed_version(release.version).is_prerelease:
+            return release
+        newest_prerelease = newest_prerelease or release
     return newest_prerelease or newest
 
 
@@ -236,20 +247,22 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def state(self) -> str:
-        """What lists mark it with: its status, or that it has no files; or an empty text."""
-        # of a project of which only the name is known, it is not known whether it has files
-        is_empty = self.document and not (self.version or self.files or self.origin)
-        return self.status or ("no files" if is_empty else "")
+        """What lists mark it with: its status, or that it has no files, or an empty text."""
+        if self.status:
+            return self.status
+        # without a document only the name is known, and so not whether there are files
+        if self.document and not (self.version or self.files or self.origin):
+            return "no files"
+        return ""
 
     @property
     def day(self) -> str:
         """The day (UTC) of the latest upload, else of the latest change, or an empty text."""
         milliseconds = self.uploaded or self.changed
-        return (
-            (_EPOCH + timedelta(milliseconds=milliseconds)).date().isoformat()
-            if milliseconds
-            else ""
-        )
+        if not milliseconds:
+            return ""
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+        return moment.date().isoformat()
 
 
 def fold(text: str) -> str:
@@ -266,11 +279,13 @@ def private_facts_of(
     project: Project, latest: Release | None, description: Description
 ) -> ProjectFacts:
     """Return the facts of a private project, whose own summary stands for a missing one."""
-    description = description._replace(summary=description.summary or project.summary)
-    events = project.commit.events if project.commit else ()
-    changed = max((_milliseconds(event.at) for event in events), default=0)
+    summary = description.summary or project.summary
+    facts = facts_of(project, latest, description._replace(summary=summary))
+    changed = 0
+    if project.commit:
+        changed = max((_milliseconds(event.at) for event in project.commit.events), default=0)
     return replace(
-        facts_of(project, latest, description),
+        facts,
         changed=changed,
         document=str(project.revision),
         files=len(project.files),
@@ -291,37 +306,55 @@ def facts_of(
     Without releases, `latest` is None.
     """
     name = project.name
-    shown = _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
-    words = _encodable(description.keywords[:KEYWORDS_LIMIT])
+    version = ""
+    summary = ""
+    if latest:
+        version = latest.version
+        summary = _encodable(description.summary[:SUMMARY_LIMIT])
+    keywords = _encodable(description.keywords[:KEYWORDS_LIMIT])
     imports = _imports_of(description)
-    uploads = [
-        (file.uploaded_at, file.filename, file.uploaded_by if isinstance(file, File) else "")
-        for file in project.files
-        if file.uploaded_at is not None
-    ]
-    # of files that were uploaded at once, always the same one
-    at, _, uploader = max(uploads, default=(_EPOCH, "", ""))
+    uploaded_at, uploader = _latest_upload(project.files)
     # an extra of the project may require the project itself
     required = {required_name(text) for text in description.requirements} - {"", name}
+    requires = ""
+    if required:
+        # with spaces at both ends, so that a whole name is found by the spaces around it
+        requires = f" {' '.join(sorted(required))} "
     return ProjectFacts(
         name,
-        version=latest.version if latest else "",
-        summary=shown,
-        keywords=words,
-        requires=f" {' '.join(sorted(required))} " if required else "",
+        version=version,
+        summary=summary,
+        keywords=keywords,
+        requires=requires,
         uploaded_by=_encodable(uploader),
-        uploaded=_milliseconds(at),
-        text=fold(f"{name} {shown} {words}{imports.rstrip()}"),
+        uploaded=_milliseconds(uploaded_at),
+        text=fold(f"{name} {summary} {keywords}{imports.rstrip()}"),
         status=_status(project, latest),
         imports=imports,
         classifiers=_classifiers_of(description),
     )
 
 
+def _latest_upload(files: Iterable[ShownFile]) -> tuple[datetime, str]:
+    """Return when the newest of some files was uploaded, and who did it, or an empty text."""
+    uploads: list[tuple[datetime, str, str]] = []
+    for file in files:
+        if file.uploaded_at is not None:
+            # an upstream index does not say who has uploaded a file
+            uploader = file.uploaded_by if isinstance(file, File) else ""
+            uploads.append((file.uploaded_at, file.filename, uploader))
+    # the filename decides between files of one moment, so that it is always the same one
+    uploaded_at, _, uploader = max(uploads, default=(_EPOCH, "", ""))
+    return uploaded_at, uploader
+
+
 def required_name(requirement: str) -> str:
     """Return the normalised name of the project that a requirement (PEP 508) names, or ""."""
+    # parsing all of it would take many times as long, and old metadata may be malformed
     match = _REQUIRED_NAME.match(requirement.lstrip())
-    return fold(match[0]) if match else ""
+    if match is None:
+        return ""
+    return fold(match[0])
 
 
 def is_classifier(text: str) -> bool:
@@ -341,14 +374,19 @@ def _joined(texts: Iterable[str], between: str, limit: int) -> str:
     """Return each of some texts once, between two separators, and no part of one at the limit."""
     joined = between.join(dict.fromkeys(texts))
     if len(joined) > limit:
+        # with the character behind the limit: a text that ends exactly there is whole
         joined = joined[: limit + 1].rpartition(between)[0]
-    return f"{between}{joined}{between}" if joined else ""
+    if not joined:
+        return ""
+    return f"{between}{joined}{between}"
 
 
 def _status(project: ShownProject[FileT], latest: ReleaseOf[FileT] | None) -> str:
     if project.status is not Status.ACTIVE:
         return project.status.value
-    return "yanked" if latest is not None and latest.is_yanked else ""
+    if latest is not None and latest.is_yanked:
+        return "yanked"
+    return ""
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -356,15 +394,20 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def _encodable(text: str) -> str:
-    # metadata may have lone surrogates
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    if text.isascii():
+        return text
+    # metadata may have lone surrogates, with which no document could be stored
+    return text.encode("utf-8", "replace").decode()
 
 
 def search_json(projects: Iterable[ProjectFacts]) -> bytes:
     """Return the bytes of `/search.json`: a JSON list, sorted by name, one entry on a line."""
-    ordered = map(_entry, sorted(projects, key=attrgetter("name")))
-    lines = Encoder().encode_lines(ordered)[:-1].replace(b"\n", b",\n")  # none within an entry
-    return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"
+    entries = map(_entry, sorted(projects, key=attrgetter("name")))
+    lines = Encoder().encode_lines(entries)[:-1]
+    if not lines:
+        return b"[]\n"
+    # a line feed within a text is escaped in JSON, so these are all between entries
+    return b"[\n" + lines.replace(b"\n", b",\n") + b"\n]\n"
 
 
 def results_json(total: int, best: Iterable[ProjectFacts], upstream: Sequence[str] = ()) -> bytes:
@@ -373,19 +416,19 @@ def results_json(total: int, best: Iterable[ProjectFacts], upstream: Sequence[st
 
     `upstream` are the indexes in which a page of results looks up the name, too.
     """
-    answer: dict[str, object] = {"total": total, "projects": [*map(_entry, best)]}
+    answer: dict[str, object] = {"total": total, "projects": list(map(_entry, best))}
     if upstream:
         answer["upstream"] = upstream
     return Encoder().encode(answer) + b"\n"
 
 
-def _entry(project: ProjectFacts) -> tuple[str, ...]:
+def _entry(project: ProjectFacts) -> list[str]:
     """Return `["acme-core", "1.4.0", "What it is"]`, with further facts up to the last."""
-    entry = (project.name, project.version, project.summary)
-    further = (project.keywords, project.state, project.origin, project.imports.strip())
+    further = [project.keywords, project.state, project.origin, project.imports.strip()]
     # empty ones at the end are left out: a list of 100,000 projects is downloaded as one
-    count = max((at for at, text in enumerate(further, 1) if text), default=0)
-    return (*entry, *further[:count])
+    while further and not further[-1]:
+        further.pop()
+    return [project.name, project.version, project.summary, *further]
 
 
 def project_json(
@@ -405,7 +448,7 @@ def project_json(
     body: dict[str, object] = {"info": _info(release, core), "last_serial": last_serial}
     url = f"{files_url}/"
     if releases is not None:
-        body["releases"] = {other.version: _files(name, other, url) for other in releases}
+        body["releases"] = {listed.version: _files(name, listed, url) for listed in releases}
     urls = _files(name, release, url)
     return Encoder().encode(body | {"urls": urls, "vulnerabilities": []})
 
@@ -413,12 +456,17 @@ def project_json(
 def _files(
     name: NormalizedName, release: ReleaseOf[ShownFile], url: str
 ) -> list[dict[str, object]]:
-    return [
-        _file(file, f"{url}{file_url(name, file.sha256, file.filename)}") for file in release.files
-    ]
+    listed: list[dict[str, object]] = []
+    for file in release.files:
+        path = file_url(name, file.sha256, file.filename)
+        listed.append(_file(file, f"{url}{path}"))
+    return listed
 
 
 def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, object]:
+    yanked_reason = None
+    if release.is_yanked:  # one file that is yanked may have a reason, too
+        yanked_reason = release.yanked_reason or None
     return {
         "author": decode_words(core.author or ""),
         "author_email": decode_addresses(core.author_email or ""),
@@ -449,13 +497,17 @@ def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, obje
         "summary": core.summary or "",
         "version": release.version,
         "yanked": release.is_yanked,
-        "yanked_reason": (release.yanked_reason or None) if release.is_yanked else None,
+        "yanked_reason": yanked_reason,
     }
 
 
 def _file(file: ShownFile, url: str) -> dict[str, object]:
     packagetype, python_version = _package_type(file.filename)
-    uploaded = timestamp(file.uploaded_at) if file.uploaded_at is not None else None
+    upload_second = None
+    upload_time = None
+    if file.uploaded_at is not None:
+        upload_time = timestamp(file.uploaded_at)
+        upload_second = upload_time[:19]  # PyPI has both, with and without parts of a second
     return {
         "comment_text": "",
         "core-metadata": metadata_mark(file),
@@ -467,8 +519,8 @@ def _file(file: ShownFile, url: str) -> dict[str, object]:
         "python_version": python_version,
         "requires_python": file.requires_python,
         "size": file.size,
-        "upload_time": uploaded and uploaded[:19],
-        "upload_time_iso_8601": uploaded,
+        "upload_time": upload_second,
+        "upload_time_iso_8601": upload_time,
         "url": url,
         "yanked": file.yanked is not None,
         "yanked_reason": file.yanked or None,
@@ -477,7 +529,7 @@ def _file(file: ShownFile, url: str) -> dict[str, object]:
 
 def _package_type(filename: str) -> tuple[str, str]:
     """Return PyPI's `packagetype` and `python_version` of a file, by its filename."""
-    # without parsing the filename of a wheel or an sdist, which nearly all files are
+    # parsing is slow, and nearly all files are wheels and sdists, which need none
     if filename.endswith(".whl"):
         return "bdist_wheel", without_label(filename).split("-")[-3]
     if filename.endswith(".tar.gz"):

@@ -8,7 +8,7 @@ relative, so a page has the same bytes on a server, in a static export, under a 
 behind any host name.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from html import escape
@@ -50,14 +50,13 @@ _OLD_HEAD: Final = _HEAD.replace(API_VERSION, OLD_API_VERSION)
 def json_with_list(document: Mapping[str, object], name: str, items: Iterable[object]) -> bytes:
     """Return the JSON of a document, which is not empty, with a list as its last member."""
     encoder = Encoder()
-    rest = iter(items)
-    parts = [encoder.encode(document)[:-1], b',"%b":[' % name.encode()]
-    while piece := list(islice(rest, PIECE)):
-        # another thread may run between two pieces
-        parts += encoder.encode(piece)[1:-1], b","
-    if parts[-1] == b",":
-        parts.pop()
-    return b"".join((*parts, b"]}"))
+    remaining = iter(items)
+    opening = encoder.encode(document).removesuffix(b"}")
+    pieces: list[bytes] = []
+    while piece := list(islice(remaining, PIECE)):
+        # without its brackets; another thread may run before the next piece
+        pieces.append(encoder.encode(piece)[1:-1])
+    return b'%b,"%b":[%b]}' % (opening, name.encode(), b",".join(pieces))
 
 
 def list_json(
@@ -78,11 +77,18 @@ def list_json(
         meta["api-version"] = NAMESPACES_API_VERSION
     if newest:
         meta["_last-serial"] = newest
-    projects = (
-        {"name": name, "_last-serial": serials[name]} if name in serials else {"name": name}
-        for name in names
-    )
-    return json_with_list({"meta": meta}, "projects", projects)
+    return json_with_list({"meta": meta}, "projects", _project_entries(names, serials))
+
+
+def _project_entries(
+    names: Iterable[NormalizedName], serials: Mapping[NormalizedName, int]
+) -> Iterator[dict[str, object]]:
+    """Yield the entry of each project in the list, with its serial if it has one."""
+    for name in names:
+        entry: dict[str, object] = {"name": name}
+        if name in serials:
+            entry["_last-serial"] = serials[name]
+        yield entry
 
 
 def list_html(names: Sequence[NormalizedName]) -> bytes:
@@ -108,13 +114,16 @@ def detail_json(
     files = status.served(project.files)
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if not _has_sizes(files):
+        # PEP 700: from version 1.1 on, each file has its size
         page["meta"] = _OLD_META
     elif namespaces is not None:
         page["meta"] = {"api-version": NAMESPACES_API_VERSION}
         page["namespaces"] = list(namespaces) or None
     if status is not Status.ACTIVE:
-        reason = {"reason": project.reason} if project.reason else {}
-        page["project-status"] = {"status": status.value, **reason}
+        status_entry = {"status": status.value}
+        if project.reason:
+            status_entry["reason"] = project.reason
+        page["project-status"] = status_entry
     # PEP 700: all versions, also those without files
     page["versions"] = versions(files, status.served(project.empty_versions))
     listed = (_file_json(files_url, provenance_root, project.name, file) for file in files)
@@ -150,18 +159,20 @@ def detail_html(
 
 
 def _has_sizes(files: Iterable[ShownFile]) -> bool:
-    return None not in (file.size for file in files)
+    return all(file.size is not None for file in files)
 
 
 def versions(files: Iterable[ShownFile], empty: Iterable[str] = ()) -> list[str]:
     """Return the distinct versions of `files`, and `empty` ones, oldest first."""
-    return sorted({*(file.version for file in files), *empty}, key=listed_version)
+    texts = {file.version for file in files}
+    return sorted(texts.union(empty), key=listed_version)
 
 
 @lru_cache(1024)  # several pages show the time of each file
 def timestamp(moment: datetime) -> str:
     """Return a UTC time as text in the format of `upload-time`, with microseconds."""
-    return moment.isoformat(timespec="microseconds")[:26] + "Z"  # without the offset
+    # 26 characters are the time without its offset, which is +00:00
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def seconds_text(moment: datetime) -> str:
@@ -177,6 +188,7 @@ def provenance_url(root: str, project: NormalizedName, file: ShownFile) -> str:
 def _file_json(
     files_url: str, provenance_root: str, project: NormalizedName, file: ShownFile
 ) -> dict[str, object]:
+    """Return the entry of a file, with the keys that PEPs 691, 700 and 740 name."""
     page: dict[str, object] = {
         "filename": file.filename,
         "url": f"{files_url}/{file_url(project, file.sha256, file.filename)}",
@@ -186,7 +198,10 @@ def _file_json(
         page["requires-python"] = file.requires_python
     # without the old name of the key: pip 22.3 to 23.1.2 crash on an object there (PEP 714)
     page["core-metadata"] = metadata_mark(file)
-    page["yanked"] = False if file.yanked is None else file.yanked or True
+    page["yanked"] = False
+    if file.yanked is not None:
+        # PEP 691: the reason, or true where there is none
+        page["yanked"] = file.yanked or True
     if file.size is not None:
         page["size"] = file.size
     if file.uploaded_at is not None:
@@ -198,7 +213,9 @@ def _file_json(
 
 def stated_hashes(file: ShownFile) -> dict[str, str]:
     """Return the known digests of a file, by algorithm, its SHA-256 first."""
-    hashes = {"sha256": file.sha256} if file.sha256 else {}
+    hashes: dict[str, str] = {}
+    if file.sha256:
+        hashes["sha256"] = file.sha256
     for text in file.other_hashes:
         algorithm, _, digest = text.partition("=")
         hashes[algorithm] = digest
@@ -210,8 +227,11 @@ def _fragment(file: ShownFile) -> str:
     if file.sha256:
         return f"#sha256={file.sha256}"
     hashes = stated_hashes(file)
-    algorithm = next((name for name in FRAGMENT_ALGORITHMS if name in hashes), "")
-    return f"#{algorithm}={hashes[algorithm]}" if algorithm else ""
+    for algorithm in FRAGMENT_ALGORITHMS:
+        if algorithm in hashes:
+            # PEP 503: a URL has the digest of one algorithm
+            return f"#{algorithm}={hashes[algorithm]}"
+    return ""
 
 
 def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
@@ -224,12 +244,15 @@ def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
 def _file_html(
     files_url: str, provenance_root: str, project: NormalizedName, file: ShownFile
 ) -> str:
+    """Return the link to a file. Both of the URLs are escaped already, once for all files."""
     url = f"{files_url}/{file_url(project, file.sha256, file.filename)}"
     attributes = f'href="{url}{_fragment(file)}"'
     if file.requires_python:
         attributes += f' data-requires-python="{escape(file.requires_python)}"'
     if file.serves_metadata:
-        digest = f"sha256={file.core_metadata}" if file.core_metadata else "true"
+        digest = "true"
+        if file.core_metadata:
+            digest = f"sha256={file.core_metadata}"
         # the second name is that of PEP 658, which older clients read
         attributes += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
     if file.yanked is not None:

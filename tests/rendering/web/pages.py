@@ -11,7 +11,7 @@ from wheelyard.model.metadata import CoreMetadata, parse_metadata
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
-from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.file_list import ALL_FILES, FileFilter, file_list
 from wheelyard.rendering.web.project_frame import DESCRIPTION
 from wheelyard.rendering.web.project_pages import ProjectContent, empty_page, project_page
@@ -23,6 +23,7 @@ from wheelyard.rendering.web.release_page import (
     files_page,
     release_page,
 )
+from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")
 PLAIN = "Metadata-Version: 2.5\nName: demo\nVersion: 1.0\n"

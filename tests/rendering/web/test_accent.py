@@ -6,15 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.model.brand import Brand
-from wheelyard.rendering.web.environment import (
+from wheelyard.rendering.web.accent import (
     DARK_SURFACES,
     LIGHT_SURFACES,
-    STYLE,
     accent_css,
     contrast,
-    load_assets,
     parse_colour,
 )
+from wheelyard.rendering.web.assets import STYLE, load_assets
 
 COLOURS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
 PROPERTIES = re.compile(r"--accent: (#\w{6}); --on-accent: (#\w{6});")

@@ -55,8 +55,8 @@ def names(release: ReleaseOf[File], **fields: str) -> list[str]:
     while True:
         page = file_list(release, FileFilter(**fields), number)
         assert page is not None
-        assert page.last - page.first + 1 == len(page.shown) or not page.shown
-        found += [each.file.filename for each in page.shown]
+        assert page.last - page.first + 1 == len(page.entries) or not page.entries
+        found += [each.file.filename for each in page.entries]
         if number == page.pages:
             assert page.total == len(found)
             assert file_list(release, FileFilter(**fields), number + 1) is None

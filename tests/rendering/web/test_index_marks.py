@@ -16,18 +16,12 @@ from tests.rendering.web.pages import (
 )
 from tests.rendering.web.test_project_page import in_text
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.web.environment import (
-    ANYONE,
-    STYLE,
-    PageEnvironment,
-    Viewer,
-    contrast,
-    load_assets,
-    parse_colour,
-    project_marks,
-)
+from wheelyard.rendering.web.accent import contrast, parse_colour
+from wheelyard.rendering.web.assets import STYLE, load_assets
+from wheelyard.rendering.web.environment import PageEnvironment, project_marks
 from wheelyard.rendering.web.index_marks import HUES, index_marks
 from wheelyard.rendering.web.release_page import release_page
+from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 READABLE = 4.5
 WHITE = (1.0, 1.0, 1.0)

@@ -24,8 +24,9 @@ from wheelyard.rendering.web.core_metadata import (
     install_line,
     parse_extras,
 )
-from wheelyard.rendering.web.environment import ANYONE, PageEnvironment
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.release_page import release_page
+from wheelyard.rendering.web.viewer import ANYONE
 
 DEMO = NormalizedName("demo")
 STATIC = PageEnvironment("http://index.example/simple/", is_static=True)

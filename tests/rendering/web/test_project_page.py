@@ -19,8 +19,8 @@ from tests.rendering.web.pages import (
 )
 from wheelyard.model.project import Project, Status
 from wheelyard.rendering.project_facts import ProjectFacts, latest_release, releases_of
-from wheelyard.rendering.web.environment import ANYONE, Viewer
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
+from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 
 def in_text(page: str) -> str:

@@ -11,8 +11,9 @@ from tests.rendering.web.test_project_page import in_text
 from wheelyard.model.project import Project
 from wheelyard.rendering.client_settings import INSTALL_CHOICES
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
+from wheelyard.rendering.web.viewer import ANYONE, Viewer
 
 TWO = project(file(), file("2.0", yanked="it <breaks>"), file("2.1rc1"))
 

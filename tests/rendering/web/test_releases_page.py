@@ -17,10 +17,9 @@ from wheelyard.errors import NoSuchPage
 from wheelyard.model.downloads import DownloadKey, DownloadReport, ProjectCounts, report_of
 from wheelyard.model.project import File
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.rendering.web.environment import ANYONE, Viewer
 from wheelyard.rendering.web.figures import TIMELINE_PLACES, Dot, draw_timeline
-from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
+from wheelyard.rendering.web.viewer import ANYONE, ReleasesElsewhere, Viewer
 
 TODAY = NOON.date()
 DAYS = st.integers(0, 4000).map(lambda days: TODAY - timedelta(days))

@@ -62,7 +62,7 @@ def test_dependencies_are_grouped_by_extra() -> None:
     groups = dependency_groups(wanted, ["docs", "test"])
     assert list(groups) == ["", "docs", "test"]
     base, at = groups[""]
-    assert (base.name, base.shown, base.versions) == ("base-1", "Base_1[a, fast]", ">=2, <3")
+    assert (base.name, base.spelling, base.versions) == ("base-1", "Base_1[a, fast]", ">=2, <3")
     assert at.versions == "@ https://x.example/a.zip"
     assert groups["docs"] == ()
     assert dependency_groups([], []) == {}
@@ -72,5 +72,5 @@ def test_dependencies_are_grouped_by_extra() -> None:
 def test_any_text_is_shown(text: str) -> None:
     """A requirement that no client understands, of an old release, is shown as it is."""
     found = parse_dependency(text)
-    assert found.shown or not text
-    assert found.name or (found.shown, found.condition) == (text, "")
+    assert found.spelling or not text
+    assert found.name or (found.spelling, found.condition) == (text, "")

@@ -24,7 +24,7 @@ from wheelyard.http.responses import HARMLESS, page_cache_headers, page_response
 from wheelyard.http.web_pages import TemporaryPage
 from wheelyard.operations import documentation
 from wheelyard.rendering.web import docs_page
-from wheelyard.rendering.web.environment import Viewer
+from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.storage.base import ABSENT
 
 WORDS_LIMIT: Final = 100

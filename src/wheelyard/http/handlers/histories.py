@@ -21,7 +21,7 @@ from wheelyard.operations import journal_reader
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.feeds import index_feed, project_feed
 from wheelyard.rendering.web import project_pages
-from wheelyard.rendering.web.environment import Viewer
+from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.repository.found_project import FoundProject
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)

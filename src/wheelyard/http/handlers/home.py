@@ -18,8 +18,8 @@ from wheelyard.http.search_lookup import name_to_look_up
 from wheelyard.operations.search.project_table import ProjectTable, VisibleProjects
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web import home_page
-from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.page_numbers import page_count
+from wheelyard.rendering.web.viewer import Viewer
 
 LOOKUP_SECONDS: Final = 3.0
 """How long a page of results waits for an upstream index."""

@@ -31,8 +31,6 @@ from wheelyard.model.project import File
 from wheelyard.rendering import project_facts
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.web import core_metadata, file_list, release_page
-from wheelyard.rendering.web.environment import Viewer
-from wheelyard.rendering.web.index_marks import ReleasesElsewhere
 from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
 from wheelyard.rendering.web.project_pages import (
     ProjectContent,
@@ -43,6 +41,7 @@ from wheelyard.rendering.web.project_pages import (
 from wheelyard.rendering.web.provenance import ShownProvenance, shown_signers
 from wheelyard.rendering.web.public_package import notes_on, public_package
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page
+from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 
 DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""

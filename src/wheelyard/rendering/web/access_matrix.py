@@ -34,15 +34,17 @@ def access_rows(entries: Iterable[AccessEntry]) -> list[AccessRow]:
 
     A group has a row, too: a provider may know members of it that the index does not.
     """
-    rows = dict[str, AccessRow]()
+    rows: dict[str, AccessRow] = {}
     for entry in entries:
         _add(rows, entry.who, entry.actions, Reason(entry.reason, details=entry.details))
         for member in entry.members:
             through = Reason(entry.reason, group=entry.who, details=entry.details)
             _add(rows, member, entry.actions, through)
+    # more rights are the larger number, and rows with equal ones stay as they come
     return sorted(rows.values(), key=lambda row: -row.actions)
 
 
 def _add(rows: dict[str, AccessRow], who: str, actions: Action, reason: Reason) -> None:
+    """Add what somebody may do, and why, to the row that they have or to a new one."""
     row = rows.get(who, AccessRow(who, Action(0), ()))
     rows[who] = AccessRow(who, row.actions | actions, (*row.reasons, reason))

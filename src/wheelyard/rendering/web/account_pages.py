@@ -6,33 +6,27 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.model.access import (
-    ALL_AUTHENTICATED,
-    ANONYMOUS,
-    Caller,
-    describe_actions,
-    describe_principal,
-    describe_projects,
-)
+from wheelyard.model import access
 from wheelyard.model.index_name import MAIN
 
 TOKENS_ROOT: Final = "../../../"
 """The home page, relative to the pages of the caller's tokens."""
 
 
-def rights_of(caller: Caller) -> tuple[str, ...]:
+def rights_of(caller: access.Caller) -> tuple[str, ...]:
     """Return what a caller may do in one index, in words that do not name it."""
-    words = {
-        f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
-        for scope in caller.scopes
-    }
+    words: set[str] = set()
+    for scope in caller.scopes:
+        # scopes of several indexes may say the same
+        actions = access.describe_actions(scope.actions)
+        words.add(f"{actions} {access.describe_projects(scope.projects)}")
     return tuple(sorted(words))
 
 
 class Account(Struct, frozen=True, kw_only=True):
     """A caller, and how it is signed in."""
 
-    caller: Caller
+    caller: access.Caller
     rights_elsewhere: Mapping[str, tuple[str, ...]]
     """What the caller may do in each index where that is something else, in words."""
     session_ends_at: datetime | None
@@ -46,7 +40,7 @@ class Account(Struct, frozen=True, kw_only=True):
     @property
     def who(self) -> str:
         """The principal in words."""
-        return describe_principal(self.caller.principal, self.caller.name)
+        return access.describe_principal(self.caller.principal, self.caller.name)
 
     @property
     def rights(self) -> tuple[str, ...]:
@@ -57,7 +51,8 @@ class Account(Struct, frozen=True, kw_only=True):
     def names(self) -> list[str]:
         """The principals by which a grant can name the caller, without those of everybody."""
         names = {self.caller.principal, *self.caller.principals}
-        return sorted(names - {ALL_AUTHENTICATED, ANONYMOUS})
+        # everybody who is signed in has these two, which tell nothing
+        return sorted(names - {access.ALL_AUTHENTICATED, access.ANONYMOUS})
 
 
 class ProviderLink(Struct, frozen=True):
@@ -81,15 +76,21 @@ class FormState(Struct, frozen=True):
         """Return the text of a field, or `default` if the form was not sent."""
         if not self.values:
             return default
+        # once it was sent, an empty field stays empty
         return next(iter(self.values.get(name, ())), "")
 
     def ticked(self, name: str, value: str, *, default: bool = False) -> bool:
         """Return whether a box or a button has a value, or `default` if the form was not sent."""
-        return value in self.values.get(name, ()) if self.values else default
+        if not self.values:
+            return default
+        # a browser sends no field for what is not ticked
+        return value in self.values.get(name, ())
 
     def error_of(self, name: str) -> str:
         """Return the error if it is about the field `name`, else an empty text."""
-        return self.error if name == self.wrong_field else ""
+        if name == self.wrong_field:
+            return self.error
+        return ""
 
 
 class TokensView(Struct, frozen=True, kw_only=True):

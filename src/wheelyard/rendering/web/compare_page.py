@@ -1,21 +1,23 @@
 """The page that compares two releases of a project: what they need, what they are, their files."""
 
 from collections.abc import Container, Iterable, Sequence
+from itertools import starmap
 from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.model.decoding import readable_size
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.web.core_metadata import parse_dependency
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.file_list import size_in_words
 from wheelyard.rendering.web.project_frame import COMPARE
 from wheelyard.rendering.web.release_page import ReleaseHead, license_of, release_date
 from wheelyard.rendering.web.tags import compatibility_of
+from wheelyard.rendering.web.viewer import Viewer
 
 MAX_OFFERED: Final = 300
 """The most versions that a field offers: the newest."""
@@ -109,6 +111,7 @@ def compare_page(
 ) -> bytes:
     """Return the bytes of the page, which compares nothing if there is one release alone."""
     values: dict[str, object] = {
+        # somebody can still type an older one into the URL
         "versions": [release.version for release in releases[:MAX_OFFERED]],
         "compared": compared,
     }
@@ -120,11 +123,11 @@ def compare_page(
 
 def _facts(old: ComparedRelease, new: ComparedRelease) -> list[ComparedFact]:
     """Return what each release has once, as far as one of them has it."""
-    facts = [
-        ComparedFact(title, texts[0], texts[1])
-        for title, *texts in zip(_TITLES, _texts_of(old), _texts_of(new), strict=True)
-    ]
-    return [fact for fact in facts if fact.old or fact.new]
+    facts: list[ComparedFact] = []
+    for title, text, new_text in zip(_TITLES, _texts_of(old), _texts_of(new), strict=True):
+        if text or new_text:
+            facts.append(ComparedFact(title, text, new_text))
+    return facts
 
 
 def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
@@ -134,13 +137,12 @@ def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
     yanked = ""
     if release.is_yanked:
         yanked = release.yanked_reason or "yes"
-    size = release.size
     return (
-        release_date(release)[:10],
+        release_date(release)[:10],  # the day: the time differs in any case
         yanked,
         release.metadata_file.requires_python or "",
         license_of(core),
-        "" if size is None else readable_size(size),
+        size_in_words(release.size),
         core.summary or "",
         core.keywords or "",
         core.author or core.author_email or "",
@@ -150,56 +152,63 @@ def _texts_of(compared: ComparedRelease) -> tuple[str, ...]:
 
 def _lists(old: ComparedRelease, new: ComparedRelease) -> list[ComparedList]:
     """Return what each release has several of, as far as one of them has some."""
-    of_old = _items_of(old)
-    of_new = _items_of(new)
-    lists = [_compared(title, of_old[title], of_new[title]) for title in of_old]
+    new_items = _items_of(new)
+    lists = [_compared(title, items, new_items[title]) for title, items in _items_of(old).items()]
     return [compared for compared in lists if compared.old or compared.new]
 
 
 def _compared(
     title: str, old: tuple[ComparedItem, ...], new: tuple[ComparedItem, ...]
 ) -> ComparedList:
-    texts_of_old = {listed.text for listed in old}
-    texts_of_new = {listed.text for listed in new}
+    # metadata may repeat a text, which counts once
+    old_texts = {listed.text for listed in old}
+    new_texts = {listed.text for listed in new}
     return ComparedList(
         title=title,
-        old=_marked(old, texts_of_new),
-        new=_marked(new, texts_of_old),
-        added=len(texts_of_new - texts_of_old),
-        removed=len(texts_of_old - texts_of_new),
-        common=len(texts_of_old & texts_of_new),
+        old=_marked(old, new_texts),
+        new=_marked(new, old_texts),
+        added=len(new_texts - old_texts),
+        removed=len(old_texts - new_texts),
+        common=len(old_texts & new_texts),
         left_out=len(old[MAX_ITEMS:]) + len(new[MAX_ITEMS:]),
     )
 
 
 def _marked(
-    items: tuple[ComparedItem, ...], texts_of_other: Container[str]
+    items: tuple[ComparedItem, ...], other_texts: Container[str]
 ) -> tuple[ComparedItem, ...]:
     """Return the items that are shown: of many, first those that the other release lacks."""
-    marked = [replace(listed, differs=listed.text not in texts_of_other) for listed in items]
+    marked = [replace(listed, differs=listed.text not in other_texts) for listed in items]
     if len(marked) > MAX_ITEMS:
+        # a difference is left out only if there are more than so many
         marked.sort(key=lambda listed: not listed.differs)
     return tuple(marked[:MAX_ITEMS])
 
 
 def _items_of(compared: ComparedRelease) -> dict[str, tuple[ComparedItem, ...]]:
     core = compared.core
-    dependencies = sorted(map(parse_dependency, core.requires_dist), key=attrgetter("shown"))
+    # sorted, as build tools write them in an order of their own
+    dependencies = sorted(map(parse_dependency, core.requires_dist), key=attrgetter("spelling"))
     texts: dict[str, Iterable[str]] = {
         "Dependencies": (dependency.in_words for dependency in dependencies),
         "Extras": core.provides_extra,
         "Classifiers": core.classifiers,
-        "Links": (f"{label}: {url}" if label else url for label, url in core.project_urls),
+        "Links": starmap(_link_in_words, core.project_urls),
     }
-    files = tuple(_item_of(file) for file in compared.release.files)
-    items = {"Files": files}
+    items = {"Files": tuple(map(_item_of, compared.release.files))}
     for title, lines in texts.items():
-        items[title] = tuple(ComparedItem(line) for line in lines)
+        items[title] = tuple(map(ComparedItem, lines))
     return items
+
+
+def _link_in_words(label: str, url: str) -> str:
+    if not label:
+        return url
+    return f"{label}: {url}"
 
 
 def _item_of(file: ShownFile) -> ComparedItem:
     """Return a file by what it is for: its name has the version, which differs anyway."""
     compatibility = compatibility_of(file.filename)
     words = compatibility.text or compatibility.kind
-    return ComparedItem(words, "" if file.size is None else readable_size(file.size))
+    return ComparedItem(words, size_in_words(file.size))

@@ -12,6 +12,7 @@ The script of the pages makes the same lines without the server.
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -107,7 +108,7 @@ class Dependency(Struct, frozen=True):
 
     name: NormalizedName
     """The name of the required project, or an empty text if the requirement is malformed."""
-    shown: str
+    spelling: str
     """The name as the requirement spells it, with extras, or the whole malformed requirement."""
     versions: str
     """The versions or the URL that it asks for, perhaps empty."""
@@ -119,7 +120,7 @@ class Dependency(Struct, frozen=True):
     @property
     def in_words(self) -> str:
         """All of it in one line."""
-        words = " ".join(filter(None, (self.shown, self.versions)))
+        words = " ".join(filter(None, (self.spelling, self.versions)))
         if self.condition:
             words += f", only for {self.condition}"
         if self.extras:
@@ -135,17 +136,23 @@ def dependency_groups(
 
     `extras` are all extras of the release, of which some may need nothing.
     """
-    groups: dict[str, list[Dependency]] = {"": [], **{extra: [] for extra in extras}}
+    groups: dict[str, list[Dependency]] = {"": []}
+    for extra in extras:
+        groups[extra] = []
     for text in requirements:
         dependency = parse_dependency(text)
         for extra in dependency.extras or ("",):
+            # metadata may name an extra in a marker alone
             groups.setdefault(extra, []).append(dependency)
     return {extra: tuple(group) for extra, group in groups.items() if extra or group}
 
 
 def parse_dependency(text: str) -> Dependency:
     """Return a requirement (PEP 508) in words, or as it is if it is malformed."""
-    return _parse_known(text) if len(text) <= _SHORT else _parse(text)
+    if len(text) <= _SHORT:
+        return _parse_short(text)
+    # a stranger's release may have thousands of long ones: they must not fill the memory
+    return _parse(text)
 
 
 def _parse(text: str) -> Dependency:
@@ -153,50 +160,63 @@ def _parse(text: str) -> Dependency:
         parsed = Requirement(text)
         marker = str(parsed.marker or "")
     except (InvalidRequirement, RecursionError):
+        # `packaging` recurses into parentheses, of which a marker may have any number
         return Dependency(NormalizedName(""), text, "", "", ())
     extras, condition = _split_marker(marker)
-    wanted = f"[{', '.join(sorted(parsed.extras))}]" if parsed.extras else ""
-    versions = (
-        f"@ {parsed.url}"
-        if parsed.url
-        else ", ".join(sorted(map(str, parsed.specifier), reverse=True))
-    )
-    return Dependency(
-        canonicalize_name(parsed.name), parsed.name + wanted, versions, condition, extras
-    )
+    spelling = parsed.name
+    if parsed.extras:
+        spelling += f"[{', '.join(sorted(parsed.extras))}]"
+    # the other way round `<2` would come before `>=1`
+    versions = ", ".join(sorted(map(str, parsed.specifier), reverse=True))
+    if parsed.url:
+        versions = f"@ {parsed.url}"
+    return Dependency(canonicalize_name(parsed.name), spelling, versions, condition, extras)
 
 
-_parse_known = lru_cache(4096)(_parse)  # releases have many requirements in common
+_parse_short = lru_cache(4096)(_parse)  # releases have many requirements in common
 
 
 def _split_marker(marker: str) -> tuple[tuple[str, ...], str]:
     """Return the extras that a marker asks for, and its other conditions in words."""
     alternatives = marker.strip("()").split(" or ")
     if all(map(_EXTRA.fullmatch, alternatives)):
-        names = (_EXTRA.sub(r"\1", alternative) for alternative in alternatives)
+        names = [_EXTRA.sub(r"\1", alternative) for alternative in alternatives]
         return tuple(map(canonicalize_name, names)), ""
-    parts = marker.split(" and ")
-    extras = [match for match in map(_EXTRA.fullmatch, parts) if match is not None]
+    extras: list[NormalizedName] = []
+    conditions: list[str] = []
+    for condition in marker.split(" and "):
+        extra = _EXTRA.fullmatch(condition)
+        if extra is None:
+            conditions.append(condition)
+        else:
+            extras.append(canonicalize_name(extra[1]))
     # an `or` outside of parentheses would bind less than the `and` before the extra
     if len(extras) == 1 and not _has_outer_or(marker):
-        others = " and ".join(part for part in parts if _EXTRA.fullmatch(part) is None)
-        return (canonicalize_name(extras[0][1]),), _in_words(others)
+        return tuple(extras), _in_words(" and ".join(conditions))
     return (), _in_words(marker)
 
 
 def _has_outer_or(marker: str) -> bool:
+    """Return whether a marker has an `or` outside of all parentheses."""
     depth = 0
-    for part in re.split(r'("[^"]*"|[()])', marker):
-        depth += (part == "(") - (part == ")")
-        if depth == 0 and " or " in f"{part} " and not part.startswith('"'):
+    # by quoted texts, which may have any words, by parentheses, and by what is between them
+    for piece in re.split(r'("[^"]*"|[()])', marker):
+        if piece == "(":
+            depth += 1
+        elif piece == ")":
+            depth -= 1
+        elif depth == 0 and " or " in f"{piece} " and not piece.startswith('"'):
             return True
     return False
 
 
 def _in_words(marker: str) -> str:
+    """Return the conditions of a marker in words, as far as there are words for them."""
     words = _COMPARISON.sub(_comparison_in_words, marker)
-    is_enclosed = words.startswith("(") and words.find(")") == len(words) - 1
-    return words[1:-1] if is_enclosed else words
+    if words.startswith("(") and words.find(")") == len(words) - 1:
+        # the only pair of parentheses is around all of it
+        return words[1:-1]
+    return words
 
 
 def _comparison_in_words(match: re.Match[str]) -> str:
@@ -204,16 +224,20 @@ def _comparison_in_words(match: re.Match[str]) -> str:
     operator = match["operator"]
     value = match["value"]
     if name is None:
+        # the value stands first, as in `"3.9" <= python_version`
         name = match["right"]
         operator = match["reverse"]
         value = match["left"]
         operator = _MIRRORED.get(operator, operator)
     if name in {"python_version", "python_full_version"} and operator in _PYTHON:
         return _PYTHON[operator].format(value)
-    if name in _WORDS and operator in {"==", "!="}:
-        text, words = _WORDS[name]
-        return ("not " if operator == "!=" else "") + text.format(words.get(value.lower(), value))
-    return match[0]
+    if name not in _WORDS or operator not in {"==", "!="}:
+        return match[0]
+    template, words_of_values = _WORDS[name]
+    words = template.format(words_of_values.get(value.lower(), value))
+    if operator == "!=":
+        return f"not {words}"
+    return words
 
 
 class WebLink(NamedTuple):
@@ -228,28 +252,34 @@ class WebLink(NamedTuple):
 
 def project_links(core: CoreMetadata) -> Iterator[WebLink]:
     """Yield the project URLs of a release, each URL once, and then the two older fields."""
-    older = (("Home page", core.home_page), ("Download", core.download_url))
-    seen = set[str]()
-    for label, url in (*core.project_urls, *older):
-        if url and url not in seen:
-            seen.add(url)
-            yield _link(label[:TEXT_LIMIT], url)
+    older_fields = (("Home page", core.home_page), ("Download", core.download_url))
+    labels: dict[str, str] = {}
+    for label, url in (*core.project_urls, *older_fields):
+        if url:
+            # build tools write a URL into an older field as well, whose label says less
+            labels.setdefault(url, label)
+    for url, label in labels.items():
+        yield _link(label[:TEXT_LIMIT], url)
 
 
 def _link(label: str, url: str) -> WebLink:
+    """Return a URL of metadata, which may be malformed, with what it leads to."""
     try:
         host = (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
         host = ""
     if _letters(label) in _KIND_BY_LABEL:  # the label says it already
         return WebLink(label, "", host, url)
-    kind = _KIND_BY_HOST.get(".".join(host.split(".")[-2:]), "")
+    domain = ".".join(host.split(".")[-2:])
+    kind = _KIND_BY_HOST.get(domain, "")
     text = label or kind or host or url[:TEXT_LIMIT]
-    is_said = _letters(kind).startswith(_letters(text))  # "Source" of "Source code"
-    return WebLink(text, "" if is_said else kind, host, url)
+    if _letters(kind).startswith(_letters(text)):  # "Source" of "Source code"
+        kind = ""
+    return WebLink(text, kind, host, url)
 
 
 def _letters(text: str) -> str:
+    """Return a label as labels are compared (PEP 753): without punctuation, in lower case."""
     return _LABEL_NOISE.sub("", text).casefold()
 
 
@@ -303,7 +333,10 @@ class InstallLine(Struct, frozen=True, kw_only=True):
     @property
     def query(self) -> str:
         """The query of the URL of the requirements file, with its question mark if it has one."""
-        return f"?{urlencode({'extras': ','.join(self.chosen)}, safe=',')}" if self.chosen else ""
+        if not self.chosen:
+            return ""
+        fields = {"extras": ",".join(self.chosen)}
+        return f"?{urlencode(fields, safe=',')}"
 
     @property
     def named(self) -> Sequence[str]:
@@ -323,17 +356,20 @@ class InstallLine(Struct, frozen=True, kw_only=True):
 
 def parse_extras(text: str) -> frozenset[str]:
     """Return the normalised names of the extras in a text with commas between them."""
-    return frozenset(canonicalize_name(part.strip()) for part in text.split(",")) - {""}
+    names = frozenset(canonicalize_name(extra.strip()) for extra in text.split(","))
+    return names - {""}
 
 
 def with_extras(name: NormalizedName, extras: Sequence[str]) -> str:
     """Return a name with extras in brackets, if there are any."""
-    return f"{name}[{','.join(extras)}]" if extras else name
+    if not extras:
+        return name
+    return f"{name}[{','.join(extras)}]"
 
 
-def known_extras(provides_extra: Iterable[str], asked: Container[str]) -> list[str]:
-    """Return those of some extras that a release has, and that may stand in a command."""
-    return [extra for extra in _shown_extras(provides_extra) if extra in asked]
+def known_extras(provides_extra: Iterable[str], chosen: Container[str]) -> list[str]:
+    """Return the chosen extras that a release has, and that may stand in a command."""
+    return [extra for extra in _offered_extras(provides_extra) if extra in chosen]
 
 
 def install_line(
@@ -345,7 +381,7 @@ def install_line(
     usual: str,
 ) -> InstallLine:
     """Return what the lines of a page ask for, which is the `usual` of `PINS` without a choice."""
-    extras = _shown_extras(provides_extra)
+    extras = _offered_extras(provides_extra)
     pins = _pins(version)
     by_value = {pin.value: pin for pin in pins}
     return InstallLine(
@@ -357,16 +393,17 @@ def install_line(
     )
 
 
-def _shown_extras(provides_extra: Iterable[str]) -> list[str]:
+def _offered_extras(provides_extra: Iterable[str]) -> list[str]:
     """Return the extras to choose from: those that may stand in a command."""
     # old metadata may have any text, and people paste the line into a shell
-    return [extra for extra in provides_extra if _EXTRA_NAME.fullmatch(extra)][:MAX_EXTRAS]
+    extras = filter(_EXTRA_NAME.fullmatch, provides_extra)
+    return list(islice(extras, MAX_EXTRAS))
 
 
 def _pins(version: str) -> list[VersionChip]:
     pins = [VersionChip(LATEST, ""), VersionChip(EXACT, f"=={version}")]
     parsed = listed_version(version)
     if len(parsed.release) >= _RELEASE_NUMBERS:
-        # nothing is compatible with a local version
+        # `~=` takes no local version (PEP 440)
         pins.append(VersionChip(COMPATIBLE, f"~={parsed.public}"))
     return pins

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import unescape
+from operator import itemgetter
 from typing import Final
 from urllib.parse import urljoin
 
@@ -11,7 +12,8 @@ from msgspec import Struct
 from packaging.version import Version
 
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.viewer import Viewer
 
 PUBLIC_SITE: Final = "https://wheelyard.github.io/wheelyard/"
 """Has the documentation of every version."""
@@ -73,6 +75,7 @@ class LinkTargets(Struct, frozen=True):
         """
         if _ABSOLUTE.match(target):
             return target
+        # a link is relative to its Markdown, as the forge resolves it
         path, mark, anchor = urljoin(f"/docs/{source}", target).partition("#")
         name = path.removeprefix("/docs/")
         if name in self.pages:
@@ -86,35 +89,53 @@ def docs_page(
     environment: PageEnvironment, viewer: Viewer, content: DocsContent, targets: LinkTargets
 ) -> bytes:
     """Return the bytes of a page of the documentation."""
-    to_front = way_to_front(content.path)
-
-    def lead(tag: re.Match[str]) -> str:
-        target = targets.resolve(unescape(tag[2]), content.source)
-        link = target if _ABSOLUTE.match(target) else f"{to_front}{target}"
-        size = ""
-        if target in targets.sizes:  # so that nothing moves once the picture is there
-            size = ' width="{}" height="{}"'.format(*targets.sizes[target])
-        return f'<{tag[1]}="{Markup.escape(link)}"{size}'
-
-    html = Markup(_TARGET.sub(lead, content.html))  # noqa: S704 - only links were changed
+    html = Markup(_with_links(content, targets))  # noqa: S704 - only links were changed
     headings = list(_headings_in(html))
+    if len(headings) < LISTED_HEADINGS:
+        headings.clear()
     return environment.render(
         "docs.html",
         viewer,
         way_to_root(content.path),
         page=content,
         html=html,
-        headings=headings if len(headings) >= LISTED_HEADINGS else [],
-        to_front=to_front,
+        headings=headings,
+        to_front=way_to_front(content.path),
         words="",
         version=targets.version,
     )
 
 
+def _with_links(content: DocsContent, targets: LinkTargets) -> str:
+    """Return the HTML of a page with links that lead where those of its Markdown do."""
+    to_front = way_to_front(content.path)
+    source = str(content.html)  # as plain text: what is added to `Markup` would be escaped
+    html = ""
+    end = 0
+    for tag in _TARGET.finditer(source):
+        # the HTML has `&amp;` where a path has `&`
+        link = targets.resolve(unescape(tag[2]), content.source)
+        size = ""
+        if link in targets.sizes:  # so that nothing moves once the picture is there
+            width, height = targets.sizes[link]
+            size = f' width="{width}" height="{height}"'
+        if not _ABSOLUTE.match(link):
+            link = f"{to_front}{link}"
+        html += f'{source[end : tag.start()]}<{tag[1]}="{Markup.escape(link)}"{size}'
+        end = tag.end()
+    return html + source[end:]
+
+
 def _headings_in(html: str) -> Iterator[DocsHeading]:
     """Yield the headings of a page below its title."""
     for level, name, text in _HEADING.findall(html):
-        yield DocsHeading(name, Markup(text).striptags(), is_part=level == "3")  # noqa: S704
+        yield _heading(level, name, text)
+
+
+def _heading(level: str, name: str, text: str) -> DocsHeading:
+    """Return a heading by its level, its id and its text as HTML."""
+    words = Markup(text).striptags()  # noqa: S704 - our own documentation
+    return DocsHeading(name, words, is_part=level == "3")
 
 
 class SearchedPage(Struct, frozen=True):
@@ -144,9 +165,10 @@ def docs_search_page(
     version: str,
 ) -> bytes:
     """Return the bytes of the page with what a search for words finds in the documentation."""
-    wanted = words.casefold().split()
-    matches = filter(None, (_match(page, wanted) for page in pages))
-    ranked = sorted(matches, key=lambda pair: pair[0])
+    folded = words.casefold().split()
+    matches = [_match(page, folded) for page in pages]
+    # pages of one rank stay in the order in which they come
+    ranked = sorted(filter(None, matches), key=itemgetter(0))
     return environment.render(
         "docs_search.html",
         viewer,
@@ -165,23 +187,26 @@ def _match(page: SearchedPage, words: Sequence[str]) -> tuple[tuple[bool, bool],
     """
     if not _has_all(f"{page.title}\n{page.text}", words):
         return None
+    # what is above the first heading, and then by turns the groups of a heading and what is below
     top, *parts = _HEADING.split(page.html)
-    headings = list[DocsHeading]()
-    is_named = _has_all(page.title, words)
+    headings: list[DocsHeading] = []
+    is_in_title = _has_all(page.title, words)
     is_in_part = _has_all(_TAG.sub(" ", top), words)
-    for level, name, text, content in zip(
-        parts[0::4], parts[1::4], parts[2::4], parts[3::4], strict=True
-    ):
-        heading = DocsHeading(name, Markup(text).striptags(), is_part=level == "3")  # noqa: S704
-        is_in_heading = _has_all(heading.text, words)
-        is_named |= is_in_heading
-        if is_in_heading or _has_all(f"{heading.text}\n{_TAG.sub(' ', content)}", words):
+    for start in range(0, len(parts), 4):
+        level, name, text, content = parts[start : start + 4]
+        heading = _heading(level, name, text)
+        if _has_all(heading.text, words):
+            is_in_title = True
             headings.append(heading)
-    rank = (not is_named, not (headings or is_in_part))
+        elif _has_all(f"{heading.text}\n{_TAG.sub(' ', content)}", words):
+            headings.append(heading)
+    # False sorts before True
+    rank = (not is_in_title, not (headings or is_in_part))
     return rank, DocsMatch(page.path, page.title, tuple(headings))
 
 
 def _has_all(text: str, words: Iterable[str]) -> bool:
+    """Return whether all folded words are in a text, which may be HTML without tags."""
     folded = unescape(text).casefold()
     return all(word in folded for word in words)
 
@@ -199,4 +224,6 @@ def way_to_root(path: str) -> str:
 def forge_reference(current: str) -> str:
     """Return the tag of a version, or the branch if the version was never released."""
     parsed = Version(current)
-    return "main" if parsed.is_devrelease or parsed.local else f"v{current}"
+    if parsed.is_devrelease or parsed.local:
+        return "main"
+    return f"v{current}"

@@ -9,9 +9,10 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, DownloadReport
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import AreaChart, AreaStep, Series, time_in_words
 from wheelyard.rendering.web.project_frame import DOWNLOADS, ProjectFrame, version_path
+from wheelyard.rendering.web.viewer import Viewer
 
 DAY_CHOICES: Final = (SHOWN_DAYS, 90, KEPT_DAYS)
 """The times that the page of the downloads can show, in days."""
@@ -34,25 +35,25 @@ def figure_of(report: DownloadReport) -> Markup:
     """Return the figure of the versions of a report over its days, or its weeks if it is long."""
     frequent = sorted(report.frequent, key=lambda days: listed_version(days.version), reverse=True)
     totals = [count.downloads for count in report.days]
+    # the first one is the lowest area, which alone has a straight base: the newest version
     series = [Series(days.version) for days in frequent]
     downloads: list[Sequence[int]] = [days.downloads for days in frequent]
-    others = [total - sum(on_day) for total, *on_day in zip(totals, *downloads, strict=True)]
-    if any(others):
+    # the report has each day of the most frequent versions alone: the others are what is left
+    remainders = [total - sum(on_day) for total, *on_day in zip(totals, *downloads, strict=True)]
+    if any(remainders):
         series.append(Series("other versions", is_rest=True))
-        downloads.append(others)
+        downloads.append(remainders)
     length = 1
     if len(report.days) >= WEEKLY_FROM_DAYS:
         length = WEEK_DAYS
     # the last week ends today, and the first one may be shorter
     starts = [0, *range(len(totals) % length or length, len(totals), length)]
     ends = [*starts[1:], len(totals)]
-    steps = [
-        AreaStep(
-            time_in_words(report.days[start].day, report.days[end - 1].day),
-            tuple(sum(on_days[start:end]) for on_days in downloads),
-        )
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    steps: list[AreaStep] = []
+    for start, end in zip(starts, ends, strict=True):
+        label = time_in_words(report.days[start].day, report.days[end - 1].day)
+        sums = tuple(sum(on_days[start:end]) for on_days in downloads)
+        steps.append(AreaStep(label, sums))
     chart = AreaChart(
         series=tuple(series),
         steps=tuple(steps),
@@ -97,6 +98,9 @@ def downloads_page(
 
 
 def _listed(report: DownloadReport, versions: Collection[str]) -> Iterator[ListedVersion]:
+    """Yield the versions of a report, also those that were deleted since."""
     for count in report.versions:
-        path = version_path(count.version) if count.version in versions else ""
+        path = ""
+        if count.version in versions:  # else a link would lead to an error
+            path = version_path(count.version)
         yield ListedVersion(count.version, path, count.downloads, count.last.isoformat())

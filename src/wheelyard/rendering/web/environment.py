@@ -1,9 +1,8 @@
-"""What all pages have in common: templates, assets, the URL of the index, who looks at them."""
+"""What all pages have in common: templates, what these call, and the URL of the index."""
 
 import re
 from collections.abc import Iterator
 from functools import cache, partial
-from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -13,14 +12,9 @@ from urllib.parse import urlsplit
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
-from msgspec import Struct
 
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.model.access import (
-    describe_index_text,
-    describe_principal,
-    describe_scope,
-)
+from wheelyard.model import access
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.index_name import MAIN, index_path, is_dated_view
@@ -31,38 +25,12 @@ from wheelyard.rendering.advice import caution_on_page
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
-from wheelyard.rendering.web.index_marks import IndexMark, ProjectPlace, mark_of
-
-LIGHT_SURFACES: Final = ("#ffffff", "#f5f7f9")
-"""What is behind text in the light scheme: `--background` and `--surface` of the style sheet."""
-DARK_SURFACES: Final = ("#14181d", "#1d232a")
-MIN_CONTRAST: Final = 5.2
-"""Above the 4.5 of WCAG 2.2 (level AA), as some surfaces are tinted with the accent colour."""
-STEPS: Final = 50
-
-_BLACK = (0.0, 0.0, 0.0)
-_WHITE = (1.0, 1.0, 1.0)
-_Colour = tuple[float, float, float]
+from wheelyard.rendering.web.assets import ICON, LOGO, load_assets
+from wheelyard.rendering.web.index_marks import mark_of
+from wheelyard.rendering.web.viewer import Viewer
 
 ROWS_PER_PAGE: Final = 100
 """Of the files of a release, and of the releases of a project."""
-ASSETS_PATH: Final = "-/assets"
-"""The folder of the assets, relative to the root of the index, and no project has the name `-`."""
-STYLE: Final = "style.css"
-ICON: Final = "favicon.svg"
-LOGO: Final = "logo"
-_MEDIA_TYPES: Final = {
-    "css": "text/css; charset=utf-8",
-    "gif": "image/gif",
-    "ico": "image/x-icon",
-    "jpg": "image/jpeg",
-    "js": "text/javascript; charset=utf-8",
-    "png": "image/png",
-    "svg": "image/svg+xml",
-    "webp": "image/webp",
-}
-_DIGEST_LENGTH: Final = 16
-_COMMENT: Final = re.compile(rb"\s*/\*.*?\*/", re.DOTALL)
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -70,152 +38,6 @@ _POLICY: Final = (
 )
 _INCLUDE: Final = re.compile(r'{% include "(.+?)" %}\n')
 """Its text is put in its place: an include copies all values each time, which takes longer."""
-
-
-def accent_css(accent: str) -> str:
-    """Return the rules that make `accent`, as `#1b62b5`, the accent colour of all pages."""
-    light = readable_on(LIGHT_SURFACES, accent, _BLACK)
-    dark = readable_on(DARK_SURFACES, accent, _WHITE)
-    return (
-        f"\n:root {{ {_properties(light)} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {_properties(dark)} }} }}\n"
-    )
-
-
-def readable_on(surfaces: tuple[str, ...], accent: str, end: _Colour) -> str:
-    """Return the colour nearest to `accent`, on its way to `end`, that is readable everywhere."""
-    backgrounds = [parse_colour(colour) for colour in surfaces]
-    start = parse_colour(accent)
-    for step in range(STEPS + 1):
-        mixed = _mix(start, end, step / STEPS)
-        text = _format(mixed)
-        # of the colour as it is written, which is rounded
-        if all(contrast(parse_colour(text), colour) >= MIN_CONTRAST for colour in backgrounds):
-            return text
-    return _format(end)
-
-
-def contrast(one: _Colour, other: _Colour) -> float:
-    """Return the contrast ratio of two colours, from 1 to 21, as WCAG 2.2 defines it."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _properties(accent: str) -> str:
-    colour = parse_colour(accent)
-    on_accent = "#ffffff" if contrast(colour, _WHITE) >= contrast(colour, _BLACK) else "#000000"
-    return f"--accent: {accent}; --on-accent: {on_accent};"
-
-
-def parse_colour(text: str) -> _Colour:
-    """Return a colour as `#1b62b5` as its parts, from 0 to 1."""
-    red, green, blue = (int(text[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    return red, green, blue
-
-
-def _format(colour: _Colour) -> str:
-    return "#" + "".join(f"{round(part * 255):02x}" for part in colour)
-
-
-def _mix(start: _Colour, end: _Colour, share: float) -> _Colour:
-    red, green, blue = (a + (b - a) * share for a, b in zip(start, end, strict=True))
-    return red, green, blue
-
-
-def _luminance(colour: _Colour) -> float:
-    # the constants are those of sRGB, as in WCAG 2.2
-    red, green, blue = map(_linear, colour)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _linear(part: float) -> float:
-    return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4  # noqa: PLR2004 - as above
-
-
-class Asset(Struct, frozen=True):
-    """A file that pages load. Its name changes with its content, so it can be cached for ever."""
-
-    name: str
-    """Such as `style-0123456789abcdef.css`."""
-    media_type: str
-    body: bytes
-
-    @property
-    def path(self) -> str:
-        """The path of the asset, relative to the root of the index."""
-        return f"{ASSETS_PATH}/{self.name}"
-
-
-def load_assets(brand: Brand = DEFAULT_BRAND) -> dict[str, Asset]:
-    """
-    Return every asset, by its name without the digest: `style.css`.
-
-    The style sheet has the accent colour of the brand. `LOGO` is its logo, if it has one.
-    """
-    folder = files(__package__).joinpath("assets")
-    bodies = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    sheets = sorted(folder.joinpath("style").iterdir(), key=lambda sheet: sheet.name)
-    # comments are a tenth of the first visit
-    bodies[STYLE] = _COMMENT.sub(b"", b"\n".join(sheet.read_bytes() for sheet in sheets))
-    if brand.accent:  # before the digest in the name is made
-        bodies[STYLE] += accent_css(brand.accent).encode()
-    assets = {name: _asset(name, body) for name, body in bodies.items()}
-    if brand.logo:
-        assets[LOGO] = _asset(f"logo.{brand.logo.suffix}", brand.logo.body)
-    return assets
-
-
-def _asset(name: str, body: bytes) -> Asset:
-    stem, _, suffix = name.rpartition(".")
-    digest = sha256(body).hexdigest()[:_DIGEST_LENGTH]
-    return Asset(f"{stem}-{digest}.{suffix}", _MEDIA_TYPES[suffix], body)
-
-
-class Viewer(Struct, frozen=True, kw_only=True):
-    """
-    The person who looks at a page, as far as the page shows it, which is in its cache key.
-
-    The defaults are those of an anonymous person on a site that knows no sign-in, as an export is.
-    """
-
-    name: str = ""
-    """The name to show in the header, or an empty text for an anonymous person."""
-    may_sign_in: bool = False
-    may_upload: bool = False
-    """Whether the viewer may upload to any project, and this server takes uploads."""
-    may_own_tokens: bool = False
-    """Whether the viewer is somebody who may have made tokens, and no token."""
-    needs_credential: bool = False
-    """Whether nobody installs the project of this page, or any other one, without a credential."""
-    may_manage: bool = False
-    """Whether the viewer may manage the project of this page, and this server takes changes."""
-    may_administer: bool = False
-    may_approve: bool = False
-    """Whether the viewer may decide about public packages, and is no administrator."""
-    waiting_requests: int = 0
-    """How many requests for public packages wait for the viewer, or 0 if that is not known."""
-    may_decide: bool = False
-    """Whether the viewer may approve the project of this page, if it is public, and change that."""
-    may_promote: bool = False
-    """Whether there is another index that the viewer may perhaps promote releases to."""
-    may_ask: bool = False
-    """Whether this server takes requests for hidden public packages, of whoever signs in."""
-    client: str = ""
-    """The client that was chosen on a page with commands, one of `INSTALL_CHOICES`, or empty."""
-    indexes: tuple[IndexMark, ...] = ()
-    """
-    The indexes that the viewer may read, main first, if there are several.
-
-    On a static site it is the one of the page, if that is not main, as its folder may stand alone.
-    """
-    hidden_indexes: frozenset[str] = frozenset()
-    """The names of all others, which no page says to the viewer."""
-    places: tuple[ProjectPlace, ...] = ()
-    """What these `indexes` have of the project of this page, or nothing if that is not shown."""
-
-
-ANYONE = Viewer()
-"""The viewer of the pages of a static site."""
 
 
 class PageEnvironment:
@@ -272,9 +94,10 @@ class PageEnvironment:
         self._is_certain = is_certain
         self._index_name = index_name
         self._templates = _templates()
+        asset_paths = {name: asset.path for name, asset in self.assets.items()}
         self._values = {
             "index_url": index_url,
-            "asset": lambda name: self.assets[name].path,
+            "asset": asset_paths.__getitem__,
             "brand": self.brand,
             "contact_link": contact_link,
             "index_link": self.index_link,
@@ -286,13 +109,13 @@ class PageEnvironment:
             "client_settings": self.client_settings,
             "clients": INSTALL_CHOICES,
             "index_path": index_path,
-            **_names_of(index_name),
             "server_root": self.server_root,
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
             "policy": _POLICY,
         }
+        self._values |= _names_of(index_name)
 
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:
         """Return the bytes of a page, from which `root` is the relative URL of the home page."""
@@ -303,7 +126,10 @@ class PageEnvironment:
 
     def server_root(self, root: str) -> str:
         """Return the relative URL of the home page of the whole server, by that of the index."""
-        return root + "../" * len(self._index_name.split("/")) if self._index_name else root
+        if not self._index_name:
+            return root
+        depth = len(self._index_name.split("/"))
+        return root + "../" * depth
 
     def index_link(self, root: str) -> Markup:
         """
@@ -317,7 +143,11 @@ class PageEnvironment:
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self.index_url)
 
     def login_command(self, root: str, index: str) -> Markup:
-        """Return the command that gets a token for an index of this server, as `index_link`."""
+        """
+        Return the command that gets a token for an index of this server, as HTML.
+
+        A script replaces the URL in it if that is uncertain.
+        """
         option = "" if index == MAIN else f" --index {index}"
         url = self.client_settings.root.removesuffix(self._index_name).rstrip("/")
         link = Markup.escape(f"{url}/")
@@ -329,10 +159,13 @@ class PageEnvironment:
     def host(self) -> Markup:
         """The host of the index without its port, which a script replaces if it is uncertain."""
         host = Markup.escape(urlsplit(self.index_url).hostname)
-        return host if self._is_certain else Markup("<span data-host>{}</span>").format(host)
+        if self._is_certain:
+            return host
+        return Markup("<span data-host>{}</span>").format(host)
 
     def _pip_option(self) -> str:
         """Return the option without which pip refuses the index, with a blank, or an empty text."""
+        # an uncertain URL says nothing of TLS: a proxy in front of the server may add it
         host = self.client_settings.untrusted_host if self.base_url else ""
         return f"--trusted-host {host} " if host else ""
 
@@ -342,25 +175,35 @@ class PageEnvironment:
             return Markup.escape(text)
         url = self.client_settings.upload_url.removesuffix("/legacy/")
         scheme, _, host = url.partition("://")
-        # by turns text, and the login and the path of a URL; it begins and ends with text
-        link = f"{re.escape(scheme)}://([^/ ]*@)?{re.escape(host)}/([a-z]+/?)"
-        first, *others = re.split(link, text)
-        made = Markup.escape(first)
-        for login, path, rest in zip(others[::3], others[1::3], others[2::3], strict=True):
-            user = Markup(' data-login="{}"').format(login) if login else ""
-            made += Markup('<span data-root="{}{}"{}>{}://{}{}/{}</span>{}').format(
-                root, path, user, scheme, login or "", host, path, rest
+        # a URL of the index, perhaps with a credential, as far as its last folder
+        links = re.compile(
+            f"{re.escape(scheme)}://(?P<login>[^/ ]*@)?{re.escape(host)}/(?P<path>[a-z]+/?)"
+        )
+        html = Markup()
+        end = 0
+        for link in links.finditer(text):
+            login = Markup()
+            if link["login"]:
+                login = Markup(' data-login="{}"').format(link["login"])
+            html += text[end : link.start()]
+            html += Markup('<span data-root="{}{}"{}>{}</span>').format(
+                root, link["path"], login, link[0]
             )
-        return made
+            end = link.end()
+        return html + text[end:]
 
 
 def _names_of(index_name: str) -> dict[str, object]:
     """Return what pages call an index whose path ends with `index_name`, and find its mark by."""
     first = index_name.partition("/")[0]
     named_index = "" if is_dated_view(first) else first
+    title = index_name
+    if not named_index:
+        # the path of main is empty, and that of one of its days is the day alone
+        title = f"{MAIN}/{index_name}".rstrip("/")
     return {
         "index_name": index_name,
-        "index_title": index_name if named_index else f"{MAIN}/{index_name}".rstrip("/"),
+        "index_title": title,
         # for links to the page of tokens: a view of a day has the rights of its index
         "named_index": named_index,
         "own_mark": partial(mark_of, named_index or MAIN),
@@ -387,16 +230,18 @@ def _read_templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str
 def _templates() -> Environment:
     """Return all templates, for every `PageEnvironment` of the process."""
     sources = dict(_read_templates(files(__package__).joinpath("templates")))
-    whole = {
-        name: _INCLUDE.sub(lambda part: sources[part[1]][:-1], text)
-        for name, text in sources.items()
-    }
+    templates: dict[str, str] = {}
+    for name, text in sources.items():
+        # without the line feed at the end, as Jinja drops that of an include
+        templates[name] = _INCLUDE.sub(lambda include: sources[include[1]][:-1], text)
     environment = Environment(
-        loader=DictLoader(whole),
+        loader=DictLoader(templates),
         autoescape=True,
+        # a misspelt value is an error in tests, and no gap in a page
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # templates are a part of the program, so nobody changes them while it runs
         auto_reload=False,
     )
     environment.globals["nearly_full"] = NEARLY_FULL
@@ -406,21 +251,24 @@ def _templates() -> Environment:
         "origin_mark": origin_mark,
         "on_page": caution_on_page,
         "index_in_words": INDEX_KIND.describe_keys,
-        "indexes_in_words": describe_index_text,
-        "principal": describe_principal,
+        "indexes_in_words": access.describe_index_text,
+        "principal": access.describe_principal,
         "size": readable_size,
         "web": web_address,
-        "words": describe_scope,
+        "words": access.describe_scope,
     }
     return environment
 
 
 def contact_link(contact: str) -> Markup:
     """Return `[web] contact` as HTML, with a link if it is an e-mail address or a URL."""
-    is_web = contact.startswith(("https://", "http://"))
-    if not is_web and ("@" not in contact or " " in contact):
+    if contact.startswith(("https://", "http://")):
+        url = contact
+    elif "@" in contact and " " not in contact:
+        url = f"mailto:{contact}"
+    else:
         return Markup.escape(contact or "the operator of this index")
-    return Markup('<a href="{}">{}</a>').format(contact if is_web else f"mailto:{contact}", contact)
+    return Markup('<a href="{}">{}</a>').format(url, contact)
 
 
 def project_marks(project: ProjectFacts, *, tells_private: bool = False) -> Markup:
@@ -447,4 +295,7 @@ def origin_mark(is_public: bool) -> Markup:  # noqa: FBT001 - of a template
 
 def web_address(url: str) -> str:
     """Return `url` if a browser may follow it from a page, else an empty string."""
-    return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
+    # metadata is a stranger's: a link to `javascript:` would run as a script of this page
+    if url.lower().startswith(("https://", "http://", "mailto:")):
+        return url
+    return ""

@@ -9,7 +9,7 @@ hears one sentence, and the page has the same numbers in a table or a list.
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final
 
 from markupsafe import Markup
@@ -44,7 +44,7 @@ _KINDS_IN_WORDS: Final = {
 _TOPS: Final = (2, 4, 6, 8, 10)
 """The top of an axis for small values. Half of each is a whole number."""
 _LARGE_TOPS: Final = (20, 30, 40, 50, 60, 80, 100)
-"""The same for larger ones, times a power of ten."""
+"""The top of an axis for larger values, times a power of ten."""
 
 
 class Series(Struct, frozen=True):
@@ -80,35 +80,41 @@ class AreaChart(Struct, frozen=True):
     def draw(self) -> Markup:
         """Return the figure, and a legend if there are several series."""
         top = axis_top(max((sum(step.values) for step in self.steps), default=0))
+        # the inner picture is stretched to the width of the place, and the lines around it are not
         figure = Markup(
-            '<div class="figure areas" role="img" aria-label="{}">{}<svg height="{}">{}'
-            '<svg width="100%" height="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>'
-            "{}</svg>{}</div>"
+            '<div class="figure areas" role="img" aria-label="{summary}">{axis}'
+            '<svg height="{height}">{lines}<svg width="100%" height="{height}" '
+            'viewBox="0 0 {steps} {top}" preserveAspectRatio="none">{areas}</svg>'
+            "{columns}</svg>{below}</div>"
         ).format(
-            self.summary,
-            _axis(top),
-            PLOT_HEIGHT,
-            _lines(),
-            *(PLOT_HEIGHT, len(self.steps), top),
-            self._areas(top),
-            self._columns(),
-            _below(self.first, self.last),
+            summary=self.summary,
+            axis=_axis(top),
+            height=PLOT_HEIGHT,
+            lines=_lines(),
+            steps=len(self.steps),
+            top=top,
+            areas=self._areas(top),
+            columns=self._columns(),
+            below=_below(self.first, self.last),
         )
         return figure + self._legend()
 
     def _areas(self, top: int) -> Markup:
+        """Return the area of each series, which lies on those before it."""
         heights = [list(accumulate(step.values, initial=0)) for step in self.steps]
         areas = Markup()
         for number in range(len(self.series)):
+            # in SVG, down is the positive direction
             lower = [top - height[number] for height in heights]
             upper = [top - height[number + 1] for height in heights]
-            if lower != upper:
+            if lower != upper:  # else it has no value in any step
                 path = _outline(upper, lower)
                 areas += Markup('<path class="{}" d="{}"/>').format(self._class_of(number), path)
         return areas
 
     def _columns(self) -> Markup:
         """Return the invisible column of each step that has a value, which says its numbers."""
+        # a title can be seen only where something is drawn, also if that is invisible
         width = 100 / max(len(self.steps), 1)
         columns = Markup()
         for number, step in enumerate(self.steps):
@@ -129,7 +135,7 @@ class AreaChart(Struct, frozen=True):
         return "\n".join(lines)
 
     def _legend(self) -> Markup:
-        if len(self.series) < 2:  # noqa: PLR2004 - as above
+        if len(self.series) < 2:  # noqa: PLR2004 - the sentence of the figure names it
             return Markup()
         rows = Markup()
         for number, series in enumerate(self.series):
@@ -137,12 +143,15 @@ class AreaChart(Struct, frozen=True):
         return Markup('<ul class="legend">{}</ul>').format(rows)
 
     def _class_of(self, number: int) -> str:
-        return "area-rest" if self.series[number].is_rest else f"area-{number}"
+        """Return the class of the style sheet that gives a series its colour."""
+        if self.series[number].is_rest:
+            return "area-rest"
+        return f"area-{number}"
 
 
 def draw_small_area(values: Sequence[int], summary: str) -> Markup:
     """Return one area of steps, without numbers, for a place beside a text that has them."""
-    top = max(*values, 1)
+    top = max(*values, 1)  # a picture without a height would not be drawn
     path = _outline([top - value for value in values], [top] * len(values))
     return Markup(
         '<svg class="figure small" role="img" aria-label="{}" viewBox="0 0 {} {}" '
@@ -174,31 +183,33 @@ def draw_timeline(
     one place share a larger dot, which says how many they are. Those of other kinds have theirs
     below it.
     """
-    first = min(dot.day for dot in dots)
-    last = max(dot.day for dot in dots)
+    days = [dot.day for dot in dots]
+    first = min(days)
+    last = max(days)
     groups = _groups(dots, first, last, places)
     levels = dict[int, int]()
     drawn = Markup()
     for (place, _), group in groups.items():
+        # further dots of one place, which are of other kinds, are below the first
         level = levels.get(place, 0)
         levels[place] = level + 1
         y = _TIMELINE_Y + level * _LEVEL_HEIGHT
         drawn += _draw_dot(group, _across(group, first, last), y, what)
-    words = [
-        text for kind, text in _KINDS_IN_WORDS.items() if any(kind in dot.kinds for dot in dots)
-    ]
+    kinds = set(chain.from_iterable(dot.kinds for dot in dots))
+    words = [text for kind, text in _KINDS_IN_WORDS.items() if kind in kinds]
     if len(groups) < len(dots):
         words.insert(0, "larger: several")
-    middle = ", ".join(words)
+    key = ", ".join(words)
+    key = key[:1].upper() + key[1:]
     return Markup(
-        '<div class="figure timeline" role="img" aria-label="{}"><svg height="{}">'
-        '<line x1="0" x2="100%" y1="{}" y2="{}"/>{}</svg>{}</div>'
+        '<div class="figure timeline" role="img" aria-label="{summary}"><svg height="{height}">'
+        '<line x1="0" x2="100%" y1="{y}" y2="{y}"/>{dots}</svg>{below}</div>'
     ).format(
-        summary,
-        _TIMELINE_Y + max(levels.values()) * _LEVEL_HEIGHT,
-        *(_TIMELINE_Y, _TIMELINE_Y),
-        drawn,
-        _below(first.isoformat(), last.isoformat(), middle[:1].upper() + middle[1:]),
+        summary=summary,
+        height=_TIMELINE_Y + max(levels.values()) * _LEVEL_HEIGHT,
+        y=_TIMELINE_Y,
+        dots=drawn,
+        below=_below(first.isoformat(), last.isoformat(), key),
     )
 
 
@@ -212,6 +223,7 @@ def _groups(
     """
     days = (last - first).days + 1
     newest_first = sorted(dots, key=lambda dot: dot.day, reverse=True)
+    # sorting keeps the order of equal ones, so that each group is newest first
     ordered = sorted(newest_first, key=lambda dot: ("flagged" not in dot.kinds, dot.kinds))
     groups = dict[tuple[int, tuple[str, ...]], list[Dot]]()
     for dot in ordered:
@@ -223,6 +235,7 @@ def _groups(
 def _across(group: Sequence[Dot], first: date, last: date) -> float:
     """Return where the middle of the days of a group is, in percent of the line."""
     middle = (group[0].day - first + (group[-1].day - first)) / 2
+    # of a single day, the line has no length to divide by
     return 100 * (middle / max(last - first, timedelta(1)))
 
 
@@ -248,6 +261,7 @@ def _draw_dot(group: Sequence[Dot], across: float, y: int, what: str) -> Markup:
 
 def draw_share(share: float) -> Markup:
     """Return a bar that is filled to a share, where 1 is all, beside a text that says it."""
+    # more than all is possible: a quota may be lowered
     percent = f"{100 * min(max(share, 0), 1):.3g}"
     return Markup(
         '<svg class="figure share" height="10" aria-hidden="true"><rect width="100%" height="10"/>'
@@ -259,6 +273,7 @@ def axis_top(most: int) -> int:
     """Return the top of an axis for values up to `most`: a round number whose half is whole."""
     if most <= _TOPS[-1]:
         return next(top for top in _TOPS if top >= most)
+    # the smallest power of ten with which one of the larger tops is high enough
     scale = 1
     while most > _LARGE_TOPS[-1] * scale:
         scale *= 10
@@ -267,6 +282,7 @@ def axis_top(most: int) -> int:
 
 def _outline(upper: Sequence[int], lower: Sequence[int]) -> str:
     """Return the path around an area of steps that are one unit wide each."""
+    # to the right along the upper edge, and back along the lower one; equal steps are one line
     path = f"M0 {upper[0]}"
     for number in range(1, len(upper)):
         if upper[number] != upper[number - 1]:

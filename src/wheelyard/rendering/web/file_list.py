@@ -57,7 +57,7 @@ class FileFilter(Struct, frozen=True):
     python: str = ""
     """The `path` of a facet, or an empty text for all."""
     platform: str = ""
-    """The same."""
+    """The `path` of a facet, or an empty text for all."""
 
     @property
     def query(self) -> str:
@@ -68,21 +68,28 @@ class FileFilter(Struct, frozen=True):
             "python": self.python,
             "platform": self.platform,
         }
-        given = [(name, text) for name, text in texts.items() if text]
-        return f"?{urlencode([*given, ('page', '')])}"
+        fields = {name: text for name, text in texts.items() if text}
+        # at the end, as a template writes the number of a page behind it
+        fields["page"] = ""
+        return f"?{urlencode(fields)}"
 
     def matches(self, file: "DescribedFile") -> bool:
         """Return whether a file is listed."""
-        fits = file.compatibility
-        return (
-            self.type in ("", file.type)
-            and (not self.python or any(self.python == one.path for one in fits.interpreters))
-            and (not self.platform or any(self.platform == one.path for one in fits.platforms))
-            and all(word in file.words for word in self.text.lower().split())
-        )
+        if self.type not in ("", file.type):
+            return False
+        compatibility = file.compatibility
+        if self.python and not _has_facet(compatibility.interpreters, self.python):
+            return False
+        if self.platform and not _has_facet(compatibility.platforms, self.platform):
+            return False
+        return all(word in file.words for word in self.text.lower().split())
 
 
 ALL_FILES: Final = FileFilter()
+
+
+def _has_facet(facets: Iterable[Facet], path: str) -> bool:
+    return any(facet.path == path for facet in facets)
 
 
 class DescribedFile(Struct, frozen=True):
@@ -94,19 +101,26 @@ class DescribedFile(Struct, frozen=True):
     @property
     def type(self) -> str:
         """One of TYPES."""
-        kind = self.compatibility.kind
-        return "source" if kind == "sdist" else "wheel" if kind == "wheel" else "other"
+        match self.compatibility.kind:
+            case "sdist":
+                return "source"
+            case "wheel":
+                return "wheel"
+            case _:  # an egg or an installer, as old releases have them
+                return "other"
 
     @property
     def words(self) -> str:
         """What the words of a filter are looked for in."""
-        fits = self.compatibility
-        return f"{self.file.filename} {fits.text} {self.synonyms}".lower()
+        return f"{self.file.filename} {self.compatibility.text} {self.synonyms}".lower()
 
     @property
     def synonyms(self) -> str:
         """What people look for besides what the page shows."""
-        return f"{self.compatibility.kind}{' x64' if 'x86-64' in self.compatibility.text else ''}"
+        kind = self.compatibility.kind
+        if "x86-64" in self.compatibility.text:
+            return f"{kind} x64"
+        return kind
 
     @property
     def order(self) -> tuple[int, tuple[int, int, str], str]:
@@ -120,9 +134,11 @@ class FileList(FilteredPage[DescribedFile], frozen=True, kw_only=True):
 
     filter: FileFilter
     types: Sequence[Facet]
-    """What a form offers to choose from. Interpreters and platforms have their counts."""
+    """The types that a form offers to choose from."""
     interpreters: Sequence[Facet]
+    """The interpreters that it offers, with the number of their files."""
     platforms: Sequence[Facet]
+    """The platforms that it offers, with the number of their files."""
 
     @property
     def has_form(self) -> bool:
@@ -137,37 +153,38 @@ def file_list(
     size: int = ROWS_PER_PAGE,
 ) -> FileList | None:
     """Return a page of the files of a release, or None if there is no page of this number."""
-    described = (DescribedFile(file, compatibility_of(file.filename)) for file in release.files)
-    files = sorted(described, key=lambda file: file.order)
+    files = [DescribedFile(file, compatibility_of(file.filename)) for file in release.files]
+    files.sort(key=lambda file: file.order)
     matching = list(filter(selected.matches, files))
     pages = page_count(len(matching), size)
     if not 1 <= number <= pages:
         return None
     start = (number - 1) * size
+    # what a form offers is of all files: a choice must not take the others away
     types = {file.type for file in files}
     return FileList(
         filter=selected,
-        shown=matching[start : start + size],
-        first=start + 1 if matching else 0,
+        entries=matching[start : start + size],
+        first=min(start + 1, len(matching)),
         total=len(matching),
         number=number,
         pages=pages,
         unfiltered=len(files),
-        types=[Facet(*pair) for pair in TYPES.items() if pair[0] in types],
+        types=[Facet(path, label) for path, label in TYPES.items() if path in types],
         interpreters=_counted(file.compatibility.interpreters for file in files),
         platforms=_counted(file.compatibility.platforms for file in files),
     )
 
 
-def _counted(of_files: Iterable[Sequence[Facet]]) -> list[Facet]:
+def _counted(facets_of_files: Iterable[Sequence[Facet]]) -> list[Facet]:
     """Return facets, in order, with the number of their files behind their labels."""
-    counts = Counter(chain.from_iterable(of_files))
-    most = dict(counts.most_common(MAX_FACETS))
-    return [
-        Facet(facet.path, f"{facet.label} ({count:,})")
-        for facet, count in counts.items()
-        if facet in most
-    ]
+    counts = Counter(chain.from_iterable(facets_of_files))
+    frequent = dict(counts.most_common(MAX_FACETS))
+    labelled: list[Facet] = []
+    for facet, count in counts.items():  # in the order of the files, and not by their number
+        if facet in frequent:
+            labelled.append(Facet(facet.path, f"{facet.label} ({count:,})"))
+    return labelled
 
 
 def file_tables(
@@ -179,14 +196,13 @@ def file_tables(
     The rows are built in Python, as that is faster than a template. `to_project` is the URL of the
     page of the project, relative to this page.
     """
+    # escaped once for thousands of rows
     base = escape(_base_url(environment, to_project))
-    return [
-        (
-            _HEADINGS[kind],
-            Markup("".join(_row(base, name, file) for file in group)),  # noqa: S704 - they are escaped
-        )
-        for kind, group in groupby(files.shown, key=lambda file: file.type)
-    ]
+    tables: list[tuple[str, Markup]] = []
+    for kind, group in groupby(files.entries, key=lambda file: file.type):
+        rows = "".join(_row(base, name, file) for file in group)
+        tables.append((_HEADINGS[kind], Markup(rows)))  # noqa: S704 - they are escaped
+    return tables
 
 
 class ShortFile(Struct, frozen=True):
@@ -214,74 +230,101 @@ def files_in_short(
     release: ReleaseOf[ShownFile],
     to_project: str,
 ) -> FilesInShort:
-    """Return the files of a release in short; `to_project` is as for `file_tables`."""
-    base = _base_url(environment, to_project)
+    """
+    Return the files of a release in short.
+
+    `to_project` is the URL of the page of the project, relative to this page.
+    """
     files = release.files
-    named = files if len(files) <= NAMED_FILES else ()
-    wheels = sum(file.is_wheel for file in files)
-    sources = sum(file.filename.endswith(SDIST_SUFFIXES) for file in files)
-    others = len(files) - wheels - sources
-    texts = [
-        counted(count, what)
-        for count, what in ((wheels, "wheel"), (sources, "source file"), (others, "other file"))
-        if count
-    ]
-    sizes = [file.size for file in files if file.size is not None]
-    if len(sizes) == len(files):
-        texts.append(readable_size(sum(sizes)))
-    return FilesInShort(
-        [
-            ShortFile(
-                file.filename,
-                f"{base}/{file_url(name, file.sha256, file.filename)}",
-                "" if file.size is None else readable_size(file.size),
-                file.yanked,
-            )
-            for file in named
-        ],
-        ", ".join(texts),
-    )
+    if len(files) > NAMED_FILES:
+        return FilesInShort((), _counted_types(release))
+    base = _base_url(environment, to_project)
+    named: list[ShortFile] = []
+    for file in files:
+        url = f"{base}/{file_url(name, file.sha256, file.filename)}"
+        named.append(ShortFile(file.filename, url, size_in_words(file.size), file.yanked))
+    return FilesInShort(named, _counted_types(release))
+
+
+def _counted_types(release: ReleaseOf[ShownFile]) -> str:
+    """Return how many files of each type a release has, and their size if it is known."""
+    # by the filename alone: this page does not need what each file is for
+    wheels = sum(file.is_wheel for file in release.files)
+    sources = sum(file.filename.endswith(SDIST_SUFFIXES) for file in release.files)
+    counts = {
+        "wheel": wheels,
+        "source file": sources,
+        "other file": len(release.files) - wheels - sources,
+    }
+    texts = [counted(count, what) for what, count in counts.items() if count]
+    if release.size is not None:
+        texts.append(readable_size(release.size))
+    return ", ".join(texts)
+
+
+def size_in_words(size: int | None, unknown: str = "") -> str:
+    """Return a size with its unit, or `unknown` if an upstream index has not said it."""
+    if size is None:
+        return unknown
+    return readable_size(size)
 
 
 def _base_url(environment: PageEnvironment, to_project: str) -> str:
+    """Return the URL of the folder of files, as it is written on this page."""
     url = environment.files_url
-    # it may be relative to the page of the project
-    return url if "://" in url else f"{to_project}{url}"
+    if "://" in url:
+        return url
+    # it is relative to the page of the project, and this one may be below that
+    return f"{to_project}{url}"
 
 
 def _row(base: str, name: NormalizedName, described: DescribedFile) -> str:
+    """Return the row of a file as HTML, with further words for the script that filters rows."""
     file = described.file
     url = f"{base}/{file_url(name, file.sha256, file.filename)}"
-    marks = "" if file.yanked is None else f" {yank_mark(file.yanked)}"
-    if isinstance(file, File) and file.waived_rules:
-        rules = escape(", ".join(file.waived_rules))
-        marks += f' <span class="mark">imported as it is: {rules}</span>'
-    if file.has_provenance and isinstance(file, File):
-        marks += ' <span class="mark">attested</span>'
-    elif file.has_provenance:  # an upstream index says so, and nobody here has verified it
-        marks += ' <span class="mark">attestations listed</span>'
-    elif isinstance(file, File) and file.lost_attestations:
-        marks += ' <span class="mark warning">attestations not kept</span>'
-    metadata = f'<p><a href="{url}.metadata">Metadata</a></p>\n' if file.serves_metadata else ""
-    digest = (
-        f'<p class="digest">SHA-256 <code data-copy="SHA-256">{file.sha256}</code></p>\n'
-        if file.sha256
-        else ""
-    )
-    titles = [title for title, part in (("SHA-256", digest), ("metadata", metadata)) if part]
-    details = (
-        f"<details>\n<summary>{' and '.join(titles)}</summary>\n{digest}{metadata}</details>\n"
-        if titles
-        else ""
-    )
     return (
         f'<tr data-words="{described.synonyms}">\n'
-        f'<td><a href="{url}">{escape(file.filename)}</a>{marks}\n'
-        f"<div>{escape(described.compatibility.text)}</div>\n{details}</td>\n"
-        f"<td>{NOT_KNOWN if file.size is None else readable_size(file.size)}</td>\n"
+        f'<td><a href="{url}">{escape(file.filename)}</a>{_marks(file)}\n'
+        f"<div>{escape(described.compatibility.text)}</div>\n{_details(file, url)}</td>\n"
+        f"<td>{size_in_words(file.size, NOT_KNOWN)}</td>\n"
         f"<td>{_upload(file)}</td>\n"
         "</tr>\n"
     )
+
+
+def _marks(file: ShownFile) -> str:
+    """Return the HTML of what is to be known of a file, each mark after a blank."""
+    marks = ""
+    if file.yanked is not None:
+        marks = f" {yank_mark(file.yanked)}"
+    if not isinstance(file, File):
+        if file.has_provenance:  # an upstream index says so, and nobody here has verified it
+            marks += ' <span class="mark">attestations listed</span>'
+        return marks
+    if file.waived_rules:
+        rules = escape(", ".join(file.waived_rules))
+        marks += f' <span class="mark">imported as it is: {rules}</span>'
+    if file.has_provenance:
+        marks += ' <span class="mark">attested</span>'
+    elif file.lost_attestations:
+        marks += ' <span class="mark warning">attestations not kept</span>'
+    return marks
+
+
+def _details(file: ShownFile, url: str) -> str:
+    """Return the HTML of the digest and the metadata of a file, folded, as far as it has them."""
+    titles: list[str] = []
+    lines = ""
+    if file.sha256:
+        titles.append("SHA-256")
+        lines += f'<p class="digest">SHA-256 <code data-copy="SHA-256">{file.sha256}</code></p>\n'
+    if file.serves_metadata:
+        titles.append("metadata")
+        # PEP 658: the URL of the metadata is that of the file with this ending
+        lines += f'<p><a href="{url}.metadata">Metadata</a></p>\n'
+    if not titles:
+        return ""
+    return f"<details>\n<summary>{' and '.join(titles)}</summary>\n{lines}</details>\n"
 
 
 def _upload(file: ShownFile) -> str:
@@ -292,23 +335,32 @@ def _upload(file: ShownFile) -> str:
     time = f'<time datetime="{at}">{at[:10]} {at[11:16]} UTC</time>'
     if not isinstance(file, File):  # of an upstream index, which does not say who it was
         return time
+    # the name comes from a provider of sign-in, where people may choose any
     who = escape(describe_principal(file.uploaded_by, file.uploaded_by_name))
     return f'{time} <bdi class="id">{who}</bdi>'
 
 
 def yank_mark(reason: str) -> str:
     """Return the HTML of a mark that says that something is yanked, and why: folded if long."""
+    if not reason:
+        return '<span class="mark warning">yanked</span>'
+    short = reason
     is_long = len(reason) > REASON_IN_SHORT
-    shown = f"{reason[:REASON_IN_SHORT]}…" if is_long else reason
-    suffix = f": <bdi>{escape(shown)}</bdi>" if shown else ""
-    mark = f'<span class="mark warning">yanked{suffix}</span>'
-    whole = f"<details><summary>{mark}</summary><bdi>{escape(reason)}</bdi></details>"
-    return whole if is_long else mark
+    if is_long:
+        short = f"{reason[:REASON_IN_SHORT]}…"
+    # a reason may be written from right to left, so that `bdi` keeps the words around it in order
+    mark = f'<span class="mark warning">yanked: <bdi>{escape(short)}</bdi></span>'
+    if not is_long:
+        return mark
+    return f"<details><summary>{mark}</summary><bdi>{escape(reason)}</bdi></details>"
 
 
 def pinned_hashes(release: ReleaseOf[ShownFile]) -> list[str]:
     """Return the SHA-256 of the files that a pinned requirement allows: of those not yanked."""
-    files = [file for file in release.files if release.is_yanked or file.yanked is None]
+    files: Iterable[ShownFile] = release.files
+    if not release.is_yanked:
+        # installers prefer a file that is not yanked (PEP 592), so nobody needs the hash of one
+        files = [file for file in files if file.yanked is None]
     return sorted({file.sha256 for file in files} - {""})
 
 
@@ -318,8 +370,9 @@ def pinned_requirement(package: str, release: ReleaseOf[ShownFile]) -> str:
 
     `package` is the name of its project, perhaps with extras in brackets.
     """
-    hashes = (f"--hash=sha256:{digest}" for digest in pinned_hashes(release))
-    return " \\\n    ".join((f"{package}=={release.version}", *hashes))
+    lines = [f"{package}=={release.version}"]
+    lines += [f"--hash=sha256:{digest}" for digest in pinned_hashes(release)]
+    return " \\\n    ".join(lines)
 
 
 def has_requirements_file(release: ReleaseOf[ShownFile]) -> bool:

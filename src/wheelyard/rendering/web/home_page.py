@@ -15,8 +15,9 @@ from wheelyard import errors
 from wheelyard.model.downloads import SHOWN_DAYS
 from wheelyard.model.rule_reasons import Code
 from wheelyard.rendering.project_facts import ProjectFacts, is_classifier
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
+from wheelyard.rendering.web.viewer import Viewer
 
 PROJECTS_ON_HOME: Final = 20
 RESULTS_ON_A_PAGE: Final = 50
@@ -60,7 +61,7 @@ TITLES_BY_CODE: Final = MappingProxyType(
         errors.IDENTITY_UNAVAILABLE: "Nobody can say now who you are",
     }
 )
-"""The same for those that the code tells from others with their status."""
+"""What pages of errors with these codes are called, whatever their status."""
 LASTING: Final = MappingProxyType(
     {
         errors.DAMAGED: "Part of the index is damaged or lost.",
@@ -81,7 +82,7 @@ OFFLINE: Final = (
     "The setting 'upstream.offline' is on. What is installed through this store where there is a "
     "connection is served here, too."
 )
-"""The same of an index that asks no other."""
+"""What to tell of an index that asks no other."""
 
 
 class ListQuery(Struct, frozen=True):
@@ -109,11 +110,13 @@ class ListQuery(Struct, frozen=True):
         """
         query = cls(
             show=field("show") or "all",
-            sort=field("sort") or (_BEST if words else "name"),
+            sort=field("sort") or _usual_sort(words),
+            # people paste it, with blanks around it
             classifier=(field("classifier") or "").strip(),
             words=words,
             counts_downloads=counts_downloads,
         )
+        # anybody can write a URL: what no form sends is an error, and no list of its own
         is_offered = query.show in _SHOWS | _ORIGINS and query.sort in query.offered_sorts
         if not is_offered or (query.classifier and not is_classifier(query.classifier)):
             message = "There is no such list of projects. Choose one in the form above the list."
@@ -123,13 +126,18 @@ class ListQuery(Struct, frozen=True):
     @property
     def text(self) -> str:
         """The query of a URL, with its question mark, or an empty text for the usual list."""
-        fields = {"q": self.words} if self.words else {}
-        if self.is_filtered or self.sort != (_BEST if self.words else "name"):
+        fields: dict[str, str] = {}
+        if self.words:
+            fields["q"] = self.words
+        # the usual list has one URL, whichever form or link leads to it
+        if self.is_filtered or self.sort != _usual_sort(self.words):
             fields |= {"show": self.show, "sort": self.sort}
         if self.classifier:
             fields["classifier"] = self.classifier
-        # a lone surrogate, which a page shows as a question mark, too
-        return f"?{urlencode(fields, errors='replace')}" if fields else ""
+        if not fields:
+            return ""
+        # words may have a lone surrogate, which a page shows as a question mark, too
+        return f"?{urlencode(fields, errors='replace')}"
 
     @property
     def is_filtered(self) -> bool:
@@ -140,7 +148,7 @@ class ListQuery(Struct, frozen=True):
     def offered_sorts(self) -> Mapping[str, str]:
         """The words for each value of `sort` that the form offers."""
         offered = dict(_SORTS)
-        if not self.words:
+        if not self.words:  # in a list of all, nothing matches better than another
             del offered[_BEST]
         if not self.counts_downloads:
             del offered["downloads"]
@@ -148,7 +156,9 @@ class ListQuery(Struct, frozen=True):
 
     def offered_shows(self, has_public: bool) -> Mapping[str, str]:  # noqa: FBT001 - of a template
         """Return the words for each value of `show` that the form offers."""
-        return _SHOWS | _ORIGINS if has_public else _SHOWS
+        if has_public:
+            return _SHOWS | _ORIGINS
+        return _SHOWS
 
     def select(self, projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:
         """Return those of `projects` that the list has."""
@@ -164,10 +174,11 @@ class ListQuery(Struct, frozen=True):
 
         They come as the best matches, or in a list of all by name. `downloads` has those of names.
         """
+        # sorting keeps the order of equal ones, also with `reverse`
         match self.sort:
             case "date":
                 return sorted(projects, key=attrgetter("uploaded"), reverse=True)
-            case "downloads" if downloads:
+            case "downloads" if downloads:  # else they are not known now
                 return sorted(projects, key=lambda project: -downloads.get(project.name, 0))
             case "name" if self.words:
                 return sorted(projects, key=attrgetter("name"))
@@ -187,6 +198,11 @@ class ListQuery(Struct, frozen=True):
                 return (project.state or "active") == self.show
 
 
+def _usual_sort(words: str) -> str:
+    """Return how a list is sorted if nobody has chosen: results of a search by how they match."""
+    return _BEST if words else "name"
+
+
 class Excerpt(PageNumbers, frozen=True):
     """One page of a list of projects."""
 
@@ -204,11 +220,11 @@ class Excerpt(PageNumbers, frozen=True):
 def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt | None:
     """Return the page `number` of a list of projects, `size` on each, or None if there is none."""
     pages = page_count(len(projects), size)
-    if not 1 <= number <= pages:
+    if not 1 <= number <= pages:  # the number stands in the URL, and may be any
         return None
-    shown = projects[(number - 1) * size : number * size]
+    on_page = projects[(number - 1) * size : number * size]
     public = len(projects) - len(_private(projects))
-    return Excerpt(len(projects), number, pages, shown, public)
+    return Excerpt(len(projects), number, pages, on_page, public)
 
 
 def home_page(
@@ -231,6 +247,7 @@ def home_page(
         "home.html",
         viewer,
         root,
+        # in words, as an index with both kinds has two numbers
         counted=_counted(len(private), len(projects) - len(private)),
         count=len(projects),
         private=len(private),
@@ -249,9 +266,18 @@ def _private(projects: Sequence[ProjectFacts]) -> list[ProjectFacts]:
 
 def _counted(private: int, public: int) -> str:
     """Return both numbers in words, but a number of none only if the other is none, too."""
-    texts = [f"{private:,} project{'' if private == 1 else 's'}"] if private or not public else []
-    texts += [f"{public:,} public package{'' if public == 1 else 's'}"] if public else []
+    texts: list[str] = []
+    if private or not public:
+        texts.append(_with_noun(private, "project"))
+    if public:
+        texts.append(_with_noun(public, "public package"))
     return " and ".join(texts)
+
+
+def _with_noun(count: int, noun: str) -> str:
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}s"
 
 
 class ErrorFacts(Struct, frozen=True, kw_only=True):
@@ -280,6 +306,7 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """What has happened, in a few words."""
+        # what is known best comes first: a code tells more than a status
         if self.other_pages:
             return "There is no such page"
         if self.code in TITLES_BY_CODE:
@@ -300,7 +327,9 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     @property
     def for_operator(self) -> str:
         """What to tell the operator of a failure, or an empty text if it may be over soon."""
-        return OFFLINE if self._is_offline else LASTING.get(self.code, "")
+        if self._is_offline:
+            return OFFLINE
+        return LASTING.get(self.code, "")
 
     @property
     def _is_offline(self) -> bool:
@@ -319,4 +348,5 @@ def plain_error_page(root: str, facts: ErrorFacts) -> bytes:
         f'<meta name="robots" content="noindex"></head>\n<body><main><h1>{title}</h1>\n'
         f'<p>{message}</p>\n<p>{name}</p>\n<p><a href="{home}">To the home page</a></p>\n'
         "</main></body>\n</html>\n"
+        # the message may repeat a path with a lone surrogate
     ).encode("utf-8", "replace")

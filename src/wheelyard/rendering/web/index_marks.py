@@ -1,4 +1,4 @@
-"""The marks by which pages tell several indexes apart, and what each has of a project."""
+"""The marks by which pages tell several indexes apart."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -20,33 +20,6 @@ class IndexMark(Struct, frozen=True):
     """The number of its colour."""
 
 
-class ProjectPlace(Struct, frozen=True, kw_only=True):
-    """What an index has of a project, and of the release that a page is about."""
-
-    index: IndexMark
-    is_here: bool
-    """Whether it is the index of the page."""
-    path: str = ""
-    """The URL path of its page, relative to the home page of main, or empty if it has none."""
-    has_release: bool = False
-    is_yanked: bool = False
-    """Whether all files of the release are yanked there."""
-    since: str = ""
-    """When the first of them was published there, or promoted, in UTC, as `upload-time`."""
-    newest: str = ""
-    """The release that describes the project there, if the one of the page is not there."""
-
-
-class ReleasesElsewhere(Struct, frozen=True, kw_only=True):
-    """Which releases of a project another index has, which the viewer may read."""
-
-    index: str
-    versions: frozenset[str]
-    """Without zeros at their ends: 1.0 and 1.0.0 are one version."""
-    takes_promotions: bool
-    """Whether its rules say from where it takes releases, as those of `prod` do."""
-
-
 def index_marks(names: Iterable[str]) -> tuple[IndexMark, ...]:
     """
     Return the marks of indexes, first main.
@@ -55,9 +28,12 @@ def index_marks(names: Iterable[str]) -> tuple[IndexMark, ...]:
     for most, and the name stands beside each.
     """
     taken = set[int]()
-    marks = list[IndexMark]()
+    marks: list[IndexMark] = []
+    # by name, so that colours do not follow the order in which the indexes come
     for name in sorted(names, key=lambda name: (name != MAIN, name)):
-        hue = 0 if name == MAIN else _hue(name, taken)
+        hue = 0
+        if name != MAIN:
+            hue = _hue(name, taken)
         taken.add(hue)
         marks.append(IndexMark(name, hue))
     return tuple(marks)
@@ -70,6 +46,10 @@ def mark_of(name: str, marks: Sequence[IndexMark]) -> IndexMark | None:
 
 def _hue(name: str, taken: set[int]) -> int:
     """Return the first colour from that of a name on that is not taken, or that of the name."""
+    # a digest, as `hash` differs from one process to another, and a colour must not
     first = crc32(name.encode())
-    hues = [1 + (first + step) % HUES for step in range(HUES)]
-    return next((hue for hue in hues if hue not in taken), hues[0])
+    for step in range(HUES):
+        hue = 1 + (first + step) % HUES
+        if hue not in taken:
+            return hue
+    return 1 + first % HUES

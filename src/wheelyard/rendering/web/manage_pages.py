@@ -17,10 +17,11 @@ from wheelyard.model.project import File, Project, Status
 from wheelyard.model.quotas import Quota, project_room, used_by
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.project_frame import MANAGE, ProjectFrame
 from wheelyard.rendering.web.project_pages import Change, listed_release
 from wheelyard.rendering.web.release_page import pin_of
+from wheelyard.rendering.web.viewer import Viewer
 
 STATUS: Final = "status"
 RELEASE: Final = "release"
@@ -77,9 +78,12 @@ class ChosenRelease(Struct, frozen=True):
     @property
     def size(self) -> str:
         """The size of the files together, or an empty text if it is not known."""
-        files = [choosable.file for choosable in self.files if choosable.file]
-        is_complete = len(files) == len(self.files)
-        return readable_size(sum(file.size for file in files)) if is_complete else ""
+        total = 0
+        for choosable in self.files:
+            if choosable.file is None:
+                return ""
+            total += choosable.file.size
+        return readable_size(total)
 
 
 class FileChange(Struct, frozen=True, kw_only=True):
@@ -107,6 +111,7 @@ class FileChange(Struct, frozen=True, kw_only=True):
     @property
     def what(self) -> str:
         """What is changed, in words."""
+        # yanked or pinned, the project itself is still there
         if self.is_whole and self.action == "delete":
             return f"the project {self.name}"
         if len(self.releases) == 1:
@@ -116,6 +121,7 @@ class FileChange(Struct, frozen=True, kw_only=True):
     @property
     def typed(self) -> str:
         """What has to be typed to confirm a deletion."""
+        # releases that are all of the project go with it, by its name alone
         if len(self.releases) == 1 and not self.is_whole:
             return f"{self.name} {self.releases[0].version}"
         return str(self.name)
@@ -128,8 +134,11 @@ class FileChange(Struct, frozen=True, kw_only=True):
     @property
     def ticked(self) -> list[File]:
         """What the index knows of the files that are ticked."""
-        files = [choosable for release in self.releases for choosable in release.files]
-        return [choosable.file for choosable in files if choosable.is_ticked and choosable.file]
+        files: list[File] = []
+        for release in self.releases:
+            ticked = [choosable.file for choosable in release.files if choosable.is_ticked]
+            files += filter(None, ticked)
+        return files
 
     @property
     def is_too_large(self) -> bool:
@@ -149,15 +158,19 @@ def chosen_releases(
     `versions`: only of these; None for all. `filenames`: those to tick; None for all.
     """
     for release in all_releases(project):
-        if versions is None or release.version in versions:
-            files = tuple(
-                ChoosableFile(file.filename, file, filenames is None or file.filename in filenames)
-                for file in release.files
-                if not (action == "unyank" and file.yanked is None)
-                and not (action == "unpin" and file.pinned is None)
-            )
-            if files:
-                yield ChosenRelease(release.version, files)
+        if versions is not None and release.version not in versions:
+            continue
+        files: list[ChoosableFile] = []
+        for file in release.files:
+            # of these two actions, there may be nothing to take back
+            if action == "unyank" and file.yanked is None:
+                continue
+            if action == "unpin" and file.pinned is None:
+                continue
+            is_ticked = filenames is None or file.filename in filenames
+            files.append(ChoosableFile(file.filename, file, is_ticked))
+        if files:
+            yield ChosenRelease(release.version, tuple(files))
 
 
 class DeletedRelease(Struct, frozen=True):
@@ -177,6 +190,7 @@ class DeletedRelease(Struct, frozen=True):
 
 
 def _deleted_release(release: Release) -> DeletedRelease:
+    # from the first of these days on, not all of them can be restored any more
     until = min(file.keep_until for file in release.files if file.keep_until is not None)
     files = tuple(release.files)
     return DeletedRelease(release.version, files, until.date().isoformat(), pin_of(files))
@@ -200,17 +214,18 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
     def render(self, environment: PageEnvironment, viewer: Viewer, form: FormState) -> bytes:
         """Return the bytes of the page on which one chooses what to change."""
         project = self.project
+        # all of them: a project in quarantine lists none on its other pages
+        releases = [
+            (listed_release(release), pin_of(release.files)) for release in all_releases(project)
+        ]
         return render_form(
             environment,
             viewer,
             project.name,
             "manage.html",
             project=project,
-            releases=[
-                (listed_release(release), pin_of(release.files))
-                for release in all_releases(project)
-            ],
-            deleted=[_deleted_release(release) for release in all_releases(self.deleted)],
+            releases=releases,
+            deleted=list(map(_deleted_release, all_releases(self.deleted))),
             is_kept=self.is_kept,
             room=project_room(project.name, self.quota, used_by(project)),
             meaning=STATUS_MEANINGS[project.status],
@@ -229,8 +244,10 @@ def render_form(
     **values: object,
 ) -> bytes:
     """Return the bytes of a page for those who manage a project."""
-    counts_downloads = environment.counts_downloads
     frame = ProjectFrame(
-        name=name, tab=tab, may_manage=viewer.may_manage, counts_downloads=counts_downloads
+        name=name,
+        tab=tab,
+        may_manage=viewer.may_manage,
+        counts_downloads=environment.counts_downloads,
     )
     return environment.render(template, viewer, frame.root, frame=frame, **values)

@@ -21,25 +21,30 @@ class PageNumbers(Struct, frozen=True):
     @property
     def offered(self) -> list[int]:
         """The numbers of pages to link to: a few around this one, and some of all."""
+        # at most twenty across all pages, so that the links fit into a line or two
         step = max(10, ceil(self.pages / 20))
-        near = range(self.number - 2, self.number + 3)
-        numbers = {1, self.pages, *near, *range(step, self.pages, step)}
+        numbers = {1, self.pages}
+        numbers.update(range(step, self.pages, step))
+        numbers.update(range(self.number - 2, self.number + 3))
         return sorted(number for number in numbers if 1 <= number <= self.pages)
 
 
 class FilteredPage(PageNumbers, Generic[EntryT], frozen=True, kw_only=True):
     """One page of those entries of a list that a filter has found, for `parts/counted.html`."""
 
-    shown: Sequence[EntryT]
+    entries: Sequence[EntryT]
+    """Those on this page."""
     first: int
-    """The number of the first shown entry, from 1, or 0 without one."""
+    """The number of the first entry on this page, from 1, or 0 without one."""
     unfiltered: int
     """How many entries the list has without the filter."""
 
     @property
     def last(self) -> int:
-        """The number of the last shown entry."""
-        return self.first + len(self.shown) - 1 if self.shown else 0
+        """The number of the last entry on this page, or 0 without one."""
+        if not self.entries:
+            return 0
+        return self.first + len(self.entries) - 1
 
     @property
     def is_whole(self) -> bool:

@@ -29,7 +29,7 @@ _TITLES: Final = {
     MANAGE: "Manage",
     ACCESS: "Access",
 }
-"""The tabs in their order; the keys are the last segments of their paths."""
+"""The tabs in their order. The keys are the last segments of their paths."""
 _OF_RELEASE: Final = frozenset({DESCRIPTION, FILES, DEPENDENCIES})
 """The tabs that each release has, too."""
 _OF_MANAGERS: Final = frozenset({MANAGE, ACCESS})
@@ -81,29 +81,41 @@ class ProjectFrame(Struct, frozen=True, kw_only=True):
     @property
     def above(self) -> tuple[tuple[str, str], ...]:
         """The pages of this project above this one: what they are about, and their paths."""
-        project = (str(self.name), self.path)
-        release = (self.version, f"{self.path}{version_path(self.version)}/")
+        above = [(str(self.name), self.path)]
         if self.is_release:
-            return (project, release) if self.tab else (project,)
-        return (project,) if self.tab else ()
+            above.append((self.version, f"{self.path}{version_path(self.version)}/"))
+        if not self.tab:
+            # the page without a tab is itself the last of these
+            above.pop()
+        return tuple(above)
 
     @property
     def tabs(self) -> list[Tab]:
         """The tabs that the viewer may open."""
-        return [
-            Tab(title, self._path_of(tab), tab == self.tab)
-            for tab, title in _TITLES.items()
-            if (self.may_manage or tab not in _OF_MANAGERS)
-            and (self.counts_downloads or tab != DOWNLOADS)
-        ]
+        tabs: list[Tab] = []
+        for tab, title in _TITLES.items():
+            if tab in _OF_MANAGERS and not self.may_manage:
+                continue
+            if tab == DOWNLOADS and not self.counts_downloads:
+                continue
+            tabs.append(Tab(title, self._path_of(tab), tab == self.tab))
+        return tabs
 
     def _path_of(self, tab: str) -> str:
+        """Return the URL path of a tab, which stays at the release if this is a page of one."""
+        path = self.path
         version = version_path(self.version)
-        release = f"{version}/" if self.is_release and tab in _OF_RELEASE else ""
-        query = f"?version={version}" if self.is_release and tab == MANAGE else ""
-        return f"{self.path}{release}{f'{tab}/' if tab else ''}{query}"
+        if self.is_release and tab in _OF_RELEASE:
+            path += f"{version}/"
+        if tab:
+            path += f"{tab}/"
+        if self.is_release and tab == MANAGE:
+            # the project has one such page, on which the release is chosen already
+            path += f"?version={version}"
+        return path
 
 
 def version_path(version: str) -> str:
     """Return a version as the segment of a URL path."""
+    # a path may have the `!` of an epoch (RFC 3986); some servers take a `+` for a space
     return quote(version, safe="!")

@@ -7,7 +7,7 @@ decided about it.
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final
 
 from markupsafe import Markup
@@ -24,18 +24,15 @@ from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
+from wheelyard.rendering.web import project_frame
 from wheelyard.rendering.web.core_metadata import EXACT, LATEST
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import draw_small_area
 from wheelyard.rendering.web.file_list import yank_mark
-from wheelyard.rendering.web.project_frame import (
-    DESCRIPTION,
-    HISTORY,
-    ProjectFrame,
-    version_path,
-)
+from wheelyard.rendering.web.project_frame import ProjectFrame
 from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseContent, release_date
+from wheelyard.rendering.web.viewer import Viewer
 
 RELEASES_IN_SHORT: Final = 5
 """How many releases the page of a project names."""
@@ -68,11 +65,15 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     releases = content.releases
     assert latest is not None  # noqa: S101 - without releases it is `empty_page`
     is_all_yanked = all(release.is_yanked for release in releases)
-    usual_pin = EXACT if is_all_yanked else LATEST  # installers take a yanked one only by its pin
+    # installers take a yanked release only if its version is pinned (PEP 592)
+    usual_pin = EXACT if is_all_yanked else LATEST
+    figure = None
+    if content.downloads is not None:
+        figure = _downloads_figure(content.downloads)
     return latest.head.render(
         environment,
         viewer,
-        DESCRIPTION,
+        project_frame.DESCRIPTION,
         "release.html",
         is_project=True,
         is_all_yanked=is_all_yanked,
@@ -82,7 +83,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         users=len(content.used_by),
         uploaders=content.uploaders,
         report=content.downloads,
-        figure=content.downloads and _downloads_figure(content.downloads),
+        figure=figure,
         **latest.facts(environment, viewer, usual_pin),
     )
 
@@ -99,9 +100,13 @@ def status_set_in(project: Project) -> Event | None:
 
     That is so of a quarantine until somebody changes a file. Older ones are not read for a page.
     """
-    events = reversed(project.commit.events if project.commit else ())
-    last = next((event for event in events if event.what == EventKind.STATUS), None)
-    return last if last is not None and last.status is project.status else None
+    if project.commit is None:
+        return None
+    for event in reversed(project.commit.events):
+        if event.what == EventKind.STATUS:
+            # the last one counts; an older event may have set what is no more
+            return event if event.status is project.status else None
+    return None
 
 
 def empty_page(  # noqa: PLR0913 - all that is on it
@@ -121,6 +126,7 @@ def empty_page(  # noqa: PLR0913 - all that is on it
         name=project.name,
         tab=tab,
         may_manage=viewer.may_manage,
+        # the downloads of public packages are not counted
         counts_downloads=environment.counts_downloads and public is None,
         other_index=other_index,
         is_public=public is not None,
@@ -157,12 +163,14 @@ def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
     """Return a release as pages name it."""
     version = release.version
     is_prerelease = listed_version(version).is_prerelease
-    marks = ' <span class="mark">pre-release</span>' if is_prerelease else ""
+    marks = ""
+    if is_prerelease:
+        marks += ' <span class="mark">pre-release</span>'
     if release.is_yanked:
         marks += f" {yank_mark(release.yanked_reason)}"
     return ListedRelease(
         version,
-        version_path(version),
+        project_frame.version_path(version),
         release_date(release),
         Markup(marks),  # noqa: S704 - they are escaped
         counted(len(release.files), "file"),
@@ -181,16 +189,21 @@ class HistoryLinks(Struct, frozen=True):
     @property
     def older(self) -> str:
         """The URL of the next older page, relative to this one, or an empty text on the oldest."""
-        if self.number is None:
-            return f"{self.count}/" if self.count else ""
-        return f"../{self.number - 1}/" if self.number > 1 else ""
+        # the page without a number is newer than all that have one
+        if self.number is None and self.count:
+            return f"{self.count}/"
+        if self.number is not None and self.number > 1:
+            return f"../{self.number - 1}/"
+        return ""
 
     @property
     def newer(self) -> str:
         """The URL of the next newer page, relative to this one, or an empty text on the newest."""
         if self.number is None:
             return ""
-        return f"../{self.number + 1}/" if self.number < self.count else "../"
+        if self.number < self.count:
+            return f"../{self.number + 1}/"
+        return "../"
 
     @property
     def root(self) -> str:
@@ -234,7 +247,7 @@ class History(Struct, frozen=True, kw_only=True):
         """Return the bytes of the page."""
         frame = ProjectFrame(
             name=self.name,
-            tab=HISTORY,
+            tab=project_frame.HISTORY,
             may_manage=viewer.may_manage,
             counts_downloads=environment.counts_downloads and not self.is_public,
             is_public=self.is_public,
@@ -257,6 +270,7 @@ def changes_of(
 
     Of `hidden_indexes` it is not said that something came from there, or that a right is about one.
     """
+    # a journal has the oldest entry first
     groups = groupby(reversed(entries), key=_group)
     return [_change(list(group), hidden_indexes) for _, group in groups]
 
@@ -268,20 +282,25 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
         who = (entry.by, entry.by_name, entry.index)
         return (entry.what, *who, *versions_of(entry.files, entry.project))
     if entry.what == "imported":
+        # whatever the release: an import may bring hundreds of them at once
         return (entry.what, entry.by, entry.by_name)
     return (id(entry),)  # so that it is alone
 
 
 def _change(entries: Sequence[JournalEntry], hidden_indexes: Collection[str]) -> Change:
+    """Return entries that are one change, newest first, as that change."""
     newest = entries[0]
-    files = (file for entry in entries for file in entry.files)
+    filenames = chain.from_iterable(entry.files for entry in entries)
+    keep_until = ""
+    if newest.keep_until:
+        keep_until = newest.keep_until.date().isoformat()
     return Change(
         at=seconds_text(newest.at),
         who=describe_principal(newest.by, newest.by_name, newest.owner),
-        what=_in_words(newest, versions_of(files, newest.project), hidden_indexes),
+        what=_in_words(newest, versions_of(filenames, newest.project), hidden_indexes),
         files=tuple(_files(entries)),
         reason=_reason(newest, hidden_indexes),
-        keep_until=newest.keep_until.date().isoformat() if newest.keep_until else "",
+        keep_until=keep_until,
     )
 
 
@@ -293,24 +312,32 @@ def change_by(decision: Decision) -> Change:
 
 def _reason(entry: JournalEntry, hidden_indexes: Collection[str]) -> str:
     """Return the reason of an entry, but nothing if it is a right that names a hidden index."""
-    if entry.what in _RIGHTS and not set(_NAME.findall(entry.reason)).isdisjoint(hidden_indexes):
-        return ""
+    if entry.what in _RIGHTS:
+        # these say in words which index a right is about, and no field has its name alone
+        names = _NAME.findall(entry.reason)
+        if not set(names).isdisjoint(hidden_indexes):
+            return ""
     return entry.reason
 
 
 def _in_words(entry: JournalEntry, versions: Sequence[str], hidden_indexes: Collection[str]) -> str:
-    match entry.what:
-        case "status":
-            return f"set the status to {entry.status}"
-        case what if what in _RIGHTS:
-            return "changed who may do what"
-        case "reserved" | "released":
-            return f"{entry.what} the name"
-    of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
-    detail = "at once" if entry.at_once else entry.other_index
+    """Return what an entry is about, as a sentence without its subject."""
+    if entry.what == "status":
+        return f"set the status to {entry.status}"
+    if entry.what in _RIGHTS:
+        return "changed who may do what"
+    if entry.what in {"reserved", "released"}:
+        return f"{entry.what} the name"
+    releases = counted(len(versions), "release")
+    if len(versions) == 1:
+        releases = versions[0]
+    detail = entry.other_index
+    if entry.at_once:
+        detail = "at once"
     if entry.other_index_name in hidden_indexes:
+        # so that a viewer does not learn of the index
         detail = ""
-    return f"{entry.verb} {of} {detail}".rstrip()
+    return f"{entry.verb} {releases} {detail}".rstrip()
 
 
 def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
@@ -318,4 +345,5 @@ def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:
     for entry in reversed(entries):
         uploader = describe_principal(entry.uploaded_by)
         source = f" (uploaded elsewhere: {uploader})" if uploader else ""
-        yield from (f"{file}{source}" for file in entry.files)
+        for filename in entry.files:
+            yield f"{filename}{source}"

@@ -6,8 +6,9 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.project_frame import PROMOTE, ProjectFrame
+from wheelyard.rendering.web.viewer import Viewer
 
 
 class PromotionTarget(Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ def shown_signers(provenance: Provenance) -> Iterator[ShownSigner]:
     """Yield who has signed, for each bundle of a provenance."""
     for bundle in provenance.attestation_bundles:
         publisher = bundle.publisher
-        claims = publisher.claims or {}
+        claims = publisher.claims or {}  # PEP 740: a publisher may have none
         yield ShownSigner(
             publisher=publisher.title,
             file=publisher.file,

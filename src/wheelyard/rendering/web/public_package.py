@@ -28,15 +28,17 @@ class OriginNotes(Struct, frozen=True):
     """Those in force."""
 
     def of_release(self, version: str) -> "OriginNotes":
-        """Return the same for the page of one release, without what is hidden of the others."""
-        wanted = strip_trailing_zeros(version)
-        hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == wanted]
+        """Return the notes for the page of one release, without what is hidden of the others."""
+        number = strip_trailing_zeros(version)
+        hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == number]
         return replace(self, hidden=hidden)
 
     @property
     def hidden_by_view(self) -> list[str]:
         """The versions of which a view hides files, each once, the newest first."""
-        return list(dict.fromkeys(files.version for files in self.hidden if files.is_by_view))
+        # a version has a row for each reason that hides a file of it
+        versions = [files.version for files in self.hidden if files.is_by_view]
+        return list(dict.fromkeys(versions))
 
     @property
     def is_hidden_by_policy(self) -> bool:
@@ -51,8 +53,10 @@ class OriginNotes(Struct, frozen=True):
     @property
     def stale_time(self) -> str:
         """When its upstream index confirmed it, if that does not answer now, or an empty text."""
-        confirmed_at = self.origin.confirmed_at
-        return timestamp(confirmed_at) if self.origin.is_stale and confirmed_at else ""
+        origin = self.origin
+        if origin.is_stale and origin.confirmed_at:
+            return timestamp(origin.confirmed_at)
+        return ""
 
     @property
     def recent_rows(self) -> Markup:
@@ -61,27 +65,32 @@ class OriginNotes(Struct, frozen=True):
 
     @property
     def older_rows(self) -> Markup:
-        """The rows after `recent_rows`, or none if there are few."""
+        """The rows after the first HIDDEN_SHOWN, or none if there are few."""
         return _rows(self.hidden[HIDDEN_SHOWN:])
 
     @property
     def older(self) -> int:
-        """How many rows `older_rows` has."""
+        """How many rows come after the first HIDDEN_SHOWN."""
         return len(self.hidden[HIDDEN_SHOWN:])
 
     @property
-    def told_decisions(self) -> list[tuple[str, str, str]]:
+    def decisions_in_words(self) -> list[tuple[str, str, str]]:
         """What was decided in words, by whom, and on which day."""
-        return [
-            (describe(made), describe_principal(made.by), timestamp(made.at)[:10])
-            for made in self.decisions
-        ]
+        rows: list[tuple[str, str, str]] = []
+        for decision in self.decisions:
+            who = describe_principal(decision.by)
+            rows.append((describe(decision), who, timestamp(decision.at)[:10]))
+        return rows
 
 
 def notes_on(origin: Origin, public: OriginNotes | None) -> OriginNotes | None:
     """Return `public`, or for a private project what a view hides of it, or None if nothing."""
-    hidden = () if public else origin.hidden()
-    return OriginNotes(origin, hidden) if hidden else public
+    if public is not None:
+        return public
+    hidden = origin.hidden()
+    if not hidden:  # pages have no section about it then
+        return None
+    return OriginNotes(origin, hidden)
 
 
 def public_package(origin: Origin) -> OriginNotes | None:
@@ -92,6 +101,7 @@ def public_package(origin: Origin) -> OriginNotes | None:
     """
     if not origin.is_upstream:
         return None
+    # here and not in a template, so that an error of the store is answered as one
     return OriginNotes(origin, origin.hidden(), origin.decisions())
 
 

@@ -16,20 +16,20 @@ from msgspec import Struct
 
 from wheelyard.errors import NoSuchPage
 from wheelyard.model.access import describe_principal
-from wheelyard.model.decoding import counted, readable_size
+from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.figures import Dot, draw_timeline
-from wheelyard.rendering.web.file_list import NOT_KNOWN
-from wheelyard.rendering.web.index_marks import ReleasesElsewhere
+from wheelyard.rendering.web.file_list import NOT_KNOWN, size_in_words
 from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
 from wheelyard.rendering.web.project_frame import RELEASES
 from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
 from wheelyard.rendering.web.release_page import ReleaseHead
+from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 
 FILTERED_RELEASES: Final = 30
 """With more releases, there is a form that filters them."""
@@ -60,16 +60,13 @@ class ReleaseRow(Struct, frozen=True):
     @property
     def size(self) -> str:
         """That of all files, in words, or empty if it is not known."""
-        size = self.release.size
-        if size is None:
-            return ""
-        return readable_size(size)
+        return size_in_words(self.release.size)
 
     @property
     def words(self) -> str:
         """What the words of a filter are looked for in."""
         marks = self.listed.marks.striptags()
-        places = " ".join(other.index for other in self.indexes)
+        places = " ".join(elsewhere.index for elsewhere in self.indexes)
         words = f"{self.listed.version} {self.listed.date[:10]} {self.uploader} {marks} {places}"
         return words.lower()
 
@@ -81,16 +78,17 @@ class ReleaseRow(Struct, frozen=True):
     def draw(self, viewer: Viewer) -> str:
         """Return the row as HTML, built in Python as there may be thousands."""
         listed = self.listed
+        # versions, paths and times are of parsed values, and have nothing to escape
         name = f'<span class="id"><a href="../{listed.path}/">{listed.version}</a></span>'
-        time = NOT_KNOWN
+        time = NOT_KNOWN  # by an upstream index that does not say it
         if listed.date:
             time = f'<time datetime="{listed.date}">{listed.date[:10]}</time>'
         uploader = self.uploader
         if uploader:
             time += f' <bdi class="soft">{escape(uploader)}</bdi>'
-        files = ", ".join(filter(None, (listed.files, self.size)))
+        files = ", ".join(filter(None, (listed.files, self.size)))  # the size may be unknown
         mark = Markup(' <span class="mark">in {}</span>')
-        marks = "".join(mark.format(other.index) for other in self.indexes)
+        marks = "".join(mark.format(elsewhere.index) for elsewhere in self.indexes)
         cells = f'<td>{name}{listed.marks}{marks}</td><td>{time}</td><td class="whole">{files}</td>'
         if self.last_download:
             cells += f'<td data-label="Last download">{self.last_download}</td>'
@@ -103,7 +101,9 @@ class ReleaseRow(Struct, frozen=True):
         """Yield the links to the forms that the viewer may send."""
         version = self.listed.version
         if viewer.may_manage:
-            action = "unyank" if self.release.is_yanked else "yank"
+            action = "yank"
+            if self.release.is_yanked:
+                action = "unyank"
             path = f"../manage/?version={self.listed.path}&amp;action={action}"
             yield _action_link(path, action.capitalize(), version)
         if viewer.may_promote:
@@ -152,8 +152,11 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
     Raises NoSuchPage if there are not so many pages.
     """
     downloads = content.downloads
-    last_downloads = None if downloads is None else _last_downloads(downloads)
+    last_downloads = None
+    if downloads is not None:
+        last_downloads = _last_downloads(downloads)
     rows = [_row(release, last_downloads, content.elsewhere) for release in content.releases]
+    # of all rows: a filter finds what stands on other pages, too
     matching = [row for row in rows if row.has(content.text)]
     size = environment.rows_per_page
     pages = page_count(len(matching), size)
@@ -164,18 +167,18 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
         total=len(matching),
         number=content.number,
         pages=pages,
-        shown=matching[start : start + size],
+        entries=matching[start : start + size],
         first=min(start + 1, len(matching)),
         unfiltered=len(rows),
         text=content.text,
     )
-    table = "".join(row.draw(viewer) for row in listed.shown)
+    table = "".join(row.draw(viewer) for row in listed.entries)
     return content.head.render(
         environment,
         viewer,
         RELEASES,
         "releases.html",
-        timeline=_timeline(matching),
+        timeline=_timeline(matching),  # with those on the other pages
         rows=Markup(table),  # noqa: S704 - they are escaped
         listed=listed,
         report=downloads,
@@ -187,6 +190,7 @@ def _row(
     last_downloads: Mapping[str, str] | None,
     elsewhere: Sequence[ReleasesElsewhere],
 ) -> ReleaseRow:
+    """Return the row of a release, with an empty last download if they are not counted."""
     version = strip_trailing_zeros(release.version)
     last_download = ""
     if last_downloads is not None:
@@ -194,7 +198,7 @@ def _row(
     return ReleaseRow(
         release=release,
         listed=listed_release(release),
-        indexes=tuple(other for other in elsewhere if version in other.versions),
+        indexes=tuple(index for index in elsewhere if version in index.versions),
         last_download=last_download,
     )
 
@@ -224,9 +228,10 @@ def _dot(row: ReleaseRow) -> Dot:
         kinds.append("prerelease")
     if row.release.is_yanked:
         kinds.append("yanked")
-    places = [f"in {other.index}" for other in row.indexes]
+    places = [f"in {elsewhere.index}" for elsewhere in row.indexes]
     words = ", ".join([f"{row.listed.version}, {day}", *kinds, *places])
-    if any(other.takes_promotions for other in row.indexes):
+    if any(elsewhere.takes_promotions for elsewhere in row.indexes):
+        # an index such as prod has it; the words name that one already
         kinds.append("flagged")
     return Dot(date.fromisoformat(day), words.replace("prerelease", "pre-release"), tuple(kinds))
 

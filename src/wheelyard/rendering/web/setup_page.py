@@ -14,14 +14,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.model.index_name import MAIN
-from wheelyard.rendering.client_settings import (
-    CLIENTS,
-    INSTALLERS,
-    PUBLISHERS,
-    ClientSettings,
-    client_text,
-)
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering import client_settings
+from wheelyard.rendering.client_settings import ClientSettings
+from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.rendering.web.viewer import Viewer
 
 ROOT: Final = "../"
 """The home page, relative to this one."""
@@ -56,7 +52,7 @@ class ClientSteps(Struct, frozen=True, kw_only=True):
     """What to do for one client."""
 
     name: str
-    """As for `print-settings`."""
+    """The name that the command `print-settings` takes."""
     label: str
     file: str
     """Where the text goes."""
@@ -95,22 +91,25 @@ class SetupContent(Struct, frozen=True, kw_only=True):
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
         """Return the bytes of the page."""
+        # all pages of an index share its settings, and only this one knows these
         settings = replace(
             environment.client_settings,
             projects=self.projects,
             needs_credential=self.needs_credential,
         )
-        makers = CLIENTS if settings.takes_uploads else INSTALLERS
-        project = next(iter(self.projects), ANY_PROJECT)
-        steps = [self._steps(environment, settings, client, project) for client in makers]
-        client = self.client if self.client in makers else next(iter(makers))
+        offered = client_settings.CLIENTS if settings.takes_uploads else client_settings.INSTALLERS
+        project = self.projects[0] if self.projects else ANY_PROJECT
+        steps = [self._steps(environment, settings, client, project) for client in offered]
+        chosen = self.client
+        if chosen not in offered:  # a link may name a client that this index has no use for
+            chosen = next(iter(offered))
         return environment.render(
             "setup.html",
             viewer,
             ROOT,
             content=self,
             steps=steps,
-            chosen=client,
+            chosen=chosen,
             host=environment.host,
             login=environment.login_command(ROOT, self.index),
             project=project if self.projects else "",
@@ -119,7 +118,8 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     def _steps(
         self, environment: PageEnvironment, settings: ClientSettings, client: str, project: str
     ) -> ClientSteps:
-        lines = client_text(client, settings).splitlines(keepends=True)
+        lines = client_settings.client_text(client, settings).splitlines(keepends=True)
+        # a comment says where the text goes and what to type, which the page has as its steps
         comment = list(takewhile(lambda line: line.startswith("#"), lines))
         return ClientSteps(
             name=client,
@@ -135,11 +135,14 @@ class SetupContent(Struct, frozen=True, kw_only=True):
 
 def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]) -> str:
     """Return what the comment of a text says besides where it goes, the credential, and to try."""
-    # the form of the page fills in the projects, but a static site has none
-    steps = ("# Credential:", "# Then:", *(() if settings.is_static else ("# This prints",)))
-    kept = takewhile(lambda line: not line.startswith(steps), comment)
-    lines = [line.strip("# \n") for line in kept]
-    if client in PUBLISHERS:
+    steps = ["# Credential:", "# Then:"]
+    if not settings.is_static:
+        # the form of the page fills in the projects, and a static site has none
+        steps.append("# This prints")
+    before_steps = takewhile(lambda line: not line.startswith(tuple(steps)), comment)
+    lines = [line.strip("# \n") for line in before_steps]
+    # the first line of a publisher, and the first sentence of others, says where the text goes
+    if client in client_settings.PUBLISHERS:
         return " ".join(lines[1:])
     return " ".join(lines).partition(". ")[2]
 
@@ -147,13 +150,19 @@ def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]
 def _tried(client: str, project: str, settings: ClientSettings) -> str:
     """Return the command that shows whether a client is set up."""
     name = settings.name
-    serves_public = settings.serves_public
-    return {
+    # beside the public index, Poetry needs the source of a project, and the text names it to Pipenv
+    poetry = f"poetry add --source {name} {project}"
+    pipenv = "pipenv install"
+    if settings.serves_public:
+        poetry = f"poetry add {project}"
+        pipenv = f"pipenv install {project}"
+    commands = {
         "uv": f"uv add {project}",
         "pip": f"pip install {project}",
-        "poetry": f"poetry add {'' if serves_public else f'--source {name} '}{project}",
+        "poetry": poetry,
         "pdm": f"pdm add {project}",
-        "pipenv": f"pipenv install{f' {project}' if serves_public else ''}",
+        "pipenv": pipenv,
         "twine": f"twine upload --repository {name} dist/*",
         "hatch": f"hatch publish --repo {name}",
-    }[client]
+    }
+    return commands[client]

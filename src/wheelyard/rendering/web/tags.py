@@ -109,6 +109,15 @@ _SYSTEMS: Final = {
 """For each system: its platform tags, and the words for them."""
 _PATTERNS: Final = {system: re.compile(tags, re.ASCII) for system, (tags, _) in _SYSTEMS.items()}
 
+_RANKS: Final = {"py": 0, "cp": 1}
+"""Which wheels come first in a list, by their interpreter: those for any Python, and CPython's."""
+_OTHER_INTERPRETERS: Final = 2
+"""The rank of wheels for all other interpreters."""
+_OBSOLETE_FORMATS: Final = 8
+"""The rank of eggs and installers, which is behind all wheels."""
+_SDISTS: Final = 9
+"""The rank of sdists."""
+
 _NUMBER: Final = re.compile("[0-9]+")
 _INTERPRETER: Final = re.compile(r"([a-z]+)([0-9]?)([0-9]*)", re.ASCII)
 _PYTHON_3: Final = re.compile(r"py3[0-9]+", re.ASCII)
@@ -141,14 +150,17 @@ class Compatibility(Struct, frozen=True):
 
 def compatibility_of(filename: str) -> Compatibility:
     """Return what the distribution of this name is for, which is the name of a listed file."""
-    if filename.endswith(".whl"):
-        return _of_labelled(filename) if label_of(filename) else _of_wheel(_tags(filename))
     if filename.endswith(SDIST_SUFFIXES):
-        return Compatibility("sdist", "source code", (), (), (9, 0, ""))
-    return _of_obsolete(filename)
+        return Compatibility("sdist", "source code", (), (), (_SDISTS, 0, ""))
+    if not filename.endswith(".whl"):
+        return _of_obsolete(filename)
+    if label_of(filename):
+        return _of_labelled(filename)
+    return _of_wheel(_tags(filename))
 
 
 def _of_labelled(filename: str) -> Compatibility:
+    """Return what a wheel variant (PEP 825) is for, which follows the wheel without its label."""
     wheel = _of_wheel(_tags(without_label(filename)))
     label = label_of(filename)
     rank, version, natural = wheel.order
@@ -157,37 +169,45 @@ def _of_labelled(filename: str) -> Compatibility:
 
 
 def _tags(filename: str) -> str:
-    return "-".join(filename[: -len(".whl")].lower().split("-")[-3:])
+    """Return the three tags of a wheel: those of interpreters, ABIs and platforms."""
+    # from the end: before them stands a build number, or not
+    return "-".join(filename.removesuffix(".whl").lower().split("-")[-3:])
 
 
 @lru_cache(4096)  # many files have the same tags
 def _of_wheel(tags: str) -> Compatibility:
-    pythons, abis, platforms = (part.split(".") for part in tags.split("-"))
-    words = _interpreters(pythons, abis)
+    """Return what a wheel is for, by its three tags, each of which may be several with dots."""
+    pythons, abis, platforms = (tag.split(".") for tag in tags.split("-"))
+    text = _interpreters(pythons, abis)
     places = "; ".join(_platform_words(platforms))
+    if places:
+        text += f", {places}"
     families = tuple(dict.fromkeys(map(_family, platforms)))
     name, major, minor = _split_interpreter(pythons[0])
-    rank = 0 if name == "py" else 1 if name == "cp" else 2
+    rank = _RANKS.get(name, _OTHER_INTERPRETERS)
     natural = _NUMBER.sub(lambda number: number[0].zfill(4), tags)  # 2_5 before 2_10
     order = (rank, -1000 * major - minor, natural)
-    text = f"{words}, {places}" if places else words
     return Compatibility("wheel", text, _interpreter_facets(pythons, abis), families, order)
 
 
 def _of_obsolete(filename: str) -> Compatibility:
     distribution, *_ = known_filename_readings(filename)  # each reading says the same of these
     kind = "egg" if filename.endswith(".egg") else "installer"
-    python = distribution.python_version
+    text = "any Python"
+    if distribution.python_version != "any":
+        text = f"Python {distribution.python_version}"
+    # not every one of these formats has a platform
     platform = getattr(distribution, "platform", "")
-    words = "any Python" if python == "any" else f"Python {python}"
-    text = f"{words}, {platform}" if platform else words
-    return Compatibility(kind, text, (), (), (8, 0, filename))
+    if platform:
+        text += f", {platform}"
+    return Compatibility(kind, text, (), (), (_OBSOLETE_FORMATS, 0, filename))
 
 
 # --- interpreters ---------------------------------------------------------------------------------
 
 
 def _interpreters(pythons: list[str], abis: list[str]) -> str:
+    """Return in words which interpreters, and which builds of them, a wheel is for."""
     is_stable = any(abi.startswith("abi3") for abi in abis)
     if set(pythons) == {"py2", "py3"}:
         words = "any Python"
@@ -196,25 +216,30 @@ def _interpreters(pythons: list[str], abis: list[str]) -> str:
         words = f"{_interpreter(min(pythons, key=_split_interpreter))} or newer"
     else:
         words = " or ".join(dict.fromkeys(map(_interpreter, pythons)))
-    builds = list(dict.fromkeys(_build(abi, pythons) for abi in abis))
-    if builds == [""]:
+    builds = dict.fromkeys(_build(abi, pythons) for abi in abis)
+    if set(builds) == {""}:
         return words
-    return f"{words} ({' or '.join(build or 'usual build' for build in builds)})"
+    named_builds = " or ".join(build or "usual build" for build in builds)
+    return f"{words} ({named_builds})"
 
 
 def _interpreter(tag: str) -> str:
+    """Return an interpreter tag in words: `cp312` as `CPython 3.12`."""
     name, major, _ = _split_interpreter(tag)
     if name not in INTERPRETERS:
         return tag
     minor = tag[len(name) + 1 :]
-    if not minor:
-        return f"any {INTERPRETERS[name]}{f' {major}' if tag != name else ''}"
-    return f"{INTERPRETERS[name]} {major}.{minor}"
+    if minor:
+        return f"{INTERPRETERS[name]} {major}.{minor}"
+    if tag == name:
+        return f"any {INTERPRETERS[name]}"
+    return f"any {INTERPRETERS[name]} {major}"
 
 
 def _split_interpreter(tag: str) -> tuple[str, int, int]:
     """Return name, major and minor version of an interpreter tag, or `("", 0, 0)`."""
     match = _INTERPRETER.fullmatch(tag)
+    # after the first digit comes the minor version: `cp312` is 3.12
     if match is None or len(match[3]) > 3:  # noqa: PLR2004 - and so no version
         return "", 0, 0
     return match[1], int(match[2] or 0), int(match[3] or 0)
@@ -229,16 +254,22 @@ def _build(abi: str, pythons: list[str]) -> str:
     match = _CPYTHON_ABI.fullmatch(abi)
     if match is None or not set(match[1]) <= {*_VARIANTS, "m"}:
         return f"ABI {abi}"
+    words = [_VARIANTS[letter] for letter in match[1] if letter in _VARIANTS]
     name = abi[: match.start(1)]
-    variants = [_VARIANTS[letter] for letter in match[1] if letter in _VARIANTS]
-    return ", ".join(variants if name in pythons else [f"ABI {name}", *variants])
+    if name not in pythons:
+        words.insert(0, f"ABI {name}")
+    return ", ".join(words)
 
 
 def _interpreter_facets(pythons: list[str], abis: list[str]) -> tuple[Facet, ...]:
     if any(abi.startswith("abi3") for abi in abis):
+        # whatever the tag says, it is for all later versions as well
         return (_STABLE,)
-    words = ((tag, _interpreter(tag)) for tag in pythons)
-    return tuple(Facet(tag, f"{text[0].upper()}{text[1:]}") for tag, text in words)
+    facets: list[Facet] = []
+    for tag in pythons:
+        words = _interpreter(tag)
+        facets.append(Facet(tag, f"{words[0].upper()}{words[1:]}"))
+    return tuple(facets)
 
 
 # --- platforms ------------------------------------------------------------------------------------
@@ -246,18 +277,20 @@ def _interpreter_facets(pythons: list[str], abis: list[str]) -> tuple[Facet, ...
 
 def _platform_words(tags: Iterable[str]) -> Iterator[str]:
     """Yield the platforms in words, but none for `any`."""
-    lowest = dict[tuple[str, str], Version]()
+    lowest: dict[tuple[str, str], Version] = {}
     for tag in tags:
         for system, architecture, version in _platforms(tag):
             key = system, architecture
             # installers take a wheel from the lowest version on, whatever other tags it has
             lowest[key] = min(version, lowest.get(key, version))
-    alike = dict[tuple[str, Version, str], list[str]]()
+    groups: dict[tuple[str, Version, str], list[str]] = {}
     for (system, architecture), version in lowest.items():
-        is_listed = system in {"macOS", "Windows"}  # with its architectures in one text
-        group = system, version, "" if is_listed else architecture
-        alike.setdefault(group, []).append(architecture)
-    for (system, version, _), architectures in alike.items():
+        group = (system, version, architecture)
+        if system in {"macOS", "Windows"}:
+            # one text has all architectures, as of a universal wheel
+            group = (system, version, "")
+        groups.setdefault(group, []).append(architecture)
+    for (system, version, _), architectures in groups.items():
         yield _words_of(system, version, " and ".join(architectures))
 
 
@@ -281,10 +314,12 @@ def _platforms(tag: str) -> Iterator[tuple[str, str, Version]]:
     if match is None:
         yield "", tag, ()
         return
-    parts = match.groupdict()
-    text = parts.get("version") or ""
-    architecture = parts.get("architecture") or "x86"
-    version = tuple(map(int, text.split("_"))) if text else ()
+    groups = match.groupdict()
+    # `win32` alone names no architecture
+    architecture = groups.get("architecture") or "x86"
+    version: Version = ()
+    if groups.get("version"):
+        version = tuple(map(int, groups["version"].split("_")))
     version = _OLD_MANYLINUX.get(tag.partition("_")[0], version)
     if system != "macOS":
         yield system, ARCHITECTURES.get(architecture, architecture), version
@@ -294,6 +329,7 @@ def _platforms(tag: str) -> Iterator[tuple[str, str, Version]]:
 
 
 def _parse(tag: str) -> tuple[str, re.Match[str] | None]:
+    """Return the system of a platform tag and what its pattern matches, or an empty text."""
     for system, pattern in _PATTERNS.items():
         match = pattern.fullmatch(tag)
         if match is not None:
@@ -302,6 +338,7 @@ def _parse(tag: str) -> tuple[str, re.Match[str] | None]:
 
 
 def _family(tag: str) -> Facet:
+    """Return the facet of a platform tag: its system, whatever the version or architecture."""
     if tag == "any":
         return Facet("on-any", "Any platform")
     system, _ = _parse(tag)

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 Control = Literal["text", "lines", "tick", "radio", "list", "index"]
-"""How a value is chosen; `index` is a list of indexes."""
+"""How a value is chosen. `index` is a list of indexes."""
 
 
 class FormField(Struct, frozen=True):
@@ -16,7 +16,7 @@ class FormField(Struct, frozen=True):
     hint: str = ""
     control: Control = "text"
     choices: tuple[tuple[str, str], ...] = ()
-    """The values of a radio or a list, each with its words; the first is the default."""
+    """The values of a radio or a list, each with its words. The first is the default."""
     is_required: bool = False
     is_rare: bool = False
     """Whether most people leave it as it is, so that it is folded."""

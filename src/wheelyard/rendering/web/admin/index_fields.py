@@ -167,7 +167,7 @@ OF_MAIN: Final = (
         control="radio",
     ),
 )
-"""Those that are others for main."""
+"""The fields that main has in place of those of the same keys."""
 
 
 def index_fields(keys: Iterable[str], *, is_main: bool, says_read: bool) -> Iterator[FormField]:
@@ -176,15 +176,19 @@ def index_fields(keys: Iterable[str], *, is_main: bool, says_read: bool) -> Iter
 
     Unless `says_read`, who may read it is not written down as long as nobody changes it.
     """
-    wanted = [key for key in keys if key != "name" and not (is_main and key in NOT_OF_MAIN)]
-    named = {field.key: field for field in FIELDS}
+    offered = [key for key in keys if key != "name"]
+    fields = {field.key: field for field in FIELDS}
     if is_main:
-        named |= {field.key: field for field in OF_MAIN}
+        offered = [key for key in offered if key not in NOT_OF_MAIN]
+        fields |= {field.key: field for field in OF_MAIN}
     if not says_read:
-        read = named["read"]
-        (_, default), *others = read.choices
-        named["read"] = replace(read, choices=(("", default), *others))
-    yield from (field for key, field in named.items() if key in wanted)
-    for key in wanted:
-        if key not in named:
+        # the default gets an empty value, with which a form leaves the key out
+        (_, default), *choices = fields["read"].choices
+        fields["read"] = replace(fields["read"], choices=(("", default), *choices))
+    for key, field in fields.items():
+        if key in offered:
+            yield field
+    for key in offered:
+        # a key that has no words here yet: better a plain field than none
+        if key not in fields:
             yield FormField(key, key.replace("_", " ").capitalize(), is_rare=True)

@@ -15,9 +15,9 @@ class EntryRow(Struct, frozen=True):
     """An entry on the page, or several in a row: files of one release, by one principal."""
 
     entry: JournalEntry
-    """The newest of them."""
+    """The newest of the entries."""
     files: tuple[str, ...]
-    """Of all of them."""
+    """The files of all entries, the oldest first."""
 
     @property
     def what(self) -> str:
@@ -28,13 +28,18 @@ class EntryRow(Struct, frozen=True):
         versions = versions_of(self.files, entry.project)
         if entry.what == "status":
             return f"set the status to {entry.status}"
-        detail = " at once" if entry.at_once else f" {entry.other_index}".rstrip()
+        detail = f" {entry.other_index}".rstrip()
+        if entry.at_once:
+            detail = " at once"
         if versions and (len(self.files) > 1 or detail):
-            of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
-            return f"{entry.verb} {of}{detail}"
-        return {"reserved": "reserved the name", "released": "released the name"}.get(
-            entry.what, entry.what
-        )
+            releases = counted(len(versions), "release")
+            if len(versions) == 1:
+                releases = versions[0]
+            return f"{entry.verb} {releases}{detail}"
+        if entry.what in {"reserved", "released"}:
+            return f"{entry.what} the name"
+        # the page names the file beside it
+        return entry.what
 
     @property
     def who(self) -> str:
@@ -44,15 +49,20 @@ class EntryRow(Struct, frozen=True):
 
 def entry_rows(entries: Iterable[JournalEntry]) -> list[EntryRow]:
     """Return the rows for entries, which come newest first."""
-    groups = (list(group) for _, group in groupby(entries, _together))
-    return [
-        EntryRow(group[0], tuple(file for entry in reversed(group) for file in entry.files))
-        for group in groups
-    ]
+    rows: list[EntryRow] = []
+    # neighbours only, so that the order of the journal stays
+    for _, group in groupby(entries, _row_key):
+        newest_first = list(group)
+        filenames: list[str] = []
+        for entry in reversed(newest_first):
+            filenames += entry.files
+        rows.append(EntryRow(newest_first[0], tuple(filenames)))
+    return rows
 
 
-def _together(entry: JournalEntry) -> tuple[object, ...]:
+def _row_key(entry: JournalEntry) -> tuple[object, ...]:
     """Return what entries in a row have in common that are one row."""
+    # what was imported may say who uploaded it elsewhere, and that may differ from file to file
     if entry.what in {"uploaded", "imported", "promoted"} and not entry.uploaded_by:
         who = (entry.by, entry.by_name, entry.index)
         versions = versions_of(entry.files, entry.project)

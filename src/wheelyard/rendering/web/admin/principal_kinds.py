@@ -12,15 +12,17 @@ OTHER: Final = "other"
 """The kind of a principal that is written as in a file."""
 PERSON: Final = "person"
 """In a link to a form, the kind of whichever principals people have here."""
-_OF_PEOPLE: Final = ("oidc:", "htpasswd", "user")
 NOBODY: Final = ""
+"""The kind of a form in which nobody was chosen."""
+_OF_PEOPLE: Final = ("oidc:", "htpasswd", "user")
+"""How the prefixes of the principals of people begin."""
 
 
 class PrincipalKind(Struct, frozen=True):
     """A kind of principal in a form."""
 
     prefix: str
-    """What comes before the name, without the last colon; or the whole principal."""
+    """What comes before the name, without the last colon. A kind without names has all of it."""
     label: str
     example: str = ""
     """A name, or an empty text if there is none to write."""
@@ -93,15 +95,18 @@ def preset_principal(kind: str, principal: str, kinds: Sequence[PrincipalKind]) 
 
     A link says `other` and the whole principal, or `person` for any that is a person's.
     """
+    prefixes = [offered.prefix for offered in kinds]
     if kind == PERSON:
-        prefixes = [offered.prefix for offered in kinds if not offered.prefix.endswith(":group")]
-        people = (prefix for prefix in prefixes if prefix.startswith(_OF_PEOPLE))
-        return next(people, ""), principal
-    offers = (offered.prefix for offered in kinds)
-    fitting = [prefix for prefix in offers if principal.startswith(f"{prefix}:")]
-    if kind != OTHER or not fitting:
+        for prefix in prefixes:
+            # a provider has a kind for its groups, too, with a prefix that begins as its people's
+            if prefix.startswith(_OF_PEOPLE) and not prefix.endswith(":group"):
+                return prefix, principal
+        return NOBODY, principal
+    matching = [prefix for prefix in prefixes if principal.startswith(f"{prefix}:")]
+    if kind != OTHER or not matching:
         return kind, principal
-    prefix = max(fitting, key=len)  # also that of a group begins with that of its provider
+    # the longest: that of the groups of a provider begins with that of its people
+    prefix = max(matching, key=len)
     return prefix, principal.removeprefix(f"{prefix}:")
 
 
@@ -119,4 +124,6 @@ def chosen_principal(kind: str, name: str) -> str:
         return kind
     if not name:
         raise Invalid("Write the name as well.", code="missing_field")
-    return name if kind == OTHER or name.startswith(f"{kind}:") else f"{kind}:{name}"
+    if kind == OTHER or name.startswith(f"{kind}:"):  # pasted as a list or a journal shows it
+        return name
+    return f"{kind}:{name}"

@@ -35,12 +35,14 @@ def draw_releases(project: ThinnedProject) -> Markup:
 
 def _dot(release: DatedRelease) -> Dot:
     kinds = _kinds_of(release)
-    words = [f"{release.version}, {release.day}", *(_WORDS[kind] for kind in kinds)]
+    words = [f"{release.version}, {release.day}"]
+    words += [_WORDS[kind] for kind in kinds]
     return Dot(release.day, ", ".join(words), kinds)
 
 
 def _kinds_of(release: DatedRelease) -> tuple[str, ...]:
     if release.is_deleted:
+        # what becomes of it matters more here than what it is
         return ("deleted",)
     kinds = list[str]()
     if listed_version(release.version).is_prerelease:

@@ -29,6 +29,7 @@ FIELDS: Final = (
         ),
         control="list",
     ),
+    # from the same constants by which the keys are checked, so that the hint has all of them
     FormField(
         "events",
         "Events",

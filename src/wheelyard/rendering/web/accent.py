@@ -1,0 +1,93 @@
+"""
+The accent colour of a brand, as rules of the style sheet.
+
+An operator may choose any colour. It is darkened for the light scheme and lightened for the dark
+one, as far as needed for text in it to be readable (WCAG 2.2, level AA).
+"""
+
+from typing import Final
+
+_Colour = tuple[float, float, float]
+"""Red, green and blue in sRGB, each from 0 to 1."""
+
+LIGHT_SURFACES: Final = ("#ffffff", "#f5f7f9")
+"""What is behind text in the light scheme: `--background` and `--surface` of the style sheet."""
+DARK_SURFACES: Final = ("#14181d", "#1d232a")
+"""What is behind text in the dark scheme: the values of the same properties."""
+MIN_CONTRAST: Final = 5.2
+"""Above the 4.5 of WCAG 2.2 (level AA), as some surfaces are tinted with the accent colour."""
+STEPS: Final = 50
+"""How many mixtures are tried between the accent colour and black or white."""
+_BLACK: Final = (0.0, 0.0, 0.0)
+_WHITE: Final = (1.0, 1.0, 1.0)
+
+
+def accent_css(accent: str) -> str:
+    """Return the rules that make `accent`, such as `#1b62b5`, the accent colour of all pages."""
+    light = readable_on(LIGHT_SURFACES, accent, _BLACK)
+    dark = readable_on(DARK_SURFACES, accent, _WHITE)
+    return (
+        f"\n:root {{ {_properties(light)} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_properties(dark)} }} }}\n"
+    )
+
+
+def readable_on(surfaces: tuple[str, ...], accent: str, end: _Colour) -> str:
+    """Return the colour nearest to `accent`, on its way to `end`, readable on all surfaces."""
+    backgrounds = [parse_colour(surface) for surface in surfaces]
+    start = parse_colour(accent)
+    for step in range(STEPS + 1):
+        text = _format(_mix(start, end, step / STEPS))
+        # measured as browsers get it: rounding may take a colour below the contrast
+        rounded = parse_colour(text)
+        if all(contrast(rounded, background) >= MIN_CONTRAST for background in backgrounds):
+            return text
+    return _format(end)
+
+
+def contrast(first: _Colour, second: _Colour) -> float:
+    """Return the contrast ratio of two colours, from 1 to 21, as WCAG 2.2 defines it."""
+    darker, lighter = sorted((_luminance(first), _luminance(second)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _properties(accent: str) -> str:
+    """Return the accent colour and the colour of text on it, as properties of CSS."""
+    colour = parse_colour(accent)
+    on_accent = "#000000"
+    if contrast(colour, _WHITE) >= contrast(colour, _BLACK):
+        on_accent = "#ffffff"
+    return f"--accent: {accent}; --on-accent: {on_accent};"
+
+
+def parse_colour(text: str) -> _Colour:
+    """Return the colour that a text such as `#1b62b5` names."""
+    red = int(text[1:3], 16) / 255
+    green = int(text[3:5], 16) / 255
+    blue = int(text[5:7], 16) / 255
+    return red, green, blue
+
+
+def _format(colour: _Colour) -> str:
+    red, green, blue = (round(channel * 255) for channel in colour)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _mix(start: _Colour, end: _Colour, share: float) -> _Colour:
+    """Return a colour between two: `start` at a share of 0, and `end` at 1."""
+    red, green, blue = (a + (b - a) * share for a, b in zip(start, end, strict=True))
+    return red, green, blue
+
+
+def _luminance(colour: _Colour) -> float:
+    # how bright each primary colour of sRGB appears, as WCAG 2.2 has it
+    red, green, blue = map(_linear, colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(channel: float) -> float:
+    """Return the share of light that a channel of sRGB stands for, as WCAG 2.2 has it."""
+    if channel <= 0.04045:  # noqa: PLR2004 - where sRGB changes from a line to a curve
+        return channel / 12.92
+    share: float = ((channel + 0.055) / 1.055) ** 2.4
+    return share
