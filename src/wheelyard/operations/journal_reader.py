@@ -35,6 +35,7 @@ from wheelyard.model.grants import (
     GroupDeleted,
     PersonEvent,
     Revoked,
+    RightsNameIndex,
     groups_in,
     scope_of,
 )
@@ -118,7 +119,7 @@ class JournalSource(Protocol):
         ...
 
 
-class OtherSource(Protocol):
+class DocumentSource(Protocol):
     """Gives the events of a document that is no project's."""
 
     def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
@@ -214,12 +215,12 @@ class JournalPart(Struct, frozen=True):
     problems: list[str]
 
 
-class OtherJournal(Struct):
+class DocumentJournal(Struct):
     """The journal of one document that is no project's."""
 
     what: str
     """Its entries in words, such as `the changes of grants`."""
-    source: OtherSource
+    source: DocumentSource
     only: NormalizedName | None = None
     """The project whose entries are read, or None for all."""
     newest: int = 0
@@ -253,7 +254,7 @@ class JournalReader(Struct):
     by: str = ""
     what: str = ""
     until: datetime | None = None
-    others: tuple[OtherJournal, ...] = ()
+    documents: tuple[DocumentJournal, ...] = ()
     """Further journals whose entries are read, too."""
     _last: dict[NormalizedName, _LastCommit] = {}
     """The last commit that was read of each project."""
@@ -269,7 +270,7 @@ class JournalReader(Struct):
         not even the projects are known, and NotFound for an unknown project.
         """
         result = JournalPart([], [])
-        for journal in self.others:
+        for journal in self.documents:
             self._read_other(journal, result, self.since)
         try:
             self._read_projects(result, progress)
@@ -300,7 +301,7 @@ class JournalReader(Struct):
     def _read_new(self, name: NormalizedName) -> tuple[JournalPart, _LastCommit | None]:
         return self._read_project(name, self._last.get(name, _LastCommit()), self.since)
 
-    def _read_other(self, journal: OtherJournal, result: JournalPart, since: datetime) -> None:
+    def _read_other(self, journal: DocumentJournal, result: JournalPart, since: datetime) -> None:
         """Add the entries of another journal, from that time on, that no call has returned."""
         last = (journal.newest, journal.at)
         is_continued = not journal.newest
@@ -554,6 +555,8 @@ class _AccessFilter(Struct):
                 return group in self.groups
             case PersonEvent():
                 return False
+            case RightsNameIndex():
+                return True
 
 
 def _access_events(

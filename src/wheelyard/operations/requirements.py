@@ -64,7 +64,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
     """Reads what an index has and shows, and knows what the caller may read there."""
 
     name: str
-    own: Projects
+    own_packages: Projects
     """Those of its own packages."""
     find_caller: Callable[[], Caller]
     """Returns the caller with the rights in the index."""
@@ -76,7 +76,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
     """
     find_public: Callable[[NormalizedName], Sequence[ShownFile]]
     """Returns the files of a public project that it shows, as far as the store has its page."""
-    parts: Callable[[], Sequence[str]]
+    shown_indexes: Callable[[], Sequence[str]]
     """Returns the names of the indexes whose own packages it shows, perhaps with its own."""
     tables: Callable[[], Sequence[ProjectTable]]
     """Returns the tables for searches of these indexes."""
@@ -89,7 +89,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def listed(self) -> frozenset[NormalizedName]:
         """The private names of its own packages."""
-        names = self.own.names.get().value
+        names = self.own_packages.names.get().value
         if names is None:
             return frozenset()
         return names.as_set
@@ -100,7 +100,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
 
     def own_files(self, name: NormalizedName) -> Sequence[File]:
         """Return the files of a project that its own packages have, or none in quarantine."""
-        project = self.own.load(name).value
+        project = self.own_packages.load(name).value
         if project is None:
             return ()
         return project.status.served(project.files)
@@ -205,7 +205,7 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
     def _orphaned(self, deletion: "_Deletion") -> Iterator[str]:
         """Yield a warning of each requirement that is left without a version."""
         indexes = _first(self.indexes(), deletion.index)
-        readers = [reader for reader in indexes if deletion.index in reader.parts()]
+        readers = [reader for reader in indexes if deletion.index in reader.shown_indexes()]
         requiring = list[tuple[IndexReader, NormalizedName, set[str]]]()
         for reader in readers:
             requiring += [(reader, *entry) for entry in reader.requiring(deletion.files).items()]

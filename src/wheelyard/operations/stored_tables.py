@@ -109,7 +109,13 @@ class StoredTables(Generic[L, C, E, R]):
     def commit_added(
         self, keys: TableKeys, by: str, note: str, require_fit: Callable[[E, L], None]
     ) -> tuple[Committed[L, E], str]:
-        """Commit a new table, and return its name as well. Raises as `add`, and `require_fit`."""
+        """
+        Commit a new table, and return its name as well.
+
+        `require_fit` is called with the event and the document in the commit. Raises what it
+        raises, Invalid (code `invalid_field`) if a key is wrong, and Conflict (code `..._exists`)
+        if another table has the name.
+        """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         # as in a change, where null leaves a key out
         given = {key: value for key, value in keys.items() if value is not None}
@@ -119,6 +125,7 @@ class StoredTables(Generic[L, C, E, R]):
         self.require_free(name)
 
         def intent(stored: L) -> tuple[E, ...]:
+            # in the commit: another process may take the name at the same time
             if stored.find(name) is not None:
                 raise self.taken(name)
             added = self.kind.added(at=self.runtime.now(), by=by, note=note, keys=kept)
@@ -136,25 +143,38 @@ class StoredTables(Generic[L, C, E, R]):
         as_of: datetime | None,
         require_fit: Callable[[E, L], None],
     ) -> Committed[L, E]:
-        """Commit a change of a table. Raises as `change`, and as `require_fit`."""
+        """
+        Commit a change of a table, or nothing if it has these values already.
+
+        `require_fit` is called with the event and the document in the commit. Raises what it
+        raises, NotFound if there is no such table, Invalid (code `invalid_field`) if a key is
+        wrong, and Conflict (code `..._changed`) if `as_of` is not when it was last changed.
+        """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(stored: L) -> tuple[E, ...]:
             before = self.require_stored(name, stored)
             self._require_unchanged(name, before, as_of)
-            kept = self.keys_before(before, keys)
-            new = {key: value for key, value in {**kept, **keys}.items() if value is not None}
-            self._require_keys(keys.keys() - new.keys() - before.keys.keys(), before.keys)
+            new = self._changed_keys(before, keys)
             if self.is_same(new, before.keys):
                 return ()
             self._require_fixed(new, before.keys)
             self.require_change(before, new)
+            checked = self.checked(new, name)
             changed = self.changed_event(name)
-            event = changed(at=self.runtime.now(), by=by, note=note, keys=self.checked(new, name))
+            event = changed(at=self.runtime.now(), by=by, note=note, keys=checked)
             require_fit(event, stored)
             return (event,)
 
         return self.commit(intent)
+
+    def _changed_keys(self, before: StoredTable, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keys of a table after a change. Raises Invalid for one that it cannot have."""
+        merged = {**self.keys_before(before, changes), **changes}
+        new = {key: value for key, value in merged.items() if value is not None}
+        # a key that is left out, and was not there, may be misspelt
+        self._require_keys(changes.keys() - new.keys() - before.keys.keys(), before.keys)
+        return new
 
     def commit(self, intent: Intent[L, E], *, is_end: bool = False) -> Committed[L, E]:
         """
@@ -181,9 +201,10 @@ class StoredTables(Generic[L, C, E, R]):
     def listed_in(self, stored: L) -> Iterable[R]:
         """Return the tables of a document as a list has them. A subclass may override it."""
         problems = self.problems(stored)
-        return [
-            self.kind.listed_row(table, problems.get(table.name, "")) for table in stored.tables
-        ]
+        rows = list[R]()
+        for table in stored.tables:
+            rows.append(self.kind.listed_row(table, problems.get(table.name, "")))
+        return rows
 
     def problems(self, stored: L) -> Mapping[str, str]:
         """Return why tables are not in force, by name. A subclass may override it."""
@@ -251,6 +272,7 @@ class StoredTables(Generic[L, C, E, R]):
         return NotFound(f"There is no {self.kind.noun} {quoted(name)}.", advice=self.kind.list_them)
 
     def _require_unchanged(self, name: str, before: StoredTable, as_of: datetime | None) -> None:
+        """Raise Conflict if somebody has changed a table since the caller has read it."""
         if as_of is not None and as_of != before.last_changed:
             raise Conflict(
                 f"The {self.kind.noun} {quoted(name)} was changed meanwhile, by "

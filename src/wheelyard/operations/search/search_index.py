@@ -173,7 +173,7 @@ class SearchIndex(Struct):
         return self._table if is_fresh and not (self._committed or self._applied) else None
 
     @property
-    def known(self) -> ProjectTable:
+    def in_memory(self) -> ProjectTable:
         """The table as this process has it, which may be outdated, without reading the store."""
         return self._table or ProjectTable()
 

@@ -108,7 +108,7 @@ def _ways(indexes: Sequence[Index]) -> list[PromotionWay]:
 
 def _size_of(index: Index) -> IndexSize:
     # nothing is read for this
-    table = index.search.known
+    table = index.search.in_memory
     if not table.projects:
         return IndexSize(index.name, None)
     return IndexSize(index.name, len(table.private_names))
