@@ -161,8 +161,8 @@ class IndexDefinitions:
             except Invalid as fault:
                 problems[index.name] = fault.message
                 continue
-            # kept, as an index with a filter of an earlier version shows no file, and one with rules
-            # gets none by promotion
+            # an index with a filter of an earlier version shows no file, and one with rules gets
+            # none by promotion
             definitions[index.name] = replace(
                 definition,
                 removed_rules=removed.removed_rules(index.keys),
