@@ -220,6 +220,8 @@ class _Rewriter(HTMLParser):
     def _end(self) -> str:
         """End the element that was begun last, and return its tag as the description has it."""
         element = self._open.pop()
+        # `_other` may make another one of it
+        written_tag = element.tag
         if element.tag in _HEADINGS:
             tag, html = self._heading(element)
         elif element.tag == "a":
@@ -229,7 +231,7 @@ class _Rewriter(HTMLParser):
         else:
             tag, html = self._other(element)
         self._add(tag, html, has_text=element.has_text)
-        return element.tag
+        return written_tag
 
     def _id(self, element: _Element) -> str:
         """Return the attribute `id`, or an empty text if it is not valid or is there already."""
