@@ -64,9 +64,10 @@ class ChangesCheck(Struct, frozen=True):
                 )
             self.findings.problems.append(f"the list of changes cannot be read: {advice}")
         else:
-            self.findings.repaired += [
-                f"{name}: its last change will be in the list of changes" for name in unmarked
-            ]
+            for name in unmarked:
+                self.findings.repaired.append(
+                    f"{name}: its last change will be in the list of changes"
+                )
 
     def _unmarked(
         self, revisions: Mapping[NormalizedName, int], *, rebuild: bool
@@ -117,7 +118,7 @@ class CheckedIndex(Struct, frozen=True):
     listed: Names | None
     """The names that were listed before, or None if the list is missing or unreadable."""
     name: str = MAIN
-    """That of the index."""
+    """The name of the index."""
 
     @property
     def existing(self) -> frozenset[str]:

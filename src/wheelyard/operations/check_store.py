@@ -67,7 +67,7 @@ class CredentialsCheck(Struct, frozen=True):
     sessions: SessionRecords
     outdated_lines: removed.OutdatedLines
     line_of: removed.LineOf | None
-    """Of the htpasswd file of the settings, or None without such a file."""
+    """Returns the line of a name in the htpasswd file of the settings. None without such a file."""
     retries: ConflictRetries
 
     def run(self, findings: Findings, *, sweep: bool) -> None:

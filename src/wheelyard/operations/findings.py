@@ -196,7 +196,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         self.findings.problems.append(what)
 
     def _read_journal(self) -> None:
-        """Read all entries of the journal, of which one may have come since the last commit."""
+        """Read the entries of the journal that a listing has."""
         for entry in self.store.list(self.kind.entries):
             number = keys.entry_number(self.kind.entries, entry.key)
             if number is None:

@@ -170,18 +170,19 @@ class IndexAdministration(
         # before the commit: where they cannot be read, nothing is removed
         warnings = tuple(self.warnings(name))
 
-        def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
-            self.require_removable(name, stored)
-            self.require_no_layer(name, stored)
-            return (
-                stored_indexes.IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),
-            )
-
-        committed = self.commit(intent)
+        committed = self.commit(partial(self._events_of_removal, name, by, note))
         # a process that dies before this leaves an index without definition, perhaps with a package
         for event in committed.events:
             self.confirm(event, committed.before, by)
         return warnings
+
+    def _events_of_removal(
+        self, name: str, by: str, note: str, stored: stored_indexes.IndexList
+    ) -> tuple[stored_indexes.AnyIndexEvent, ...]:
+        """Return the event of a removal, in its commit: an index may be a layer by now."""
+        self.require_removable(name, stored)
+        self.require_no_layer(name, stored)
+        return (stored_indexes.IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
     def confirm(
         self, event: stored_indexes.AnyIndexEvent, before: stored_indexes.IndexList, by: str

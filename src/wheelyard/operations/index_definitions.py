@@ -39,7 +39,7 @@ class KnownIndexes(Struct, frozen=True):
     """The definitions of all indexes."""
 
     main: IndexDefinition
-    """That of main; one that opens nothing if that cannot be served."""
+    """The definition of main. If that cannot be served, one that opens nothing."""
     definitions: Mapping[str, IndexDefinition]
     """The definitions of all indexes but main that are served, by name."""
     problems: Mapping[str, str]
@@ -49,7 +49,7 @@ class KnownIndexes(Struct, frozen=True):
 
     @property
     def with_main(self) -> dict[str, IndexDefinition]:
-        """Those that are served, by name, also main."""
+        """The definitions of all indexes that are served, by name, also main."""
         served = dict[str, IndexDefinition]()
         if MAIN not in self.problems:
             served[MAIN] = self.main
@@ -87,7 +87,7 @@ class IndexDefinitions:
         self.is_private = is_private
         """Whether the settings close all indexes, whatever their `read` says."""
         self.labels = labels
-        """Those of the upstream indexes, which can be layers."""
+        """The labels of the upstream indexes, which can be layers."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._last: tuple[ObjectVersion, KnownIndexes] | None = None
         self._is_unused = False

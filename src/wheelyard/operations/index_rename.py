@@ -7,6 +7,7 @@ definition is committed, and the documents at the old place are deleted last.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 
 from msgspec import Struct
@@ -33,7 +34,7 @@ class IndexRename(Struct, frozen=True):
 
     administration: IndexAdministration
     documents: Store
-    """Those of the whole store."""
+    """The documents of the whole store."""
 
     def rename(self, name: str, by: str, note: str = "") -> stored_indexes.ListedIndex:
         """
@@ -123,26 +124,29 @@ class IndexRename(Struct, frozen=True):
     def _commit(self, name: str, by: str, note: str) -> None:
         """Commit the definition under its new name, and those of the indexes that name it."""
         at = self.administration.runtime.now()
+        self.administration.commit(partial(_renaming_events, name, at, by, note))
 
-        def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
-            former = stored.find(MAIN)
-            if former is None:
-                return ()
-            # one commit: at no time is an index missing that is a layer of another
-            events: list[stored_indexes.AnyIndexEvent] = [
-                stored_indexes.IndexRemoved(at=at, by=by, note=note, name=MAIN),
-                stored_indexes.IndexMade(at=at, by=by, note=note, keys=_renamed(former.keys, name)),
-            ]
-            for table in stored.tables:
-                changed = renamed(table.keys, MAIN, name)
-                if table.name != MAIN and changed != table.keys:
-                    new_keys = stored_indexes.with_main(changed)
-                    events.append(
-                        stored_indexes.IndexChanged(at=at, by=by, note=note, keys=new_keys)
-                    )
-            return tuple(events)
 
-        self.administration.commit(intent)
+def _renaming_events(
+    name: str, at: datetime, by: str, note: str, stored: stored_indexes.IndexList
+) -> tuple[stored_indexes.AnyIndexEvent, ...]:
+    """Return the events of a renaming, or none if another process has committed them."""
+    former = stored.find(MAIN)
+    if former is None:
+        return ()
+    removed_index = stored_indexes.IndexRemoved(at=at, by=by, note=note, name=MAIN)
+    keys_of_index = _renamed(former.keys, name)
+    # one commit: at no time is an index missing that is a layer of another
+    events: list[stored_indexes.AnyIndexEvent] = [
+        removed_index,
+        stored_indexes.IndexMade(at=at, by=by, note=note, keys=keys_of_index),
+    ]
+    for table in stored.tables:
+        changed = renamed(table.keys, MAIN, name)
+        if table.name != MAIN and changed != table.keys:
+            new_keys = stored_indexes.with_main(changed)
+            events.append(stored_indexes.IndexChanged(at=at, by=by, note=note, keys=new_keys))
+    return tuple(events)
 
 
 def _renamed(table: stored_indexes.IndexKeys, name: str) -> stored_indexes.IndexKeys:

@@ -242,8 +242,8 @@ class JournalReader(Struct):
     """
     Reads the entries of a source from the time `since` on, before the time `until` if it is given.
 
-    With `by`, only those of a principal are read, as `JournalEntry.is_by` says. With
-    `what`, only those of this kind are read (`JournalEntry.is_what`).
+    With `by`, only those of a principal, or of the tokens of an owner, are read. With `what`, only
+    those of this kind are read.
 
     If another commit has the number of the last one that was read, or none, the store was restored:
     then what is later than that one is read.
@@ -640,6 +640,7 @@ def read_latest(
         return None
 
     # handing work to threads takes longer than reading a file
-    for project in prefetch_map(read_if_there, names, 1 if is_local else PREFETCH_THREADS):
+    threads = 1 if is_local else PREFETCH_THREADS
+    for project in prefetch_map(read_if_there, names, threads):
         if project is not None:
             yield from latest_entries(project)

@@ -104,7 +104,7 @@ class _Cut(Struct, frozen=True):
     """Two commits of a project, one after the other, and when they were made."""
 
     revision: int
-    """That of the project."""
+    """The revision that the project had."""
     number: int
     """Of the older commit, 0 if there is none."""
     at: datetime
@@ -132,7 +132,7 @@ class _UnopenedJournal(NamedTuple):
     """A project whose journal was not read yet."""
 
     journals: IndexJournals
-    """Those of its index."""
+    """The journals of its index."""
     project: NormalizedName
     latest: float
     """The time that no commit of it is later than, in seconds since the epoch."""
@@ -334,11 +334,10 @@ class _Merge:
 
     def _unopened_journals(self, oldest: float) -> Iterator[_UnopenedJournal]:
         """Yield the projects of all indexes that may have a commit from this time on."""
-        journals = [
-            self._journals_of(index)
-            for index in self._merged.indexes
-            if self._filter.index in {"", index.index}
-        ]
+        journals = list[Iterator[_UnopenedJournal]]()
+        for index in self._merged.indexes:
+            if self._filter.index in {"", index.index}:
+                journals.append(self._journals_of(index))
         # each feed is read only as far as its projects are the next ones of all indexes
         for unopened in merge(*journals, key=attrgetter("latest"), reverse=True):
             if unopened.latest < oldest:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -133,14 +134,17 @@ class Names(Struct, frozen=True):
         # in the list first, so that the name is private even if this process dies before the commit
         self.projects.names.claim(name)
 
-        def intent(project: Project) -> tuple[Event, ...]:
-            # somebody may have published under the name since the list was changed
-            if project.exists:
-                return ()
-            return (self._event(caller, EventKind.RESERVED, reason),)
-
-        committed = self.projects.change(name, intent)
+        committed = self.projects.change(name, partial(self._reservation_events, caller, reason))
         return committed.after is not committed.before
+
+    def _reservation_events(
+        self, caller: Caller, reason: str, project: Project
+    ) -> tuple[Event, ...]:
+        """Return the event of a reservation, in its commit."""
+        # somebody may have published under the name since the list was changed
+        if project.exists:
+            return ()
+        return (self._event(caller, EventKind.RESERVED, reason),)
 
     def release(self, caller: Caller, name: NormalizedName, reason: str) -> None:
         """
@@ -157,22 +161,7 @@ class Names(Struct, frozen=True):
         require_one_line(reason, "The reason", REASON_LIMIT)
         is_listed = name in self.projects.names.get_current().as_set
 
-        def intent(project: Project) -> tuple[Event, ...]:
-            if project.files:
-                raise Conflict(
-                    f"{quoted(name)} has files, so its name cannot be released.",
-                    advice=Advice(Remedy.DELETE, name, versions=ALL_VERSIONS),
-                )
-            if not (project.exists or is_listed):
-                raise NotFound(
-                    f"{quoted(name)} is not in the list of private names. A pattern of the "
-                    "settings is changed there.",
-                    advice=Advice(Remedy.LIST_NAMES),
-                )
-            if project.is_released:
-                return ()
-            return (self._event(caller, EventKind.RELEASED, reason),)
-
+        intent = partial(self._release_events, caller, reason, is_listed=is_listed)
         document = self.projects.documents.get(keys.project(name), "current").value
         intent(document or Project(name=name))  # raises before anything is written
         # if this process dies behind that, the document keeps the name private, and the same call
@@ -183,6 +172,25 @@ class Names(Struct, frozen=True):
         except WheelyardError:
             self.projects.names.claim(name)  # somebody has published meanwhile, or nothing is known
             raise
+
+    def _release_events(
+        self, caller: Caller, reason: str, project: Project, *, is_listed: bool
+    ) -> tuple[Event, ...]:
+        """Return the event of a release, or none if there was one. Raises if it is refused."""
+        if project.files:
+            raise Conflict(
+                f"{quoted(project.name)} has files, so its name cannot be released.",
+                advice=Advice(Remedy.DELETE, project.name, versions=ALL_VERSIONS),
+            )
+        if not (project.exists or is_listed):
+            raise NotFound(
+                f"{quoted(project.name)} is not in the list of private names. A pattern of the "
+                "settings is changed there.",
+                advice=Advice(Remedy.LIST_NAMES),
+            )
+        if project.is_released:
+            return ()
+        return (self._event(caller, EventKind.RELEASED, reason),)
 
     def _event(self, caller: Caller, kind: EventKind, reason: str) -> Event:
         at = self.runtime.now()
@@ -325,10 +333,10 @@ class ClientProjectsReader(Struct, frozen=True):
     """Finds the private projects that a client must look up in this index alone."""
 
     layers: Sequence[Projects]
-    """Those of all indexes whose packages the index shows."""
+    """The projects of each index whose packages the index shows."""
     files: Files
     private_patterns: Sequence[Pattern]
-    """Those of `[access] private_names`."""
+    """The patterns of `[access] private_names`."""
     is_local: bool
     has_upstream: bool
 

@@ -157,7 +157,7 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
     """Returns the indexes of the store by name."""
     files: Files
     private: NamePatterns
-    """Those of the settings that make names private."""
+    """The patterns of the settings that make names private."""
 
     def of_promotion(
         self, source: str, target: str, name: NormalizedName, files: Sequence[File]

@@ -82,9 +82,9 @@ _UNNAMED: Final = frozenset(("", "image", "img"))
 _IMAGE: Final = "image"
 """Stands for the tag of what shows only images, in the parts of an element."""
 _UNNAMED_IMAGE: Final = "unnamed-image"
-"""The same for a single linked image without a text of its own, whose text is `image` for now."""
+"""Stands for a single linked image without a text of its own, whose text is `image` for now."""
 _BADGE: Final = "badge"
-"""The same for a single image that has a text and leads somewhere, above the second heading."""
+"""Stands for a single image with a text that leads somewhere, above the second heading."""
 _IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u", _BADGE: "l"}
 _BADGES: Final = re.compile("b*l(?:b*l){3,}b*")
 """A row that is folded: four badges or more. Fewer have space on one line."""

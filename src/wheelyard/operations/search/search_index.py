@@ -140,7 +140,7 @@ class SearchIndex(Struct):
     _committed: set[NormalizedName] = set()
     """Projects that this process has changed since they were read."""
     _applied: set[NormalizedName] = set()
-    """Those of them that are being read."""
+    """Projects that this process has changed, and that are being read."""
     _due_at: float = -inf
     """When the next refresh is due."""
     _refreshed_at: float = -inf
