@@ -223,14 +223,14 @@ class IndexAdministration(
     def _put_back(self, name: str, before: stored_indexes.IndexList, by: str) -> None:
         """Make an index again that was just removed, unless another process has made it."""
         table = self.require_stored(name, before).keys
-        made = stored_indexes.IndexMade(
+        addition = stored_indexes.IndexMade(
             at=self.runtime.now(), by=by, note="it got a package", keys=table
         )
 
         def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
             if stored.find(name) is not None:
                 return ()
-            return (made,)
+            return (addition,)
 
         self.commit(intent)
 

@@ -363,9 +363,9 @@ class JournalReader(Struct):
         if not is_continued:
             # from the first commit on, but without what is as old as what was read before
             since = max(since, last.at + timedelta.resolution)
-            part, newest_there = self._read_project(name, _LastCommit(), since)
+            part, last_commit = self._read_project(name, _LastCommit(), since)
             part.problems.insert(0, RESTORED)
-            return part, newest_there
+            return part, last_commit
         if lost:
             part.problems.append(lost_message(name, lost))
         for commit in reversed(commits):

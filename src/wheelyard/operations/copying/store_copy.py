@@ -541,8 +541,8 @@ class _Copying(Struct):
         try:
             if self.state is not None:
                 with suppress(NotFound):  # the source was restored
-                    news, serial = changes.since(self.state.source)
-                    names = {change.project for change in news} | self.again
+                    later, serial = changes.since(self.state.source)
+                    names = {change.project for change in later} | self.again
                     # a reserved name is in the list before it has a commit
                     names |= self.listed - self.copy.projects.names.get_current().as_set
                     return sorted(names), serial

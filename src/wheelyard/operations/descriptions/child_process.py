@@ -27,11 +27,11 @@ class RenderProcess:
     may `kill` it.
 
     Args:
-        own: Whether the texts are our documentation, and not descriptions by strangers.
+        is_own: Whether the texts are our documentation, and not descriptions by strangers.
     """
 
-    def __init__(self, *, own: bool = False) -> None:
-        self._own = own
+    def __init__(self, *, is_own: bool = False) -> None:
+        self._is_own = is_own
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, text: str, markup: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ class RenderProcess:
         The answer has `html` or `problem`. The latter is `slow`, `complex`, `markup`, or
         `unavailable` if the process cannot be started or ends by no fault of the description.
         """
-        request = {"text": text, "markup": markup, "own": self._own}
+        request = {"text": text, "markup": markup, "own": self._is_own}
         # somebody may kill it, or the machine lack memory: a second attempt tells
         for _ in range(2):
             try:

@@ -340,12 +340,12 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         It is this one if nothing is new, and has its generation if only documents were read again.
         """
         # pages are cached under the generation, so it stays while no page would be another one
-        news = {name: facts for name, facts in changes.items() if self.find(name) != facts}
-        if not news:
+        new_facts = {name: facts for name, facts in changes.items() if self.find(name) != facts}
+        if not new_facts:
             return self
         projects = list(self.projects)
         generation = self.generation
-        for name, facts in news.items():
+        for name, facts in new_facts.items():
             at = bisect_left(projects, name, key=_NAME)
             end = at
             if at < len(projects) and projects[at].name == name:

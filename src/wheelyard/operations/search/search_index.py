@@ -231,8 +231,8 @@ class SearchIndex(Struct):
             is_private = facts.name in listed
             if facts.origin and (is_private or public is None or not public.may_show(facts.name)):
                 hidden.add(facts.name)
-        shown = table.updated(dict.fromkeys(lost | hidden))
-        return replace(shown, unread=table.unread | lost)  # what has a document is not public
+        unread = table.unread | lost  # what has a document is not public
+        return replace(table.updated(dict.fromkeys(lost | hidden)), unread=unread)
 
     def _apply_commits(self, table: ProjectTable) -> None:
         """Put what this process has changed into the table, with the lock held."""
