@@ -273,7 +273,7 @@ class UpstreamCopy(Struct, frozen=True):
         return kept_upstream_keys(self.source)
 
     def copy(self, key: Key) -> int:
-        """Copy the object of a key, or what the target lacks of it, and return how many it is."""
+        """Copy what the target lacks of the object of a key, and return how many were written."""
         with source_faults(self.source):
             in_source = self.source.get(key)
             if not isinstance(in_source, Stored) or not _is_sound(key, in_source.body):
