@@ -327,7 +327,7 @@ def test_a_copy_keeps_lines_outdated(servers: Servers) -> None:
 
     def copy() -> int:
         copying = CredentialCopy(servers.store, target, there.catalog.credential_documents)
-        return sum(copying.copy(Key(key)) for key in copying.wanted())
+        return sum(copying.copy(Key(key)) for key in copying.keys_to_copy())
 
     assert (copy(), copy()) == (1, 0)
     assert not servers.opens(OLD, there)

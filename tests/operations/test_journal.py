@@ -31,10 +31,10 @@ from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.operations.journal_reader import (
     BEGINNING,
     RESTORED,
+    DocumentJournal,
     HistoryReader,
     JournalPart,
     JournalReader,
-    OtherJournal,
     StoreJournals,
 )
 from wheelyard.operations.lifecycle import Selection
@@ -335,7 +335,7 @@ def test_decisions_after_a_restore_are_read(harness: IndexHarness, later: int) -
     """Decisions that are made after a restore come, too, whatever number they get."""
     source = FakeDecisions([(number, decision(number)) for number in (1, 2)])
 
-    journal = reader(harness, others=(OtherJournal("the decisions", source),))
+    journal = reader(harness, documents=(DocumentJournal("the decisions", source),))
     assert read(journal).entries == source.entries()
     assert read(journal).entries == []
     source.events[1:] = [(number + 2, decision(number + 10)) for number in range(later)]

@@ -48,4 +48,4 @@ def test_a_login_is_not_copied(harness: IndexHarness) -> None:
 
     copying = CredentialCopy(harness.store, target, harness.index.catalog.credential_documents)
 
-    assert not any(key.startswith(removed.DEVICE_LOGINS) for key in copying.wanted())
+    assert not any(key.startswith(removed.DEVICE_LOGINS) for key in copying.keys_to_copy())

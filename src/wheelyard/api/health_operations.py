@@ -122,7 +122,7 @@ def _attestation_parts(index: Index) -> Iterator[HealthPart]:
     lost = 0
     for built in index.server.indexes.built():
         # what this process has not read yet is not read for this
-        for project in built.search.known.projects:
+        for project in built.search.in_memory.projects:
             lost += project.lost_attestations
     if lost:
         files = counted(lost, "file")

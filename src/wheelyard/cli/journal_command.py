@@ -31,7 +31,12 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import with_name
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.public_packages import Decision
-from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
+from wheelyard.operations.journal_reader import (
+    BEGINNING,
+    DocumentJournal,
+    JournalPart,
+    JournalReader,
+)
 from wheelyard.wiring.stores import system_runtime
 
 LOCAL_PAUSE_SECONDS: Final = 1.0
@@ -96,7 +101,7 @@ def journal_command(
         by=filters["by"] or "",
         what=filters["what"] or "",
         until=until,
-        others=_other_journals(api, name),
+        documents=_document_journals(api, name),
     )
     if follow:
         return _follow(reader, api, as_json=as_json)
@@ -165,7 +170,7 @@ class _StoredEvents(Struct, frozen=True):
                     yield commit.number, event
 
 
-def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
+def _document_journals(api: Api, only: NormalizedName | None) -> tuple[DocumentJournal, ...]:
     """
     Return the journals of decisions and rights, which are empty for whom a server refuses.
 
@@ -174,14 +179,14 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
     if chosen_index() != MAIN:
         return ()
     decisions = _DecisionEvents(api, only)
-    about_projects = OtherJournal("the decisions about public projects", decisions, only)
+    about_projects = DocumentJournal("the decisions about public projects", decisions, only)
     if only is not None:
         return (about_projects,)
     journals = [about_projects]
-    journals.append(OtherJournal("the changes of grants", _StoredEvents(api, access_history)))
+    journals.append(DocumentJournal("the changes of grants", _StoredEvents(api, access_history)))
     for operations in TABLE_OPERATIONS:
         title = f"the changes of {operations.kind.title}"
-        journals.append(OtherJournal(title, _StoredEvents(api, operations.history)))
+        journals.append(DocumentJournal(title, _StoredEvents(api, operations.history)))
     return tuple(journals)
 
 

@@ -409,7 +409,7 @@ def has_namespaces(context: IndexContext) -> bool:
 
     Raises Unavailable if they cannot be read.
     """
-    return context.process.site is None and bool(context.index.server.namespaces.known().all)
+    return context.process.site is None and bool(context.index.server.namespaces.for_pages().all)
 
 
 def namespaces_of(

@@ -435,7 +435,7 @@ class WebPages:
         repository = self.context.index.peek_repository()
         if request.segments[:1] != ("project",) or not name or repository is None:
             return ()
-        visible = repository.facts.known.readable_by(request.caller)
+        visible = repository.facts.in_memory.readable_by(request.caller)
         return () if any(visible.named([canonicalize_name(name)])) else visible.similar(name)
 
     def error_page(

@@ -64,9 +64,10 @@ class ChangesCheck(Struct, frozen=True):
                 )
             self.findings.problems.append(f"the list of changes cannot be read: {advice}")
         else:
-            self.findings.repaired += [
-                f"{name}: its last change will be in the list of changes" for name in unmarked
-            ]
+            for name in unmarked:
+                self.findings.repaired.append(
+                    f"{name}: its last change will be in the list of changes"
+                )
 
     def _unmarked(
         self, revisions: Mapping[NormalizedName, int], *, rebuild: bool
@@ -76,6 +77,7 @@ class ChangesCheck(Struct, frozen=True):
         except WheelyardError as fault:
             if not rebuild or fault.code != DAMAGED:
                 raise
+        # only if asked for: whoever follows the list looks at all projects once more then
         self.changes.rebuild(revisions)
         self.findings.repaired.append(
             f"{self.changes.store.whole_key(keys.CHANGES)}: the list of changes begins again"
@@ -116,7 +118,7 @@ class CheckedIndex(Struct, frozen=True):
     listed: Names | None
     """The names that were listed before, or None if the list is missing or unreadable."""
     name: str = MAIN
-    """That of the index."""
+    """The name of the index."""
 
     @property
     def existing(self) -> frozenset[str]:
@@ -141,9 +143,9 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
 
     name: str
     documents: Store
-    """Those of the index."""
+    """The documents of the index."""
     files: Store
-    """Those of all indexes."""
+    """The files of all indexes."""
     projects: Projects
     changes: Changes
     removal: FileRemoval
@@ -163,6 +165,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
 
         Raises Unavailable if objects cannot be listed.
         """
+        # its own ones first: their messages get the name of the index at the end
         own = Findings()
         checked = dict[NormalizedName, CheckedProject]()
         # first, as a mark may have journal entries of a copy that died: without them a project
@@ -171,24 +174,36 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
             self.changes.complete_journals()
         names = self._project_names(own)
         check = partial(self._check_project, progress=progress, rebuild=rebuild)
+        # each thread has findings of its own, which only this one adds up
         for project_findings, project in prefetch_map(check, names, self.threads):
             own.add(project_findings)
             checked[project.name] = project
         listed = self._repair_names(checked.values(), own)
         revisions = {name: checked_project.revision for name, checked_project in checked.items()}
         ChangesCheck(self.changes, own).run(revisions, rebuild=rebuild)
-        findings.add(own if self.name == MAIN else own.in_index(self.name))
+        if self.name != MAIN:
+            own = own.in_index(self.name)
+        findings.add(own)
         return CheckedIndex(checked, listed, self.name)
 
     def _check_project(
         self, name: NormalizedName, progress: CheckProgress, *, rebuild: bool
     ) -> tuple[Findings, CheckedProject]:
-        """Check a project's journal, document and files."""
+        """Check a project's journal, document and files, in one of several threads."""
         findings = Findings(projects=1)
         check = JournaledCheck(project_journal(name), self.documents, findings)
         project = check.run(rebuild=rebuild)
-        for file in self.removal.held(project, self.now) if project else ():
-            findings.files += 1 if file.keep_until is None else 0
+        files: Iterable[File] = ()
+        revision = 0
+        exists = False
+        if project is not None:
+            # also those in the trash, as they can be restored
+            files = self.removal.held(project, self.now)
+            revision = project.revision
+            exists = project.exists
+        for file in files:
+            if file.keep_until is None:
+                findings.files += 1
             progress(file.filename, 0)
             for key, expected in listed_objects(name, file):
                 problem = self.verified.get(key)
@@ -201,8 +216,8 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
         return findings, CheckedProject(
             name=name,
             has_document=project is not None,
-            revision=project.revision if project else 0,
-            exists=project is not None and project.exists,
+            revision=revision,
+            exists=exists,
             is_consistent=check.is_consistent,
         )
 
@@ -226,10 +241,14 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
             return f"is missing; {advice}"
         except WheelyardError as fault:
             return f"cannot be read: {fault.message} If that stays so, remove it, then {advice}"
-        return "" if actual.hexdigest() == expected else f"differs from the uploaded file; {advice}"
+        if actual.hexdigest() == expected:
+            return ""
+        return f"differs from the uploaded file; {advice}"
 
     def _project_names(self, findings: Findings) -> list[NormalizedName]:
+        """Return the names of all projects with a document or a journal, sorted."""
         names = set[NormalizedName]()
+        # a journal without a document is of a project that has lost it
         for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
             for entry in self.documents.list(prefix):
                 text, separator, _ = entry.key.removeprefix(prefix).partition(end)
@@ -248,26 +267,31 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
         Return the names that were listed before, or None if the list is missing or unreadable.
         """
         read = read_or_report(self.documents, keys.PROJECT_NAMES, findings)
-        stored = read.stored
         codec = Codec(NameList)
-        name_list = None
-        with suppress(WheelyardError):
-            name_list = codec.decode(keys.PROJECT_NAMES, stored.body) if stored else None
-        listed = name_list.as_set if name_list else frozenset[NormalizedName]()
+        version = ABSENT
+        name_list: NameList | None = None
+        if read.stored is not None:
+            version = read.stored.version
+            with suppress(WheelyardError):  # a damaged list counts as an empty one
+                name_list = codec.decode(keys.PROJECT_NAMES, read.stored.body)
+        before = name_list or NameList()
+        listed = before.as_set
         self._check_claims(sorted(listed - {project.name for project in checked}), findings)
         # a malformed object at the key of a document is not a project
         existing = {project.name for project in checked if project.has_document}
         missing = {name for name in existing - listed if not self._is_released(name)}
+        # a list that could not be read may be intact, and have private names without a project
         if missing and not read.has_failed:
-            before = name_list or NameList()
             body = codec.encode(before.with_names(missing | listed, self.runtime.new_id()))
-            expect = stored.version if stored else ABSENT
-            if repair(self.documents, keys.PROJECT_NAMES, body, expect, findings):
+            if repair(self.documents, keys.PROJECT_NAMES, body, version, findings):
                 added = ", ".join(sorted(missing))
                 findings.repaired.append(f"added to the list of projects: {added}")
-        return name_list.as_set if name_list else None
+        if name_list is None:
+            return None
+        return listed
 
     def _is_released(self, name: NormalizedName) -> bool:
+        """Return whether a name was given up: its document stays, and it is not listed."""
         document = self.projects.documents.get(keys.project(name), "current").value
         return document is not None and document.is_released
 

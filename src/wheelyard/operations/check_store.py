@@ -67,7 +67,7 @@ class CredentialsCheck(Struct, frozen=True):
     sessions: SessionRecords
     outdated_lines: removed.OutdatedLines
     line_of: removed.LineOf | None
-    """Of the htpasswd file of the settings, or None without such a file."""
+    """Returns the line of a name in the htpasswd file of the settings. None without such a file."""
     retries: ConflictRetries
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
@@ -94,6 +94,7 @@ class CredentialsCheck(Struct, frozen=True):
             uses.pop(token_id, None)
             consequence = "its token opens nothing; remove it, and make another token"
             self._check_record(entry.key, TokenRecord, consequence, findings)
+        # what is left is of tokens whose record is gone
         if uses and sweep:
             for entry in uses.values():
                 self.store.delete(entry.key)
@@ -103,6 +104,7 @@ class CredentialsCheck(Struct, frozen=True):
             findings.add_note(f"{objects} under {keys.LAST_USES} belong to no token")
 
     def _token_uses(self, findings: Findings) -> dict[str, Entry]:
+        """Return the objects that say when a token was last used, by the id of the token."""
         uses = dict[str, Entry]()
         for entry in self.store.list(keys.LAST_USES):
             token_id = keys.token_id_of_use(entry.key)
@@ -123,6 +125,7 @@ class CredentialsCheck(Struct, frozen=True):
                 findings.add_foreign_object(entry.key)
 
     def _check_device_logins(self, findings: Findings, *, sweep: bool) -> None:
+        """Report or delete the logins through a browser that earlier versions have stored."""
         logins = list[Entry]()
         for entry in self.store.list(removed.DEVICE_LOGINS):
             if removed.is_device_login(entry.key):
@@ -219,10 +222,12 @@ class CredentialsCheck(Struct, frozen=True):
         consequence: str,
         findings: Findings,
     ) -> None:
+        """Add a problem if a record, which has no journal to rebuild it from, is damaged."""
         stored = read_or_report(self.store, key, findings).stored
+        if stored is None:
+            return
         try:
-            if stored is not None:
-                Codec(kind).decode(key, stored.body)
+            Codec(kind).decode(key, stored.body)
         except WheelyardError:
             findings.problems.append(f"{key} is damaged, so {consequence}")
 
@@ -260,16 +265,15 @@ class Check(Struct, frozen=True):
         `sweep` the clock is wrong.
         """
         clock = self.sweep.removal.clock
+        # a wrong clock would let a sweep delete files whose upload is under way
         now = clock.require_agreement() if sweep else clock.estimate()
         findings = Findings()
         verified = dict[Key, str]()
         names = [keys.index_in(prefix) for prefix in self.sweep.removal.indexes()]
-        indexes = [
-            self._index_check(name, verified, now, is_last=name == names[-1]).run(
-                findings, progress, rebuild=rebuild
-            )
-            for name in names
-        ]
+        indexes = list[CheckedIndex]()
+        for name in names:
+            check = self._index_check(name, verified, now, is_last=name == names[-1])
+            indexes.append(check.run(findings, progress, rebuild=rebuild))
         self.credentials.run(findings, sweep=sweep)
         for kind in DOCUMENTS:
             store = self.stores.documents
@@ -311,11 +315,11 @@ class Check(Struct, frozen=True):
             return
         findings.problems += in_force.problems.values()
         findings.notes += in_force.removed_rules()
-        findings.problems += (
-            f"index {name}: a project of main has this name, too; its page at "
-            f"/{name}/ is that of the index"
-            for name in sorted(in_force.names & main.existing)
-        )
+        for name in sorted(in_force.names & main.existing):
+            findings.problems.append(
+                f"index {name}: a project of main has this name, too; its page at /{name}/ is that "
+                "of the index"
+            )
 
     def _check_counts(self, findings: Findings) -> None:
         """Add the damaged counts of downloads of all indexes to `findings`."""
@@ -329,15 +333,19 @@ class Check(Struct, frozen=True):
     def _check_leftovers(
         self, indexes: Sequence[CheckedIndex], findings: Findings, now: datetime, *, sweep: bool
     ) -> None:
+        """Report the files that no project lists, and the scratch files, or delete them."""
         orphans = 0
         # without the list of names, any project may have existed
         may_sweep = sweep and all(index.has_names for index in indexes)
         for project_orphans in self._find_orphans(now, findings):
             # an inconsistent project may list these bytes once it is restored
-            if not any(index.may_list(project_orphans.project) for index in indexes):
-                swept = self.sweep.remove(project_orphans, now) if may_sweep else 0
-                findings.swept += swept
-                orphans += len(project_orphans.entries) - swept
+            if any(index.may_list(project_orphans.project) for index in indexes):
+                continue
+            swept = 0
+            if may_sweep:
+                swept = self.sweep.remove(project_orphans, now)
+            findings.swept += swept
+            orphans += len(project_orphans.entries) - swept
         if sweep:
             # the spool of a bucket is on a disk of this machine, which has a clock of its own
             for path in self.spool.leftovers(self.spool.time() - ORPHAN_AGE.total_seconds()):
@@ -362,7 +370,7 @@ class Check(Struct, frozen=True):
 
 
 class _TrialObject(Struct, frozen=True):
-    """An object on which the permissions are tried."""
+    """An object on which the permissions of a store are tried, one method for each of them."""
 
     store: Store
     key: Key
@@ -388,9 +396,10 @@ def read_steps(store: Store, key: Key) -> tuple[Step, ...]:
 
 def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step, ...]:
     """
-    Return the step that rewrites the format object, or those of `scratch_write_steps`.
+    Return the steps that write into a store.
 
-    The latter if the store is empty, or its format object cannot be read.
+    One rewrites the format object with its own bytes. If the store is empty, or that object cannot
+    be read, two steps write and delete an empty object at `key` instead.
     """
     with suppress(WheelyardError):
         if isinstance(store.get(FORMAT), Stored):
@@ -457,18 +466,21 @@ class StoreProbe:
         logged = ""
         while True:
             error = next(failures_of(self._steps), None)
-            # whoever asks /ready may not know where the store is
-            self._publish("" if error is None else f"The log says why ({error.code}).")
             if error is None:
+                self._publish("")
                 if logged:
                     logger.info("the store can be written now, so /ready answers 200")
                 return
+            # whoever asks /ready may not know where the store is
+            self._publish(f"The log says why ({error.code}).")
+            # once for each reason: the probe goes on as long as a bucket is down
             if error.message != logged:
                 logged = error.message
                 logger.warning("the store cannot be written, so /ready answers 503: %s", logged)
             self._runtime.pause(next(pauses))
 
     def _publish(self, reason: str) -> None:
+        """Let the threads of this process know the reason, and the other processes by the file."""
         self.reason = reason
         if self._status_file is not None:
             # by another name first, so that no process reads half of it

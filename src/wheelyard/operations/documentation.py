@@ -120,7 +120,7 @@ class Documentation:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._process = RenderProcess(own=True)
+        self._process = RenderProcess(is_own=True)
         self._executor = ThreadPoolExecutor(1, "docs")  # starts a thread when it needs one
         self._lock = Lock()
         """Held while a job is added, never while one runs."""

@@ -36,8 +36,10 @@ class Findings(Struct):
 
     def add(self, other: "Findings") -> None:
         """Add the counts and messages of `other` to these."""
+        # numbers and lists alike: `+` adds the ones and joins the others
         for counter in fields(self):
-            setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name))
+            total = getattr(self, counter.name) + getattr(other, counter.name)
+            setattr(self, counter.name, total)
 
     def in_index(self, name: str) -> "Findings":
         """Return these results, with the name of an index in each message."""
@@ -77,7 +79,9 @@ def read_or_report(store: Store, key: Key, findings: Findings) -> ReadObject:
             "place, remove it"
         )
         return ReadObject(has_failed=True)
-    return ReadObject(stored if isinstance(stored, Stored) else None)
+    if not isinstance(stored, Stored):
+        return ReadObject()
+    return ReadObject(stored)
 
 
 def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
@@ -158,10 +162,13 @@ class JournaledCheck(Struct, Generic[D, C]):
         if document is None:
             self.is_consistent = False
             if stored or self.commits or self.damaged:
-                advice = "fold it again with --rebuild" if folded else "restore it from a backup"
+                advice = unknown
+                if not advice and folded:
+                    advice = "fold it again with --rebuild"
+                elif not advice:
+                    advice = "restore it from a backup"
                 self._report(
-                    f"{key} is missing or damaged, so that {self.kind.consequence}; "
-                    f"{unknown or advice}"
+                    f"{key} is missing or damaged, so that {self.kind.consequence}; {advice}"
                 )
         elif unknown:
             self.findings.add_note(f"{key} cannot be compared with its journal: {unknown}")
@@ -184,10 +191,12 @@ class JournaledCheck(Struct, Generic[D, C]):
         return self.store.whole_key(self.kind.key)
 
     def _report(self, what: str) -> None:
+        """Add a problem by which document and journal do not agree."""
         self.is_consistent = False
         self.findings.problems.append(what)
 
     def _read_journal(self) -> None:
+        """Read the entries of the journal that a listing has."""
         for entry in self.store.list(self.kind.entries):
             number = keys.entry_number(self.kind.entries, entry.key)
             if number is None:
@@ -196,20 +205,22 @@ class JournaledCheck(Struct, Generic[D, C]):
                 self._read_commit(number)
 
     def _read_commit(self, number: int) -> None:
+        """Read one entry of the journal, and keep its commit, or its version if it is damaged."""
         read = read_or_report(self.store, self.kind.entry_key(number), self.findings)
         if read.has_failed:
             self.is_consistent = False
-        elif read.stored is not None:
-            with suppress(WheelyardError):
-                commit = self.kind.decode_entry(self.store, number, read.stored.body)
-                # the next commit has the digest of the bytes, so they have to be exactly these
-                if self.kind.commits.encode(commit) == read.stored.body:
-                    self.commits[number] = commit
-                    return
-                self._note_newer(
-                    f"a part of commit {number}", read.stored, self.kind.commits.encode(commit)
-                )
-            self.damaged[number] = read.stored.version
+            return
+        if read.stored is None:
+            return
+        with suppress(WheelyardError):
+            commit = self.kind.decode_entry(self.store, number, read.stored.body)
+            written = self.kind.commits.encode(commit)
+            # the next commit has the digest of the bytes, so they have to be exactly these
+            if written == read.stored.body:
+                self.commits[number] = commit
+                return
+            self._note_newer(f"a part of commit {number}", read.stored, written)
+        self.damaged[number] = read.stored.version
 
     def _document(self, stored: Stored | None) -> D | None:
         """
@@ -217,17 +228,18 @@ class JournaledCheck(Struct, Generic[D, C]):
 
         Raises Unavailable if only a newer version of wheelyard can read it.
         """
+        if stored is None:
+            return None
         try:
-            if stored is not None:
-                document = self.kind.documents.decode(self._key, stored.body)
-                self.kind.require_valid(document)
-                written = self.kind.documents.encode(document)
-                self._note_newer(f"a part of {self._key}", stored, written)
-                return document
+            document = self.kind.documents.decode(self._key, stored.body)
+            self.kind.require_valid(document)
+            written = self.kind.documents.encode(document)
+            self._note_newer(f"a part of {self._key}", stored, written)
         except WheelyardError as fault:
             if fault.code == NEWER_DOCUMENT:
                 raise
-        return None
+            return None
+        return document
 
     def _note_newer(self, what: str, stored: Stored, written: bytes) -> None:
         """Note `what` if it is stored with parts that this version has not `written`."""
@@ -237,10 +249,11 @@ class JournaledCheck(Struct, Generic[D, C]):
 
     def _unknown(self, document: D | None) -> str:
         """Return what only a newer version knows of document and journal, and what to do then."""
-        unknown = self.kind.unknown_parts(
-            document or self.kind.empty, [self.commits[number] for number in sorted(self.commits)]
-        )
-        return _unknown_to_this_version(unknown) if unknown else ""
+        commits = [self.commits[number] for number in sorted(self.commits)]
+        unknown = self.kind.unknown_parts(document or self.kind.empty, commits)
+        if not unknown:
+            return ""
+        return _unknown_to_this_version(unknown)
 
     def _complete(self, document: D) -> bool:
         """
@@ -253,13 +266,16 @@ class JournaledCheck(Struct, Generic[D, C]):
             if number not in self.damaged:
                 self._read_commit(number)
         last = self.kind.last_commit(document)
-        if last is None or last.number in self.commits:
+        if last is None:
+            return True
+        if last.number in self.commits:
             encode = self.kind.commits.encode
-            return last is None or encode(self.commits[last.number]) == encode(last)
+            return encode(self.commits[last.number]) == encode(last)
+        # the writer of the commit died, or still is between the document and the journal
         self.commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
-        has_previous = last.number - 1 in {0, *self.commits, *self.damaged}
-        if not has_previous:
+        previous = last.number - 1
+        if previous and previous not in self.commits and previous not in self.damaged:
             # no writer leaves two entries out, so somebody may have made the document up
             return True
         key = self.kind.entry_key(last.number)
@@ -271,10 +287,14 @@ class JournaledCheck(Struct, Generic[D, C]):
     def _fold(self) -> D | None:
         """Return the document as the journal says, or None if there is no unbroken journal."""
         document = self.kind.empty
-        for number in range(1, max([*self.commits, *self.damaged], default=0) + 1):
+        last = max(self.commits.keys() | self.damaged.keys(), default=0)
+        for number in range(1, last + 1):
             commit = self.commits.get(number)
+            # an entry of a store that was restored may have the number, and another one before it
             if commit is None or commit.previous != self.kind.digest(document):
-                what = "damaged" if commit or number in self.damaged else "missing"
+                what = "missing"
+                if commit is not None or number in self.damaged:
+                    what = "damaged"
                 entry = self.store.whole_key(self.kind.entry_key(number))
                 self._report(
                     f"{self._key}: its journal is broken: {entry} is {what}; restore it from a "
@@ -282,20 +302,29 @@ class JournaledCheck(Struct, Generic[D, C]):
                 )
                 return None
             document = self.kind.fold(document, commit)
-        return document if self.commits else None
+        if not self.commits:
+            return None
+        return document
 
     def _rebuild(self, folded: D, stored: Stored | None) -> None:
+        """Write the document as its journal says, over the version that was read."""
         key = self.kind.key
         body = self.kind.documents.encode(folded)
         self.findings.rebuilt += 1
-        if stored is None or stored.body != body:
-            expect = stored.version if stored else ABSENT
-            if repair(self.store, key, body, expect, self.findings):
-                self.findings.repaired.append(f"{self._key}: written again from its journal")
+        expect = ABSENT
+        if stored is not None:
+            if stored.body == body:
+                return
+            expect = stored.version
+        # a commit that was made meanwhile is not lost: its version is another one
+        if repair(self.store, key, body, expect, self.findings):
+            self.findings.repaired.append(f"{self._key}: written again from its journal")
 
 
 def _unknown_to_this_version(unknown: Mapping[str, str]) -> str:
     """Return what this version does not know, with the versions that do, and what to do then."""
     versions = " and ".join(sorted(filter(None, set(unknown.values()))))
-    newer = f"wheelyard {versions} or newer" if versions else "a newer version of wheelyard"
+    newer = "a newer version of wheelyard"
+    if versions:
+        newer = f"wheelyard {versions} or newer"
     return f"this version does not know {', '.join(unknown)}; check it with {newer}"

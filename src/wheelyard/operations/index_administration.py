@@ -20,25 +20,14 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from wheelyard.catalog import keys
+from wheelyard.catalog import keys, removed
 from wheelyard.catalog.commits import Committed
 from wheelyard.catalog.file_removal import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.removed import (
-    FORMER_MAIN_PROBLEM,
-    REMOVED_KEYS,
-    REMOVED_RULE,
-    RENAME_MAIN,
-    describe_removed_rules,
-    removed_filter,
-    removed_filter_warning,
-    removed_rules,
-    with_former_main,
-    without_removed_rules,
-)
 from wheelyard.catalog.stored_tokens import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, Unavailable, WheelyardError, quoted
+from wheelyard.model import stored_indexes
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.index_definition import IndexDefinition, read_definition
 from wheelyard.model.index_name import (
@@ -49,23 +38,6 @@ from wheelyard.model.index_name import (
     parse_right_index,
 )
 from wheelyard.model.index_texts import INDEX_KEYS
-from wheelyard.model.stored_indexes import (
-    FILTER,
-    INDEX_EXISTS,
-    INDEX_KIND,
-    NAME,
-    AnyIndexEvent,
-    IndexChanged,
-    IndexCommit,
-    IndexKeys,
-    IndexList,
-    IndexMade,
-    IndexRemoved,
-    ListedIndex,
-    MainChanged,
-    StoredIndex,
-    with_main,
-)
 from wheelyard.model.stored_tables import NEVER_CHANGED, StoredTable, TableAdded, TableChanged
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
 from wheelyard.operations.index_definitions import (
@@ -89,10 +61,14 @@ INDEX_IN_USE: Final = "index_in_use"
 """The code of a Conflict for an index that cannot be removed."""
 
 
-_Edit = IndexMade | IndexChanged | MainChanged
-
-
-class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, ListedIndex]):
+class IndexAdministration(
+    StoredTables[
+        stored_indexes.IndexList,
+        stored_indexes.IndexCommit,
+        stored_indexes.AnyIndexEvent,
+        stored_indexes.ListedIndex,
+    ]
+):
     """
     Lists, makes, changes and removes indexes.
 
@@ -100,7 +76,7 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
 
     Args:
         in_force: The definitions of all indexes.
-        projects: Those of main.
+        projects: The projects of main.
         files: What knows the documents of all indexes.
         access: Has the grants.
         publishers: Has the trusted publishers.
@@ -119,7 +95,7 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         tokens: TokenRecords,
         runtime: Runtime,
     ) -> None:
-        super().__init__(INDEX_KIND, in_force.records, runtime)
+        super().__init__(stored_indexes.INDEX_KIND, in_force.records, runtime)
         self.in_force = in_force
         self.access = access
         self.publishers = publishers
@@ -127,13 +103,13 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         self._projects = projects
         self._files = files
 
-    def read_stored(self) -> IndexList:
-        """See `StoredTables`. Raises Unavailable if the document is lost."""
+    def read_stored(self) -> stored_indexes.IndexList:
+        """Return the list of indexes in the store now. Raises Unavailable if it is lost."""
         return self.in_force.stored()
 
     def add(
-        self, keys: IndexKeys, by: str, note: str = "", *, even_if_open: bool = False
-    ) -> ListedIndex:
+        self, keys: stored_indexes.IndexKeys, by: str, note: str = "", *, even_if_open: bool = False
+    ) -> stored_indexes.ListedIndex:
         """
         Add an index to the store, and return it.
 
@@ -144,6 +120,7 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         """
         require_fit = partial(self.require_lists, even_if_open=even_if_open)
         committed, name = self.commit_added(keys, by, note, require_fit)
+        # only now: an upload that looks for the definition finds it, or its mark is found here
         for event in committed.events:
             self.confirm(event, committed.before, by)
         listed = self.listed_after(committed, name)
@@ -165,14 +142,16 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         as_of: datetime | None = None,
         *,
         even_if_open: bool = False,
-    ) -> ListedIndex:
+    ) -> stored_indexes.ListedIndex:
         """
         Give other values to keys of an index, and return it.
 
-        None leaves a key out. Raises NotFound if there is no such index. Raises
-        Invalid as `add` does, also for another name. Raises Conflict (code `index_changed`) if
-        `as_of` is not when it was last changed, (code `removed_rule`) if the index keeps a rule
-        that this version does not know, and (code `opens_index`) as `add`.
+        None leaves a key out. Raises NotFound if there is no such index. Raises Invalid (code
+        `invalid_index` or `invalid_field`) if a key is wrong, also for another name. Raises
+        Conflict (code `index_changed`) if `as_of` is not when it was last changed, (code
+        `removed_rule`) if the index keeps a rule that this version does not know, and (code
+        `opens_index`) unless `even_if_open` if anybody could read packages by it that they may not
+        read in their own index.
         """
         require_fit = partial(self.require_lists, even_if_open=even_if_open)
         committed = self.commit_changed(name, keys, by, note, as_of, require_fit)
@@ -191,23 +170,29 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         # before the commit: where they cannot be read, nothing is removed
         warnings = tuple(self.warnings(name))
 
-        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            self.require_removable(name, stored)
-            self.require_no_layer(name, stored)
-            return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
-
-        committed = self.commit(intent)
+        committed = self.commit(partial(self._events_of_removal, name, by, note))
+        # a process that dies before this leaves an index without definition, perhaps with a package
         for event in committed.events:
             self.confirm(event, committed.before, by)
         return warnings
 
-    def confirm(self, event: AnyIndexEvent, before: IndexList, by: str) -> None:
+    def _events_of_removal(
+        self, name: str, by: str, note: str, stored: stored_indexes.IndexList
+    ) -> tuple[stored_indexes.AnyIndexEvent, ...]:
+        """Return the event of a removal, in its commit: an index may be a layer by now."""
+        self.require_removable(name, stored)
+        self.require_no_layer(name, stored)
+        return (stored_indexes.IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
+
+    def confirm(
+        self, event: stored_indexes.AnyIndexEvent, before: stored_indexes.IndexList, by: str
+    ) -> None:
         """
         Take a change that was just committed back if the name, or a package, came meanwhile.
 
         `before` is the list before the commit. Raises Conflict then.
         """
-        if isinstance(event, IndexMade):
+        if isinstance(event, stored_indexes.IndexMade):
             name = str(event.keys["name"])
             try:
                 # somebody may have begun to upload a project of this name meanwhile
@@ -215,7 +200,7 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
             except WheelyardError:
                 self._take_back(name, by)
                 raise
-        elif isinstance(event, IndexRemoved):
+        elif isinstance(event, stored_indexes.IndexRemoved):
             try:
                 # somebody may have begun to upload to it meanwhile
                 self.require_unused(event.name)
@@ -224,14 +209,30 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
                 raise
 
     def _take_back(self, name: str, by: str) -> None:
+        """Remove an index that was just made, unless another process has removed it."""
         note = "the name was taken at the same time"
-        gone = IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name)
-        self.commit(lambda stored: (gone,) if stored.find(name) is not None else ())
+        removal = stored_indexes.IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name)
 
-    def _put_back(self, name: str, before: IndexList, by: str) -> None:
+        def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
+            if stored.find(name) is None:
+                return ()
+            return (removal,)
+
+        self.commit(intent)
+
+    def _put_back(self, name: str, before: stored_indexes.IndexList, by: str) -> None:
+        """Make an index again that was just removed, unless another process has made it."""
         table = self.require_stored(name, before).keys
-        again = IndexMade(at=self.runtime.now(), by=by, note="it got a package", keys=table)
-        self.commit(lambda stored: () if stored.find(name) is not None else (again,))
+        addition = stored_indexes.IndexMade(
+            at=self.runtime.now(), by=by, note="it got a package", keys=table
+        )
+
+        def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
+            if stored.find(name) is not None:
+                return ()
+            return (addition,)
+
+        self.commit(intent)
 
     def require_known(self, name: str) -> None:
         """
@@ -240,8 +241,8 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         The code is `unknown_index`, and the field of the error `index`; or `index_in_use` for main
         while an index of an earlier version has its name. Raises Invalid for a malformed name.
         """
-        for part in name.split(","):
-            index = parse_right_index(part.strip())
+        for text in name.split(","):
+            index = parse_right_index(text.strip())
             if index == MAIN:
                 _require_no_former_main(self.in_force.stored())
             if index in {MAIN, EVERY_INDEX}:
@@ -263,61 +264,91 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         if what := owner_of_name(self._projects, name):
             raise _taken(name, what)
 
-    def require_lists(self, event: AnyIndexEvent, stored: IndexList, *, even_if_open: bool) -> None:
-        """Raise Invalid or Conflict, as `require_lists_fit`, if the indexes are wrong after it."""
-        if isinstance(event, TableAdded | TableChanged) and with_former_main(event.keys) != (
-            event.keys
-        ):
-            # nobody could tell later which of the two it means
-            _require_no_former_main(stored)
+    def require_lists(
+        self,
+        event: stored_indexes.AnyIndexEvent,
+        stored: stored_indexes.IndexList,
+        *,
+        even_if_open: bool,
+    ) -> None:
+        """
+        Raise an error if the indexes do not fit together after an event.
+
+        It is Invalid (code `invalid_index`) for a layer that does not exist, or a circle of layers.
+        It is Conflict (code `opens_index`), unless `even_if_open`, if an open index would show a
+        closed one, and Conflict (code `index_in_use`) if a key names main while an index of an
+        earlier version is called so.
+        """
+        if isinstance(event, TableAdded | TableChanged):
+            names_main = removed.with_former_main(event.keys) != event.keys
+            if names_main:
+                # nobody could tell later which of the two it means
+                _require_no_former_main(stored)
         after = self.kind.apply(stored, event)
         require_lists_fit(self.in_force, stored, after, even_if_open=even_if_open)
 
-    def checked(self, keys: IndexKeys, name: str | None) -> IndexKeys:
-        """See `StoredTables`. The keys of main have no name."""
-        named = with_main(keys)
+    def checked(self, keys: stored_indexes.IndexKeys, name: str | None) -> stored_indexes.IndexKeys:
+        """
+        Return keys as they are kept. Those of main have no name.
+
+        Raises Invalid (code `invalid_field` or `invalid_index`) if one is wrong.
+        """
+        named = stored_indexes.with_main(keys)
         if name == MAIN:
             self.in_force.read_main(named)
         else:
             read_definition(named)
         return named
 
-    def has_key(self, key: str, table: IndexKeys) -> bool:
-        """See `StoredTables`."""
+    def has_key(self, key: str, table: stored_indexes.IndexKeys) -> bool:
+        """Return whether a table can have a key, also one of an earlier version."""
         del table
-        return key in INDEX_KEYS or key in REMOVED_KEYS
+        return key in INDEX_KEYS or key in removed.REMOVED_KEYS
 
-    def is_same(self, new: IndexKeys, before: IndexKeys) -> bool:
-        """See `StoredTables`."""
-        return with_main(new) == with_main(before)
+    def is_same(self, new: stored_indexes.IndexKeys, before: stored_indexes.IndexKeys) -> bool:
+        """Return whether keys say the same, by whatever name they call main."""
+        return stored_indexes.with_main(new) == stored_indexes.with_main(before)
 
-    def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> IndexKeys:
-        """See `StoredTables`. Raises Conflict unless the rules of earlier versions are left out."""
+    def keys_before(
+        self, before: StoredTable, changes: Mapping[str, Any]
+    ) -> stored_indexes.IndexKeys:
+        """
+        Return the keys that a change starts from: without the rules of earlier versions.
+
+        Raises Conflict (code `removed_rule`) unless the change takes these away.
+        """
         _require_nothing_removed(before.name or MAIN, before.keys, changes)
-        return without_removed_rules(before.keys)
+        return removed.without_removed_rules(before.keys)
 
-    def require_change(self, before: StoredTable, new: IndexKeys) -> None:
-        """See `StoredTables`."""
+    def require_change(self, before: StoredTable, new: stored_indexes.IndexKeys) -> None:
+        """Raise Conflict (code `removed_rule`) if a filter goes, and no rule hides a file."""
         _require_keys_of_filter(before.name, before.keys, new)
 
-    def changed_event(self, name: str) -> Callable[..., AnyIndexEvent]:
-        """See `StoredTables`."""
+    def changed_event(self, name: str) -> Callable[..., stored_indexes.AnyIndexEvent]:
+        """Return the class of the event for a change of an index: main has one of its own."""
         if name == MAIN:
-            return MainChanged
-        return IndexChanged
+            return stored_indexes.MainChanged
+        return stored_indexes.IndexChanged
 
-    def require_stored(self, name: str, stored: IndexList) -> StoredTable:
-        """See `StoredTables`. Main is there also if nobody has changed it."""
+    def require_stored(self, name: str, stored: stored_indexes.IndexList) -> StoredTable:
+        """
+        Return the table of an index. Main is there also if nobody has changed it.
+
+        Raises NotFound if there is no such index. Raises Conflict (code `index_in_use`) for main
+        while an index of an earlier version is called so.
+        """
         if name == MAIN:
             _require_no_former_main(stored)
-            return stored.main or StoredIndex(keys={}, created=NEVER_CHANGED, created_by="")
+            return stored.main or stored_indexes.StoredIndex(
+                keys={}, created=NEVER_CHANGED, created_by=""
+            )
         return super().require_stored(name, stored)
 
     def taken(self, name: str) -> Conflict:
-        """See `StoredTables`."""
+        """Return the error for a new index with the name of another one."""
         return _taken(name, "there is one in the store.")
 
-    def require_removable(self, name: str, stored: IndexList) -> None:
+    def require_removable(self, name: str, stored: stored_indexes.IndexList) -> None:
         """Raise NotFound, Invalid or Conflict unless an index can be removed."""
         self.require_stored(name, stored)
         if name == MAIN:
@@ -361,13 +392,12 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         other.
         """
         folder = keys.index_folder(name)
-        marks = self._files.stores.documents.list(f"{folder}{keys.PENDING}")
         # the marks first: a mark that is gone again has left a document
-        coming = {
-            mark.project
-            for entry in marks
-            if (mark := keys.parse_pending_mark(Key(entry.key.removeprefix(folder)))) is not None
-        }
+        coming = set[str]()
+        for entry in self._files.stores.documents.list(f"{folder}{keys.PENDING}"):
+            mark = keys.parse_pending_mark(Key(entry.key.removeprefix(folder)))
+            if mark is not None:
+                coming.add(mark.project)
         for project in coming - self._require_empty(name):
             raise Conflict(
                 f"Somebody uploads {project} to the index {quoted(name)} now, or such an upload "
@@ -386,79 +416,84 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
     def _naming(self, name: str) -> str:
         """Return how many rights and rules of retention name an index, in words, or nothing."""
         now = self.runtime.now()
-        grants = sum(name in grant.index.split(",") for grant in self.access.show().grants)
-        publishers = sum(
-            name in str(row.keys.get("index")).split(",") for row in self.publishers.show()
-        )
-        tokens = sum(
-            name in record.scope.indexes and record.revoked_at is None and record.expires_at > now
-            for record in self.tokens.all()
-        )
+        counts = {"grant": 0, "publisher": 0, "token": 0, "retention rule": 0}
+        for grant in self.access.show().grants:
+            counts["grant"] += name in grant.index.split(",")
+        for publisher in self.publishers.show():
+            counts["publisher"] += name in str(publisher.keys.get("index")).split(",")
+        for token in self.tokens.all():
+            # a token that opens nothing any more never holds again
+            if token.revoked_at is None and token.expires_at > now:
+                counts["token"] += name in token.scope.indexes
         retention = self.in_force.stored().retention
-        rules = retention.count_about(name) if retention is not None else 0
-        kinds = {
-            "grant": grants,
-            "publisher": publishers,
-            "token": tokens,
-            "retention rule": rules,
-        }
-        return " and ".join(counted(number, kind) for kind, number in kinds.items() if number)
+        if retention is not None:
+            counts["retention rule"] = retention.count_about(name)
+        return " and ".join(counted(count, kind) for kind, count in counts.items() if count)
 
-    def require_no_layer(self, name: str, stored: IndexList) -> None:
+    def require_no_layer(self, name: str, stored: stored_indexes.IndexList) -> None:
         """Raise Conflict (code `index_in_use`) if another index has an index as a layer."""
-        above = sorted(
-            other
-            for other, definition in self.in_force.read(stored).definitions.items()
-            if other != name and name in definition.layers
-        )
-        if above:
-            raise Conflict(
-                f"{quoted(name)} is a layer of the index {quoted(above[0])}. Take it out there "
-                "first.",
-                code=INDEX_IN_USE,
-            )
+        definitions = self.in_force.read(stored).definitions
+        # sorted, so that the same index is named each time
+        for upper_name in sorted(definitions):
+            if upper_name != name and name in definitions[upper_name].layers:
+                raise Conflict(
+                    f"{quoted(name)} is a layer of the index {quoted(upper_name)}. Take it out "
+                    "there first.",
+                    code=INDEX_IN_USE,
+                )
 
-    def listed_in(self, stored: IndexList) -> Iterable[ListedIndex]:
-        """See `StoredTables`. First comes main."""
-        now = self.in_force.read(stored)
-        main = ListedIndex(name=MAIN, keys={})
+    def listed_in(self, stored: stored_indexes.IndexList) -> Iterable[stored_indexes.ListedIndex]:
+        """Yield the indexes of a document as a list has them, with their problems: first main."""
+        indexes = self.in_force.read(stored)
+        main = stored_indexes.ListedIndex(name=MAIN, keys={})
         if stored.main is not None:
             main = replace(self.kind.listed_row(stored.main), name=MAIN)
-        yield self._judged(main, MAIN, now)
+        yield self._judged(main, MAIN, indexes)
         for index in stored.tables:
             name = index.name
             if name == MAIN:
                 name = FORMER_MAIN
-            yield self._judged(self.kind.listed_row(index), name, now)
+            yield self._judged(self.kind.listed_row(index), name, indexes)
 
-    def _judged(self, row: ListedIndex, name: str, now: KnownIndexes) -> ListedIndex:
+    def _judged(
+        self, row: stored_indexes.ListedIndex, name: str, indexes: KnownIndexes
+    ) -> stored_indexes.ListedIndex:
         """Return a row with why it is not served, or what is probably wrong with it."""
-        definition = now.with_main.get(name)
-        warnings = tuple(self._own_warnings(definition, now)) if definition else ()
-        return replace(row, problem=now.problems.get(name, ""), warnings=warnings)
+        definition = indexes.with_main.get(name)
+        warnings: tuple[Caution, ...] = ()
+        if definition is not None:
+            warnings = tuple(self._own_warnings(definition, indexes))
+        return replace(row, problem=indexes.problems.get(name, ""), warnings=warnings)
 
     def listed_after(
-        self, committed: Committed[IndexList, AnyIndexEvent], name: str
-    ) -> ListedIndex:
-        """See `StoredTables`. The warnings also have those that are new for other indexes."""
-        listed = super().listed_after(committed, name)
-        after = self.in_force.read(committed.after)
-        showing = [other for other in after.with_main if other != name]
-        before = self.in_force.read(committed.before).with_main
-        open_before = {*self.in_force.open_layers(before, before)}
-        new = (
-            caution
-            for caution in self.in_force.open_layers(showing, after.with_main)
-            if caution not in open_before
-        )
-        return replace(listed, warnings=(*listed.warnings, *new))
+        self,
+        committed: Committed[stored_indexes.IndexList, stored_indexes.AnyIndexEvent],
+        name: str,
+    ) -> stored_indexes.ListedIndex:
+        """
+        Return an index after a commit, with the warnings that are new for any index.
 
-    def _own_warnings(self, definition: IndexDefinition, now: KnownIndexes) -> Iterator[Caution]:
+        Raises NotFound if another process has removed it.
+        """
+        listed = super().listed_after(committed, name)
+        # a change of one index may have others show what is not open
+        before = self.in_force.read(committed.before).with_main
+        warnings_before = set(self.in_force.open_layers(before, before))
+        after = self.in_force.read(committed.after).with_main
+        # those of the index itself are in its row already
+        other_names = [other_name for other_name in after if other_name != name]
+        cautions = self.in_force.open_layers(other_names, after)
+        new = tuple(caution for caution in cautions if caution not in warnings_before)
+        return replace(listed, warnings=listed.warnings + new)
+
+    def _own_warnings(
+        self, definition: IndexDefinition, indexes: KnownIndexes
+    ) -> Iterator[Caution]:
         """Yield what of the definition of an index may not be meant."""
         name = definition.name
-        yield from unknown_sources(definition, now.names)
+        yield from unknown_sources(definition, indexes.names)
         yield from warnings_of_removed(definition)
-        yield from self.in_force.open_layers((name,), now.with_main)
+        yield from self.in_force.open_layers((name,), indexes.with_main)
         has_files = False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
@@ -470,41 +505,44 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
             )
 
 
-def _require_no_former_main(stored: IndexList) -> None:
+def _require_no_former_main(stored: stored_indexes.IndexList) -> None:
     """Raise Conflict (code `index_in_use`) while an index of an earlier version is called main."""
     if stored.find(MAIN) is not None:
-        raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
+        raise Conflict(removed.FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=removed.RENAME_MAIN)
 
 
 def _require_nothing_removed(
     name: str, before: Mapping[str, Any], table: Mapping[str, Any]
 ) -> None:
     """Raise Conflict unless a change takes away the rules and the filter of earlier versions."""
-    kept = [rule for rule in removed_rules(before) if rule not in table]
+    kept = [rule for rule in removed.removed_rules(before) if rule not in table]
     if kept:
         raise Conflict(
-            describe_removed_rules(name, kept),
-            code=REMOVED_RULE,
+            removed.describe_removed_rules(name, kept),
+            code=removed.REMOVED_RULE,
             advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept)),
         )
-    text = removed_filter(before)
-    if text and FILTER not in table:
-        caution = removed_filter_warning(name, text)
-        raise Conflict(caution.message, code=REMOVED_RULE, advice=caution.advice)
+    text = removed.removed_filter(before)
+    if text and stored_indexes.FILTER not in table:
+        caution = removed.removed_filter_warning(name, text)
+        raise Conflict(caution.message, code=removed.REMOVED_RULE, advice=caution.advice)
 
 
-def _require_keys_of_filter(name: str, before: IndexKeys, after: IndexKeys) -> None:
+def _require_keys_of_filter(
+    name: str, before: stored_indexes.IndexKeys, after: stored_indexes.IndexKeys
+) -> None:
     """Raise Conflict (code `removed_rule`) if a filter is taken away, and no rule hides a file."""
-    text = removed_filter(before)
-    if text and not removed_filter(after) and not read_definition(after).hides_files:
+    text = removed.removed_filter(before)
+    if text and not removed.removed_filter(after) and not read_definition(after).hides_files:
         raise Conflict(
             f"The filter of the index {name} is taken away with keys of rules in its place, as it "
             "would show every file without any. To have no rules, remove the index and make it "
             "again.",
-            code=REMOVED_RULE,
+            code=removed.REMOVED_RULE,
         )
 
 
 def _taken(name: str, why: str) -> Conflict:
+    """Return the error for an index whose name something else has, which a sentence says."""
     message = f"No index can be named {quoted(name)}: {why} Choose another name."
-    return Conflict(message, code=INDEX_EXISTS, field=NAME)
+    return Conflict(message, code=stored_indexes.INDEX_EXISTS, field=stored_indexes.NAME)

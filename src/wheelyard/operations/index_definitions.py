@@ -12,19 +12,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog import keys
+from wheelyard.catalog import keys, removed
 from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.removed import (
-    FORMER_MAIN_PROBLEM,
-    removed_filter,
-    removed_filter_warning,
-    removed_rules,
-    removed_rules_warning,
-    with_former_main,
-    without_removed_rules,
-)
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.access import describe_indexes
 from wheelyard.model.index_definition import (
@@ -48,19 +39,21 @@ class KnownIndexes(Struct, frozen=True):
     """The definitions of all indexes."""
 
     main: IndexDefinition
-    """That of main; one that opens nothing if that cannot be served."""
+    """The definition of main. If that cannot be served, one that opens nothing."""
     definitions: Mapping[str, IndexDefinition]
-    """Those of the others that are served, by name."""
+    """The definitions of all indexes but main that are served, by name."""
     problems: Mapping[str, str]
-    """Why some are not, in sentences, by name."""
+    """Why some are not served, in sentences, by name."""
     names: frozenset[str]
     """All names but that of main."""
 
     @property
     def with_main(self) -> dict[str, IndexDefinition]:
-        """Those that are served, by name, also main."""
-        served = {} if MAIN in self.problems else {MAIN: self.main}
-        return {**served, **self.definitions}
+        """The definitions of all indexes that are served, by name, also main."""
+        served = dict[str, IndexDefinition]()
+        if MAIN not in self.problems:
+            served[MAIN] = self.main
+        return served | dict(self.definitions)
 
     def removed_rules(self) -> Iterator[Caution]:
         """Yield a warning for each index that has rules, or a filter, of earlier versions."""
@@ -77,7 +70,8 @@ class IndexDefinitions:
     Args:
         records: The definitions in the store.
         roots: `[server] roots`.
-        labels: Those of the upstream indexes.
+        labels: The labels of the upstream indexes.
+        is_private: Whether the settings close all indexes, whatever their `read` says.
     """
 
     def __init__(
@@ -93,7 +87,7 @@ class IndexDefinitions:
         self.is_private = is_private
         """Whether the settings close all indexes, whatever their `read` says."""
         self.labels = labels
-        """Those of the upstream indexes, which can be layers."""
+        """The labels of the upstream indexes, which can be layers."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._last: tuple[ObjectVersion, KnownIndexes] | None = None
         self._is_unused = False
@@ -132,49 +126,59 @@ class IndexDefinitions:
         return snapshot
 
     def _known(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
+        """Return the definitions in a document, which are read once for each version of it."""
         last = self._last
-        if last is None or last[0] != snapshot.version:
-            new = self.read(snapshot.value or IndexList())
-            last = snapshot.version, new
-            self._last = last
-        return last[1]
+        if last is not None and last[0] == snapshot.version:
+            return last[1]
+        definitions = self.read(snapshot.value or IndexList())
+        self._last = (snapshot.version, definitions)
+        return definitions
 
     def read(self, stored: IndexList) -> KnownIndexes:
         """Return the definitions in such a document."""
         definitions = dict[str, IndexDefinition]()
         problems = dict[str, str]()
+        main_keys: Mapping[str, Any] = {}
+        if stored.main is not None:
+            main_keys = stored.main.keys
         try:
-            main = self.read_main(stored.main.keys if stored.main is not None else {})
+            main = self.read_main(main_keys)
         except Invalid as fault:
             main = self.closed_main(fault.message)
             problems[MAIN] = fault.message
         has_former_main = stored.find(MAIN) is not None
         if has_former_main:
-            problems[FORMER_MAIN] = FORMER_MAIN_PROBLEM
+            problems[FORMER_MAIN] = removed.FORMER_MAIN_PROBLEM
         for index in stored.tables:
             if index.name == MAIN:
                 continue
+            table = index.keys
+            if has_former_main:
+                # where it says main, it means the index that an earlier version has called so
+                table = removed.with_former_main(table)
             try:
-                table = with_former_main(index.keys) if has_former_main else index.keys
-                definition = read_definition(without_removed_rules(table))
+                definition = read_definition(removed.without_removed_rules(table))
             except Invalid as fault:
                 problems[index.name] = fault.message
                 continue
+            # an index with a filter of an earlier version shows no file, and one with rules gets
+            # none by promotion
             definitions[index.name] = replace(
                 definition,
-                removed_rules=removed_rules(index.keys),
-                removed_filter=removed_filter(index.keys),
+                removed_rules=removed.removed_rules(index.keys),
+                removed_filter=removed.removed_filter(index.keys),
             )
-        for name in definitions.keys() & {*self.labels.in_order}:
+        for name in definitions.keys() & set(self.labels.in_order):
             problems[name] = _label_of_index(name)
             del definitions[name]
+        # last, as an index above one that is not served is not served either
         problems |= misfits(definitions, self.labels, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}
-        names = frozenset({*definitions, *problems} - {MAIN})
-        return KnownIndexes(main, served, problems, names)
+        names = definitions.keys() | problems.keys()
+        return KnownIndexes(main, served, problems, frozenset(names - {MAIN}))
 
     def read_main(self, keys: Mapping[str, Any]) -> IndexDefinition:
-        """Return the definition of main with these keys. Raises as `read_main` of the model."""
+        """Return the definition of main with these keys. Raises Invalid if one is wrong."""
         return read_main(keys, has_upstream=bool(self.labels.in_order))
 
     def closed_main(self, problem: str) -> IndexDefinition:
@@ -191,7 +195,9 @@ class IndexDefinitions:
         self, names: Iterable[str], definitions: Mapping[str, IndexDefinition]
     ) -> Iterator[Caution]:
         """Yield a warning for each of these indexes that shows anybody what is not open."""
-        for name in () if self.is_private else names:
+        if self.is_private:
+            return
+        for name in names:
             closed = self.closed_layers(name, definitions)
             if closed:
                 yield Caution(
@@ -250,15 +256,16 @@ def served_definition(in_force: KnownIndexes, name: str) -> IndexDefinition:
 
 
 def _label_of_index(label: str) -> str:
+    """Return in a sentence that a label is the name of an index."""
     return f"{label_taken(label, 'the name of an index')}."
 
 
 def warnings_of_removed(definition: IndexDefinition) -> Iterator[Caution]:
     """Yield what the rules, or the filter, of earlier versions lead to in an index."""
     if definition.removed_rules:
-        yield removed_rules_warning(definition.name, definition.removed_rules)
+        yield removed.removed_rules_warning(definition.name, definition.removed_rules)
     if definition.removed_filter:
-        yield removed_filter_warning(definition.name, definition.removed_filter)
+        yield removed.removed_filter_warning(definition.name, definition.removed_filter)
 
 
 def owner_of_name(projects: Projects, name: str) -> str:
@@ -270,7 +277,7 @@ def owner_of_name(projects: Projects, name: str) -> str:
     if the store does not answer, or if a document is damaged.
     """
     project = NormalizedName(name)
-    # The marks first: a mark that is gone again has left a document.
+    # the marks first: a mark that is gone again has left a document
     marks = projects.store.list(keys.pending_marks(project))
     is_coming = any(keys.parse_pending_mark(entry.key) is not None for entry in marks)
     document = projects.documents.get(keys.project(project), "current").value

@@ -9,7 +9,7 @@ from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.access import describe_indexes
 from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.stored_indexes import IndexList
+from wheelyard.model.stored_indexes import IndexKeys, IndexList
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.remedies import Advice, Remedy
 
@@ -33,16 +33,19 @@ def require_lists_fit(
     later = _readable(definitions, after)
     if not even_if_open and not definitions.is_private:
         _require_main_closed(earlier, later, after)
-    was_wrong = misfits(earlier, definitions.labels.with_assumed(earlier))
+    # only what is new: else nobody could change an index beside one that is wrong
+    problems_before = misfits(earlier, definitions.labels.with_assumed(earlier))
     for name, why in misfits(later, definitions.labels.with_assumed(later)).items():
-        if was_wrong.get(name) != why:
+        if problems_before.get(name) != why:
             raise Invalid(why, code="invalid_index")
-    for name in () if even_if_open else later:
-        shown = set(definitions.closed_layers(name, later))
+    if even_if_open:
+        return
+    for name in later:
+        closed_layers = set(definitions.closed_layers(name, later))
         if name in earlier:
-            shown -= {*definitions.closed_layers(name, earlier)}
-        if shown:
-            closed = describe_indexes(tuple(sorted(shown)))
+            closed_layers.difference_update(definitions.closed_layers(name, earlier))
+        if closed_layers:
+            closed = describe_indexes(tuple(sorted(closed_layers)))
             raise Conflict(
                 f"Anybody may read the index {name}, which would show the packages of {closed}, "
                 "where a right is needed. Nothing was changed.",
@@ -71,9 +74,13 @@ def _require_main_closed(
 def _readable(definitions: IndexDefinitions, stored: IndexList) -> Mapping[str, IndexDefinition]:
     """Return the definitions that this version understands, by name, also of main."""
     readable = dict[str, IndexDefinition]()
+    main_keys: IndexKeys = {}
+    if stored.main is not None:
+        main_keys = stored.main.keys
     with suppress(Invalid):
-        readable[MAIN] = definitions.read_main(stored.main.keys if stored.main else {})
+        readable[MAIN] = definitions.read_main(main_keys)
     for index in stored.tables:
+        # a newer version may have written one, which stays as it is
         with suppress(Invalid):
             readable[index.name] = read_definition(without_removed_rules(index.keys))
     return readable

@@ -7,6 +7,7 @@ definition is committed, and the documents at the old place are deleted last.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 
 from msgspec import Struct
@@ -15,21 +16,11 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.catalog.removed import renamed, without_removed_rules
 from wheelyard.errors import Conflict, NotFound, quoted
+from wheelyard.model import stored_indexes
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_definition import read_definition
 from wheelyard.model.index_name import MAIN, renamed_in
-from wheelyard.model.stored_indexes import (
-    INDEX_EXISTS,
-    AnyIndexEvent,
-    IndexChanged,
-    IndexKeys,
-    IndexList,
-    IndexMade,
-    IndexRemoved,
-    ListedIndex,
-    with_main,
-)
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.index_administration import (
     INDEX_IN_USE,
@@ -43,9 +34,9 @@ class IndexRename(Struct, frozen=True):
 
     administration: IndexAdministration
     documents: Store
-    """Those of the whole store."""
+    """The documents of the whole store."""
 
-    def rename(self, name: str, by: str, note: str = "") -> ListedIndex:
+    def rename(self, name: str, by: str, note: str = "") -> stored_indexes.ListedIndex:
         """
         Rename the index, and return it.
 
@@ -71,11 +62,15 @@ class IndexRename(Struct, frozen=True):
         self._delete(name)
         return next(row for row in administration.show() if row.name == name)
 
-    def _prepare(self, name: str, table: IndexKeys, stored: IndexList) -> None:
+    def _prepare(
+        self, name: str, table: stored_indexes.IndexKeys, stored: stored_indexes.IndexList
+    ) -> None:
         """Raise Invalid or Conflict if the index cannot have this name."""
         administration = self.administration
         if stored.find(name) is not None:
-            raise Conflict(f"There is an index {quoted(name)} already.", code=INDEX_EXISTS)
+            raise Conflict(
+                f"There is an index {quoted(name)} already.", code=stored_indexes.INDEX_EXISTS
+            )
         administration.require_free(name)
         # a rule or a filter of an earlier version is told of once the index has its name
         read_definition(without_removed_rules(_renamed(table, name)))
@@ -86,20 +81,22 @@ class IndexRename(Struct, frozen=True):
             yield entry.key, entry.key.removeprefix(keys.FORMER_MAIN_FOLDER)
 
     def _copy(self, name: str) -> None:
+        """Copy the documents to their new place, as far as they are not there already."""
         for key, end in self._objects():
             target = Key(f"{keys.index_folder(name)}{end}")
             body = self._body(key)
-            there = self._body(target)
-            if there is None and body is not None:
+            copied = self._body(target)
+            if copied is None and body is not None:
                 self.documents.put(target, body, ABSENT)
-            elif there != body:
+            elif copied != body:
                 raise Conflict(
                     f"An index {quoted(name)} had documents before. Choose another name.",
-                    code=INDEX_EXISTS,
+                    code=stored_indexes.INDEX_EXISTS,
                 )
 
     def _delete(self, name: str) -> None:
         """Delete the documents at the old place, of which each was copied."""
+        # a list, as each step deletes what the listing goes over
         for key, end in list(self._objects()):
             if self._body(key) != self._body(Key(f"{keys.index_folder(name)}{end}")):
                 raise Conflict(
@@ -111,9 +108,12 @@ class IndexRename(Struct, frozen=True):
 
     def _body(self, key: Key) -> bytes | None:
         stored = self.documents.get(key)
-        return stored.body if isinstance(stored, Stored) else None
+        if not isinstance(stored, Stored):
+            return None
+        return stored.body
 
     def _rename_in_rights(self, name: str, by: str, note: str) -> None:
+        """Give the index its new name in grants, publishers and tokens."""
         self.administration.access.rename_index(MAIN, name, by, note)
         self.administration.publishers.rename_index(MAIN, name, by, note)
         tokens = self.administration.tokens
@@ -122,29 +122,36 @@ class IndexRename(Struct, frozen=True):
                 tokens.update(record.id, partial(_in_index, name=name))
 
     def _commit(self, name: str, by: str, note: str) -> None:
+        """Commit the definition under its new name, and those of the indexes that name it."""
         at = self.administration.runtime.now()
-
-        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            former = stored.find(MAIN)
-            events = list[AnyIndexEvent]()
-            if former is None:
-                return ()
-            events.append(IndexRemoved(at=at, by=by, note=note, name=MAIN))
-            table = _renamed(former.keys, name)
-            events.append(IndexMade(at=at, by=by, note=note, keys=table))
-            for other in stored.tables:
-                changed = renamed(other.keys, MAIN, name)
-                if other.name != MAIN and changed != other.keys:
-                    table = with_main(changed)
-                    events.append(IndexChanged(at=at, by=by, note=note, keys=table))
-            return tuple(events)
-
-        self.administration.commit(intent)
+        self.administration.commit(partial(_renaming_events, name, at, by, note))
 
 
-def _renamed(table: IndexKeys, name: str) -> IndexKeys:
+def _renaming_events(
+    name: str, at: datetime, by: str, note: str, stored: stored_indexes.IndexList
+) -> tuple[stored_indexes.AnyIndexEvent, ...]:
+    """Return the events of a renaming, or none if another process has committed them."""
+    former = stored.find(MAIN)
+    if former is None:
+        return ()
+    removed_index = stored_indexes.IndexRemoved(at=at, by=by, note=note, name=MAIN)
+    keys_of_index = _renamed(former.keys, name)
+    # one commit: at no time is an index missing that is a layer of another
+    events: list[stored_indexes.AnyIndexEvent] = [
+        removed_index,
+        stored_indexes.IndexMade(at=at, by=by, note=note, keys=keys_of_index),
+    ]
+    for table in stored.tables:
+        changed = renamed(table.keys, MAIN, name)
+        if table.name != MAIN and changed != table.keys:
+            new_keys = stored_indexes.with_main(changed)
+            events.append(stored_indexes.IndexChanged(at=at, by=by, note=note, keys=new_keys))
+    return tuple(events)
+
+
+def _renamed(table: stored_indexes.IndexKeys, name: str) -> stored_indexes.IndexKeys:
     """Return the keys of the index under its new name."""
-    return with_main({**renamed(table, MAIN, name), "name": name})
+    return stored_indexes.with_main(renamed(table, MAIN, name) | {"name": name})
 
 
 def _in_index(record: TokenRecord, name: str) -> TokenRecord:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from operator import attrgetter
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -34,6 +35,7 @@ from wheelyard.model.grants import (
     GroupDeleted,
     PersonEvent,
     Revoked,
+    RightsNameIndex,
     groups_in,
     scope_of,
 )
@@ -79,7 +81,7 @@ CHANGED_PROJECTS: Final = 40
 
 
 class JournalSource(Protocol):
-    """Where commits come from, for several threads."""
+    """Gives the commits of projects. Several threads may call it."""
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """
@@ -109,12 +111,16 @@ class JournalSource(Protocol):
         ...
 
     def owner_of(self, principal: str) -> str:
-        """Return the owner of the token that is this principal, as `name_of`."""
+        """
+        Return the owner of the token that is this principal, or an empty text.
+
+        Raises Unavailable if the store does not answer.
+        """
         ...
 
 
-class OtherSource(Protocol):
-    """Where the events of a document come from that is no project's."""
+class DocumentSource(Protocol):
+    """Gives the events of a document that is no project's."""
 
     def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
         """
@@ -137,9 +143,11 @@ class StoreJournals(Struct):
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """
-        Return as `JournalSource` says.
+        Return the projects that may have new commits, and problems with the list of changes.
 
-        If the list of changes is damaged, the first look is at all projects.
+        They are those changed since the last look, or at the first one, since the time `since`. If
+        the list of changes is damaged, the first look is at all projects. Raises Unavailable if not
+        even the projects are known.
         """
         if self.only is not None:
             return (self.only,), []  # reading it tells whether it has changed
@@ -147,11 +155,16 @@ class StoreJournals(Struct):
         try:
             if self._serial is not None:
                 try:
-                    return self._names(*self.changes.since(self._serial)), problems
+                    changes, self._serial = self.changes.since(self._serial)
+                    return _projects_in(changes), problems
                 except NotFound:
+                    # the list no longer knows the serial, so the newer ones may be of other commits
                     problems.append(RESTORED)
-            return self._names(*self.changes.made_since(since - CLOCK_TOLERANCE)), problems
+            # an event may be dated earlier than the commit before it
+            changes, self._serial = self.changes.made_since(since - CLOCK_TOLERANCE)
+            return _projects_in(changes), problems
         except Unavailable as fault:
+            # who has begun with the list goes on with it: all projects would be read each time
             if fault.code != DAMAGED or self._serial is not None:
                 raise
             documents = self.projects.store.list(keys.PROJECTS)
@@ -159,26 +172,39 @@ class StoreJournals(Struct):
             self._serial = 0  # a later look waits for the list, and then begins with it
             return list(filter(None, names)), [fault.message]
 
-    def _names(self, changes: list[ProjectChange], newest: int) -> Sequence[NormalizedName]:
-        self._serial = newest
-        return list(dict.fromkeys(change.project for change in changes))
-
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
-        """Yield a project's commits as `JournalSource` says."""
+        """
+        Yield a project's commits with their numbers, newest first, down to the one behind `after`.
+
+        None is a commit that the journal has lost. Raises NotFound for an unknown project, and
+        Unavailable if the store does not answer, or the document is damaged.
+        """
         document = self.projects.documents.get(keys.project(name), "current").value
         project = document or self.projects.get(name)  # a released name has a journal, too
         journal = self.projects.journal(project)
         if self.only is None:  # several projects are read at a time anyway
             journal = replace(journal, threads=1)
         for number, commit in journal.find_all(range(project.revision, after, -1)):
-            yield number, CommitJson.from_commit(commit) if commit else None
+            if commit is None:
+                yield number, None
+            else:
+                yield number, CommitJson.from_commit(commit)
 
     def name_of(self, principal: str) -> str:
-        """Return as `JournalSource` says: an empty text if the record is gone or damaged, too."""
+        """
+        Return the name of the token that is this principal, or an empty text.
+
+        The text is empty, too, if the record is gone or damaged. Raises Unavailable if the store
+        does not answer.
+        """
         return self.tokens.name_of(principal)
 
     def owner_of(self, principal: str) -> str:
-        """Return as `JournalSource` says."""
+        """
+        Return the owner of the token that is this principal, or an empty text.
+
+        Raises Unavailable if the store does not answer.
+        """
         return self.tokens.owner_of(principal)
 
 
@@ -189,14 +215,14 @@ class JournalPart(Struct, frozen=True):
     problems: list[str]
 
 
-class OtherJournal(Struct):
+class DocumentJournal(Struct):
     """The journal of one document that is no project's."""
 
     what: str
     """Its entries in words, such as `the changes of grants`."""
-    source: OtherSource
+    source: DocumentSource
     only: NormalizedName | None = None
-    """The project whose entries are wanted, or None for all."""
+    """The project whose entries are read, or None for all."""
     newest: int = 0
     """The number of the last commit that was read."""
     at: datetime = BEGINNING
@@ -216,8 +242,8 @@ class JournalReader(Struct):
     """
     Reads the entries of a source from the time `since` on, before the time `until` if it is given.
 
-    With `by`, only those of a principal are read, as `JournalEntry.is_by` says. With
-    `what`, only those of this kind are read (`JournalEntry.is_what`).
+    With `by`, only those of a principal, or of the tokens of an owner, are read. With `what`, only
+    those of this kind are read.
 
     If another commit has the number of the last one that was read, or none, the store was restored:
     then what is later than that one is read.
@@ -228,10 +254,12 @@ class JournalReader(Struct):
     by: str = ""
     what: str = ""
     until: datetime | None = None
-    others: tuple[OtherJournal, ...] = ()
-    """Further journals whose entries are wanted."""
+    documents: tuple[DocumentJournal, ...] = ()
+    """Further journals whose entries are read, too."""
     _last: dict[NormalizedName, _LastCommit] = {}
+    """The last commit that was read of each project."""
     _failed: list[NormalizedName] = []
+    """Projects that could not be read at the last call."""
 
     def read(self, progress: Callable[[int, str], None]) -> JournalPart:
         """
@@ -241,29 +269,30 @@ class JournalReader(Struct):
         that cannot be read is a problem, and the next call tries it again. Raises Unavailable if
         not even the projects are known, and NotFound for an unknown project.
         """
-        whole = JournalPart([], [])
-        for other in self.others:
-            self._read_other(other, whole, self.since)
+        result = JournalPart([], [])
+        for journal in self.documents:
+            self._read_other(journal, result, self.since)
         try:
-            self._read_projects(whole, progress)
+            self._read_projects(result, progress)
         except NotFound:
-            if not whole.entries:  # a public project, which has decisions alone
+            if not result.entries:  # a public project, which has decisions alone
                 raise
         # a stable sort: in a project, entries of one time stay in the order of its commits
-        whole.entries.sort(key=lambda entry: entry.at)
-        return whole
+        result.entries.sort(key=attrgetter("at"))
+        return result
 
-    def _read_projects(self, whole: JournalPart, progress: Callable[[int, str], None]) -> None:
+    def _read_projects(self, result: JournalPart, progress: Callable[[int, str], None]) -> None:
         changed, problems = self.source.changed(self.since)
-        whole.problems.extend(problems)
+        result.problems.extend(problems)
+        # the source does not name again what could not be read the last time
         names = list(dict.fromkeys([*changed, *self._failed]))
         self._failed = []
         # several threads read projects, and this one alone changes what is remembered of them
-        read = prefetch_map(self._read_new, names)
-        for name, (part, newest) in zip(names, read, strict=True):
+        parts = prefetch_map(self._read_new, names)
+        for name, (part, newest) in zip(names, parts, strict=True):
             progress(len(names), name)
-            whole.entries.extend(part.entries)
-            whole.problems.extend(part.problems)
+            result.entries.extend(part.entries)
+            result.problems.extend(part.problems)
             if newest is None:
                 self._failed.append(name)
             else:
@@ -272,38 +301,43 @@ class JournalReader(Struct):
     def _read_new(self, name: NormalizedName) -> tuple[JournalPart, _LastCommit | None]:
         return self._read_project(name, self._last.get(name, _LastCommit()), self.since)
 
-    def _read_other(self, other: OtherJournal, whole: JournalPart, since: datetime) -> None:
+    def _read_other(self, journal: DocumentJournal, result: JournalPart, since: datetime) -> None:
         """Add the entries of another journal, from that time on, that no call has returned."""
-        last = (other.newest, other.at)
-        is_continued = not other.newest
+        last = (journal.newest, journal.at)
+        is_continued = not journal.newest
         try:
             # the last one once more, which tells whether the journal is still the same
-            for number, event in other.source.events_after(max(other.newest - 1, 0)):
+            for number, event in journal.source.events_after(max(journal.newest - 1, 0)):
                 is_continued = is_continued or (number, event.at) == last
                 if not is_continued:
                     break
-                if number > other.newest:
-                    other.newest = number
-                    other.at = event.at
+                if number > journal.newest:
+                    journal.newest = number
+                    journal.at = event.at
                 if number > last[0] and event.at >= since:
-                    by_name = self._name_of(event.by, whole.problems)
+                    by_name = self._name_of(event.by, result.problems)
                     entry = other_entry_of(number, event, by_name)
-                    if other.only in (None, entry.project):
-                        self._add(entry, whole)
+                    if journal.only in (None, entry.project):
+                        self._add(entry, result)
         except Unavailable as fault:
-            whole.problems.append(f"{other.what} cannot be read: {fault.message}")
+            result.problems.append(f"{journal.what} cannot be read: {fault.message}")
             return
         if not is_continued:
-            other.newest = 0
-            self._read_other(other, whole, other.at + timedelta.resolution)
+            # the store was restored: its commits have numbers that were read already
+            journal.newest = 0
+            self._read_other(journal, result, journal.at + timedelta.resolution)
 
     def _read_project(
         self, name: NormalizedName, last: _LastCommit, since: datetime
     ) -> tuple[JournalPart, _LastCommit | None]:
-        """Return what a project has behind `last`, and its last commit, if it was read."""
+        """
+        Return what a project has behind `last`, and its last commit, or None if it is unreadable.
+
+        Threads call it, so it changes nothing here.
+        """
         limit = since - CLOCK_TOLERANCE
-        # Newest first, down to the commit that was read last: if its number belongs to another
-        # commit now, or to none, the store was restored.
+        # newest first, down to the commit that was read last: if its number belongs to another
+        # commit now, or to none, the store was restored
         commits = list[CommitJson]()
         lost = list[int]()
         newest = last
@@ -327,10 +361,11 @@ class JournalReader(Struct):
         except Unavailable as fault:
             return JournalPart([], [f"{name} cannot be read: {fault.message}"]), None
         if not is_continued:
-            part, newest_there = self._read_project(
-                name, _LastCommit(), max(since, last.at + timedelta.resolution)
-            )
-            return JournalPart(part.entries, [RESTORED, *part.problems]), newest_there
+            # from the first commit on, but without what is as old as what was read before
+            since = max(since, last.at + timedelta.resolution)
+            part, last_commit = self._read_project(name, _LastCommit(), since)
+            part.problems.insert(0, RESTORED)
+            return part, last_commit
         if lost:
             part.problems.append(lost_message(name, lost))
         for commit in reversed(commits):
@@ -341,12 +376,14 @@ class JournalReader(Struct):
         return part, newest
 
     def _add(self, entry: JournalEntry, part: JournalPart) -> None:
-        """Add an entry to a part if it is wanted."""
+        """Add an entry to a part, with its owner, unless the reader leaves it out."""
+        # before the comparison, which looks at the owner of a token, too
         entry = replace(entry, owner=self._owner_of(entry.by, part.problems))
-        is_wanted = (not self.by or entry.is_by(self.by)) and (
-            not self.what or entry.is_what(self.what)
-        )
-        if is_wanted and (self.until is None or entry.at < self.until):
+        if self.by and not entry.is_by(self.by):
+            return
+        if self.what and not entry.is_what(self.what):
+            return
+        if self.until is None or entry.at < self.until:
             part.entries.append(entry)
 
     def _name_of(self, principal: str, problems: list[str]) -> str:
@@ -364,6 +401,11 @@ class JournalReader(Struct):
             return ""
 
 
+def _projects_in(changes: Iterable[ProjectChange]) -> list[NormalizedName]:
+    """Return the projects of changes, each once, in the order of its first change."""
+    return list(dict.fromkeys(change.project for change in changes))
+
+
 def _last_commit(number: int, commit: CommitJson | None) -> _LastCommit:
     if commit is None:
         return _LastCommit(number)
@@ -373,7 +415,9 @@ def _last_commit(number: int, commit: CommitJson | None) -> _LastCommit:
 def lost_message(name: str, lost: list[int]) -> str:
     """Return a sentence about the entries that a journal has lost."""
     numbers = ", ".join(map(str, sorted(lost)[:NAMED_LOSSES]))
-    more = f" and {len(lost) - NAMED_LOSSES} more" if len(lost) > NAMED_LOSSES else ""
+    more = ""
+    if len(lost) > NAMED_LOSSES:
+        more = f" and {len(lost) - NAMED_LOSSES} more"
     return (
         f"the journal of {name} has lost its entries {numbers}{more}. Check the store, and restore "
         "them from a backup"
@@ -406,22 +450,26 @@ class HistoryReader(Struct, frozen=True):
         count = older_pages(project.revision)
         if number is not None and not 1 <= number <= count:
             raise NoSuchPage(number, count)
-        first = (count if number is None else number - 1) * PAGE_COMMITS + 1
-        end = project.revision + 1 if number is None else first + PAGE_COMMITS
-        commits = dict(self.projects.journal(project).find_all(range(first, end)))
-        events = [
-            (commit.number, event)
-            for commit in commits.values()
-            if commit is not None
-            for event in map(EventJson.from_event, commit.events)
-        ]
+        if number is None:
+            first = count * PAGE_COMMITS + 1
+            end = project.revision + 1
+        else:
+            first = (number - 1) * PAGE_COMMITS + 1
+            end = first + PAGE_COMMITS
+        events = list[tuple[int, EventJson]]()
+        lost = list[int]()
+        for commit_number, commit in self.projects.journal(project).find_all(range(first, end)):
+            if commit is None:
+                lost.append(commit_number)
+            else:
+                events += ((commit.number, EventJson.from_event(event)) for event in commit.events)
+        # older events have no name, and a name is looked up once however often it stands here
         names = self._names_of(event.by for _, event in events if not event.by_name)
-        entries = [
-            entry_of(project.name, commit, event, event.by_name or names[event.by])
-            for commit, event in events
-        ]
-        lost = tuple(lost_number for lost_number, commit in commits.items() if commit is None)
-        return HistoryPart(tuple(with_owners(entries, self.tokens)), lost, first)
+        entries = list[JournalEntry]()
+        for commit_number, event in events:
+            by_name = event.by_name or names[event.by]
+            entries.append(entry_of(project.name, commit_number, event, by_name))
+        return HistoryPart(tuple(with_owners(entries, self.tokens)), tuple(lost), first)
 
     def with_rights(
         self,
@@ -439,19 +487,23 @@ class HistoryReader(Struct, frozen=True):
         publishers, in the store. One that is older than the entries is left out if there are older
         pages. Raises Unavailable if these documents or their journals cannot be read.
         """
-        since = newest.entries[0].at if newest.entries and newest.first > 1 else BEGINNING
-        last = (access.get().value or AccessRules()).revision
-        commits = access.history(max(0, last - ACCESS_COMMITS))
-        last = (publishers.get().value or PublisherList()).revision
-        published = publishers.history(max(0, last - ACCESS_COMMITS))
+        since = BEGINNING
+        if newest.entries and newest.first > 1:
+            since = newest.entries[0].at
+        rules = access.get().value or AccessRules()
+        access_commits = access.history(max(0, rules.revision - ACCESS_COMMITS))
+        publisher_list = publishers.get().value or PublisherList()
+        publisher_commits = publishers.history(max(0, publisher_list.revision - ACCESS_COMMITS))
         concerning = chain(
-            _concerning(project.name, index, commits), _giving(project.name, index, published)
+            _access_events(project.name, index, access_commits),
+            _publisher_events(project.name, index, publisher_commits),
         )
         changes = [(number, event) for number, event in concerning if event.at >= since]
         names = self._names_of(event.by for _, event in changes)
         entries = [other_entry_of(number, event, names[event.by]) for number, event in changes]
-        whole = [*newest.entries, *with_owners(entries, self.tokens)]
-        return tuple(sorted(whole, key=lambda entry: entry.at))
+        with_changes = [*newest.entries, *with_owners(entries, self.tokens)]
+        # a stable sort: entries of one time stay in the order of their journals
+        return tuple(sorted(with_changes, key=attrgetter("at")))
 
     def _names_of(self, principals: Iterable[str]) -> dict[str, str]:
         """Return the name of each principal that is a token, and an empty text for others."""
@@ -476,48 +528,67 @@ def older_pages(revision: int) -> int:
     return max(0, (revision - 1) // PAGE_COMMITS - 1)
 
 
-def _concerning(
-    name: NormalizedName, index: str, commits: Iterable[AccessCommit]
-) -> Iterator[tuple[int, AnyAccessEvent]]:
-    """Yield the changes of grants for a project in an index, and of the groups in these grants."""
-    grants = set[str]()
-    groups = set[str]()
-    for number, event in ((commit.number, event) for commit in commits for event in commit.events):
+class _AccessFilter(Struct):
+    """Tells which changes of rights concern a project, of all changes in their order."""
+
+    name: NormalizedName
+    index: str
+    grants: set[str] = set()
+    """The ids of the grants for the project in the index so far."""
+    groups: set[str] = set()
+    """The names of the groups in these grants."""
+
+    def concerns(self, event: AnyAccessEvent) -> bool:
+        """Return whether a change is one of the grants for the project, or of their groups."""
         match event:
             case Granted(id=grant_id, grant=fields):
                 scope = scope_of(fields)
-                if not (scope.holds_in(index) and matches_any(scope.projects, name)):
-                    continue
-                grants.add(grant_id)
-                groups |= groups_in(fields.who)
+                if not (scope.holds_in(self.index) and matches_any(scope.projects, self.name)):
+                    return False
+                self.grants.add(grant_id)
+                self.groups |= groups_in(fields.who)
+                return True
             case Revoked(id=grant_id):
-                if grant_id not in grants:
-                    continue
+                # a revocation has only the id: whose rights end is known from the grant
+                return grant_id in self.grants
             case GroupChanged(name=group) | GroupDeleted(name=group):
-                if group not in groups:
-                    continue
+                return group in self.groups
             case PersonEvent():
-                continue
-        yield number, event
+                return False
+            case RightsNameIndex():
+                return True
 
 
-def _giving(
+def _access_events(
+    name: NormalizedName, index: str, commits: Iterable[AccessCommit]
+) -> Iterator[tuple[int, AnyAccessEvent]]:
+    """Yield the changes of grants for a project in an index, and of the groups in these grants."""
+    access_filter = _AccessFilter(name, index)
+    for commit in commits:
+        for event in commit.events:
+            if access_filter.concerns(event):
+                yield commit.number, event
+
+
+def _publisher_events(
     name: NormalizedName, index: str, commits: Iterable[PublisherCommit]
 ) -> Iterator[tuple[int, AnyPublisherEvent]]:
     """Yield the changes of publishers that have a project in an index, or had it before."""
     ids = set[str]()
-    for number, event in ((commit.number, event) for commit in commits for event in commit.events):
-        if isinstance(event, PublisherRemoved):
-            publisher_id = event.name
-        else:
-            publisher_id = str(event.keys.get("id"))
-            if _gives(event.keys, name, index):
-                ids.add(publisher_id)
-        if publisher_id in ids:
-            yield number, event
+    for commit in commits:
+        for event in commit.events:
+            if isinstance(event, PublisherRemoved):
+                publisher_id = event.name
+            else:
+                publisher_id = str(event.keys.get("id"))
+                if _gives_rights(event.keys, name, index):
+                    ids.add(publisher_id)
+            # a change that takes the project from a publisher is shown as well
+            if publisher_id in ids:
+                yield commit.number, event
 
 
-def _gives(publisher: PublisherKeys, name: NormalizedName, index: str) -> bool:
+def _gives_rights(publisher: PublisherKeys, name: NormalizedName, index: str) -> bool:
     """Return whether a publisher, which may be malformed, gives rights for a project there."""
     with suppress(Invalid):
         indexes = parse_right_indexes(str(publisher.get("index", "")), Action.UPLOAD)
@@ -543,12 +614,15 @@ def decision_history(records: DecisionRecords, name: NormalizedName) -> tuple[li
     """
     document = records.get().value or DecisionList()
     after = max(0, document.revision - DECISION_COMMITS)
-    made = [decision for commit in records.history(after) for decision in commit.events]
-    recent = [decision for decision in reversed(made) if decision.project == name]
+    recent = list[Decision]()
+    for commit in records.history(after):
+        recent += (decision for decision in commit.events if decision.project == name)
+    recent.reverse()
     in_force = (decision for decision in document.decisions if decision.project == name)
+    # made before the commits that were read, and not replaced since
     older = [decision for decision in in_force if decision not in recent]
-    older.sort(key=lambda decision: decision.at, reverse=True)
-    return [*recent, *older], after == 0
+    older.sort(key=attrgetter("at"), reverse=True)
+    return recent + older, after == 0
 
 
 def read_latest(
@@ -566,6 +640,7 @@ def read_latest(
         return None
 
     # handing work to threads takes longer than reading a file
-    for project in prefetch_map(read_if_there, names, 1 if is_local else PREFETCH_THREADS):
+    threads = 1 if is_local else PREFETCH_THREADS
+    for project in prefetch_map(read_if_there, names, threads):
         if project is not None:
             yield from latest_entries(project)

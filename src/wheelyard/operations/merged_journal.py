@@ -17,21 +17,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from heapq import heappop, heappush, merge, nsmallest
-from itertools import chain, islice, takewhile
+from itertools import islice
 from math import inf
-from typing import Any, Final, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import (
-    CLOCK_TOLERANCE,
-    BoundedChange,
-    ProjectChange,
-    latest_first,
-)
+from wheelyard.catalog.changes import CLOCK_TOLERANCE, BoundedChange, latest_first
 from wheelyard.catalog.commits import Journal
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.journaled_documents import JournaledDocument
@@ -49,32 +45,31 @@ READ_AHEAD: Final = 16
 MOST_CUTS: Final = 50_000
 """The projects of an index of which a process knows where a reader has left their journals."""
 _AFTER_ALL_NAMES: Final = "~"
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""A text that sorts after the name of each journal."""
+_END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
 
 _AnyJournal: TypeAlias = Journal[Any, Any]
 _AnyCommit: TypeAlias = Any
 """A commit of a project, or of another document."""
 
-_NamedProject: TypeAlias = tuple[IndexJournals, NormalizedName]
-
 
 class JournalFilter(Struct, frozen=True):
-    """Which entries are wanted. Empty texts mean all."""
+    """Chooses entries of the merged journal. An empty text leaves nothing out."""
 
     index: str = ""
     """The name of an index."""
     project: str = ""
     """The normalised name of a project, which need not exist."""
     by: str = ""
-    """Of which principals and owners of tokens, as `JournalEntry.is_by` compares them."""
+    """A principal, or the owner of tokens, as `JournalEntry.is_by` compares them."""
     what: str = ""
     """What has happened, as `JournalEntry.is_what` compares it."""
     since: datetime = BEGINNING
     until: datetime | None = None
-    """The first moment that is not wanted any more."""
+    """The first moment that is left out again."""
 
     def accepts(self, entry: JournalEntry) -> bool:
-        """Return whether an entry is wanted."""
+        """Return whether an entry is one of those that the filter chooses."""
         return (
             (not self.index or entry.in_index == self.index)
             and (not self.project or entry.project == self.project)
@@ -86,7 +81,7 @@ class JournalFilter(Struct, frozen=True):
 
 
 class JournalPlace(Struct, frozen=True):
-    """The place of a commit in the order of all journals: what follows is older."""
+    """The place of a commit in the order of all journals. What comes behind it is older."""
 
     at: datetime
     name: str
@@ -98,7 +93,7 @@ class JournalPlace(Struct, frozen=True):
 
 
 class JournalStep(Struct, frozen=True):
-    """A commit of the merged journal, and those of its entries that are wanted."""
+    """A commit of the merged journal, and those of its entries that the filter accepts."""
 
     place: JournalPlace
     entries: tuple[JournalEntry, ...]
@@ -109,14 +104,16 @@ class _Cut(Struct, frozen=True):
     """Two commits of a project, one after the other, and when they were made."""
 
     revision: int
-    """That of the project."""
+    """The revision that the project had."""
     number: int
-    """Of the older one, 0 if there is none."""
+    """Of the older commit, 0 if there is none."""
     at: datetime
+    """When the older commit was made."""
     newer_at: datetime
 
     def has(self, place: JournalPlace, revision: int) -> bool:
-        """Return whether a place of another journal is between both, at this revision."""
+        """Return whether a place of another journal is between both commits, at this revision."""
+        # a place at the time of a commit is not: which comes first is then decided by the names
         return self.revision == revision and self.at < place.at < self.newer_at
 
 
@@ -131,12 +128,22 @@ class JournalCuts(LruCache[str, _Cut]):
         super().__init__(MOST_CUTS)
 
 
+class _UnopenedJournal(NamedTuple):
+    """A project whose journal was not read yet."""
+
+    journals: IndexJournals
+    """The journals of its index."""
+    project: NormalizedName
+    latest: float
+    """The time that no commit of it is later than, in seconds since the epoch."""
+
+
 class _OpenJournal(Struct, eq=False):
-    """A journal from a commit back."""
+    """A journal that is read from one of its commits back to the first one."""
 
     name: str
     index: str
-    """The name of its index."""
+    """The name of its index; empty if it is the journal of no project."""
     journal: _AnyJournal
     left: int
     """The number of the newest commit that was not read yet."""
@@ -154,54 +161,99 @@ class _OpenJournal(Struct, eq=False):
         """The name of the project."""
         return NormalizedName(self.name.rpartition("/")[2])
 
-    def note(self, number: int, at: datetime) -> None:
-        """Note that this commit comes next, or none if the number is 0."""
+    @property
+    def has_to_be_read(self) -> bool:
+        """Whether it has further commits, of which none waits in memory."""
+        return not self.ahead and self.left > 0
+
+    def is_behind(self, number: int, start: JournalPlace) -> bool:
+        """Return whether a commit comes behind a place of another journal, by reading it."""
+        commit: _AnyCommit | None = None
+        # a lost commit is taken to be as old as the one before it
+        for earlier_number in range(number, 0, -1):
+            commit = self.journal.find(earlier_number)
+            if commit is not None:
+                break
+        if commit is None:
+            return True
+        at = _time_of(commit)
+        self.times[number] = at
+        # commits of one time are in the order of the names of their journals
+        return at < start.at or (at == start.at and self.name > start.name)
+
+    def note_cut(self, number: int, at: datetime) -> None:
+        """Note that a reader left the journal before this commit; the number is 0 at its end."""
         if self.cuts is not None and self.newer_at is not None:
             revision = self.journal.document.revision
             self.cuts.put(self.name, _Cut(revision, number, at, self.newer_at), 1)
         self.newer_at = at
 
 
+class _Head(NamedTuple):
+    """
+    The newest commit of an open journal that was not yielded yet.
+
+    Heads are compared from the first field on. No two have the same journal, so the names of these
+    tell any two apart, and nothing behind the names is compared.
+    """
+
+    negative_time: float
+    """Seconds since the epoch, times -1: a heap has its smallest value first."""
+    journal_name: str
+    number: int
+    journal: _OpenJournal
+    commit: _AnyCommit
+
+    @property
+    def time(self) -> float:
+        """When the commit was made, in seconds since the epoch."""
+        return -self.negative_time
+
+
 class MergedJournal(Struct, frozen=True):
-    """Reads all journals as one. `others` has those of documents that are no project's, by name."""
+    """Reads all journals as one."""
 
     indexes: tuple[IndexJournals, ...]
     tokens: TokenRecords
-    others: tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]
+    documents: tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]
+    """The documents with a journal that are no project's, with the names of their journals."""
     threads: int
     """The number of commits that are read concurrently."""
     cuts: JournalCuts
 
     def read(
-        self, wanted: JournalFilter, problems: list[str], after: JournalPlace | None = None
+        self,
+        journal_filter: JournalFilter,
+        problems: list[str],
+        after: JournalPlace | None = None,
     ) -> Generator[JournalStep, None, None]:
         """
-        Yield the commits of the wanted project and time behind a place, the newest first.
+        Yield the commits behind a place, of the project and time of the filter, the newest first.
 
         What cannot be read is left out. Sentences about it are in `problems` at the latest when
         the iterator has ended or was closed. Raises Unavailable if the store does not answer.
         """
-        merging = _Merge(self, wanted, problems, after)
+        merging = _Merge(self, journal_filter, problems, after)
+        # whoever has entries enough closes the generator: its threads end then, too
         try:
-            for source, number, commit in merging.commits():
-                entries = with_owners(self._entries(source, number, commit), self.tokens)
-                place = JournalPlace(_time_of(commit), source.name, number)
-                yield JournalStep(place, tuple(filter(wanted.accepts, entries)))
+            for head in merging.commits():
+                entries = with_owners(self._entries(head), self.tokens)
+                place = JournalPlace(_time_of(head.commit), head.journal_name, head.number)
+                # a step without entries as well: the caller counts how much was read
+                yield JournalStep(place, tuple(filter(journal_filter.accepts, entries)))
         finally:
             merging.close()
 
-    def _entries(
-        self, source: _OpenJournal, number: int, commit: _AnyCommit
-    ) -> Iterator[JournalEntry]:
+    def _entries(self, head: _Head) -> Iterator[JournalEntry]:
         """Yield the entries of a commit, the newest first."""
-        for event in reversed(commit.events):
-            if isinstance(commit, Commit):
-                shown = EventJson.from_event(event)
-                by_name = shown.by_name or self._name_of(shown.by)
-                entry = entry_of(source.project, number, shown, by_name)
-                yield replace(entry, in_index=source.index)
+        for event in reversed(head.commit.events):
+            if isinstance(head.commit, Commit):
+                event_json = EventJson.from_event(event)
+                by_name = event_json.by_name or self._name_of(event_json.by)
+                entry = entry_of(head.journal.project, head.number, event_json, by_name)
+                yield replace(entry, in_index=head.journal.index)
             else:
-                yield other_entry_of(number, event, self._name_of(event.by))
+                yield other_entry_of(head.number, event, self._name_of(event.by))
 
     def _name_of(self, principal: str) -> str:
         with suppress(Unavailable):  # the journal is more than its names
@@ -210,245 +262,273 @@ class MergedJournal(Struct, frozen=True):
 
 
 class _Merge:
-    """The state of one reading: the journals that are open, by their newest commits."""
+    """
+    One reading of the merged journal.
+
+    It has the open journals in a heap, by the newest commit of each. The thread of the caller
+    changes what is here; threads of a pool only read objects of the store.
+    """
 
     def __init__(
         self,
         merged: MergedJournal,
-        wanted: JournalFilter,
+        journal_filter: JournalFilter,
         problems: list[str],
         after: JournalPlace | None,
     ) -> None:
         self._merged = merged
-        self._wanted = wanted
+        self._filter = journal_filter
         self._problems = problems
-        self._limit = after
-        if wanted.until is not None and (after is None or wanted.until <= after.at):
-            self._limit = JournalPlace(wanted.until, _AFTER_ALL_NAMES, 0)
-        self._heads: list[tuple[float, str, int, _OpenJournal, _AnyCommit]] = []
-        """A heap. The age and the name tell any two of them apart."""
+        self._start = after
+        """The place behind which the commits are, or None for all."""
+        until = journal_filter.until
+        if until is not None and (after is None or until <= after.at):
+            # a commit of exactly that time comes before this place, so it is left out
+            self._start = JournalPlace(until, _AFTER_ALL_NAMES, 0)
+        self._heads = list[_Head]()
         self._lost = dict[str, list[int]]()
-        self._pool = ThreadPoolExecutor(merged.threads, "journal") if merged.threads > 1 else None
+        """The numbers of lost commits, by their journals in words."""
+        self._pool: ThreadPoolExecutor | None = None
+        if merged.threads > 1:
+            self._pool = ThreadPoolExecutor(merged.threads, "journal")
 
     def close(self) -> None:
         """Tell which commits were lost, and end the threads."""
+        # one sentence for each journal, however many of its commits are lost
         self._problems += (lost_message(what, numbers) for what, numbers in self._lost.items())
         self._lost.clear()
         if self._pool is not None:
+            # reads that were begun ahead are not waited for: nobody needs them any more
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def commits(self) -> Iterator[tuple[_OpenJournal, int, _AnyCommit]]:
+    def commits(self) -> Iterator[_Head]:
         """Yield the commits with their journals and numbers, the newest first."""
-        # what is older is not wanted; clocks differ
-        end = (self._wanted.since - CLOCK_TOLERANCE).timestamp()
-        parts = (self._projects(part) for part in self._merged.indexes if self._is_wanted(part))
-        projects = merge(*parts, key=lambda project: -project[1])
-        unopened = takewhile(lambda project: project[1] >= end, projects)
+        # in a journal, a commit may have an earlier time than the one before it: clocks differ
+        oldest = (self._filter.since - CLOCK_TOLERANCE).timestamp()
+        unopened = self._unopened_journals(oldest)
         following = next(unopened, None)
-        self._open_others()
+        self._open_documents()
         while True:
-            while following is not None and self._may_be_next(following[1]):
-                batch = [following[0], *(name for name, _ in islice(unopened, self._spare))]
+            # a journal is opened before the first commit that one of its own may precede
+            while following is not None and self._may_be_next(following):
+                batch = [following]
+                batch += islice(unopened, self._opened_ahead)
                 following = next(unopened, None)
-                self._open_all(batch)
-            if not self._heads or -self._heads[0][0] < end:
+                self._open_projects(batch)
+            if not self._heads or self._heads[0].time < oldest:
                 return
-            _, _, number, source, commit = heappop(self._heads)
-            yield source, number, commit
-            self._advance(source)
+            head = heappop(self._heads)
+            yield head
+            self._advance(head.journal)
 
     @property
-    def _spare(self) -> int:
+    def _opened_ahead(self) -> int:
         """How many more projects are opened at a time, so that their documents are read at once."""
-        return 0 if self._pool is None else READ_AHEAD - 1
+        if self._pool is None:
+            return 0
+        return READ_AHEAD - 1
 
-    def _may_be_next(self, newest: float) -> bool:
-        """Return whether a journal with no later commit may have one before all open ones."""
-        return not self._heads or newest >= -self._heads[0][0]
+    def _may_be_next(self, unopened: _UnopenedJournal) -> bool:
+        """Return whether a journal may have a newer commit than all open ones."""
+        return not self._heads or unopened.latest >= self._heads[0].time
 
-    def _is_wanted(self, part: IndexJournals) -> bool:
-        return self._wanted.index in {"", part.index}
+    def _unopened_journals(self, oldest: float) -> Iterator[_UnopenedJournal]:
+        """Yield the projects of all indexes that may have a commit from this time on."""
+        journals = list[Iterator[_UnopenedJournal]]()
+        for index in self._merged.indexes:
+            if self._filter.index in {"", index.index}:
+                journals.append(self._journals_of(index))
+        # each feed is read only as far as its projects are the next ones of all indexes
+        for unopened in merge(*journals, key=attrgetter("latest"), reverse=True):
+            if unopened.latest < oldest:
+                return
+            yield unopened
 
-    def _projects(self, part: IndexJournals) -> Iterator[tuple[_NamedProject, float]]:
-        """Yield each project, with a time that no commit of it is later than, descending."""
-        if self._wanted.project:
-            yield (part, NormalizedName(self._wanted.project)), inf
+    def _journals_of(self, index: IndexJournals) -> Iterator[_UnopenedJournal]:
+        """Yield the projects of an index, the one that may have the latest commit first."""
+        if self._filter.project:
+            yield _UnopenedJournal(index, NormalizedName(self._filter.project), inf)
             return
         yielded = set[NormalizedName]()
         try:
-            for change, latest in self._changes(part):
+            for change, latest in latest_first(self._bounded_changes(index)):
                 yielded.add(change.project)
-                yield (part, change.project), latest
+                yield _UnopenedJournal(index, change.project, latest)
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
+            # without the feed nobody knows what is newest, so all journals are opened at once
             self._problems.append(fault.message)
-            for entry in part.projects.store.list(keys.PROJECTS):
+            for entry in index.projects.store.list(keys.PROJECTS):
                 name = keys.project_of(entry.key)
                 if name is not None and name not in yielded:
-                    yield (part, name), inf
+                    yield _UnopenedJournal(index, name, inf)
 
-    def _changes(self, part: IndexJournals) -> Iterator[tuple[ProjectChange, float]]:
+    def _bounded_changes(self, index: IndexJournals) -> Iterator[BoundedChange]:
         """
-        Return what `newest_first` yields, with the time of the newest commit behind the limit.
+        Yield the newest change of each project that may have commits behind the start.
 
-        It is that only of projects whose commits around the limit are known. Those that have none
-        behind it are left out.
+        Where a reader has left the journal around the start, `latest` is the time of the first
+        commit behind it. Else it is the time that the feed has.
         """
-        return latest_first(self._bounded_changes(part))
-
-    def _bounded_changes(self, part: IndexJournals) -> Iterator[BoundedChange]:
-        for change, latest in part.changes.newest_first():
-            cut = self._merged.cuts.get(part.journal_name(change.project))
-            if cut is None or self._limit is None or not cut.has(self._limit, change.revision):
+        for change, latest in index.changes.newest_first():
+            cut = self._merged.cuts.get(index.journal_name(change.project))
+            if cut is None or self._start is None or not cut.has(self._start, change.revision):
                 yield BoundedChange(latest, change, latest)
             elif cut.number:
+                # the bound stays that of the feed, as changes after this one may be later
                 yield BoundedChange(latest, change, cut.at.timestamp())
 
-    def _open_others(self) -> None:
-        for name, records in () if self._wanted.index else self._merged.others:
-            # of the others, only decisions are about projects
-            if not self._wanted.project or name == DECISIONS:
-                try:
-                    document = records.get("current").value
-                except Unavailable as fault:
-                    self._note(records.kind.what, fault)
-                    continue
-                if document is not None:
-                    self._begin(name, records.commits.journal(records.kind, document))
+    def _open_documents(self) -> None:
+        """Open the journals that are no project's: they are few, and in no feed."""
+        if self._filter.index:
+            return
+        for name, records in self._merged.documents:
+            # of these documents, only the decisions are about projects
+            if self._filter.project and name != DECISIONS:
+                continue
+            try:
+                document = records.get("current").value
+            except Unavailable as fault:
+                self._note_unreadable(records.kind.what, fault)
+                continue
+            if document is not None:
+                self._open(name, records.commits.journal(records.kind, document))
 
-    def _open_all(self, named: Sequence[_NamedProject]) -> None:
-        for (part, name), journal in zip(named, self._map(self._journal_of, named), strict=True):
-            of_index = part.journal_name(name)
+    def _open_projects(self, batch: Sequence[_UnopenedJournal]) -> None:
+        journals = self._map(_read_journal, batch)
+        for unopened, journal in zip(batch, journals, strict=True):
+            name = unopened.journals.journal_name(unopened.project)
             if isinstance(journal, Unavailable):
-                self._note(of_index, journal)
+                self._note_unreadable(name, journal)
             elif journal is not None:
-                self._begin(of_index, journal, part)
+                self._open(name, journal, unopened.journals.index)
 
-    @staticmethod
-    def _journal_of(named: _NamedProject) -> _AnyJournal | Unavailable | None:
-        """Return the journal of a project, None if it has no document, or why it is unreadable."""
-        projects = named[0].projects
-        name = named[1]
-        try:
-            # also that of a released name
-            project = projects.documents.get(keys.project(name), "current").value
-        except Unavailable as fault:
-            return fault
-        return projects.journal(project) if project else None
+    def _open(self, name: str, journal: _AnyJournal, index: str = "") -> None:
+        """
+        Put the first commit of a journal behind the start among the heads, if it has one.
 
-    def _begin(self, name: str, journal: _AnyJournal, part: IndexJournals | None = None) -> None:
-        source = _OpenJournal(
+        `index` is the index of a project, and empty for a document that is no project's.
+        """
+        opened = _OpenJournal(
             name=name,
-            index=part.index if part else "",
+            index=index,
+            # the pool of this reading reads several journals at a time, which is enough
             journal=replace(journal, threads=1),
             left=journal.document.revision,
-            cuts=self._merged.cuts if part else None,
+            cuts=None,
         )
-        source.left = self._find_start(source)
-        if source.left == journal.document.revision:
-            source.newer_at = _NEVER
-        self._advance(source)
+        if index:
+            opened.cuts = self._merged.cuts
+        if self._start is not None:
+            self._skip_to(opened, self._start)
+        if opened.left == journal.document.revision:
+            opened.newer_at = _END_OF_TIME
+        self._advance(opened)
 
-    def _find_start(self, source: _OpenJournal) -> int:
-        """Return the number of the newest commit that comes behind the limit, or 0."""
-        limit = self._limit
-        high = source.left
-        if limit is None:
-            return high
-        if limit.name == source.name:
-            source.newer_at = limit.at
-            return min(limit.number - 1, high)
-        cut = source.cuts.get(source.name) if source.cuts is not None else None
-        if cut is not None and cut.has(limit, high):
-            source.newer_at = cut.newer_at
-            return cut.number
-        start = self._search(source, limit)
-        source.newer_at = source.times.get(start + 1)
-        return start
+    def _skip_to(self, opened: _OpenJournal, start: JournalPlace) -> None:
+        """Leave out the commits of a journal that do not come behind a place."""
+        if start.name == opened.name:
+            opened.newer_at = start.at
+            opened.left = min(start.number - 1, opened.left)
+            return
+        cut: _Cut | None = None
+        if opened.cuts is not None:
+            cut = opened.cuts.get(opened.name)
+        if cut is not None and cut.has(start, opened.left):
+            opened.newer_at = cut.newer_at
+            opened.left = cut.number
+            return
+        opened.left = self._search(opened, start)
+        opened.newer_at = opened.times.get(opened.left + 1)
 
     @staticmethod
-    def _search(source: _OpenJournal, limit: JournalPlace) -> int:
-        """Return what `_find_start` does, by reading commits of the journal."""
-        high = source.left
-        # most journals have few commits before the limit, so the first steps are small ones
+    def _search(opened: _OpenJournal, start: JournalPlace) -> int:
+        """Return the number of the newest commit behind a place, or 0, by reading commits."""
+        high = opened.left
+        # most journals have few commits before the place, so the first steps are small ones
         low = high
         step = 1
-        while low > 0 and not _is_behind(source, low, limit):
+        while low > 0 and not opened.is_behind(low, start):
             high = low - 1
             low = low - step
             step = 2 * step
+        # the result is in low..high: halve that until both are equal
         low = max(low, 0)
         while low < high:
             middle = (low + high + 1) // 2
-            if _is_behind(source, middle, limit):
+            if opened.is_behind(middle, start):
                 low = middle
             else:
                 high = middle - 1
         return low
 
-    def _advance(self, source: _OpenJournal) -> None:
+    def _advance(self, opened: _OpenJournal) -> None:
         """Put the next commit of a journal among the heads, if it has one."""
-        while source.ahead or source.left > 0:
-            if not source.ahead:
-                self._read_ahead(source)
-            number, commit = source.ahead.popleft()
+        while opened.ahead or opened.left > 0:
+            if not opened.ahead:
+                self._read_ahead(opened)
+            number, commit = opened.ahead.popleft()
             if commit is not None:
                 at = _time_of(commit)
-                heappush(self._heads, (-at.timestamp(), source.name, number, source, commit))
-                source.note(number, at)
+                heappush(self._heads, _Head(-at.timestamp(), opened.name, number, opened, commit))
+                opened.note_cut(number, at)
                 return
-            self._lost.setdefault(source.journal.kind.what, []).append(number)
-        source.note(0, BEGINNING)
+            self._lost.setdefault(opened.journal.kind.what, []).append(number)
+        opened.note_cut(0, BEGINNING)
 
-    def _read_ahead(self, source: _OpenJournal) -> None:
+    def _read_ahead(self, opened: _OpenJournal) -> None:
         """Read commits of a journal, and of those that are needed next."""
-        sources = [source]
+        journals = [opened]
         count = 1
+        # while a bucket is waited for, other threads read what comes next
         if self._pool is not None:
-            near = (head[3] for head in nsmallest(READ_AHEAD - 1, self._heads, key=_order))
-            sources += (other for other in near if not other.ahead and other.left > 0)
-            count = max(1, READ_AHEAD // len(sources))
-        wanted = [
-            (journal, number)
-            for journal in sources
-            for number in range(journal.left, max(journal.left - count, 0), -1)
-        ]
-        for (journal, number), commit in zip(wanted, self._map(_find, wanted), strict=True):
+            heads = nsmallest(READ_AHEAD - 1, self._heads)
+            journals += (head.journal for head in heads if head.journal.has_to_be_read)
+            count = max(1, READ_AHEAD // len(journals))
+        reads = list[tuple[_OpenJournal, int]]()
+        for journal in journals:
+            last = max(journal.left - count, 0)
+            reads += ((journal, number) for number in range(journal.left, last, -1))
+        for (journal, number), commit in zip(reads, self._map(_find, reads), strict=True):
             journal.ahead.append((number, commit))
+            # one at a time: if a read raises, those before it count as read
             journal.left = number - 1
 
     def _map(self, work: Any, arguments: Sequence[Any]) -> Iterator[Any]:  # noqa: ANN401 - as `map`
-        return (map if self._pool is None else self._pool.map)(work, arguments)
+        if self._pool is None:
+            return map(work, arguments)
+        return self._pool.map(work, arguments)
 
-    def _note(self, what: str, fault: Unavailable) -> None:
+    def _note_unreadable(self, what: str, fault: Unavailable) -> None:
+        """Add the problem of one document, or raise the fault if the store does not answer."""
         if fault.code not in UNREADABLE_CODES:
             raise fault
         self._problems.append(f"{what} cannot be read: {fault.message}")
 
 
+def _read_journal(unopened: _UnopenedJournal) -> _AnyJournal | Unavailable | None:
+    """Return the journal of a project, None if it has no document, or why it is unreadable."""
+    projects = unopened.journals.projects
+    # the document, as `Projects.get` refuses a released name, whose journal stays
+    key = keys.project(unopened.project)
+    try:
+        project = projects.documents.get(key, "current").value
+    except Unavailable as fault:
+        # returned, as what a thread raises would hide the journals behind it
+        return fault
+    if project is None:
+        return None
+    return projects.journal(project)
+
+
 def _find(place: tuple[_OpenJournal, int]) -> _AnyCommit | None:
-    source, number = place
-    return source.journal.find(number)
-
-
-def _order(head: tuple[float, str, int, _OpenJournal, _AnyCommit]) -> tuple[float, str]:
-    return head[:2]
+    """Return the commit of a number, or None if the journal has lost it, in a thread of a pool."""
+    opened, number = place
+    return opened.journal.find(number)
 
 
 def _time_of(commit: _AnyCommit) -> datetime:
+    """Return when a commit was made: the time of its newest event."""
     moment: datetime = max(event.at for event in commit.events)
     return moment
-
-
-def _is_behind(source: _OpenJournal, number: int, limit: JournalPlace) -> bool:
-    """Return whether a commit comes behind a place of another journal."""
-    older = chain(
-        (source.journal.find(number),), map(source.journal.find, range(number - 1, 0, -1))
-    )
-    commit = next(filter(None, older), None)  # in the place of a lost one, the one before it
-    if commit is None:
-        return True
-    at = _time_of(commit)
-    source.times[number] = at
-    return at < limit.at or (at == limit.at and source.name > limit.name)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -133,11 +134,17 @@ class Names(Struct, frozen=True):
         # in the list first, so that the name is private even if this process dies before the commit
         self.projects.names.claim(name)
 
-        def intent(project: Project) -> tuple[Event, ...]:
-            return () if project.exists else (self._event(caller, EventKind.RESERVED, reason),)
-
-        committed = self.projects.change(name, intent)
+        committed = self.projects.change(name, partial(self._reservation_events, caller, reason))
         return committed.after is not committed.before
+
+    def _reservation_events(
+        self, caller: Caller, reason: str, project: Project
+    ) -> tuple[Event, ...]:
+        """Return the event of a reservation, in its commit."""
+        # somebody may have published under the name since the list was changed
+        if project.exists:
+            return ()
+        return (self._event(caller, EventKind.RESERVED, reason),)
 
     def release(self, caller: Caller, name: NormalizedName, reason: str) -> None:
         """
@@ -154,28 +161,36 @@ class Names(Struct, frozen=True):
         require_one_line(reason, "The reason", REASON_LIMIT)
         is_listed = name in self.projects.names.get_current().as_set
 
-        def intent(project: Project) -> tuple[Event, ...]:
-            if project.files:
-                raise Conflict(
-                    f"{quoted(name)} has files, so its name cannot be released.",
-                    advice=Advice(Remedy.DELETE, name, versions=ALL_VERSIONS),
-                )
-            if not (project.exists or is_listed):
-                raise NotFound(
-                    f"{quoted(name)} is not in the list of private names. A pattern of the "
-                    "settings is changed there.",
-                    advice=Advice(Remedy.LIST_NAMES),
-                )
-            return () if project.is_released else (self._event(caller, EventKind.RELEASED, reason),)
-
+        intent = partial(self._release_events, caller, reason, is_listed=is_listed)
         document = self.projects.documents.get(keys.project(name), "current").value
         intent(document or Project(name=name))  # raises before anything is written
+        # if this process dies behind that, the document keeps the name private, and the same call
+        # goes on
         self.projects.names.remove(name)
         try:
             self.projects.commits.submit(project_journal(name), intent)
         except WheelyardError:
             self.projects.names.claim(name)  # somebody has published meanwhile, or nothing is known
             raise
+
+    def _release_events(
+        self, caller: Caller, reason: str, project: Project, *, is_listed: bool
+    ) -> tuple[Event, ...]:
+        """Return the event of a release, or none if there was one. Raises if it is refused."""
+        if project.files:
+            raise Conflict(
+                f"{quoted(project.name)} has files, so its name cannot be released.",
+                advice=Advice(Remedy.DELETE, project.name, versions=ALL_VERSIONS),
+            )
+        if not (project.exists or is_listed):
+            raise NotFound(
+                f"{quoted(project.name)} is not in the list of private names. A pattern of the "
+                "settings is changed there.",
+                advice=Advice(Remedy.LIST_NAMES),
+            )
+        if project.is_released:
+            return ()
+        return (self._event(caller, EventKind.RELEASED, reason),)
 
     def _event(self, caller: Caller, kind: EventKind, reason: str) -> Event:
         at = self.runtime.now()
@@ -190,12 +205,13 @@ class Names(Struct, frozen=True):
 
 
 def _describe(project: Project) -> PrivateName:
+    """Return why the name of a project is private, by its document alone."""
     name = project.name
     if project.files:
         return PrivateName(name, NameState.FILES, len(project.files))
-    last = project.commit.events[-1] if project.commit else None
-    if last is None:
+    if project.commit is None:
         return PrivateName(name, NameState.CLAIMED)
+    last = project.commit.events[-1]
     if project.deleted_filenames:
         state = NameState.DELETED
     elif project.is_released:  # a release was interrupted, or somebody uploads again
@@ -256,7 +272,8 @@ class NameClaims(Struct, frozen=True, kw_only=True):
         """
         Make a name private for a file, and return warnings for its publisher.
 
-        Raises as `require_free`, and Unavailable if the store does not answer.
+        Raises Forbidden (code `public_name`) if an upstream index has the name, and Unavailable if
+        the store does not answer, or nobody can say whether the name is free.
         """
         self.require_free(name, caller)
         # also a name that is private: it may be a pattern that says so, or an answer of a cache
@@ -303,7 +320,7 @@ class ClientProjects(Struct, frozen=True):
     serves_public: bool
     """Whether public packages come from this index, too, so that no project has to be named."""
     projects: tuple[NormalizedName, ...] = ()
-    """The wanted projects, and then all private ones that these need, also indirectly."""
+    """The projects of the client, and then all private ones that these need, also indirectly."""
     takes_uploads: bool = True
     """Whether clients can publish to the index."""
     other_indexes: tuple[str, ...] = ()
@@ -316,30 +333,32 @@ class ClientProjectsReader(Struct, frozen=True):
     """Finds the private projects that a client must look up in this index alone."""
 
     layers: Sequence[Projects]
-    """Those of all indexes whose packages the index shows."""
+    """The projects of each index whose packages the index shows."""
     files: Files
     private_patterns: Sequence[Pattern]
-    """Those of `[access] private_names`."""
+    """The patterns of `[access] private_names`."""
     is_local: bool
     has_upstream: bool
 
-    def read(self, caller: Caller, wanted: Collection[NormalizedName]) -> ClientProjects:
+    def read(self, caller: Caller, projects: Collection[NormalizedName]) -> ClientProjects:
         """
-        Return what the settings of a client have to say, if it wants these projects.
+        Return what the settings of a client have to say, if it installs these projects.
 
         All files count, whatever their version, and so do all extras and markers. A required name
         is private if it is in the list of names, or a pattern of the settings matches it. What the
-        caller may not read is left out. Raises NotFound if a wanted project does not exist or may
-        not be read, and Unavailable if not everything can be read.
+        caller may not read is left out. Raises NotFound if one of the projects does not exist or
+        may not be read, and Unavailable if not everything can be read.
         """
         if self.has_upstream:
             return ClientProjects(serves_public=True)
-        for name in wanted:
+        for name in projects:
+            # the same error for both, so that it does not tell which projects there are
             if not caller.may(Action.READ, name):
                 raise unknown_project(name)
             if not self._load(name):
                 raise unknown_project(name)
-        named = dict.fromkeys(wanted)
+        named = dict.fromkeys(projects)
+        # level by level: all projects of one are read at once
         level = list(named)
         while level:
             required = self._required_by(level) - named.keys()
@@ -353,23 +372,28 @@ class ClientProjectsReader(Struct, frozen=True):
 
     def _required_by(self, names: Sequence[NormalizedName]) -> set[NormalizedName]:
         """Return the names that the core metadata of any file of these projects require."""
+        # handing work to threads takes longer than reading a file
         threads = 1 if self.is_local else MAX_CONCURRENT_READS
         files = list[tuple[NormalizedName, File]]()
         for projects in prefetch_map(self._load, names, threads):
             for project in projects:  # none: a pattern matches the name, and nothing is there yet
-                one_of_each = {file.core_metadata: file for file in project.files}
-                files += [(project.name, file) for file in one_of_each.values()]
+                # the wheels of a release often have the same metadata, which are read once
+                file_by_metadata = {file.core_metadata: file for file in project.files}
+                files += ((project.name, file) for file in file_by_metadata.values())
         required = set[NormalizedName]()
         for requirements in prefetch_map(self._requirements, files, threads):
-            required |= {NormalizedName(required_name(text)) for text in requirements}
-        return required - {""}
+            required.update(NormalizedName(required_name(text)) for text in requirements)
+        required.discard(NormalizedName(""))  # of a text that is no requirement
+        return required
 
     def _load(self, name: NormalizedName) -> list[Project]:
         """Return the project of each layer that has it, also of those that the first one hides."""
-        return [project for layer in self.layers if (project := layer.load(name).value) is not None]
+        snapshots = [layer.load(name) for layer in self.layers]
+        return [snapshot.value for snapshot in snapshots if snapshot.value is not None]
 
-    def _requirements(self, of: tuple[NormalizedName, File]) -> Sequence[str]:
-        name, file = of
+    def _requirements(self, named_file: tuple[NormalizedName, File]) -> Sequence[str]:
+        """Return the requirements of a file of a project, in one of several threads."""
+        name, file = named_file
         if not file.has_metadata:
             return ()
         try:

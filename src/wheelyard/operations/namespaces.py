@@ -65,10 +65,10 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
     could be published, or looked up elsewhere.
 
     Args:
-        records: Those of the store.
+        records: The namespaces of the store.
         runtime: Its clock.
-        access: The groups.
-        of_settings: Those that the index itself owns, by patterns of the settings.
+        access: Has the groups.
+        of_settings: The namespaces that the index itself owns, by patterns of the settings.
         find_public_names: Finds what a new namespace would hide.
         find_token_owner: Finds who owns the token of a principal.
     """
@@ -99,7 +99,7 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         """
         return self._in_force(self.records.get())
 
-    def known(self) -> NamespacesInForce:
+    def for_pages(self) -> NamespacesInForce:
         """
         Return what pages tell of the namespaces, which is read in the background if it is old.
 
@@ -110,6 +110,7 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         snapshot = self.records.peek("any")
         if snapshot is None:
             return self.load()
+        # one thread reads, which releases the lock: pages come many at a time
         if self._is_refreshing.acquire(blocking=False):
             in_background(self._refresh)
         return self._in_force(snapshot)
@@ -127,30 +128,36 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
             self._is_refreshing.release()
 
     def _in_force(self, snapshot: Snapshot[NamespaceList]) -> NamespacesInForce:
+        """Return the namespaces in a document, together with those of the settings."""
         parsed = self._parsed
-        if parsed is None or parsed[0] != snapshot.version:
-            if snapshot.value is None:
-                self.records.require_not_lost("who owns which names")
-            by_name = {namespace.name: namespace for namespace in self._of_settings}
-            for namespace in _granted(snapshot.value or NamespaceList()):
-                by_name[namespace.name] = namespace
-            in_force = NamespacesInForce(tuple(by_name[name] for name in sorted(by_name)))
-            parsed = snapshot.version, in_force
-            self._parsed = parsed
-        return parsed[1]
+        if parsed is not None and parsed[0] == snapshot.version:
+            return parsed[1]
+        if snapshot.value is None:
+            self.records.require_not_lost("who owns which names")
+        by_name = {namespace.name: namespace for namespace in self._of_settings}
+        # last: what somebody was granted is no longer the index's own
+        for namespace in _granted(snapshot.value or NamespaceList()):
+            by_name[namespace.name] = namespace
+        in_force = NamespacesInForce(tuple(by_name[name] for name in sorted(by_name)))
+        self._parsed = (snapshot.version, in_force)
+        return in_force
 
     def describe(self, project: Project) -> tuple[ProjectNamespace, ...]:
         """Return the namespaces that a project is in, as its page names them, the widest first."""
-        return tuple(
-            ProjectNamespace(namespace.name, self._is_owned(namespace, project))
-            for namespace in self.known().of(project.name)
-        )
+        namespaces = list[ProjectNamespace]()
+        for namespace in self.for_pages().of(project.name):
+            is_owned = self._is_owned(namespace, project)
+            namespaces.append(ProjectNamespace(namespace.name, is_owned))
+        return tuple(namespaces)
 
     def _is_owned(self, namespace: Namespace, project: Project) -> bool:
         """Return whether a project is younger than its namespace, or an owner has begun it."""
-        files = (*project.files, *project.trash)
+        files = project.files + project.trash
         first = min(files, key=_came_at, default=None)
-        if namespace.since is None or first is None or _came_at(first) >= namespace.since:
+        if namespace.since is None or first is None:
+            return True
+        # only owners publish in a namespace once it is there
+        if _came_at(first) >= namespace.since:
             return True
         principals = (first.uploaded_by, self._find_token_owner(first.uploaded_by))
         return namespace.is_owned_by(principals, self._access.load().groups)
@@ -191,7 +198,7 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
                 )
 
     def read_stored(self) -> NamespaceList:
-        """See `StoredTables`. Raises Unavailable if the store has lost them, too."""
+        """Return the document as it is in the store now. Raises Unavailable if it is lost."""
         stored = self.records.get("current").value
         if stored is None:
             self.records.require_not_lost("who owns which names")
@@ -206,11 +213,16 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         note: str = "",
         as_of: datetime | None = None,
     ) -> ListedNamespace:
-        """Give a namespace, in any spelling of its name, other owners. Raises as `StoredTables`."""
+        """
+        Give a namespace, in any spelling of its name, other owners, and return it.
+
+        Raises NotFound if there is no such namespace, Invalid (code `invalid_field`) if a key is
+        wrong, and Conflict if it was changed since `as_of`, or does not fit the others.
+        """
         return super().change(canonicalize_name(name), keys, by, note, as_of)
 
     def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
-        """Revoke a namespace, in any spelling of its name. Raises as `StoredTables`."""
+        """Revoke a namespace, in any spelling of its name. Raises NotFound if there is none."""
         return super().remove(canonicalize_name(name), by, note)
 
     def require_no_owner(self, group: str) -> None:
@@ -230,10 +242,11 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         """
         Grant a namespace, and return it. Its names are private from then on.
 
-        Raises as `StoredTables.add`. Raises Conflict (code `namespace_overlaps`) if it is in, or
-        around, one of other owners. Raises Conflict (code `hides_public_names`), unless
-        `even_if_public` is set, if there are public names in it that are in use here. Raises
-        Conflict (code `unknown_group`) for a group that does not exist.
+        Raises Invalid (code `invalid_field`) if a key is wrong, and Conflict if there is a
+        namespace of this name. Raises Conflict (code `namespace_overlaps`) if it is in, or around,
+        one of other owners. Raises Conflict (code `hides_public_names`), unless `even_if_public` is
+        set, if there are public names in it that are in use here. Raises Conflict (code
+        `unknown_group`) for a group that does not exist.
         """
         if not even_if_public:
             self.require_unused(keys)
@@ -258,13 +271,13 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         return f"Public packages that are in use here would not be served any more: {listed}."
 
     def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
-        """See `StoredTables`."""
+        """Return keys as they are kept. Raises Invalid if one is wrong."""
         del name
         with field_errors():
             return canonical_namespace(keys)
 
     def problems(self, stored: NamespaceList) -> dict[str, str]:
-        """See `StoredTables`."""
+        """Return why namespaces are not in force, by name: a newer version has written them."""
         problems = dict[str, str]()
         for table in stored.tables:
             try:
@@ -292,11 +305,13 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         if isinstance(event, NamespaceRevoked):
             return
         namespace = parse_namespace(event.keys, event.at)
-        for other in _granted(stored):
-            overlaps = namespace.contains(other) or other.contains(namespace)
-            if overlaps and other.name != namespace.name and other.owners != namespace.owners:
+        for granted in _granted(stored):
+            # its own owners before the change do not count
+            if granted.name == namespace.name or granted.owners == namespace.owners:
+                continue
+            if namespace.contains(granted) or granted.contains(namespace):
                 raise Conflict(
-                    f"The namespace {namespace.name} overlaps {other.name}, which has other "
+                    f"The namespace {namespace.name} overlaps {granted.name}, which has other "
                     "owners. Give both the same owners, at once by one applied file, or revoke one "
                     "of them.",
                     code=NAMESPACE_OVERLAPS,
@@ -311,11 +326,16 @@ def _came_at(file: File) -> datetime:
 
 def namespaces_of_patterns(patterns: Collection[str]) -> tuple[Namespace, ...]:
     """Return the namespaces of pairs of patterns such as `acme` and `acme-*`, by name."""
-    names = (NormalizedName(text) for text in sorted(patterns) if f"{text}-*" in patterns)
-    return tuple(Namespace(name, frozenset()) for name in names if not set(name) & set("*?"))
+    namespaces = list[Namespace]()
+    for text in sorted(patterns):
+        is_name = "*" not in text and "?" not in text
+        if is_name and f"{text}-*" in patterns:
+            namespaces.append(Namespace(NormalizedName(text), frozenset()))
+    return tuple(namespaces)
 
 
 def _granted(stored: NamespaceList) -> list[Namespace]:
+    """Return the namespaces of a document, also those that this version cannot read."""
     namespaces = list[Namespace]()
     for table in stored.tables:
         try:

@@ -43,7 +43,7 @@ class PeopleAdministration(Struct, frozen=True):
         End the access of a person, who may not sign in any more, and return the record.
 
         Sessions and tokens of the person end on every server once its caches are renewed. Raises
-        NotFound if there is no such person, and as `AccessControl.end_person`.
+        NotFound if there is no such person, and what `AccessControl.end_person` raises.
         """
         now = self.retries.runtime.now()
 
@@ -63,13 +63,14 @@ class PeopleAdministration(Struct, frozen=True):
         """
         Let a person sign in again whose access was ended, and return the record.
 
-        Raises NotFound if there is no such person, and Invalid as `AccessControl.admit_person`.
+        Raises NotFound if there is no such person, and Invalid if the note is not one line of text.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def admitted(person: Person) -> Person:
             return replace(person, ended_at=None, ended_by="")
 
+        # the record first: while the document of rights has the end, the person stays out
         person = self._change(provider, person_id, admitted)
         self.access.admit_person(_who(person), by, note)
         return person
@@ -81,8 +82,8 @@ class PeopleAdministration(Struct, frozen=True):
         Let the next person who signs in with a name have it.
 
         If somebody has the name now, their access is ended first, as grants to the name are not
-        theirs any more, and the record is returned; else None. Raises NotFound if the name is
-        nobody's, and as `end`.
+        theirs any more, and the record is returned. Otherwise None is. Raises NotFound if the name
+        is nobody's, and what `end` raises.
         """
         name = person_name(name)
         ended = None
@@ -107,7 +108,8 @@ class PeopleAdministration(Struct, frozen=True):
         return person
 
     def _change(self, provider: str, person_id: str, change: Callable[[Person], Person]) -> Person:
-        """Change a record, and return it as it is then."""
+        """Change a record, and return it as it is then. `change` may be called several times."""
+        # a sign-in writes the record, too
         for _ in self.retries.attempts():
             snapshot = self.records.get_current(provider, person_id)
             person = snapshot.value

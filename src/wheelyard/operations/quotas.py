@@ -37,7 +37,9 @@ class FileQuotas(Struct, frozen=True):
 
     def rooms(self, project: Project) -> list[Room]:
         """Return what each quota leaves for more files of a project."""
-        rooms = [] if self.index is None else [self.index]
+        rooms: list[Room] = []
+        if self.index is not None:
+            rooms.append(self.index)
         if self.project.is_set:
             rooms.append(project_room(project.name, self.project, used_by(project)))
         return rooms
@@ -64,8 +66,11 @@ class QuotaCheck(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        index = self.quotas.index
-        room = index_room(self.index, index, self._usage()) if index.is_set else None
+        index_quota = self.quotas.index
+        room: Room | None = None
+        # without a quota of the index, no table is needed
+        if index_quota.is_set:
+            room = index_room(self.index, index_quota, self._usage())
         return FileQuotas(self.quotas.project, room)
 
     def index_refusal(self, size: FileSize) -> TooLarge | None:
@@ -75,7 +80,10 @@ class QuotaCheck(Struct, frozen=True):
         Raises Unavailable if the store does not answer.
         """
         room = self.for_files().index
-        return room.refusal(size) if room is not None else None
+        if room is None:
+            return None
+        return room.refusal(size)
 
     def _usage(self) -> ListedAmount:
+        """Return how much the index lists, by a table that may be some seconds old."""
         return self.search.table(MAX_AGE_SECONDS).usage

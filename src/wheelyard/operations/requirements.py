@@ -15,6 +15,7 @@ looked up is said in a warning, and never an error.
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -47,8 +48,10 @@ Also the most core metadata that are read of it, and the most projects that are 
 require what was deleted.
 """
 _QUOTED: Final = re.compile(r"""("[^"]*"|'[^']*')""")
+"""What a marker (PEP 508) has in quotes."""
 _EXTRA: Final = re.compile(r"\bextras?\b")
 """The variable of a marker, once what is quoted is out."""
+
 Deleted = Mapping[NormalizedName, Sequence[File]]
 """The files of projects that are deleted, or would be."""
 Change = Callable[[str, Project], Project]
@@ -64,8 +67,8 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
     """Reads what an index has and shows, and knows what the caller may read there."""
 
     name: str
-    own: Projects
-    """Those of its own packages."""
+    own_packages: Projects
+    """The projects that are in the index itself, and in no layer."""
     find_caller: Callable[[], Caller]
     """Returns the caller with the rights in the index."""
     find_private: Callable[[NormalizedName, Change], Project | None]
@@ -76,7 +79,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
     """
     find_public: Callable[[NormalizedName], Sequence[ShownFile]]
     """Returns the files of a public project that it shows, as far as the store has its page."""
-    parts: Callable[[], Sequence[str]]
+    shown_indexes: Callable[[], Sequence[str]]
     """Returns the names of the indexes whose own packages it shows, perhaps with its own."""
     tables: Callable[[], Sequence[ProjectTable]]
     """Returns the tables for searches of these indexes."""
@@ -89,7 +92,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def listed(self) -> frozenset[NormalizedName]:
         """The private names of its own packages."""
-        names = self.own.names.get().value
+        names = self.own_packages.names.get().value
         if names is None:
             return frozenset()
         return names.as_set
@@ -100,7 +103,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
 
     def own_files(self, name: NormalizedName) -> Sequence[File]:
         """Return the files of a project that its own packages have, or none in quarantine."""
-        project = self.own.load(name).value
+        project = self.own_packages.load(name).value
         if project is None:
             return ()
         return project.status.served(project.files)
@@ -121,7 +124,7 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def facts(self) -> list[ProjectFacts]:
-        """What the tables for searches know of the private projects that the caller may read."""
+        """The facts in the tables for searches of the private projects that the caller may read."""
         facts = list[ProjectFacts]()
         for table in self.tables():
             facts += table.readable_by(self.caller).private
@@ -154,7 +157,7 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
     """Returns the indexes of the store by name."""
     files: Files
     private: NamePatterns
-    """Those of the settings that make names private."""
+    """The patterns of the settings that make names private."""
 
     def of_promotion(
         self, source: str, target: str, name: NormalizedName, files: Sequence[File]
@@ -189,15 +192,17 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
         if not texts:
             return
         indexes = self.indexes()
-        there = indexes[target]
-        others = [other for other in _first(indexes, source) if other is not there]
+        target_index = indexes[target]
+        # the source first: what the release was tested with is most probably there
+        sources = [index for index in _first(indexes, source) if index is not target_index]
         private = self._private_names(texts, indexes.values()) - {name}
         required = _parse_all(texts, private)
         for requirement in required[:MOST_LOOKED_UP]:
-            # who may not read it there is told nothing of what is there
-            is_readable = there.may_read(requirement.name)
-            if is_readable and not requirement.fitting(there.shown_files(requirement.name)):
-                yield f"{release} requires {_where_it_is(requirement, there, others)}"
+            # who may not read it in the target is told nothing of what is there
+            if not target_index.may_read(requirement.name):
+                continue
+            if not requirement.fitting(target_index.shown_files(requirement.name)):
+                yield f"{release} requires {_where_it_is(requirement, target_index, sources)}"
         if len(required) > MOST_LOOKED_UP:
             rest = len(required) - MOST_LOOKED_UP
             yield f"{release} has {rest} more requirements, which were not looked up."
@@ -205,10 +210,11 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
     def _orphaned(self, deletion: "_Deletion") -> Iterator[str]:
         """Yield a warning of each requirement that is left without a version."""
         indexes = _first(self.indexes(), deletion.index)
-        readers = [reader for reader in indexes if deletion.index in reader.parts()]
+        readers = [reader for reader in indexes if deletion.index in reader.shown_indexes()]
         requiring = list[tuple[IndexReader, NormalizedName, set[str]]]()
         for reader in readers:
-            requiring += [(reader, *entry) for entry in reader.requiring(deletion.files).items()]
+            for name, required in reader.requiring(deletion.files).items():
+                requiring.append((reader, name, required))
         for reader, name, required in requiring[:MOST_LOOKED_UP]:
             yield from self._orphaned_in(reader, name, required, deletion)
         if len(requiring) > MOST_LOOKED_UP:
@@ -238,9 +244,10 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
 
     def _requirements(self, name: NormalizedName, files: Iterable[File]) -> list[str]:
         """Return what the core metadata of these files require, each text once."""
-        described = {file.core_metadata: file for file in files if file.has_metadata}
+        # wheels of a release often have the same metadata, which are read once
+        file_by_metadata = {file.core_metadata: file for file in files if file.has_metadata}
         texts = dict[str, None]()
-        for file in [*described.values()][:MOST_LOOKED_UP]:
+        for file in islice(file_by_metadata.values(), MOST_LOOKED_UP):
             raw = self.files.core_metadata(name, file)
             texts |= dict.fromkeys(described_in(raw, name, file.version).requirements)
         return list(texts)
@@ -249,6 +256,7 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
         """Return the names in these requirements that the caller may know to be private."""
         names = {NormalizedName(required_name(text)) for text in texts}
         private = {str(name) for name in names if self.private.match(name)}
+        # a name that the caller may not read in any index is not told to be private in one
         for index in indexes:
             private |= {name for name in index.listed & names if index.may_read(name)}
         return private
@@ -262,17 +270,19 @@ class _Deletion(Struct, frozen=True):
 
     def before(self, index: str, project: Project) -> Project:
         """Return a project of an index as it is before the deletion."""
-        files = {**self._of(index, project), **project.by_filename}
+        # after a deletion the document lacks the files, which are put back here
+        files = self._deleted_from(index, project) | project.by_filename
         return replace(project, files=tuple(files.values()))
 
     def after(self, index: str, project: Project) -> Project:
         """Return a project of an index as it is after the deletion."""
-        gone = self._of(index, project)
-        files = tuple(file for file in project.files if file.filename not in gone)
-        deleted = tuple({*project.deleted_filenames, *gone})
-        return replace(project, files=files, deleted_filenames=deleted)
+        deleted = self._deleted_from(index, project)
+        files = tuple(file for file in project.files if file.filename not in deleted)
+        filenames = deleted.keys() | set(project.deleted_filenames)
+        return replace(project, files=files, deleted_filenames=tuple(filenames))
 
-    def _of(self, index: str, project: Project) -> dict[str, File]:
+    def _deleted_from(self, index: str, project: Project) -> dict[str, File]:
+        """Return the files that are deleted of a project of an index, by name."""
         if index != self.index:
             return {}
         return {file.filename: file for file in self.files.get(project.name, ())}
@@ -296,10 +306,12 @@ class _Requirement(Struct, frozen=True):
     @property
     def _is_pin(self) -> bool:
         """Whether it allows one version only, which installers take also if it is yanked."""
-        return any(
-            part.operator == "===" or (part.operator == "==" and not part.version.endswith(".*"))
-            for part in self.specifier
-        )
+        for specifier in self.specifier:
+            if specifier.operator == "===":
+                return True
+            if specifier.operator == "==" and not specifier.version.endswith(".*"):
+                return True
+        return False
 
 
 def _parse_all(texts: Iterable[str], names: Collection[str]) -> list[_Requirement]:
@@ -320,6 +332,7 @@ def _parse(text: str) -> _Requirement | None:
         parsed = Requirement(text)
         marker = str(parsed.marker or "")
     except (InvalidRequirement, RecursionError):
+        # a stranger has written it: brackets may be nested as deep as the text is long
         return None
     if parsed.url or _EXTRA.search(_QUOTED.sub("", marker)):
         return None
@@ -327,19 +340,20 @@ def _parse(text: str) -> _Requirement | None:
 
 
 def _where_it_is(
-    requirement: _Requirement, there: IndexReader, others: Iterable[IndexReader]
+    requirement: _Requirement, target: IndexReader, sources: Iterable[IndexReader]
 ) -> str:
     """Return a requirement that an index does not show, and where a version is that fits."""
-    fact = f"{requirement}, which {there.name} does not show"
-    hidden = requirement.fitting(there.own_files(requirement.name))
+    fact = f"{requirement}, which {target.name} does not show"
+    hidden = requirement.fitting(target.own_files(requirement.name))
     if hidden:
         return f"{fact}: its layers hide the {requirement.name} {hidden[-1]} that it has."
-    for other in others:
-        if other.may_read(requirement.name):
-            fitting = requirement.fitting(other.own_files(requirement.name))
-            if fitting:
-                has = f"The index {other.name} has {requirement.name} {fitting[-1]}."
-                return f"{fact}: promote it, too. {has}"
+    for index in sources:
+        if not index.may_read(requirement.name):
+            continue
+        fitting = requirement.fitting(index.own_files(requirement.name))
+        if fitting:
+            has = f"The index {index.name} has {requirement.name} {fitting[-1]}."
+            return f"{fact}: promote it, too. {has}"
     return f"{fact}. No index that you may read has it."
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.journaled_documents import JournaledDocument
@@ -27,6 +30,17 @@ L = TypeVar("L", bound=TableList[Any])
 C = TypeVar("C", bound=EventCommit[Any])
 E = TypeVar("E", bound=TableEvent)
 R = TypeVar("R", bound=ListedTable)
+
+
+class _Change(Struct, frozen=True, kw_only=True):
+    """A change of a table, as somebody asks for it."""
+
+    name: str
+    keys: Mapping[str, Any]
+    by: str
+    note: str
+    as_of: datetime | None
+    """When the table was last changed, as far as the caller knows, or None if that is no matter."""
 
 
 class StoredTables(Generic[L, C, E, R]):
@@ -83,9 +97,9 @@ class StoredTables(Generic[L, C, E, R]):
         """
         Give other values to keys of a table, and return it.
 
-        None leaves a key out. Raises NotFound if there is no such table. Raises Invalid as `add`
-        does, also for a key that stays as it is. Raises Conflict (code `..._changed`) if `as_of` is
-        not when it was last changed.
+        None leaves a key out. Raises NotFound if there is no such table. Raises Invalid (code
+        `invalid_field`), with the key, if it is wrong, or one that stays as it is. Raises Conflict
+        (code `..._changed`) if `as_of` is not when it was last changed.
         """
         committed = self.commit_changed(name, keys, by, note, as_of, self.require_fit)
         return self.listed_after(committed, name)
@@ -98,18 +112,24 @@ class StoredTables(Generic[L, C, E, R]):
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         removed = self.kind.removed(at=self.runtime.now(), by=by, note=note, name=name)
-
-        def intent(stored: L) -> tuple[E, ...]:
-            self.require_stored(name, stored)
-            return (removed,)
-
-        self.commit(intent, is_end=True)
+        self.commit(partial(self._removal_events, name, removed), is_end=True)
         return ()
+
+    def _removal_events(self, name: str, removed: E, stored: L) -> tuple[E, ...]:
+        """Return the event of a removal, in its commit."""
+        self.require_stored(name, stored)
+        return (removed,)
 
     def commit_added(
         self, keys: TableKeys, by: str, note: str, require_fit: Callable[[E, L], None]
     ) -> tuple[Committed[L, E], str]:
-        """Commit a new table, and return its name as well. Raises as `add`, and `require_fit`."""
+        """
+        Commit a new table, and return its name as well.
+
+        `require_fit` is called with the event and the document in the commit. Raises what it
+        raises, Invalid (code `invalid_field`) if a key is wrong, and Conflict (code `..._exists`)
+        if another table has the name.
+        """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         # as in a change, where null leaves a key out
         given = {key: value for key, value in keys.items() if value is not None}
@@ -117,15 +137,23 @@ class StoredTables(Generic[L, C, E, R]):
         kept = self.checked(given, None)
         name = str(kept[self.kind.name_key])
         self.require_free(name)
+        make_event = partial(self.kind.added, by=by, note=note, keys=kept)
+        return self.commit(partial(self._addition_events, name, make_event, require_fit)), name
 
-        def intent(stored: L) -> tuple[E, ...]:
-            if stored.find(name) is not None:
-                raise self.taken(name)
-            added = self.kind.added(at=self.runtime.now(), by=by, note=note, keys=kept)
-            require_fit(added, stored)
-            return (added,)
-
-        return self.commit(intent), name
+    def _addition_events(
+        self,
+        name: str,
+        make_event: Callable[..., E],
+        require_fit: Callable[[E, L], None],
+        stored: L,
+    ) -> tuple[E, ...]:
+        """Return the event of a new table, in its commit."""
+        # here, as another process may take the name at the same time
+        if stored.find(name) is not None:
+            raise self.taken(name)
+        added = make_event(at=self.runtime.now())
+        require_fit(added, stored)
+        return (added,)
 
     def commit_changed(
         self,
@@ -136,25 +164,43 @@ class StoredTables(Generic[L, C, E, R]):
         as_of: datetime | None,
         require_fit: Callable[[E, L], None],
     ) -> Committed[L, E]:
-        """Commit a change of a table. Raises as `change`, and as `require_fit`."""
+        """
+        Commit a change of a table, or nothing if it has these values already.
+
+        `require_fit` is called with the event and the document in the commit. Raises what it
+        raises, NotFound if there is no such table, Invalid (code `invalid_field`) if a key is
+        wrong, and Conflict (code `..._changed`) if `as_of` is not when it was last changed.
+        """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        change = _Change(name=name, keys=keys, by=by, note=note, as_of=as_of)
+        return self.commit(partial(self._change_events, change, require_fit))
 
-        def intent(stored: L) -> tuple[E, ...]:
-            before = self.require_stored(name, stored)
-            self._require_unchanged(name, before, as_of)
-            kept = self.keys_before(before, keys)
-            new = {key: value for key, value in {**kept, **keys}.items() if value is not None}
-            self._require_keys(keys.keys() - new.keys() - before.keys.keys(), before.keys)
-            if self.is_same(new, before.keys):
-                return ()
-            self._require_fixed(new, before.keys)
-            self.require_change(before, new)
-            changed = self.changed_event(name)
-            event = changed(at=self.runtime.now(), by=by, note=note, keys=self.checked(new, name))
-            require_fit(event, stored)
-            return (event,)
+    def _change_events(
+        self, change: _Change, require_fit: Callable[[E, L], None], stored: L
+    ) -> tuple[E, ...]:
+        """Return the event of a change, or none if the table is so already, in its commit."""
+        name = change.name
+        before = self.require_stored(name, stored)
+        self._require_unchanged(name, before, change.as_of)
+        new = self._changed_keys(before, change.keys)
+        if self.is_same(new, before.keys):
+            return ()
+        self._require_fixed(new, before.keys)
+        self.require_change(before, new)
+        checked = self.checked(new, name)
+        make_event = self.changed_event(name)
+        now = self.runtime.now()
+        event = make_event(at=now, by=change.by, note=change.note, keys=checked)
+        require_fit(event, stored)
+        return (event,)
 
-        return self.commit(intent)
+    def _changed_keys(self, before: StoredTable, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keys of a table after a change. Raises Invalid for one that it cannot have."""
+        merged = {**self.keys_before(before, changes), **changes}
+        new = {key: value for key, value in merged.items() if value is not None}
+        # a key that is left out, and was not there, may be misspelt
+        self._require_keys(changes.keys() - new.keys() - before.keys.keys(), before.keys)
+        return new
 
     def commit(self, intent: Intent[L, E], *, is_end: bool = False) -> Committed[L, E]:
         """
@@ -181,9 +227,10 @@ class StoredTables(Generic[L, C, E, R]):
     def listed_in(self, stored: L) -> Iterable[R]:
         """Return the tables of a document as a list has them. A subclass may override it."""
         problems = self.problems(stored)
-        return [
-            self.kind.listed_row(table, problems.get(table.name, "")) for table in stored.tables
-        ]
+        rows = list[R]()
+        for table in stored.tables:
+            rows.append(self.kind.listed_row(table, problems.get(table.name, "")))
+        return rows
 
     def problems(self, stored: L) -> Mapping[str, str]:
         """Return why tables are not in force, by name. A subclass may override it."""
@@ -251,6 +298,7 @@ class StoredTables(Generic[L, C, E, R]):
         return NotFound(f"There is no {self.kind.noun} {quoted(name)}.", advice=self.kind.list_them)
 
     def _require_unchanged(self, name: str, before: StoredTable, as_of: datetime | None) -> None:
+        """Raise Conflict if somebody has changed a table since the caller has read it."""
         if as_of is not None and as_of != before.last_changed:
             raise Conflict(
                 f"The {self.kind.noun} {quoted(name)} was changed meanwhile, by "

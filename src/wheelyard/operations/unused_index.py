@@ -27,7 +27,7 @@ class UnusedIndex:
     """
 
     projects: Projects
-    others: Callable[[], Mapping[str, IndexDefinition]]
+    other_definitions: Callable[[], Mapping[str, IndexDefinition]]
     """Returns the definitions of the other indexes, by name."""
     runtime: Runtime
     _was_used: bool = field(default=False, init=False)
@@ -42,8 +42,10 @@ class UnusedIndex:
         """
         if self._was_used:
             return False
-        others = self.others().values()
-        return any(other.has_packages for other in others) and not self._is_used(max_age)
+        definitions = self.other_definitions().values()
+        if not any(definition.has_packages for definition in definitions):
+            return False
+        return not self._is_used(max_age)
 
     def note_use(self) -> None:
         """Take note that the index has had a file, so that nobody has to ask the store for that."""
@@ -53,7 +55,7 @@ class UnusedIndex:
         """Raise Forbidden (code `index_not_named`) if the index is closed."""
         if not self.is_closed():
             return
-        definitions = self.others()
+        definitions = self.other_definitions()
         names = [name for name in sorted(definitions) if definitions[name].takes_uploads]
         fact = "Nothing was ever published in main, and there are other indexes, so it takes no"
         to_open = "an administrator gives main promote_only=false"
@@ -74,9 +76,9 @@ class UnusedIndex:
         now = self.runtime.monotonic()
         # on a bucket each look is a request
         if now - self._looked_at >= max_age:
-            store = self.projects.store
-            documents = self.projects.documents
-            read = documents.read_listed(store.list(keys.PROJECTS), PREFETCH_THREADS)
-            self._was_used = any(project.files or project.deleted_filenames for project in read)
+            entries = self.projects.store.list(keys.PROJECTS)
+            projects = self.projects.documents.read_listed(entries, PREFETCH_THREADS)
+            self._was_used = any(project.files or project.deleted_filenames for project in projects)
+            # two threads may look at once: what both have seen is the same
             self._looked_at = now
         return self._was_used

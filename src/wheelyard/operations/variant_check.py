@@ -34,7 +34,8 @@ class VariantCheck:
         """
         Count in a file that is stored already. One without a label always fits.
 
-        Raises as `add`.
+        Raises Invalid (code `variant_conflict`) if a wheel does not fit the others of its release,
+        and Unavailable if the store has lost a `variant.json`, or does not answer.
         """
         if file.variant:
             self.add(file, self._files.variant(self._project.name, file))
@@ -52,11 +53,13 @@ class VariantCheck:
 
         release = strip_trailing_zeros(file.version)
         if release not in self._documents:
-            for listed in self._project.variants.get(release, ()):
-                other = self._files.variant(self._project.name, listed)
-                joined = join_variants(self._documents.get(release, other), other)
+            # once for a release: what is counted in later is joined to what these say
+            for wheel in self._project.variants.get(release, ()):
+                listed = self._files.variant(self._project.name, wheel)
+                joined = join_variants(self._documents.get(release, listed), listed)
                 self._documents[release] = joined
         joined = join_variants(self._documents.get(release, document), document)
+        # the page of the release has to link to a document that clients read
         require_short(joined)
         self._documents[release] = joined
 
@@ -65,7 +68,9 @@ def require_fit(check: VariantCheck, files: Iterable[File]) -> None:
     """
     Count in files that come back, or from another index, and are stored already.
 
-    Raises as `VariantCheck.add`, with the name of the file.
+    Raises Invalid (code `variant_conflict`), with the name of the file, if one does not fit the
+    other wheels of its release. Raises Unavailable if the store has lost a `variant.json`, or does
+    not answer.
     """
     for file in files:
         try:

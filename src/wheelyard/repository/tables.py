@@ -46,7 +46,7 @@ class ShownProjects(Protocol):
         """Return the table. Raises Unavailable if there is none, and the store does not answer."""
 
     @property
-    def known(self) -> ProjectTable:
+    def in_memory(self) -> ProjectTable:
         """The table as this process has it, which may be outdated, without reading the store."""
 
 
@@ -93,10 +93,10 @@ class LayeredTable:
         return self._merge(own, [layer.table() for layer in self._layers])
 
     @property
-    def known(self) -> ProjectTable:
+    def in_memory(self) -> ProjectTable:
         """The table as this process has it, which may be outdated, without reading the store."""
-        own = self._own.known
-        return self._merge(own, [layer.known for layer in self._layers])
+        own = self._own.in_memory
+        return self._merge(own, [layer.in_memory for layer in self._layers])
 
     def _merge(self, own: ProjectTable, layers: Sequence[ProjectTable]) -> ProjectTable:
         """Return the table of all, which is made again only if one of them is another one."""
@@ -292,7 +292,7 @@ class FilteredTable:
             return self._shown
 
     @property
-    def known(self) -> ProjectTable:
+    def in_memory(self) -> ProjectTable:
         """The table as this process has it, which may be outdated, without reading the store."""
         return self._shown
 

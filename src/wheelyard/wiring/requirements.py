@@ -30,11 +30,11 @@ def _readers(server: Server, caller_in: Callable[[Index], Caller]) -> Mapping[st
     return {
         other.name: IndexReader(
             name=other.name,
-            own=other.projects,
+            own_packages=other.projects,
             find_caller=partial(caller_in, other),
             find_private=partial(_private, other),
             find_public=partial(_public, other),
-            parts=partial(_part_names, other),
+            shown_indexes=partial(_shown_indexes, other),
             tables=partial(_tables, other),
         )
         for other in server.indexes.all()
@@ -61,7 +61,7 @@ def _public(index: Index, name: NormalizedName) -> Sequence[ShownFile]:
     return merged_listing(shown).files
 
 
-def _part_names(index: Index) -> Sequence[str]:
+def _shown_indexes(index: Index) -> Sequence[str]:
     return [own.name for own in index.repository.own_packages()]
 
 

@@ -437,7 +437,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         return MergedJournal(
             indexes=tuple(self.index_journals().values()),
             tokens=self.authenticator.tokens.records,
-            others=(
+            documents=(
                 *self.access_journals.items(),
                 ("-webhooks", self.catalog.webhook_records),
                 (DECISIONS, self.decisions),

@@ -5,7 +5,7 @@ Sessions of browsers are left out: whoever has the key that signs them could be 
 where it is, and a copy holds no secret. So are logins through a browser, which are of no use, and
 the secrets of webhooks, which that key opens.
 
-A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
+A token that is revoked in the target stays revoked, and one that was rotated there ends as early.
 A line of the htpasswd file that is outdated in the source, or in the target, stays so: every copy
 brings these lines, as digests with the names, and without the hashes of passwords.
 """
@@ -28,7 +28,7 @@ from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.person import Person
 from wheelyard.remedies import Advice, Remedy
-from wheelyard.storage.base import ABSENT, Found, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Found, Key, ObjectVersion, Store, Stored
 
 _RECORDS: Final = Codec(TokenRecord)
 _PEOPLE: Final = Codec(Person)
@@ -37,6 +37,7 @@ _LEFT_OUT: Final = (keys.SESSIONS, removed.DEVICE_LOGINS, keys.WEBHOOK_SECRETS)
 RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
 """The documents below `credentials/` that have a journal, at least one."""
 _Json = dict[str, Any]
+
 SIZE_LIMIT: Final = 256 * 1024**2
 """Bytes of the largest page that is copied, before compression."""
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -54,6 +55,7 @@ def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
     with source_faults(source):
         in_source, _ = kind.read(source)
     if not in_source.revision:
+        # a journal without a document is no empty document
         with source_faults(source):
             is_lost = next(source.list(kind.entries), None) is not None
         if is_lost:
@@ -62,11 +64,11 @@ def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
     with target_faults():
         in_target, _ = kind.read(target.commits.store)
     with source_faults(source):
+        # both have commits of their own: neither may be lost, so nothing is copied
         if not kind.is_state_of(in_target, source, in_source):
             raise diverged()
-        commits = commits_of(
-            kind, source, in_source, range(in_target.revision + 1, in_source.revision + 1)
-        )
+        missing = range(in_target.revision + 1, in_source.revision + 1)
+        commits = commits_of(kind, source, in_source, missing)
     if commits:
         with target_faults():
             target.commits.add(kind, commits)
@@ -118,16 +120,16 @@ class CredentialCopy(Struct, frozen=True):
     source: Store
     target: Store
     rights: RightsRecords
-    """Those of the target."""
+    """The documents of the target that have a journal."""
 
-    def wanted(self) -> Iterator[Key]:
+    def keys_to_copy(self) -> Iterator[Key]:
         """Yield the key of each object that may have to be copied, also of a lost document."""
         # such a record never changes
-        used = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
+        copied = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
         before: Key | None = None
         for entry in self.source.list(keys.CREDENTIALS):
             key = self._copied_with(entry.key)
-            is_left_out = key in used or key.startswith(_LEFT_OUT)
+            is_left_out = key in copied or key.startswith(_LEFT_OUT)
             # a document comes right before its journal
             if key != before and not is_left_out:
                 yield key
@@ -146,7 +148,7 @@ class CredentialCopy(Struct, frozen=True):
 
     def copy(self, key: Key) -> int:
         """
-        Copy one of the wanted objects, if it is newer, and return how many were written.
+        Copy the object of a key, if it is newer, and return how many objects were written.
 
         For what has a journal, that is the number of commits. Raises Conflict or Unavailable if the
         object is damaged or lost, or cannot be read in the source.
@@ -158,14 +160,12 @@ class CredentialCopy(Struct, frozen=True):
             in_source = self.source.get(key)
         retries = self.rights[0].commits.retries
         for _ in retries.attempts():
-            answer = self.target.get(key)
-            in_target = answer if isinstance(answer, Stored) else None
+            in_target = _find_stored(self.target, key)
             body = self._new_body(key, in_source, in_target)
             if body is None:
                 return 0
-            version = in_target.version if in_target else ABSENT
             with suppress(Conflict):  # another copy, or a server of the target, was faster
-                self.target.put(key, body, version)
+                self.target.put(key, body, _version_of(in_target))
                 return 1
         raise retries.exhausted(key)
 
@@ -208,21 +208,44 @@ def _is_newer(key: Key, in_source: Stored, in_target: Stored) -> bool:
 
 
 def _is_newer_token(key: Key, in_source: Stored, in_target: Stored) -> bool:
-    token, token_there = (_RECORDS.decode(key, stored.body) for stored in (in_source, in_target))
-    if token.revoked_at is not None:
+    """Return whether the record of a token in the source counts, and not that of the target."""
+    source_token = _RECORDS.decode(key, in_source.body)
+    target_token = _RECORDS.decode(key, in_target.body)
+    if source_token.revoked_at is not None:
         return True
+    if target_token.revoked_at is not None:
+        return False
     # a token that ends earlier in the target was rotated there
-    return token_there.revoked_at is None and token.expires_at <= token_there.expires_at
+    return source_token.expires_at <= target_token.expires_at
 
 
 def _is_newer_person(key: Key, in_source: Stored, in_target: Stored) -> bool:
-    person, person_there = (_PEOPLE.decode(key, stored.body) for stored in (in_source, in_target))
-    if person.ended_at is not None or person_there.ended_at is not None:
-        return person.ended_at is not None
-    heard, heard_there = (
-        record.refused_at or record.confirmed_at for record in (person, person_there)
-    )
-    return heard > heard_there
+    """Return whether the record of a person in the source counts, and not that of the target."""
+    source_person = _PEOPLE.decode(key, in_source.body)
+    target_person = _PEOPLE.decode(key, in_target.body)
+    # an end in either store holds in the target
+    if source_person.ended_at is not None:
+        return True
+    if target_person.ended_at is not None:
+        return False
+    source_answer = source_person.refused_at or source_person.confirmed_at
+    target_answer = target_person.refused_at or target_person.confirmed_at
+    return source_answer > target_answer
+
+
+def _find_stored(store: Store, key: Key) -> Stored | None:
+    """Return an object of a store, or None if there is none."""
+    answer = store.get(key)
+    if not isinstance(answer, Stored):
+        return None
+    return answer
+
+
+def _version_of(stored: Stored | None) -> ObjectVersion:
+    """Return the version that a write expects, after an object was read or was not there."""
+    if stored is None:
+        return ABSENT
+    return stored.version
 
 
 class _FetchedPage(Struct, frozen=True):
@@ -245,25 +268,25 @@ class UpstreamCopy(Struct, frozen=True):
     target: Store
     retries: ConflictRetries
 
-    def wanted(self) -> Iterator[Key]:
+    def keys_to_copy(self) -> Iterator[Key]:
         """Yield the key of each object that may have to be copied."""
         return kept_upstream_keys(self.source)
 
     def copy(self, key: Key) -> int:
-        """Copy one of the wanted objects, or what the target lacks of it, and return how many."""
+        """Copy what the target lacks of the object of a key, and return how many were written."""
         with source_faults(self.source):
             in_source = self.source.get(key)
             if not isinstance(in_source, Stored) or not _is_sound(key, in_source.body):
                 return 0
         for _ in self.retries.attempts():
-            answer = self.target.get(key)
-            in_target = answer if isinstance(answer, Stored) else None
-            body = _joined(key, in_source.body, in_target.body if in_target else None)
+            in_target = _find_stored(self.target, key)
+            body: bytes | None = in_source.body
+            if in_target is not None:
+                body = _joined(key, in_source.body, in_target.body)
             if body is None:
                 return 0
-            version = in_target.version if in_target else ABSENT
-            with suppress(Conflict):
-                self.target.put(key, body, version)
+            with suppress(Conflict):  # a server of the target has heard from the index meanwhile
+                self.target.put(key, body, _version_of(in_target))
                 return 1
         raise self.retries.exhausted(key)
 
@@ -280,27 +303,30 @@ def _is_sound(key: Key, body: bytes) -> bool:
     return True
 
 
-def _joined(key: Key, in_source: bytes, in_target: bytes | None) -> bytes | None:
+def _joined(key: Key, in_source: bytes, in_target: bytes) -> bytes | None:
     """Return the new bytes of an object of the target, or None if it needs none."""
-    if in_target is None:
-        return in_source
     if _is_page(key):
-        return in_source if _fetched_at(in_source) > _fetched_at(in_target) else None
+        if _fetched_at(in_source) > _fetched_at(in_target):
+            return in_source
+        return None
     before = _DOCUMENTS.decode(key, in_target)
-    joined = _with(_DOCUMENTS.decode(key, in_source), before)
-    return _DOCUMENTS.encode(joined) if joined != before else None
+    joined = _joined_documents(_DOCUMENTS.decode(key, in_source), before)
+    if joined == before:
+        return None
+    return _DOCUMENTS.encode(joined)
 
 
-def _with(in_source: _Json, in_target: _Json) -> _Json:
+def _joined_documents(in_source: _Json, in_target: _Json) -> _Json:
     """Return what two documents say, with that of the target where they do not agree."""
     joined = in_source | in_target
     for name in in_source.keys() & in_target.keys():
         if isinstance(in_source[name], dict) and isinstance(in_target[name], dict):
-            joined[name] = _with(in_source[name], in_target[name])
+            joined[name] = _joined_documents(in_source[name], in_target[name])
     return joined
 
 
 def _is_page(key: Key) -> bool:
+    """Return whether an object is the page of a project at an upstream index."""
     below = key.removeprefix(keys.UPSTREAM).partition("/")[2]
     return keys.project_of_upstream_page(Key(below)) is not None
 

@@ -55,7 +55,7 @@ class ProjectPair(Struct, frozen=True):
     in_source: Project
     in_target: Project
     entries: tuple[Entry, ...] | None
-    """As in `ComparedProject`."""
+    """The objects of the project in the target, or None if nobody has listed them."""
 
     @property
     def records(self) -> int:

@@ -38,7 +38,7 @@ from wheelyard.errors import (
     WheelyardError,
 )
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.project import Commit, Project
+from wheelyard.model.project import Commit, File, Project
 from wheelyard.operations.copying.credential_copy import (
     CredentialCopy,
     RightsRecords,
@@ -96,14 +96,15 @@ class CopyReport(Struct):
     warnings: list[str] = []
     """What the operator has to know of a copy without a problem."""
 
-    def add(self, index: str, part: "CopyReport") -> None:
+    def add(self, index: str, report: "CopyReport") -> None:
         """Add what was copied of another index."""
-        self.moment = max(filter(None, (self.moment, part.moment)), default=None)
-        self.projects += part.projects
-        self.changed += part.changed
-        self.objects += part.objects
-        self.size += part.size
-        self.problems += (f"index {index}: {problem}" for problem in part.problems)
+        moments = [moment for moment in (self.moment, report.moment) if moment is not None]
+        self.moment = max(moments, default=None)
+        self.projects += report.projects
+        self.changed += report.changed
+        self.objects += report.objects
+        self.size += report.size
+        self.problems += (f"index {index}: {problem}" for problem in report.problems)
 
 
 class CopyState(Struct, frozen=True):
@@ -135,9 +136,11 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     target_clock: StoreClock
     target_changes: Changes
     projects: Projects
-    """Those of the target, as are `rights` and `decisions`."""
+    """The projects of the target."""
     rights: RightsRecords
+    """The documents of the target below `credentials/` that have a journal."""
     decisions: DecisionRecords
+    """The decisions of the target."""
     upstream: UpstreamCopy | None
     """Copies what is remembered of upstream indexes, or None if both stores share that."""
     spool: Spool
@@ -146,7 +149,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     claims_names: bool = False
     """Whether the names come first, so that no upstream index is asked for them meanwhile."""
     name: str = MAIN
-    """That of the index whose documents these are. With main, the others are copied as well."""
+    """The name of the index whose documents these are. With main, all others are copied as well."""
     indexes: "IndexCopies | None" = None
     """How the other indexes are copied, or None for a store that cannot have any."""
 
@@ -170,20 +173,21 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
             if not copying.deleted:
                 break
             plans = copying.copy_bytes()
+        # the bytes are there: a copy that dies in between leaves objects that no project lists
         copying.copy_commits(plans)
         copying.copy_counts()
         if self.name != MAIN:
             return copying.end()
         copying.copy_documents(with_credentials=with_credentials)
-        parts = dict[str, CopyReport]()
+        index_reports = dict[str, CopyReport]()
         if self.indexes is not None:
             for name in self.indexes.names(self.source):
-                parts[name] = self.indexes.part_of(self, name).run(progress)
+                index_reports[name] = self.indexes.copy_of(name, self).run(progress)
             # what has changed meanwhile, and why it could not be copied
             copying.copy_list_of_indexes(self.indexes)
         report = copying.end()
-        for name, part in parts.items():
-            report.add(name, part)
+        for name, index_report in index_reports.items():
+            report.add(name, index_report)
         return report
 
 
@@ -203,13 +207,13 @@ class IndexCopies(Struct, frozen=True, kw_only=True):
         removal = FileRemoval(source, clock)
         return [name for name in map(keys.index_in, removal.indexes()) if name != MAIN]
 
-    def part_of(self, whole: StoreCopy, name: str) -> StoreCopy:
-        """Return the copy of one index."""
-        documents = PrefixedStore(whole.source.documents, keys.index_folder(name))
+    def copy_of(self, name: str, store_copy: StoreCopy) -> StoreCopy:
+        """Return the copy of one index, made from that of main."""
+        documents = PrefixedStore(store_copy.source.documents, keys.index_folder(name))
         catalog = self.target(name)
         return replace(
-            whole,
-            source=replace(whole.source, documents=documents),
+            store_copy,
+            source=replace(store_copy.source, documents=documents),
             source_changes=self.source_changes(name),
             target=catalog.stores,
             target_changes=catalog.changes,
@@ -244,10 +248,10 @@ class _Copying(Struct):
     """The revisions of the source's projects when their documents were read first."""
     complete: dict[NormalizedName, ProjectPlan] = {}
     """The plans of projects that the target had with all commits when they were looked at first."""
-    looks: dict[NormalizedName, ProjectPair] = {}
-    """The others, as far as there was room for them."""
-    room: int = 0
-    """How many more records `looks` may keep."""
+    pairs: dict[NormalizedName, ProjectPair] = {}
+    """The documents of all others at the first look, as far as memory may keep them."""
+    records_left: int = 0
+    """How many more records `pairs` may keep."""
     arrived: dict[NormalizedName, int] = {}
     """The revisions that the target has, by this copy or an earlier one."""
 
@@ -256,12 +260,15 @@ class _Copying(Struct):
         # what copies have left that were killed
         self.copy.spool.remove_abandoned()
         target = self.copy.target.documents
+        # without a state, or with a serial that a restored store does not know, all is compared
         with suppress(NotFound), UnreadableIgnored():
             stored = target.get(keys.COPIED)
-            state = _STATES.decode(keys.COPIED, stored.body) if isinstance(stored, Stored) else None
+            state: CopyState | None = None
+            if isinstance(stored, Stored):
+                state = _STATES.decode(keys.COPIED, stored.body)
             if state is not None and state.origin == self.copy.origin:
                 changes, self.target_serial = self.copy.target_changes.since(state.target)
-                self.again = frozenset(state.again) | {change.project for change in changes}
+                self.again = frozenset(state.again).union(change.project for change in changes)
                 self.state = state
         if self.state is None:
             with UnreadableIgnored():
@@ -273,23 +280,29 @@ class _Copying(Struct):
     def copy_bytes(self) -> list[ProjectPlan]:
         """Copy all bytes that the target lacks for one moment, and return what else it needs."""
         # this may be a second attempt, for a later moment
-        notes = (self.problems, self.deleted, self.claimed, self.revisions)
-        for kept in (*notes, self.complete, self.looks):
-            kept.clear()
-        self.room = MOST_RECORDS
-        at = self.state.moment if self.state else None
+        self.problems.clear()
+        self.deleted.clear()
+        self.claimed.clear()
+        self.revisions.clear()
+        self.complete.clear()
+        self.pairs.clear()
+        self.records_left = MOST_RECORDS
+        moments = list[datetime]()
+        if self.state is not None and self.state.moment is not None:
+            moments.append(self.state.moment)
         names, self.serial = self._names()
         for project in self._run_all(self._look, self._tasks(names)):
             if project is not None and project.commit is not None:
-                newest = max(event.at for event in project.commit.events)
-                at = max(at, newest) if at else newest
-        self.report.moment = at
+                moments.append(max(event.at for event in project.commit.events))
+        self.report.moment = max(moments, default=None)
         plans = list[ProjectPlan]()
-        # once more: a commit of the moment may have been made while documents were read
-        later_names = self._later_names(names) if names else names
-        for size in self._run_all(self._copy_object, self._missing_objects(later_names, plans)):
-            self.report.objects += 1 if size is not None else 0
-            self.report.size += size or 0
+        if names:
+            # once more: a commit of the moment may have been made while documents were read
+            names = self._later_names(names)
+        for size in self._run_all(self._copy_object, self._missing_objects(names, plans)):
+            if size is not None:
+                self.report.objects += 1
+                self.report.size += size
         return plans
 
     def _tasks(self, names: Iterable[NormalizedName]) -> Iterator[ComparedProject]:
@@ -298,6 +311,7 @@ class _Copying(Struct):
             yield from (ComparedProject(name, None) for name in names)
             return
         left = set(names)
+        # a listing is sorted by key, so the objects of a project come together
         for name, group in groupby(self.copy.target.files.list(keys.FILES), _project_of):
             if name in left:
                 project = NormalizedName(name)
@@ -306,14 +320,18 @@ class _Copying(Struct):
         yield from (ComparedProject(name, ()) for name in sorted(left))
 
     def _look(self, task: ComparedProject) -> Project:
-        """Return a project of the source, and keep what is known of it for its plan."""
+        """
+        Return a project of the source, and keep what was read of it for its plan.
+
+        Threads call it, each with another project.
+        """
         in_source = self._read_source(task.name)
         in_target = self._read_target(task.name)
         if not in_source.revision:
             return in_source
         self.revisions[task.name] = in_source.revision
         kind = project_journal(task.name)
-        look = ProjectPair(in_source, in_target, task.entries)
+        pair = ProjectPair(in_source, in_target, task.entries)
         encode = kind.documents.encode
         if in_source.revision == in_target.revision and encode(in_source) == encode(in_target):
             if not self._is_intact(task.name):  # a copy may have died before its last entry
@@ -324,16 +342,16 @@ class _Copying(Struct):
                 revision=in_source.revision,
                 sha256="",
                 is_released=in_source.is_released,
-                missing=tuple(self._missing(look)),
+                missing=tuple(self._missing(pair)),
                 is_complete=True,
             )
-        elif self.room > 0:  # threads may take a little more
-            self.room -= look.records
-            self.looks[task.name] = look
+        elif self.records_left > 0:  # threads may take a little more
+            self.records_left -= pair.records
+            self.pairs[task.name] = pair
         return in_source
 
     def _later_names(self, names: list[NormalizedName]) -> list[NormalizedName]:
-        """Return the projects to plan, and forget what is known of those that changed meanwhile."""
+        """Return the projects to plan, and forget what was read of those that changed meanwhile."""
         listed = self.listed
         if self.serial is not None:
             with suppress(NotFound), UnreadableIgnored():
@@ -342,11 +360,13 @@ class _Copying(Struct):
                 for change in later:
                     if self.revisions.get(change.project) != change.revision:
                         self.complete.pop(change.project, None)
-                        self.looks.pop(change.project, None)
-                news = (change.project for change in later)
-                return sorted({*names, *news, *(self.listed - listed)})
+                        self.pairs.pop(change.project, None)
+                later_names = set(names) | (self.listed - listed)
+                later_names.update(change.project for change in later)
+                return sorted(later_names)
+        # nobody knows what has changed meanwhile, so everything is read again
         self.complete.clear()
-        self.looks.clear()
+        self.pairs.clear()
         return self._names()[0]
 
     def _missing_objects(
@@ -361,17 +381,20 @@ class _Copying(Struct):
     def copy_commits(self, plans: list[ProjectPlan]) -> None:
         """Add the commits of all projects whose bytes are there, then add and remove names."""
         complete = [plan for plan in plans if plan.name not in self.problems]
-        names = [*self.claimed]
+        names = list(self.claimed)
         released = list[NormalizedName]()
         copied = self._run_all(self._copy_project, complete)
         try:
             for plan, is_changed in zip(complete, copied, strict=True):
-                if is_changed is not None:
-                    # a released name may be reserved again
-                    is_given_up = plan.is_released and plan.name not in self.listed
-                    (released if is_given_up else names).append(plan.name)
-                    self.arrived[plan.name] = plan.revision
-                    self.report.changed += is_changed
+                if is_changed is None:
+                    continue
+                # a released name may be reserved again
+                if plan.is_released and plan.name not in self.listed:
+                    released.append(plan.name)
+                else:
+                    names.append(plan.name)
+                self.arrived[plan.name] = plan.revision
+                self.report.changed += is_changed
         finally:
             # also after an error: what has a document in the target has to be private there
             self.copy.projects.names.claim(*names)
@@ -385,21 +408,22 @@ class _Copying(Struct):
         upstream = self.copy.upstream
         for count in self._run_all(self._copy_decisions, (keys.DECISIONS,)):
             self.report.decisions += count or 0
-        for count in self._run_all(upstream.copy, upstream.wanted()) if upstream else ():
-            self.report.upstream += count or 0
+        if upstream is not None:
+            for count in self._run_all(upstream.copy, upstream.keys_to_copy()):
+                self.report.upstream += count or 0
         credentials = CredentialCopy(source.credentials, target.credentials, self.copy.rights)
-        wanted = self._wanted(credentials, with_all=with_credentials)
-        for count in self._run_all(credentials.copy, wanted):
+        credential_keys = self._credential_keys(credentials, with_all=with_credentials)
+        for count in self._run_all(credentials.copy, credential_keys):
             self.report.credentials += count or 0
 
-    def _wanted(self, credentials: CredentialCopy, *, with_all: bool) -> Iterable[Key]:
+    def _credential_keys(self, credentials: CredentialCopy, *, with_all: bool) -> Iterable[Key]:
         """
         Return the keys of all credentials, or of the outdated lines alone, if there are some.
 
         Adds a warning if whoever copies may not know whether there are.
         """
         if with_all:
-            return credentials.wanted()
+            return credentials.keys_to_copy()
         key = removed.CHANGED_PASSWORDS
         try:
             if not credentials.has_outdated_lines():
@@ -449,6 +473,7 @@ class _Copying(Struct):
 
     def end(self) -> CopyReport:
         """Note what this copy has seen for the next one, and return the report."""
+        # a problem may also be of another document, whose key is no name of a project
         left_out = frozenset(map(NormalizedName, filter(keys.is_project_name, self.problems)))
         self.report.problems = [f"{what}: {why}" for what, why in sorted(self.problems.items())]
         self.report.projects = len(self.copy.projects.names.get_current().as_set - left_out)
@@ -457,13 +482,13 @@ class _Copying(Struct):
         with suppress(NotFound), UnreadableIgnored():
             # also gives serials to what has arrived, as perhaps no server of the target does
             changes, target = self.copy.target_changes.since(self.target_serial)
-            arrived = self.arrived.items()
-            others = {
-                change.project
-                for change in changes
-                if (change.project, change.revision) not in arrived
-            }
-            again = tuple(sorted(left_out | others))
+            again_names = set(left_out)
+            for change in changes:
+                # somebody else has written it into the target
+                if self.arrived.get(change.project) != change.revision:
+                    again_names.add(change.project)
+            again = tuple(sorted(again_names))
+            # without a serial of the source, the next copy compares everything again
             if self.serial is not None:
                 state = CopyState(self.copy.origin, self.serial, target, self.report.moment, again)
                 if state != self.state:
@@ -490,6 +515,7 @@ class _Copying(Struct):
         return prefetch_map(attempt, tasks, self.copy.threads)
 
     def _listed_names(self) -> frozenset[NormalizedName]:
+        """Return the list of names of the source, empty with a problem if it is lost or damaged."""
         source = self.copy.source.documents
         key = keys.PROJECT_NAMES
         stored = source.get(key)
@@ -515,9 +541,11 @@ class _Copying(Struct):
         try:
             if self.state is not None:
                 with suppress(NotFound):  # the source was restored
-                    news, serial = changes.since(self.state.source)
-                    new = self.listed - self.copy.projects.names.get_current().as_set
-                    return sorted({*self.again, *new, *(change.project for change in news)}), serial
+                    later, serial = changes.since(self.state.source)
+                    names = {change.project for change in later} | self.again
+                    # a reserved name is in the list before it has a commit
+                    names |= self.listed - self.copy.projects.names.get_current().as_set
+                    return sorted(names), serial
             serial = changes.newest()
         except Unavailable as fault:
             # a source in which nothing can be read any more is found out by the listing
@@ -556,11 +584,11 @@ class _Copying(Struct):
         at = self.report.moment
         kind = project_journal(name)
         source = self.copy.source.documents
-        look = self.looks.get(name)
-        if look is None:
-            look = ProjectPair(self._read_source(name), self._read_target(name), None)
-        in_source = look.in_source
-        in_target = look.in_target
+        pair = self.pairs.get(name)
+        if pair is None:
+            pair = ProjectPair(self._read_source(name), self._read_target(name), None)
+        in_source = pair.in_source
+        in_target = pair.in_target
         if not in_source.revision:
             return None
         with source_faults(source):
@@ -577,40 +605,38 @@ class _Copying(Struct):
             return None
         project = in_source
         if revision < in_source.revision:
-            project = kind.fold_all(
-                in_target, self._commits(in_source, in_target.revision, revision)
-            )
+            # the document of the source is of a later time than the moment
+            commits = self._commits(in_source, in_target.revision, revision)
+            project = kind.fold_all(in_target, commits)
         return ProjectPlan(
             name=name,
             revision=revision,
             sha256=digest(kind.documents.encode(project)),
             is_released=project.is_released,
-            missing=tuple(self._missing(replace(look, in_source=project))),
+            missing=tuple(self._missing(replace(pair, in_source=project))),
         )
 
-    def _missing(self, look: ProjectPair) -> Iterator[MissingObject]:
-        """Yield the objects that the target lacks of a project, which is `look.in_source`."""
-        project = look.in_source
-        in_target = look.in_target
+    def _missing(self, pair: ProjectPair) -> Iterator[MissingObject]:
+        """Yield the objects that the target lacks of a project, which is `pair.in_source`."""
+        project = pair.in_source
+        in_target = pair.in_target
         now = self.copy.target_clock.now()
         oldest = (now - RENEWAL_AGE).timestamp()
-        listed = {
-            key
-            for file in (*in_target.files, *in_target.kept_files(now))
-            for key, _ in listed_objects(in_target.name, file)
-        }
+        listed = set[Key]()
+        for file in in_target.files + in_target.kept_files(now):
+            listed.update(key for key, _ in listed_objects(in_target.name, file))
         is_intact = self._is_intact(project.name)
-        wanted = [
-            (file, key, expected)
-            for file in (*project.files, *project.kept_files(now))
-            for key, expected in listed_objects(project.name, file)
-            if not (is_intact and key in listed)
-        ]
-        objects: Iterable[Entry] = look.entries or ()
-        if look.entries is None and wanted:
+        needed = list[tuple[File, Key, str]]()
+        for file in project.files + project.kept_files(now):
+            for key, expected in listed_objects(project.name, file):
+                if not (is_intact and key in listed):
+                    needed.append((file, key, expected))
+        objects: Iterable[Entry] = pair.entries or ()
+        # a listing costs a request: not where nothing is needed
+        if pair.entries is None and needed:
             objects = self.copy.target.files.list(keys.files_of(project.name))
         present = {entry.key: entry for entry in objects}
-        for file, key, expected in wanted:
+        for file, key, expected in needed:
             entry = present.get(key)
             is_whole = entry is not None and (expected != file.sha256 or entry.size == file.size)
             # a sweep of the target may delete old bytes that it does not list
@@ -634,12 +660,14 @@ class _Copying(Struct):
         except NotFound as fault:
             if missing.is_deleted:
                 return None
+            # the document says whether somebody has deleted the file since, or the bytes are lost
             if missing.filename not in self._read_source(missing.name).deleted_filenames:
                 raise NotFound(f"{fault.message} Check FROM.") from fault
             self.deleted.add(missing.name)
             raise Conflict("files were deleted while they were copied. Copy again.") from fault
 
     def _copy_verified(self, missing: MissingObject) -> int:
+        """Copy one object, and return its size. Raises Conflict if its bytes are others."""
         actual = sha256()
         size = 0
         source = self.copy.source
@@ -650,6 +678,7 @@ class _Copying(Struct):
                     actual.update(chunk)
                     size += len(chunk)
                     self.progress(missing.name, len(chunk))
+            # before the write: what is damaged in the source never comes into the target
             if actual.hexdigest() != missing.sha256:
                 raise Conflict(
                     f"{missing.key} is damaged in FROM: its bytes have another digest. Check FROM."
@@ -662,9 +691,11 @@ class _Copying(Struct):
         if plan.is_complete:
             return False
         kind = project_journal(plan.name)
-        look = self.looks.pop(plan.name, None)
-        in_source = look.in_source if look else self._read_source(plan.name)
-        in_target = look.in_target if look else self._read_target(plan.name)
+        pair = self.pairs.pop(plan.name, None)
+        if pair is None:
+            pair = ProjectPair(self._read_source(plan.name), self._read_target(plan.name), None)
+        in_source = pair.in_source
+        in_target = pair.in_target
         if in_target.revision > plan.revision:  # another copy has brought a later moment
             return False
         commits = self._commits(in_source, in_target.revision, plan.revision)
@@ -682,6 +713,7 @@ class _Copying(Struct):
         return bool(commits)
 
     def _commits(self, in_source: Project, after: int, last: int) -> list[Commit]:
+        """Return the commits of a project of the source behind a number, up to the last one."""
         numbers = range(after + 1, last + 1)
         kind = project_journal(in_source.name)
         return commits_of(kind, self.copy.source.documents, in_source, numbers)
@@ -692,5 +724,8 @@ class _Copying(Struct):
 
 
 def _project_of(entry: Entry) -> str | None:
+    """Return the name of the project that an object is of, or None for a foreign object."""
     owner = keys.parse_file_key(entry.key)
-    return owner.project if owner else None
+    if owner is None:
+        return None
+    return owner.project

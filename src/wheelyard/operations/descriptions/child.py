@@ -9,10 +9,10 @@ to run for that.
 The input comes from readme_renderer, whose sanitiser has removed scripts and the like. This module
 writes only elements and attributes that it knows. It makes ids that no part of the page has, puts
 headings below those of the page, leaves out what a screen reader could not name, and shows images
-of other hosts as links. The text of such a link is the alternative
-text; several images in a row that have none are numbered, as a row of badges would else be the same
-word again and again. What has many headings begins with a fold-out of links to them, and a row of
-badges above the second heading is folded, too: it says little, and stands above all text.
+of other hosts as links. The text of such a link is the alternative text. Several images in a row
+that have none are numbered, as a row of badges would else be the same word again and again. What
+has many headings begins with a fold-out of links to them, and a row of badges above the second
+heading is folded, too: it says little, and stands above all text.
 
 Of our own documentation, headings begin at the first level, and relative links and images stay: the
 caller knows where they lead.
@@ -82,9 +82,9 @@ _UNNAMED: Final = frozenset(("", "image", "img"))
 _IMAGE: Final = "image"
 """Stands for the tag of what shows only images, in the parts of an element."""
 _UNNAMED_IMAGE: Final = "unnamed-image"
-"""The same for a single linked image without a text of its own, whose text is `image` for now."""
+"""Stands for a single linked image without a text of its own, whose text is `image` for now."""
 _BADGE: Final = "badge"
-"""The same for a single image that has a text and leads somewhere, above the second heading."""
+"""Stands for a single image with a text that leads somewhere, above the second heading."""
 _IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u", _BADGE: "l"}
 _BADGES: Final = re.compile("b*l(?:b*l){3,}b*")
 """A row that is folded: four badges or more. Fewer have space on one line."""
@@ -111,6 +111,8 @@ class TooComplex(Exception):
 
 
 class _Element(Struct):
+    """An element whose end was not read yet."""
+
     tag: str
     attributes: dict[str, str]
     parts: list[tuple[str, str]] = []
@@ -121,10 +123,13 @@ class _Element(Struct):
 
     @property
     def html(self) -> str:
+        """What is in the element, as HTML."""
         return "".join(_with_rows_of_images(self.parts, folds=self.tag in _FOLDING))
 
 
 class _Heading(Struct):
+    """A heading of a description, for the list of all."""
+
     level: int
     """It is 1 for the highest level of the description."""
     target: str
@@ -149,12 +154,22 @@ def rewrite(html: str, *, is_own: bool = False) -> str:
 
 
 class _Rewriter(HTMLParser):
+    """
+    Writes HTML again with the elements and attributes that a page may have.
+
+    An element is written when its end is read: what becomes of it depends on what is in it.
+    """
+
     def __init__(self, *, is_own: bool, has_top: bool) -> None:
         super().__init__(convert_charrefs=True)
         self._is_own = is_own
-        self._id_prefix = "" if is_own else ID_PREFIX
-        self._heading_above = 0 if is_own else HEADING_ABOVE
+        self._id_prefix = ID_PREFIX
+        self._heading_above = HEADING_ABOVE
+        if is_own:
+            self._id_prefix = ""
+            self._heading_above = 0
         self._open = [_Element("", {})]
+        """The elements around the next text, of which the first is the whole description."""
         self._ids = set[str]()
         self._headings = list[_Heading]()
         self._levels = list[int]()
@@ -165,6 +180,8 @@ class _Rewriter(HTMLParser):
         """Whether an element has the id `top`. If not, `#top` is the top of the page (HTML)."""
 
     def result(self) -> str:
+        """Return the HTML of all that was fed."""
+        # what a stranger has not closed ends here
         while len(self._open) > 1:
             self._end()
         html = self._open[0].html
@@ -174,6 +191,7 @@ class _Rewriter(HTMLParser):
         return _contents(self._headings) + html
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin an element."""
         self._open.append(_Element(tag, {name: value or "" for name, value in attrs}))
         if len(self._open) > MAX_DEPTH:
             raise TooComplex
@@ -181,34 +199,39 @@ class _Rewriter(HTMLParser):
             self._end()
 
     def handle_endtag(self, tag: str) -> None:
+        """End an element, with all that is open in it, or nothing if there is no such one."""
         if any(element.tag == tag for element in self._open[1:]):
             while self._end() != tag:
                 pass
 
     def handle_data(self, data: str) -> None:
+        """Add text to the element that is open."""
         self._add("", escape(data, quote=False), has_text=_BLANK.fullmatch(data) is None)
 
     def _is_within(self, *tags: str) -> bool:
         return any(element.tag in tags for element in self._open)
 
     def _add(self, tag: str, html: str, *, has_text: bool) -> None:
-        above = self._open[-1]
-        above.parts.append((tag, html))
-        above.has_text |= has_text
+        """Add a part to the element that is open."""
+        parent = self._open[-1]
+        parent.parts.append((tag, html))
+        parent.has_text |= has_text
 
     def _end(self) -> str:
+        """End the element that was begun last, and return its tag as the description has it."""
         element = self._open.pop()
-        tag = element.tag
-        if tag in _HEADINGS:
-            made = self._heading(element)
-        elif tag == "a":
-            made = self._link(element)
-        elif tag == "img":
-            made = self._image(element)
+        # `_other` may make another one of it
+        written_tag = element.tag
+        if element.tag in _HEADINGS:
+            tag, html = self._heading(element)
+        elif element.tag == "a":
+            tag, html = self._link(element)
+        elif element.tag == "img":
+            tag, html = self._image(element)
         else:
-            made = self._other(element)
-        self._add(*made, has_text=element.has_text)
-        return tag
+            tag, html = self._other(element)
+        self._add(tag, html, has_text=element.has_text)
+        return written_tag
 
     def _id(self, element: _Element) -> str:
         """Return the attribute `id`, or an empty text if it is not valid or is there already."""
@@ -219,31 +242,39 @@ class _Rewriter(HTMLParser):
         return f' id="{self._id_prefix}{escape(name)}"'
 
     def _heading(self, element: _Element) -> tuple[str, str]:
+        """Return the tag of a heading in a page, and its HTML."""
         if not element.has_text:
             return "", element.html
         name = self._id(element)
         align = _align(element)
         if _has_only_unnamed_images(element):
             return "p", f"<p{name}{align}>{element.html}</p>"
+        # by its place among the headings above: authors leave levels out
         level = int(element.tag[1])
         while self._levels and self._levels[-1] >= level:
             self._levels.pop()
         self._levels.append(level)
-        target = element.attributes["id"] if name else element.target
+        target = element.target
+        if name:
+            target = element.attributes["id"]
         heading = _Heading(len(self._levels), target.removeprefix(ID_PREFIX), element.html)
         self._headings.append(heading)
         tag = f"h{min(self._heading_above + heading.level, 6)}"
+        html = heading.html
         # a link has no other within it, and a press on a summary opens what is below it
-        is_linked = not (self._is_own or self._is_within("a", "summary"))
-        html = _linked(heading) if is_linked else heading.html
+        if not (self._is_own or self._is_within("a", "summary")):
+            html = _linked(heading)
         return tag, f"<{tag}{name}{align}>{html}</{tag}>"
 
     def _link(self, element: _Element) -> tuple[str, str]:
+        """Return the tag of a link in the parts of what it is in, and its HTML in a page."""
         target = element.attributes.get("href", "").strip()
         name = self._id(element)
         title = element.attributes.get("title", "")
-        title = f' title="{escape(title)}"' if title else ""
+        if title:
+            title = f' title="{escape(title)}"'
         is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
+        # a library may write an empty link into a heading, which has the id of the heading
         if target.startswith("#") and not element.has_text and self._open[-1].tag in _HEADINGS:
             self._open[-1].target = target[1:]
         if element.has_text and target in _TOPS and not self._has_top:
@@ -261,41 +292,52 @@ class _Rewriter(HTMLParser):
         if _tag_of_link(element) == _UNNAMED_IMAGE:
             element.has_text = False
             return "", ""
-        made = f"<span{name}>{element.html}</span>" if name else element.html
-        return _tag_of_link(element), made
+        html = element.html
+        if name:
+            html = f"<span{name}>{html}</span>"
+        return _tag_of_link(element), html
 
     def _image(self, element: _Element) -> tuple[str, str]:
+        """Return what stands for the tag of an image, and its HTML: a link, or words."""
         source = element.attributes.get("src", "").strip()
         text = " ".join(element.attributes.get("alt", "").split())
         # docutils takes the address if there is no text
         is_named = text.casefold() not in _UNNAMED and text != source
-        tag, label = (_IMAGE, escape(text)) if is_named else (_UNNAMED_IMAGE, "image")
+        tag = _UNNAMED_IMAGE
+        label = "image"
+        if is_named:
+            tag = _IMAGE
+            label = escape(text)
         if not (is_named or self._is_own or self._is_within("a")):
             return "", ""  # without words for it, and no way to anything
         element.has_text = True
         if self._is_own and not _ABSOLUTE.match(source):
-            size = "".join(
-                f' {name}="{element.attributes[name]}"'
-                for name in ("width", "height")
-                if re.fullmatch(r"\d{1,4}%?", element.attributes.get(name, ""))
-            )
-            address = f'src="{escape(source)}" alt="{label}" loading="lazy"'
-            return "img", f"<img {address}{size}>"
+            attributes = f'src="{escape(source)}" alt="{label}" loading="lazy"'
+            for name in ("width", "height"):
+                size = element.attributes.get(name, "")
+                if re.fullmatch(r"\d{1,4}%?", size):
+                    attributes += f' {name}="{size}"'
+            return "img", f"<img {attributes}>"
         if _ABSOLUTE.match(source) and not self._is_within("a"):
             return self._tag_of_badge(tag), f"<a {_outward(source)}>{label}</a>"
         return tag, f"<span>{label}</span>"
 
     def _tag_of_badge(self, tag: str) -> str:
         """Return the tag of a link in the parts of what it is in, where its tag is `tag` or a."""
-        return _BADGE if tag == _IMAGE and len(self._headings) < 2 else tag  # noqa: PLR2004
+        if tag == _IMAGE and len(self._headings) < 2:  # noqa: PLR2004
+            return _BADGE
+        return tag
 
     def _other(self, element: _Element) -> tuple[str, str]:
+        """Return the tag of any other element in a page, empty for none, and its HTML."""
         if element.tag == "p" and _BADGES.fullmatch(_kinds(element.parts)):
             element.tag = "div"  # a paragraph has no fold-out
         self._has_contents |= element.attributes.get("class") in _CONTENTS
         tag = _RENAMED.get(element.tag, element.tag)
-        if tag in {"br", "hr", "input"}:
-            return tag, f"<{tag}>" if tag != "input" else self._checkbox(element)
+        if tag == "input":
+            return tag, self._checkbox(element)
+        if tag in {"br", "hr"}:
+            return tag, f"<{tag}>"
         attributes = self._id(element) + self._classes(element) + _align(element)
         if element.tag == "span" and "literal" in element.attributes.get("class", "").split():
             tag = "code"
@@ -303,7 +345,8 @@ class _Rewriter(HTMLParser):
             attributes += _number(element, "start", 9)
         elif tag in {"td", "th"}:
             # a screen reader cannot name a column without a word
-            tag = tag if element.has_text else "td"
+            if not element.has_text:
+                tag = "td"
             attributes += _number(element, "colspan", 2) + _number(element, "rowspan", 2)
         elif tag in {"li", "dt", "dd", "summary"}:
             tag = self._list_part(tag)
@@ -312,19 +355,26 @@ class _Rewriter(HTMLParser):
         return self._made(tag, attributes, element)
 
     def _made(self, tag: str, attributes: str, element: _Element) -> tuple[str, str]:
+        """Return an element with its tag, mended where a screen reader would stumble over it."""
         html = element.html
         if tag in {"ul", "ol"}:
-            html = "".join(
-                inner if name == "li" or not inner.strip() else f"<li>{inner}</li>"
-                for name, inner in element.parts
-            )
+            # a list has only items
+            items = list[str]()
+            for name, part in element.parts:
+                if name == "li" or not part.strip():
+                    items.append(part)
+                else:
+                    items.append(f"<li>{part}</li>")
+            html = "".join(items)
         elif tag == "dl" and not _is_definition_list(element):
             html = re.sub(r"<(/?)d[td]\b", r"<\1div", html)
             tag = "div"
         elif tag == "summary" and not element.has_text:
             html = "Details"
         elif tag == "table":
-            html = html if "<td" in html else re.sub(r"<(/?)th\b", r"<\1td", html)
+            # cells of headings alone are headings of nothing
+            if "<td" not in html:
+                html = re.sub(r"<(/?)th\b", r"<\1td", html)
             table = f"<table{attributes}>{html}</table>"
             frame = '<div class="scrolling" role="group" aria-label="Table" tabindex="0">'
             return "div", f"{frame}{table}</div>"
@@ -332,30 +382,41 @@ class _Rewriter(HTMLParser):
 
     def _list_part(self, tag: str) -> str:
         """Return `tag`, or `div` if the element is not within what it has to be a part of."""
-        lists = {"li": ("ul", "ol"), "summary": ("details",)}.get(tag, ("dl",))
-        return tag if self._open[-1].tag in lists else "div"
+        parents = {"li": ("ul", "ol"), "summary": ("details",)}.get(tag, ("dl",))
+        if self._open[-1].tag in parents:
+            return tag
+        return "div"
 
     def _classes(self, element: _Element) -> str:
+        """Return the attribute `class` with the classes that the style sheet knows, or nothing."""
         tag = _RENAMED.get(element.tag, element.tag)
-        is_code = self._is_within("pre", "code")
-        classes = _CODE_CLASSES if is_code else _CLASSES.get(tag, frozenset())
+        classes = _CLASSES.get(tag, frozenset())
+        # the classes of Pygments mean something within code alone
+        if self._is_within("pre", "code"):
+            classes = _CODE_CLASSES
         names = [name for name in element.attributes.get("class", "").split() if name in classes]
-        return f' class="{" ".join(names)}"' if names else ""
+        if not names:
+            return ""
+        return f' class="{" ".join(names)}"'
 
     def _checkbox(self, element: _Element) -> str:
+        """Return the box of a list of tasks (GitHub Flavored Markdown), or nothing for a field."""
         if element.attributes.get("type") != "checkbox":
             return ""
-        is_done = "checked" in element.attributes
-        state = ' checked aria-label="done"' if is_done else ' aria-label="to do"'
+        state = ' aria-label="to do"'
+        if "checked" in element.attributes:
+            state = ' checked aria-label="done"'
         return f'<input type="checkbox" disabled{state}>'
 
 
 def _tag_of_link(element: _Element) -> str:
     """Return the tag of a link in the parts of what it is in: `a`, or that of the image in it."""
     tags = [tag for tag, html in element.parts if tag or html.strip()]
-    if not tags or not _IMAGE_KINDS.keys() >= {*tags}:
+    if not tags or any(tag not in _IMAGE_KINDS for tag in tags):
         return "a"
-    return tags[0] if len(tags) == 1 else _IMAGE
+    if len(tags) > 1:
+        return _IMAGE
+    return tags[0]
 
 
 def _with_rows_of_images(parts: Sequence[tuple[str, str]], *, folds: bool) -> Iterator[str]:
@@ -364,32 +425,42 @@ def _with_rows_of_images(parts: Sequence[tuple[str, str]], *, folds: bool) -> It
 
     `folds`: rows of badges are folded.
     """
-    kinds = _kinds(parts) if folds else _kinds(parts).replace("l", "i")
+    kinds = _kinds(parts)
+    if not folds:
+        kinds = kinds.replace("l", "i")
     for row in _ROW.finditer(kinds):
         start, stop = row.span()
+        # two texts without a blank between them would be one word
         if re.fullmatch("[iul]{2}", kinds[max(start - 1, 0) : start + 1]):
             yield " "
         images = [html for tag, html in parts[start:stop] if tag in _IMAGE_KINDS]
         if len(images) < 2:  # noqa: PLR2004
-            yield _named(*parts[start])
+            tag, html = parts[start]
+            yield _named(tag, html)
+        elif kinds[start] == "l":
+            yield _folded(images)
         else:
-            yield _folded(images) if kinds[start] == "l" else _numbered(images)
+            yield _numbered(images)
 
 
 def _kinds(parts: Sequence[tuple[str, str]]) -> str:
-    """Return a letter for each part."""
+    """Return a letter for each part, so that regular expressions find rows of images."""
     return "".join(map(_kind, parts))
 
 
 def _kind(part: tuple[str, str]) -> str:
+    """Return the letter of a part: `b` for a break or a blank, `o` for what is no image."""
     tag, html = part
     if tag in _IMAGE_KINDS:
         return _IMAGE_KINDS[tag]
-    return "b" if tag == "br" or not (tag or html.strip()) else "o"
+    is_blank = not (tag or html.strip())
+    if tag == "br" or is_blank:
+        return "b"
+    return "o"
 
 
 def _has_only_unnamed_images(element: _Element) -> bool:
-    return {*_kinds(element.parts)} <= {"b", "u"}
+    return set(_kinds(element.parts)) <= {"b", "u"}
 
 
 def _folded(badges: Sequence[str]) -> str:
@@ -408,7 +479,7 @@ def _linked(heading: _Heading) -> str:
 
 def _contents(headings: Sequence[_Heading]) -> str:
     """Return a fold-out of links to headings, in lists within each other."""
-    made = ['<details class="contents"><summary dir="ltr">On this page</summary>']
+    pieces = ['<details class="contents"><summary dir="ltr">On this page</summary>']
     depth = 0
     for heading in headings:
         text = re.sub("<[^>]*>", "", heading.html).strip()
@@ -416,10 +487,16 @@ def _contents(headings: Sequence[_Heading]) -> str:
             continue
         # a heading without a target may have been between the last one and this
         level = min(heading.level, depth + 1)
-        made.append("<ul>" if level > depth else "</li>" + "</ul></li>" * (depth - level))
-        made.append(f'<li><a href="#{ID_PREFIX}{escape(heading.target)}">{text}</a>')
+        if level > depth:
+            pieces.append("<ul>")
+        else:
+            pieces.append("</li>" + "</ul></li>" * (depth - level))
+        # the item stays open for the list of what is below the heading
+        pieces.append(f'<li><a href="#{ID_PREFIX}{escape(heading.target)}">{text}</a>')
         depth = level
-    return "".join([*made, "</li></ul>" * depth, "</details>\n"])
+    pieces.append("</li></ul>" * depth)
+    pieces.append("</details>\n")
+    return "".join(pieces)
 
 
 def _named(tag: str, html: str) -> str:
@@ -434,29 +511,35 @@ def _numbered(images: Sequence[str]) -> str:
     """Return the HTML of images in a row, each with a number as its text."""
     if not any("href=" in html for html in images):  # within one link
         return f"<span>{len(images)} images</span>"
-    numbered = (
-        html.replace(">image<", f">{number}<") for number, html in enumerate(images, start=1)
-    )
-    return f"<span>images {' '.join(numbered)}</span>"
+    links = list[str]()
+    for number, html in enumerate(images, start=1):
+        links.append(html.replace(">image<", f">{number}<"))
+    return f"<span>images {' '.join(links)}</span>"
 
 
 def _outward(target: str) -> str:
+    """Return the attributes of a link to another site, which is told nothing of this page."""
     return f'href="{escape(target)}" rel="nofollow noopener noreferrer"'
 
 
 def _align(element: _Element) -> str:
+    """Return the attribute `align`, or an empty text if the element has none that is valid."""
     value = element.attributes.get("align", "").lower()
-    is_known = element.tag in _ALIGNED and value in {"left", "center", "right"}
-    return f' align="{value}"' if is_known else ""
+    if element.tag in _ALIGNED and value in {"left", "center", "right"}:
+        return f' align="{value}"'
+    return ""
 
 
 def _number(element: _Element, name: str, digits: int) -> str:
+    """Return an attribute, or an empty text if it is no number of so many digits at most."""
     value = element.attributes.get(name, "")
-    is_number = value.isascii() and value.isdecimal() and len(value) <= digits
-    return f' {name}="{value}"' if is_number else ""
+    if value.isascii() and value.isdecimal() and len(value) <= digits:
+        return f' {name}="{value}"'
+    return ""
 
 
 def _is_definition_list(element: _Element) -> bool:
+    """Return whether an element has terms with their definitions, and nothing else."""
     tags = [tag for tag, html in element.parts if tag or html.strip()]
     is_ordered = bool(tags) and tags[0] == "dt" and tags[-1] == "dd"
     return is_ordered and set(tags) == {"dt", "dd"}
@@ -495,17 +578,21 @@ def _renderer(markup: str) -> Render:
 
 
 def _answer(render: Render, text: str, *, is_own: bool) -> dict[str, str]:
-    """Return `html`, as `rewrite` makes it, or the `problem` in one word: `markup` or `complex`."""
+    """Return the `html` of a text, or the `problem` in one word: `markup` or `complex`."""
     try:
         rendered = render(text)
         if rendered is None:
             return {"problem": "markup"}
-        html = rewrite(rendered, is_own=is_own) if len(rendered) <= MAX_OUTPUT else ""
+        if len(rendered) > MAX_OUTPUT:
+            return {"problem": "complex"}
+        html = rewrite(rendered, is_own=is_own)
     except (MemoryError, RecursionError, TooComplex):
         return {"problem": "complex"}
     except Exception:  # noqa: BLE001 - docutils raises many types for text that it does not expect
         return {"problem": "markup"}
-    return {"html": html} if 0 < len(html) <= MAX_OUTPUT else {"problem": "complex"}
+    if not 0 < len(html) <= MAX_OUTPUT:
+        return {"problem": "complex"}
+    return {"html": html}
 
 
 def _limit_resources() -> None:
@@ -526,6 +613,7 @@ def _limit_resources() -> None:
     # some installers link the files of packages to those of a cache
     code = tuple(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100
 
+    # an audit hook cannot be taken away again, not even by code that a description might run
     def refuse(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             # lexers and languages are imported by the first description that needs them

@@ -27,11 +27,11 @@ class RenderProcess:
     may `kill` it.
 
     Args:
-        own: Whether the texts are our documentation, and not descriptions by strangers.
+        is_own: Whether the texts are our documentation, and not descriptions by strangers.
     """
 
-    def __init__(self, *, own: bool = False) -> None:
-        self._own = own
+    def __init__(self, *, is_own: bool = False) -> None:
+        self._is_own = is_own
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, text: str, markup: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ class RenderProcess:
         The answer has `html` or `problem`. The latter is `slow`, `complex`, `markup`, or
         `unavailable` if the process cannot be started or ends by no fault of the description.
         """
-        request = {"text": text, "markup": markup, "own": self._own}
+        request = {"text": text, "markup": markup, "own": self._is_own}
         # somebody may kill it, or the machine lack memory: a second attempt tells
         for _ in range(2):
             try:
@@ -52,8 +52,10 @@ class RenderProcess:
             except (OSError, ValueError, RuntimeError):
                 # it cannot be started, has ended before its answer, or no thread can watch it
                 ended_by = self.close()
+            if ended_by == signal.SIGPROF:
+                return {"problem": "slow"}
             if ended_by in _OWN_FAULT:
-                return {"problem": "slow" if ended_by == signal.SIGPROF else "complex"}
+                return {"problem": "complex"}
         return {"problem": "unavailable"}
 
     def kill(self) -> None:
@@ -75,7 +77,11 @@ class RenderProcess:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    options = ("-B",) if sys.dont_write_bytecode else ()
+    """Start the process. Raises OSError if the machine cannot."""
+    # -P and -S: the folder it is started in, and site-packages of its own, add nothing to the path
+    command = [sys.executable, "-P", "-S", "-m", "wheelyard.operations.descriptions.child"]
+    if sys.dont_write_bytecode:
+        command.insert(1, "-B")
     # the path is passed on, because a deployment may have set it in any way
     environment = {
         "PYTHONPATH": ":".join(filter(None, sys.path)),
@@ -83,7 +89,7 @@ def _start() -> subprocess.Popen[bytes]:
         "DOCUTILSCONFIG": "",  # docutils reads no file of this machine
     }
     return subprocess.Popen(  # noqa: S603 - a module of ours
-        [sys.executable, *options, "-P", "-S", "-m", "wheelyard.operations.descriptions.child"],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

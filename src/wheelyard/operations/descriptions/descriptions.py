@@ -149,20 +149,28 @@ class Descriptions:
         description = _parse(core)
         if description is None:
             text = core.description or ""
-            reason = TOO_LARGE if _markup(core.description_content_type) else ""
-            return RenderedDescription(html=plain(text, reason) if text.strip() else Markup())
+            reason = ""
+            if _markup(core.description_content_type):
+                reason = TOO_LARGE
+            html = Markup()
+            if text.strip():
+                html = plain(text, reason)
+            return RenderedDescription(html=html)
         text = description.text
         key = description.key
         result = self._results.get(key) or self._stored(key)
-        job = None
+        job: Future[_Result | None] | None = None
         if result is None and not self._failures.get(key):
             job = self._submit(description, is_looked_up=True)
-            result = job.result() if job is not None and self._waits else None
+            # an export has no reader who could come again
+            if job is not None and self._waits:
+                result = job.result()
         if result is None:
             return RenderedDescription(html=plain(text, NOT_YET), is_final=False, job=job)
+        if not result.html:
+            return RenderedDescription(html=plain(text, result.reason))
         # the process has sanitised it, and who may write to the store may change packages anyway
-        html = Markup(result.html) if result.html else plain(text, result.reason)  # noqa: S704
-        return RenderedDescription(html=html)
+        return RenderedDescription(html=Markup(result.html))  # noqa: S704
 
     def close(self) -> None:
         """End what is rendered, with an error for whoever waits."""
@@ -187,19 +195,23 @@ class Descriptions:
             job = self._jobs.get(description.key)
             if job is None and len(self._jobs) < MAX_WAITING:
                 with suppress(RuntimeError):  # closed, or this machine has no thread left
+                    # its thread waits for the lock, and then finds the job
                     self._executor.submit(self._run_shortest)
                     job = _Job(description, is_looked_up, Future())
                     self._jobs[description.key] = job
-            return None if job is None else job.result
+            if job is None:
+                return None
+            return job.result
 
     def _run_shortest(self) -> None:
-        # In the thread of the executor, once for each job.
+        """Run the shortest job that waits, in the thread of the executor, once for each job."""
         with self._lock:
             # none of them runs, as one thread runs all
             job = min(self._jobs.values(), key=_length, default=None)
             if job is None or not job.result.set_running_or_notify_cancel():  # closed
                 return
         result = self._run(job)
+        # first out of the jobs: whoever asks from now on finds the result, or begins again
         with self._lock:
             self._jobs.pop(job.description.key)
             if not self._jobs and not self._waits:
@@ -207,7 +219,7 @@ class Descriptions:
         job.result.set_result(result)
 
     def _run(self, job: _Job) -> _Result | None:
-        # None means that it failed for no fault of the description.
+        """Return the result of a job, or None if it failed for no fault of the description."""
         key = job.description.key
         result = self._results.get(key)
         try:
@@ -216,13 +228,14 @@ class Descriptions:
             if result is None:
                 result = self._render(job.description)
         except Exception:
+            # a bug, here or in a library: a page has the plain text, and nothing else breaks
             logger.exception("a description cannot be rendered")
         if result is None:
             self._failures.put(key, True, RETRY_SECONDS)  # noqa: FBT003 - a value
         return result
 
     def _end_process_later(self) -> None:
-        # In the thread of the executor, with the lock.
+        """Have the process end after a while, in the thread of the executor, with the lock held."""
         if self._end_of_process is not None:
             self._end_of_process.cancel()
         self._end_of_process = Timer(PROCESS_SECONDS, self._end_process)
@@ -233,12 +246,14 @@ class Descriptions:
             self._process.close()
 
     def _end_process(self) -> None:
-        # In the thread of the timer. Only that of the executor may use the process.
+        """Have the executor end the process, in the thread of the timer."""
+        # only the thread of the executor may use the process
         with self._lock, suppress(RuntimeError):  # closed
             if not self._jobs:
                 self._executor.submit(self._process.close)
 
     def _stored(self, key: Key) -> _Result | None:
+        """Return the result that the store has, and remember it, or None without one."""
         with suppress(WheelyardError):  # it is made again
             stored = self._store.get(key)
             if isinstance(stored, Stored):
@@ -254,7 +269,9 @@ class Descriptions:
         reason = _REASONS.get(problem, "")
         # PyPI takes a text without a type for reStructuredText, and for plain text if it is none
         if problem == "markup" and description.is_declared:
-            reason = NO_RST if description.markup == "rst" else NO_MARKUP
+            reason = NO_MARKUP
+            if description.markup == "rst":
+                reason = NO_RST
         result = self._remember(description.key, _Result(answer.get("html", ""), reason))
         with suppress(RuntimeError):  # closed, or this machine has no thread left
             # a bucket takes longer to write it than the process to render most descriptions
@@ -311,7 +328,9 @@ def remove_results(stores: Iterable[Store], cores: Iterable[CoreMetadata]) -> No
     for description in filter(None, map(_parse, cores)):
         names.add(_name_of(description.key))
         names.update(_earlier_names(description))
-    for store in stores if names else ():
+    if not names:
+        return
+    for store in stores:
         for entry in store.list(keys.DESCRIPTIONS):
             if _name_of(entry.key) in names:
                 store.delete(entry.key)
@@ -332,11 +351,15 @@ def _name_of(key: Key) -> str:
 
 def plain(text: str, reason: str = "") -> Markup:
     """Return a description as text, cut at MAX_LENGTH, after a sentence with the reason."""
-    head = Markup('<p class="soft">This description is shown as plain text: {}.</p>\n')
-    cut = Markup("\n<p>The rest is in the core metadata of the files.</p>")
-    end = cut if len(text) > MAX_LENGTH else Markup()
-    body = Markup('<pre tabindex="0">{}</pre>').format(_cleaned(text[:MAX_LENGTH]))
-    return (head.format(reason) if reason else Markup()) + body + end
+    html = Markup()
+    if reason:
+        sentence = Markup('<p class="soft">This description is shown as plain text: {}.</p>\n')
+        html += sentence.format(reason)
+    # the markup escapes what is formatted into it: the text is a stranger's
+    html += Markup('<pre tabindex="0">{}</pre>').format(_cleaned(text[:MAX_LENGTH]))
+    if len(text) > MAX_LENGTH:
+        html += Markup("\n<p>The rest is in the core metadata of the files.</p>")
+    return html
 
 
 def _cleaned(text: str) -> str:
@@ -346,7 +369,13 @@ def _cleaned(text: str) -> str:
 
 def _markup(content_type: str | None) -> str:
     """Return the markup of a Description-Content-Type, which is empty for plain text."""
-    kind, *options = (part.strip().lower() for part in (content_type or "text/x-rst").split(";"))
+    # the core metadata specification: without a type it is reStructuredText
+    parts = (content_type or "text/x-rst").split(";")
+    kind, *options = (text.strip().lower() for text in parts)
     if kind == "text/markdown":
-        return "CommonMark" if "variant=commonmark" in options else "GFM"
-    return "rst" if kind == "text/x-rst" else ""
+        if "variant=commonmark" in options:
+            return "CommonMark"
+        return "GFM"
+    if kind == "text/x-rst":
+        return "rst"
+    return ""

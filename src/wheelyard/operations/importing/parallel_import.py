@@ -25,6 +25,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import UniquenessKey
+from wheelyard.model.project import Project
 from wheelyard.operations.importing.project_import import (
     Batch,
     FileStatus,
@@ -83,16 +84,19 @@ class Importer(Struct, frozen=True):
 
         Those of other projects than `projects`, patterns of names, are left out if there are some.
         A file that is refused, or of a damaged project, is in the report. Raises Unavailable if the
-        store does not answer, and as `Source.candidates` if the source cannot be listed. What was
-        committed before stays.
+        store does not answer, and a WheelyardError of the source if that cannot be listed. What
+        was committed before stays.
         """
         observer = progress or ImportProgress()
+        dry_run_projects: dict[NormalizedName, Project] | None = None
+        if dry_run:
+            dry_run_projects = {}
         context = ImportContext(
             uploads=self.uploads,
             caller=caller,
             started_at=self.uploads.runtime.now(),
             progress=observer,
-            dry_run_projects={} if dry_run else None,
+            dry_run_projects=dry_run_projects,
         )
         # beside an upstream index, which is asked about new names
         is_local = self.is_local and self.uploads.claims is None
@@ -147,12 +151,9 @@ class _WorkerPool(Struct):
         started.
         """
         if isinstance(offer, Skipped):
-            status = FileStatus.REFUSED if offer.is_error else FileStatus.PASSED_OVER
-            code = "bad_source" if offer.is_error else ""
-            self._report(
-                Outcome(location=offer.location, status=status, code=code, why=f"{offer.why}.")
-            )
+            self._report(_skipped(offer))
             return
+        # the name of a file is a stranger's, and may be one that no index takes
         try:
             distribution = find_distribution(offer, self.context)
         except WheelyardError as fault:
@@ -170,10 +171,12 @@ class _WorkerPool(Struct):
         self._waiting_files += 1
         if len(batch) >= self.batch_size:
             self._start(name)
+        # the oldest batch: sources have the files of a project mostly together
         if self._waiting_files > MAX_PENDING_FILES:
             self._start(next(iter(self._waiting)))
+        # not the one that may still grow
         if len(self._running) < self.workers:
-            oldest = next((other for other in self._waiting if other != name), None)
+            oldest = next((waiting for waiting in self._waiting if waiting != name), None)
             if oldest is not None:
                 self._start(oldest)
 
@@ -191,6 +194,7 @@ class _WorkerPool(Struct):
 
     def _start(self, name: NormalizedName) -> None:
         """Import the files of a project that wait, as soon as not too many batches run."""
+        # as many wait for a thread as there are threads, so that none is idle
         while len(self._running) >= 2 * self.workers:
             self._collect(self._wait_for_any())
         batch = self._waiting.pop(name)
@@ -203,8 +207,9 @@ class _WorkerPool(Struct):
         return wait(self._running, return_when=FIRST_COMPLETED).done
 
     def _collect(self, futures: set[Future[list[Outcome]]]) -> None:
+        """Report the outcomes of batches, once they have ended."""
         for future in futures:
-            outcomes = future.result()
+            outcomes = future.result()  # raises what has stopped the batch, and so the import
             for source_file in self._running.pop(future):
                 self._future_by_key.pop(source_file.key, None)
             for outcome in outcomes:
@@ -215,6 +220,16 @@ class _WorkerPool(Struct):
     def _report(self, outcome: Outcome) -> None:
         self.report.add(outcome)
         self.observer.done(outcome)
+
+
+def _skipped(offer: Skipped) -> Outcome:
+    """Return the outcome of an entry of a source that is no file to import."""
+    status = FileStatus.PASSED_OVER
+    code = ""
+    if offer.is_error:
+        status = FileStatus.REFUSED
+        code = "bad_source"
+    return Outcome(location=offer.location, status=status, code=code, why=f"{offer.why}.")
 
 
 class _Stopped(Exception):
@@ -259,7 +274,11 @@ class FolderWatch:
             started_at = self.runtime.monotonic()
             is_idle = self.scan().is_idle
             duration = self.runtime.monotonic() - started_at
-            self.stopped.wait(max(self.interval, IDLE_PAUSE_FACTOR * duration if is_idle else 0.0))
+            pause = self.interval
+            # a large folder in which nothing happens may take long to list
+            if is_idle:
+                pause = max(pause, IDLE_PAUSE_FACTOR * duration)
+            self.stopped.wait(pause)
 
     def stop(self) -> None:
         """Make the watch end and abort a running scan, without waiting. Imported files stay."""
@@ -294,6 +313,7 @@ class Scan(ImportProgress):
     """One scan of a watched folder: both the source of an import and its observer."""
 
     def __init__(self, watch: FolderWatch) -> None:
+        # worker threads only call `read`: what is here belongs to the thread of the import
         self._report = Report()
         self._watch = watch
         self._root = str(watch.tree)
@@ -358,12 +378,15 @@ class Scan(ImportProgress):
         counts = self._report.counts
         is_complete = not self._errors
         name = escaped(self._root)
-        # an incomplete scan says nothing about files it has not found
-        watch.states = self._states if is_complete else watch.states | self._states
+        if is_complete:
+            watch.states = self._states
+        else:
+            # an incomplete scan says nothing about files it has not found
+            watch.states |= self._states
         if watch.errors and is_complete:
             logger.info("%s: the errors of the last scan are gone", name)
-        has_news = any(
-            counts[status] for status in (FileStatus.NEW, FileStatus.DELETED, FileStatus.REFUSED)
+        has_news = (
+            counts[FileStatus.NEW] or counts[FileStatus.DELETED] or counts[FileStatus.REFUSED]
         )
         if has_news or (watch.is_first_scan and is_complete):
             logger.info("%s: %s", name, self._report.summary())
@@ -375,6 +398,7 @@ class Scan(ImportProgress):
             raise _Stopped
 
     def _is_due(self, file: Candidate | Skipped) -> bool:
+        """Return whether a file is imported by this scan, and note its version for the next one."""
         watch = self._watch
         if isinstance(file, Skipped) and not file.is_error:
             return False
@@ -390,8 +414,12 @@ class Scan(ImportProgress):
         # abs, so that a wrong clock does not exclude a file for ever
         age = watch.runtime.seconds() - (file.changed_at or 0.0)
         is_settled = abs(age) >= SETTLE_SECONDS
+        # a later scan waits for the next one, which finds the file unchanged
         return watch.is_first_scan and is_settled
 
 
 def _version(file: Candidate | Skipped) -> str:
-    return file.why if isinstance(file, Skipped) else file.version
+    """Return what changes with a file, or for one that cannot be imported, the reason."""
+    if isinstance(file, Skipped):
+        return file.why
+    return file.version

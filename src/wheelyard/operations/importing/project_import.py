@@ -131,9 +131,8 @@ class Report(Struct):
     def summary(self, *, dry_run: bool = False) -> str:
         """Return one line of text with the number of files by status, for operators."""
         counts = self.counts
-        parts = [
-            f"{'would import' if dry_run else 'imported'} {counted(counts[FileStatus.NEW], 'file')}"
-        ]
+        verb = "would import" if dry_run else "imported"
+        parts = [f"{verb} {counted(counts[FileStatus.NEW], 'file')}"]
         words = (
             (FileStatus.THERE, "there already"),
             (FileStatus.DELETED, "deleted here before"),
@@ -194,7 +193,12 @@ class ImportContext:
     """Held while a dry run changes a project, as a commit would be alone with a document."""
 
     def require_free(self, name: NormalizedName) -> None:
-        """Raise as `NameClaims.require_free`, which is asked about a name once."""
+        """
+        Raise Forbidden or Unavailable unless a new name may become private.
+
+        Upstream indexes are asked about a name once in an import. Two threads may ask at the same
+        time, and get the same answer.
+        """
         claims = self.uploads.claims
         if claims is not None and name not in self._refusals:
             refusal: WheelyardError | None = None
@@ -205,8 +209,9 @@ class ImportContext:
                     raise
                 refusal = fault
             self._refusals[name] = refusal
-        if refused := self._refusals.get(name):
-            raise refused
+        known_refusal = self._refusals.get(name)
+        if known_refusal is not None:
+            raise known_refusal
 
     def list_names(self) -> None:
         """
@@ -225,7 +230,9 @@ class ImportContext:
 
         Raises Unavailable if the store does not answer, or the document is damaged.
         """
-        return (self.dry_run_projects or {}).get(name) or self.uploads.projects.get_for_update(name)
+        if self.dry_run_projects and name in self.dry_run_projects:
+            return self.dry_run_projects[name]
+        return self.uploads.projects.get_for_update(name)
 
     def commit(
         self, name: NormalizedName, files: Sequence[ValidatedFile], intent: ProjectIntent
@@ -236,12 +243,15 @@ class ImportContext:
         Raises Unavailable if the store does not answer, or the document is damaged.
         """
         if self.dry_run_projects is None:
+            # the bytes first: what a commit lists has to be there, and a crash in between leaves
+            # bytes that no project lists, for a sweep
             self.uploads.store(name, files)
             committed = self.uploads.projects.commits.submit(project_journal(name), intent)
             self.uploads.store_lost(name, files)
             return committed
         with self._lock:
-            before = after = self.latest(name)
+            before = self.latest(name)
+            after = before
             for event in intent(before):
                 after = apply(after, event)
             self.dry_run_projects[name] = after
@@ -265,12 +275,9 @@ def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
             raise
         # only this project is damaged, so its remaining files are refused
         settled = {outcome.location for outcome in work.outcomes}
-        remaining = [
-            source_file.candidate
-            for source_file in batch
-            if source_file.candidate.location not in settled
-        ]
-        work.outcomes += [refused(candidate, fault) for candidate in remaining]
+        for source_file in batch:
+            if source_file.candidate.location not in settled:
+                work.outcomes.append(refused(source_file.candidate, fault))
     finally:
         work.close()
         if work.project.exists:  # also one that a crash has kept out of the list
@@ -280,14 +287,16 @@ def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
     """Return the outcome of a file that is refused for `fault`, whose reason ends with `hint`."""
+    is_retryable = fault.code == UNREADABLE or isinstance(fault, Unavailable | Forbidden)
+    if isinstance(fault.__cause__, Unavailable):
+        # the source failed for this file only
+        is_retryable = True
     return Outcome(
         location=candidate.location,
         status=FileStatus.REFUSED,
         code=fault.code,
         why=f"{fault.message} {hint}".strip(),
-        is_retryable=fault.code == UNREADABLE
-        or isinstance(fault, Unavailable | Forbidden)
-        or isinstance(fault.__cause__, Unavailable),  # the source failed for this file only
+        is_retryable=is_retryable,
     )
 
 
@@ -327,8 +336,9 @@ class ProjectImport:
             if isinstance(fault, Unavailable) and fault.code not in _OF_ONE_FILE:
                 raise  # the store does not answer
             is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
-            is_strict = is_waivable and not self._context.uploads.rules.lenient
-            hint = "With --lenient it may be taken." if is_strict else ""
+            hint = ""
+            if is_waivable and not self._context.uploads.rules.lenient:
+                hint = "With --lenient it may be taken."
             self.outcomes.append(refused(source_file.candidate, fault, hint))
         if sum(file.upload.size for _, file in self._pending.values()) >= MAX_BATCH_BYTES:
             self._commit()
@@ -345,12 +355,13 @@ class ProjectImport:
         except WheelyardError as fault:
             if fault.code not in REFUSALS:
                 raise
-            self.outcomes += [refused(candidate, fault) for candidate, _ in pending]
+            self.outcomes += (refused(candidate, fault) for candidate, _ in pending)
         else:
             files = [file for _, file in pending]
             intent = context.uploads.add_files(self.project, files, context.caller)
             committed = context.commit(self.project.name, files, intent)
             self.project = committed.after
+            # decided again for the document of the commit, which another upload may have changed
             decisions = intent.decide(committed.before)
             for (candidate, _), decision in zip(pending, decisions, strict=True):
                 self.outcomes.append(_outcome(candidate, decision))
@@ -377,9 +388,12 @@ class ProjectImport:
         # a source without digests is believed if size and times say that nothing has changed
         if expected == listed.sha256 or (not expected and self._is_unchanged(listed, candidate)):
             return Outcome(location=candidate.location, status=FileStatus.THERE)
-        return refused(candidate, filename_taken(candidate.filename)) if expected else None
+        if not expected:
+            return None
+        return refused(candidate, filename_taken(candidate.filename))
 
     def _is_unchanged(self, listed: File, candidate: Candidate) -> bool:
+        """Return whether a listed file is the candidate, by the size and times of the source."""
         if listed.imported_at is None:
             return False
         at_source = SourceMetadata(uploaded_at=candidate.uploaded_at)
@@ -393,6 +407,7 @@ class ProjectImport:
         )
 
     def _validate(self, source_file: SourceFile) -> None:
+        """Fetch and validate a file, which then waits in the spool for the next commit."""
         context = self._context
         candidate = source_file.candidate
         name = self.project.name
@@ -404,6 +419,7 @@ class ProjectImport:
         attestations = context.uploads.attestations
         if attestations is not None and candidate.filename not in self.project.by_filename:
             attestations.permit_import(name)
+        # what can be refused without the bytes is refused by now
         upload = _fetch(candidate, distribution, context)
         try:
             validate = partial(context.uploads.validate, upload, caller, self.project)
@@ -411,7 +427,7 @@ class ProjectImport:
         except BaseException:
             upload.path.unlink(missing_ok=True)
             raise
-        self._pending[distribution.uniqueness_key] = candidate, checked
+        self._pending[distribution.uniqueness_key] = (candidate, checked)
 
 
 def find_distribution(candidate: Candidate, context: ImportContext) -> KnownDistribution:
@@ -422,9 +438,12 @@ def find_distribution(candidate: Candidate, context: ImportContext) -> KnownDist
     or nothing decides, TooLarge if it is too large, and Unavailable if the spool cannot be written.
     """
     readings = known_filename_readings(candidate.filename)
-    of_source = [reading for reading in readings if reading.project == candidate.project]
-    if of_source or len(readings) == 1 or not candidate.filename.endswith(LENIENT_SUFFIXES):
-        return (*of_source, *readings)[0]
+    for reading in readings:
+        if reading.project == candidate.project:
+            return reading
+    if len(readings) == 1 or not candidate.filename.endswith(LENIENT_SUFFIXES):
+        return readings[0]
+    # of an sdist of an old tool, nobody knows where the name ends and the version begins
     sdists = filename_readings(candidate.filename, is_lenient=True)
     upload = _fetch(candidate, sdists[0], context)
     try:
@@ -446,6 +465,7 @@ def _read_again(read: Callable[[], T], context: ImportContext) -> T:
 
 
 def _outcome(candidate: Candidate, decision: FileDecision) -> Outcome:
+    """Return the outcome of a file as its commit has decided."""
     if decision.refusal is not None:
         return refused(candidate, decision.refusal)
     if not decision.is_new:
@@ -461,6 +481,12 @@ def _outcome(candidate: Candidate, decision: FileDecision) -> Outcome:
 def _fetch(
     candidate: Candidate, distribution: Distribution, context: ImportContext
 ) -> SpooledUpload:
+    """
+    Fetch a file into the spool, and compare it with what its source says.
+
+    Raises TooLarge, Invalid if it cannot be read or is another file, and Unavailable if the spool
+    cannot be written.
+    """
     uploads = context.uploads
     limit = uploads.rules.max_size
     # what the source says of the size saves a download, and the writer counts anyway
@@ -470,6 +496,7 @@ def _fetch(
     hashers = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     writer = SpoolWriter(uploads.spool, (distribution,), limit, "the import", hashers)
     try:
+        # a stranger's bytes: the writer counts them, and raises once they are too many
         for chunk in _chunks(candidate):
             writer.write(chunk)
             context.progress.read(len(chunk))
@@ -483,10 +510,12 @@ def _fetch(
     if uploaded_at is None and candidate.last_modified is not None:
         uploaded_at = candidate.last_modified()
     yanked = candidate.yanked
+    if yanked is not None:
+        yanked = to_one_line(yanked, REASON_LIMIT)
     metadata = SourceMetadata(
         uploaded_at=uploaded_at,
         uploaded_by=to_one_line(candidate.uploaded_by, UPLOADER_LIMIT),
-        yanked=None if yanked is None else to_one_line(yanked, REASON_LIMIT),
+        yanked=yanked,
     )
     return replace(writer.to_upload(), source_metadata=metadata)
 
@@ -509,6 +538,7 @@ def _chunks(candidate: Candidate) -> Iterator[bytes]:
 
 
 def _check_digests(candidate: Candidate, writer: SpoolWriter) -> None:
+    """Raise Invalid if a file has not the digests and the size that its source says."""
     for name, digest in sorted(writer.digests.items()):
         expected = _expected_digest(candidate, name)
         if expected and expected != digest:
@@ -524,6 +554,7 @@ def _expected_digest(candidate: Candidate, algorithm: str) -> str:
 
 
 def _digest_mismatch(what: str) -> Invalid:
+    """Return the error for a file that differs from what its source says, with what differs."""
     return Invalid(
         f"The file is not the one that was uploaded there: {what}. Restore it there.",
         code="digest_mismatch",

@@ -74,7 +74,7 @@ class SearchResults(Struct, frozen=True):
     total: int
     """The number of all projects that match."""
     projects: list[ProjectFacts]
-    """Those of them that were asked for, in order."""
+    """The matches that were asked for, in order."""
 
 
 class VisibleProjects(Struct, frozen=True, dict=True):
@@ -84,12 +84,12 @@ class VisibleProjects(Struct, frozen=True, dict=True):
 
     @property
     def private(self) -> Iterator[ProjectFacts]:
-        """The private ones of them."""
+        """The private projects that the caller may read."""
         return (project for project in self.projects if not project.origin)
 
     @property
     def public(self) -> Iterator[ProjectFacts]:
-        """Those of upstream indexes."""
+        """The projects of upstream indexes that the caller may read."""
         return (project for project in self.projects if project.origin)
 
     def search(self, text: str, start: int, stop: int) -> SearchResults:
@@ -118,18 +118,21 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         if imported:
             imported_names = {project.name for project in imported}
             matches = [project for project in matches if project.name not in imported_names]
-        begin, end = _range(matches, name)  # a name sorts before those that begin with it
-        exact = begin + (_find(matches, name) is not None)
-        others = [*matches[:begin], *matches[end:]]
+        begin, end = _range(matches, name)
+        exact = begin
+        if _find(matches, name) is not None:
+            exact = begin + 1  # a name sorts before those that begin with it
         named = matches[begin:exact]
         best: Iterable[ProjectFacts] = chain(named, imported)
         if query.is_statement:
             best = _private_first(chain(imported, named))
-        ordered = chain(  # only as far as it is asked for
+        begun_otherwise = [*matches[:begin], *matches[end:]]
+        # lazily: only as far as it is asked for
+        ordered = chain(
             best,
             _private_first(matches[exact:end]),
-            _private_first(project for project in others if name in project.name),
-            _private_first(project for project in others if name not in project.name),
+            _private_first(project for project in begun_otherwise if name in project.name),
+            _private_first(project for project in begun_otherwise if name not in project.name),
         )
         total = len(imported) + len(matches)
         return SearchResults(total, list(islice(ordered, start, stop)))
@@ -138,11 +141,13 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         """Return the projects that declare any of these: private ones first, then by the order."""
         groups = {declaration: list[ProjectFacts]() for declaration in declarations}
         for project in self.projects:
-            if project.imports:  # most projects declare nothing
-                nearest = _first_in(declarations, project.imports)
-                if nearest is not None:
-                    groups[nearest].append(project)
-        # a stranger may declare any name
+            if not project.imports:  # most projects declare nothing
+                continue
+            for declaration in declarations:
+                if declaration in project.imports:
+                    groups[declaration].append(project)
+                    break
+        # private ones first, as a stranger may declare any name
         return list(_private_first(chain.from_iterable(groups.values())))
 
     def similar(self, text: str) -> list[ProjectFacts]:
@@ -151,27 +156,33 @@ class VisibleProjects(Struct, frozen=True, dict=True):
 
         They differ by a letter or two, or begin so.
         """
-        wanted = fold(text)[:NAME_LIMIT]
-        most = MAX_EDITS if len(wanted) >= SHORT_NAME else 1
-        start, stop = _range(self.projects, wanted)
-        ranks = dict.fromkeys(self.projects[start:stop] if len(wanted) >= SHORT_NAME else (), most)
+        folded = fold(text)[:NAME_LIMIT]
+        most = 1
+        distances = dict[ProjectFacts, int]()
+        if len(folded) >= SHORT_NAME:
+            most = MAX_EDITS
+            # a name that begins so is as near as the furthest one that differs
+            start, stop = _range(self.projects, folded)
+            distances = dict.fromkeys(self.projects[start:stop], most)
         # of so many pieces one is in a name that so few edits have made, and few names have one
         count = most + 2
-        cuts = [len(wanted) * cut // count for cut in range(count + 1)]
-        pieces = [wanted[at:to] for at, to in pairwise(cuts)]
-        shortest = len(wanted) - most
-        longest = len(wanted) + most
-        letters = frozenset(wanted)
+        cuts = [len(folded) * cut // count for cut in range(count + 1)]
+        pieces = [folded[start:stop] for start, stop in pairwise(cuts)]
+        letters = frozenset(folded)
         for project in self.projects:
             name = project.name
-            if not (shortest <= len(name) <= longest and any(piece in name for piece in pieces)):
+            # the cheap comparisons first, as this looks at every project
+            if abs(len(name) - len(folded)) > most or not any(piece in name for piece in pieces):
                 continue
             if len(letters.symmetric_difference(name)) <= 2 * most:  # an edit changes two at most
-                distance = edit_distance(wanted, name, most)
+                distance = edit_distance(folded, name, most)
                 if distance <= most:
-                    ranks[project] = distance
-        ranked = ((rank, bool(facts.origin), facts.name, facts) for facts, rank in ranks.items())
-        return [facts for *_, facts in nsmallest(SIMILAR_SHOWN, ranked)]
+                    distances[project] = distance
+
+        def rank(project: ProjectFacts) -> tuple[int, bool, str]:
+            return distances[project], bool(project.origin), project.name
+
+        return nsmallest(SIMILAR_SHOWN, distances, key=rank)
 
     def latest_changes(self, count: int) -> list[ProjectFacts]:
         """Return at most `count` private projects, those with the newest commits first."""
@@ -183,7 +194,7 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         return [project for project in self.projects if required in project.requires]
 
     def named(self, names: Iterable[NormalizedName]) -> Iterator[ProjectFacts]:
-        """Yield those of these projects that have one of `names`, in the order of the names."""
+        """Yield the projects that have one of `names`, in the order of the names."""
         projects = (_find(self.projects, name) for name in names)
         return (project for project in projects if project is not None)
 
@@ -197,29 +208,32 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         return sorted(classifier for classifier, _ in counts.most_common(CLASSIFIERS_OFFERED))
 
 
-def edit_distance(one: str, other: str, most: int) -> int:
+def edit_distance(source: str, target: str, most: int) -> int:
     """
-    Return how many letters are replaced, left out, added or swapped with the next to get `other`.
+    Return how many letters of a text are replaced, left out, added or swapped to get another one.
 
-    That is the optimal string alignment distance. It is `most` + 1 if it is greater than `most`.
+    A letter is swapped with the next one. That is the optimal string alignment distance. It is
+    `most` + 1 if it is greater than `most`.
     """
-    while one and other and one[0] == other[0]:
-        one = one[1:]
-        other = other[1:]
-    while one and other and one[-1] == other[-1]:
-        one = one[:-1]
-        other = other[:-1]
+    # equal ends change nothing, and most names share one
+    while source and target and source[0] == target[0]:
+        source = source[1:]
+        target = target[1:]
+    while source and target and source[-1] == target[-1]:
+        source = source[:-1]
+        target = target[:-1]
     too_many = most + 1
-    width = len(other) + 1
+    width = len(target) + 1
+    # each row has the distances from the first `at` letters to the first `to` letters of the target
     before = [too_many] * width
     last = [min(to, too_many) for to in range(width)]
-    for at, letter in enumerate(one, 1):
+    for at, letter in enumerate(source, 1):
         row = [too_many] * width
         row[0] = min(at, too_many)
         # further away from the diagonal more letters are missing than may be
         for to in range(max(1, at - most), min(width, at + too_many)):
-            cost = min(last[to] + 1, row[to - 1] + 1, last[to - 1] + (letter != other[to - 1]))
-            if at > 1 and to > 1 and letter == other[to - 2] and one[at - 2] == other[to - 1]:
+            cost = min(last[to] + 1, row[to - 1] + 1, last[to - 1] + (letter != target[to - 1]))
+            if at > 1 and to > 1 and letter == target[to - 2] and source[at - 2] == target[to - 1]:
                 cost = min(cost, before[to - 2] + 1)
             row[to] = min(cost, too_many)
         if min(row) > most:
@@ -249,22 +263,22 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         if caller.may_everywhere(Action.READ):
             return self._everything
         has_all_public = caller.may_read_public_packages
-        patterns = {
-            pattern
-            for scope in caller.scopes
-            if scope.actions & Action.READ
-            for pattern in scope.projects
-        }
-        parts = list[ProjectFacts]()
+        patterns = set[Pattern]()
+        for scope in caller.scopes:
+            if scope.actions & Action.READ:
+                patterns.update(scope.projects)
+        ranges = sorted(map(self._range, patterns))
+        # an empty range at the end, for the public projects behind the last pattern
+        ranges.append((len(self.projects), len(self.projects)))
+        readable = list[ProjectFacts]()
         end = 0
-        count = len(self.projects)
         # the ranges may overlap: what is before `end` was looked at already
-        for start, stop in [*sorted(map(self._range, patterns)), (count, count)]:
+        for start, stop in ranges:
             if has_all_public and end < start and self._has_public:
-                parts += (project for project in self.projects[end:start] if project.origin)
-            parts += self.projects[max(start, end) : stop]
+                readable += (project for project in self.projects[end:start] if project.origin)
+            readable += self.projects[max(start, end) : stop]
             end = max(end, stop)
-        return VisibleProjects(tuple(parts))
+        return VisibleProjects(tuple(readable))
 
     def projects_of(self, caller: Caller, principals: Collection[str]) -> list[ProjectFacts]:
         """
@@ -274,13 +288,14 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         others, and those that the caller may read and whose latest upload is of one of
         `principals`.
         """
-        changing = [
-            Scope(Action.READ, tuple(set(scope.projects) - {EVERY_PROJECT}), scope.indexes)
-            for scope in caller.scopes
-            if scope.actions & (Action.UPLOAD | Action.MANAGE)
-        ]
-        named = self.readable_by(Caller(caller.principal, tuple(changing))).private
-        projects = {project.name: project for project in named}
+        changing = list[Scope]()
+        for scope in caller.scopes:
+            if scope.actions & (Action.UPLOAD | Action.MANAGE):
+                patterns = tuple(set(scope.projects) - {EVERY_PROJECT})
+                changing.append(Scope(Action.READ, patterns, scope.indexes))
+        # a caller who may read exactly what the caller may change
+        changeable = self.readable_by(Caller(caller.principal, tuple(changing)))
+        projects = {project.name: project for project in changeable.private}
         for project in self.readable_by(caller).private:
             if project.uploaded_by in principals:
                 projects[project.name] = project
@@ -299,10 +314,12 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
     @cached_property
     def usage(self) -> ListedAmount:
         """How much all private projects list together."""
-        return ListedAmount(
-            sum(project.bytes for project in self.projects if not project.origin),
-            sum(project.files for project in self.projects if not project.origin),
-        )
+        size = 0
+        files = 0
+        for project in self.private:
+            size += project.bytes
+            files += project.files
+        return ListedAmount(size, files)
 
     @cached_property
     def _everything(self) -> VisibleProjects:
@@ -323,25 +340,34 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         It is this one if nothing is new, and has its generation if only documents were read again.
         """
         # pages are cached under the generation, so it stays while no page would be another one
-        news = {name: facts for name, facts in changes.items() if self.find(name) != facts}
-        if not news:
+        new_facts = {name: facts for name, facts in changes.items() if self.find(name) != facts}
+        if not new_facts:
             return self
         projects = list(self.projects)
-        for name, facts in news.items():
+        generation = self.generation
+        for name, facts in new_facts.items():
             at = bisect_left(projects, name, key=_NAME)
-            is_known = at < len(projects) and projects[at].name == name
-            projects[at : at + is_known] = [] if facts is None else [facts]
-        is_same = all(
-            facts and self.find(name) == replace(facts, document=self.document_of(name))
-            for name, facts in news.items()
-        )
-        generation = self.generation + (not is_same)
+            end = at
+            if at < len(projects) and projects[at].name == name:
+                end = at + 1
+            # replaced in its place, where the list need not be moved
+            projects[at:end] = () if facts is None else (facts,)
+            if not self._looks_like(name, facts):
+                generation = self.generation + 1
         return replace(self, projects=tuple(projects), generation=generation)
+
+    def _looks_like(self, name: NormalizedName, facts: ProjectFacts | None) -> bool:
+        """Return whether a project has these facts, but for the version of its document."""
+        if facts is None:
+            return False
+        return self.find(name) == replace(facts, document=self.document_of(name))
 
     def document_of(self, name: NormalizedName) -> str:
         """Return the `document` of a project's facts, or an empty text if it has none."""
         facts = self.find(name)
-        return facts.document if facts else ""
+        if facts is None:
+            return ""
+        return facts.document
 
     def _range(self, pattern: Pattern) -> tuple[int, int]:
         """Return where the projects begin and end that a pattern matches."""
@@ -349,6 +375,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         start, stop = _range(self.projects, prefix)
         if prefix != pattern:
             return start, stop
+        # a name without a star is that of one project
         return start, start + (self.find(NormalizedName(prefix)) is not None)
 
 
@@ -357,12 +384,8 @@ def table_of(projects: Iterable[ProjectFacts]) -> ProjectTable:
     return ProjectTable(tuple(sorted(projects, key=_NAME)))
 
 
-def _first_in(declarations: Iterable[str], imports: str) -> str | None:
-    """Return the first of these declarations that is in the imports, or None."""
-    return next((declaration for declaration in declarations if declaration in imports), None)
-
-
 def _private_first(projects: Iterable[ProjectFacts]) -> Iterator[ProjectFacts]:
+    """Yield the private ones of these projects, and then the public ones."""
     public = list[ProjectFacts]()
     for project in projects:
         if project.origin:
@@ -373,8 +396,11 @@ def _private_first(projects: Iterable[ProjectFacts]) -> Iterator[ProjectFacts]:
 
 
 def _find(projects: Sequence[ProjectFacts], name: str) -> ProjectFacts | None:
+    """Return the project of a name among projects that are sorted by name, or None."""
     at = bisect_left(projects, name, key=_NAME)
-    return projects[at] if at < len(projects) and projects[at].name == name else None
+    if at < len(projects) and projects[at].name == name:
+        return projects[at]
+    return None
 
 
 def _range(projects: Sequence[ProjectFacts], prefix: str) -> tuple[int, int]:
@@ -396,7 +422,9 @@ def decode_table(body: bytes) -> ProjectTable | None:
         return None
     names = [project.name for project in table.projects]
     # whether they are names is asked later, when they are compared with the list of all names
-    return table if all(map(lt, names, names[1:])) else None
+    if not all(map(lt, names, names[1:])):
+        return None
+    return table
 
 
 class FactsReader(Struct, frozen=True):
@@ -425,10 +453,12 @@ class FactsReader(Struct, frozen=True):
                 return {name: self.facts_of(project)}
             return {}  # the other projects are found all the same
 
-        threads = 1 if self.is_local or len(names) == 1 else MAX_CONCURRENT_READS
+        threads = MAX_CONCURRENT_READS
+        if self.is_local or len(names) == 1:
+            threads = 1  # handing work to threads takes longer than reading a file
         facts = dict[NormalizedName, ProjectFacts | None]()
-        for facts_of_one in prefetch_map(read, names, threads):
-            facts |= facts_of_one
+        for facts_by_name in prefetch_map(read, names, threads):
+            facts |= facts_by_name
         return facts
 
     def facts_of(self, project: Project) -> ProjectFacts:
@@ -469,10 +499,11 @@ class FactsReader(Struct, frozen=True):
         return documents.codec.decode(whole_key, stored.body)
 
     def _described(self, name: NormalizedName, file: File) -> Description:
-        try:
-            raw = self.files.core_metadata(name, file) if file.has_metadata else b""
-        except NotFound:
-            raw = b""
+        """Return what a file says of its project, or NOT_DESCRIBED if its metadata are lost."""
+        raw = b""
+        if file.has_metadata:
+            with suppress(NotFound):  # the project is found by its name all the same
+                raw = self.files.core_metadata(name, file)
         return described_in(raw, name, file.version)
 
 
@@ -502,6 +533,7 @@ def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
         classifiers = headers.every("classifier")
         return Description(summary, keywords, requirements, imports, classifiers)
     except Invalid:
+        # an import with --lenient may have taken a file with such metadata
         core = parse_leniently(raw, name, version)
         summary = core.summary or ""
         keywords = core.keywords or ""

@@ -44,7 +44,6 @@ SAVE_SECONDS: Final = 60.0
 SAVE_PAUSE_SECONDS: Final = 3600.0
 """The pause after a write that failed, as on a store that may only be read."""
 
-
 logger = logging.getLogger("wheelyard")
 
 NO_NAMES: Final = frozenset[NormalizedName]()
@@ -88,11 +87,19 @@ class _ChangedPrivate(Struct, frozen=True):
     listed: AbstractSet[NormalizedName]
 
     def read(self, names: Sequence[NormalizedName]) -> FactsRead:
+        """Return the facts of these projects, without those that are not listed or damaged."""
         facts = self.reader.read(names)
-        # a name is listed after its first commit, and removed before it is released
-        unlisted = {name for name, project in facts.items() if project and name not in self.listed}
-        unread = unlisted.union(name for name in names if name not in facts)
-        return {name: None if name in unread else facts[name] for name in names}, unread
+        shown_facts: dict[NormalizedName, ProjectFacts | None] = {}
+        unread = set[NormalizedName]()
+        for name in names:
+            project = facts.get(name)
+            # a name is listed after its first commit, and removed before it is released
+            is_unlisted = project is not None and name not in self.listed
+            if is_unlisted or name not in facts:
+                unread.add(name)
+                project = None
+            shown_facts[name] = project
+        return shown_facts, unread
 
 
 class _ChangedPublic(Struct, frozen=True):
@@ -102,7 +109,9 @@ class _ChangedPublic(Struct, frozen=True):
     versions: Mapping[NormalizedName, str]
 
     def read(self, names: Sequence[NormalizedName]) -> FactsRead:
-        return self.public.read([(name, self.versions[name]) for name in names]), NO_NAMES
+        """Return the facts of these projects. None is to be read again."""
+        versions = [(name, self.versions[name]) for name in names]
+        return self.public.read(versions), NO_NAMES
 
 
 def start_thread(work: Callable[[], None]) -> None:
@@ -131,7 +140,7 @@ class SearchIndex(Struct):
     _committed: set[NormalizedName] = set()
     """Projects that this process has changed since they were read."""
     _applied: set[NormalizedName] = set()
-    """Those of them that are being read."""
+    """Projects that this process has changed, and that are being read."""
     _due_at: float = -inf
     """When the next refresh is due."""
     _refreshed_at: float = -inf
@@ -150,6 +159,7 @@ class SearchIndex(Struct):
 
     def note_commit(self, project: Project, _: object) -> None:
         """Remember that this process has just changed a project, for the next caller to read it."""
+        # without a table nobody has asked yet, and who does reads everything
         if self._table is not None:
             with self._commit_lock:
                 self._committed.add(project.name)
@@ -170,10 +180,13 @@ class SearchIndex(Struct):
     def peek(self) -> ProjectTable | None:
         """Return the table if it needs no work now, else None, without reading the store."""
         is_fresh = self._running is not None or not self._is_due()
-        return self._table if is_fresh and not (self._committed or self._applied) else None
+        # what this process has committed is not in the table yet
+        if not is_fresh or self._committed or self._applied:
+            return None
+        return self._table
 
     @property
-    def known(self) -> ProjectTable:
+    def in_memory(self) -> ProjectTable:
         """The table as this process has it, which may be outdated, without reading the store."""
         return self._table or ProjectTable()
 
@@ -205,21 +218,24 @@ class SearchIndex(Struct):
         public = self.public
         with suppress(Unavailable):  # the list of names tells whether the store answers
             table = self._stored_table() or table
+        listed: frozenset[NormalizedName] = frozenset()
         names = read_names().value
-        listed = names.as_set if names else frozenset()
+        if names is not None:
+            listed = names.as_set
         if not table.projects:
             return table_of(map(name_facts, listed))
+        # the stored table may be older than the list and the settings of this process
         lost = table.private_names - listed
-        hidden = {
-            facts.name
-            for facts in table.projects
-            if facts.origin
-            and (facts.name in listed or public is None or not public.may_show(facts.name))
-        }
-        shown = table.updated(dict.fromkeys(lost | hidden))
-        return replace(shown, unread=table.unread | lost)  # what has a document is not public
+        hidden = set[NormalizedName]()
+        for facts in table.projects:
+            is_private = facts.name in listed
+            if facts.origin and (is_private or public is None or not public.may_show(facts.name)):
+                hidden.add(facts.name)
+        unread = table.unread | lost  # what has a document is not public
+        return replace(table.updated(dict.fromkeys(lost | hidden)), unread=unread)
 
     def _apply_commits(self, table: ProjectTable) -> None:
+        """Put what this process has changed into the table, with the lock held."""
         with self._commit_lock:
             self._applied = self._committed
             self._committed = set()
@@ -249,7 +265,8 @@ class SearchIndex(Struct):
         return ended
 
     def _refresh(self) -> None:
-        # In a thread of its own. While `_running` is set there is no other refresh.
+        """Bring the table up to date, in a thread of its own."""
+        # while `_running` is set there is no other refresh
         started_at = self._now()
         try:
             with suppress(Unavailable):  # what was read so far is kept
@@ -260,7 +277,9 @@ class SearchIndex(Struct):
                 if started_at >= self._save_at:
                     self._save()
         finally:
-            self._due_at = self._now() + (LOCAL_SECONDS if self.reader.is_local else REMOTE_SECONDS)
+            pause = LOCAL_SECONDS if self.reader.is_local else REMOTE_SECONDS
+            self._due_at = self._now() + pause
+            # last, as another thread may begin the next refresh from then on
             running = self._running
             self._running = None
             if running is not None:
@@ -272,16 +291,17 @@ class SearchIndex(Struct):
         changes, serial = self._changes(before.serial)
         if changes is None:
             before = self._begin_again(serial)
-        changed = {
-            change.project
-            for change in changes or ()
-            if before.document_of(change.project) != str(change.revision)
-        }
-        wanted = before.unread | changed
-        listed = self._listed() if wanted else frozenset()
+        names = set(before.unread)
+        for change in changes or ():
+            # a commit of this process is in the table already
+            if before.document_of(change.project) != str(change.revision):
+                names.add(change.project)
+        listed: frozenset[NormalizedName] = frozenset()
+        if names:
+            listed = self._listed()
         # noted before they are read: a refresh that dies in between leaves them to the next one
-        self._merge(before, {}, wanted)
-        self._renew(before, wanted, _ChangedPrivate(self.reader, listed))
+        self._merge(before, {}, names)
+        self._renew(before, names, _ChangedPrivate(self.reader, listed))
         # the serial comes last, and says that everything up to it is in the table or in `unread`
         with self._lock:
             self._table = replace(self._table or before, serial=serial)
@@ -303,7 +323,7 @@ class SearchIndex(Struct):
             return None, 0
 
     def _begin_again(self, serial: int) -> ProjectTable:
-        """Have all documents read, and show what is known of listed projects until then."""
+        """Have all documents read, and show the old facts of listed projects until then."""
         listed = self._listed()
         store = self.reader.projects.store
         stored = {keys.project_of(entry.key) for entry in store.list(keys.PROJECTS)}
@@ -318,18 +338,23 @@ class SearchIndex(Struct):
         return self.reader.projects.names.get_current().as_set
 
     def _compare_public(self, public: PublicProjects) -> None:
-        """Do the same with public projects."""
+        """Replace the facts of the public projects that have changed, and drop those that left."""
         before = self._table or ProjectTable()
+        private = before.private_names | before.unread
         names = self.reader.projects.names.get().value
-        private = before.private_names | before.unread | (names.as_set if names else frozenset())
-        versions = {
-            name: version for name, version in public.versions().items() if name not in private
-        }
-        shown = {facts.name for facts in before.projects if facts.origin}
-        self._merge(before, dict.fromkeys(shown - versions.keys()))
-        changed = [
-            name for name, version in versions.items() if before.document_of(name) != version
-        ]
+        if names is not None:
+            private |= names.as_set
+        versions = dict[NormalizedName, str]()
+        changed = list[NormalizedName]()
+        for name, version in public.versions().items():
+            # a private name is never that of a public project, whatever an upstream index has
+            if name in private:
+                continue
+            versions[name] = version
+            if before.document_of(name) != version:
+                changed.append(name)
+        public_names = {facts.name for facts in before.projects if facts.origin}
+        self._merge(before, dict.fromkeys(public_names - versions.keys()))
         self._renew(before, changed, _ChangedPublic(public, versions))
 
     def _renew(
@@ -339,7 +364,8 @@ class SearchIndex(Struct):
         save_at = self._now() + SAVE_SECONDS
         left = list(names)
         for start in range(0, len(left), CHUNK):
-            self._merge(before, *source.read(left[start : start + CHUNK]))
+            facts, unread = source.read(left[start : start + CHUNK])
+            self._merge(before, facts, unread)
             if self._now() >= save_at:  # so that a process that dies has not worked for nothing
                 self._save()
                 save_at = self._now() + SAVE_SECONDS
@@ -358,6 +384,7 @@ class SearchIndex(Struct):
         """
         with self._lock:
             table = self._table or before
+            # the same object as before: nobody has put another one there since
             newer = {name for name in changes if table.find(name) is not before.find(name)}
             current = {name: facts for name, facts in changes.items() if name not in newer}
             after = table.updated(current)
@@ -371,14 +398,18 @@ class SearchIndex(Struct):
         from wheelyard.operations.search.project_table import decode_table  # noqa: PLC0415
 
         stored = self.reader.projects.store.get(keys.SEARCH)
-        return decode_table(stored.body) if isinstance(stored, Stored) else None
+        if not isinstance(stored, Stored):
+            return None
+        return decode_table(stored.body)
 
     def _save(self) -> None:
+        """Store the table if it has changed, for the next process that starts."""
         if self._is_saved or self.is_read_only:
             return
         # a command needs no compressor
         from wheelyard.operations.search.project_table import encode_table  # noqa: PLC0415
 
+        # before the write: what is merged meanwhile is stored the next time
         self._is_saved = True
         pause = SAVE_SECONDS
         try:
@@ -399,7 +430,8 @@ class FixedTable(SearchIndex):
 
     def show(self, table: ProjectTable) -> None:
         """Have the projects of this table from now on."""
-        generation = self._table.generation + 1 if self._table else 1
+        # another one than before, as pages are cached under it
+        generation = self.peek().generation + 1
         self._table = replace(table, generation=generation)
 
     def peek(self) -> ProjectTable:

@@ -40,15 +40,22 @@ def parse_query(text: str) -> SearchQuery:
         return SearchQuery((fold(module),), _declarations(module), is_statement=True)
     if statement := _FROM_IMPORT.fullmatch(text):
         module, member = statement.groups()
-        # the member may be a module, too
-        imported = _declarations(f"{module}.{member}" if member else module)
-        return SearchQuery((fold(module),), imported, is_statement=True)
+        name = module
+        if member:
+            # it may be a module, too
+            name = f"{module}.{member}"
+        return SearchQuery((fold(module),), _declarations(name), is_statement=True)
     words = tuple(dict.fromkeys(fold(text).split()))[:MAX_WORDS]
-    return SearchQuery(words, _declarations(text) if _DOTTED_NAME.fullmatch(text) else ())
+    imports: tuple[str, ...] = ()
+    if _DOTTED_NAME.fullmatch(text):
+        imports = _declarations(text)
+    return SearchQuery(words, imports)
 
 
 def _declarations(name: str) -> tuple[str, ...]:
     """Return what projects declare that are imported by a name, the nearest to it first."""
     parts = name.lower().split(".")[:MAX_WORDS]
-    whole, *above = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
-    return tuple(f" {declared} " for declared in (whole, f"{whole}.*", *above))
+    names = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    # a namespace says only that a project has something in it, so it comes behind the name itself
+    names.insert(1, f"{names[0]}.*")
+    return tuple(f" {declared} " for declared in names)

@@ -124,7 +124,7 @@ def _ways(indexes: Sequence[Index]) -> list[PromotionWay]:
 def _size_of(index: Index) -> IndexSize:
     """Return how many projects an index has of its own, as far as this process knows it."""
     # a list of all indexes must not read the search table of each
-    table = index.search.known
+    table = index.search.in_memory
     if not table.projects:
         return IndexSize(index.name, None)
     return IndexSize(index.name, len(table.private_names))
