@@ -52,9 +52,8 @@ class _OtherNames(Struct, frozen=True):
     def __call__(self) -> "list[PrivateNames]":
         """Return one for each of them. Raises Unavailable if the store does not answer."""
         # its own names would ask these again, in a circle
-        indexes = [
-            index for index in self.server.indexes.below(self.name) if index.name != self.name
-        ]
+        below = self.server.indexes.below(self.name)
+        indexes = [index for index in below if index.name != self.name]
         return [index.private_names for index in indexes if index.private_names is not None]
 
 

@@ -32,60 +32,48 @@ class ServedIndex(Protocol):
     @property
     def name(self) -> str:
         """The name of the index."""
-        ...
 
     @property
     def definition(self) -> IndexDefinition:
         """What the store says of the index."""
-        ...
 
     @property
     def catalog(self) -> Catalog:
         """What is stored of the index."""
-        ...
 
     @property
     def projects(self) -> Projects:
         """Its own packages."""
-        ...
 
     @property
     def files(self) -> Files:
         """The bytes of files, which all indexes share."""
-        ...
 
     @property
     def search(self) -> SearchIndex:
         """The table of its own packages, and of public ones if upstream is one of its layers."""
-        ...
 
     @property
     def rules(self) -> "IndexRules | None":
         """What decides which files of its layers it shows, or None if all are shown."""
-        ...
 
     @property
     def upstream(self) -> "UpstreamIndex | None":
         """Its upstream indexes, or None without any."""
-        ...
 
     @property
     def downloads(self) -> "Downloads | None":
         """The counts of downloads, or None if they are not counted."""
-        ...
 
     @property
     def repository(self) -> IndexRepository:
         """What it shows. Raises Unavailable if the store does not say which layers it has."""
-        ...
 
     def as_retained(self) -> "RetainedIndex":
         """Return the index as rules of retention see it."""
-        ...
 
     def may_be_public(self, name: NormalizedName) -> bool:
         """Return whether a name is not private, and there is an upstream index that may have it."""
-        ...
 
 
 IndexT = TypeVar("IndexT", bound=ServedIndex)
