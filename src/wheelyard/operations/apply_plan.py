@@ -193,9 +193,9 @@ class Planner:
     def _removed(self, named: index_file.NamedTables, stored: TableList[Any]) -> Iterator[Any]:
         """Yield the removal of each table that is pruned, as the file lacks it."""
         kind = named.kind
-        given = {keys[kind.name_key] for keys in self._tables.of(named.noun)}
+        names_in_file = {keys[kind.name_key] for keys in self._tables.of(named.noun)}
         for table in stored.tables:
-            if table.name not in given and self._is_pruned(table.source):
+            if table.name not in names_in_file and self._is_pruned(table.source):
                 self._note(named.noun, table.name, "removed", kind.describe_keys(table.keys))
                 yield kind.removed(at=self._at, by=self._by, name=table.name)
 

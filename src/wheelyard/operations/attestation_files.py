@@ -30,9 +30,9 @@ def read_attestations(distribution: Path) -> str:
 
 def without_attestation_files(paths: Iterable[Path]) -> list[Path]:
     """Return paths without those of attestations of others: a pattern as `dist/*` has both."""
-    given = tuple(paths)
-    named = frozenset(given)
-    return [path for path in given if named.isdisjoint(_distributions(path))]
+    all_paths = tuple(paths)
+    path_set = frozenset(all_paths)
+    return [path for path in all_paths if path_set.isdisjoint(_distributions(path))]
 
 
 def _distributions(path: Path) -> Iterator[Path]:

@@ -61,7 +61,7 @@ class IndexSide(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The name of the index."""
-        return self.uploads.home.name
+        return self.uploads.definition.name
 
     @property
     def projects(self) -> Projects:
@@ -173,7 +173,7 @@ class Promotion(Struct, frozen=True):
         )
         if not self.source.caller.may(Action.READ, name):
             raise unknown
-        definition = self.source.uploads.home
+        definition = self.source.uploads.definition
         # an index that only has layers, or one as it was on a day
         if not definition.has_packages:
             raise NotFound(
@@ -219,7 +219,7 @@ class Promotion(Struct, frozen=True):
                 f"{quoted(yanked[0])} is yanked",
                 "Unyank or delete it first, or promote another version",
             )
-        definition = self.target.uploads.home
+        definition = self.target.uploads.definition
         target = definition.name
         # nobody has decided yet whether the releases that a rule kept back may come without it
         if definition.removed_rules:
@@ -283,7 +283,7 @@ class Promotion(Struct, frozen=True):
 
     def _hidden(self, unattested: Sequence[File]) -> Iterator[str]:
         """Yield a warning if a rule of the target hides these files without a provenance."""
-        rules = self.target.uploads.home.rules
+        rules = self.target.uploads.definition.rules
         if not unattested or not (rules.attested or rules.verified):
             return
         what = unattested[0].filename

@@ -268,7 +268,7 @@ class Uploads(Struct, frozen=True):
     runtime: Runtime
     rules: UploadRules
     taken: TakenNames
-    home: IndexDefinition
+    definition: IndexDefinition
     """The index that gets the files."""
     claims: NameClaims | None = None
     """What decides about new names, or None if there is no upstream index."""
@@ -418,11 +418,12 @@ class Uploads(Struct, frozen=True):
         Raises Unavailable if the store does not say whether it was used.
         """
         self._require_packages()
-        if self.home.promotion.promote_only:
-            sources = " or ".join(self.home.promotion.promote_from)
+        if self.definition.promotion.promote_only:
+            # a rule without indexes takes releases from each
+            sources = " or ".join(self.definition.promotion.promote_from) or "another index"
             raise Forbidden(
-                f"The index {self.home.name} takes no uploads: upload to "
-                f"{sources or 'another index'}, and then promote the release.",
+                f"The index {self.definition.name} takes no uploads: upload to {sources}, and then "
+                "promote the release.",
                 code="promotions_only",
             )
         if self.unused is not None:
@@ -434,12 +435,13 @@ class Uploads(Struct, frozen=True):
 
         Raises Unavailable (code `wrong_index`) if nobody can say what it is.
         """
-        if self.home.problem:
-            raise Unavailable(self.home.problem, code=WRONG_INDEX)
-        if not self.home.has_packages:
-            layers = " and ".join(self.home.layers)
+        definition = self.definition
+        if definition.problem:
+            raise Unavailable(definition.problem, code=WRONG_INDEX)
+        if not definition.has_packages:
+            layers = " and ".join(definition.layers)
             raise Forbidden(
-                f"The index {self.home.name} has no packages of its own, so it takes no uploads. "
+                f"The index {definition.name} has no packages of its own, so it takes no uploads. "
                 f"It shows those of {layers}. Upload to the one that is to have the file.",
                 code="no_own_packages",
             )
@@ -625,7 +627,7 @@ class Uploads(Struct, frozen=True):
         """
         is_alone = False
         with suppress(Unavailable):  # a damaged list of indexes stops no upload
-            is_alone = self.home.is_main and not self.taken.indexes()
+            is_alone = self.definition.is_main and not self.taken.indexes()
         if not is_alone:
             self.files.put_lost(name, _contents(files))
 

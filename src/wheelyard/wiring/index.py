@@ -142,7 +142,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
             definition=definition,
             settings=replace(settings, server=replace(settings.server, read_only=True)),
             fixed_repository=self.server.indexes.repositories.as_of(self.name, day),
-            uploads=replace(self.uploads, home=definition),
+            uploads=replace(self.uploads, definition=definition),
         )
 
     @property
