@@ -419,7 +419,7 @@ class Uploads(Struct, frozen=True):
         """
         self._require_packages()
         if self.definition.promotion.promote_only:
-            # a rule without indexes takes releases from each
+            # a rule that names no index takes releases from each
             sources = " or ".join(self.definition.promotion.promote_from) or "another index"
             raise Forbidden(
                 f"The index {self.definition.name} takes no uploads: upload to {sources}, and then "
@@ -468,7 +468,7 @@ class Uploads(Struct, frozen=True):
             self.unused.note_use()
         self.require_uploads()
         sent = self._check_attestations(upload, caller)
-        # the archive of a stranger is read here for the first time
+        # here a file that may be hostile is read as an archive
         validated = self.validate(upload, caller, before, sent)
         warnings = sent.warnings
         if validated.contents is not None:
@@ -491,7 +491,7 @@ class Uploads(Struct, frozen=True):
             if validated.contents is not None and self.descriptions is not None:
                 self.descriptions.begin(validated.contents.core)
         entry = decision.entry
-        # a file that was there without any, as another upload was faster, gets them now
+        # one that was listed before, without a provenance or with a lost one, gets it now
         is_attested = bool(sent.provenance) and not self.files.has_intact_provenance(name, entry)
         if is_attested:
             self._add_provenance(name, entry, sent.provenance, caller)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -248,13 +249,14 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         why = "another secret"
         if note:
             why = f"{why}: {note}"
+        self.commit(partial(self._noted_secret, name, by, why))
 
-        def intent(stored: WebhookList) -> tuple[AnyWebhookEvent, ...]:
-            table = self.require_stored(name, stored)
-            changed = WebhookChanged(at=self.runtime.now(), by=by, note=why, keys=table.keys)
-            return (changed,)
-
-        self.commit(intent)
+    def _noted_secret(
+        self, name: str, by: str, why: str, stored: WebhookList
+    ) -> tuple[AnyWebhookEvent, ...]:
+        """Return a change of a webhook that leaves its keys. Raises NotFound if it is gone."""
+        keys = self.require_stored(name, stored).keys
+        return (WebhookChanged(at=self.runtime.now(), by=by, note=why, keys=keys),)
 
     def _begin(
         self,
