@@ -38,7 +38,7 @@ from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 GroupChange = Literal["make", "set", "add", "remove", "delete"]
-"""A change of a group. `set` gives it other members, or makes it; `make` never changes one."""
+"""A change of a group. `set` gives it other members, or makes it. `make` never changes one."""
 NOTE_LIMIT_CHARS: Final = 200
 UPGRADE: Final = "local:upgrade"
 """The principal of what a version changes by itself when it first writes to a store."""
@@ -354,9 +354,11 @@ class AccessControl:
         return committed
 
     def _has_parsed(self, snapshot: Snapshot[grants.AccessRules]) -> bool:
+        """Return whether memory has the grants of this version of the document."""
         return self._parsed is not None and self._parsed[0] == snapshot.version
 
     def _require_not_lost(self) -> None:
+        """Raise Unavailable if there was a document, and it is missing now."""
         self.records.require_not_lost("who may do what")
 
     def _parse(self, rules: grants.AccessRules | None) -> grants.Grants:
@@ -585,6 +587,7 @@ def _no_group(name: str) -> NotFound:
 
 
 def _listed(granted: grants.Granted) -> ListedGrant:
+    """Return a stored grant as a list has it."""
     fields = grants.canonical_fields(grants.parse_granted(granted, grants.NO_GROUPS))
     return ListedGrant(
         id=granted.id,

@@ -168,6 +168,7 @@ class Planner:
         )
 
     def _note(self, kind: Kind, name: str, outcome: Outcome, text: str) -> None:
+        """Add a change to those that the plan shows."""
         self._changes.append(AppliedChange(kind=kind, name=name, outcome=outcome, text=text))
 
     def _is_pruned(self, source: str) -> bool:

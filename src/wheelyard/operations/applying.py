@@ -536,6 +536,7 @@ def _index_name(event: stored_indexes.AnyIndexEvent) -> str:
 
 
 def _changed(what: str) -> Conflict:
+    """Return the error for what is not any more as the plan was made from."""
     return Conflict(
         f"{what} was changed meanwhile by somebody else. Look at the plan as it is now, and apply "
         "the file again.",
@@ -556,4 +557,5 @@ def _require_index(name: str, after: stored_indexes.IndexList, who: str) -> None
 
 
 def _no_such(what: str, who: str) -> Invalid:
+    """Return the error for a group or an index that a file names, and nothing makes."""
     return Invalid(f"There is no {what}, which {who}. Add it to the file.", code=WRONG_FILE)

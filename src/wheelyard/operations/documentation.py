@@ -2,9 +2,9 @@
 The documentation of this version, which the package carries: its pages as HTML, and its pictures.
 
 The Markdown is that of `docs/` in the repository. Whoever asks for the first page has all of them
-rendered, that one first, by a process as for descriptions; it ends after the last one. Memory keeps
-them: the server can show them where the store does not answer. So nothing is read and no process
-runs while nobody asks.
+rendered, that one first, by a process like that for descriptions. It ends after the last one.
+Memory keeps the pages: the server can show them where the store does not answer. So nothing is read
+and no process runs while nobody asks.
 """
 
 import re
@@ -148,7 +148,7 @@ class Documentation:
 
     @cached_property
     def folder(self) -> DocumentationFolder:
-        """The documentation of this version; two threads at once may both read it."""
+        """The documentation of this version. Two threads at once may both read it."""
         return read_folder(self._path)
 
     def render(self, path: str) -> Future[Markup | None] | None:

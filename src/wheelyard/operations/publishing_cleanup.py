@@ -51,8 +51,8 @@ class PublishingCleanup(Struct, frozen=True):
         """
         Remove the record of a minted API token that expired by `limit`.
 
-        Return False if the token expires later, so that the record of its ID token has to stay;
-        else True, even if there was nothing to remove.
+        Return False if the token expires later, so that the record of its ID token has to stay.
+        Return True otherwise, even if there was nothing to remove.
         """
         if not is_token_id(token_id):
             return True

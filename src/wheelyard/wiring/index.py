@@ -148,7 +148,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def alternatives(self) -> tuple[str, ...]:
         """
-        The other indexes, for who finds nothing in main; another index has none.
+        The other indexes, for who finds nothing in main. Another index than main has none.
 
         There are none either while the store does not say which there are.
         """
