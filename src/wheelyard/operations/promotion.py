@@ -68,6 +68,12 @@ class IndexSide(Struct, frozen=True, kw_only=True):
         """The projects of the index."""
         return self.uploads.projects
 
+    def file_quotas(self) -> FileQuotas | None:
+        """Return what the quotas of the index leave, or None without any."""
+        if self.uploads.quota_check is None:
+            return None
+        return self.uploads.quota_check.for_files()
+
 
 class Promoted(Struct, frozen=True, kw_only=True):
     """The result of a promotion, or in a dry run what it would be."""
@@ -114,11 +120,8 @@ class Promotion(Struct, frozen=True):
         """
         files = self._release(name, version)
         target = self.target
-        caller = self.target.caller
         warnings = tuple[str, ...]()
-        quotas: FileQuotas | None = None
-        if target.uploads.quota_check is not None:
-            quotas = target.uploads.quota_check.for_files()
+        quotas = target.file_quotas()
         before = target.projects.read_for_update(name)
         at = self.runtime.now()
         missing = self._missing_in_target(before, files, at, quotas)
@@ -133,7 +136,7 @@ class Promotion(Struct, frozen=True):
         # so that the last one is done also if nothing is missing.
         if missing:
             summary = self._summary(name, files)
-            warnings = target.uploads.claim_new_name(before, caller)
+            warnings = target.uploads.claim_new_name(before, target.caller)
         if missing or replaced:
             note = _Note(
                 version=version,
@@ -141,7 +144,7 @@ class Promotion(Struct, frozen=True):
                 filenames=missing | replaced.keys(),
                 data=PromotionData(target.name),
                 at=at,
-                caller=caller,
+                caller=target.caller,
             )
             # From here on, whoever removes the bytes at once removes them from the target as well.
             with about_index(self.source.name):
@@ -155,7 +158,7 @@ class Promotion(Struct, frozen=True):
             source=self.source.name,
             summary=summary,
             at=at,
-            caller=caller,
+            caller=target.caller,
         )
         with about_index(target.name):
             committed = target.projects.change(name, listed)

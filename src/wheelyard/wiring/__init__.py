@@ -8,7 +8,7 @@ credentials (`verifiers/reloading_file.py`). The network is used by `http/`, `st
 `storage/objects/` and `http_client/`.
 
 `build.py` makes a `Server` and the index main. What all indexes share (`server.py`, `indexes.py`,
-`repositories.py`) knows an index by the protocol of `served_index.py`, as `index.py` imports it.
+`repositories.py`) knows an index by the protocol of `built_index.py`, as `index.py` imports it.
 `index_builder.py` makes an index of its definition.
 
 What only some processes need is imported by the first use: libraries of clouds, the archive

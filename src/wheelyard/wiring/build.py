@@ -127,10 +127,9 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         traits.files,
         gives_serials=gives_serials,
     )
-    is_private = settings.access.private
-    rules = catalog.access_records
-    indexes = catalog.index_records
-    access = AccessControl(rules, runtime, indexes, is_private=is_private)
+    access = AccessControl(
+        catalog.access_records, runtime, catalog.index_records, is_private=settings.access.private
+    )
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)

@@ -27,8 +27,8 @@ from wheelyard.operations.index_definitions import (
     served_definition,
 )
 from wheelyard.repository.index_repository import IndexRepository
+from wheelyard.wiring.built_index import BuildIndex, IndexT
 from wheelyard.wiring.repositories import Repositories
-from wheelyard.wiring.served_index import BuildIndex, IndexT
 
 
 class _Origin(Struct, frozen=True):

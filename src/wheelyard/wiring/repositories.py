@@ -15,7 +15,7 @@ from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.repository.layers import Layers, Own, Repository, Upstream
 from wheelyard.repository.tables import FIRST_GENERATION
-from wheelyard.wiring.served_index import ServedIndex
+from wheelyard.wiring.built_index import BuiltIndex
 
 if TYPE_CHECKING:
     from wheelyard.model.rules import Rules
@@ -37,7 +37,7 @@ class Repositories:
 
     def __init__(
         self,
-        find: Callable[[str], ServedIndex],
+        find: Callable[[str], BuiltIndex],
         definitions: IndexDefinitions,
         runtime: Runtime,
         *,
@@ -51,12 +51,12 @@ class Repositories:
         self._definitions: Mapping[str, IndexDefinition] = {}
         """Those that all of these repositories follow from."""
         self._by_name = dict[str, IndexRepository]()
-        self._main: tuple[ServedIndex, IndexRepository] | None = None
+        self._main: tuple[BuiltIndex, IndexRepository] | None = None
         """What main shows, and the index that it was made of."""
         self._journals: KnownJournals | None = None
         """Those that were read for days, once anybody has asked for one."""
 
-    def of_main(self, main: ServedIndex) -> IndexRepository:
+    def of_main(self, main: BuiltIndex) -> IndexRepository:
         """Return what main shows, which follows from no definition of another index."""
         with self._lock:
             # main is built anew when its definition changes
@@ -95,7 +95,7 @@ class Repositories:
 class _Surroundings(Struct, frozen=True):
     """What the repositories of all indexes share."""
 
-    find: Callable[[str], ServedIndex]
+    find: Callable[[str], BuiltIndex]
     """Returns the index of a name."""
     definitions: IndexDefinitions
     runtime: Runtime
@@ -121,12 +121,12 @@ class _Composer:
         self._title = ""
         """What people call the index at the end of the day."""
 
-    def compose(self, index: ServedIndex) -> IndexRepository:
+    def compose(self, index: BuiltIndex) -> IndexRepository:
         """Return what an index shows."""
         self._title = index.definition.title_on(self._day)
         return self._compose(index, shows_upstream=index.upstream is not None)
 
-    def _compose(self, index: ServedIndex, *, shows_upstream: bool) -> IndexRepository:
+    def _compose(self, index: BuiltIndex, *, shows_upstream: bool) -> IndexRepository:
         """Return what an index shows, without upstream indexes unless they are asked for."""
         definition = index.definition
         labels = self._surroundings.definitions.labels
@@ -168,7 +168,7 @@ class _Composer:
             self._layers[name] = self._compose(index, shows_upstream=shows_upstream)
         return self._layers[name]
 
-    def _own(self, index: ServedIndex) -> Repository:
+    def _own(self, index: BuiltIndex) -> Repository:
         """Return the own packages of an index, at the end of the day if there is one."""
         own = Own(index.name, index.projects, index.search)
         if self._day is None or self._journals is None:
@@ -178,7 +178,7 @@ class _Composer:
 
         return AsOf.of(own, self._day, self._rules_of_day(self._day), self._journals)
 
-    def _upstream(self, index: ServedIndex, upstream: Upstream) -> Repository:
+    def _upstream(self, index: BuiltIndex, upstream: Upstream) -> Repository:
         """Return upstream indexes, of which a day hides what was uploaded later."""
         if self._day is None:
             return upstream

@@ -13,7 +13,7 @@ from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.repository.layers import merged_project
 from wheelyard.settings.sections import Settings
-from wheelyard.wiring.served_index import IndexT, ServedIndex
+from wheelyard.wiring.built_index import BuiltIndex, IndexT
 
 
 def requirement_check(
@@ -51,7 +51,7 @@ def _readers(
     return readers
 
 
-def _find_private(index: ServedIndex, name: NormalizedName, change: Change) -> Project | None:
+def _find_private(index: BuiltIndex, name: NormalizedName, change: Change) -> Project | None:
     """Return a private project as an index shows it after a change, or None without one."""
     answer = index.repository.find(name)
     projects = [change(source.index, source.project) for source in answer.projects]
@@ -60,7 +60,7 @@ def _find_private(index: ServedIndex, name: NormalizedName, change: Change) -> P
     return merged_project(projects)
 
 
-def _find_public(index: ServedIndex, name: NormalizedName) -> Sequence[ShownFile]:
+def _find_public(index: BuiltIndex, name: NormalizedName) -> Sequence[ShownFile]:
     """Return the files of a public project that an index shows, as far as the store has them."""
     if index.upstream is None or not index.may_be_public(name):
         return ()
@@ -74,11 +74,11 @@ def _find_public(index: ServedIndex, name: NormalizedName) -> Sequence[ShownFile
     return merged_listing(pages).files
 
 
-def _names_of_parts(index: ServedIndex) -> Sequence[str]:
+def _names_of_parts(index: BuiltIndex) -> Sequence[str]:
     """Return the names of the indexes whose own packages an index shows."""
     return [own.name for own in index.repository.own_packages()]
 
 
-def _tables(index: ServedIndex) -> Sequence[ProjectTable]:
+def _tables(index: BuiltIndex) -> Sequence[ProjectTable]:
     """Return the tables of the indexes whose own packages an index shows."""
     return [own.search.table() for own in index.repository.own_packages()]

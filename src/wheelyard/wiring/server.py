@@ -47,8 +47,8 @@ from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.attestations import build_verifier
 from wheelyard.wiring.authentication import build_publishers
+from wheelyard.wiring.built_index import BuildIndex, IndexT
 from wheelyard.wiring.indexes import Indexes
-from wheelyard.wiring.served_index import BuildIndex, IndexT
 from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
 
 
-class ServedIndex(Protocol):
+class BuiltIndex(Protocol):
     """An index, as a server and what puts repositories together know it."""
 
     @property
@@ -76,7 +76,7 @@ class ServedIndex(Protocol):
         """Return whether a name is not private, and there is an upstream index that may have it."""
 
 
-IndexT = TypeVar("IndexT", bound=ServedIndex)
+IndexT = TypeVar("IndexT", bound=BuiltIndex)
 BuildIndex = Callable[[IndexDefinition, UpstreamLayers | None, Quotas], IndexT]
 """
 Builds the index of a definition.
