@@ -153,8 +153,8 @@ def promotion_to_dev(server: InProcessServer, rules: RuleKeys = NO_KEYS) -> Prom
         IndexSide(uploads=index.uploads, caller=ALICE)
         for index in (server.index, server.index.named("dev"))
     )
-    home = replace(dev.uploads.home, rules=rules)
-    ruled = replace(dev, uploads=replace(dev.uploads, home=home))
+    definition = replace(dev.uploads.definition, rules=rules)
+    ruled = replace(dev, uploads=replace(dev.uploads, definition=definition))
     return Promotion(main, ruled, server.index.server.runtime)
 
 

@@ -6,7 +6,7 @@ They raise Unavailable if the store does not answer, or has a damaged document.
 
 from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
@@ -80,7 +80,7 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
     )
 
 
-def count_all_downloads(server: "Server", caller: Caller) -> tuple[int, ...]:
+def count_all_downloads(server: "Server[Any]", caller: Caller) -> tuple[int, ...]:
     """
     Count the downloads of all projects of all indexes on each of the last `SHOWN_DAYS` days.
 

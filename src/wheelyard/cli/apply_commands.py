@@ -27,7 +27,7 @@ from wheelyard.operations.apply_plan import AppliedChange
 from wheelyard.operations.applying import ApplyReport, SourcedTables
 from wheelyard.settings.sections import names_in
 from wheelyard.wiring.build import open_index
-from wheelyard.wiring.stores import require_credentials_place, whole_place
+from wheelyard.wiring.stores import require_credentials_place, resolved_location
 
 SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
 
@@ -103,7 +103,7 @@ def _open_whole(*, makes_store: bool) -> opening.Api:
         index = opening.ensure_index(loaded.settings)
         if index.server.is_new:
             # noted in a store that has no server yet, as its servers will have these settings
-            place = whole_place(index.server.traits.credentials)
+            place = resolved_location(index.server.traits.credentials)
             rewrite_format(index.stores.documents, index.server.retries, place)
     else:
         index = opening.closed_with_command(open_index(loaded.settings, create=False))

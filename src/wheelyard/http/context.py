@@ -52,7 +52,7 @@ class StaticSite(Struct, frozen=True, kw_only=True):
 class ProcessContext(Struct, frozen=True, kw_only=True):
     """The parts of a running process that request handlers share for all indexes."""
 
-    server: Server
+    server: Server[Index]
     """The store with all of its indexes."""
     pools: ThreadPools
     descriptions: Descriptions

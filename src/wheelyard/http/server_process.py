@@ -33,7 +33,7 @@ from wheelyard.operations.daily_sweep import DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import whole_place
+from wheelyard.wiring.stores import resolved_location
 from wheelyard.wiring.webhooks import build_dispatcher
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
@@ -195,7 +195,7 @@ def _prove_writes(index: Index) -> None:
     if written is not None and written.is_older:
         # before: a process that dies in between does both at its next start
         index.server.access.mark()
-    credentials = whole_place(index.server.traits.credentials)
+    credentials = resolved_location(index.server.traits.credentials)
     rewrite_format(documents, index.server.retries, credentials)
 
 

@@ -46,7 +46,7 @@ import logging
 import re
 from asyncio import timeout
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from msgspec import to_builtins
 from msgspec.json import encode
@@ -84,7 +84,7 @@ logger = logging.getLogger("wheelyard")
 class UploadHandler:
     """Handles upload requests, and limits how many run at a time."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server[Any]) -> None:
         self._slots = ConcurrencyLimit(server.settings.http.concurrent_uploads, "uploads")
         if server.state is not None:
             server.state.watch(self._slots)

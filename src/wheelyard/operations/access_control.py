@@ -29,39 +29,16 @@ from wheelyard.errors import (
     field_errors,
     quoted,
 )
+from wheelyard.model import grants
 from wheelyard.model.access import Action, holding, may_everywhere
 from wheelyard.model.decoding import redact_tokens, require_one_line
-from wheelyard.model.grants import (
-    NO_GROUPS,
-    AccessRules,
-    AnyAccessEvent,
-    Granted,
-    GrantFields,
-    Grants,
-    GroupChanged,
-    GroupDeleted,
-    PersonAdmitted,
-    PersonEnded,
-    PersonEvent,
-    PersonNameReleased,
-    Revoked,
-    RightsNameIndex,
-    apply,
-    canonical_fields,
-    describe_event,
-    grants_of,
-    groups_in,
-    parse_granted,
-    parse_group_name,
-    parse_member,
-)
 from wheelyard.model.index_name import EVERY_INDEX, MAIN, renamed_in
 from wheelyard.operations.audit_log import log_access, log_person
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 GroupChange = Literal["make", "set", "add", "remove", "delete"]
-"""A change of a group. `set` gives it other members, or makes it; `make` never changes one."""
+"""A change of a group. `set` gives it other members, or makes it. `make` never changes one."""
 NOTE_LIMIT_CHARS: Final = 200
 UPGRADE: Final = "local:upgrade"
 """The principal of what a version changes by itself when it first writes to a store."""
@@ -146,20 +123,23 @@ class AccessControl:
         self._runtime = runtime
         self._indexes = indexes
         # Threads may set it at once. Each value is right for its version, so any may be the last.
-        self._parsed: tuple[ObjectVersion, Grants] | None = None
+        self._parsed: tuple[ObjectVersion, grants.Grants] | None = None
 
-    def peek(self, max_age: MaxAge = "fresh") -> Grants | None:
+    def peek(self, max_age: MaxAge = "fresh") -> grants.Grants | None:
         """
         Return the grants in force, or None if they have to be read first.
 
         Does not read a remote store.
         """
         snapshot = self.records.peek(max_age)
-        if snapshot is None or (snapshot.value is None and not self._has_parsed(snapshot)):
-            return None  # perhaps the document is lost
+        if snapshot is None:
+            return None
+        if snapshot.value is None and not self._has_parsed(snapshot):
+            # perhaps the document is lost, and only a request to the store can tell
+            return None
         return self.in_force(snapshot)
 
-    def load(self, max_age: MaxAge = "fresh") -> Grants:
+    def load(self, max_age: MaxAge = "fresh") -> grants.Grants:
         """
         Return the grants in force, read from the store if they may have changed.
 
@@ -167,24 +147,24 @@ class AccessControl:
         """
         return self.in_force(self.records.get(max_age))
 
-    def in_force(self, snapshot: Snapshot[AccessRules]) -> Grants:
+    def in_force(self, snapshot: Snapshot[grants.AccessRules]) -> grants.Grants:
         """Return the grants in force while the store has what a snapshot has."""
+        # read once: another thread may replace it between two reads
         parsed = self._parsed
         if parsed is None or parsed[0] != snapshot.version:
-            parsed = snapshot.version, self._read(snapshot.value)
+            parsed = (snapshot.version, self._parse(snapshot.value))
             self._parsed = parsed
         return parsed[1]
 
     def uploaders_of(
-        self, snapshot: Snapshot[AccessRules], project: NormalizedName, index: str
+        self, snapshot: Snapshot[grants.AccessRules], project: NormalizedName, index: str
     ) -> tuple[str, ...]:
         """Return the principals and groups that have a grant to upload to a project, sorted."""
-        uploading = (
-            grant
-            for grant in self.in_force(snapshot).all
-            if grant.scope.holds_in(index) and grant.scope.permits(Action.UPLOAD, project)
-        )
-        return tuple(sorted({who for grant in uploading for who in grant.who}))
+        uploaders = set[str]()
+        for grant in self.in_force(snapshot).all:
+            if grant.scope.holds_in(index) and grant.scope.permits(Action.UPLOAD, project):
+                uploaders.update(grant.who)
+        return tuple(sorted(uploaders))
 
     def read_ahead(self, *, may_become_ambiguous: bool) -> None:
         """
@@ -192,7 +172,8 @@ class AccessControl:
 
         Whether main is ambiguous is left to these while an earlier version may change that.
         """
-        with suppress(Unavailable):  # each request whose answer depends on it says so
+        # a server starts while the store does not answer: each request that needs it says so
+        with suppress(Unavailable):
             self.in_force(self.records.read_ahead())
             if not may_become_ambiguous:
                 self.is_main_ambiguous()
@@ -218,27 +199,28 @@ class AccessControl:
         self._indexes = None
         return False
 
-    def read_stored(self) -> AccessRules:
+    def read_stored(self) -> grants.AccessRules:
         """Return the grants and groups as they are in the store now."""
         rules = self.records.get("current").value
         if rules is None:
             self._require_not_lost()
-            return AccessRules()
+            return grants.AccessRules()
         return rules
 
     def show(self) -> AccessList:
         """Return all grants and groups as they are in the store now."""
         rules = self.read_stored()
+        groups = list[ListedGroup]()
+        for name, members in rules.groups.items():
+            source = rules.group_sources.get(name, "")
+            groups.append(ListedGroup(name=name, source=source, members=members))
         return AccessList(
             grants=tuple(map(_listed, rules.grants)),
-            groups=tuple(
-                ListedGroup(name=name, source=rules.group_sources.get(name, ""), members=members)
-                for name, members in rules.groups.items()
-            ),
+            groups=tuple(groups),
             revision=rules.revision,
         )
 
-    def grant(self, fields: GrantFields, by: str) -> str:
+    def grant(self, fields: grants.GrantFields, by: str) -> str:
         """
         Add a grant, and return its id, or that of an equal one that is there.
 
@@ -247,29 +229,15 @@ class AccessControl:
         """
         require_one_line(fields.note, "A note", NOTE_LIMIT_CHARS)
         grant_id = f"g{self._runtime.new_id()[:8]}"
-        draft = Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
+        draft = grants.Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
         with field_errors():
-            canonical = canonical_fields(parse_granted(draft, NO_GROUPS))
-
-        # Each of these intents may be asked several times, with the rules of another commit, as
-        # other processes may commit first. So it decides by its argument alone.
-
-        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            unknown = sorted(groups_in(canonical.who) - rules.groups.keys())
-            if unknown:
-                raise Conflict(
-                    f"There is no group {quoted(unknown[0])}.",
-                    code="unknown_group",
-                    advice=Advice(Remedy.MAKE_GROUP, unknown[0]),
-                    field="who",
-                )
-            if any(granted.grant == canonical for granted in rules.grants):
-                return ()
-            return (replace(draft, grant=canonical),)
-
-        committed = self.commit(intent)
-        # an equal one that was there may be revoked by the same commit, so `after` may lack it
-        rules = committed.after if committed.events else committed.before
+            canonical = grants.canonical_fields(grants.parse_granted(draft, grants.NO_GROUPS))
+        committed = self.commit(_Grant(replace(draft, grant=canonical)))
+        # where nothing was added, a change of another thread in the same commit may have revoked
+        # the equal one, so that `after` lacks it
+        rules = committed.before
+        if committed.events:
+            rules = committed.after
         return next(granted.id for granted in rules.grants if granted.grant == canonical)
 
     def revoke(
@@ -283,33 +251,12 @@ class AccessControl:
         administrator by grants now, and were none afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        revoked = Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
-
-        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            if all(granted.id != grant_id for granted in rules.grants):
-                raise NotFound(
-                    f"There is no grant {quoted(grant_id)}.", advice=Advice(Remedy.SHOW_ACCESS)
-                )
-            self.require_still_admin(keep_admin, rules, apply(rules, revoked))
-            return (revoked,)
-
-        self.commit(intent, is_end=True)
+        revoked = grants.Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
+        self.commit(_Revoke(revoked, keep_admin), is_end=True)
 
     def rename_index(self, before: str, after: str, by: str, note: str) -> None:
         """Have the grants that name an index name another one, under the same ids."""
-        at = self._runtime.now()
-
-        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            events = list[AnyAccessEvent]()
-            for granted in rules.grants:
-                index = renamed_in(granted.grant.index, before, after)
-                if index != granted.grant.index:
-                    grant = replace(granted.grant, index=index)
-                    events.append(Revoked(at=at, by=by, note=note, id=granted.id))
-                    events.append(Granted(at=at, by=by, id=granted.id, grant=grant))
-            return tuple(events)
-
-        self.commit(intent)
+        self.commit(_RenameIndex(before, after, self._runtime.now(), by, note))
 
     def edit_group(
         self,
@@ -327,35 +274,23 @@ class AccessControl:
         the group to make is there. Raises NotFound if the group to add to, to remove from or to
         delete is missing, or a member to remove is not in it. Raises Invalid (code `invalid_field`)
         if the name, a member or the note is malformed, or `add` or `remove` has no member. Raises
-        Conflict (code `group_in_use`) if a grant would be left without its group, and (code
-        `own_access`) as `revoke` does.
+        Conflict (code `group_in_use`) if a grant would be left without its group. Raises Conflict
+        (code `own_access`) if whoever has the principals `keep_admin` is an administrator by
+        grants now, and were none afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with field_errors():
-            wanted = frozenset(map(parse_member, members))
-            parse_group_name(name)
-
-        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            at = self._runtime.now()
-            event: AnyAccessEvent
-            if change == "delete":
-                self._require_unused(rules, name)
-                event = GroupDeleted(at=at, by=by, note=note, name=name)
-            else:
-                added, removed = self._changed_members(rules, change, name, wanted)
-                if name in rules.groups and not added and not removed:
-                    return ()
-                event = GroupChanged(
-                    at=at,
-                    by=by,
-                    note=note,
-                    name=name,
-                    added=tuple(sorted(added)),
-                    removed=tuple(sorted(removed)),
-                )
-            self.require_still_admin(keep_admin, rules, apply(rules, event))
-            return (event,)
-
+            parsed_members = frozenset(map(grants.parse_member, members))
+            grants.parse_group_name(name)
+        intent = _EditGroup(
+            change=change,
+            name=name,
+            members=parsed_members,
+            runtime=self._runtime,
+            by=by,
+            note=note,
+            keep_admin=keep_admin,
+        )
         self.commit(intent)
 
     def end_person(self, who: str, by: str, note: str = "", ended_by: Principals = NOBODY) -> None:
@@ -367,19 +302,7 @@ class AccessControl:
         two administrators who end each other at once, on two servers, one stays.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-
-        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            if any(ended.who in ended_by for ended in rules.ended):
-                raise Unauthenticated(
-                    "Your own access was ended meanwhile, so nothing was changed. Ask the operator "
-                    "of this index.",
-                    code=PERSON_ENDED,
-                )
-            if any(ended.who == who for ended in rules.ended):
-                return ()
-            return (PersonEnded(at=self._runtime.now(), by=by, note=note, who=who),)
-
-        self.commit(intent, is_end=True)
+        self.commit(_EndPerson(who, ended_by, self._runtime, by, note), is_end=True)
 
     def admit_person(self, who: str, by: str, note: str = "") -> None:
         """
@@ -388,46 +311,201 @@ class AccessControl:
         Raises Invalid if the note is not one line of text.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-
-        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            if all(ended.who != who for ended in rules.ended):
-                return ()
-            return (PersonAdmitted(at=self._runtime.now(), by=by, note=note, who=who),)
-
-        self.commit(intent)
+        self.commit(_AdmitPerson(who, self._runtime, by, note))
 
     def note_released_name(self, who: str, by: str) -> None:
         """Write into the journal that the name in a principal without an id is free."""
-        event = PersonNameReleased(at=self._runtime.now(), by=by, who=who)
+        event = grants.PersonNameReleased(at=self._runtime.now(), by=by, who=who)
         self.commit(lambda _: (event,))
 
     def mark(self) -> None:
         """Have earlier versions refuse the grants, as they would take them for more."""
-        event = RightsNameIndex(at=self._runtime.now(), by=UPGRADE)
-        self.commit(lambda rules: () if rules.is_marked else (event,))
+        event = grants.RightsNameIndex(at=self._runtime.now(), by=UPGRADE)
 
-    def require_still_admin(
-        self, principals: Principals, before: AccessRules, after: AccessRules
-    ) -> None:
-        """Raise Conflict (code `own_access`) if principals are an administrator's before only."""
-        if self._is_admin(principals, before) and not self._is_admin(principals, after):
+        def intent(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+            if rules.is_marked:
+                return ()
+            return (event,)
+
+        self.commit(intent)
+
+    def commit(
+        self, intent: Intent[grants.AccessRules, grants.AnyAccessEvent], *, is_end: bool = False
+    ) -> Committed[grants.AccessRules, grants.AnyAccessEvent]:
+        """Commit events, also on a full disk if `is_end` says that they end somebody's access."""
+
+        def guarded(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+            if not rules.revision:
+                self._require_not_lost()
+            return intent(rules)
+
+        change = self.records.change
+        if is_end:
+            change = self.records.take_away
+        committed = change(guarded)
+        # The journal has each change, so the log may lack one: a process that dies here has
+        # changed rights without a line in it.
+        for event in committed.events:
+            if isinstance(event, grants.PersonEvent):
+                action = str(event.__struct_config__.tag).replace("-", "_")
+                log_person(action, event.by, event.who, {"note": redact_tokens(event.note)})
+            else:
+                log_access(event.by, grants.describe_event(event))
+        return committed
+
+    def _has_parsed(self, snapshot: Snapshot[grants.AccessRules]) -> bool:
+        """Return whether memory has the grants of this version of the document."""
+        return self._parsed is not None and self._parsed[0] == snapshot.version
+
+    def _require_not_lost(self) -> None:
+        """Raise Unavailable if there was a document, and it is missing now."""
+        self.records.require_not_lost("who may do what")
+
+    def _parse(self, rules: grants.AccessRules | None) -> grants.Grants:
+        """Return the grants in force by what the store has, None for no document."""
+        if rules is None:
+            # nobody may lose rights, or get them, because a document has vanished
+            self._require_not_lost()
+            return grants.Grants()
+        try:
+            in_force = grants.grants_of(rules)
+        except Invalid as fault:
+            raise damaged(f"The document {keys.ACCESS} is damaged: {fault.message}") from fault
+        if self.is_private:
+            return in_force.without_anonymous()
+        return in_force
+
+
+def require_still_admin(
+    principals: Principals, before: grants.AccessRules, after: grants.AccessRules
+) -> None:
+    """Raise Conflict (code `own_access`) if principals are an administrator's before only."""
+    if _is_admin(principals, before) and not _is_admin(principals, after):
+        raise Conflict(
+            "After this change you would be no administrator, and could not take it back, so "
+            "nothing was changed.",
+            code=OWN_ACCESS,
+            advice=Advice(Remedy.CONFIRM_OWN_ACCESS),
+        )
+
+
+def _is_admin(principals: Principals, rules: grants.AccessRules) -> bool:
+    """Return whether principals administer the server by these grants."""
+    scopes = grants.grants_of(rules).scopes_of(principals)
+    return may_everywhere(holding(scopes, EVERY_INDEX), Action.ADMIN)
+
+
+# Each of these intents may be asked several times, with the rules of another commit, as other
+# processes may commit first. So it decides by its argument alone.
+
+
+class _Grant(Struct, frozen=True):
+    """The intent to add a grant, unless an equal one is there."""
+
+    granted: grants.Granted
+
+    def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        """Return the event. Raises Conflict for a group that does not exist."""
+        unknown = sorted(grants.groups_in(self.granted.grant.who) - rules.groups.keys())
+        if unknown:
             raise Conflict(
-                "After this change you would be no administrator, and could not take it back, so "
-                "nothing was changed.",
-                code=OWN_ACCESS,
-                advice=Advice(Remedy.CONFIRM_OWN_ACCESS),
+                f"There is no group {quoted(unknown[0])}.",
+                code="unknown_group",
+                advice=Advice(Remedy.MAKE_GROUP, unknown[0]),
+                field="who",
             )
+        if any(granted.grant == self.granted.grant for granted in rules.grants):
+            return ()
+        return (self.granted,)
 
-    def _is_admin(self, principals: Principals, rules: AccessRules) -> bool:
-        """Return whether principals administer the server by these grants."""
-        scopes = grants_of(rules).scopes_of(principals)
-        return may_everywhere(holding(scopes, EVERY_INDEX), Action.ADMIN)
 
-    def _require_unused(self, rules: AccessRules, name: str) -> None:
+class _Revoke(Struct, frozen=True):
+    """The intent to remove a grant."""
+
+    revoked: grants.Revoked
+    keep_admin: Principals
+    """Whoever has these stays an administrator."""
+
+    def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        """Return the event. Raises NotFound or Conflict if the grant cannot be removed."""
+        grant_id = self.revoked.id
+        if all(granted.id != grant_id for granted in rules.grants):
+            raise NotFound(
+                f"There is no grant {quoted(grant_id)}.", advice=Advice(Remedy.SHOW_ACCESS)
+            )
+        require_still_admin(self.keep_admin, rules, grants.apply(rules, self.revoked))
+        return (self.revoked,)
+
+
+class _RenameIndex(Struct, frozen=True):
+    """The intent that grants which name an index name another one."""
+
+    before: str
+    after: str
+    at: datetime
+    by: str
+    note: str
+
+    def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        """Return two events for each of these grants, as no event changes one."""
+        events: list[grants.AnyAccessEvent] = []
+        for granted in rules.grants:
+            index = renamed_in(granted.grant.index, self.before, self.after)
+            if index == granted.grant.index:
+                continue
+            grant = replace(granted.grant, index=index)
+            grant_id = granted.id
+            # both in one commit, so that nobody loses the right between them
+            events.append(grants.Revoked(at=self.at, by=self.by, note=self.note, id=grant_id))
+            events.append(grants.Granted(at=self.at, by=self.by, id=grant_id, grant=grant))
+        return tuple(events)
+
+
+class _EditGroup(Struct, frozen=True, kw_only=True):
+    """The intent to make, change or delete a group."""
+
+    change: GroupChange
+    name: str
+    members: _Members
+    """Those that the change names. They do not count if the group is deleted."""
+    runtime: Runtime
+    by: str
+    note: str
+    keep_admin: Principals
+    """Whoever has these stays an administrator."""
+
+    def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        """Return the event, or none if the group is so already."""
+        event: grants.AnyAccessEvent
+        at = self.runtime.now()
+        if self.change == "delete":
+            self._require_unused(rules)
+            event = grants.GroupDeleted(at=at, by=self.by, note=self.note, name=self.name)
+        else:
+            added, removed = self._changed_members(rules)
+            if self.name in rules.groups and not added and not removed:
+                return ()
+            event = grants.GroupChanged(
+                at=at,
+                by=self.by,
+                note=self.note,
+                name=self.name,
+                added=tuple(sorted(added)),
+                removed=tuple(sorted(removed)),
+            )
+        # a group may be what makes its members administrators
+        require_still_admin(self.keep_admin, rules, grants.apply(rules, event))
+        return (event,)
+
+    def _require_unused(self, rules: grants.AccessRules) -> None:
         """Raise NotFound or Conflict unless there is the group, and no grant needs it."""
+        name = self.name
         if name not in rules.groups:
             raise _no_group(name)
-        users = [granted.id for granted in rules.grants if name in groups_in(granted.grant.who)]
+        users = list[str]()
+        for granted in rules.grants:
+            if name in grants.groups_in(granted.grant.who):
+                users.append(granted.id)
         if users:
             raise Conflict(
                 f"The group {name} has grants: {', '.join(users)}. Revoke them first.",
@@ -435,78 +513,82 @@ class AccessControl:
                 advice=Advice(Remedy.REVOKE_GRANT, users[0]),
             )
 
-    def _changed_members(
-        self, rules: AccessRules, change: GroupChange, name: str, wanted: _Members
-    ) -> tuple[_Members, _Members]:
-        """Return whom a change adds to a group, and whom it removes."""
-        members = frozenset(rules.groups.get(name, ()))
-        if change == "make" and name in rules.groups:
+    def _changed_members(self, rules: grants.AccessRules) -> tuple[_Members, _Members]:
+        """Return whom the change adds to the group, and whom it removes."""
+        name = self.name
+        before = frozenset(rules.groups.get(name, ()))
+        if self.change == "make" and name in rules.groups:
             raise Conflict(
                 f"There is a group {name}. Change its members instead.",
                 code="group_exists",
             )
-        if change in {"make", "set"}:
-            return wanted - members, members - wanted
+        if self.change in {"make", "set"}:
+            return self.members - before, before - self.members
         if name not in rules.groups:
             raise _no_group(name)
-        if not wanted:
+        if not self.members:
             raise Invalid(
-                f"Name at least one member to {change}.",
+                f"Name at least one member to {self.change}.",
                 code="invalid_field",
                 advice=Advice(Remedy.SHOW_ACCESS),
             )
-        if change == "add":
-            return wanted - members, frozenset()
-        for member in sorted(wanted - members):
+        if self.change == "add":
+            return self.members - before, frozenset()
+        for member in sorted(self.members - before):
             raise NotFound(
                 f"{member} is not in the group {name}.", advice=Advice(Remedy.SHOW_ACCESS)
             )
-        return frozenset(), wanted
+        return frozenset(), self.members
 
-    def commit(
-        self, intent: Intent[AccessRules, AnyAccessEvent], *, is_end: bool = False
-    ) -> Committed[AccessRules, AnyAccessEvent]:
-        """Commit events, also on a full disk if `is_end` says that they end somebody's access."""
 
-        def guarded(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            if not rules.revision:
-                self._require_not_lost()
-            return intent(rules)
+class _EndPerson(Struct, frozen=True):
+    """The intent to end the access of whoever has a principal."""
 
-        change = self.records.take_away if is_end else self.records.change
-        committed = change(guarded)
-        # after the commit: a process that dies here has changed rights without a line in the log
-        for event in committed.events:
-            if isinstance(event, PersonEvent):
-                action = str(event.__struct_config__.tag).replace("-", "_")
-                log_person(action, event.by, event.who, {"note": redact_tokens(event.note)})
-            else:
-                log_access(event.by, describe_event(event))
-        return committed
+    who: str
+    ended_by: Principals
+    """Those of the administrator who asks for it."""
+    runtime: Runtime
+    by: str
+    note: str
 
-    def _has_parsed(self, snapshot: Snapshot[AccessRules]) -> bool:
-        return self._parsed is not None and self._parsed[0] == snapshot.version
+    def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        """Return the event, or none if the access was ended before."""
+        # of two administrators who end each other, the one whose commit came first stays
+        if any(ended.who in self.ended_by for ended in rules.ended):
+            raise Unauthenticated(
+                "Your own access was ended meanwhile, so nothing was changed. Ask the operator "
+                "of this index.",
+                code=PERSON_ENDED,
+            )
+        if any(ended.who == self.who for ended in rules.ended):
+            return ()
+        at = self.runtime.now()
+        return (grants.PersonEnded(at=at, by=self.by, note=self.note, who=self.who),)
 
-    def _require_not_lost(self) -> None:
-        self.records.require_not_lost("who may do what")
 
-    def _read(self, rules: AccessRules | None) -> Grants:
-        if rules is None:
-            self._require_not_lost()
-            return Grants()
-        try:
-            grants = grants_of(rules)
-        except Invalid as fault:
-            raise damaged(f"The document {keys.ACCESS} is damaged: {fault.message}") from fault
-        return grants.without_anonymous() if self.is_private else grants
+class _AdmitPerson(Struct, frozen=True):
+    """The intent to give access again to whoever has a principal."""
+
+    who: str
+    runtime: Runtime
+    by: str
+    note: str
+
+    def __call__(self, rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
+        """Return the event, or none if the access is not ended."""
+        if all(ended.who != self.who for ended in rules.ended):
+            return ()
+        at = self.runtime.now()
+        return (grants.PersonAdmitted(at=at, by=self.by, note=self.note, who=self.who),)
 
 
 def _no_group(name: str) -> NotFound:
     return NotFound(f"There is no group {quoted(name)}.", advice=Advice(Remedy.SHOW_ACCESS))
 
 
-def _listed(granted: Granted) -> ListedGrant:
-    fields = canonical_fields(parse_granted(granted, NO_GROUPS))
+def _listed(granted: grants.Granted) -> ListedGrant:
+    """Return a stored grant as a list has it."""
+    fields = grants.canonical_fields(grants.parse_granted(granted, grants.NO_GROUPS))
     return ListedGrant(
         id=granted.id,
         source=granted.source,

@@ -10,6 +10,7 @@ from msgspec import Struct
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict
 from wheelyard.model.decoding import counted
+from wheelyard.model.stored_indexes import AppliedFile
 from wheelyard.operations.applying import (
     CHANGED_MEANWHILE,
     Applying,
@@ -20,6 +21,8 @@ from wheelyard.operations.applying import (
 
 BY: Final = "serve"
 """The principal of a server that applies a file at its start."""
+NAMED_DIFFERENCES: Final = 9
+"""How many things that differ a text names: a line of the log has to stay readable."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -51,6 +54,7 @@ class AppliedFiles:
         self._files = tuple(files)
         self._retries = retries
         self._logged = 0
+        """The differences that the log has told of last."""
 
     def put_into_force(self) -> tuple[ApplyReport, ...]:
         """
@@ -61,10 +65,13 @@ class AppliedFiles:
         """
         # nobody answers a question at the start, and what clients have asked for decides no start
         options = ApplyOptions(note=f"serve on {node()}", even_if_public=True)
+        # Servers that start together have the same files. The one that is later makes its plan
+        # again, by which nothing is left to do.
         for _ in self._retries.attempts():
             try:
                 return self._applying.apply(self._files, BY, options)
             except Conflict as fault:
+                # no other one goes away by itself, such as an index with packages that has to go
                 if fault.code != CHANGED_MEANWHILE:
                     raise
         raise self._retries.exhausted("what describes the index")
@@ -79,16 +86,10 @@ class AppliedFiles:
         reports = self._applying.compare(self._files, state)
         for file, report in zip(self._files, reports, strict=True):
             number = len(report.changes)
-            last = state.indexes.applied.get(file.source)
-            sentences = ["It was never applied."]
-            if last is not None:
-                what = "It was applied last"
-                if last.digest != file.tables.digest:
-                    what = "Another file of this name was applied last"
-                who = f"{last.by}, {last.note}" if last.note else last.by
-                sentences = [f"{what} on {last.at:%Y-%m-%d %H:%M} UTC by {who}."]
+            sentences = [_last_applied_text(file, state.indexes.applied.get(file.source))]
             if number:
-                names = ", ".join(f"{change.kind} {change.name}" for change in report.changes[:9])
+                changes = report.changes[:NAMED_DIFFERENCES]
+                names = ", ".join(f"{change.kind} {change.name}" for change in changes)
                 sentences.append(f"{counted(number, 'difference')} to what is in force: {names}.")
             yield FileDrift(source=file.source, differences=number, text=" ".join(sentences))
 
@@ -100,8 +101,22 @@ class AppliedFiles:
         """
         drifts = tuple(self.drifts())
         number = sum(drift.differences for drift in drifts)
+        # Two threads that count at once may both log it, which does no harm.
         if number != self._logged:
             for drift in drifts:
                 logger.warning("file %s: %s", drift.source, drift.text)
         self._logged = number
         return number
+
+
+def _last_applied_text(file: SourcedTables, last: AppliedFile | None) -> str:
+    """Return which file of this name was applied last, and by whom, in a sentence."""
+    if last is None:
+        return "It was never applied."
+    what = "It was applied last"
+    if last.digest != file.tables.digest:
+        what = "Another file of this name was applied last"
+    who = last.by
+    if last.note:
+        who = f"{who}, {last.note}"
+    return f"{what} on {last.at:%Y-%m-%d %H:%M} UTC by {who}."

@@ -15,45 +15,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.errors import Conflict, Invalid
-from wheelyard.model import grants, stored_indexes
+from wheelyard.model import grants, index_file, stored_indexes
 from wheelyard.model.decoding import InvalidField
-from wheelyard.model.grants import (
-    AccessRules,
-    AnyAccessEvent,
-    Granted,
-    GrantFields,
-    GroupChanged,
-    GroupDeleted,
-    Revoked,
-    describe_fields,
-    groups_in,
-)
-from wheelyard.model.index_file import (
-    INDEXES,
-    NAMED,
-    IndexTables,
-    NamedTables,
-    canonical_grant,
-    canonical_index,
-    canonical_main,
-)
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention_rules import canonical_rules
-from wheelyard.model.stored_indexes import (
-    INDEX_KIND,
-    AnyIndexEvent,
-    IndexChanged,
-    IndexKeys,
-    IndexList,
-    IndexMade,
-    MainChanged,
-    RetentionChanged,
-    RetentionKeys,
-    StoredIndex,
-    StoredRetention,
-)
 from wheelyard.model.stored_namespaces import NAMESPACE_KIND, groups_of_owners
-from wheelyard.model.stored_tables import TableEvent, TableList
+from wheelyard.model.stored_tables import TableEvent, TableKeys, TableList
 
 MEETS_OTHER: Final = "group_in_use"
 """The code of a Conflict for a group that a grant of another source needs."""
@@ -66,15 +33,15 @@ E = TypeVar("E")
 class IndexState(Struct, frozen=True):
     """The documents of a store that describe the index."""
 
-    indexes: IndexList
-    access: AccessRules
+    indexes: stored_indexes.IndexList
+    access: grants.AccessRules
     named: Mapping[str, Any]
     """Those of the kinds of `NAMED`, by the noun of each."""
 
     @property
-    def of_kinds(self) -> tuple[tuple[NamedTables, TableList[Any]], ...]:
+    def of_kinds(self) -> tuple[tuple[index_file.NamedTables, TableList[Any]], ...]:
         """The kinds of `NAMED`, each with its document."""
-        return tuple((kind, self.named[kind.noun]) for kind in NAMED)
+        return tuple((kind, self.named[kind.noun]) for kind in index_file.NAMED)
 
 
 class AppliedChange(Struct, frozen=True, kw_only=True):
@@ -91,7 +58,7 @@ class AppliedChange(Struct, frozen=True, kw_only=True):
 class TableStep(Struct, frozen=True):
     """Changes of the tables of a kind of `NAMED`, which are one commit."""
 
-    of: NamedTables
+    of: index_file.NamedTables
     events: tuple[TableEvent, ...]
 
 
@@ -100,33 +67,37 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     before: IndexState
     changes: tuple[AppliedChange, ...]
-    taken_rights: tuple[AnyAccessEvent, ...]
+    taken_rights: tuple[grants.AnyAccessEvent, ...]
     early_steps: tuple[TableStep, ...]
     """What comes before the changes of indexes, as it takes something away."""
-    indexes: tuple[AnyIndexEvent, ...]
+    indexes: tuple[stored_indexes.AnyIndexEvent, ...]
     late_steps: tuple[TableStep, ...]
-    given_rights: tuple[AnyAccessEvent, ...]
+    given_rights: tuple[grants.AnyAccessEvent, ...]
 
     def events_of(self, noun: str) -> tuple[Any, ...]:
         """Return the changes of the tables of a kind of `NAMED`."""
-        steps = (step for step in (*self.early_steps, *self.late_steps) if step.of.noun == noun)
-        return tuple(event for step in steps for event in step.events)
+        events: list[TableEvent] = []
+        for step in self.early_steps + self.late_steps:
+            if step.of.noun == noun:
+                events += step.events
+        return tuple(events)
 
     @property
     def after(self) -> IndexState:
         """The documents once all of it is done."""
-        access = (*self.taken_rights, *self.given_rights)
+        documents = dict[str, Any]()
+        for named, stored in self.before.of_kinds:
+            events = self.events_of(named.noun)
+            documents[named.noun] = _fold(named.kind.apply, stored, events)
         return IndexState(
-            _fold(INDEX_KIND.apply, self.before.indexes, self.indexes),
-            _fold(grants.apply, self.before.access, access),
-            {
-                named.noun: _fold(named.kind.apply, stored, self.events_of(named.noun))
-                for named, stored in self.before.of_kinds
-            },
+            _fold(stored_indexes.INDEX_KIND.apply, self.before.indexes, self.indexes),
+            _fold(grants.apply, self.before.access, self.taken_rights + self.given_rights),
+            documents,
         )
 
 
 def _fold(apply: Callable[[D, E], D], document: D, events: Iterable[E]) -> D:
+    """Return a document after events, as the commit makes it."""
     for event in events:
         document = apply(document, event)
     return document
@@ -147,7 +118,7 @@ class Planner:
 
     def __init__(
         self,
-        tables: IndexTables,
+        tables: index_file.IndexTables,
         source: str,
         by: str,
         at: datetime,
@@ -162,7 +133,7 @@ class Planner:
         self._new_id = new_id
         self._prunes = prunes
         self._changes = list[AppliedChange]()
-        self._becoming = dict[str, GrantFields]()
+        self._becoming = dict[str, grants.GrantFields]()
         """The grant of the file that each stored one is, or becomes, by its id."""
 
     def plan(self, state: IndexState) -> Plan:
@@ -173,28 +144,31 @@ class Planner:
         """
         self._changes = []
         self._becoming = self._grants_of_file(state.access)
-        # in the order in which people read it: what goes, what changes, what comes
-        taken_rights = (*self._revoked(state.access), *self._taken_groups(state))
+        # Each of these notes its changes for the plan, in the order in which people read them: what
+        # goes, what changes, what comes.
+        taken_rights = list(self._revoked(state.access))
+        taken_rights += self._taken_groups(state)
         early_steps = tuple(self._early_steps(state))
-        indexes = (
-            *self._removed(INDEXES, state.indexes),
-            *self._main(state.indexes.main),
-            *self._given_indexes(state.indexes),
-            *self._retention(state.indexes.retention),
-        )
+        indexes = list[stored_indexes.AnyIndexEvent]()
+        indexes += self._removed(index_file.INDEXES, state.indexes)
+        indexes += self._main(state.indexes.main)
+        indexes += self._given_indexes(state.indexes)
+        indexes += self._retention(state.indexes.retention)
         late_steps = tuple(self._late_steps(state))
-        given_rights = (*self._given_groups(state.access), *self._granted(state.access))
+        given_rights = list(self._given_groups(state.access))
+        given_rights += self._granted(state.access)
         return Plan(
             before=state,
             changes=tuple(self._changes),
-            taken_rights=taken_rights,
+            taken_rights=tuple(taken_rights),
             early_steps=early_steps,
-            indexes=indexes,
+            indexes=tuple(indexes),
             late_steps=late_steps,
-            given_rights=given_rights,
+            given_rights=tuple(given_rights),
         )
 
     def _note(self, kind: Kind, name: str, outcome: Outcome, text: str) -> None:
+        """Add a change to those that the plan shows."""
         self._changes.append(AppliedChange(kind=kind, name=name, outcome=outcome, text=text))
 
     def _is_pruned(self, source: str) -> bool:
@@ -203,29 +177,30 @@ class Planner:
 
     def _early_steps(self, state: IndexState) -> Iterator[TableStep]:
         """Yield what is removed of each kind, and with it what comes if all has to fit."""
-        for named in NAMED:
+        for named in index_file.NAMED:
             stored = state.named[named.noun]
-            events = [*self._removed(named, stored)]
+            events = list(self._removed(named, stored))
             if named.is_whole:
+                # what comes may only fit once what goes is gone, so both are one commit
                 events += self._given(named, stored)
             yield TableStep(named, tuple(events))
 
     def _late_steps(self, state: IndexState) -> Iterator[TableStep]:
         """Yield what comes and changes of each kind that is left."""
-        for named in NAMED:
+        for named in index_file.NAMED:
             if not named.is_whole:
                 yield TableStep(named, tuple(self._given(named, state.named[named.noun])))
 
-    def _removed(self, named: NamedTables, stored: TableList[Any]) -> Iterator[Any]:
+    def _removed(self, named: index_file.NamedTables, stored: TableList[Any]) -> Iterator[Any]:
         """Yield the removal of each table that is pruned, as the file lacks it."""
         kind = named.kind
-        given = {keys[kind.name_key] for keys in self._tables.of(named.noun)}
+        names_in_file = {keys[kind.name_key] for keys in self._tables.of(named.noun)}
         for table in stored.tables:
-            if table.name not in given and self._is_pruned(table.source):
+            if table.name not in names_in_file and self._is_pruned(table.source):
                 self._note(named.noun, table.name, "removed", kind.describe_keys(table.keys))
                 yield kind.removed(at=self._at, by=self._by, name=table.name)
 
-    def _given(self, named: NamedTables, stored: TableList[Any]) -> Iterator[Any]:
+    def _given(self, named: index_file.NamedTables, stored: TableList[Any]) -> Iterator[Any]:
         """Yield the new tables, and the changes of others, in the order of the file."""
         kind = named.kind
         for keys in self._tables.of(named.noun):
@@ -235,43 +210,59 @@ class Planner:
             if before is None:
                 self._note(named.noun, name, "added", text)
                 yield kind.added(at=self._at, by=self._by, keys=keys, source=self._source)
+            # a command or an earlier version may have written the same keys in another way
             elif _as_written(named.canonical, before.keys) != keys:
                 self._note(named.noun, name, "changed", text)
                 yield kind.changed(at=self._at, by=self._by, keys=keys, source=self._source)
 
-    def _main(self, stored: StoredIndex | None) -> Iterator[AnyIndexEvent]:
+    def _main(
+        self, stored: stored_indexes.StoredIndex | None
+    ) -> Iterator[stored_indexes.AnyIndexEvent]:
         """Yield the change of main, which is as no file has changed it if this one lacks it."""
-        before: IndexKeys = {}
+        before: stored_indexes.IndexKeys = {}
         source = ""
         if stored is not None:
-            before = _as_written(canonical_main, stored.keys)
+            before = _as_written(index_file.canonical_main, stored.keys)
             source = stored.source
         keys = self._tables.main
         if keys is None and self._is_pruned(source):
             keys = {}
         if keys is not None and keys != before:
-            self._note("index", MAIN, "changed", INDEX_KIND.describe_keys(keys))
-            yield MainChanged(at=self._at, by=self._by, keys=keys, source=self._source)
+            self._note("index", MAIN, "changed", stored_indexes.INDEX_KIND.describe_keys(keys))
+            yield stored_indexes.MainChanged(
+                at=self._at, by=self._by, keys=keys, source=self._source
+            )
 
-    def _given_indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
+    def _given_indexes(
+        self, stored: stored_indexes.IndexList
+    ) -> Iterator[stored_indexes.AnyIndexEvent]:
         """Yield the changes of indexes that are there, and then the new ones."""
-        made = list[IndexMade]()
+        # noted after the changes, as people read the plan in this order
+        made = list[stored_indexes.IndexMade]()
         for keys in self._tables.index:
             name = str(keys["name"])
             before = stored.find(name)
             if before is None:
-                made.append(IndexMade(at=self._at, by=self._by, keys=keys, source=self._source))
-            elif _as_written(canonical_index, before.keys) != keys:
-                self._note("index", name, "changed", INDEX_KIND.describe_keys(keys))
-                yield IndexChanged(at=self._at, by=self._by, keys=keys, source=self._source)
+                made.append(
+                    stored_indexes.IndexMade(
+                        at=self._at, by=self._by, keys=keys, source=self._source
+                    )
+                )
+            elif _as_written(index_file.canonical_index, before.keys) != keys:
+                self._note("index", name, "changed", stored_indexes.INDEX_KIND.describe_keys(keys))
+                yield stored_indexes.IndexChanged(
+                    at=self._at, by=self._by, keys=keys, source=self._source
+                )
         for event in made:
-            text = INDEX_KIND.describe_keys(event.keys)
+            text = stored_indexes.INDEX_KIND.describe_keys(event.keys)
             self._note("index", str(event.keys["name"]), "added", text)
             yield event
 
-    def _retention(self, stored: StoredRetention | None) -> Iterator[AnyIndexEvent]:
+    def _retention(
+        self, stored: stored_indexes.StoredRetention | None
+    ) -> Iterator[stored_indexes.AnyIndexEvent]:
         """Yield the replacement of the rules of retention by those of the file."""
-        before: tuple[RetentionKeys, ...] = ()
+        before: tuple[stored_indexes.RetentionKeys, ...] = ()
         source = ""
         if stored is not None:
             before = _as_written(canonical_rules, stored.rules)
@@ -282,56 +273,67 @@ class Planner:
         if rules is None or rules == before:
             return
         outcome: Outcome = "changed"
+        described = rules
         if not before:
             outcome = "added"
         elif not rules:
             outcome = "removed"
-        self._note("retention", "rules", outcome, stored_indexes.describe_rules(rules or before))
-        yield RetentionChanged(at=self._at, by=self._by, rules=rules, source=self._source)
+            described = before
+        self._note("retention", "rules", outcome, stored_indexes.describe_rules(described))
+        yield stored_indexes.RetentionChanged(
+            at=self._at, by=self._by, rules=rules, source=self._source
+        )
 
-    def _grants_of_file(self, rules: AccessRules) -> dict[str, GrantFields]:
+    def _grants_of_file(self, rules: grants.AccessRules) -> dict[str, grants.GrantFields]:
         """Return the grant of the file that each stored one is, or becomes, by its id."""
         stored = {granted.id: _canonical(granted.grant) for granted in rules.grants}
-        given = set(self._tables.grant)
-        becoming = {grant_id: fields for grant_id, fields in stored.items() if fields in given}
-        # one with another note is the same grant
-        others = dict[GrantFields, list[str]]()
+        in_file = set(self._tables.grant)
+        becoming = {grant_id: fields for grant_id, fields in stored.items() if fields in in_file}
+        # One with another note is the same grant, so it keeps its id: whoever has written that
+        # down, as in a script that revokes it, still finds it.
+        ids_by_right = dict[grants.GrantFields, list[str]]()
         for grant_id, fields in stored.items():
             if grant_id not in becoming:
-                others.setdefault(_without_note(fields), []).append(grant_id)
-        there = set(becoming.values())
+                ids_by_right.setdefault(_without_note(fields), []).append(grant_id)
+        equal_grants = set(becoming.values())
         for fields in self._tables.grant:
-            same = others.get(_without_note(fields))
-            if same and fields not in there:
-                becoming[same.pop()] = fields
+            ids = ids_by_right.get(_without_note(fields))
+            if ids and fields not in equal_grants:
+                becoming[ids.pop()] = fields
         return becoming
 
-    def _revoked(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+    def _revoked(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
+        """Yield the revocation of each grant that is pruned, as the file lacks it."""
         for granted in rules.grants:
             if granted.id not in self._becoming and self._is_pruned(granted.source):
-                self._note("grant", granted.id, "removed", describe_fields(granted.grant))
-                yield Revoked(at=self._at, by=self._by, id=granted.id)
+                self._note("grant", granted.id, "removed", grants.describe_fields(granted.grant))
+                yield grants.Revoked(at=self._at, by=self._by, id=granted.id)
 
-    def _granted(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+    def _granted(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
+        """Yield the changes of grants that have another note, and then the new grants."""
         for granted in rules.grants:
             fields = self._becoming.get(granted.id)
             if fields is not None and fields != _canonical(granted.grant):
-                self._note("grant", granted.id, "changed", describe_fields(fields))
-                yield Revoked(at=self._at, by=self._by, id=granted.id)
+                # no event changes a grant, so there are two, in one commit
+                self._note("grant", granted.id, "changed", grants.describe_fields(fields))
+                yield grants.Revoked(at=self._at, by=self._by, id=granted.id)
                 yield self._new_grant(granted.id, fields)
-        there = set(self._becoming.values())
+        stored = set(self._becoming.values())
         for fields in self._tables.grant:
-            if fields not in there:
+            if fields not in stored:
                 grant_id = f"g{self._new_id()[:8]}"
-                self._note("grant", grant_id, "added", describe_fields(fields))
+                self._note("grant", grant_id, "added", grants.describe_fields(fields))
                 yield self._new_grant(grant_id, fields)
 
-    def _new_grant(self, grant_id: str, fields: GrantFields) -> Granted:
-        return Granted(at=self._at, by=self._by, id=grant_id, grant=fields, source=self._source)
+    def _new_grant(self, grant_id: str, fields: grants.GrantFields) -> grants.Granted:
+        return grants.Granted(
+            at=self._at, by=self._by, id=grant_id, grant=fields, source=self._source
+        )
 
-    def _taken_groups(self, state: IndexState) -> Iterator[AnyAccessEvent]:
+    def _taken_groups(self, state: IndexState) -> Iterator[grants.AnyAccessEvent]:
         """Yield the members that groups lose, and the groups that go."""
         rules = state.access
+        # who leaves a group loses its rights now; who joins it gets them with the last commit
         for name, members in self._tables.groups.items():
             removed = tuple(sorted(set(rules.groups.get(name, ())) - set(members)))
             if removed:
@@ -342,13 +344,13 @@ class Planner:
                 self._require_no_grant(name, rules)
                 self._require_no_namespace(name, state.named[NAMESPACE_KIND.noun])
                 self._note("group", name, "removed", ", ".join(members))
-                yield GroupDeleted(at=self._at, by=self._by, name=name)
+                yield grants.GroupDeleted(at=self._at, by=self._by, name=name)
 
-    def _require_no_grant(self, group: str, rules: AccessRules) -> None:
+    def _require_no_grant(self, group: str, rules: grants.AccessRules) -> None:
         """Raise Conflict if a group that goes has a grant that stays."""
         for granted in rules.grants:
             is_kept = granted.id in self._becoming or not self._is_pruned(granted.source)
-            if is_kept and group in groups_in(granted.grant.who):
+            if is_kept and group in grants.groups_in(granted.grant.who):
                 raise Conflict(
                     f"The group {group} is not in the file, and grant {granted.id} needs it. Put "
                     "it back into the file, or revoke the grant first.",
@@ -357,10 +359,11 @@ class Planner:
 
     def _require_no_namespace(self, group: str, namespaces: TableList[Any]) -> None:
         """Raise Conflict if a group that goes owns a namespace that stays."""
-        named = {keys["name"]: keys for keys in self._tables.namespace}
+        in_file = {keys["name"]: keys for keys in self._tables.namespace}
         for table in namespaces.tables:
-            is_kept = table.name in named or not self._is_pruned(table.source)
-            keys = named.get(table.name, table.keys)
+            is_kept = table.name in in_file or not self._is_pruned(table.source)
+            # the owners that it has once the file is applied
+            keys = in_file.get(table.name, table.keys)
             if is_kept and group in groups_of_owners(keys):
                 raise Conflict(
                     f"The group {group} is not in the file, and owns the namespace {table.name}. "
@@ -368,7 +371,7 @@ class Planner:
                     code=MEETS_OTHER,
                 )
 
-    def _given_groups(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+    def _given_groups(self, rules: grants.AccessRules) -> Iterator[grants.AnyAccessEvent]:
         """Yield the new groups, and the members that groups get."""
         for name, members in self._tables.groups.items():
             before = rules.groups.get(name)
@@ -383,8 +386,8 @@ class Planner:
 
     def _group_changed(
         self, name: str, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()
-    ) -> GroupChanged:
-        return GroupChanged(
+    ) -> grants.GroupChanged:
+        return grants.GroupChanged(
             at=self._at,
             by=self._by,
             name=name,
@@ -394,20 +397,19 @@ class Planner:
         )
 
 
-def tables_of(state: IndexState) -> IndexTables:
+def tables_of(state: IndexState) -> index_file.IndexTables:
     """Return what the documents say, as a file that says it."""
     rules = state.access
-    main: IndexKeys | None = None
+    main: stored_indexes.IndexKeys | None = None
     if state.indexes.main is not None and state.indexes.main.keys:
-        main = _as_written(canonical_main, state.indexes.main.keys)
-    retention: tuple[RetentionKeys, ...] | None = None
+        main = _as_written(index_file.canonical_main, state.indexes.main.keys)
+    retention: tuple[stored_indexes.RetentionKeys, ...] | None = None
     if state.indexes.retention is not None:
         retention = _as_written(canonical_rules, state.indexes.retention.rules)
-    named = {
-        of.noun: tuple(_as_written(of.canonical, table.keys) for table in stored.tables)
-        for of, stored in ((INDEXES, state.indexes), *state.of_kinds)
-    }
-    return IndexTables(
+    named = {index_file.INDEXES.noun: _canonical_tables(index_file.INDEXES, state.indexes)}
+    for kind, stored in state.of_kinds:
+        named[kind.noun] = _canonical_tables(kind, stored)
+    return index_file.IndexTables(
         main=main,
         groups=dict(rules.groups),
         grant=tuple(dict.fromkeys(_canonical(granted.grant) for granted in rules.grants)),
@@ -416,21 +418,30 @@ def tables_of(state: IndexState) -> IndexTables:
     )
 
 
+def _canonical_tables(
+    named: index_file.NamedTables, stored: TableList[Any]
+) -> tuple[TableKeys, ...]:
+    """Return the keys of the stored tables of a kind, as a file has them."""
+    return tuple(_as_written(named.canonical, table.keys) for table in stored.tables)
+
+
 def _as_written(canonical: Callable[[D], D], keys: D) -> D:
     """Return stored keys as equal ones are written, or unchanged if this version refuses them."""
     try:
         return canonical(keys)
     except (Invalid, InvalidField):
+        # as a newer version writes them: they differ from those of each file of this one
         return keys
 
 
-def _canonical(fields: GrantFields) -> GrantFields:
+def _canonical(fields: grants.GrantFields) -> grants.GrantFields:
+    """Return a stored grant as equal ones are written, or unchanged if this version refuses it."""
     try:
-        return canonical_grant(fields)
+        return index_file.canonical_grant(fields)
     except Invalid:
         return fields
 
 
-def _without_note(fields: GrantFields) -> GrantFields:
+def _without_note(fields: grants.GrantFields) -> grants.GrantFields:
     """Return what makes a grant the same one."""
     return replace(fields, note="")

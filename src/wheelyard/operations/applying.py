@@ -6,7 +6,7 @@ made on what the plan was made from: what somebody has changed meanwhile is neve
 digest of the file is written last. So who is killed on the way does it again, and ends at the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -14,30 +14,12 @@ from msgspec.structs import replace
 
 from wheelyard.catalog.removed import FORMER_MAIN_PROBLEM, RENAME_MAIN
 from wheelyard.errors import Conflict, Invalid, quoted
+from wheelyard.model import grants, stored_indexes
 from wheelyard.model.access import ANONYMOUS
-from wheelyard.model.grants import (
-    AccessRules,
-    AnyAccessEvent,
-    Granted,
-    GroupChanged,
-    GroupDeleted,
-    Revoked,
-    groups_in,
-)
 from wheelyard.model.index_definition import parts_of
 from wheelyard.model.index_file import WRONG_FILE, IndexTables
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.retention_rules import parse_rules
-from wheelyard.model.stored_indexes import (
-    AnyIndexEvent,
-    AppliedFile,
-    FileApplied,
-    IndexChanged,
-    IndexList,
-    IndexMade,
-    IndexRemoved,
-    RetentionChanged,
-)
 from wheelyard.model.stored_namespaces import (
     NAMESPACE_KIND,
     NamespaceChanged,
@@ -55,7 +37,12 @@ from wheelyard.model.stored_tables import (
     TableRemoved,
 )
 from wheelyard.model.stored_webhooks import KEPT, WEBHOOK_KIND
-from wheelyard.operations.access_control import NOBODY, AccessControl, Principals
+from wheelyard.operations.access_control import (
+    NOBODY,
+    AccessControl,
+    Principals,
+    require_still_admin,
+)
 from wheelyard.operations.apply_plan import (
     AppliedChange,
     IndexState,
@@ -96,7 +83,7 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
     """Whether all of it is in force now."""
     problems: tuple[str, ...] = ()
     """What asks for a look, in sentences, such as an index that is not served here."""
-    applied: AppliedFile | None = None
+    applied: stored_indexes.AppliedFile | None = None
     """When the same file was applied before, if it was: then nothing is written."""
 
 
@@ -136,6 +123,15 @@ class _Step(Struct, frozen=True, kw_only=True):
     """Whether it was applied last of its source."""
     is_kept: bool
     """Whether it is left alone for that reason."""
+
+
+class _AnonymousReading(Struct, frozen=True):
+    """What readers without a credential get of an index."""
+
+    text: str = NOTHING
+    """What they may read: nothing, everything, or patterns of names."""
+    content: tuple[Any, ...] = ()
+    """What the index shows: its parts, its rules, and the names that it merges."""
 
 
 class Applying(Struct, frozen=True):
@@ -203,15 +199,19 @@ class Applying(Struct, frozen=True):
             if not step.is_kept:
                 self._require_valid(step.plan, keep_admin, options)
             steps.append(step)
+            # a later file may need what this one brings, such as a group
             state = step.plan.after
-        for step in () if options.dry_run else steps:
-            self._do(step, by, options)
+        # only now, as the last file may be the one that cannot be applied
+        if not options.dry_run:
+            for step in steps:
+                self._do(step, by, options)
         return tuple(step.report for step in steps)
 
     def compare(self, files: Sequence[SourcedTables], state: IndexState) -> tuple[ApplyReport, ...]:
         """Return what files would change in these documents, also if they cannot be applied."""
         reports = list[ApplyReport]()
         for file in files:
+            # also what was applied already: it may have been changed by hand since
             step = self._step(file, "", ApplyOptions(again=True), state)
             reports.append(step.report)
             state = step.plan.after
@@ -219,16 +219,16 @@ class Applying(Struct, frozen=True):
 
     def _step(
         self, file: SourcedTables, by: str, options: ApplyOptions, before: IndexState
-    ) -> "_Step":
+    ) -> _Step:
+        """Return what becomes of a file, by the documents `before`. Nothing is checked."""
         plan = self._plan(file, by, before, prunes=options.prune)
         applied = before.indexes.applied.get(file.source)
-        is_same = (
-            applied is not None
-            and applied.digest == file.tables.digest
-            and applied.prunes >= options.prune
-        )
+        is_same = False
+        if applied is not None and applied.digest == file.tables.digest:
+            # applied without pruning, it may have left what pruning would remove now
+            is_same = applied.prunes or not options.prune
         is_kept = is_same and not options.again
-        earlier: AppliedFile | None = None
+        earlier: stored_indexes.AppliedFile | None = None
         if is_kept:
             earlier = applied
         report = ApplyReport(
@@ -241,14 +241,17 @@ class Applying(Struct, frozen=True):
         )
         return _Step(file=file, plan=plan, report=report, is_same=is_same, is_kept=is_kept)
 
-    def _do(self, step: "_Step", by: str, options: ApplyOptions) -> None:
+    def _do(self, step: _Step, by: str, options: ApplyOptions) -> None:
+        """Commit the plan of a file, and then that it was applied."""
         if step.is_kept:
             return
         self._commit(step.plan, by)
+        # last: whoever dies before has applied a part, and the same file again does the rest
         if not step.is_same:
             self._note_applied(step.file, by, options)
 
     def _plan(self, file: SourcedTables, by: str, state: IndexState, *, prunes: bool) -> Plan:
+        """Return what a file changes in the documents of `state`."""
         runtime = self.indexes.runtime
         planner = Planner(
             file.tables, file.source, by, runtime.now(), runtime.new_id, prunes=prunes
@@ -264,12 +267,13 @@ class Applying(Struct, frozen=True):
         self._require_indexes(plan, after.indexes, even_if_open=options.even_if_open)
         self._require_rights(plan, after)
         self._require_named(plan, after)
-        for change in plan.events_of(NAMESPACE_KIND.noun):
-            is_asked = not (options.dry_run or options.even_if_public)
-            if isinstance(change, NamespaceGranted) and is_asked:
-                self.namespaces.require_unused(change.keys)
+        # a dry run names the public packages in `problems`, and refuses nothing for them
+        if not options.dry_run and not options.even_if_public:
+            for change in plan.events_of(NAMESPACE_KIND.noun):
+                if isinstance(change, NamespaceGranted):
+                    self.namespaces.require_unused(change.keys)
         if not options.even_if_own:
-            self.access.require_still_admin(keep_admin, plan.before.access, after.access)
+            require_still_admin(keep_admin, plan.before.access, after.access)
 
     def _require_named(self, plan: Plan, after: IndexState) -> None:
         """Raise Invalid or Conflict unless all tables of each kind fit together."""
@@ -280,54 +284,68 @@ class Applying(Struct, frozen=True):
         if any(isinstance(event, TableAdded) for event in plan.events_of(WEBHOOK_KIND.noun)):
             self.webhooks.require_few(len(after.named[WEBHOOK_KIND.noun].tables))
 
-    def _require_indexes(self, plan: Plan, after: IndexList, *, even_if_open: bool) -> None:
+    def _require_indexes(
+        self, plan: Plan, after: stored_indexes.IndexList, *, even_if_open: bool
+    ) -> None:
+        """Raise Invalid or Conflict unless the indexes fit together after a plan."""
         definitions = self.indexes.in_force
         for event in plan.indexes:
-            if isinstance(event, IndexMade):
+            # `IndexAdministration.confirm` looks again after the commit: uploads go on meanwhile
+            if isinstance(event, stored_indexes.IndexMade):
                 self.indexes.require_free(str(event.keys["name"]))
-            elif isinstance(event, IndexRemoved):
+            elif isinstance(event, stored_indexes.IndexRemoved):
                 self.indexes.require_no_layer(event.name, after)
                 self.indexes.require_unused(event.name)
-            elif isinstance(event, RetentionChanged):
+            elif isinstance(event, stored_indexes.RetentionChanged):
                 for rule in parse_rules(event.rules):
                     _require_index(rule.index, after, f"the retention {rule.title} names")
         require_lists_fit(definitions, plan.before.indexes, after, even_if_open=even_if_open)
 
     def _require_rights(self, plan: Plan, after: IndexState) -> None:
         """Raise Invalid if a new right names a group, or an index, that there is not."""
+        groups = after.access.groups.keys()
         for event in plan.given_rights:
-            if not isinstance(event, Granted):
+            if not isinstance(event, grants.Granted):
                 continue
-            for group in sorted(groups_in(event.grant.who) - after.access.groups.keys()):
-                raise _no_such(f"group {quoted(group)}", "a grant of the file names")
+            who = "a grant of the file names"
+            _require_groups(grants.groups_in(event.grant.who) - groups, who)
             for index in event.grant.index.split(","):
-                _require_index(index, after.indexes, "a grant of the file names")
-        for granted in plan.events_of(NAMESPACE_KIND.noun):
-            if isinstance(granted, NamespaceGranted | NamespaceChanged):
-                for group in sorted(groups_of_owners(granted.keys) - after.access.groups.keys()):
-                    raise _no_such(f"group {quoted(group)}", "a namespace of the file names")
+                _require_index(index, after.indexes, who)
+        for change in plan.events_of(NAMESPACE_KIND.noun):
+            if isinstance(change, NamespaceGranted | NamespaceChanged):
+                who = "a namespace of the file names"
+                _require_groups(groups_of_owners(change.keys) - groups, who)
         for change in plan.events_of(PUBLISHER_KIND.noun):
             if isinstance(change, TableAdded | TableChanged):
-                what = f"the publisher {quoted(change.keys['id'])} names"
+                who = f"the publisher {quoted(change.keys['id'])} names"
                 for index in str(change.keys.get("index", MAIN)).split(","):
-                    _require_index(index, after.indexes, what)
+                    _require_index(index, after.indexes, who)
 
     def _commit(self, plan: Plan, by: str) -> None:
-        """Commit the events of a plan, first what takes rights away, and last what gives some."""
+        """
+        Commit the events of a plan, each document in its turn.
+
+        Whoever dies between two of these commits has taken away more than it has given: nobody can
+        read meanwhile what they could read neither before nor afterwards. The same file again does
+        what is left.
+        """
         access = self._commit_access(plan.before.access, plan.taken_rights)
+        # before the indexes, as it takes something away, such as a publisher
         named = self._commit_steps(plan.before.named, plan.early_steps)
         self._commit_indexes(plan.before.indexes, plan.indexes, by)
         self._commit_steps(named, plan.late_steps)
+        # last, as grants may name indexes that were made just now
         self._commit_access(access, plan.given_rights)
 
     def _commit_access(
-        self, expected: AccessRules, events: Sequence[AnyAccessEvent]
-    ) -> AccessRules:
+        self, expected: grants.AccessRules, events: Sequence[grants.AnyAccessEvent]
+    ) -> grants.AccessRules:
         """Commit changes of rights, and return the document afterwards."""
         if not events:
             return expected
 
-        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+        # What the events do not touch may have changed meanwhile: it does not matter to the plan.
+        def intent(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
             for event in events:
                 if _right_of(rules, event) != _right_of(expected, event):
                     raise _changed(_title_of_right(event))
@@ -348,9 +366,10 @@ class Applying(Struct, frozen=True):
         """Commit changes of the tables of a kind, and return the document afterwards."""
         if not step.events:
             return expected
-        kind = step.of.kind
 
         def intent(stored: TableList[Any]) -> tuple[TableEvent, ...]:
+            kind = step.of.kind
+            # tables that have to fit together were checked with all others of the list
             if step.of.is_whole and stored.tables != expected.tables:
                 raise _changed(f"The list of {kind.title}")
             for event in step.events:
@@ -359,29 +378,39 @@ class Applying(Struct, frozen=True):
                     raise _changed(f"The {kind.noun} {quoted(name)}")
             return step.events
 
-        after: TableList[Any] = self._named[kind.noun].commit(intent).after
+        after: TableList[Any] = self._named[step.of.noun].commit(intent).after
         return after
 
     def _commit_indexes(
-        self, expected: IndexList, events: Sequence[AnyIndexEvent], by: str
+        self,
+        expected: stored_indexes.IndexList,
+        events: Sequence[stored_indexes.AnyIndexEvent],
+        by: str,
     ) -> None:
         """Commit changes of indexes, and look once more for names and packages that came."""
         if not events:
             return
 
-        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
+        def intent(stored: stored_indexes.IndexList) -> tuple[stored_indexes.AnyIndexEvent, ...]:
             # all of them: whether an index opens a layer follows from the other ones, too
-            is_same = (stored.main, stored.tables) == (expected.main, expected.tables)
-            if not (is_same and stored.retention == expected.retention):
+            is_same = (
+                stored.main == expected.main
+                and stored.tables == expected.tables
+                and stored.retention == expected.retention
+            )
+            if not is_same:
                 raise _changed("The list of indexes, or of rules of retention,")
             return tuple(events)
 
         self.indexes.commit(intent)
+        # An upload looks for an index after it has put its mark, and this looks for marks after the
+        # commit. So one of both sees the other, whichever is first.
         for event in events:
             self.indexes.confirm(event, expected, by)
 
     def _note_applied(self, file: SourcedTables, by: str, options: ApplyOptions) -> None:
-        event = FileApplied(
+        """Commit which file of a source was applied last."""
+        event = stored_indexes.FileApplied(
             at=self.indexes.runtime.now(),
             by=by,
             source=file.source,
@@ -404,8 +433,10 @@ class Applying(Struct, frozen=True):
             if name in not_served:
                 yield not_served[name]
         for change in plan.events_of(NAMESPACE_KIND.noun):
-            if isinstance(change, NamespaceGranted) and (why := self.namespaces.hides(change.keys)):
-                yield why
+            if isinstance(change, NamespaceGranted):
+                why = self.namespaces.hides(change.keys)
+                if why:
+                    yield why
         if tables.webhook:
             problems = self.webhooks.problems(plan.after.named[WEBHOOK_KIND.noun])
             names = {str(keys[WEBHOOK_KIND.name_key]) for keys in tables.webhook}
@@ -416,36 +447,39 @@ class Applying(Struct, frozen=True):
         self, before: IndexState, after: IndexState
     ) -> Iterator[AnonymousChange]:
         """Yield the indexes that answer otherwise to readers without a credential."""
-        was = self._anonymous_reading(before)
-        will = self._anonymous_reading(after)
-        for name in sorted({*was, *will}, key=lambda name: (name != MAIN, name)):
-            earlier = was.get(name, (NOTHING, ()))
-            later = will.get(name, (NOTHING, ()))
-            if earlier == later or earlier[0] == later[0] == NOTHING:
+        reading_before = self._anonymous_reading(before)
+        reading_after = self._anonymous_reading(after)
+        names = reading_before.keys() | reading_after.keys()
+        for name in sorted(names, key=lambda name: (name != MAIN, name)):
+            earlier = reading_before.get(name, _AnonymousReading())
+            later = reading_after.get(name, _AnonymousReading())
+            # what an index shows that nobody may read without a credential is no matter here
+            if earlier == later or earlier.text == later.text == NOTHING:
                 continue
-            text = later[0]
-            if text == earlier[0]:
+            text = later.text
+            if text == earlier.text:
                 text = f"{text}, of other layers or by other rules"
-            yield AnonymousChange(index=name, before=earlier[0], after=text)
+            yield AnonymousChange(index=name, before=earlier.text, after=text)
 
-    def _anonymous_reading(self, state: IndexState) -> dict[str, tuple[str, tuple[Any, ...]]]:
-        """Return what anybody may read of each index, and what the index shows, by name."""
+    def _anonymous_reading(self, state: IndexState) -> dict[str, _AnonymousReading]:
+        """Return what anybody may read of each index, by the name of the index."""
         if self.is_private:
             return {}
         served = self.indexes.in_force.read(state.indexes).with_main
         patterns = _anonymous_patterns(state.access)
-        reading = dict[str, tuple[str, tuple[Any, ...]]]()
+        reading = dict[str, _AnonymousReading]()
         for name, definition in served.items():
             text = EVERYTHING
             if not definition.is_open:
-                named = {*patterns.get(name, ()), *patterns.get(EVERY_INDEX, ())}
-                text = ", ".join(sorted(named)) or NOTHING
-            shown = (tuple(parts_of(definition, served)), definition.rules, definition.merge.texts)
-            reading[name] = text, shown
+                readable = patterns.get(name, set()) | patterns.get(EVERY_INDEX, set())
+                text = ", ".join(sorted(readable)) or NOTHING
+            parts = tuple(parts_of(definition, served))
+            content = (parts, definition.rules, definition.merge.texts)
+            reading[name] = _AnonymousReading(text, content)
         return reading
 
 
-def _anonymous_patterns(rules: AccessRules) -> dict[str, set[str]]:
+def _anonymous_patterns(rules: grants.AccessRules) -> dict[str, set[str]]:
     """Return the patterns of names that anybody may read, by the index that a grant names."""
     patterns = dict[str, set[str]]()
     for granted in rules.grants:
@@ -455,24 +489,25 @@ def _anonymous_patterns(rules: AccessRules) -> dict[str, set[str]]:
     return patterns
 
 
-def _right_of(rules: AccessRules, event: AnyAccessEvent) -> object:
+def _right_of(rules: grants.AccessRules, event: grants.AnyAccessEvent) -> object:
     """Return what of the document an event changes."""
     match event:
-        case Revoked(id=grant_id):
-            return next((one for one in rules.grants if one.id == grant_id), None)
-        case Granted(grant=fields):
-            return [one.id for one in rules.grants if one.grant == fields]
-        case GroupChanged(name=name) | GroupDeleted(name=name):
+        case grants.Revoked(id=grant_id):
+            return next((granted for granted in rules.grants if granted.id == grant_id), None)
+        case grants.Granted(grant=fields):
+            return [granted.id for granted in rules.grants if granted.grant == fields]
+        case grants.GroupChanged(name=name) | grants.GroupDeleted(name=name):
             return rules.groups.get(name)
         case _:
             return None
 
 
-def _title_of_right(event: AnyAccessEvent) -> str:
+def _title_of_right(event: grants.AnyAccessEvent) -> str:
+    """Return what an event changes, in words for a message."""
     match event:
-        case Revoked(id=grant_id):
+        case grants.Revoked(id=grant_id):
             return f"The grant {grant_id}"
-        case GroupChanged(name=name) | GroupDeleted(name=name):
+        case grants.GroupChanged(name=name) | grants.GroupDeleted(name=name):
             return f"The group {name}"
         case _:
             return "A grant of the file"
@@ -489,17 +524,19 @@ def _name_of(event: TableEvent, kind: TableKind[Any, Any, Any]) -> str:
             return ""
 
 
-def _index_name(event: AnyIndexEvent) -> str:
+def _index_name(event: stored_indexes.AnyIndexEvent) -> str:
+    """Return the name of the index that an event is about, or an empty text for none."""
     match event:
-        case IndexRemoved(name=name):
+        case stored_indexes.IndexRemoved(name=name):
             return name
-        case IndexMade(keys=keys) | IndexChanged(keys=keys):
+        case stored_indexes.IndexMade(keys=keys) | stored_indexes.IndexChanged(keys=keys):
             return str(keys["name"])
         case _:
             return ""
 
 
 def _changed(what: str) -> Conflict:
+    """Return the error for what is not any more as the plan was made from."""
     return Conflict(
         f"{what} was changed meanwhile by somebody else. Look at the plan as it is now, and apply "
         "the file again.",
@@ -507,11 +544,18 @@ def _changed(what: str) -> Conflict:
     )
 
 
-def _require_index(name: str, after: IndexList, who: str) -> None:
+def _require_groups(missing: Collection[str], who: str) -> None:
+    """Raise Invalid if there is a missing group. `who` says what names it."""
+    if missing:
+        raise _no_such(f"group {quoted(min(missing))}", who)
+
+
+def _require_index(name: str, after: stored_indexes.IndexList, who: str) -> None:
     """Raise Invalid if a name is that of no index of a list."""
     if name not in {MAIN, EVERY_INDEX} and after.find(name) is None:
         raise _no_such(f"index {quoted(name)}", who)
 
 
 def _no_such(what: str, who: str) -> Invalid:
+    """Return the error for a group or an index that a file names, and nothing makes."""
     return Invalid(f"There is no {what}, which {who}. Add it to the file.", code=WRONG_FILE)

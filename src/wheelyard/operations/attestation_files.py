@@ -23,18 +23,22 @@ def read_attestations(distribution: Path) -> str:
     """
     beside = distribution.parent.glob(f"{escape(distribution.name)}.?*{ATTESTATION_SUFFIX}")
     objects = [_read_object(path) for path in sorted(beside)]
-    return f"[{','.join(objects)}]" if objects else ""
+    if not objects:
+        return ""
+    return f"[{','.join(objects)}]"
 
 
 def without_attestation_files(paths: Iterable[Path]) -> list[Path]:
     """Return paths without those of attestations of others: a pattern as `dist/*` has both."""
-    given = tuple(paths)
-    named = frozenset(given)
-    return [path for path in given if named.isdisjoint(_distributions(path))]
+    all_paths = tuple(paths)
+    path_set = frozenset(all_paths)
+    return [path for path in all_paths if path_set.isdisjoint(_distributions(path))]
 
 
 def _distributions(path: Path) -> Iterator[Path]:
     """Yield the paths of which a path may be that of an attestation."""
+    # a distribution and the kind of an attestation may both have dots, so each dot may end the
+    # name of the distribution
     if path.name.endswith(ATTESTATION_SUFFIX):
         name = path.name.removesuffix(ATTESTATION_SUFFIX).rpartition(".")[0]
         while name:
@@ -43,8 +47,10 @@ def _distributions(path: Path) -> Iterator[Path]:
 
 
 def _read_object(path: Path) -> str:
+    """Return the text of a file with a JSON object. Raises Invalid if it is none."""
     try:
         text = path.read_text("utf-8")
+        # The server verifies it. Here, text that is no object would break the list of all.
         _OBJECTS.decode(text)
     except OSError as error:
         raise _wrong(path, f"cannot be read: {error.strerror}") from error

@@ -74,6 +74,7 @@ class AttestationRules(Struct, frozen=True):
             return NO_ATTESTATIONS
         publishers = tuple(self._publishers_of(name, caller))
         if not publishers:
+            # a client may send attestations to every index: the file itself is welcome
             if self.required.match(name):
                 raise _required(
                     name, "no trusted publisher of this index may publish it. Have one added."
@@ -84,16 +85,17 @@ class AttestationRules(Struct, frozen=True):
                 upload.attestations, upload.distribution.filename, upload.sha256
             )
         except Invalid as error:
-            if error.code != INVALID_ATTESTATIONS:  # the trusted root, and not what was sent
+            # it is the trusted root of the settings that is wrong, and not what was sent
+            if error.code != INVALID_ATTESTATIONS:
                 raise
             advice = "Sign the file again, or upload it without."
             raise Invalid(f"{error.message} {advice}", code=error.code) from error
         # nothing of it is loaded without attestations
         from wheelyard.model.attestations import provenance_document  # noqa: PLC0415
 
-        signed = [
-            (attestation, _publisher_of(attestation, publishers)) for attestation in attestations
-        ]
+        # each has to be by a publisher: one of a stranger would be shown as if it counted
+        signers = [_publisher_of(attestation, publishers) for attestation in attestations]
+        signed = list(zip(attestations, signers, strict=True))
         return SentAttestations(provenance_document(signed))
 
     def permit_unsigned(self, name: NormalizedName) -> None:
@@ -120,11 +122,13 @@ class AttestationRules(Struct, frozen=True):
 
     def _publishers_of(self, name: NormalizedName, caller: Caller) -> "Iterator[Publisher]":
         """Yield the publishers whose signature counts for a project."""
-        own = {
-            principal for principal in caller.principals if principal.startswith(_PUBLISHER_PREFIX)
-        }
+        of_job = set[str]()
+        for principal in caller.principals:
+            if principal.startswith(_PUBLISHER_PREFIX):
+                of_job.add(principal)
         for publisher in self.publishers():
-            if own and publisher.principal not in own:
+            # a stolen token of a job is of no use with a signature of another publisher
+            if of_job and publisher.principal not in of_job:
                 continue
             scope = publisher.scope
             if scope.holds_in(self.index) and scope.permits(Action.UPLOAD, name):

@@ -32,6 +32,7 @@ def log_event(project: Project, event: Event) -> None:
     `unpinned`.
     """
     action = event.what
+    # somebody may have pasted a token into the reason, and logs leave the server
     fields = {"reason": redact_tokens(event.reason)}
     match event.what:
         case EventKind.STATUS:
@@ -43,8 +44,10 @@ def log_event(project: Project, event: Event) -> None:
             action = f"name_{event.what}"
         case EventKind.UPLOADED:
             file = event.file
-            publisher = "" if file.uploaded_by == event.by else file.uploaded_by
-            fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
+            uploaded_by = file.uploaded_by
+            if uploaded_by == event.by:  # the line names them already
+                uploaded_by = ""
+            fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": uploaded_by}
             if file.promoted_at is not None:
                 action = "promoted"
                 fields = {**fields, "index": file.source_index}
@@ -67,8 +70,11 @@ def log_name(action: str, principal: str, name: NormalizedName, *, is_shadow: bo
 
     If it is a `shadow`, clients may have installed a public package under it: that is a warning.
     """
-    note = "in place of a public package" if is_shadow else ""
-    level = logging.WARNING if is_shadow else logging.INFO
+    note = ""
+    level = logging.INFO
+    if is_shadow:
+        note = "in place of a public package"
+        level = logging.WARNING
     _log(action, principal, name, {"note": note}, {"project": name}, level)
 
 
@@ -126,14 +132,16 @@ def _log(
 ) -> None:
     """Log one change with those `fields` that are not empty, and in a JSON line with `about`."""
     filled = {name: value for name, value in fields.items() if value}
+    # what a stranger has written must not begin a line of its own in a log of text
+    text = "".join(f", {name} {escaped(value)}" for name, value in filled.items())
+    # a line in JSON has the values as they are, as JSON escapes them itself
+    facts = {**filled, **about, "action": action, "who": principal}
     logger.log(
         level,
         "%s by %s: %s%s",
         action.replace("_", " "),
         escaped(principal),
         target,
-        "".join(f", {name} {escaped(value)}" for name, value in filled.items()),
-        extra={
-            EXTRA_FIELDS: {AUDIT_FIELD: {**filled, **about, "action": action, "who": principal}}
-        },
+        text,
+        extra={EXTRA_FIELDS: {AUDIT_FIELD: facts}},
     )

@@ -35,7 +35,16 @@ logger = logging.getLogger("wheelyard")
 
 
 class DailySweep:
-    """Sweeps each day, unless another process does, and gives serials to all changes."""
+    """
+    Sweeps each day, unless another process does, and gives serials to all changes.
+
+    It also deletes what else has become too old.
+
+    Args:
+        sweep: What finds and deletes leftovers in all indexes.
+        changes: The feed of main, whose stale marks of commits are deleted.
+        runtime: That of the process.
+    """
 
     def __init__(self, sweep: Sweep, changes: Changes, runtime: Runtime) -> None:
         self._sweep = sweep
@@ -65,16 +74,19 @@ class DailySweep:
         """
         try:
             if next(self._sweep.stores.files.list(keys.FILES), None) is None:
-                return EVERY  # perhaps a store that the first upload makes
+                # nothing to sweep, and perhaps a store that only the first upload makes
+                return EVERY
             now = self._clock.require_agreement()
             wait = self._lease.take(EVERY)
             if wait:
                 return wait
             self._run_sweep(now)
+            # also after a sweep that failed: else each server would try it again at once
             self._lease.complete()
             # without the lease: any process may do that at any time
             self._remove_old(now.timestamp())
-        except Conflict:  # this process was stopped, and another one has taken the lease
+        except Conflict:
+            # this process was stopped for minutes, and another one has taken the lease
             return EVERY
         except WheelyardError as error:
             self._log_failure("no sweep today, so leftovers of uploads stay in the store", error)
@@ -82,12 +94,15 @@ class DailySweep:
         return EVERY
 
     def _run_sweep(self, now: datetime) -> None:
+        """Sweep with the lease. Raises Conflict if another process has taken it meanwhile."""
         try:
             count = self._sweep.run(now, self._lease)
         except Conflict:
             raise
         except WheelyardError as error:
-            why = "this server may not delete" if error.code == STORAGE_DENIED else "no sweep today"
+            why = "no sweep today"
+            if error.code == STORAGE_DENIED:
+                why = "this server may not delete"
             self._log_failure(f"{why}, so leftovers of uploads stay in the store", error)
         else:
             self._logged = ""
@@ -95,7 +110,9 @@ class DailySweep:
                 logger.info("swept %s of uploads and deletions", counted(count, "leftover"))
 
     def _remove_old(self, now: float) -> None:
+        """Delete what has become too old, and add up counts of downloads, at a time in seconds."""
         try:
+            # on a full disk, too, as it makes room
             self._sweep.stores.documents.with_reserve(partial(self._changes.remove_stale, now))
             for prefix in self._sweep.removal.indexes():
                 store = PrefixedStore(self._sweep.stores.documents, prefix)
@@ -103,6 +120,7 @@ class DailySweep:
                 _remove_kept_variants(store, now)
         except WheelyardError as error:
             self._log_failure("marks of commits and what was made of pages stay", error)
+        # by itself, so that a failure above does not keep it from being done
         try:
             for prefix in self._sweep.removal.indexes():
                 fold(PrefixedStore(self._sweep.stores.documents, prefix), now)
@@ -110,6 +128,7 @@ class DailySweep:
             self._log_failure("counts of downloads are not added up today", error)
 
     def _log_failure(self, what: str, error: WheelyardError) -> None:
+        """Log a failure, unless it is the one that was logged last."""
         if error.message != self._logged:
             self._logged = error.message
             logger.warning("%s: %s", what, error.message)

@@ -2,9 +2,9 @@
 The documentation of this version, which the package carries: its pages as HTML, and its pictures.
 
 The Markdown is that of `docs/` in the repository. Whoever asks for the first page has all of them
-rendered, that one first, by a process as for descriptions; it ends after the last one. Memory keeps
-them: the server can show them where the store does not answer. So nothing is read and no process
-runs while nobody asks.
+rendered, that one first, by a process like that for descriptions. It ends after the last one.
+Memory keeps the pages: the server can show them where the store does not answer. So nothing is read
+and no process runs while nobody asks.
 """
 
 import re
@@ -49,7 +49,9 @@ class DocumentedPage(Struct, frozen=True):
     def title(self) -> str:
         """The first heading, as text."""
         title = _TITLE.search(self.text)
-        return title[1].replace("`", "") if title else self.source
+        if title is None:
+            return self.source
+        return title[1].replace("`", "")
 
 
 class DocumentationFolder(Struct, frozen=True):
@@ -68,38 +70,51 @@ class DocumentationFolder(Struct, frozen=True):
 def find_folder() -> Path:
     """Return the folder of the documentation, which may not exist."""
     installed = _PACKAGE / "docs"
+    # In a clone, which may be installed as editable, the pages are beside `src`. They are copied
+    # into the package only when a wheel is built.
     if _PACKAGE.parent.name == "src" and not installed.is_dir():
-        return _PACKAGE.parents[1] / "docs"  # of a clone, which may be installed as editable
+        return _PACKAGE.parents[1] / "docs"
     return installed
 
 
 def read_folder(folder: Path) -> DocumentationFolder:
     """Return what is in the folder of the documentation."""
-    paths = (path for path in sorted(folder.rglob("*.*")) if path.is_file())
-    files = {path.relative_to(folder).as_posix(): path for path in paths}
-    pages = [
-        DocumentedPage(page_path(name), name, files[name].read_text("utf-8"))
-        for name in files
-        if name.endswith(".md")
-    ]
-    others = {name: file for name, file in files.items() if not name.endswith(".md")}
-    sizes = {name: size for name, file in others.items() if (size := _picture_size(file))}
-    by_path = {page.path: page for page in pages}
-    return DocumentationFolder(version("wheelyard"), by_path, others, sizes)
+    pages = dict[str, DocumentedPage]()
+    files = dict[str, Path]()
+    sizes = dict[str, tuple[int, int]]()
+    for file in sorted(folder.rglob("*.*")):
+        if not file.is_file():
+            continue
+        name = file.relative_to(folder).as_posix()
+        if name.endswith(".md"):
+            page = DocumentedPage(page_path(name), name, file.read_text("utf-8"))
+            pages[page.path] = page
+            continue
+        files[name] = file
+        size = _picture_size(file)
+        if size is not None:
+            sizes[name] = size
+    return DocumentationFolder(version("wheelyard"), pages, files, sizes)
 
 
 def _picture_size(path: Path) -> tuple[int, int] | None:
     """Return the width and height of a picture, or None if it is none, or of another type."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if box := _VIEW_BOX.search(head):
+    box = _VIEW_BOX.search(head)
+    if box is not None:
         return int(box[1]), int(box[2])
-    if webp := _WEBP.match(head):
-        if webp[1]:  # extended: less one, in three bytes
-            return int.from_bytes(webp[1], "little") + 1, int.from_bytes(webp[2], "little") + 1
-        width, height = (int.from_bytes(side, "little") & 0x3FFF for side in webp.group(3, 4))
+    webp = _WEBP.match(head)
+    if webp is None:
+        return None
+    if webp[1]:  # a VP8X header: each side less one, in three bytes
+        width = int.from_bytes(webp[1], "little") + 1
+        height = int.from_bytes(webp[2], "little") + 1
         return width, height
-    return None
+    # a VP8 header: each side in 14 bits, and above them how it is scaled, which is no matter here
+    width = int.from_bytes(webp[3], "little") & 0x3FFF
+    height = int.from_bytes(webp[4], "little") & 0x3FFF
+    return width, height
 
 
 def page_path(name: str) -> str:
@@ -108,7 +123,9 @@ def page_path(name: str) -> str:
     folder, _, page = stem.rpartition("/")
     if page == README:
         stem = folder
-    return f"{stem}/" if stem else FRONT
+    if not stem:
+        return FRONT
+    return f"{stem}/"
 
 
 class Documentation:
@@ -131,7 +148,7 @@ class Documentation:
 
     @cached_property
     def folder(self) -> DocumentationFolder:
-        """The documentation of this version; two threads at once may both read it."""
+        """The documentation of this version. Two threads at once may both read it."""
         return read_folder(self._path)
 
     def render(self, path: str) -> Future[Markup | None] | None:
@@ -142,15 +159,22 @@ class Documentation:
         """
         with self._lock:
             job = self._jobs.get(path)
+            # a page that could not be rendered is tried again when somebody asks for it again
             if job is None or (job.done() and job.result() is None):
-                pages = self.folder.pages
-                wanted = [path, *(page for page in pages if page not in {path, *self._jobs})]
-                self._is_failing = False
-                with suppress(RuntimeError):  # closed, or this machine has no thread left
-                    for page in wanted:
-                        self._jobs[page] = self._executor.submit(self._run, pages[page].text)
-                    self._executor.submit(self._process.close)
+                self._begin(path)
             return self._jobs.get(path)
+
+    def _begin(self, path: str) -> None:
+        """Add a job for a page, and one for each other page that has none. For within the lock."""
+        pages = self.folder.pages
+        # whoever waits for this page does not wait for all others
+        other_pages = [page for page in pages if page != path and page not in self._jobs]
+        self._is_failing = False
+        with suppress(RuntimeError):  # closed, or this machine has no thread left
+            for added in [path, *other_pages]:
+                self._jobs[added] = self._executor.submit(self._run, pages[added].text)
+            # after the last page, as a process that has nothing to do keeps its memory
+            self._executor.submit(self._process.close)
 
     def close(self) -> None:
         """End what is rendered, with an error for whoever waits."""
@@ -161,9 +185,13 @@ class Documentation:
         self._process.close()
 
     def _run(self, text: str) -> Markup | None:
+        """Return a page as HTML, or None. For the one thread of the executor."""
         if self._is_failing:
             return None
         answer = self._process.render(text, "GFM")
+        # all pages that wait would fail alike, each after the time that a process gets to start
         self._is_failing = answer.get("problem") == "unavailable"
         html = answer.get("html")
-        return Markup(html) if html else None  # noqa: S704 - of our text, and sanitised
+        if not html:
+            return None
+        return Markup(html)  # noqa: S704 - of our text, and sanitised

@@ -117,29 +117,31 @@ class ImmediateDeletion(Struct, frozen=True):
             _require_server_admin(caller)
         digest = parse_sha256(sha256)
         holdings = self._holdings(name, digest)
-        others = sorted(holdings.filenames.keys() - {self.index})
-        if others and not everywhere:
+        other_indexes = sorted(holdings.filenames.keys() - {self.index})
+        if other_indexes and not everywhere:
             raise Conflict(
                 "The same bytes are also listed, kept after a deletion, or just promoted in other "
-                f"indexes: {_named(others, name, caller_in)}. Nothing was removed. An "
+                f"indexes: {_named(other_indexes, name, caller_in)}. Nothing was removed. An "
                 "administrator of the server can remove them from all.",
                 code=LISTED_ELSEWHERE,
                 advice=Advice(Remedy.DELETE_EVERYWHERE, name, sha256=digest),
             )
+        # a removal that is done already is no error: it may be repeated, as its first answer
+        # may have got lost
         if not holdings.filenames and not holdings.objects:
             self._require_known(name, digest, everywhere=everywhere)
         if not dry_run:
             remove = partial(self._remove, name, digest, holdings, caller, reason)
+            # on a full disk, too, as it makes room
             self.projects.store.with_reserve(remove)
             self._require_gone(name, digest, caller_in)
-        files = sorted(
-            RemovedFile(index, filename)
-            for index, filenames in holdings.filenames.items()
-            for filename in filenames
-        )
-        return RemovedFiles(name, digest, tuple(files), len(holdings.objects))
+        files = list[RemovedFile]()
+        for index, filenames in holdings.filenames.items():
+            files += [RemovedFile(index, filename) for filename in filenames]
+        return RemovedFiles(name, digest, tuple(sorted(files)), len(holdings.objects))
 
     def _holdings(self, name: NormalizedName, digest: Sha256) -> _Holdings:
+        """Return what all indexes of the store have of a digest now."""
         filenames = dict[str, set[str]]()
         files = list[File]()
         for index, project in self._documents(name).items():
@@ -147,6 +149,7 @@ class ImmediateDeletion(Struct, frozen=True):
             if held:
                 filenames[index] = {file.filename for file in held}
                 files += held
+        # a promotion that is between its two commits would list the file after its bytes are gone
         for index, awaited in self.removal.awaited(name, files).items():
             filenames.setdefault(index, set()).update(awaited)
         return _Holdings(filenames, PromotionNotes.of(files), self._objects(name, digest))
@@ -154,24 +157,29 @@ class ImmediateDeletion(Struct, frozen=True):
     def _held(self, index: str, project: Project, digest: Sha256) -> tuple[File, ...]:
         """Return the files of an index that count: in another one those that keep the bytes."""
         if index == self.index:
-            held = (*project.files, *project.trash)
+            # also files whose time in the trash is over, as the sweep may not have come yet
+            held = project.files + project.trash
         else:
             held = self.removal.kept_files(project, self.removal.clock.estimate())
         return tuple(file for file in held if file.sha256 == digest)
 
     def _objects(self, name: NormalizedName, digest: Sha256) -> tuple[Key, ...]:
+        """Return the keys of the bytes of files with a digest, and of what is beside them."""
         folder = keys.files_with_digest(name, digest)
         return tuple(entry.key for entry in self.removal.stores.files.list(folder))
 
     def _require_known(self, name: NormalizedName, digest: Sha256, *, everywhere: bool) -> None:
         """Raise NotFound unless a file with this digest was here, or with `everywhere` in any."""
         for index, project in self._documents(name).items():
-            if index == self.index or everywhere:
-                journal = self.projects_of(index).journal(project)
-                for _, commit in journal.find_all(range(1, project.revision + 1)):
-                    events = commit.events if commit else ()
-                    if any(_has_brought(event, digest) for event in events):
-                        return
+            if index != self.index and not everywhere:
+                continue
+            # the document has forgotten the digests of what was removed at once
+            journal = self.projects_of(index).journal(project)
+            for _, commit in journal.find_all(range(1, project.revision + 1)):
+                if commit is None:
+                    continue
+                if any(_has_brought(event, digest) for event in commit.events):
+                    return
         raise NotFound(
             f"{name} has no file with this digest, and never had one.",
             advice=Advice(Remedy.LIST_DIGESTS, name),
@@ -188,10 +196,14 @@ class ImmediateDeletion(Struct, frozen=True):
         """Take the files out of all these indexes, and remove the bytes."""
         at = self.removal.clock.now()
         delete = partial(_Delete, digest, holdings.notes, caller, reason, at)
+        # a process that dies between two of these commits has removed it from some indexes only,
+        # and the same removal again finds the others
         for index in sorted(holdings.filenames.keys() - {self.index}):
             self.projects_of(index).change(name, delete(holdings.filenames[index]))
         # also if it has nothing: the same removal again ends a commit that died before its end
         self.projects.change(name, delete(holdings.filenames.get(self.index, set())))
+        # From here on no commit can list the bytes by one of these names, so they may go. They are
+        # listed anew, as an upload may have stored some since.
         objects = self._objects(name, digest)
         # before the bytes that they are found by
         remove_results(self._stores_of_indexes(), self._core_metadata(name, digest, objects))
@@ -206,16 +218,16 @@ class ImmediateDeletion(Struct, frozen=True):
         """Raise Conflict if an index has the bytes by now."""
         # whoever lists them by now was faster than this removal has looked, or has committed since
         now = self.removal.clock.now()
-        still = [
-            index
-            for index, project in self._documents(name).items()
-            if any(file.sha256 == digest for file in self.removal.kept_files(project, now))
-        ]
-        if still:
+        indexes = list[str]()
+        for index, project in self._documents(name).items():
+            kept = self.removal.kept_files(project, now)
+            if any(file.sha256 == digest for file in kept):
+                indexes.append(index)
+        if indexes:
             raise Conflict(
                 "The files with this digest are deleted here, and cannot be restored here. But "
                 "meanwhile the same bytes came to these indexes: "
-                f"{_named(still, name, caller_in)}. They are still listed there. To keep "
+                f"{_named(indexes, name, caller_in)}. They are still listed there. To keep "
                 "them, upload the same file there again, as parts of it may be gone. An "
                 "administrator of the server can remove them from all.",
                 code=LISTED_MEANWHILE,
@@ -224,13 +236,15 @@ class ImmediateDeletion(Struct, frozen=True):
 
     def _documents(self, name: NormalizedName) -> dict[str, Project]:
         """Return the documents of a project as they are now, by the name of their index."""
-        return {
-            keys.index_in(prefix): project
-            for prefix in self.removal.indexes()
-            for project in self.removal.documents(name, (prefix,))
-        }
+        documents = dict[str, Project]()
+        for prefix in self.removal.indexes():
+            # one document, or none if the index never had the project
+            for project in self.removal.documents(name, (prefix,)):
+                documents[keys.index_in(prefix)] = project
+        return documents
 
     def _stores_of_indexes(self) -> Iterator[Store]:
+        """Return the store of documents of each index."""
         documents = self.removal.stores.documents
         return (PrefixedStore(documents, prefix) for prefix in self.removal.indexes())
 
@@ -266,12 +280,13 @@ class _Delete(Struct, frozen=True):
         Raises Conflict if one of them was promoted meanwhile.
         """
         # a file may have been deleted or restored meanwhile
-        held = (*project.files, *project.trash)
+        held = project.files + project.trash
         files = [file for file in held if file.sha256 == self.digest]
         self.notes.require_no_other(files)
         names = {file.filename for file in files}
-        # other bytes may have come by one of these names
-        names |= self.filenames - {*project.deleted_filenames, *project.by_filename}
+        # What a promotion is about to list gets its deletion now, before it is there. But other
+        # bytes may have come by one of these names, and they stay.
+        names |= self.filenames.difference(project.deleted_filenames, project.by_filename)
         if not names:
             return ()
         event = Event.deleted(
@@ -286,10 +301,12 @@ class _Delete(Struct, frozen=True):
 
 
 def _has_brought(event: Event, digest: Sha256) -> bool:
+    """Return whether an event has listed a file with a digest."""
     return event.what == EventKind.UPLOADED and event.file.sha256 == digest
 
 
 def _require_admin(caller: Caller, name: NormalizedName, reason: str) -> None:
+    """Raise Forbidden unless the caller administers the index, and Invalid for a bad reason."""
     require_manager(caller, name, reason)
     if not caller.may_everywhere(Action.ADMIN):
         raise Forbidden(
@@ -300,6 +317,7 @@ def _require_admin(caller: Caller, name: NormalizedName, reason: str) -> None:
 
 
 def _require_server_admin(caller: Caller) -> None:
+    """Raise Forbidden unless the caller administers all indexes."""
     if not caller.administers_server:
         raise Forbidden(
             f"{caller.display_name} may not remove files from all indexes. It is for "
@@ -309,17 +327,22 @@ def _require_server_admin(caller: Caller) -> None:
 
 def _named(indexes: Iterable[str], name: NormalizedName, caller_in: Callable[[str], Caller]) -> str:
     """Return the indexes in which the caller may read a project, and the number of the others."""
-    indexes = tuple(indexes)
-    readable = [index for index in indexes if _may_read(index, name, caller_in)]
-    texts = readable
-    others = len(indexes) - len(readable)
-    if others:
-        texts = [*readable, f"{others} that you may not read"]
+    texts = list[str]()
+    unreadable = 0
+    for index in indexes:
+        if _may_read(index, name, caller_in):
+            texts.append(index)
+        else:
+            unreadable += 1
+    if unreadable:
+        texts.append(f"{unreadable} that you may not read")
     return ", ".join(texts)
 
 
 def _may_read(index: str, name: NormalizedName, caller_in: Callable[[str], Caller]) -> bool:
+    """Return whether the caller may read a project in an index."""
     try:
         return caller_in(index).may(Action.READ, name)
-    except NotFound:  # it is not served: only an administrator of the server knows of it
+    except NotFound:
+        # it is not served: only an administrator of the server knows of it
         return caller_in(MAIN).administers_server

@@ -61,14 +61,19 @@ class JobLease:
         self._document, self._version = self._read()
         document = self._document
         now = self._clock.now()
-        others = document.ends if document.holder != self._holder else None
-        done_until = document.completed and document.completed + every
-        wait = max(_until(others, now, LEASE_TIME), _until(done_until, now, every))
+        wait = timedelta()
+        # one that this process has itself, as it has not given it back, may be taken again
+        if document.ends is not None and document.holder != self._holder:
+            wait = _until(document.ends, now, LEASE_TIME)
+        if document.completed is not None:
+            wait = max(wait, _until(document.completed + every, now, every))
         if wait:
             return wait
         try:
+            # compare-and-swap with what was read above: of several processes one gets it
             self._put(ends=now + LEASE_TIME)
-        except Conflict:  # another process has taken it since it was read
+        except Conflict:
+            # another process has taken it since it was read
             return LEASE_TIME
         return timedelta()
 
@@ -78,6 +83,7 @@ class JobLease:
 
         Raises Conflict if another process has taken it.
         """
+        # by the clock of this process, as that of the store would cost a request each time
         if self._monotonic() >= self._renew_at:
             self._put(ends=self._clock.now() + LEASE_TIME)
 
@@ -99,9 +105,11 @@ class JobLease:
         self._put(ends=self._clock.now())
 
     def _read(self) -> tuple[LeaseDocument, ObjectVersion]:
+        """Return the document and its version. A damaged one is read as if there was none."""
         return read_usable(self._store, self._key, _CODEC, LeaseDocument())
 
     def _put(self, *, ends: datetime, completed: datetime | None = None) -> None:
+        """Write the lease. Raises Conflict if another process has written it meanwhile."""
         before = self._document
         document = replace(
             before,
@@ -112,7 +120,7 @@ class JobLease:
         )
         body = _CODEC.encode(document)
         version = self._version
-        # sweeps and retention make room
+        # on a full disk, too, as the job may be what makes room
         put = partial(self._store.put, self._key, body, version)
         self._version = self._store.with_reserve(put)
         self._document = document
@@ -125,10 +133,15 @@ def last_completed(store: Store, job: str) -> datetime | None:
 
     Raises Unavailable if the store does not answer.
     """
-    return read_usable(store, keys.lease(job), _CODEC, LeaseDocument())[0].completed
+    document, _ = read_usable(store, keys.lease(job), _CODEC, LeaseDocument())
+    return document.completed
 
 
-def _until(moment: datetime | None, now: datetime, longest: timedelta) -> timedelta:
+def _until(moment: datetime, now: datetime, longest: timedelta) -> timedelta:
     """Return how long it is until `moment`, or zero if that has passed, or is too far away."""
-    wait = moment - now if moment else timedelta()
-    return wait if timedelta() < wait <= longest + LEASE_TIME else timedelta()
+    wait = moment - now
+    # later than any correct clock can have written: without this limit, a process whose clock was
+    # years ahead would keep all others from the job
+    if wait > longest + LEASE_TIME:
+        return timedelta()
+    return max(wait, timedelta())

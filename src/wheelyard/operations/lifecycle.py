@@ -29,9 +29,10 @@ from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
 from wheelyard.model.quotas import size_of_files
-from wheelyard.operations.quotas import QuotaCheck
+from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.variant_check import VariantCheck, require_fit
 from wheelyard.remedies import Advice, Remedy
+from wheelyard.storage.base import Key
 
 ReleaseAction = Literal["yank", "unyank", "delete", "restore", "pin", "unpin"]
 """A change of the files of a release."""
@@ -91,15 +92,23 @@ class Selection(Struct, frozen=True):
         *,
         allow_deleted: bool = False,
     ) -> None:
-        """Raise NotFound as `files_of`."""
+        """
+        Raise NotFound if a named file or the project does not exist, or no file is selected.
+
+        `kept` are the deleted files that can be restored, for a message. With `allow_deleted`,
+        deleted files are not missing.
+        """
         if not project.exists:
             raise unknown_project(project.name)
         names = {file.filename for file in self.of(project.files)}
         deleted = self.deleted_in(project)
         if allow_deleted:
             names.update(deleted)
-        missing = sorted((self.filenames or frozenset()) - names)
+        missing = list[str]()
+        if self.filenames is not None:
+            missing = sorted(self.filenames - names)
         if missing or not names:
+            # a message is about one file: who gets it asks again for the rest
             if deleted and (not missing or missing[0] in deleted):
                 raise self._deleted(project.name, missing, kept)
             raise NotFound(
@@ -113,24 +122,31 @@ class Selection(Struct, frozen=True):
         filenames = {file.filename for file in self.of(kept)}
         if not filenames or (missing and missing[0] not in filenames):
             return NotFound(f"{fact} It cannot be restored. Publish a new version.")
-        advice = Advice(Remedy.RESTORE, name, filename="".join(missing[:1]))
+        advice = Advice(Remedy.RESTORE, name)
+        if missing:
+            advice = replace(advice, filename=missing[0])
         if isinstance(self.versions, SpecifierSet):
             return NotFound(fact, advice=replace(advice, versions=str(self.versions)))
         return NotFound(fact, advice=replace(advice, version=str(self.versions)))
 
     def deleted_in(self, project: Project) -> tuple[str, ...]:
         """Return the selected filenames of deleted files."""
-        return tuple(
-            filename
-            for filename in project.deleted_filenames
-            if self.has(parse_known_filename(filename, project.name).version, filename)
-        )
+        filenames = list[str]()
+        for filename in project.deleted_filenames:
+            # its record may be gone, so the version is that of the name
+            version = parse_known_filename(filename, project.name).version
+            if self.has(version, filename):
+                filenames.append(filename)
+        return tuple(filenames)
 
     def what(self, filenames: Sequence[str] = ()) -> str:
         """Return the selected versions in words, or the first of these files of them."""
-        is_set = isinstance(self.versions, SpecifierSet)
-        what = f"version {f'in {quoted(str(self.versions))}' if is_set else self.versions}"
-        return f"file {quoted(filenames[0])} of {what}" if filenames else what
+        what = f"version {self.versions}"
+        if isinstance(self.versions, SpecifierSet):
+            what = f"version in {quoted(str(self.versions))}"
+        if not filenames:
+            return what
+        return f"file {quoted(filenames[0])} of {what}"
 
     def has(self, version: Version, filename: str) -> bool:
         """Return whether a file of a version is selected."""
@@ -163,7 +179,10 @@ class PromotionNotes(Struct, frozen=True):
     @classmethod
     def of(cls, files: Iterable[File]) -> "PromotionNotes":
         """Return what is noted of these files."""
-        return cls(frozenset((file.filename, to) for file in files for to in file.targets))
+        noted = set[tuple[str, str]]()
+        for file in files:
+            noted.update((file.filename, target) for target in file.targets)
+        return cls(frozenset(noted))
 
     def require_no_other(self, files: Iterable[File]) -> None:
         """Raise Conflict if more is noted of files by now: another index is about to list them."""
@@ -231,38 +250,36 @@ class Lifecycle(Struct, frozen=True):
     ) -> Changed:
         """Do what `change` does, without the reserve of a disk."""
         require_manager(caller, name, reason)
-        verified = self._verified(name, selection) if action == "restore" else {}
-        loses_bytes = action == "delete" and not self.removal.keeps_deleted
-        promoted = self._settled_notes(name, selection) if loses_bytes else PromotionNotes()
-        check = self.quota_check if action == "restore" else None
-        quotas = check.for_files() if check is not None else None
-        at = self._time_of(action, dry_run=dry_run)
-
-        # asked again for each commit that others were faster with: a file may be gone by then
-
-        def intent(project: Project) -> tuple[Event, ...]:
-            files = self._select(action, project, selection, reason)
-            is_seen = all(verified.get(file.filename) == file for file in files)
-            if action == "restore" and not is_seen:
-                message = f"The trash of {name} has changed meanwhile. Try again."
-                raise Conflict(message)
-            names = tuple(file.filename for file in files)
-            if loses_bytes:
-                promoted.require_no_other(files)
-            if quotas is not None and names:
-                quotas.require_room(project, size_of_files([file.size for file in files]))
-            if action == "restore":
-                require_fit(VariantCheck(self.files, project), files)
-            return (self._event(action, caller, names, reason, at),) if names else ()
-
+        verified: Mapping[str, File] = {}
+        notes: PromotionNotes | None = None
+        quotas: FileQuotas | None = None
+        # What asks the store is asked before the commit: an intent is a pure function.
+        if action == "restore":
+            verified = self._verified(name, selection)
+            if self.quota_check is not None:
+                quotas = self.quota_check.for_files()
+        if action == "delete" and not self.removal.keeps_deleted:
+            notes = self._settled_notes(name, selection)
+        intent = _Change(
+            lifecycle=self,
+            action=action,
+            caller=caller,
+            selection=selection,
+            reason=reason,
+            at=self._time_of(action, dry_run=dry_run),
+            verified=verified,
+            notes=notes,
+            quotas=quotas,
+        )
         if dry_run:
             project = self.projects.read_for_update(name)
             intent(project)  # raises what the change would
-            keep_until = self._keep_until(at) if action == "delete" else None
-            files = self._select(action, project, selection, reason)
-            return Changed(project, project, files, keep_until)
+            keep_until: datetime | None = None
+            if action == "delete":
+                keep_until = self._keep_until(intent.at)
+            return Changed(project, project, intent.select(project), keep_until)
         committed = self.projects.change(name, intent)
-        files = self._select(action, committed.before, selection, reason)
+        files = intent.select(committed.before)
         if action == "delete":
             return self._deleted(committed, files)
         return Changed(committed.after, committed.before, files)
@@ -280,23 +297,16 @@ class Lifecycle(Struct, frozen=True):
         It chooses no file that is pinned or was promoted: another index may have its bytes. A file
         that is restored afterwards is pinned.
         """
-
-        def intent(project: Project) -> tuple[Event, ...]:
-            return tuple(
-                self._deleted_event(
-                    caller, tuple(file.filename for file in files), reason, at, by_rule=True
-                )
-                for reason, files in choose(project).items()
-            )
-
-        def delete() -> Changed:
-            committed = self.projects.change(name, intent)
-            files = tuple(chain.from_iterable(choose(committed.before).values()))
-            return self._deleted(committed, files)
-
         caller.require(Action.MANAGE, name)
-        at = self._time_of("delete")
-        return self.projects.store.with_reserve(delete)
+        intent = _DeleteChosen(self, choose, caller, self._time_of("delete"))
+        # on a full disk, too, as it makes room
+        return self.projects.store.with_reserve(partial(self._delete_chosen, name, intent))
+
+    def _delete_chosen(self, name: NormalizedName, intent: "_DeleteChosen") -> Changed:
+        """Commit a deletion by rules, and return its result."""
+        committed = self.projects.change(name, intent)
+        files = tuple(chain.from_iterable(intent.choose(committed.before).values()))
+        return self._deleted(committed, files)
 
     def _deleted(self, committed: CommittedProject, files: tuple[File, ...]) -> Changed:
         """Return the result of a delete, once the bytes are removed that are not kept."""
@@ -305,7 +315,9 @@ class Lifecycle(Struct, frozen=True):
             # After the commit: whoever dies in between leaves bytes that nothing lists, which the
             # sweep deletes. The same delete again does not, as it finds no file any more.
             name = committed.after.name
-            objects = (key for file in files for key, _ in listed_objects(name, file))
+            objects = list[Key]()
+            for file in files:
+                objects += [key for key, _ in listed_objects(name, file)]
             self.removal.remove(name, objects)
         return Changed(committed.after, committed.before, files, keep_until)
 
@@ -318,23 +330,12 @@ class Lifecycle(Struct, frozen=True):
         if action not in {"delete", "restore"}:
             return self.runtime.now()
         clock = self.removal.clock
-        return clock.estimate() if dry_run else clock.now()
+        if dry_run:
+            # it also works where the store cannot be written, as on a full disk
+            return clock.estimate()
+        return clock.now()
 
-    def _event(
-        self,
-        action: ReleaseAction,
-        caller: Caller,
-        names: tuple[str, ...],
-        reason: str,
-        at: datetime,
-    ) -> Event:
-        if action == "delete":
-            return self._deleted_event(caller, names, reason, at)
-        by = caller.principal
-        by_name = caller.name
-        return Event(what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason)
-
-    def _deleted_event(
+    def deleted_event(
         self,
         caller: Caller,
         names: tuple[str, ...],
@@ -343,7 +344,9 @@ class Lifecycle(Struct, frozen=True):
         *,
         by_rule: bool = False,
     ) -> Event:
+        """Return the event of the deletion of files, by a caller or by rules of retention."""
         keep_until = self._keep_until(at)
+        # what cannot be restored needs no note that a restored file has to be pinned
         deletion = Deletion(keep_until=keep_until, by_rule=by_rule and keep_until is not None)
         by = caller.principal
         by_name = caller.name
@@ -355,23 +358,7 @@ class Lifecycle(Struct, frozen=True):
             return ()
         return project.kept_files(self.removal.clock.estimate())
 
-    def _select(
-        self, action: ReleaseAction, project: Project, selection: Selection, reason: str
-    ) -> tuple[File, ...]:
-        """Return the files that a change changes."""
-        if action == "restore":
-            return self._restorable(project, selection)
-        kept = self.kept_files(project)
-        files = selection.files_of(project, kept, allow_deleted=action == "delete")
-        if action == "delete":
-            return files
-        is_pin = action in {"pin", "unpin"}
-        marks = [(file, file.pinned if is_pin else file.yanked) for file in files]
-        if action in {"yank", "pin"}:  # also to change the reason, and not to remove it
-            return tuple(file for file, mark in marks if mark is None or reason not in ("", mark))
-        return tuple(file for file, mark in marks if mark is not None)
-
-    def _restorable(self, project: Project, selection: Selection) -> tuple[File, ...]:
+    def restorable(self, project: Project, selection: Selection) -> tuple[File, ...]:
         """Return the selected files of the trash, or none if all selected files are listed."""
         selection.require_known(project, allow_deleted=True)
         files = selection.of(self.kept_files(project))
@@ -379,11 +366,12 @@ class Lifecycle(Struct, frozen=True):
         lost = [name for name in selection.deleted_in(project) if name not in names]
         # a file that is named has to come back, and of a version, at least one
         if lost and (selection.filenames is not None or not files):
-            why = (
-                f"deleted files are kept for {KEPT_FOR.days} days, unless they were deleted at once"
-                if self.removal.keeps_deleted
-                else "everybody can read the bucket, so the bytes of a deleted file go at once"
-            )
+            why = "everybody can read the bucket, so the bytes of a deleted file go at once"
+            if self.removal.keeps_deleted:
+                why = (
+                    f"deleted files are kept for {KEPT_FOR.days} days, unless they were deleted at "
+                    "once"
+                )
             raise NotFound(
                 f"{quoted(lost[0])} cannot be restored: {why}. Publish a new version.",
                 code="not_kept",
@@ -393,7 +381,8 @@ class Lifecycle(Struct, frozen=True):
     def _verified(self, name: NormalizedName, selection: Selection) -> Mapping[str, File]:
         """Return the files to restore, of which the store has all bytes, by filename."""
         # as it is now: a cached document may be older than the deletion
-        files = self._restorable(self.projects.get_current(name), selection)
+        files = self.restorable(self.projects.get_current(name), selection)
+        # the sweep, or somebody with the bucket, may have removed bytes of a file in the trash
         for file in files:
             if not self.files.is_intact(name, file):
                 raise Conflict(
@@ -411,6 +400,7 @@ class Lifecycle(Struct, frozen=True):
         Raises Conflict while another index may be about to list one of them.
         """
         files = selection.of(self.projects.get_current(name).files)
+        # the target would list a file whose bytes are gone
         awaiting = ", ".join(self.removal.awaited(name, files))
         if awaiting:
             raise Conflict(
@@ -422,28 +412,133 @@ class Lifecycle(Struct, frozen=True):
         return PromotionNotes.of(files)
 
     def _keep_until(self, at: datetime) -> datetime | None:
-        return at + KEPT_FOR if self.removal.keeps_deleted else None
+        """Return until when a file that is deleted now can be restored, or None for never."""
+        if not self.removal.keeps_deleted:
+            return None
+        return at + KEPT_FOR
 
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
         """Set a project's status (PEP 792) with its reason, and return the changed project."""
         require_manager(caller, name, reason)
+        change = partial(
+            self.projects.change, name, _SetStatus(status, reason, caller, self.runtime)
+        )
+        # quarantine stops installations, as a yank does: also on a full disk
+        if status is Status.QUARANTINED:
+            return self.projects.store.with_reserve(change).after
+        return change().after
 
-        def intent(project: Project) -> tuple[Event, ...]:
-            if not project.exists:
-                raise unknown_project(name)
-            if (project.status, project.reason) == (status, reason):
-                return ()
-            at = self.runtime.now()
-            by = caller.principal
-            by_name = caller.name
-            return (Event.status_set(status, reason, at=at, by=by, by_name=by_name),)
 
-        change = partial(self.projects.change, name, intent)
-        # quarantine stops installations, as a yank does
-        is_stop = status is Status.QUARANTINED
-        return (self.projects.store.with_reserve(change) if is_stop else change()).after
+# These intents are asked again for each commit that others were faster with: a file may be gone by
+# then.
+
+
+class _Change(Struct, frozen=True, kw_only=True):
+    """The intent of a change of the files of a release."""
+
+    lifecycle: Lifecycle
+    action: ReleaseAction
+    caller: Caller
+    selection: Selection
+    reason: str
+    at: datetime
+    verified: Mapping[str, File]
+    """The files to restore whose bytes were looked at, by filename."""
+    notes: PromotionNotes | None
+    """What was noted of promotions of files whose bytes are to go, or None if none go."""
+    quotas: FileQuotas | None
+    """What the quotas leave for files to restore, or None without any."""
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return the event, or none if the files are so already."""
+        files = self.select(project)
+        is_restore = self.action == "restore"
+        # the store was not asked for the bytes of any other file
+        if is_restore and any(self.verified.get(file.filename) != file for file in files):
+            raise Conflict(f"The trash of {project.name} has changed meanwhile. Try again.")
+        if self.notes is not None:
+            self.notes.require_no_other(files)
+        if self.quotas is not None and files:
+            self.quotas.require_room(project, size_of_files([file.size for file in files]))
+        if is_restore:
+            require_fit(VariantCheck(self.lifecycle.files, project), files)
+        if not files:
+            return ()
+        return (self._event(tuple(file.filename for file in files)),)
+
+    def select(self, project: Project) -> tuple[File, ...]:
+        """Return the files that the change changes."""
+        if self.action == "restore":
+            return self.lifecycle.restorable(project, self.selection)
+        is_delete = self.action == "delete"
+        kept = self.lifecycle.kept_files(project)
+        files = self.selection.files_of(project, kept, allow_deleted=is_delete)
+        if is_delete:
+            return files
+        return tuple(file for file in files if self._changes_mark(file))
+
+    def _changes_mark(self, file: File) -> bool:
+        """Return whether a file gets a yank or a pin, loses it, or gets another reason for it."""
+        mark = file.yanked
+        if self.action in {"pin", "unpin"}:
+            mark = file.pinned
+        if self.action in {"unyank", "unpin"}:
+            return mark is not None
+        # a reason is changed and never removed: who repeats a yank need not know it
+        return mark is None or self.reason not in {"", mark}
+
+    def _event(self, names: tuple[str, ...]) -> Event:
+        """Return the event of the change of files with these names."""
+        if self.action == "delete":
+            return self.lifecycle.deleted_event(self.caller, names, self.reason, self.at)
+        return Event(
+            what=_KINDS[self.action],
+            at=self.at,
+            by=self.caller.principal,
+            by_name=self.caller.name,
+            files=names,
+            reason=self.reason,
+        )
+
+
+class _DeleteChosen(Struct, frozen=True):
+    """The intent to delete what rules of retention choose."""
+
+    lifecycle: Lifecycle
+    choose: Callable[[Project], Mapping[str, tuple[File, ...]]]
+    caller: Caller
+    at: datetime
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return an event for each reason."""
+        events = list[Event]()
+        for reason, files in self.choose(project).items():
+            names = tuple(file.filename for file in files)
+            event = self.lifecycle.deleted_event(self.caller, names, reason, self.at, by_rule=True)
+            events.append(event)
+        return tuple(events)
+
+
+class _SetStatus(Struct, frozen=True):
+    """The intent to set the status of a project."""
+
+    status: Status
+    reason: str
+    caller: Caller
+    runtime: Runtime
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return the event, or none if the project has that status for that reason."""
+        if not project.exists:
+            raise unknown_project(project.name)
+        if project.status == self.status and project.reason == self.reason:
+            return ()
+        at = self.runtime.now()
+        by = self.caller.principal
+        by_name = self.caller.name
+        return (Event.status_set(self.status, self.reason, at=at, by=by, by_name=by_name),)
 
 
 def require_manager(caller: Caller, name: NormalizedName, reason: str) -> None:

@@ -61,12 +61,18 @@ class IndexSide(Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The name of the index."""
-        return self.uploads.home.name
+        return self.uploads.definition.name
 
     @property
     def projects(self) -> Projects:
         """The projects of the index."""
         return self.uploads.projects
+
+    def file_quotas(self) -> FileQuotas | None:
+        """Return what the quotas of the index leave, or None without any."""
+        if self.uploads.quota_check is None:
+            return None
+        return self.uploads.quota_check.for_files()
 
 
 class Promoted(Struct, frozen=True, kw_only=True):
@@ -114,20 +120,13 @@ class Promotion(Struct, frozen=True):
         """
         files = self._release(name, version)
         target = self.target
-        caller = self.target.caller
         warnings = tuple[str, ...]()
-        quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
+        quotas = target.file_quotas()
         before = target.projects.read_for_update(name)
         at = self.runtime.now()
-        try:
-            with about_index(target.name):
-                new = _missing(before, files, at, quotas)
-                require_fit(VariantCheck(target.uploads.files, before), new)
-                missing = frozenset(file.filename for file in new)
-        except (Conflict, Forbidden, Invalid) as refusal:
-            message = f"The index {target.name} refuses it: {refusal.message}"
-            raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
-        if missing:  # what is there already is no matter of rules
+        missing = self._missing_in_target(before, files, at, quotas)
+        # what the target has already is no matter of its rules: it gets a lost provenance at most
+        if missing:
             self._check_rules(files)
         replaced = self._replaced_provenances(before, files)
         if dry_run:
@@ -137,15 +136,29 @@ class Promotion(Struct, frozen=True):
         # so that the last one is done also if nothing is missing.
         if missing:
             summary = self._summary(name, files)
-            warnings = target.uploads.claim_new_name(before, caller)
+            warnings = target.uploads.claim_new_name(before, target.caller)
         if missing or replaced:
-            data = PromotionData(target.name)
-            note = _Note(version, files, missing | replaced.keys(), data, at, caller)
+            note = _Note(
+                version=version,
+                checked=files,
+                filenames=missing | replaced.keys(),
+                data=PromotionData(target.name),
+                at=at,
+                caller=target.caller,
+            )
+            # From here on, whoever removes the bytes at once removes them from the target as well.
             with about_index(self.source.name):
                 self.source.projects.change(name, note)
-        stored = target.uploads.files
         listed = _List(
-            before, files, replaced, quotas, stored, self.source.name, summary, at, caller
+            validated_against=before,
+            files=files,
+            replaced=replaced,
+            quotas=quotas,
+            stored=target.uploads.files,
+            source=self.source.name,
+            summary=summary,
+            at=at,
+            caller=target.caller,
         )
         with about_index(target.name):
             committed = target.projects.change(name, listed)
@@ -163,26 +176,43 @@ class Promotion(Struct, frozen=True):
         )
         if not self.source.caller.may(Action.READ, name):
             raise unknown
-        home = self.source.uploads.home
-        if not home.has_packages:  # as a view, also of a day
+        definition = self.source.uploads.definition
+        # an index that only has layers, or one as it was on a day
+        if not definition.has_packages:
             raise NotFound(
-                f"The index {home.title} has no packages of its own. Promote from the one that has "
-                f"{quoted(name)}."
+                f"The index {definition.title} has no packages of its own. Promote from the one "
+                f"that has {quoted(name)}."
             )
         try:
             self.target.uploads.permit_project(name, self.target.caller)
         except Forbidden as refusal:
             if refusal.advice is not None and refusal.advice.right:
-                # a token that promotes has rights in both
+                # the advice makes a token, and one that promotes needs rights in both
                 both = f"{self.source.name},{self.target.name}"
                 refusal.advice = replace(refusal.advice, index=both)
             raise
         try:
+            # as it is now: a cached document may lack a file that was just uploaded
             project = self.source.projects.get_current(name)
         except NotFound:
             raise unknown from None
         with about_index(self.source.name):
             return _files_of(project, version, self.runtime.now())
+
+    def _missing_in_target(
+        self, before: Project, files: Sequence[File], at: datetime, quotas: FileQuotas | None
+    ) -> frozenset[str]:
+        """Return the names of files that the target lacks, or raise why it does not take them."""
+        target = self.target
+        try:
+            with about_index(target.name):
+                missing = _missing(before, files, at, quotas)
+                require_fit(VariantCheck(target.uploads.files, before), missing)
+        except (Conflict, Forbidden, Invalid) as refusal:
+            # the caller knows two indexes, so the message says which one it is
+            message = f"The index {target.name} refuses it: {refusal.message}"
+            raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
+        return frozenset(file.filename for file in missing)
 
     def _check_rules(self, files: Sequence[File]) -> None:
         """Raise Forbidden if a rule forbids that these files are promoted."""
@@ -192,15 +222,17 @@ class Promotion(Struct, frozen=True):
                 f"{quoted(yanked[0])} is yanked",
                 "Unyank or delete it first, or promote another version",
             )
-        home = self.target.uploads.home
-        if home.removed_rules:
-            fact = describe_removed_rules(home.name, home.removed_rules)
-            advice = Advice(Remedy.EMPTY_KEYS, home.name, keys=home.removed_rules)
+        definition = self.target.uploads.definition
+        target = definition.name
+        # nobody has decided yet whether the releases that a rule kept back may come without it
+        if definition.removed_rules:
+            fact = describe_removed_rules(target, definition.removed_rules)
+            advice = Advice(Remedy.EMPTY_KEYS, target, keys=definition.removed_rules)
             raise Forbidden(fact, code=REMOVED_RULE, advice=advice)
-        takes_from = home.promotion.promote_from
+        takes_from = definition.promotion.promote_from
         if takes_from and self.source.name not in takes_from:
             raise _refused(
-                f"The index {home.name} takes no releases from {self.source.name}",
+                f"The index {target} takes no releases from {self.source.name}",
                 f"Promote it from {' or '.join(takes_from)}",
             )
 
@@ -216,6 +248,7 @@ class Promotion(Struct, frozen=True):
             listed = before.by_filename.get(file.filename)
             if listed is None or listed.provenance == file.provenance:
                 continue
+            # all indexes share the store of files, so the source can be asked for both
             if stored.has_intact_provenance(before.name, listed):
                 continue
             if stored.has_intact_provenance(before.name, file):
@@ -231,21 +264,29 @@ class Promotion(Struct, frozen=True):
         warnings: tuple[str, ...] = (),
     ) -> Promoted:
         """Return what became of a release's files, of which `attested` get their attestations."""
-        records = [after.by_filename.get(file.filename, file) for file in files]
-        unattested = [
-            file for file in records if not file.has_provenance and file.filename not in attested
-        ]
+        new = list[File]()
+        present = list[File]()
+        unattested = list[File]()
+        for file in files:
+            # in a dry run the target does not have it yet: then it is what the source has
+            record = after.by_filename.get(file.filename, file)
+            if file.filename in before.by_filename:
+                present.append(record)
+            else:
+                new.append(record)
+            if not record.has_provenance and file.filename not in attested:
+                unattested.append(record)
         return Promoted(
             project=after,
-            new=tuple(file for file in records if file.filename not in before.by_filename),
-            present=tuple(file for file in records if file.filename in before.by_filename),
+            new=tuple(new),
+            present=tuple(present),
             attested=attested,
-            warnings=(*warnings, *self._hidden(unattested)),
+            warnings=warnings + tuple(self._hidden(unattested)),
         )
 
     def _hidden(self, unattested: Sequence[File]) -> Iterator[str]:
         """Yield a warning if a rule of the target hides these files without a provenance."""
-        rules = self.target.uploads.home.rules
+        rules = self.target.uploads.definition.rules
         if not unattested or not (rules.attested or rules.verified):
             return
         what = unattested[0].filename
@@ -273,7 +314,7 @@ class Promotion(Struct, frozen=True):
 # process has just listed: it never changes.
 
 
-class _Note(Struct, frozen=True):
+class _Note(Struct, frozen=True, kw_only=True):
     """The intent to note a promotion in the records of a release."""
 
     version: Version
@@ -288,24 +329,25 @@ class _Note(Struct, frozen=True):
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return the event for those files that lack the note."""
         files = _files_of(project, self.version, self.at)
+        # a file that came, went or was yanked since has to pass the rules, too
         if list(map(_without_notes, files)) != list(map(_without_notes, self.checked)):
             raise Conflict(
                 f"Version {self.version} of {quoted(project.name)} was changed meanwhile. Do it "
                 "again."
             )
-        names = tuple(
-            file.filename
-            for file in files
-            if file.filename in self.filenames and self.data.target not in file.targets
-        )
+        names = list[str]()
+        for file in files:
+            if file.filename in self.filenames and self.data.target not in file.targets:
+                names.append(file.filename)
         if not names:
             return ()
         by = self.caller.principal
         by_name = self.caller.name
-        return (Event.promotion_noted(self.data, names, at=self.at, by=by, by_name=by_name),)
+        event = Event.promotion_noted(self.data, tuple(names), at=self.at, by=by, by_name=by_name)
+        return (event,)
 
 
-class _List(Struct, frozen=True):
+class _List(Struct, frozen=True, kw_only=True):
     """The intent to list promoted files in the target."""
 
     validated_against: Project
@@ -328,18 +370,20 @@ class _List(Struct, frozen=True):
         require_not_released(project, self.validated_against)
         by = self.caller.principal
         by_name = self.caller.name
+        # all that was checked before the note, again: the target may have changed meanwhile
         missing = _missing(project, self.files, self.at, self.quotas)
         require_fit(VariantCheck(self.stored, project), missing)
-        listed = tuple(
-            Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
-            for file in missing
-        )
-        attested = tuple(
-            Event.attested(file.filename, file.provenance, at=self.at, by=by, by_name=by_name)
-            for file in self.files
-            if self._replaces_provenance(project, file)
-        )
-        return listed + attested
+        events = list[Event]()
+        for file in missing:
+            record = self._record(file)
+            events.append(Event.uploaded(record, self.summary, at=self.at, by=by, by_name=by_name))
+        for file in self.files:
+            if self._replaces_provenance(project, file):
+                digest = file.provenance
+                events.append(
+                    Event.attested(file.filename, digest, at=self.at, by=by, by_name=by_name)
+                )
+        return tuple(events)
 
     def _replaces_provenance(self, project: Project, file: File) -> bool:
         """Return whether a project still has the provenance that is replaced by that of a file."""
@@ -347,6 +391,7 @@ class _List(Struct, frozen=True):
         return listed is not None and self.replaced.get(file.filename) == listed.provenance
 
     def _record(self, file: File) -> File:
+        """Return the record of a file of the source in the target."""
         return replace(
             _without_notes(file),
             promoted_at=self.at,

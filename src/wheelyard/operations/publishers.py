@@ -11,6 +11,7 @@ their keys: whoever administers the index may not make it ask any machine of its
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -77,55 +78,47 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         It is the same object until they change.
         """
         snapshot = self.records.get()
+        # read once: another thread may replace it between two reads
         parsed = self._parsed
         if parsed is None or parsed[0] != snapshot.version:
-            parsed = snapshot.version, self._find_in_force(snapshot.value or PublisherList())
+            in_force = self._find_in_force(snapshot.value or PublisherList())
+            parsed = (snapshot.version, in_force)
             self._parsed = parsed
         return parsed[1]
 
     def rename_index(self, before: str, after: str, by: str, note: str) -> None:
         """Have the publishers that name an index name another one."""
-        at = self.runtime.now()
-
-        def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
-            events = list[AnyPublisherEvent]()
-            for publisher in stored.tables:
-                names = str(publisher.keys.get("index", ""))
-                index = renamed_in(names, before, after)
-                if index != names:
-                    keys = {**publisher.keys, "index": index}
-                    events.append(PublisherChanged(at=at, by=by, note=note, keys=keys))
-            return tuple(events)
-
-        self.commit(intent)
+        self.commit(_RenameIndex(before, after, self.runtime.now(), by, note))
 
     def checked(self, keys: PublisherKeys, name: str | None) -> PublisherKeys:
-        """See `StoredTables`."""
+        """Return the keys of a publisher as they are stored. Raises Invalid if they are wrong."""
         del name
         with field_errors():
             publisher = parse_publisher(keys)
         return canonical_keys(keys, publisher)
 
     def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> PublisherKeys:
-        """See `StoredTables`."""
+        """Return the keys that a publisher has before it is changed."""
         del changes
         return self._without_earlier(before.keys)
 
     def has_key(self, key: str, table: PublisherKeys) -> bool:
-        """See `StoredTables`."""
+        """Return whether a publisher of the provider in `table` has a key of this name."""
         return key == PRIVATE_ISSUER or key in keys_of_provider(str(table.get("provider")))
 
     def problems(self, stored: PublisherList) -> Mapping[str, str]:
-        """See `StoredTables`."""
+        """Return why publishers are not in force, in sentences, by their ids."""
         return self._find_in_force(stored).problems
 
     def _find_in_force(self, stored: PublisherList) -> PublishersInForce:
+        """Return which publishers of a list are in force, and why others are not."""
         in_force = list[Publisher]()
         problems = dict[str, str]()
         for publisher in stored.tables:
             try:
                 parsed = parse_publisher(self._without_earlier(publisher.keys))
                 self._require_allowed(parsed)
+                # with those before it in the list, so that one of two that disagree is in force
                 require_agreement(parsed, in_force)
             except Invalid as fault:
                 problems[publisher.name] = fault.message
@@ -136,9 +129,11 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
     def _without_earlier(self, keys: PublisherKeys) -> PublisherKeys:
         """Return the keys of a publisher without one of earlier versions that says nothing new."""
         issuer = str(keys.get("issuer", "")).rstrip("/")
-        listed = {issuer.rstrip("/") for issuer in self._private_issuers}
-        if keys.get(PRIVATE_ISSUER) and issuer not in listed:
-            return keys  # which is why it is not in force
+        allowed = {private_issuer.rstrip("/") for private_issuer in self._private_issuers}
+        # the settings do not allow the private address that this key was for: with the key, the
+        # publisher is refused, and that is why it is not in force
+        if keys.get(PRIVATE_ISSUER) and issuer not in allowed:
+            return keys
         return {key: value for key, value in keys.items() if key != PRIVATE_ISSUER}
 
     def _require_allowed(self, publisher: Publisher) -> None:
@@ -159,7 +154,32 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         if isinstance(event, PublisherRemoved):
             return
         publisher = parse_publisher(event.keys)
+        # without the one that this event changes, which it need not agree with
         in_force = self._find_in_force(stored).all
+        unchanged = [other for other in in_force if other.id != publisher.id]
         with field_errors():
             self._require_allowed(publisher)
-            require_agreement(publisher, (other for other in in_force if other.id != publisher.id))
+            require_agreement(publisher, unchanged)
+
+
+class _RenameIndex(Struct, frozen=True):
+    """The intent that publishers which name an index name another one."""
+
+    before: str
+    after: str
+    at: datetime
+    by: str
+    note: str
+
+    def __call__(self, stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
+        """Return an event for each of these publishers."""
+        events: list[AnyPublisherEvent] = []
+        for publisher in stored.tables:
+            # one that names no index is about the index at the root, and stays so
+            names = str(publisher.keys.get("index", ""))
+            index = renamed_in(names, self.before, self.after)
+            if index != names:
+                keys = {**publisher.keys, "index": index}
+                event = PublisherChanged(at=self.at, by=self.by, note=self.note, keys=keys)
+                events.append(event)
+        return tuple(events)

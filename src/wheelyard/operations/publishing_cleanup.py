@@ -36,9 +36,9 @@ class PublishingCleanup(Struct, frozen=True):
         now = self.runtime.now()
         removed = 0
         # not while a server whose clock is behind accepts the ID token, and would exchange it again
-        expired = self.used_id_tokens.expired_before(
-            now - self.token_lifetime - RETENTION - CLOCK_SKEW
-        )
+        limit = now - self.token_lifetime - RETENTION - CLOCK_SKEW
+        expired = self.used_id_tokens.expired_before(limit)
+        # listed to the end first, as the records are deleted under the listing
         for key in list(islice(expired, at_most)):
             token_id = self.used_id_tokens.token_of(key)
             # the API token goes first: whoever dies in between finds it again by the ID token
@@ -51,14 +51,16 @@ class PublishingCleanup(Struct, frozen=True):
         """
         Remove the record of a minted API token that expired by `limit`.
 
-        Return False if the token expires later, so that the record of its ID token has to stay;
-        else True, even if there was nothing to remove.
+        Return False if the token expires later, so that the record of its ID token has to stay.
+        Return True otherwise, even if there was nothing to remove.
         """
         if not is_token_id(token_id):
             return True
-        with UnreadableIgnored():  # else it is no credential any more
+        # a damaged record is no credential, so nobody can use what it was about
+        with UnreadableIgnored():
             snapshot = self.token_records.documents.get(keys.token(token_id), "current")
             record = snapshot.value
+            # without a publisher, a person has made it: only they, or an administrator, remove it
             if record is None or not record.publishers:
                 return True
             if record.expires_at > limit:

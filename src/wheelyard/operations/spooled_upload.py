@@ -43,6 +43,7 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
         at = self.uploaded_at
         if at is None:
             return None
+        # another index may have said it without a zone, or with a clock that was wrong
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
         return max(EARLIEST_UPLOAD, min(at, now)).astimezone(UTC)
@@ -91,6 +92,7 @@ class SpoolWriter:
         hashers: Mapping[str, "Hasher"],
     ) -> None:
         self._spool = spool
+        # locked while it is open, so that no other process takes it for a leftover
         self.path, self._sink = spool.create()
         self.filename = readings[0].filename
         self._readings = readings
@@ -112,6 +114,7 @@ class SpoolWriter:
             raise file_too_large(self._limit)
         for hasher in self._hashers.values():
             hasher.update(data)
+        # The reserve is for deletions: no upload may take the room that they need.
         with storage_faults(self._what), self._spool.with_reserve_kept():
             write_all(self._sink.fileno(), data)
 
@@ -146,18 +149,22 @@ class SpoolWriter:
 
     def remove(self) -> None:
         """Close the file and remove it from the spool, if it is still there, or log why not."""
+        # each by itself: a file that cannot be closed can still be removed
         for step in (self._sink.close, self.path.unlink):
             try:
                 step()
             except FileNotFoundError:
                 pass
             except OSError as error:
+                # what became of the upload is decided by now, so this is no error of the request
                 logger.warning("a scratch file stays until the store is swept: %s", error.strerror)
 
 
 def file_too_large(limit: int) -> TooLarge:
     """Return the TooLarge for a file of more than `limit` bytes."""
-    readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
+    readable = f"{limit // MIB} MiB"
+    if limit % MIB:
+        readable = f"{limit} bytes"
     return TooLarge(
         f"File too large, the limit is {readable}. Ask for a higher uploads.max_file_size. If what "
         "stands before this index lets no more through, have it published straight into the store.",

@@ -63,9 +63,10 @@ class Sweep(Struct, frozen=True):
         indexes = tuple(self.removal.indexes())
         orphans = list[Orphans]()
         find_orphans = partial(self._orphans, indexes, now)
-        for project_orphans in prefetch_map(
-            find_orphans, self._projects(indexes, findings), self.threads
-        ):
+        projects = self._projects(indexes, findings)
+        # The documents are read by other threads, and the lease is renewed in this one: a lease is
+        # for one thread.
+        for project_orphans in prefetch_map(find_orphans, projects, self.threads):
             if lease is not None:
                 lease.renew()
             if project_orphans.entries:
@@ -83,6 +84,7 @@ class Sweep(Struct, frozen=True):
         # anything is deleted
         for orphans in self.find(now, lease=lease):
             if lease is not None:
+                # it ends here if this process was stopped, and another one sweeps meanwhile
                 lease.renew()
             count += self.remove(orphans, now)
         return count
@@ -95,47 +97,64 @@ class Sweep(Struct, frozen=True):
         Raises Unavailable if the store does not answer, or a document of the project is damaged.
         """
         before = (now - ORPHAN_AGE).timestamp()
-        candidates = [entry.key for entry in orphans.entries if entry.modified < before]
-        old = [key for key in candidates if key not in orphans.deleted]
-        has_any = orphans.deleted or old
-        if not has_any or not self._is_certain(orphans.project, tuple(self.removal.indexes())):
+        old = list[Key]()
+        for entry in orphans.entries:
+            if entry.modified < before and entry.key not in orphans.deleted:
+                old.append(entry.key)
+        if not orphans.deleted and not old:
             return 0
-        count = self.removal.remove(orphans.project, orphans.deleted) if orphans.deleted else 0
-        return count + (self.removal.remove(orphans.project, old, before) if old else 0)
+        # An index may have been made since they were found, and list them. A document that lacks
+        # commits may lack the files that these have listed.
+        if not self._is_certain(orphans.project, tuple(self.removal.indexes())):
+            return 0
+        count = 0
+        if orphans.deleted:
+            # of any age: no upload can list a filename that was deleted
+            count += self.removal.remove(orphans.project, orphans.deleted)
+        if old:
+            # those of an upload that is under way are younger
+            count += self.removal.remove(orphans.project, old, before)
+        return count
 
     def _projects(
         self, indexes: Sequence[str], findings: Findings | None
     ) -> Iterator[tuple[NormalizedName, list[Entry]]]:
         """Yield each project that has files or a document, with the entries of its files."""
-        documents = {
-            name
-            for prefix in indexes
-            for entry in self.stores.documents.list(f"{prefix}{keys.PROJECTS}")
-            if (name := keys.project_of(Key(entry.key.removeprefix(prefix))))
-        }
-        for name, group in groupby(self.stores.files.list(keys.FILES), _project_of):
-            if name is None:
+        without_files = set[NormalizedName]()
+        for prefix in indexes:
+            for entry in self.stores.documents.list(f"{prefix}{keys.PROJECTS}"):
+                name = keys.project_of(Key(entry.key.removeprefix(prefix)))
+                if name:
+                    without_files.add(name)
+        # a listing is in the order of the keys, so the files of a project follow each other
+        for owner, group in groupby(self.stores.files.list(keys.FILES), _project_of):
+            if owner is not None:
+                without_files.discard(owner)
+                yield owner, list(group)
+            elif findings is not None:
                 for entry in group:
-                    if findings is not None:
-                        findings.add_foreign_object(entry.key)
-            else:
-                documents.discard(name)
-                yield name, list(group)
-        yield from ((name, []) for name in documents)
+                    findings.add_foreign_object(entry.key)
+        # their documents have to be readable, too: one that is not ends the sweep
+        for name in without_files:
+            yield name, []
 
     def _orphans(
         self, indexes: Sequence[str], now: datetime, project: tuple[NormalizedName, list[Entry]]
     ) -> Orphans:
+        """Return the objects of a project that no index lists."""
         name, entries = project
-        projects = self.removal.documents(name, indexes)
-        kept = self.removal.kept(projects, now)
+        documents = self.removal.documents(name, indexes)
+        kept = self.removal.kept(documents, now)
         unlisted = [entry for entry in entries if entry.key not in kept]
-        deleted = frozenset[Key]()
-        if len(indexes) == 1 and unlisted and projects:
-            # with several indexes, another one may just be publishing the file
-            names = frozenset(projects[0].deleted_filenames)
-            deleted = frozenset(entry.key for entry in unlisted if _filename(entry.key) in names)
-        return Orphans(name, unlisted, deleted)
+        deleted = set[Key]()
+        # with several indexes, another one may just be publishing a file that one has deleted
+        if len(indexes) == 1 and documents:
+            deleted_filenames = frozenset(documents[0].deleted_filenames)
+            for entry in unlisted:
+                owner = keys.parse_file_key(entry.key)
+                if owner is not None and owner.filename in deleted_filenames:
+                    deleted.add(entry.key)
+        return Orphans(name, unlisted, frozenset(deleted))
 
     def _is_certain(self, name: NormalizedName, indexes: Sequence[str]) -> bool:
         """Return whether each index has an intact document of a project, or never had any."""
@@ -146,10 +165,15 @@ class Sweep(Struct, frozen=True):
             project = JournaledCheck(project_journal(name), store, findings).run(rebuild=False)
             if findings.problems:
                 return False
-            has_document = has_document or project is not None
-        return has_document or all(self._never_had(name, prefix) for prefix in indexes)
+            if project is not None:
+                has_document = True
+        if has_document:
+            return True
+        # bytes without any document: an upload that died before its commit, or a lost project
+        return all(self._never_had(name, prefix) for prefix in indexes)
 
     def _never_had(self, name: NormalizedName, prefix: str) -> bool:
+        """Return whether an index never had a project, by its list of names."""
         key = Key(f"{prefix}{keys.PROJECT_NAMES}")
         stored = self.stores.documents.get(key)
         # without the list of names, any project may have existed
@@ -157,10 +181,8 @@ class Sweep(Struct, frozen=True):
 
 
 def _project_of(entry: Entry) -> NormalizedName | None:
+    """Return the project whose file an object belongs to, or None if it is of no file."""
     owner = keys.parse_file_key(entry.key)
-    return NormalizedName(owner.project) if owner else None
-
-
-def _filename(key: Key) -> str:
-    owner = keys.parse_file_key(key)
-    return owner.filename if owner else ""
+    if owner is None:
+        return None
+    return NormalizedName(owner.project)

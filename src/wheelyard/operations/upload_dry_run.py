@@ -49,7 +49,9 @@ class PreviewedUpload(Struct, frozen=True, kw_only=True):
     @property
     def distribution(self) -> Distribution | None:
         """What its filename names, or None if that is not certain."""
-        return self.readings[0] if len(self.readings) == 1 else None
+        if len(self.readings) != 1:
+            return None
+        return self.readings[0]
 
 
 class UploadDryRun:
@@ -68,7 +70,7 @@ class UploadDryRun:
         self._caller = caller
         self._permitted = set[NormalizedName]()
         """The projects whose name may have files of the caller: upstream indexes are asked once."""
-        self._coming = dict[NormalizedName, tuple[File, ...]]()
+        self._coming = dict[NormalizedName, list[File]]()
         """By project, the files before that would be taken. One without a digest has none here."""
 
     def preview(self, file: CandidateFile) -> PreviewedUpload:
@@ -85,12 +87,15 @@ class UploadDryRun:
             return PreviewedUpload(file=file, readings=readings, refusal=refusal)
 
     def _readings(self, filename: str) -> tuple[Distribution, ...]:
+        """Return what a filename may name. Raises Invalid if it is malformed."""
         rules = self._uploads.rules
         return filename_readings(filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient)
 
     def _authorize(self, file: CandidateFile, readings: tuple[Distribution, ...]) -> None:
+        """Raise an error unless the caller may upload a file of this name and size."""
         name = readings[0].project
         if len(readings) == 1 and name in self._permitted:
+            # each file still has a filename of its own, which may be one that is not accepted
             self._uploads.permit(file.filename, name, self._caller)
             return
         self._uploads.authorize(file.filename, self._caller, size_of_file(file.size))
@@ -98,6 +103,7 @@ class UploadDryRun:
             self._permitted.add(name)
 
     def _check_size(self, file: CandidateFile) -> None:
+        """Raise TooLarge or Invalid if a file is too large or empty."""
         max_size = self._uploads.rules.max_size
         if file.size > max_size:
             raise file_too_large(max_size)
@@ -107,6 +113,7 @@ class UploadDryRun:
     def _preview_in_project(
         self, file: CandidateFile, distribution: Distribution
     ) -> PreviewedUpload:
+        """Return what would become of a file whose project is certain, or raise its refusal."""
         uploads = self._uploads
         name = distribution.project
         project = uploads.projects.get_for_update(name)
@@ -116,7 +123,8 @@ class UploadDryRun:
         # the same bytes are stored again if the store has lost them
         is_listed = identical is not None and self._is_kept(name, file, identical)
         if identical is None:
-            coming = Project(name=name, files=self._coming.get(name, ()))
+            # a later file of the same upload may clash with an earlier one, or be the same
+            coming = Project(name=name, files=tuple(self._coming.get(name, ())))
             is_listed = self._find_identical(coming, file, distribution) is not None
         if identical is None and not is_listed:
             self._require_room(project, file)
@@ -131,8 +139,11 @@ class UploadDryRun:
     def _find_identical(
         self, project: Project, file: CandidateFile, distribution: Distribution
     ) -> File | None:
+        """Return the entry of a project that is the same file, as far as is known, or None."""
         same_name = project.by_filename.get(file.filename)
-        digest = file.sha256 if same_name is None else _digest_beside(file, same_name)
+        digest = file.sha256
+        if same_name is not None:
+            digest = _digest_beside(file, same_name)
         return find_identical(
             project,
             distribution,
@@ -142,6 +153,7 @@ class UploadDryRun:
         )
 
     def _note_coming(self, file: CandidateFile, distribution: Distribution) -> None:
+        """Have the files that are previewed later count with this one."""
         name = distribution.project
         entry = File(
             filename=file.filename,
@@ -151,9 +163,10 @@ class UploadDryRun:
             uploaded_at=self._uploads.runtime.now(),
             uploaded_by=self._caller.principal,
         )
-        self._coming[name] = (*self._coming.get(name, ()), entry)
+        self._coming.setdefault(name, []).append(entry)
 
     def _is_kept(self, name: NormalizedName, file: CandidateFile, listed: File) -> bool:
+        """Return whether the store has the bytes of a listed file, if that can matter."""
         return not file.sha256 or self._uploads.files.is_intact(name, listed)
 
     def _require_room(self, project: Project, file: CandidateFile) -> None:
@@ -161,13 +174,11 @@ class UploadDryRun:
         if self._uploads.quota_check is None:
             return
         for room in self._uploads.quota_check.for_files().rooms(project):
-            earlier = [
-                entry.size
-                for name, entries in self._coming.items()
-                for entry in entries
-                if room.is_of_index or name == project.name
-            ]
-            refusal = room.refusal(size_of_files([*earlier, file.size]))
+            sizes = [file.size]
+            for name, entries in self._coming.items():
+                if room.is_of_index or name == project.name:
+                    sizes += [entry.size for entry in entries]
+            refusal = room.refusal(size_of_files(sizes))
             if refusal is not None:
                 raise refusal
 
@@ -176,5 +187,7 @@ def _digest_beside(file: CandidateFile, same_name: File) -> str:
     """Return the digest of a file to compare with that of a file with its name."""
     if file.sha256 and same_name.sha256:
         return file.sha256
-    # nobody has computed one of them
-    return same_name.sha256 if file.size == same_name.size else OTHER_CONTENT
+    # nobody has computed one of them, and files of one name and size are most likely the same
+    if file.size == same_name.size:
+        return same_name.sha256
+    return OTHER_CONTENT

@@ -129,12 +129,16 @@ class ValidatedFile(Struct, frozen=True):
     @property
     def variant(self) -> bytes:
         """The `variant.json` of a wheel with a label, if the wheel was read, or nothing."""
-        return b"" if self.contents is None else self.contents.variant
+        if self.contents is None:
+            return b""
+        return self.contents.variant
 
     @property
     def summary(self) -> str:
         """The first `SUMMARY_LIMIT` characters of the summary in its metadata, if that was read."""
-        return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
+        if self.contents is None or self.contents.core.summary is None:
+            return ""
+        return self.contents.core.summary[:SUMMARY_LIMIT]
 
 
 class FileDecision(Struct, frozen=True):
@@ -168,17 +172,14 @@ class AddFiles(Struct, frozen=True):
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return one event for each file that is new to `project` and not refused by it."""
-        return tuple(
-            Event.uploaded(
-                file.file,
-                file.summary,
-                at=self.at,
-                by=self.caller.principal,
-                by_name=self.caller.name,
-            )
-            for file, decision in zip(self.files, self.decide(project), strict=True)
-            if decision.is_new
-        )
+        by = self.caller.principal
+        by_name = self.caller.name
+        events = list[Event]()
+        for file, decision in zip(self.files, self.decide(project), strict=True):
+            if decision.is_new:
+                event = Event.uploaded(file.file, file.summary, at=self.at, by=by, by_name=by_name)
+                events.append(event)
+        return tuple(events)
 
     # A commit that meets others asks several times, each time with another project. So nothing of
     # an answer is kept, and whoever wants to know asks again for the project before the commit.
@@ -188,10 +189,14 @@ class AddFiles(Struct, frozen=True):
         decisions = [self._decide(project, file) for file in self.files]
         if any(file.variant for file in self.files):
             decisions = self._fitting(project, decisions)
-        return decisions if self.quotas is None else _within(self.quotas, project, decisions)
+        if self.quotas is not None:
+            decisions = _within(self.quotas, project, decisions)
+        return decisions
 
     def _decide(self, project: Project, file: ValidatedFile) -> FileDecision:
-        if project is self.validated_against:  # validation has just checked it
+        """Return what `project` makes of one file, without a look at the other files."""
+        # Nobody has committed since, as is usual: validation has just checked it.
+        if project is self.validated_against:
             return FileDecision(file.file, is_new=not file.is_listed)
         try:
             require_not_released(project, self.validated_against)
@@ -204,10 +209,13 @@ class AddFiles(Struct, frozen=True):
             )
         except WheelyardError as error:
             return FileDecision(file.file, refusal=error)
-        return FileDecision(listed or file.file, is_new=listed is None)
+        if listed is not None:
+            return FileDecision(listed)
+        return FileDecision(file.file, is_new=True)
 
     def _fitting(self, project: Project, decisions: Sequence[FileDecision]) -> list[FileDecision]:
         """Return the decisions, with a refusal of each new wheel whose label does not fit."""
+        # one check for all, as wheels of one release may not fit each other
         check = VariantCheck(self.stored, project)
         fitting = list[FileDecision]()
         for file, decision in zip(self.files, decisions, strict=True):
@@ -236,14 +244,17 @@ def _within(
     rooms = quotas.rooms(project)
     checked = list[FileDecision]()
     for decision in decisions:
+        if not decision.is_new:
+            checked.append(decision)
+            continue
         size = decision.entry.size
-        refusals = [room.refusal(size_of_file(size)) for room in rooms if decision.is_new]
+        refusals = [room.refusal(size_of_file(size)) for room in rooms]
         refusal = next(filter(None, refusals), None)
         if refusal is not None:
             checked.append(FileDecision(decision.entry, refusal=refusal))
             continue
-        if decision.is_new:
-            rooms = [room.with_file(size) for room in rooms]
+        # a file that is refused takes no room from those after it
+        rooms = [room.with_file(size) for room in rooms]
         checked.append(decision)
     return checked
 
@@ -257,7 +268,7 @@ class Uploads(Struct, frozen=True):
     runtime: Runtime
     rules: UploadRules
     taken: TakenNames
-    home: IndexDefinition
+    definition: IndexDefinition
     """The index that gets the files."""
     claims: NameClaims | None = None
     """What decides about new names, or None if there is no upstream index."""
@@ -280,7 +291,9 @@ class Uploads(Struct, frozen=True):
     @property
     def quotas(self) -> Quotas:
         """The quotas, of which none need be set."""
-        return Quotas() if self.quota_check is None else self.quota_check.quotas
+        if self.quota_check is None:
+            return Quotas()
+        return self.quota_check.quotas
 
     def authorize(
         self,
@@ -302,9 +315,11 @@ class Uploads(Struct, frozen=True):
         readings = self._readings(filename)
         if form_name:
             readings = (_reading_of_form(readings, form_name),)
+        # The body is received only if the file can be accepted in one of its readings. Whether it
+        # is in that one, `accept` asks once the metadata has decided.
         refusals = list[WheelyardError]()
-        may_have = [reading for reading in readings if caller.may(Action.UPLOAD, reading.project)]
-        for reading in may_have or readings:
+        permitted = [reading for reading in readings if caller.may(Action.UPLOAD, reading.project)]
+        for reading in permitted or readings:
             try:
                 self._authorize(reading, caller, size)
             except WheelyardError as error:
@@ -315,6 +330,7 @@ class Uploads(Struct, frozen=True):
         raise min(refusals, key=lambda error: not isinstance(error, Unavailable))
 
     def _authorize(self, distribution: Distribution, caller: Caller, size: FileSize) -> None:
+        """Raise an error unless a caller may upload a file with this name and size."""
         self._permit(distribution, caller)
         if self.namespaces is not None and self.namespaces.has(distribution.project):
             self.require_owner(self.projects.get_for_update(distribution.project), caller)
@@ -322,6 +338,7 @@ class Uploads(Struct, frozen=True):
             self.claims.require_free(distribution.project, caller)
         if self.quota_check is not None:
             project = self.projects.get_for_update(distribution.project)
+            # the same upload again takes no more room
             if distribution.filename not in project.by_filename:
                 self._require_room(project, size)
 
@@ -346,6 +363,7 @@ class Uploads(Struct, frozen=True):
         return distribution
 
     def _readings(self, filename: str) -> tuple[Distribution, ...]:
+        """Return what a filename may name. Raises Invalid if it is malformed."""
         rules = self.rules
         readings = filename_readings(
             filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
@@ -355,17 +373,19 @@ class Uploads(Struct, frozen=True):
 
     def _require_no_label(self, distribution: Distribution) -> None:
         """Raise Invalid if a file is a wheel with a label, and the settings take none."""
-        label = distribution.label if isinstance(distribution, Wheel) else ""
-        if label and not self.rules.wheel_variants:
+        if self.rules.wheel_variants or not isinstance(distribution, Wheel):
+            return
+        if distribution.label:
             raise Invalid(
                 # uv shows only the first sentence
-                f"{quoted(distribution.filename)} has the label {label} of a wheel variant "
-                "(PEP 825), which this index takes only with wheel_variants = true in [uploads]. "
-                "Ask its operator, or upload the wheel without a label.",
+                f"{quoted(distribution.filename)} has the label {distribution.label} of a wheel "
+                "variant (PEP 825), which this index takes only with wheel_variants = true in "
+                "[uploads]. Ask its operator, or upload the wheel without a label.",
                 code="invalid_filename",
             )
 
     def _permit(self, distribution: Distribution, caller: Caller) -> None:
+        """Raise an error unless a caller may upload to a project, as far as the cache knows it."""
         self.permit_project(distribution.project, caller)
         self.require_uploads()
 
@@ -376,12 +396,17 @@ class Uploads(Struct, frozen=True):
         Raises Forbidden if the caller may not upload to the project, or if the index takes no
         uploads, or the cached project accepts none. Raises Invalid if nobody may have its name.
         """
+        # the right first: a stranger learns nothing of the project
         caller.require(Action.UPLOAD, name)
         self._require_packages()
+        # from memory alone: the commit asks the document as it is then
+        project: Project | None = None
         cached = self.projects.peek(name)
-        if cached and cached.value:
-            _check_accepts_uploads(cached.value)
-        if not (cached and cached.value and cached.value.exists):
+        if cached is not None:
+            project = cached.value
+        if project is not None:
+            _check_accepts_uploads(project)
+        if project is None or not project.exists:
             self.taken.require_free(name)
 
     def require_uploads(self) -> None:
@@ -393,11 +418,12 @@ class Uploads(Struct, frozen=True):
         Raises Unavailable if the store does not say whether it was used.
         """
         self._require_packages()
-        if self.home.promotion.promote_only:
-            sources = " or ".join(self.home.promotion.promote_from)
+        if self.definition.promotion.promote_only:
+            # a rule that names no index takes releases from each
+            sources = " or ".join(self.definition.promotion.promote_from) or "another index"
             raise Forbidden(
-                f"The index {self.home.name} takes no uploads: upload to "
-                f"{sources or 'another index'}, and then promote the release.",
+                f"The index {self.definition.name} takes no uploads: upload to {sources}, and then "
+                "promote the release.",
                 code="promotions_only",
             )
         if self.unused is not None:
@@ -409,12 +435,13 @@ class Uploads(Struct, frozen=True):
 
         Raises Unavailable (code `wrong_index`) if nobody can say what it is.
         """
-        if self.home.problem:
-            raise Unavailable(self.home.problem, code=WRONG_INDEX)
-        if not self.home.has_packages:
-            layers = " and ".join(self.home.layers)
+        definition = self.definition
+        if definition.problem:
+            raise Unavailable(definition.problem, code=WRONG_INDEX)
+        if not definition.has_packages:
+            layers = " and ".join(definition.layers)
             raise Forbidden(
-                f"The index {self.home.name} has no packages of its own, so it takes no uploads. "
+                f"The index {definition.name} has no packages of its own, so it takes no uploads. "
                 f"It shows those of {layers}. Upload to the one that is to have the file.",
                 code="no_own_packages",
             )
@@ -433,6 +460,7 @@ class Uploads(Struct, frozen=True):
         """
         upload = self._decided(upload, caller)
         name = upload.distribution.project
+        # rights may have been taken away while the bytes came
         caller.require(Action.UPLOAD, name)
         before = self.projects.get_for_update(name)
         self.require_owner(before, caller)
@@ -440,10 +468,11 @@ class Uploads(Struct, frozen=True):
             self.unused.note_use()
         self.require_uploads()
         sent = self._check_attestations(upload, caller)
+        # here a file that may be hostile is read as an archive
         validated = self.validate(upload, caller, before, sent)
         warnings = sent.warnings
         if validated.contents is not None:
-            warnings = (*validated.contents.warnings, *warnings)
+            warnings = validated.contents.warnings + warnings
         # A process may die after each of these steps. The name is private before any byte is
         # there, and bytes are there before a document lists them. The same upload again repairs
         # the rest.
@@ -451,14 +480,18 @@ class Uploads(Struct, frozen=True):
         self.store(name, [validated])
         intent = self.add_files(before, [validated], caller)
         committed = self.projects.change(name, intent)
+        # what the intent has decided for the project before its commit, which is the last answer
         (decision,) = intent.decide(committed.before)
         if decision.refusal is not None:
             raise decision.refusal
         self.store_lost(name, [validated])
-        if decision.is_new and validated.contents is not None and self.descriptions is not None:
-            self.descriptions.begin(validated.contents.core)
-        status: Literal["uploaded", "there"] = "uploaded" if decision.is_new else "there"
+        status: Literal["uploaded", "there"] = "there"
+        if decision.is_new:
+            status = "uploaded"
+            if validated.contents is not None and self.descriptions is not None:
+                self.descriptions.begin(validated.contents.core)
         entry = decision.entry
+        # one that was listed before, without a provenance or with a lost one, gets it now
         is_attested = bool(sent.provenance) and not self.files.has_intact_provenance(name, entry)
         if is_attested:
             self._add_provenance(name, entry, sent.provenance, caller)
@@ -468,7 +501,9 @@ class Uploads(Struct, frozen=True):
         """Return what becomes of the attestations of an upload. Raises as `AttestationRules`."""
         if self.attestations is not None:
             return self.attestations.check(upload, caller)
-        return SentAttestations(warnings=(NOT_ACCEPTED,) if upload.has_attestations else ())
+        if upload.has_attestations:
+            return SentAttestations(warnings=(NOT_ACCEPTED,))
+        return NO_ATTESTATIONS
 
     def _add_provenance(
         self, name: NormalizedName, file: File, provenance: bytes, caller: Caller
@@ -480,25 +515,9 @@ class Uploads(Struct, frozen=True):
         """
         digest = sha256(provenance).hexdigest()
         # as for a new file: the bytes are there before the document names them
-        self.files.put_provenance(
-            name, replace(file, sidecars={PROVENANCE_SUFFIX: digest}), provenance
-        )
-        at = self.runtime.now()
-
-        def intent(project: Project) -> tuple[Event, ...]:
-            listed = project.by_filename.get(file.filename)
-            if listed is None or listed.sha256 != file.sha256:
-                return ()
-            # what the store had lost is there again
-            if listed.provenance == digest or listed.provenance != file.provenance:
-                return ()
-            return (
-                Event.attested(
-                    file.filename, digest, at=at, by=caller.principal, by_name=caller.name
-                ),
-            )
-
-        self.projects.change(name, intent)
+        attested = replace(file, sidecars={PROVENANCE_SUFFIX: digest})
+        self.files.put_provenance(name, attested, provenance)
+        self.projects.change(name, _AddProvenance(file, digest, self.runtime.now(), caller))
 
     def _decided(self, upload: SpooledUpload, caller: Caller) -> SpooledUpload:
         """
@@ -510,6 +529,7 @@ class Uploads(Struct, frozen=True):
         if not upload.other_readings:
             return upload
         readings = (upload.distribution, *upload.other_readings)
+        # a form that names the project decides without a look into the archive
         if upload.form_name:
             distribution = _reading_of_form(readings, upload.form_name)
         else:
@@ -577,7 +597,8 @@ class Uploads(Struct, frozen=True):
             self.runtime.now(),
             is_lenient=self.rules.lenient,
         )
-        # a listed file whose bytes are lost goes on, so that they are stored again
+        # before the archive is read, as that takes seconds of a processor; a listed file whose
+        # bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
             return ValidatedFile(upload, listed, None, is_listed=True)
         if listed is None:
@@ -606,7 +627,7 @@ class Uploads(Struct, frozen=True):
         """
         is_alone = False
         with suppress(Unavailable):  # a damaged list of indexes stops no upload
-            is_alone = self.home.is_main and not self.taken.indexes()
+            is_alone = self.definition.is_main and not self.taken.indexes()
         if not is_alone:
             self.files.put_lost(name, _contents(files))
 
@@ -614,9 +635,18 @@ class Uploads(Struct, frozen=True):
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
-        quotas = None if self.quota_check is None else self.quota_check.for_files()
-        now = self.runtime.now()
-        return AddFiles(before, files, now, caller, self.rules.lenient, quotas, self.files)
+        quotas: FileQuotas | None = None
+        if self.quota_check is not None:
+            quotas = self.quota_check.for_files()
+        return AddFiles(
+            validated_against=before,
+            files=files,
+            at=self.runtime.now(),
+            caller=caller,
+            is_lenient=self.rules.lenient,
+            quotas=quotas,
+            stored=self.files,
+        )
 
     def accept_path(
         self,
@@ -646,6 +676,7 @@ class Uploads(Struct, frozen=True):
             writer.remove()
 
     def _read(self, upload: SpooledUpload) -> "DistributionContents":
+        """Return what is in an archive. Raises Invalid if it is not valid, or takes too long."""
         # a server that only reads does not import it
         from wheelyard.archive.distribution_reader import read_distribution  # noqa: PLC0415
 
@@ -658,6 +689,7 @@ class Uploads(Struct, frozen=True):
         )
 
     def _deadline(self, size: int) -> Deadline:
+        """Return the processor time for an archive of `size` bytes, which may be hostile."""
         seconds = READ_SECONDS_BASE + READ_SECONDS_PER_GIB * size / GIB
         return Deadline(self.runtime.thread_time, seconds, self.runtime.monotonic)
 
@@ -668,14 +700,26 @@ class Uploads(Struct, frozen=True):
         caller: Caller,
         attestations: SentAttestations,
     ) -> File:
+        """Return the entry that a project gets for a new file."""
         now = self.runtime.now()
         distribution = upload.distribution
-        source = upload.source_metadata or SourceMetadata()
         metadata = contents.metadata
-        accepted = (".whl", SDIST_SUFFIX, *((ZIP_SUFFIX,) if self.rules.zip_sdists else ()))
-        waived_rules = contents.waived_rules
-        if not distribution.filename.endswith(accepted):
-            waived_rules = tuple(sorted({ArchiveRule.OBSOLETE_FORMAT.value, *waived_rules}))
+        accepted = [".whl", SDIST_SUFFIX]
+        if self.rules.zip_sdists:
+            accepted.append(ZIP_SUFFIX)
+        waived_rules = set(contents.waived_rules)
+        if not distribution.filename.endswith(tuple(accepted)):
+            # only an import takes it, and notes the rule that it has waived
+            waived_rules.add(ArchiveRule.OBSOLETE_FORMAT.value)
+        source = SourceMetadata()
+        imported_at: datetime | None = None
+        if upload.source_metadata is not None:
+            source = upload.source_metadata
+            imported_at = now
+        # the name of the caller is not that of who has uploaded it to another index
+        uploader_name = caller.name
+        if source.uploaded_by:
+            uploader_name = ""
         return File(
             filename=distribution.filename,
             version=_version(contents, distribution),
@@ -686,11 +730,37 @@ class Uploads(Struct, frozen=True):
             sidecars=_sidecars(metadata, attestations.provenance, contents.variant),
             requires_python=contents.core.requires_python,
             yanked=source.yanked,
-            imported_at=None if upload.source_metadata is None else now,
-            waived_rules=waived_rules,
-            uploaded_by_name="" if source.uploaded_by else caller.name,
+            imported_at=imported_at,
+            waived_rules=tuple(sorted(waived_rules)),
+            uploaded_by_name=uploader_name,
             lost_attestations=bool(attestations.warnings),
         )
+
+
+class _AddProvenance(Struct, frozen=True):
+    """The intent that a listed file gets a provenance."""
+
+    file: File
+    """Its entry as it was when the provenance was verified."""
+    digest: str
+    """The SHA-256 of the provenance."""
+    at: datetime
+    caller: Caller
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return the event, or none if the file is gone, or has got a provenance meanwhile."""
+        listed = project.by_filename.get(self.file.filename)
+        if listed is None or listed.sha256 != self.file.sha256:
+            return ()
+        # the document has named it before, and what the store had lost is there again
+        if listed.provenance == self.digest:
+            return ()
+        if listed.provenance != self.file.provenance:
+            return ()
+        by = self.caller.principal
+        by_name = self.caller.name
+        filename = self.file.filename
+        return (Event.attested(filename, self.digest, at=self.at, by=by, by_name=by_name),)
 
 
 def _sidecars(metadata: bytes | None, provenance: bytes, variant: bytes) -> dict[str, str]:
@@ -706,26 +776,33 @@ def _sidecars(metadata: bytes | None, provenance: bytes, variant: bytes) -> dict
 
 
 def _contents(files: Iterable[ValidatedFile]) -> list[FileContent]:
-    return [
-        FileContent(
-            file.file, file.upload.path, file.contents.metadata, file.provenance, file.variant
-        )
-        for file in files
-        if file.contents is not None
-    ]
+    """Return what is to be stored of those files that were read."""
+    contents = list[FileContent]()
+    for file in files:
+        # without contents, it is listed, and the store has it
+        if file.contents is not None:
+            metadata = file.contents.metadata
+            content = FileContent(
+                file.file, file.upload.path, metadata, file.provenance, file.variant
+            )
+            contents.append(content)
+    return contents
 
 
 def _version(contents: "DistributionContents", distribution: Distribution) -> str:
-    # the metadata may spell the version of the filename in another way, which counts; if the
-    # versions are different, only a lenient import has come so far, and the filename counts
-    version = distribution.version
+    """Return the version of a file as its project is to have it."""
+    # Only a lenient import has metadata with another version than the filename, or with none. Then
+    # the filename counts, by which clients choose a file.
     with suppress(Invalid):
-        in_metadata = parse_version(contents.core.version)
-        version = in_metadata if in_metadata == version else version
-    return str(version)
+        version = parse_version(contents.core.version)
+        if version == distribution.version:
+            # the metadata may spell it in another way, which counts
+            return str(version)
+    return str(distribution.version)
 
 
 def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> None:
+    """Write a local file to the spool, as a request would."""
     try:
         source = path.open("rb", buffering=0)
     except OSError as error:
@@ -757,12 +834,14 @@ def _check_form(upload: SpooledUpload) -> None:
 
 
 def _form_mismatch(field: str, in_filename: str, in_form: str) -> Invalid:
+    """Return the error of a form whose name or version is not that of the filename."""
     fact = f"Filename says {quoted(in_filename)}, the form says {quoted(in_form)}."
     remedy = "Build the distribution again and upload it with the client's defaults."
     return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch")
 
 
 def _check_accepts_uploads(project: Project) -> None:
+    """Raise Forbidden if the status of a project lets nobody upload to it."""
     if not project.status.takes_uploads:
         raise Forbidden(
             f"Project {quoted(project.name)} is {project.status}.",
@@ -772,6 +851,7 @@ def _check_accepts_uploads(project: Project) -> None:
 
 def require_not_released(project: Project, before: Project) -> None:
     """Raise Unavailable if the name of a project was released after it was as `before`."""
+    # somebody else may have claimed the name since; the same upload again asks who may have it
     if project.is_released and project.revision > before.revision:
         fact = f"The name {quoted(project.name)} was released during this upload."
         raise Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
@@ -811,11 +891,11 @@ def _deleted_before(project: Project, sha256: str, at: datetime) -> Invalid:
     """Return the error of an upload whose filename was deleted, in this or another spelling."""
     fact = "This filename was used by a file that has been deleted."
     # a project whose name was released has nothing that anybody can restore
-    kept = project.kept_files(at) if project.exists else ()
-    for file in kept:
-        if file.sha256 == sha256:
-            advice = Advice(Remedy.RESTORE, project.name, version=file.version)
-            return Invalid(f"{fact} It had the same content.", code=FILE_EXISTS, advice=advice)
+    if project.exists:
+        for file in project.kept_files(at):
+            if file.sha256 == sha256:
+                advice = Advice(Remedy.RESTORE, project.name, version=file.version)
+                return Invalid(f"{fact} It had the same content.", code=FILE_EXISTS, advice=advice)
     return Invalid(f"{fact} Use a new version.", code=FILE_EXISTS)
 
 
@@ -827,6 +907,9 @@ def filename_taken(filename: str) -> Conflict:
 
 
 def _check_spelling(project: Project, distribution: KnownDistribution, *, is_lenient: bool) -> None:
+    """Raise Invalid if a listed file differs from a new one in the spelling of its name only."""
+    # PEP 440 and the names of wheels have several spellings of one thing, and installers would
+    # take either of both files
     release = canonicalize_version(distribution.version)
     for file in project.by_release.get(release, ()):
         other = parse_known_filename(file.filename, project.name)
@@ -839,4 +922,7 @@ def _check_spelling(project: Project, distribution: KnownDistribution, *, is_len
 
 
 def _format(distribution: KnownDistribution) -> str:
-    return distribution.suffix if isinstance(distribution, Sdist) else ""
+    """Return the suffix of an sdist, or an empty text for a wheel, which has one format."""
+    if isinstance(distribution, Sdist):
+        return distribution.suffix
+    return ""

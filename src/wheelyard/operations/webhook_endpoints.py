@@ -77,12 +77,16 @@ class WebhookEndpoints(Struct, frozen=True):
 
     def make_secret(self, webhook: Webhook) -> str:
         """Make a secret for a webhook, in place of the one that the store may have."""
+        # kept for this webhook alone: another one that gets its name later does not get its secret
         random = self.runtime.random.randbytes(SECRET_BYTES)
         secret = SECRET_PREFIX + b64encode(random).decode()
         self.secrets.keep(webhook.name, webhook.created, secret)
         return secret
 
     def _url(self, webhook: Webhook) -> str:
+        """Return the URL of a webhook. Raises Invalid if this process has none."""
+        # A URL that lets everybody in who knows it, such as that of a chat, is in a variable: keys
+        # are in the journal, and in copies of the store.
         if webhook.url:
             return webhook.url
         variable = variable_of(webhook.name, "URL")
@@ -92,12 +96,14 @@ class WebhookEndpoints(Struct, frozen=True):
                 f"This process has no {variable}, which says where it is. Set it of each server "
                 "that delivers, and start that again."
             )
+        # that of a key was looked at when the webhook was added
         why = url_problem(url)
         if why:
             raise _no_delivery(f"{variable} of the server is wrong: {why}.")
         return url
 
     def _key(self, webhook: Webhook) -> bytes:
+        """Return the key that signs messages. Raises Invalid if this process has none."""
         name = webhook.name
         variable = variable_of(name, "SECRET")
         if self.has_variable(name):
@@ -120,11 +126,13 @@ class WebhookEndpoints(Struct, frozen=True):
 
 
 def _no_delivery(why: str) -> Invalid:
+    """Return the error for a webhook that nothing can be sent to."""
     return Invalid(why, code=NO_DELIVERY)
 
 
 def signing_key(secret: str) -> bytes | None:
     """Return the bytes of a secret in text, or None if it is none, by Standard Webhooks."""
+    # strictly: with a wrong character left out, the receiver would find each signature wrong
     try:
         key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except ValueError:

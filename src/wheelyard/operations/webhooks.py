@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -37,7 +38,9 @@ from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 
 MOST_WEBHOOKS: Final = 50
+"""How many a store may have: each is looked at with each change of a project."""
 TOO_MANY: Final = "too_many_webhooks"
+"""The code of a Conflict for one more."""
 
 FindIndexes = Callable[[], Mapping[str, IndexJournals]]
 """Returns the journals and the feed of each index of the store, by its name."""
@@ -80,7 +83,8 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         """Return the webhooks of a document whose keys are valid."""
         webhooks = list[Webhook]()
         for table in stored.tables:
-            with suppress(Invalid):  # of a newer version: `problems` says so
+            # a newer version may have keys that this one refuses: `problems` says so
+            with suppress(Invalid):
                 webhooks.append(parse_webhook(table.keys, table.created))
         return tuple(webhooks)
 
@@ -107,28 +111,13 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         is no such webhook, or no such dead letter.
         """
         table = self.require_stored(name, self.read_stored())
-        letters = tuple[str, ...]()
-
-        def change(state: WebhookState) -> WebhookState:
-            nonlocal letters
-            dead = tuple(letter.id for letter in state.dead)
-            letters = dead
-            if ids is not None:
-                letters = tuple(dict.fromkeys(ids))
-            for letter in letters:
-                if letter not in dead:
-                    raise NotFound(
-                        f"The webhook {name} has no message {quoted(letter)} that was given up. It "
-                        "may have been sent again. Look at its deliveries as they are now."
-                    )
-            return state.sent_again(letters)
-
-        self.states.change(name, table.created, change)
-        log_tables(
-            self.kind.plural, by, f"webhook {name}: {counted(len(letters), 'message')} again"
-        )
+        resending = _Resending(name, ids)
+        self.states.change(name, table.created, resending)
+        messages = counted(len(resending.sent_again), "message")
+        log_tables(self.kind.plural, by, f"webhook {name}: {messages} again")
+        # a server that delivers looks at once, and not only with the next change of a project
         self.announce()
-        return letters
+        return resending.sent_again
 
     def note_test(self, webhook: Webhook, attempt: DeliveryAttempt, by: str) -> None:
         """Note that somebody has tried a webhook, among its deliveries and in the log."""
@@ -156,6 +145,8 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
                 "server. Set another one there.",
                 code="secret_in_variable",
             )
+        # Before there is one: a process that dies in between leaves a line in the journal, and the
+        # old secret. The other way round, nobody would know who has made the secret.
         self._note_secret(name, by, note)
         return self._with_secret(name, is_new=False)
 
@@ -163,16 +154,18 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         self, intent: Intent[WebhookList, AnyWebhookEvent], *, is_end: bool = False
     ) -> Committed[WebhookList, AnyWebhookEvent]:
         """
-        Commit events as `StoredTables.commit`, and have webhooks begin where feeds are now.
+        Commit events, log them, and have webhooks begin where feeds are now.
 
-        Of a webhook that was removed, the secret goes, and what waits for it.
+        Of a webhook that was removed, the secret goes, and what waits for it. `is_end` is for
+        events that may be committed on a full disk.
         """
         # before the commit, so that nothing of what is answered afterwards is passed over
         ends = self._find_ends()
         committed = super().commit(intent, is_end=is_end)
         for event in committed.events:
             if isinstance(event, WebhookRemoved):
-                # after a crash before, another one of that name takes neither of them
+                # A process that dies before leaves both. They have the time at which the webhook
+                # was made, so another one of that name takes neither of them.
                 self.endpoints.secrets.remove(event.name)
                 self.states.remove(event.name)
             else:
@@ -185,7 +178,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         self._find_indexes()[MAIN].changes.touch()
 
     def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
-        """See `StoredTables`."""
+        """Return the keys of a webhook as they are stored. Raises Invalid if they are wrong."""
         del name
         with field_errors():
             return canonical_webhook(keys)
@@ -204,7 +197,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
             )
 
     def problems(self, stored: WebhookList) -> dict[str, str]:
-        """See `StoredTables`."""
+        """Return why nothing can be sent to webhooks by this process, in sentences, by name."""
         problems = dict[str, str]()
         for table in stored.tables:
             try:
@@ -214,7 +207,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         return problems
 
     def listed_in(self, stored: WebhookList) -> Iterable[ListedWebhook]:
-        """See `StoredTables`."""
+        """Return the webhooks of a document as a list has them."""
         return [self._listed(row) for row in super().listed_in(stored)]
 
     def _listed(self, row: ListedWebhook) -> ListedWebhook:
@@ -222,12 +215,14 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         url_from = ""
         if not row.keys.get("url"):
             url_from = variable_of(row.name, "URL")
-        existing = {EVERY_INDEX, *self._find_indexes()}
-        unknown = set(map(str, row.keys.get("indexes", ()))) - existing
+        # an index may have been removed since the webhook was added
+        unknown = set(map(str, row.keys.get("indexes", ())))
+        unknown.difference_update(self._find_indexes(), {EVERY_INDEX})
+        created = row.created or NEVER_CHANGED
         return replace(
             row,
             url_from=url_from,
-            secret_from=self.endpoints.secret_from(row.name, row.created or NEVER_CHANGED),
+            secret_from=self.endpoints.secret_from(row.name, created),
             unknown_indexes=tuple(sorted(unknown)),
         )
 
@@ -254,13 +249,14 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         why = "another secret"
         if note:
             why = f"{why}: {note}"
+        self.commit(partial(self._noted_secret, name, by, why))
 
-        def intent(stored: WebhookList) -> tuple[AnyWebhookEvent, ...]:
-            table = self.require_stored(name, stored)
-            changed = WebhookChanged(at=self.runtime.now(), by=by, note=why, keys=table.keys)
-            return (changed,)
-
-        self.commit(intent)
+    def _noted_secret(
+        self, name: str, by: str, why: str, stored: WebhookList
+    ) -> tuple[AnyWebhookEvent, ...]:
+        """Return a change of a webhook that leaves its keys. Raises NotFound if it is gone."""
+        keys = self.require_stored(name, stored).keys
+        return (WebhookChanged(at=self.runtime.now(), by=by, note=why, keys=keys),)
 
     def _begin(
         self,
@@ -274,14 +270,45 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
             return
         webhook = parse_webhook(table.keys, table.created)
         places = {place for place in ends if _reads(webhook, place)}
-        new = places
+        new_places = places
         before: StoredWebhook | None = committed.before.find(name)
         if before is not None:
+            # what it was told of before goes on where it was: nothing of it may be passed over
             with suppress(Invalid):  # of a newer version, which nobody here has sent anything for
                 earlier = parse_webhook(before.keys, before.created)
-                new = {place for place in places if not _reads(earlier, place)}
-        starts = {place: ends[place] for place in new}
+                new_places = {place for place in places if not _reads(earlier, place)}
+        starts = {place: ends[place] for place in new_places}
         self.states.change(name, table.created, lambda state: state.begun_at(starts, places))
+
+
+class _Resending:
+    """
+    Has dead letters of a webhook be sent again: a change of its state.
+
+    Args:
+        webhook: The name of the webhook.
+        ids: Those of the letters, or None for all.
+    """
+
+    def __init__(self, webhook: str, ids: Collection[str] | None) -> None:
+        self._webhook = webhook
+        self._ids = ids
+        self.sent_again: tuple[str, ...] = ()
+        """The ids of the letters, by the state that the change was made of last."""
+
+    def __call__(self, state: WebhookState) -> WebhookState:
+        """Return the state afterwards. Raises NotFound if one is no dead letter."""
+        dead = tuple(letter.id for letter in state.dead)
+        self.sent_again = dead
+        if self._ids is not None:
+            self.sent_again = tuple(dict.fromkeys(self._ids))
+        for letter_id in self.sent_again:
+            if letter_id not in dead:
+                raise NotFound(
+                    f"The webhook {self._webhook} has no message {quoted(letter_id)} that was "
+                    "given up. It may have been sent again. Look at its deliveries as they are now."
+                )
+        return state.sent_again(self.sent_again)
 
 
 def ends_of(journals: AccessJournals) -> dict[str, int]:

@@ -28,6 +28,7 @@ def build_public_verifiers(settings: Settings) -> "tuple[AttestationVerifier, ..
     # nothing of it is loaded before a rule asks
     from wheelyard.archive.attestation_verifier import AttestationVerifier  # noqa: PLC0415
 
+    # an empty one is the public Sigstore, which may be the one of the settings
     roots = dict.fromkeys((settings.attestations.trusted_root, ""))
     return tuple(AttestationVerifier(root, "The rule verified") for root in roots)
 

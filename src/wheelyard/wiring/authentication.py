@@ -63,7 +63,8 @@ def build_policy(
     open_to_all = list[Scope]()
     if is_open:
         open_to_all.append(Scope(Action.READ, (EVERY_PROJECT,), (index,)))
-    if settings.access.anonymous_uploads:  # does not imply reading
+    # this does not imply reading
+    if settings.access.anonymous_uploads:
         open_to_all.append(Scope(Action.UPLOAD, (EVERY_PROJECT,), (MAIN,)))
     of_passwords = None
     if settings.access.htpasswd_may:
@@ -91,10 +92,10 @@ def build_authenticator(
     factory = _VerifierFactory(settings, catalog, runtime, google, process_key)
     access = settings.access
     records_usage = not settings.server.read_only
-    has_publishing = bool(settings.trusted_publishing.audience)
     limit = settings.token_lifetime_limit
     tokens = ApiTokens(catalog.token_records, runtime, limit, records_usage=records_usage)
-    htpasswd = factory.htpasswd() if access.htpasswd_file else None
+    # one object for both, which reads the file once
+    htpasswd = factory.htpasswd()
     owners = TokenOwners(
         people=catalog.people,
         access=access_control,
@@ -103,20 +104,20 @@ def build_authenticator(
         runtime=runtime,
         confirmed_for=timedelta(days=settings.tokens.confirmed_days),
     )
+    static_tokens_file: Path | None = None
+    if access.static_tokens_file:
+        static_tokens_file = Path(access.static_tokens_file)
     return Authenticator(
         tokens=tokens,
         owners=owners,
-        trusted_publishing=factory.publishing(tokens, cleanup) if has_publishing else None,
+        trusted_publishing=factory.publishing(tokens, cleanup),
         static_tokens=StaticTokens(
-            Path(access.static_tokens_file) if access.static_tokens_file else None,
-            access.static_token,
-            runtime.now,
-            runtime.monotonic,
+            static_tokens_file, access.static_token, runtime.now, runtime.monotonic
         ),
         htpasswd=htpasswd,
-        id_tokens=factory.id_tokens() if settings.google.id_token.audience else None,
-        access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
-        iap=factory.iap() if settings.iap.audience else None,
+        id_tokens=factory.id_tokens(),
+        access_tokens=factory.access_tokens(),
+        iap=factory.iap(),
         rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
         policy=build_policy(settings, access_control, MAIN, is_open=False),
         rejection_log=RejectionLog(runtime.monotonic),
@@ -125,7 +126,12 @@ def build_authenticator(
 
 
 class _VerifierFactory(Struct, frozen=True):
-    """Makes the verifiers of the settings, which share HTTP clients and an HMAC key."""
+    """
+    Makes the verifiers of the settings, which share HTTP clients and an HMAC key.
+
+    Each method that makes one returns None if it is not configured, and imports its module only
+    after that is clear.
+    """
 
     settings: Settings
     catalog: Catalog
@@ -137,8 +143,10 @@ class _VerifierFactory(Struct, frozen=True):
 
     def client(self, *, allow_private: bool) -> "JsonClient":
         """Return the HTTP client for public or for private issuers, made once for each."""
+        # nothing of it is loaded while no issuer is configured
         from wheelyard.http_client.json_client import JsonClient
 
+        # by whether it may reach private addresses: an issuer in public must not lead it there
         if allow_private not in self.clients:
             client = JsonClient(self.runtime, allow_private=allow_private)
             self.clients[allow_private] = client
@@ -157,45 +165,52 @@ class _VerifierFactory(Struct, frozen=True):
         """Return a new cache of results."""
         return VerificationCache(self.process_key, self.runtime.monotonic)
 
-    def htpasswd(self) -> "HtpasswdVerifier":
+    def htpasswd(self) -> "HtpasswdVerifier | None":
         """Return the verifier of passwords."""
+        if not self.settings.access.htpasswd_file:
+            return None
         from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
         path = Path(self.settings.access.htpasswd_file)
         outdated = self.catalog.outdated_lines
         return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic, outdated)
 
-    def id_tokens(self) -> Verifier:
+    def id_tokens(self) -> Verifier | None:
         """Return the verifier of Google's ID tokens."""
+        options = self.settings.google.id_token
+        if not options.audience:
+            return None
         from wheelyard.authentication.verifiers import google_id_tokens
 
-        options = self.settings.google.id_token
-        allow_private = self.settings.google.allow_private
+        keys = self.keys(
+            google_id_tokens.GOOGLE_ISSUERS[0],
+            google_id_tokens.ALGORITHMS,
+            self.google.keys,
+            allow_private=self.settings.google.allow_private,
+        )
         return google_id_tokens.google_verifier(
-            self.keys(
-                google_id_tokens.GOOGLE_ISSUERS[0],
-                google_id_tokens.ALGORITHMS,
-                self.google.keys,
-                allow_private=allow_private,
-            ),
+            keys,
             frozenset(options.audience),
             frozenset(domain.lower() for domain in options.allowed_domains),
             self.runtime.seconds,
             self.cache(),
         )
 
-    def access_tokens(self) -> "AccessTokenVerifier":
+    def access_tokens(self) -> "AccessTokenVerifier | None":
         """Return the verifier of Google's access tokens."""
+        settings = self.settings
+        options = settings.google.access_token
+        if not options.resource:
+            return None
         from wheelyard.authentication.verifiers import google_access_tokens
 
-        settings = self.settings
-        options = self.settings.google.access_token
         resource = parse_location(options.resource)
-        stores = (settings.store.location, settings.store.files, settings.access.credentials_store)
         # who may write to a bucket with a part of the store bypasses the index
-        is_store = any(
-            is_bucket(place) and parse_location(place).root == resource.root for place in stores
-        )
+        is_store = False
+        access = settings.access
+        for place in (settings.store.location, settings.store.files, access.credentials_store):
+            if is_bucket(place) and parse_location(place).root == resource.root:
+                is_store = True
         return google_access_tokens.AccessTokenVerifier(
             google_access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
             self.client(allow_private=settings.google.allow_private),
@@ -205,8 +220,10 @@ class _VerifierFactory(Struct, frozen=True):
             parse_right_indexes(",".join(options.indexes), Action.READ),
         )
 
-    def iap(self) -> Verifier:
+    def iap(self) -> Verifier | None:
         """Return the verifier of the assertions of Identity-Aware Proxy."""
+        if not self.settings.iap.audience:
+            return None
         from wheelyard.authentication.verifiers import google_id_tokens
 
         allow_private = self.settings.google.allow_private
@@ -219,12 +236,16 @@ class _VerifierFactory(Struct, frozen=True):
         audiences = frozenset(self.settings.iap.audience)
         return google_id_tokens.iap_verifier(keys, audiences, self.runtime.seconds, self.cache())
 
-    def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
+    def publishing(
+        self, tokens: ApiTokens, cleanup: PublishingCleanup
+    ) -> "TrustedPublishing | None":
         """Return the exchange of CI jobs' ID tokens for API tokens."""
+        audiences = self.settings.trusted_publishing.audience
+        if not audiences:
+            return None
         from wheelyard.authentication import trusted_publishing
         from wheelyard.authentication.verifiers.job_tokens import JobTokenVerifier
 
-        audiences = self.settings.trusted_publishing.audience
         verifier = JobTokenVerifier(frozenset(audiences), self.job_keys, self.runtime.seconds)
         return trusted_publishing.TrustedPublishing(
             publishers=build_publishers(self.settings, self.catalog, self.runtime),
@@ -239,6 +260,8 @@ class _VerifierFactory(Struct, frozen=True):
 
     def job_keys(self, name: str, issuer: "ProviderIssuer") -> "IssuerKeys":
         """Return the public keys of an issuer of CI jobs' ID tokens."""
+        # the settings say it, and not the publisher: whoever administers the index may not have
+        # this machine ask others of its network
         is_private = issuer.may_be_private(self.settings.trusted_publishing.private_issuers)
         algorithms = frozenset(issuer.algorithms)
         return self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)

@@ -29,10 +29,9 @@ from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import ReadOnlyStore, StoreMetrics, instrumented
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.authentication import (
-    build_authenticator,
-)
+from wheelyard.wiring.authentication import build_authenticator
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.index_builder import IndexBuilder
 from wheelyard.wiring.server import Server
 from wheelyard.wiring.stores import (
     StoreTraits,
@@ -49,12 +48,17 @@ def brand_of(web: WebSettings) -> Brand:
 
     Raises Invalid if the logo is missing or unfit.
     """
-    return Brand(web.name, web.accent.lower(), _read_logo(web.logo) if web.logo else None)
+    logo: Logo | None = None
+    if web.logo:
+        logo = _read_logo(web.logo)
+    return Brand(web.name, web.accent.lower(), logo)
 
 
 def _read_logo(path: str) -> Logo:
+    """Return a logo, or raise Invalid for a file that cannot be read, or is none."""
     try:
         with Path(path).open("rb") as file:
+            # a byte more than it may have, so that a larger one is noticed, and not read
             return parse_logo(file.read(MAX_LOGO_BYTES + 1))
     except OSError as error:
         raise bad_setting(f"web.logo: {escaped(path)}: {error.strerror}") from error
@@ -76,7 +80,12 @@ def open_index(settings: Settings, *, create: bool = True, is_server: bool = Fal
     google = google_endpoints(process_environment())
     opened = open_store(settings, runtime, create=create)
     return build_index(
-        *(opened.stores, opened.spool, settings, runtime, opened.traits, google),
+        opened.stores,
+        opened.spool,
+        settings,
+        runtime,
+        opened.traits,
+        google,
         is_server=is_server,
     )
 
@@ -89,6 +98,7 @@ def index_without_store(settings: Settings) -> Index:
     """
     opened = empty_store()
     google = google_endpoints(process_environment())
+    # what is kept of upstream indexes is in memory, too: nothing is opened, and no folder is made
     settings = replace(settings, upstream=replace(settings.upstream, bucket=""))
     return build_index(opened.stores, opened.spool, settings, system_runtime(), google=google)
 
@@ -108,7 +118,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     policy = documents or cache_policy_in(traits, settings.store)
-    # commands give serials with these settings, too: there may be no server that does
+    # Commands give serials with these settings, too: there may be no server that does
     gives_serials = not (is_server and settings.server.read_only)
     catalog = open_catalog(
         instrumented(stores, store_metrics),
@@ -117,19 +127,19 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         traits.files,
         gives_serials=gives_serials,
     )
-    is_private = settings.access.private
-    rules = catalog.access_records
-    indexes = catalog.index_records
-    access = AccessControl(rules, runtime, indexes, is_private=is_private)
+    access = AccessControl(
+        catalog.access_records, runtime, catalog.index_records, is_private=settings.access.private
+    )
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
     sessions = _sessions(settings, catalog, authenticator, cleanup, runtime, is_server=is_server)
     definitions = _definitions(settings, catalog, is_server=is_server)
     if is_server:
+        # a command that repairs the definitions has to start while they are damaged
         definitions.require_start()
         access.read_ahead(may_become_ambiguous=catalog.is_older)
-    server = Server(
+    server: Server[Index] = Server(
         settings=settings,
         runtime=runtime,
         spool=spool,
@@ -146,6 +156,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         brand=brand_of(settings.web),
         definitions=definitions,
         serves=is_server,
+        make_builder=lambda server: IndexBuilder(server).build,
     )
     main = server.indexes.main()
     if is_server:
@@ -155,6 +166,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 
 
 def _definitions(settings: Settings, catalog: Catalog, *, is_server: bool) -> IndexDefinitions:
+    """Return the definitions of the indexes of the store."""
     # without an upstream index, the settings are perhaps not those of the server
     are_known = is_server or settings.upstream.is_on
     return IndexDefinitions(
@@ -166,9 +178,12 @@ def _definitions(settings: Settings, catalog: Catalog, *, is_server: bool) -> In
 
 
 def _store_clock(catalog: Catalog, runtime: Runtime, *, may_write: bool) -> StoreClock:
+    """Return the clock of the store."""
     documents = catalog.stores.documents
-    # a server that is not meant to write does not write to learn the time either
-    return StoreClock(documents if may_write else ReadOnlyStore(documents), runtime)
+    if not may_write:
+        # a server that is not meant to write does not write to learn the time either
+        documents = ReadOnlyStore(documents)
+    return StoreClock(documents, runtime)
 
 
 def _sessions(
@@ -180,6 +195,7 @@ def _sessions(
     *,
     is_server: bool,
 ) -> Sessions:
+    """Return the sessions of people in browsers, with which they can sign in where it is served."""
     domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     if settings.sign_in and is_server:

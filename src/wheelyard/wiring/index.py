@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 class Index(Struct, frozen=True, kw_only=True, dict=True):
     """A private package index: what it has for itself, and the server that it is one of."""
 
-    server: "Server"
+    server: "Server[Index]"
     """What all indexes share."""
     settings: Settings
     """Those of the server, but for its paths, which are those of this index."""
@@ -88,7 +88,9 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
         Raises NotFound if there is none. Raises Unavailable if the store does not answer.
         """
-        return self if name == self.name else self.server.indexes.get(name)
+        if name == self.name:
+            return self
+        return self.server.indexes.get(name)
 
     @property
     def repository(self) -> IndexRepository:
@@ -106,12 +108,14 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def _own_repository(self) -> IndexRepository | None:
         """What it shows, if that follows from no definition of another index."""
+        # main has no layers but upstream indexes, which the settings say
         if self.fixed_repository is None and self.definition.is_main:
             return self.server.indexes.repositories.of_main(self)
         return self.fixed_repository
 
     def as_retained(self) -> "RetainedIndex":
         """Return the index as rules of retention see it."""
+        # nothing of it is loaded while there is no rule
         from wheelyard.retention.runs import RetainedIndex
 
         return RetainedIndex(
@@ -130,6 +134,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         if day > self.server.runtime.now().date():
             raise day_to_come(day)
+        # the parts that its definition does not decide are those of now, such as who may read it
         definition = replace(self.definition, day=day)
         settings = settings_of_index(self.server.settings, definition)
         return replace(
@@ -137,13 +142,13 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
             definition=definition,
             settings=replace(settings, server=replace(settings.server, read_only=True)),
             fixed_repository=self.server.indexes.repositories.as_of(self.name, day),
-            uploads=replace(self.uploads, home=definition),
+            uploads=replace(self.uploads, definition=definition),
         )
 
     @property
     def alternatives(self) -> tuple[str, ...]:
         """
-        The other indexes, for who finds nothing in main; another index has none.
+        The other indexes, for who finds nothing in main. Another index than main has none.
 
         There are none either while the store does not say which there are.
         """
@@ -158,7 +163,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """Whether clients can publish to it on a server with its settings, as far as is known."""
         if not self.definition.takes_uploads or self.settings.server.read_only:
             return False
-        with suppress(Unavailable):  # a page has to be shown also while the store is down
+        # a page has to be shown also while the store is down
+        with suppress(Unavailable):
             return self.uploads.unused is None or not self.uploads.unused.is_closed(LOOK_AGAIN)
         return True
 
@@ -214,6 +220,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def client_projects(self) -> "ClientProjectsReader":
         """What finds the projects that the settings of a client have to name."""
+        # few need it
         from wheelyard.operations.names import ClientProjectsReader
 
         return ClientProjectsReader(
@@ -249,6 +256,9 @@ def settings_of_index(settings: Settings, definition: IndexDefinition) -> Settin
     """Return the settings of the server with the paths of an index."""
     server = settings.server
     segment = definition.segment
-    url = f"{server.public_url.rstrip('/')}{segment}" if server.public_url else ""
+    url = ""
+    if server.public_url:
+        url = f"{server.public_url.rstrip('/')}{segment}"
+    # the other roots are paths of the whole server
     paths = replace(server, path_prefix=server.path_prefix + segment, public_url=url, roots=())
     return replace(settings, server=paths)

@@ -4,6 +4,7 @@ Builds each index of a store: main, and others.
 What is not configured is not imported.
 """
 
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from wheelyard.operations.names import NameClaims
     from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamIndex
-    from wheelyard.wiring.indexes import Indexes
     from wheelyard.wiring.server import Server
 
 
@@ -46,13 +46,15 @@ class _OtherNames(Struct, frozen=True):
     package must not take their place.
     """
 
-    indexes: "Indexes"
+    server: "Server[Index]"
     name: str
 
     def __call__(self) -> "list[PrivateNames]":
         """Return one for each of them. Raises Unavailable if the store does not answer."""
-        others = (index for index in self.indexes.below(self.name) if index.name != self.name)
-        return [other.private_names for other in others if other.private_names is not None]
+        # its own names would ask these again, in a circle
+        below = self.server.indexes.below(self.name)
+        indexes = [index for index in below if index.name != self.name]
+        return [index.private_names for index in indexes if index.private_names is not None]
 
 
 class _Packages(Struct, frozen=True):
@@ -67,10 +69,13 @@ class _Packages(Struct, frozen=True):
 
 
 class IndexBuilder(Struct, frozen=True):
-    """Builds the indexes of a store."""
+    """
+    Builds the indexes of a store.
 
-    server: "Server"
-    indexes: "Indexes"
+    One thread at a time may use it: `Indexes` holds a lock while it builds.
+    """
+
+    server: "Server[Index]"
     downloads: "dict[str, Downloads]" = {}
     """The counts of downloads by index: another definition of an index must not end its counter."""
     of_main: list[_Packages] = []
@@ -91,7 +96,12 @@ class IndexBuilder(Struct, frozen=True):
         packages = self._packages(definition, layers)
         if not definition.is_main:
             settings = settings_of_index(settings, definition)
+        private_names: PrivateNames | None = None
+        if packages.claims is not None:
+            private_names = packages.claims.names
         is_open = definition.is_open and not settings.access.private
+        # A caller who was just recognised in one index has other rights in another one, so each
+        # remembers its own callers.
         authenticator = replace(
             server.authenticator,
             policy=build_policy(settings, server.access, name, is_open=is_open),
@@ -103,7 +113,7 @@ class IndexBuilder(Struct, frozen=True):
             server=server,
             settings=settings,
             definition=definition,
-            private_names=packages.claims.names if packages.claims else None,
+            private_names=private_names,
             catalog=catalog,
             uploads=self._uploads(definition, packages, quotas),
             search=packages.search,
@@ -118,10 +128,13 @@ class IndexBuilder(Struct, frozen=True):
         )
 
     def _packages(self, definition: IndexDefinition, layers: UpstreamLayers | None) -> _Packages:
+        """Return what an index has of its own and from upstream indexes."""
+        # Main keeps its own when its definition changes: commits note themselves in its search
+        # table, and its upstream indexes have connections.
         if definition.is_main and self.of_main:
             return self.of_main[0]
         server = self.server
-        catalog = self.server.catalog
+        catalog = server.catalog
         if not definition.is_main:
             catalog = open_index(
                 catalog,
@@ -135,6 +148,7 @@ class IndexBuilder(Struct, frozen=True):
         search = SearchIndex(
             reader, catalog.changes, public, is_read_only=server.settings.server.read_only
         )
+        # called in this order after each commit of this process
         catalog.projects.commits.listeners = (
             log_event,
             search.note_commit,
@@ -156,11 +170,14 @@ class IndexBuilder(Struct, frozen=True):
 
         if name not in self.downloads:
             documents = catalog.stores.documents
-            counts = self.server.serves and not self.server.settings.server.read_only
+            counter: DownloadCounter | None = None
+            # a command, or a server that may not write, only reads what others have counted
+            if self.server.serves and not self.server.settings.server.read_only:
+                counter = DownloadCounter(documents, self.server.runtime)
             self.downloads[name] = Downloads(
                 documents,
                 self.server.runtime,
-                DownloadCounter(documents, self.server.runtime) if counts else None,
+                counter,
                 is_local=self.server.traits.is_local,
             )
         return self.downloads[name]
@@ -168,19 +185,24 @@ class IndexBuilder(Struct, frozen=True):
     def _uploads(
         self, definition: IndexDefinition, packages: _Packages, quotas: QuotaCheck | None
     ) -> Uploads:
+        """Return the operation of uploads to an index."""
         limits = self.server.settings.uploads
         projects = packages.catalog.projects
+        other_names: Callable[[], Collection[str]] = _no_names
+        if definition.is_main:
+            other_names = self.server.definitions.names
+        rules = UploadRules(
+            max_size=limits.max_file_size * MIB,
+            zip_sdists=limits.zip_sdists,
+            wheel_variants=limits.wheel_variants,
+        )
         return Uploads(
             projects,
             packages.catalog.files,
             self.server.spool,
             self.server.runtime,
-            UploadRules(
-                max_size=limits.max_file_size * MIB,
-                zip_sdists=limits.zip_sdists,
-                wheel_variants=limits.wheel_variants,
-            ),
-            TakenNames(self.server.definitions.names if definition.is_main else _no_names),
+            rules,
+            TakenNames(other_names),
             definition,
             packages.claims,
             quota_check=quotas,
@@ -198,6 +220,7 @@ class IndexBuilder(Struct, frozen=True):
         # nothing of it is loaded while it is off
         from wheelyard.operations.attestations import AttestationRules
 
+        # asked with each upload, as publishers change while servers run
         publishers = self.server.publishers
         return AttestationRules(
             verifier,
@@ -217,7 +240,8 @@ class IndexBuilder(Struct, frozen=True):
         if not (quotas.index.is_set or quotas.project.is_set):
             return None
         if quotas.index.is_set and not self.server.serves:
-            # a command has to know the usage now
+            # A server reads the table in a thread of its own, and answers with the one before. A
+            # command has none before, so it waits for the usage.
             search.start = lambda refresh: refresh()
         return QuotaCheck(name, quotas, search)
 
@@ -231,6 +255,7 @@ class IndexBuilder(Struct, frozen=True):
         """
         if not definition.hides_files:
             return None
+        # nothing of it is loaded while no index has rules
         from wheelyard.wiring.index_rules import build_rules
 
         return build_rules(definition, files, upstream, self.server.settings, self.server.runtime)
@@ -250,32 +275,30 @@ class IndexBuilder(Struct, frozen=True):
         from wheelyard.upstream.search_facts import PublicProjectList
         from wheelyard.wiring.upstream import build_upstream, name_claims
 
+        server = self.server
+        other_names: _OtherNames | None = None
+        if not definition.is_main:
+            other_names = _OtherNames(server, definition.name)
         names = PrivateNames(
             catalog.projects,
-            parse_name_patterns(self.server.settings.upstream_private),
-            self.server.stores.documents,
-            is_local=self.server.traits.is_local,
-            is_in_namespace=self.server.namespaces.has,
+            parse_name_patterns(server.settings.upstream_private),
+            server.stores.documents,
+            is_local=server.traits.is_local,
+            is_in_namespace=server.namespaces.has,
             index=definition.name,
-            other_indexes=None
-            if definition.is_main
-            else _OtherNames(self.indexes, definition.name),
+            other_indexes=other_names,
         )
         if definition.is_main:
             upstream = build_upstream(
-                self.server.settings,
-                catalog,
-                self.server.spool,
-                self.server.runtime,
-                self.server.traits,
-                names,
+                server.settings, catalog, server.spool, server.runtime, server.traits, names
             )
         else:
-            first = self.indexes.main().upstream
-            assert first is not None  # noqa: S101 - `[upstream]` is enabled
-            upstream = first.with_names(names)
+            # the connections and pages of main, seen with other private names
+            upstream_of_main = server.indexes.main().upstream
+            assert upstream_of_main is not None  # noqa: S101 - `[upstream]` is enabled
+            upstream = upstream_of_main.with_names(names)
         # a name that any upstream index has is free in no index
-        claims = name_claims(upstream, self.server.settings.upstream)
+        claims = name_claims(upstream, server.settings.upstream)
         if layers is not None:
             if not layers.labels:
                 return None, claims, None

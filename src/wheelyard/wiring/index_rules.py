@@ -40,10 +40,12 @@ def build_rules(
     `bad_setting`) for a wrong rule.
     """
     keys = definition.rules
+    # without upstream indexes, licences are those of metadata in the store
     licences = LicenceFinder()
     advisories: Advisories | None = None
     first_uses: FirstUses | None = None
     if upstream is not None:
+        # the same finder, so that what it has found of public files is not looked for twice
         licences = upstream.policy.sidecar_facts.licences.finder
         advisories = _advisories(upstream, keys.min_cvss, settings, runtime)
         exceptions = parse_exceptions(keys.cooldown_allow)
@@ -56,6 +58,8 @@ def build_rules(
 
 
 def _rules(definition: IndexDefinition) -> Rules:
+    """Return the rules of an index."""
+    # nobody has said yet what takes the place of the filter, so it hides all files
     if definition.removed_filter:
         why = describe_removed_filter(definition.name, definition.removed_filter)
         return rules_of_removed_filter(definition.name, why)
@@ -70,9 +74,11 @@ def _advisories(
     least = settings.upstream.min_cvss
     if osv is None or not min_cvss:
         return None
-    # it has no vulnerabilities below the score of [upstream]
+    # It has no vulnerabilities below the score of [upstream]. That is enough for an index that asks
+    # for the same score or a higher one.
     if 0 < least <= min_cvss:
         return Advisories(osv)
+    # nothing of it is loaded while no index asks for a lower score
     from wheelyard.upstream.policy.osv_source import OsvSource
 
     own = OsvSource(Path(settings.upstream.osv), min_cvss, runtime.monotonic)

@@ -8,30 +8,40 @@ It shares the files, the credentials and everything that the settings say of the
 from collections.abc import Mapping
 from contextlib import suppress
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import Generic
 
+from msgspec import Struct
+
+from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.opening import Catalog, open_index
 from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.index_definition import (
-    IndexDefinition,
-    UpstreamLayers,
-    indexes_below,
-    parts_of,
-)
+from wheelyard.model import index_definition
+from wheelyard.model.index_definition import IndexDefinition, UpstreamLayers
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.quotas import Quotas
-from wheelyard.operations.index_definitions import KnownIndexes, served_definition
+from wheelyard.operations.index_definitions import (
+    IndexDefinitions,
+    KnownIndexes,
+    served_definition,
+)
 from wheelyard.repository.index_repository import IndexRepository
-from wheelyard.wiring.index_builder import IndexBuilder
+from wheelyard.wiring.built_index import BuildIndex, IndexT
 from wheelyard.wiring.repositories import Repositories
 
-if TYPE_CHECKING:
-    from wheelyard.wiring.index import Index
-    from wheelyard.wiring.server import Server
+
+class _Origin(Struct, frozen=True):
+    """What an index follows from."""
+
+    definition: IndexDefinition
+    layers: UpstreamLayers | None
+    """Its upstream indexes, which may be those of a layer, or None for main."""
+    defaults: Quotas
+    """The quotas of main."""
 
 
-class Indexes:
+class Indexes(Generic[IndexT]):
     """
     The indexes of a store by name, each of which is built when it is first asked for.
 
@@ -39,22 +49,38 @@ class Indexes:
     read.
 
     Args:
-        server: What they share.
+        definitions: Those of all indexes.
+        catalog: That of main.
+        caching: How documents are cached.
+        runtime: That of the process.
+        build: Builds an index.
+        is_local: Whether the store is on this machine.
     """
 
-    def __init__(self, server: "Server") -> None:
-        self._server = server
-        self._builder = IndexBuilder(server, self)
-        self._definitions = server.definitions
-        self._lock = RLock()  # an index may be built from main
-        self._built: dict[str, Index] = {}
-        self.repositories = Repositories(self.get)
-        self._made_of: dict[str, tuple[IndexDefinition, UpstreamLayers | None, Quotas]] = {}
-        """What each follows from: its upstream indexes may be those of a layer, quotas of main."""
-        self._known_layers: tuple[object, dict[str, UpstreamLayers]] = None, {}
+    def __init__(
+        self,
+        definitions: IndexDefinitions,
+        catalog: Catalog,
+        caching: CachePolicy,
+        runtime: Runtime,
+        build: BuildIndex[IndexT],
+        *,
+        is_local: bool,
+    ) -> None:
+        self._definitions = definitions
+        self._catalog = catalog
+        self._caching = caching
+        self._build = build
+        # held while an index is built, by a thread that may need another one for it, such as main
+        self._lock = RLock()
+        self._built: dict[str, IndexT] = {}
+        self.repositories = Repositories(self.get, definitions, runtime, is_local=is_local)
+        self._origins: dict[str, _Origin] = {}
+        """What each index was built from, by name."""
+        self._known_layers: tuple[object, dict[str, UpstreamLayers]] = (None, {})
         """The upstream indexes of indexes by name, and the definitions that they follow from."""
 
-    def get(self, name: str) -> "Index":
+    def get(self, name: str) -> IndexT:
         """
         Return the index of a name.
 
@@ -62,46 +88,47 @@ class Indexes:
         """
         return self.by(self._definitions.load(), name)
 
-    def by(self, in_force: KnownIndexes, name: str) -> "Index":
+    def by(self, in_force: KnownIndexes, name: str) -> IndexT:
         """
         Return the index of a name by these definitions.
 
         Raises as `served_definition`.
         """
         definition = served_definition(in_force, name)
-        upstream: UpstreamLayers | None = None
+        layers: UpstreamLayers | None = None
         if not definition.is_main:
-            upstream = self._upstream_layers(definition, in_force.definitions)
-        return self._made(definition, upstream, in_force.main.quotas)
+            layers = self._upstream_layers(definition, in_force.definitions)
+        return self._built_from(_Origin(definition, layers, in_force.main.quotas))
 
-    def _made(
-        self, definition: IndexDefinition, upstream: UpstreamLayers | None, defaults: Quotas
-    ) -> "Index":
-        name = definition.name
-        made_of = (definition, upstream, defaults)
+    def _built_from(self, origin: _Origin) -> IndexT:
+        """Return the index that follows from a definition, which is built if it is not there."""
+        name = origin.definition.name
         with self._lock:
             index = self._built.get(name)
             # another definition: what is cached of the documents goes, which is rare
-            if index is None or self._made_of[name] != made_of:
-                index = self._built[name] = self._builder.build(*made_of)
-                self._made_of[name] = made_of
+            if index is None or self._origins[name] != origin:
+                index = self._build(origin.definition, origin.layers, origin.defaults)
+                self._built[name] = index
+                self._origins[name] = origin
         return index
 
     def _upstream_layers(
         self, definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
     ) -> UpstreamLayers:
         """Return the upstream indexes of an index, from memory while no index has changed."""
-        made_of, by_name = self._known_layers
-        if made_of is not definitions:
+        # Both at once: a thread with older definitions puts a pair of its own in their place, so
+        # layers never meet definitions that they do not follow from.
+        followed, by_name = self._known_layers
+        if followed is not definitions:
             by_name = {}
-            self._known_layers = definitions, by_name
+            self._known_layers = (definitions, by_name)
         layers = by_name.get(definition.name)
         if layers is None:
             layers = self._definitions.labels.layers_of(definition, definitions)
             by_name[definition.name] = layers
         return layers
 
-    def main(self) -> "Index":
+    def main(self) -> IndexT:
         """
         Return the index at the root of the server.
 
@@ -110,35 +137,40 @@ class Indexes:
         try:
             return self.get(MAIN)
         except Unavailable as fault:
-            return self._made(self._definitions.closed_main(fault.message), None, Quotas())
+            closed_main = self._definitions.closed_main(fault.message)
+            return self._built_from(_Origin(closed_main, None, Quotas()))
 
-    def all(self) -> "list[Index]":
+    def all(self) -> list[IndexT]:
         """Return all served indexes, first main, then in the order of names."""
-        return [self.get(name) for name in (MAIN, *sorted(self._definitions.served()))]
+        names = [MAIN, *sorted(self._definitions.served())]
+        return [self.get(name) for name in names]
 
-    def built(self) -> "list[Index]":
+    def built(self) -> list[IndexT]:
         """Return the indexes that were asked for so far."""
         with self._lock:
             return list(self._built.values())
 
-    def built_as(self, name: str) -> "Index | None":
+    def built_as(self, name: str) -> IndexT | None:
         """Return the index of this name that was asked for last, or None if none was."""
         return self._built.get(name)
 
     def repository(self, name: str) -> IndexRepository:
-        """Return what an index beside main shows. Raises as `IndexDefinitions.get`."""
+        """Return what an index beside main shows. Raises NotFound if it is not served."""
         return self._repository_by(self._definitions.load(), name)
 
     def peek_repository(self, name: str) -> IndexRepository | None:
         """Return what an index beside main shows, or None if that has to be read first."""
         in_force = self._definitions.peek()
-        return None if in_force is None else self._repository_by(in_force, name)
+        if in_force is None:
+            return None
+        return self._repository_by(in_force, name)
 
     def _repository_by(self, in_force: KnownIndexes, name: str) -> IndexRepository:
+        """Return what an index shows by these definitions. Raises NotFound if there is none."""
         served_definition(in_force, name)
         return self.repositories.get(name, in_force.definitions)
 
-    def below(self, name: str) -> "list[Index]":
+    def below(self, name: str) -> list[IndexT]:
         """
         Return all indexes that an index is made from, also those of which it shows no own packages.
 
@@ -146,17 +178,19 @@ class Indexes:
         """
         definition = self._definitions.get(name)
         definitions = self._definitions.served()
-        names = {*parts_of(definition, definitions), *indexes_below(definition, definitions)}
-        return [self.get(other) for other in sorted(names) if other not in self._definitions.labels]
+        names = set(index_definition.parts_of(definition, definitions))
+        names.update(index_definition.indexes_below(definition, definitions))
+        labels = self._definitions.labels  # those of upstream indexes, which are no indexes here
+        return [self.get(below) for below in sorted(names) if below not in labels]
 
     def catalog_of(self, name: str) -> Catalog:
         """Return what the store has of an index of this name, also if it is not served any more."""
-        server = self._server
         if name == MAIN:
-            return server.catalog
-        with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
+            return self._catalog
+        # also if the definitions cannot be read: a check and a deletion look at all documents
+        with suppress(NotFound, Unavailable):
             return self.get(name).catalog
-        return open_index(server.catalog, name, server.caching, gives_serials=True)
+        return open_index(self._catalog, name, self._caching, gives_serials=True)
 
     def projects_of(self, name: str) -> Projects:
         """Return the projects of an index that the store has, also if it is not served any more."""

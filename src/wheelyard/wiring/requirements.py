@@ -1,47 +1,58 @@
 """What finds requirements that indexes of a store do not show, for a caller."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.files import Files
 from wheelyard.model.access import EVERY_PROJECT, Caller, parse_name_patterns
 from wheelyard.model.project import Project
 from wheelyard.operations.requirements import Change, IndexReader, RequirementCheck
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.repository.layers import merged_project
-from wheelyard.wiring.index import Index
-from wheelyard.wiring.server import Server
+from wheelyard.settings.sections import Settings
+from wheelyard.wiring.built_index import BuiltIndex, IndexT
 
 
-def requirement_check(server: Server, caller_in: Callable[[Index], Caller]) -> RequirementCheck:
+def requirement_check(
+    indexes: Callable[[], Iterable[IndexT]],
+    caller_in: Callable[[IndexT], Caller],
+    files: Files,
+    settings: Settings,
+) -> RequirementCheck:
     """Return what finds them, for who is this caller in each index of the store."""
     # a pattern that matches every name says of none that it is private
-    patterns = [text for text in server.settings.upstream_private if text != EVERY_PROJECT]
+    patterns = [text for text in settings.upstream_private if text != EVERY_PROJECT]
     return RequirementCheck(
-        indexes=partial(_readers, server, caller_in),
-        files=server.catalog.files,
+        indexes=partial(_readers, indexes, caller_in),
+        files=files,
         private=parse_name_patterns(patterns),
     )
 
 
-def _readers(server: Server, caller_in: Callable[[Index], Caller]) -> Mapping[str, IndexReader]:
-    return {
-        other.name: IndexReader(
-            name=other.name,
-            own_packages=other.projects,
-            find_caller=partial(caller_in, other),
-            find_private=partial(_private, other),
-            find_public=partial(_public, other),
-            shown_indexes=partial(_shown_indexes, other),
-            tables=partial(_tables, other),
+def _readers(
+    indexes: Callable[[], Iterable[IndexT]], caller_in: Callable[[IndexT], Caller]
+) -> Mapping[str, IndexReader]:
+    """Return what reads each index of the store, by its name."""
+    readers = dict[str, IndexReader]()
+    for index in indexes():
+        # each asks for its index when it is needed: most requirements are found in one index
+        readers[index.name] = IndexReader(
+            name=index.name,
+            own_packages=index.projects,
+            find_caller=partial(caller_in, index),
+            find_private=partial(_find_private, index),
+            find_public=partial(_find_public, index),
+            shown_indexes=partial(_shown_indexes, index),
+            tables=partial(_tables, index),
         )
-        for other in server.indexes.all()
-    }
+    return readers
 
 
-def _private(index: Index, name: NormalizedName, change: Change) -> Project | None:
+def _find_private(index: BuiltIndex, name: NormalizedName, change: Change) -> Project | None:
+    """Return a private project as an index shows it after a change, or None without one."""
     answer = index.repository.find(name)
     projects = [change(source.index, source.project) for source in answer.projects]
     if not projects:
@@ -49,21 +60,25 @@ def _private(index: Index, name: NormalizedName, change: Change) -> Project | No
     return merged_project(projects)
 
 
-def _public(index: Index, name: NormalizedName) -> Sequence[ShownFile]:
+def _find_public(index: BuiltIndex, name: NormalizedName) -> Sequence[ShownFile]:
+    """Return the files of a public project that an index shows, as far as the store has them."""
     if index.upstream is None or not index.may_be_public(name):
         return ()
-    shown = index.repository.filtered(index.upstream.read_stored(name))
-    if not shown:
+    # as it is stored: a change of a private release waits for no upstream index
+    pages = index.repository.filtered(index.upstream.read_stored(name))
+    if not pages:
         return ()
     # no command without an upstream index needs it
     from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415 - see above
 
-    return merged_listing(shown).files
+    return merged_listing(pages).files
 
 
-def _shown_indexes(index: Index) -> Sequence[str]:
+def _shown_indexes(index: BuiltIndex) -> Sequence[str]:
+    """Return the names of the indexes whose own packages an index shows."""
     return [own.name for own in index.repository.own_packages()]
 
 
-def _tables(index: Index) -> Sequence[ProjectTable]:
+def _tables(index: BuiltIndex) -> Sequence[ProjectTable]:
+    """Return the tables of the indexes whose own packages an index shows."""
     return [own.search.table() for own in index.repository.own_packages()]

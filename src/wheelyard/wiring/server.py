@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from threading import Event
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -26,7 +26,7 @@ from wheelyard.catalog.people import PeopleRecords
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
-from wheelyard.model.access import Caller, parse_name_patterns
+from wheelyard.model.access import Caller, describe_principal, parse_name_patterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
 from wheelyard.model.index_name import MAIN
@@ -47,6 +47,7 @@ from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.attestations import build_verifier
 from wheelyard.wiring.authentication import build_publishers
+from wheelyard.wiring.built_index import BuildIndex, IndexT
 from wheelyard.wiring.indexes import Indexes
 from wheelyard.wiring.stores import StoreTraits, upstream_store
 
@@ -67,13 +68,12 @@ if TYPE_CHECKING:
     from wheelyard.upstream.kept_files import KeptSize
     from wheelyard.webhooks.metrics import WebhookMetrics
     from wheelyard.webhooks.sender import WebhookSender
-    from wheelyard.wiring.index import Index
 
 REMOTE_CHECK_THREADS: Final = 16
 """The number of projects that `check` verifies concurrently in a bucket."""
 
 
-class Server(Struct, kw_only=True, dict=True, eq=False):
+class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     """
     A store with all of its indexes, as one process knows it: that of a server, or of a command.
 
@@ -106,15 +106,24 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     """Those of all indexes."""
     serves: bool
     """Whether this process serves the indexes."""
+    make_builder: "Callable[[Server[IndexT]], BuildIndex[IndexT]]"
+    """Returns what builds the indexes of a server."""
     state: "ServerState | None" = None
     """What the process knows of itself while it serves."""
     applied_files: "AppliedFiles | None" = None
     """The files that it was started with, or None without any."""
 
     @cached_property
-    def indexes(self) -> Indexes:
+    def indexes(self) -> Indexes[IndexT]:
         """All indexes of the store."""
-        return Indexes(self)
+        return Indexes(
+            self.definitions,
+            self.catalog,
+            self.caching,
+            self.runtime,
+            self.make_builder(self),
+            is_local=self.is_local,
+        )
 
     def last_downloads(self, days: int) -> "LastDownloads | None":
         """
@@ -126,10 +135,14 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         """
         if not self.settings.downloads.count:
             return None
+        # nothing of it is loaded while it is off
         from wheelyard.downloads.reading import LastDownloads
 
-        counts = (index.downloads for index in self.indexes.all())
-        return LastDownloads.joined(part.last_downloads(days) for part in counts if part)
+        downloads = list[LastDownloads]()
+        for index in self.indexes.all():
+            if index.downloads is not None:
+                downloads.append(index.downloads.last_downloads(days))
+        return LastDownloads.joined(downloads)
 
     @property
     def retention(self) -> "Retention | None":
@@ -138,6 +151,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
 
         Raises Unavailable if the store does not answer, or only a newer version knows the rules.
         """
+        # as they are now, and not as they were some seconds ago: what they delete is gone
         indexes = self.definitions.snapshot("current")
         if indexes.value is None or indexes.value.retention is None:
             return None
@@ -157,7 +171,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             is_read_only=self.settings.server.read_only,
         )
 
-    def requirements(self, caller_in: "Callable[[Index], Caller]") -> "RequirementCheck":
+    def requirements(self, caller_in: Callable[[IndexT], Caller]) -> "RequirementCheck":
         """
         Return what finds requirements that an index of the store does not show.
 
@@ -166,7 +180,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         # only changes of releases need it
         from wheelyard.wiring.requirements import requirement_check
 
-        return requirement_check(self, caller_in)
+        return requirement_check(self.indexes.all, caller_in, self.catalog.files, self.settings)
 
     @property
     def is_new(self) -> bool:
@@ -230,6 +244,18 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         line_of = None
         if htpasswd is not None:
             line_of = htpasswd.line_of
+        credentials_check = CredentialsCheck(
+            self.stores.credentials,
+            self.publishing_cleanup,
+            self.sessions.records,
+            self.catalog.outdated_lines,
+            line_of,
+            self.retries,
+        )
+        # a folder is as fast as its disk, and a bucket answers many requests at a time
+        threads = REMOTE_CHECK_THREADS
+        if self.is_local:
+            threads = 1
         return Check(
             self.stores,
             self.spool,
@@ -237,26 +263,24 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             self.definitions,
             self.sweep,
             self.runtime,
-            CredentialsCheck(
-                self.stores.credentials,
-                self.publishing_cleanup,
-                self.sessions.records,
-                self.catalog.outdated_lines,
-                line_of,
-                self.retries,
-            ),
-            threads=1 if self.is_local else REMOTE_CHECK_THREADS,
+            credentials_check,
+            threads=threads,
         )
 
     @property
     def sweep(self) -> "Sweep":
         """What finds and deletes the leftovers of uploads and deletions."""
+        # only checks and the sweep of each day need it
         from wheelyard.operations.sweep import Sweep
 
-        threads = PREFETCH_THREADS
+        return Sweep(self.stores, self.removal, self._prefetch_threads)
+
+    @property
+    def _prefetch_threads(self) -> int:
+        """The number of documents that are read concurrently: in a folder, threads save no time."""
         if self.is_local:
-            threads = 1
-        return Sweep(self.stores, self.removal, threads)
+            return 1
+        return PREFETCH_THREADS
 
     @property
     def known_people(self) -> KnownPeople:
@@ -298,6 +322,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     def publishers(self) -> "Publishers":
         """The trusted publishers, also if no job gets a token as the settings have no audience."""
         service = self.authenticator.trusted_publishing
+        # the same object as that of the tokens, which remembers what is in force
         if service is not None:
             return service.publishers
         return build_publishers(self.settings, self.catalog, self.runtime)
@@ -334,13 +359,28 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     def webhook_sender(self) -> "WebhookSender":
         """What sends messages to webhooks."""
         # few have webhooks
-        from wheelyard.wiring.webhooks import build_sender
+        from wheelyard.model.webhook_messages import MessageUrls
+        from wheelyard.webhooks.sender import WebhookSender
 
-        return build_sender(self)
+        return WebhookSender(
+            self.webhooks.endpoints,
+            self.settings.webhooks.allow_private_networks,
+            MessageUrls(self.settings.base_url),
+            self.runtime,
+            self._describe_principal,
+        )
+
+    def _describe_principal(self, principal: str) -> str:
+        """Return a principal in words, a token with its name."""
+        name = ""
+        if principal.startswith("token:"):
+            name = self.authenticator.tokens.records.name_of(principal)
+        return describe_principal(principal, name)
 
     @cached_property
     def webhook_metrics(self) -> "WebhookMetrics":
         """What counts the messages to webhooks."""
+        # few have webhooks
         from wheelyard.webhooks.metrics import WebhookMetrics
 
         return WebhookMetrics()
@@ -355,7 +395,8 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         stored = self.definitions.snapshot("fresh").value or IndexList()
         created = {table.name: table.created for table in stored.tables}
         journals = dict[str, IndexJournals]()
-        for name in (MAIN, *sorted(self.definitions.names())):
+        # also of indexes that are not served, as their layers are wrong: their journals go on
+        for name in [MAIN, *sorted(self.definitions.names())]:
             catalog = self.indexes.catalog_of(name)
             journals[name] = IndexJournals(
                 name, catalog.projects, catalog.changes, created.get(name)
@@ -397,6 +438,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         # only administrators need it
         from wheelyard.upstream.search_facts import PublicProjectList
 
+        # a name that is private already loses no public package by the namespace
         names = filter(namespace.has, PublicProjectList(upstream).versions())
         return sorted(name for name in names if not upstream.names.is_private(name))
 
@@ -418,6 +460,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         upstream = self.indexes.main().upstream
         if upstream is not None:
             return KeptSize(upstream.files.store, self.runtime)
+        # `[upstream]` is off here, and a server may have kept something while it was on
         counter = self.traits.operation_counter
         return KeptSize(upstream_store(self.settings, self.stores, counter), self.runtime)
 
@@ -434,15 +477,14 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         # only pages for administrators need it
         from wheelyard.operations.merged_journal import DECISIONS, MergedJournal
 
+        journals = self.access_journals
+        journals["-webhooks"] = self.catalog.webhook_records
+        journals[DECISIONS] = self.decisions
         return MergedJournal(
             indexes=tuple(self.index_journals().values()),
             tokens=self.authenticator.tokens.records,
-            documents=(
-                *self.access_journals.items(),
-                ("-webhooks", self.catalog.webhook_records),
-                (DECISIONS, self.decisions),
-            ),
-            threads=1 if self.is_local else PREFETCH_THREADS,
+            documents=tuple(journals.items()),
+            threads=self._prefetch_threads,
             cuts=self.journal_cuts,
         )
 
@@ -464,11 +506,13 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         self.index_administration.require_known(fields.index)
         grant_id = self.access.grant(fields, by)
         grants = self.access.load()
-        made = next((grant for grant in grants.all if grant.id == grant_id), None)
-        if made is None:  # another process was faster
-            gone = Caution("it has been revoked meanwhile")
-            return AddedGrant(grant_id, describe_fields(fields), (gone,))
-        warnings = [*stored_grant_warnings(self.settings, made, grants, self._open_indexes)]
-        warnings += self.known_people.absent(made.principals, "revoke the grant")
-        warnings += grant_warnings(made, self.definitions.served())
-        return AddedGrant(grant_id, describe_grant(made), tuple(warnings))
+        added = next((grant for grant in grants.all if grant.id == grant_id), None)
+        if added is None:
+            # another process has revoked it since the commit
+            revoked = Caution("it has been revoked meanwhile")
+            return AddedGrant(grant_id, describe_fields(fields), (revoked,))
+        open_indexes = self._open_indexes
+        warnings = list(stored_grant_warnings(self.settings, added, grants, open_indexes))
+        warnings += self.known_people.absent(added.principals, "revoke the grant")
+        warnings += grant_warnings(added, self.definitions.served())
+        return AddedGrant(grant_id, describe_grant(added), tuple(warnings))

@@ -31,8 +31,10 @@ def build_sign_in(
     """Return what signs people in, without a connection to the providers."""
     providers = build_providers(settings, runtime)
     sealers = dict[str, Sealer]()
-    for name, config in ((name, provider.config) for name, provider in providers.items()):
-        # whoever reads the store alone cannot use a refresh token
+    for name, provider in providers.items():
+        config = provider.config
+        # Whoever reads the store alone cannot use a refresh token. Of another provider under the
+        # same name, no refresh token can be opened.
         purpose = f"refresh token\0{config.issuer}\0{config.client_id}"
         sealers[name] = Sealer(config.secret.encode(), purpose, runtime.random)
     people = ConfirmedPeople(
@@ -66,6 +68,7 @@ def build_providers(settings: Settings, runtime: Runtime) -> dict[str, Provider]
 
 
 def _provider(kind: str, config: ProviderConfig, client: JsonClient, runtime: Runtime) -> Provider:
+    """Return a provider of a kind, which is asked for nothing before somebody signs in."""
     if kind == GITHUB:
         # nothing of it is loaded without a table of that kind
         from wheelyard.authentication.sign_in.github import GitHubProvider  # noqa: PLC0415 - above
@@ -76,6 +79,12 @@ def _provider(kind: str, config: ProviderConfig, client: JsonClient, runtime: Ru
 
 def provider_config(table: SignInSettings, base_url: str) -> ProviderConfig:
     """Return what a table says of a provider, which sends people back to the URL of the index."""
+    require = dict[str, tuple[str, ...]]()
+    for claim, values in table.require.items():
+        if isinstance(values, str):
+            require[claim] = (values,)
+        else:
+            require[claim] = values
     return ProviderConfig(
         name=table.name,
         title=table.title or table.name.title(),
@@ -86,10 +95,7 @@ def provider_config(table: SignInSettings, base_url: str) -> ProviderConfig:
         scopes=table.scopes,
         name_claim=table.name_claim,
         groups_claim=table.groups_claim,
-        require={
-            claim: (values,) if isinstance(values, str) else values
-            for claim, values in table.require.items()
-        },
+        require=require,
         parameters=table.parameters,
         session_seconds=table.session_hours * HOUR_SECONDS,
         renew_seconds=table.renew_minutes * MINUTE_SECONDS,

@@ -33,7 +33,7 @@ from wheelyard.storage.buckets import open_bucket
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.forwarding import OperationCounter, PrefixedStore, ReadOnlyStore
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others, require_place
-from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
+from wheelyard.storage.location import BUCKET_FORMS, BucketLocation, is_bucket, parse_location
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
@@ -80,21 +80,23 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     if settings.store.location == MEMORY_LOCATION:
         return OpenedStore(Stores.of(MemoryStore(time.time)), scratch_spool(), StoreTraits())
     if not create:
-        _require_folders(settings)  # before one is opened, which would make it
+        # before one is opened, which would make it
+        _require_folders(settings)
     opened = _open_main(settings, counter, runtime, create=create)
     if not credentials:
         return opened
-    other = _open_separate(credentials, counter, runtime, private="")
+    # all of it is for its owner alone, so the private part is the whole
+    separate = _open_separate(credentials, counter, runtime, private="")
     traits = replace(
         opened.traits,
-        is_local=opened.traits.is_local and other.traits.is_local,
+        is_local=opened.traits.is_local and separate.traits.is_local,
         credentials=credentials,
     )
-    stores = replace(opened.stores, credentials=other.stores.documents)
+    stores = replace(opened.stores, credentials=separate.stores.documents)
     return OpenedStore(stores, opened.spool, traits)
 
 
-def whole_place(location: str) -> str:
+def resolved_location(location: str) -> str:
     """Return the location of a store as all processes of this machine understand it."""
     if not location or is_bucket(location):
         return location
@@ -107,8 +109,10 @@ def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
 
     Raises Unavailable if the store does not answer.
     """
+    # An earlier server has written it there. Grants in another place would have no effect, and the
+    # command that adds them would not say so.
     stored_format = read_format(documents)
-    if stored_format is None or stored_format.credentials == whole_place(traits.credentials):
+    if stored_format is None or stored_format.credentials == resolved_location(traits.credentials):
         return
     place = stored_format.credentials or "the store itself"
     raise bad_setting(
@@ -130,6 +134,7 @@ def makes_store(settings: Settings) -> bool:
     Raises Invalid or Unavailable if a bucket cannot be asked.
     """
     location = settings.store.location
+    # it writes nothing, so it fails if there is none
     if settings.server.read_only:
         return False
     if is_bucket(location):
@@ -138,6 +143,7 @@ def makes_store(settings: Settings) -> bool:
 
 
 def _require_folders(settings: Settings) -> None:
+    """Raise Invalid unless all folders of the settings are there, with a store in the index's."""
     for setting, folder in _missing_folders(settings):
         if setting == "store.location":
             raise _missing_store(folder)
@@ -161,27 +167,32 @@ def _missing_folders(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield each setting whose folder is not there, or has no store, and the folder."""
     for setting, folder in _folders(settings):
         path = Path(folder)
-        if _has_no_store(path) if setting == "store.location" else not path.is_dir():
+        is_missing = not path.is_dir()
+        if setting == "store.location":
+            # a file there is told of as what it is, when it is opened
+            is_missing = _has_no_store(path)
+        if is_missing:
             yield setting, folder
 
 
 def _folders(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield each setting that names a folder for a store, and the folder."""
     location = settings.store.location
-    upstream = settings.upstream
     if location != MEMORY_LOCATION and "://" not in location:
         yield "store.location", location
-    for setting, folder in (
-        ("access.credentials_store", settings.access.credentials_store),
-        ("upstream.bucket", upstream.bucket if upstream.is_on else ""),
-    ):
-        if folder and not is_bucket(folder):
-            yield setting, folder
+    credentials = settings.access.credentials_store
+    if credentials and not is_bucket(credentials):
+        yield "access.credentials_store", credentials
+    # while `[upstream]` is off, nothing opens it
+    upstream = settings.upstream
+    if upstream.is_on and upstream.bucket and not is_bucket(upstream.bucket):
+        yield "upstream.bucket", upstream.bucket
 
 
 def _open_main(
     settings: Settings, counter: OperationCounter, runtime: Runtime, *, create: bool
 ) -> OpenedStore:
+    """Return the store of the settings, with its credentials where its documents are."""
     location = settings.store.location
     if is_bucket(location):
         downloads = settings.store.downloads
@@ -191,7 +202,8 @@ def _open_main(
         if not files:
             return opened
         opened = _open_bucket(location, downloads, counter, runtime, files)
-        opened.stores.files.get(keys.PROBE)  # raises if the bucket of the files is missing
+        # raises if the bucket of the files is missing: at the start, and not at the first upload
+        opened.stores.files.get(keys.PROBE)
         return opened
     if "://" in location:
         why = "is of a kind that this version cannot open"
@@ -206,10 +218,13 @@ def empty_store() -> OpenedStore:
 
 def cache_policy_in(traits: StoreTraits, settings: StoreSettings) -> CachePolicy:
     """Return the cache policy for the documents of a store with these properties and settings."""
+    capacity = DOCUMENT_CAPACITY
+    if traits.is_local:
+        capacity = DOCUMENT_CAPACITY // 2
     return CachePolicy(
         is_local=traits.is_local,
         freshness=settings.freshness,
-        capacity=DOCUMENT_CAPACITY // 2 if traits.is_local else DOCUMENT_CAPACITY,
+        capacity=capacity,
         stale_if_error=settings.stale_if_error,
     )
 
@@ -237,10 +252,13 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
     It is `upstream.bucket`, a bucket or a folder, if that is set. Raises as `store_in` does.
     """
     location = settings.upstream.bucket
-    downloads = settings.store.downloads
     if not location:
         return stores.documents
-    return store_in(location, counter, "proxy" if downloads == "proxy" else "auto")
+    # this bucket need not be public where that of the index is, so its URLs are signed
+    downloads: Downloads = "auto"
+    if settings.store.downloads == "proxy":
+        downloads = "proxy"
+    return store_in(location, counter, downloads)
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
@@ -250,7 +268,7 @@ def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
     key = keys.probe("", runtime.new_id())
     try:
         for store in _buckets(settings):
-            steps = [*read_steps(store, key)]
+            steps = list(read_steps(store, key))
             if not settings.server.read_only:
                 steps += write_steps(store, key, remote_conflict_retries(runtime))
             yield from failures_of(steps)
@@ -265,13 +283,17 @@ def _buckets(settings: Settings) -> Iterator[Store]:
     if is_bucket(location):
         store = store_in(location)
         yield store
-        with suppress(WheelyardError):  # `read_steps` reports this error
+        # `read_steps` reports an error of the bucket
+        with suppress(WheelyardError):
             stored_format = read_format(store)
-            files = stored_format.files if stored_format else files
-    upstream = settings.upstream.bucket if settings.upstream.is_on else ""
-    for location in (files, settings.access.credentials_store, upstream):
-        if is_bucket(location):
-            yield store_in(location)
+            if stored_format is not None:
+                files = stored_format.files
+    locations = [files, settings.access.credentials_store]
+    if settings.upstream.is_on:
+        locations.append(settings.upstream.bucket)
+    for separate_location in locations:
+        if is_bucket(separate_location):
+            yield store_in(separate_location)
 
 
 def exposed_credentials(settings: Settings) -> Iterator[Path]:
@@ -291,6 +313,8 @@ def scratch_spool() -> Spool:
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
+        # Anybody may have made it before, in a folder for all users, or a link in its place. Who
+        # can write to it could change an upload after it was validated.
         mode = folder.lstat().st_mode
         owner = folder.lstat().st_uid
         if not S_ISDIR(mode) or owner != os.getuid() or mode & OTHERS_RIGHTS:
@@ -329,7 +353,10 @@ def _has_no_store(folder: Path) -> bool:
     """Return whether a folder, existing or not, has neither a store nor the rest of one."""
     if folder.exists() and not folder.is_dir():
         return False
-    return not ((folder / keys.FORMAT).exists() or any((folder / keys.PROJECTS).glob("*")))
+    if (folder / keys.FORMAT).exists():
+        return False
+    # projects without the document about the format: it is lost, and whoever opens it says so
+    return not any((folder / keys.PROJECTS).glob("*"))
 
 
 def _open_bucket(
@@ -339,11 +366,16 @@ def _open_bucket(
     runtime: Runtime,
     files: str = "",
 ) -> OpenedStore:
+    """Return a store in a bucket, with its files in another one if `files` names it."""
     location = parse_location(bucket)
-    files_location = parse_location(files) if files else None
-    if files_location is not None and files_location.scheme != location.scheme:
-        why = f"{escaped(files)} is of another service than {escaped(bucket)}"
-        raise bad_setting(f"store.files: {why}. Choose a bucket of the service of store.location")
+    files_location: BucketLocation | None = None
+    if files:
+        files_location = parse_location(files)
+        if files_location.scheme != location.scheme:
+            why = f"{escaped(files)} is of another service than {escaped(bucket)}"
+            raise bad_setting(
+                f"store.files: {why}. Choose a bucket of the service of store.location"
+            )
     opened = open_bucket(
         location, runtime, counter, files_location=files_location, downloads=downloads
     )
@@ -353,17 +385,21 @@ def _open_bucket(
         account_email=opened.documents.account_email,
         files=files,
     )
+    # without a folder of its own, credentials are in the bucket of the documents
     stores = Stores(opened.documents, opened.documents, opened.files)
     return OpenedStore(stores, scratch_spool(), traits)
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:
+    """Return where the files of a store in a bucket are, or an empty text if they are in it."""
     stored_format = read_format(store)
     if stored_format is None:
         if not create:
-            next(store.list(keys.FORMAT), None)  # raises if the bucket is missing
+            # raises if the bucket is missing, which is another mistake than a missing store
+            next(store.list(keys.FORMAT), None)
             raise _missing_store(settings.location)
         return settings.files
+    # else two processes would look for the same files in two places
     if settings.files and settings.files != stored_format.files:
         place = escaped(stored_format.files or settings.location)
         raise bad_setting(f"store.files: the files of this store are in {place}. Leave it out")
@@ -371,6 +407,7 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
 
 
 def _missing_store(location: str) -> Invalid:
+    """Return the error for a place without a store."""
     return Invalid(
         f"There is no store at {escaped(location)}. Name the place of one.",
         code="bad_setting",
@@ -402,17 +439,39 @@ def open_copy_source(settings: Settings) -> CopySource:
     stores = opened.stores
     traits = opened.traits
     upstream = upstream_store(settings, stores, traits.operation_counter)
+    # a store of a newer version has to be copied by that version
     ensure_format(stores.documents)
-    # a copy writes nothing there, so it gives no serials
-    documents = ReadOnlyStore(stores.documents)
-    policy = cache_policy_in(traits, settings.store)
-    threads = 1 if traits.is_local else PREFETCH_THREADS
+    threads = PREFETCH_THREADS
+    if traits.is_local:
+        threads = 1
+    feeds = _Feeds(
+        # a copy writes nothing there, so it gives no serials
+        ReadOnlyStore(stores.documents),
+        cache_policy_in(traits, settings.store),
+        runtime,
+        threads,
+    )
+    return CopySource(stores, upstream, traits, feeds.of_main(), feeds.of)
 
-    def changes_in(store: Store) -> Changes:
-        logs = DocumentCache(store, Codec(ChangeLog), runtime, policy)
-        return Changes(store, logs, runtime, ConflictRetries(runtime=runtime), threads)
 
-    def changes_of(name: str) -> Changes:
-        return changes_in(PrefixedStore(documents, keys.index_folder(name)))
+class _Feeds(Struct, frozen=True):
+    """The feeds of a store that is only read."""
 
-    return CopySource(stores, upstream, traits, changes_in(documents), changes_of)
+    documents: Store
+    caching: CachePolicy
+    runtime: Runtime
+    threads: int
+
+    def of_main(self) -> Changes:
+        """Return the feed of main."""
+        return self._in(self.documents)
+
+    def of(self, name: str) -> Changes:
+        """Return the feed of another index."""
+        return self._in(PrefixedStore(self.documents, keys.index_folder(name)))
+
+    def _in(self, store: Store) -> Changes:
+        """Return the feed of an index with these documents."""
+        logs = DocumentCache(store, Codec(ChangeLog), self.runtime, self.caching)
+        retries = ConflictRetries(runtime=self.runtime)
+        return Changes(store, logs, self.runtime, retries, self.threads)

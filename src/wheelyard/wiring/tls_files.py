@@ -28,8 +28,10 @@ from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import Settings
 
 EXPIRY_WARNING: Final = timedelta(days=14)
+"""How long before a certificate expires a warning says so."""
 RSA_BITS: Final = range(2048, 4097)
 CURVES: Final = ("secp256r1", "secp384r1")
+"""P-256 and P-384, by their names in the library."""
 KEY_ADVICE: Final = "Make one for RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"
 PRIVATE_KEY_END: Final = "PRIVATE KEY-----"
 
@@ -76,35 +78,40 @@ class _CertificateParser(Struct, frozen=True):
         return _parse(escaped(str(self.path)), self.runtime.now(), key_text, chain_text)
 
 
-def _parse(shown: str, now: datetime, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
+def _parse(path: str, now: datetime, key_text: str, chain_text: str) -> ParsedFile[TlsCertificate]:
+    """Return a certificate at `path`, which is for messages, with its key, if it is valid `now`."""
     key = _parse_key(key_text)
     try:
         chain = load_pem_x509_certificates(chain_text.encode())
     except ValueError:
         chain = []
     if not chain:
-        raise FaultBeside(f"{shown}: There is no whole certificate in it. Put one there, in PEM.")
+        raise FaultBeside(f"{path}: There is no whole certificate in it. Put one there, in PEM.")
+    # RFC 8446: the certificate of the server comes first, and then those that certify it
     leaf = chain[0]
     if leaf.version != Version.v3:
-        raise FaultBeside(f"{shown}: The certificate is of version 1. Make one of version 3.")
+        raise FaultBeside(f"{path}: The certificate is of version 1. Make one of version 3.")
     if leaf.public_key() != key.public_key():
         raise Invalid(
-            f"It is not the key of the first certificate in {shown}. Put the two there that "
+            f"It is not the key of the first certificate in {path}. Put the two there that "
             "belong together."
         )
+    # refused at a start, as each client would refuse it: a running server keeps the one before
     expires = leaf.not_valid_after_utc
     begins = leaf.not_valid_before_utc
     if not begins <= now <= expires:
         when = f"from {begins:%Y-%m-%d %H:%M} to {expires:%Y-%m-%d %H:%M} UTC"
-        raise FaultBeside(f"{shown}: The certificate is valid {when} only. Put a valid one there.")
+        raise FaultBeside(f"{path}: The certificate is valid {when} only. Put a valid one there.")
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
-    is_soon = expires - now <= EXPIRY_WARNING
-    warning = f"its certificate {shown} expires at {expires:%Y-%m-%d %H:%M} UTC; renew it"
-    return ParsedFile(TlsCertificate(pem, expires), (warning,) if is_soon else ())
+    warnings = list[str]()
+    if expires - now <= EXPIRY_WARNING:
+        warnings.append(f"its certificate {path} expires at {expires:%Y-%m-%d %H:%M} UTC; renew it")
+    return ParsedFile(TlsCertificate(pem, expires), tuple(warnings))
 
 
 def _parse_key(text: str) -> _PrivateKey:
+    """Return the private key in a text. Raises Invalid if there is none that can be used."""
     # what stands before it may be a certificate, or the parameters of a curve
     start = max(0, text.rfind("-----BEGIN", 0, text.find(PRIVATE_KEY_END) + 1))
     try:

@@ -26,7 +26,7 @@ from wheelyard.errors import UPSTREAM_UNAVAILABLE, Invalid, Unavailable
 from wheelyard.http_client.client import tls_context
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import UserPassword, parse_url
-from wheelyard.model.access import NameFilter, parse_name_patterns
+from wheelyard.model.access import NameFilter, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import escaped
 from wheelyard.model.rule_keys import parse_exceptions, rule_keys_in
 from wheelyard.operations.names import NameClaims
@@ -85,29 +85,35 @@ def build_upstream(
     """
     upstream = settings.upstream
     is_read_only = settings.server.read_only
-    try:
-        if upstream.ca_file:
-            tls_context(upstream.ca_file)
-    except OSError as error:
-        why = error.strerror or "there is no certificate in it"
-        message = f"upstream.ca_file: {escaped(upstream.ca_file)} cannot be used: {why}"
-        raise bad_setting(message) from error
+    _require_ca_file(upstream)
     caching = cache_policy_in(traits, settings.store)
     # of what is kept of upstream indexes: private names are in the store of the index
     is_local = traits.is_local and not is_bucket(upstream.bucket)
     store = upstream_store(settings, catalog.stores, traits.operation_counter)
     if is_read_only:
-        store = ReadOnlyStore(store)  # what is fetched is passed on, and not kept
+        # what is fetched is passed on, and not kept
+        store = ReadOnlyStore(store)
     config = upstream_config(settings)
+    # what is kept of an index may be under the label that it had before
     store = KeptFolders(store, [server.id for server in config.servers])
     observation = Observation(runtime)
     clients = UpstreamClients(config, runtime, observation)
+    # no request waits until a page is stored; a process that dies asks for the page again
     start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
     files = UpstreamFiles(
         store, spool, clients, catalog.retries, observation, _file_rules(settings)
     )
-    kept = StoredPages(store)
-    pages = UpstreamPages(config, clients, kept, runtime, observation, start_saving)
+    stored_pages = StoredPages(store)
+    pages = UpstreamPages(config, clients, stored_pages, runtime, observation, start_saving)
+    policy = build_policy(
+        upstream,
+        store,
+        catalog.decision_records,
+        lambda page, file: files.bring_sidecar(core_metadata_of(page, file)),
+        PageProvenances(_KeptProvenances(settings, files), runtime.monotonic),
+        caching,
+        is_read_only=is_read_only,
+    )
     return UpstreamIndex(
         config=config,
         names=names,
@@ -115,15 +121,7 @@ def build_upstream(
         pages=UpstreamChain(pages, clients),
         hidden_pages=HiddenPages(config, clients, runtime),
         files=files,
-        policy=build_policy(
-            upstream,
-            store,
-            catalog.decision_records,
-            lambda page, file: files.bring_sidecar(core_metadata_of(page, file)),
-            PageProvenances(_KeptProvenances(settings, files), runtime.monotonic),
-            caching,
-            is_read_only=is_read_only,
-        ),
+        policy=policy,
         observation=observation,
         requests=RequestLog(catalog.request_records, runtime, is_off=is_read_only),
         runtime=runtime,
@@ -131,35 +129,57 @@ def build_upstream(
     )
 
 
+def _require_ca_file(settings: UpstreamSettings) -> None:
+    """Raise Invalid (code `bad_setting`) if there is a file of authorities that cannot be used."""
+    if not settings.ca_file:
+        return
+    # now, and not with the first request: an operator reads what a start says
+    try:
+        tls_context(settings.ca_file)
+    except OSError as error:
+        # the error of the TLS library has no text for people
+        why = error.strerror or "there is no certificate in it"
+        message = f"upstream.ca_file: {escaped(settings.ca_file)} cannot be used: {why}"
+        raise bad_setting(message) from error
+
+
 def _file_rules(settings: Settings) -> FileRules:
+    """Return how files of upstream indexes are sent and kept."""
     upstream = settings.upstream
-    mode = "proxy" if settings.server.read_only else upstream.files
-    if upstream.offline:  # nothing can be passed on; what is kept is sent
+    mode = upstream.files
+    if settings.server.read_only:
+        mode = "proxy"
+    # nothing can be passed on; what is kept is sent
+    if upstream.offline:
         mode = "cache"
     return FileRules(mode=mode, max_kept_bytes=upstream.max_cache_file_mb * MIB or None)
 
 
 class _KeptProvenances(Struct, frozen=True):
-    """The provenance of public files, as the settings want it fetched and verified."""
+    """
+    The provenance of public files, as the settings want it fetched and verified.
+
+    It is the `ProvenanceSource` of a server.
+    """
 
     settings: Settings
     files: UpstreamFiles
 
     @property
     def is_offline(self) -> bool:
-        """See `ProvenanceSource`."""
+        """Whether nothing is fetched."""
         return self.settings.upstream.offline
 
     def read(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
-        """See `ProvenanceSource`."""
+        """Return the provenance of a file, from the store or from its upstream index."""
         return self.files.bring_sidecar(provenance_of(page, file))
 
     def forget(self, page: UpstreamPage, file: UpstreamFile) -> None:
-        """See `ProvenanceSource`."""
+        """Remove the provenance of a file from the store, so that it is fetched again."""
         self.files.forget_sidecar(provenance_of(page, file))
 
     def build_verifiers(self) -> "tuple[AttestationVerifier, ...]":
-        """See `ProvenanceSource`."""
+        """Return what verifies attestations of public files."""
         return build_public_verifiers(self.settings)
 
 
@@ -175,13 +195,15 @@ def with_file_hosts(
     cannot be used.
     """
     config = upstream_config(settings)
-    if is_optional:  # what it does not say now, it says later
-        servers = (
-            replace_fields(server, timeout=min(server.timeout, START_SECONDS))
-            for server in config.servers
-        )
+    if is_optional:
+        # a start waits for less than a request: what it does not say now, it says later
+        servers = list[UpstreamServer]()
+        for server in config.servers:
+            timeout = min(server.timeout, START_SECONDS)
+            servers.append(replace_fields(server, timeout=timeout))
         config = replace(config, servers=tuple(servers))
-    (client,) = (clients := UpstreamClients(config, runtime, Observation(runtime))).in_order
+    clients = UpstreamClients(config, runtime, Observation(runtime))
+    (client,) = clients.in_order
     place = client.server.url.redacted
     unknown = (
         "So it is not known which hosts its files are on. Each worker asks again with the first "
@@ -242,7 +264,10 @@ def upstream_config(settings: Settings) -> UpstreamConfig:
 
 
 def _server(index: UpstreamIndexSettings) -> UpstreamServer:
-    login = UserPassword(index.username, index.password) if index.username else None
+    """Return where an upstream index is, and how it is asked."""
+    login: UserPassword | None = None
+    if index.username:
+        login = UserPassword(index.username, index.password)
     return UpstreamServer(
         url=parse_url(index.url.rstrip("/") + "/"),
         label=index.layer,
@@ -257,7 +282,10 @@ def _server(index: UpstreamIndexSettings) -> UpstreamServer:
 
 def _name_filter(index: UpstreamIndexSettings) -> NameFilter:
     """Return which names an upstream index is asked for."""
-    allow = None if index.allow is None else parse_name_patterns(index.allow)
+    # an empty list is something else than none: it allows no name
+    allow: NamePatterns | None = None
+    if index.allow is not None:
+        allow = parse_name_patterns(index.allow)
     return NameFilter(allow, parse_name_patterns(index.deny))
 
 
@@ -279,8 +307,9 @@ def build_policy(  # noqa: PLR0913 - all that it depends on
     """
     runtime = decisions.commits.runtime
     retries = decisions.commits.retries
-    osv = None
+    osv: OsvSource | None = None
     if settings.osv:
+        # what was accepted last stays in force where a newer database is broken
         record = AcceptedOsvRecord(store)
         osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
     # neither document is read unless a rule needs it: it costs requests to the store
@@ -299,4 +328,5 @@ def build_policy(  # noqa: PLR0913 - all that it depends on
             osv,
         )
     except Invalid as fault:
+        # the rules know their keys, and not the table that these are in here
         raise Invalid(f"upstream.{fault.message}", code=fault.code) from fault

@@ -1,6 +1,6 @@
 """What of a server's settings and surroundings asks for a look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
@@ -18,14 +18,9 @@ from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_name import EVERY_INDEX, FORMER_MAIN, MAIN
 from wheelyard.operations.index_definitions import KnownIndexes, names_no_index, unknown_sources
 from wheelyard.remedies import Advice, Caution, Remedy
+from wheelyard.settings import validation
 from wheelyard.settings.load import COMMAND_SOURCE, settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.settings.validation import (
-    access_warnings,
-    is_reachable,
-    warnings_for,
-    without_advisories,
-)
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index
@@ -61,10 +56,11 @@ def settings_warnings(settings: Settings, authenticator: Authenticator) -> Itera
     """
     for file in (*authenticator.files, *tls_files(settings)):
         yield from map(Caution, file.warnings)
+    # who may change the record of a token can give rights to a token of their own
     store = settings.access.credentials_store or settings.store.location
     if store != MEMORY_LOCATION and not is_bucket(store):
         yield from write_warnings(Path(store, keys.TOKENS))
-    yield from warnings_for(settings)
+    yield from validation.warnings_for(settings)
 
 
 def write_warnings(path: Path) -> Iterator[Caution]:
@@ -90,7 +86,8 @@ def place_warnings(index: Index) -> Iterator[Caution]:
         )
     if index.server.is_local:
         return
-    try:  # sign a URL now, to warn before the first download
+    # sign a URL now, to warn before the first download: that works all the same, only slower
+    try:
         key = keys.distribution(TRIAL_NAME, "0" * 64, TRIAL_NAME)
         index.files.store.sign(key, timedelta(minutes=2))
     except Unavailable as fault:
@@ -103,8 +100,10 @@ def upstream_warnings(index: Index) -> Iterator[Caution]:
 
     Raises Unavailable if the store does not answer.
     """
-    upstream = index.stores.documents.list(keys.UPSTREAM) if index.upstream is None else ()
-    if any(True for _ in upstream):
+    if index.upstream is not None:
+        return
+    first_entry = next(index.stores.documents.list(keys.UPSTREAM), None)
+    if first_entry is not None:
         yield Caution(
             "a server of this store has, or had, upstream indexes, and these settings have no "
             "[upstream]: no name is compared with the public ones, so that an upload makes a "
@@ -119,8 +118,10 @@ def password_warnings(index: Index) -> Iterator[Caution]:
     Raises Unavailable if the store does not answer, or the document that says so is damaged.
     """
     htpasswd = index.authenticator.htpasswd
-    names = htpasswd.outdated_names() if htpasswd is not None else ()
-    if htpasswd is not None and names:
+    if htpasswd is None:
+        return
+    names = htpasswd.outdated_names()
+    if names:
         path = str(htpasswd.file.path)
         yield Caution(
             f"{escaped(path)}: these people cannot sign in with a password, as they had changed it "
@@ -134,14 +135,17 @@ def server_warnings(index: Index) -> Iterator[Caution]:
     yield from map(Caution, settings_without_effect(index.server.sources))
     try:
         yield from settings_warnings(index.settings, index.authenticator)
-    except Invalid as fault:  # of the certificate: the server has the one before
+    except Invalid as fault:
+        # of the certificate: the server has the one before
         yield Caution(fault.message, fault.advice)
     yield from place_warnings(index)
     for find in (password_warnings, index_warnings, upstream_warnings):
+        # each by itself: a damaged document does not hide what the others say
         try:
             yield from find(index)
         except Unavailable as fault:
-            if fault.code in UNREADABLE_CODES:  # else whoever asks the store next says it
+            # of a store that does not answer, whoever asks it next says so
+            if fault.code in UNREADABLE_CODES:
                 yield Caution(fault.message, fault.advice)
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from map(Caution, index.upstream.policy.osv.warnings)
@@ -153,21 +157,24 @@ def index_warnings(index: Index) -> Iterator[Caution]:
 
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
-    yield from access_warnings(index.server.settings, index.server.access.load())
+    yield from validation.access_warnings(index.server.settings, index.server.access.load())
     yield from _undecided(index)
     yield from _publishers_without_audience(index)
-    in_force = index.server.definitions
-    now = in_force.load()
-    yield from now.removed_rules()
-    for definition in now.with_main.values():
-        yield from without_advisories(index.settings, definition.name, definition.rules)
+    definitions = index.server.definitions
+    in_force = definitions.load()
+    yield from in_force.removed_rules()
+    for definition in in_force.with_main.values():
+        yield from validation.without_advisories(index.settings, definition.name, definition.rules)
         if definition.rules.verified and index.settings.upstream.is_on:
             yield from without_verifier(definition.title)
-    for name, why in now.problems.items():
-        advice = RENAME_MAIN if name == FORMER_MAIN else Advice(Remedy.CHANGE_INDEX, name)
+    for name, why in in_force.problems.items():
+        advice = Advice(Remedy.CHANGE_INDEX, name)
+        # no page and no command changes one of this name, but for the one that renames it
+        if name == FORMER_MAIN:
+            advice = RENAME_MAIN
         yield Caution(why, advice)
-    yield from in_force.open_layers(now.definitions, now.with_main)
-    yield from _of_readers(index, now)
+    yield from definitions.open_layers(in_force.definitions, in_force.with_main)
+    yield from _of_readers(index, in_force)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
 
@@ -184,11 +191,11 @@ def without_verifier(title: str) -> Iterator[Caution]:
         )
 
 
-def _of_readers(index: Index, now: KnownIndexes) -> Iterator[Caution]:
+def _of_readers(index: Index, in_force: KnownIndexes) -> Iterator[Caution]:
     """Yield what of who may read the indexes is hardly meant."""
     settings = index.settings
     is_public = index.server.indexes.main().read_policy.is_public()
-    if is_public and is_reachable(settings):
+    if is_public and validation.is_reachable(settings):
         yield Caution(
             "anyone who can reach this address may read every package; close reading with "
             f"access.private: {DOCUMENTATION}/hardening.md"
@@ -198,12 +205,12 @@ def _of_readers(index: Index, now: KnownIndexes) -> Iterator[Caution]:
             "google.access_token.resource says who may do what, and reading is open to everybody "
             "all the same; close it with access.private"
         )
-    is_private = settings.access.private
-    closed = [
-        name for name, definition in now.definitions.items() if is_private or not definition.is_open
-    ]
+    closed = list[str]()
     if not is_public:
-        closed.insert(0, MAIN)
+        closed.append(MAIN)
+    for name, definition in in_force.definitions.items():
+        if settings.access.private or not definition.is_open:
+            closed.append(name)
     if settings.store.downloads == "public" and closed:
         yield Caution(
             f"reading {describe_indexes(tuple(closed))} needs a credential, but whoever knows the "
@@ -222,6 +229,7 @@ def _undecided(index: Index) -> Iterator[Caution]:
     access = index.server.settings.access
     if not any(grant.source for grant in server.access.show().grants):
         return
+    # what a command sets by itself, nobody has decided
     decided = {path for path, source in server.sources.items() if source != COMMAND_SOURCE}
     main = server.definitions.stored().main
     is_said = ("access", "private") in decided or (main is not None and "read" in main.keys)
@@ -258,14 +266,16 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
     credential. Raises Unavailable if the store does not answer, or the grants, the publishers or
     the indexes are damaged.
     """
-    names = sorted({*index.server.definitions.names()} - {FORMER_MAIN})
-    if not names:  # they hold where they did
+    names = sorted(set(index.server.definitions.names()) - {FORMER_MAIN})
+    # in a store with main alone, they hold where they did
+    if not names:
         return
     grants = index.server.access.show().grants
     publishers = index.server.index_administration.publishers.show()
     now = index.server.runtime.now()
     active = [record for record in index.tokens.all() if record.state(now) == "active"]
     unnamed = [grant for grant in grants if not grant.names_index]
+    # one to administer is about all indexes, and every other one about main
     of_server = sum(grant.index == EVERY_INDEX for grant in unnamed)
     unnamed_tokens = [record.scope for record in active if not record.names_index]
     tokens_of_server = sum(EVERY_INDEX in scope.indexes for scope in unnamed_tokens)
@@ -276,14 +286,16 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
     }
     kinds = [counted(number, kind) for kind, number in counts.items() if number]
     if kinds:
-        named = {name for grant in grants if grant.names_index for name in grant.index.split(",")}
-        elsewhere = [name for name in names if name not in named]
-        until = f", and no more about {' and '.join(elsewhere)}" if elsewhere else ""
-        yield Caution(
-            f"{' and '.join(kinds)} of the store name no index, so that they are about "
-            f"main{until}.",
-            Advice(Remedy.NAME_INDEXES),
-        )
+        named_indexes = set[str]()
+        for grant in grants:
+            if grant.names_index:
+                named_indexes.update(grant.index.split(","))
+        fact = f"{' and '.join(kinds)} of the store name no index, so that they are about main"
+        # an index that no grant named was open to all of these rights
+        lost_indexes = [name for name in names if name not in named_indexes]
+        if lost_indexes:
+            fact += f", and no more about {' and '.join(lost_indexes)}"
+        yield Caution(f"{fact}.", Advice(Remedy.NAME_INDEXES))
     if of_server + tokens_of_server:
         yield Caution(
             f"{counted(of_server + tokens_of_server, 'right')} of the store to administer name no "
@@ -309,26 +321,35 @@ def _without_read(index: Index) -> Iterator[str]:
 
 def _unknown_indexes(index: Index) -> Iterator[Caution]:
     """Yield a warning for each right, setting or index that names an unknown index."""
-    settings = index.server.settings
-    now = index.server.definitions.load()
-    named = [(str(grant), grant.scope.indexes) for grant in index.server.access.load().all]
-    named += [
-        (f"publisher {publisher.id}", publisher.scope.indexes)
-        for publisher in index.server.publishers.load().all
-    ]
-    for token in index.authenticator.static_tokens.all().values():
-        name = escaped(token.identity.principal.partition(":")[2])
-        named += [(f"static token {name}", scope.indexes) for scope in token.identity.scopes]
-    named.append(("google.access_token.indexes", settings.google.access_token.indexes))
-    existing = {MAIN, EVERY_INDEX, *now.names}
-    for what, names in named:
-        yield from (names_no_index(what, other) for other in names if other not in existing)
-    for definition in now.with_main.values():
+    in_force = index.server.definitions.load()
+    existing = {MAIN, EVERY_INDEX, *in_force.names}
+    # all of them first: if one document cannot be read, that is the only thing to say
+    rights = list(_rights_with_indexes(index))
+    for what, names in rights:
+        for name in names:
+            if name not in existing:
+                yield names_no_index(what, name)
+    for definition in in_force.with_main.values():
         yield from unknown_sources(definition, existing)
     retention = index.server.retention
-    for rule in retention.rules if retention is not None else ():
-        if rule.index not in existing:
-            yield names_no_index(f"retention {rule.title}", rule.index)
+    if retention is not None:
+        for rule in retention.rules:
+            if rule.index not in existing:
+                yield names_no_index(f"retention {rule.title}", rule.index)
+
+
+def _rights_with_indexes(index: Index) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each right of the store and of the settings, in words, with the indexes it names."""
+    for grant in index.server.access.load().all:
+        yield str(grant), grant.scope.indexes
+    for publisher in index.server.publishers.load().all:
+        yield f"publisher {publisher.id}", publisher.scope.indexes
+    for token in index.authenticator.static_tokens.all().values():
+        name = escaped(token.identity.principal.partition(":")[2])
+        for scope in token.identity.scopes:
+            yield f"static token {name}", scope.indexes
+    google = index.server.settings.google
+    yield "google.access_token.indexes", google.access_token.indexes
 
 
 def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":
