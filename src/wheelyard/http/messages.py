@@ -34,7 +34,7 @@ HeaderList = tuple[Header, ...]
 Headers = Mapping[bytes, bytes]
 """Headers by lower-case name, of which repeated ones are one comma-separated value."""
 MadeFrom = tuple[tuple[tuple[str, str], str], ...]
-"""What an answer was made from: keys, each with its version (see `http/page_cache.py`)."""
+"""What an answer was made from: keys (of `http/page_cache.py`), each with its version."""
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")

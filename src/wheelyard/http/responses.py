@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 from msgspec import Struct
@@ -48,10 +48,6 @@ from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import Listing, Origin, ShownFile
 from wheelyard.storage.base import ObjectVersion
 
-if TYPE_CHECKING:
-    from wheelyard.http.resolver import OpenListing
-
-
 VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization, Cookie")
 VARY_BY_COOKIE: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Cookie")
@@ -75,7 +71,7 @@ Repeats = tuple[MadeFrom | None, float]
 """
 What an answer was made from, and until when an identical request gets it again.
 
-None if each request has to be answered anew.
+None if each request has to be answered anew. The time is one of the monotonic clock.
 """
 SOURCE: Final = b"x-wheelyard-source"
 """The header that says where a page comes from."""
@@ -90,6 +86,14 @@ SIGNED_URL_HEADERS: Final[HeaderList] = (
 )
 Body = bytes | Path | Iterator[bytes] | str
 """The body of a response, or the URL that the client is redirected to."""
+
+
+class ListingOfFiles(Listing, frozen=True, kw_only=True):
+    """A listing that knows where its files are from, and so how long a page of it counts."""
+
+    def repeats(self) -> Repeats:
+        """Return what a page of the listing is made from, and until when it may be repeated."""
+        raise NotImplementedError
 
 
 def page_cache_headers(public_max_age: int, scope: CacheScope) -> tuple[Header, ...]:
@@ -156,7 +160,7 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     render: Render,
     *,
     repeats: Repeats = ((), inf),
-    listing: "OpenListing | None" = None,
+    listing: ListingOfFiles | None = None,
     headers: HeaderList | None = None,
 ) -> Response:
     """
@@ -168,7 +172,7 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     another ETag, and what `render` raises.
     """
     if listing is not None:
-        made_from, deadline = listing.open.repeats()
+        made_from, deadline = listing.repeats()
         repeats = (
             None if made_from is None else (*made_from, *(repeats[0] or ())),
             min(deadline, repeats[1]),
@@ -250,7 +254,7 @@ class FileToSend(Struct, frozen=True, kw_only=True):
         return (*etag, *ranges, NOSNIFF, SANDBOX, *self.headers)
 
 
-class FoundProvenance(Struct, frozen=True):
+class FileProvenance(Struct, frozen=True):
     """The provenance of a file."""
 
     sha256: str
@@ -258,16 +262,16 @@ class FoundProvenance(Struct, frozen=True):
     """Returns its bytes. Raises Unavailable if the store has lost them, or does not answer."""
 
 
-class WantedFile(Struct, frozen=True):
-    """The file that the path of a request names, or its core metadata."""
+class FileRequest(Struct, frozen=True):
+    """What the path of a request names: a file, or its core metadata."""
 
     filename: str
     sha256: str | None
     """The digest that the path has, or None if it has none."""
     is_metadata: bool
 
-    def is_served(self, file: ShownFile) -> bool:
-        """Return whether a listed file of this name is what the path means."""
+    def is_for(self, file: ShownFile) -> bool:
+        """Return whether a listed file of this name is the one that the path means."""
         if self.sha256 not in (None, file.sha256):
             return False
         return file.serves_metadata or not self.is_metadata

@@ -34,8 +34,8 @@ from wheelyard.http.messages import (
 from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, cache_keys
 from wheelyard.http.representation import MediaType, requested_range
 from wheelyard.http.responses import (
+    FileRequest,
     Repeats,
-    WantedFile,
     load_projects,
     not_acceptable,
     page_headers,
@@ -107,7 +107,7 @@ def project_list(request: IndexRequest) -> Response:
         version = f"{version} {generation}"
     until = inf
     if is_json:
-        until = resolver.until_looked(request.context)
+        until = resolver.namespaces_deadline(request.context)
         version = f"{version} {names_namespaces}"
     # a caller gets only the page that was made for the same set of readable projects
     page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
@@ -183,7 +183,7 @@ def _detail_json(
 
     version = f"{listing.version} {namespaces}"
     page = (media_type, (listing.name, True), version, render)
-    repeats: Repeats = ((), resolver.until_looked(context))
+    repeats: Repeats = ((), resolver.namespaces_deadline(context))
     return page_response(context, request, *page, listing=listing, repeats=repeats)
 
 
@@ -358,9 +358,9 @@ def answer_file(request: IndexRequest) -> Response:
     if sha256 and name != sent:
         return file_not_found()
     listing = resolver.find(request.context, name, request, may_refresh=False)
-    wanted = WantedFile(filename, sha256, filename != sent_filename)
-    response = listing.open.response(request, wanted)
-    if not wanted.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
+    file_request = FileRequest(filename, sha256, filename != sent_filename)
+    response = listing.open.response(request, file_request)
+    if not file_request.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
         _count(request, listing.open.project.by_filename.get(filename), name, response)
     return response
 
