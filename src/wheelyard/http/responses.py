@@ -100,14 +100,17 @@ def page_cache_headers(public_max_age: int, scope: CacheScope) -> tuple[Header, 
     """Return Cache-Control and Vary of a page, which lives `public_max_age` seconds if public."""
     if scope == "private":
         return (VARY_BY_CALLER, PRIVATE_PAGE)
-    is_kept = scope == "public" and public_max_age > 0
-    lifetime = f"max-age={public_max_age}" if is_kept else "no-cache"
+    lifetime = "no-cache"
+    if scope == "public" and public_max_age > 0:
+        lifetime = f"max-age={public_max_age}"
     return (VARY, (b"cache-control", f"public, {lifetime}".encode()))
 
 
 def file_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
     """Return the Cache-Control of a file (fresh for a year), and Vary if it is private."""
-    return (PRIVATE_FILE, VARY_FILE) if scope == "private" else (_SHARED_FILE[scope],)
+    if scope == "private":
+        return (PRIVATE_FILE, VARY_FILE)
+    return (_SHARED_FILE[scope],)
 
 
 def metadata_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
@@ -139,23 +142,29 @@ def page_headers(
 
     They are those for caches and of the page's source, and CSP if it is HTML.
     """
-    scope = context.read_policy.cache_scope(listing.name if listing else None)
     max_age = context.index.settings.http.public_max_age
     source = HeaderList()
-    if listing is not None and context.upstream is not None:
-        source = (FROM_UPSTREAM if listing.origin.is_upstream else FROM_PRIVATE,)
-    if listing is not None and listing.origin.is_upstream:
-        max_age = 0  # not by a CDN: the name may become private any time
-    headers = (*page_cache_headers(max_age, scope), *source)
+    if listing is None:
+        scope = context.read_policy.cache_scope(None)
+    else:
+        scope = context.read_policy.cache_scope(listing.name)
+        if listing.origin.is_upstream:
+            max_age = 0  # not by a CDN: the name may become private any time
+            source = (FROM_UPSTREAM,)
+        elif context.upstream is not None:
+            source = (FROM_PRIVATE,)
+    headers = page_cache_headers(max_age, scope) + source
     # with `nosniff`, no browser takes JSON for HTML
-    return headers if media_type.value.is_json else (CSP, *headers)
+    if media_type.value.is_json:
+        return headers
+    return (CSP, *headers)
 
 
 def page_response(  # noqa: PLR0913 - all that it depends on
     context: IndexContext,
     request: Request,
     media_type: MediaType,
-    what: Hashable,
+    key: Hashable,
     version: str,
     render: Render,
     *,
@@ -164,38 +173,42 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     headers: HeaderList | None = None,
 ) -> Response:
     """
-    Return a response with the page of `what` and `version`, whose status is 200 or 304.
+    Return a response with the page of a key and version, whose status is 200 or 304.
 
     The page is rendered unless it is cached as the client accepts it. Identical requests get the
     same response as `repeats` says, and the `listing` that is shown, while the page is in its
     cache. Without `headers`, it has those of `page_headers`. Raises Invalid (412) if If-Match has
     another ETag, and what `render` raises.
     """
+    made_from, deadline = repeats
     if listing is not None:
-        made_from, deadline = listing.repeats()
-        repeats = (
-            None if made_from is None else (*made_from, *(repeats[0] or ())),
-            min(deadline, repeats[1]),
-        )
+        listing_made_from, listing_deadline = listing.repeats()
+        if listing_made_from is not None:
+            listing_made_from += made_from or ()
+        made_from = listing_made_from
+        deadline = min(listing_deadline, deadline)
     if headers is None:
         headers = page_headers(context, media_type, listing)
     # a page in gzip and as it is are two entries, of which each is made when it is asked for
-    key = (what, accepts_gzip(request.joined_headers))
-    page = context.pages.get_or_render(key, version, render, headers)
+    page_key = (key, accepts_gzip(request.joined_headers))
+    page = context.pages.get_or_render(page_key, version, render, headers)
     is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
     require_match(request.joined_headers, dict(response.header_list)[b"etag"])
-    response = response.until(*repeats)
-    return response if listing is None else with_age(response, listing.origin)
+    response = response.until(made_from, deadline)
+    if listing is None:
+        return response
+    return with_age(response, listing.origin)
 
 
 def with_age(response: Response, origin: Origin) -> Response:
     """Return the response with a page of a listing, which says how old it is if it is stale."""
     if not origin.is_stale:
         return response
-    others = (header for header in response.header_list if header[0] != SOURCE)
-    stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age))
-    return response.with_headers((*others, *stale))
+    # the response itself is in the cache, and shared: it stays without an age
+    headers = [header for header in response.header_list if header[0] != SOURCE]
+    headers += [(SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age)]
+    return response.with_headers(tuple(headers))
 
 
 def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
@@ -244,14 +257,21 @@ class FileToSend(Struct, frozen=True, kw_only=True):
     @property
     def etag(self) -> bytes:
         """The ETag, or nothing if there is none."""
-        return f'"{self.sha256}"'.encode() if self.sha256 else b""
+        if not self.sha256:
+            return b""
+        return f'"{self.sha256}"'.encode()
 
     @property
     def common_headers(self) -> HeaderList:
         """The headers of each response about the file, whatever its status."""
-        etag = ((b"etag", self.etag),) if self.sha256 else ()
-        ranges = (ACCEPT_RANGES,) if self.takes_ranges else ()
-        return (*etag, *ranges, NOSNIFF, SANDBOX, *self.headers)
+        headers = list[Header]()
+        if self.sha256:
+            headers.append((b"etag", self.etag))
+        if self.takes_ranges:
+            headers.append(ACCEPT_RANGES)
+        # a distribution is bytes of a stranger: no browser may take it for a page of this origin
+        headers += [NOSNIFF, SANDBOX]
+        return tuple(headers) + self.headers
 
 
 class FileProvenance(Struct, frozen=True):
@@ -287,12 +307,12 @@ def response_without_bytes(request: Request, file: FileToSend) -> Response | Non
     require_match(request.joined_headers, file.etag or None)
     if file.sha256 and is_not_modified(request.joined_headers.get(b"if-none-match"), file.etag):
         return Response(304, file.common_headers)
-    part = requested_part(request, file)
-    if part is not None and not part.size:
+    byte_range = requested_part(request, file)
+    if byte_range is not None and not byte_range.size:
         return range_not_satisfiable(file.size or 0)
     if request.method != "HEAD":
         return None
-    return Response(200, (*_content_headers(file, None), *file.common_headers))
+    return Response(200, _content_headers(file, None) + file.common_headers)
 
 
 def redirect_to_file(url: str) -> Response:
@@ -310,12 +330,13 @@ def file_response(request: Request, context: IndexContext, file: FileToSend) -> 
     response = response_without_bytes(request, file)
     if response is not None:
         return response
-    part = requested_part(request, file)
-    body = file.body.open(part) if isinstance(file.body, StoredBody) else file.body
+    byte_range = requested_part(request, file)
+    # opened only now, and before the status is sent: what goes wrong with it is an error response
+    body = file.body.open(byte_range) if isinstance(file.body, StoredBody) else file.body
     if isinstance(body, str):
         return redirect_to_file(body)
-    status = 206 if part else 200
-    headers = (*_content_headers(file, part), *file.common_headers)
+    status = 206 if byte_range else 200
+    headers = _content_headers(file, byte_range) + file.common_headers
     if isinstance(body, bytes | Path):
         return Response(status, headers, body)
     return StreamedResponse(status, headers, body, context.process.pools.streams)
@@ -360,9 +381,12 @@ def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
     return requested_range(request, file.etag, file.size)
 
 
-def _content_headers(file: FileToSend, part: ByteRange | None) -> HeaderList:
+def _content_headers(file: FileToSend, byte_range: ByteRange | None) -> HeaderList:
+    """Return the headers of a body, which is a part of the file if there is a range."""
+    # without a length, the web server sends the body in chunks
     if file.size is None:
         return (OCTET_STREAM,)
-    length = (b"content-length", b"%d" % (part.size if part else file.size))
-    ranges = (content_range(part, file.size),) if part else ()
-    return (OCTET_STREAM, length, *ranges)
+    if byte_range is None:
+        return (OCTET_STREAM, (b"content-length", b"%d" % file.size))
+    length = (b"content-length", b"%d" % byte_range.size)
+    return (OCTET_STREAM, length, content_range(byte_range, file.size))
