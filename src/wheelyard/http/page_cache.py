@@ -201,17 +201,20 @@ class CurrentVersions:
         if not versions:
             get_running_loop().call_soon(versions.clear)
         if key not in versions:
-            versions[key] = self._version(key)
+            (kind, text) = key
+            # most are those of projects: they take no further call
+            if kind == "project":
+                versions[key] = self._project_version(text)
+            else:
+                versions[key] = self._version(key)
         return versions[key]
 
     def _version(self, key: Key) -> str | None:
-        """Return the version of a key, looked up now, or None if it is not known."""
+        """Return the version of a key that is of no project, or None if it is not known."""
         index = self._index
         (kind, text) = key
         snapshot: Snapshot[Any] | None = None
-        if kind == "project":
-            snapshot = self._project_snapshot(text)
-        elif kind == "names":
+        if kind == "names":
             projects = self._projects_of(text)
             if projects is not None:
                 snapshot = projects.names.peek()
@@ -231,8 +234,8 @@ class CurrentVersions:
             return self._upstream_version(key)
         return None if snapshot is None else snapshot.version
 
-    def _project_snapshot(self, text: str) -> Snapshot[Any] | None:
-        """Return the document that is in memory by the text of a key of `project_key`."""
+    def _project_version(self, text: str) -> str | None:
+        """Return the version of a project's document, or None if it is not known."""
         index_name, _, project = text.rpartition("/")
         if not index_name:
             index_name = MAIN
@@ -242,7 +245,8 @@ class CurrentVersions:
             projects = self._projects_of(index_name)
         if projects is None:
             return None
-        return projects.documents.peek(keys.project(NormalizedName(project)))
+        snapshot = projects.documents.peek(keys.project(NormalizedName(project)))
+        return None if snapshot is None else snapshot.version
 
     def _table_version(self) -> str | None:
         """Return the version of the search table, or None if it is not in memory."""
