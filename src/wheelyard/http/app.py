@@ -147,7 +147,8 @@ class App:
             return ""
         if rest.startswith(DATED_BYTES):
             second = rest.partition(b"/")[0].decode("latin-1")
-            return f"{segment}/{second}" if is_dated_view(second) else segment
+            if is_dated_view(second):
+                return f"{segment}/{second}"
         return segment
 
     async def _app_of(self, path: str, scope: AsgiScope) -> IndexApp:
@@ -165,15 +166,20 @@ class App:
                 in_force = await pools.run_in(pools.reads, definitions.load)
             if not path:
                 return self._app_of_main(in_force)
+            # the path is that of an index, of a day of one, or of a day of main
+            day = None
+            name = path
             above, _, last = path.rpartition("/")
-            day = day_of_view(last) if is_dated_view(last) else None
-            base = above if day else path
-            if base and base not in in_force.names:
+            if is_dated_view(last):
+                day = day_of_view(last)
+            if day:
+                name = above
+            if name and name not in in_force.names:
                 return self._app_of_main(in_force)
             app = self._others.get(path)
             # all definitions, as what it shows follows from those of its layers, too
             if app is None or app.context.in_force is not in_force:
-                app = self._new_app(in_force, base or MAIN, day)
+                app = self._new_app(in_force, name or MAIN, day)
                 self._others.put(path, app, 1)
         except Exception as error:  # noqa: BLE001 - it is answered and logged as any other
             scope[FAULT] = Fault(error, is_of_main=not path)
@@ -192,6 +198,7 @@ class App:
         return self._main
 
     def _new_app(self, in_force: KnownIndexes, name: str, day: date | None = None) -> IndexApp:
+        """Return a new application of an index, or of its state at the end of a day."""
         index = self._context.index.server.indexes.by(in_force, name)
         if day:
             index = index.as_of(day)
@@ -202,7 +209,7 @@ class App:
         Return all definitions, or None if a remote store has to be read first.
 
         On a local store that is a system call, which all requests of one turn of the event loop
-        share, as with `CurrentVersions`. Raises Unavailable if the store does not answer.
+        share: they came before it. Raises Unavailable if the store does not answer.
         """
         # only the event loop calls this, so it needs no lock
         if self._of_this_turn is None:

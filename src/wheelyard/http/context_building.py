@@ -74,22 +74,30 @@ def context_of_index(first: IndexContext, index: Index, in_force: KnownIndexes) 
 def _build_process(index: Index, write_failure: Reason, site: StaticSite | None) -> ProcessContext:
     server = index.server
     http = server.settings.http
-    read_threads = 8 if server.is_local else 32  # remote reads mostly wait for the network
+    # remote reads mostly wait for the network
+    read_threads = 8 if server.is_local else 32
+    # from a folder, a document is read again: that costs little
+    metadata_bytes = 0 if server.is_local else 8 * MIB
+    # one thread stays free for passwords that were correct lately
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
     # on a bucket, uploads wait for the network more than they compute
     turns = Turns(server.runtime.monotonic) if server.is_local else None
-    kind = NoThreads if site and server.is_local else ThreadPools
+    # a static site is made page by page: on a folder, no read is worth a change of threads
+    pools_class = NoThreads if site and server.is_local else ThreadPools
     providers = [table.name for table in server.settings.sign_in_providers]
     documents = index.stores.documents
+    # neither writes the descriptions that it makes into the store
     if site or server.settings.server.read_only:
         documents = ReadOnlyStore(documents)
     return ProcessContext(
         server=server,
-        pools=kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers),
+        pools=pools_class(
+            read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers
+        ),
         descriptions=Descriptions(documents, server.runtime.monotonic, waits=site is not None),
         documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
-        core_metadata=CoreMetadataCache(index.files, LruCache(0 if server.is_local else 8 * MIB)),
+        core_metadata=CoreMetadataCache(index.files, LruCache(metadata_bytes)),
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(unknown_passwords + 1),
         long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
@@ -114,7 +122,13 @@ def _context(
     if process.site is not None:
         policy = replace(policy, visitor=process.site.caller)
         files_from_page = process.site.files_url or FILES_FROM_DETAIL
+    downloads = None
+    if process.counts_downloads:
+        downloads = index.downloads
     url = index.settings.server.public_url.rstrip("/")
+    provenance_root = ""
+    if url.startswith("https://"):
+        provenance_root = f"{url}/integrity"
     return IndexContext(
         process=process,
         index=replace(index, uploads=replace(index.uploads, descriptions=process.descriptions)),
@@ -123,9 +137,9 @@ def _context(
         read_policy=policy,
         pages=PageCache(responses),
         remembered=responses,
-        downloads=index.downloads if process.counts_downloads else None,
+        downloads=downloads,
         files_from_page=files_from_page,
-        provenance_root=f"{url}/integrity" if url.startswith("https://") else "",
+        provenance_root=provenance_root,
     )
 
 

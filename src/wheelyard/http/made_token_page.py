@@ -44,10 +44,13 @@ def show_made(
     }
     viewer = request.web.viewer(request.caller)
     page = request.web.show(request, viewer, 200, "token_made.html", root, **values)
-    return with_secret_removed(request, _subject(token_id), page) if text else page
+    if not text:
+        return page
+    return with_secret_removed(request, _subject(token_id), page)
 
 
 def _subject(token_id: str) -> str:
+    """Return what the secret of a token is sealed for, so that no other page shows it."""
     return f"token {token_id}"
 
 

@@ -105,9 +105,10 @@ def _without_secrets(scope: Scope) -> Scope:
 
     The instrumentation quotes the URL and the client, and fails if it cannot decode them.
     """
-    sent = dict(scope["headers"])
-    headers = [(b"user-agent", log_safe(sent.get(b"user-agent", b"")).encode())]
-    trace = parse_trace(sent)
+    request_headers = dict(scope["headers"])
+    agent = log_safe(request_headers.get(b"user-agent", b""))
+    headers = [(b"user-agent", agent.encode())]
+    trace = parse_trace(request_headers)
     if trace is not None and trace.span:
         flags = "01" if trace.is_sampled else "00"
         headers.append((b"traceparent", f"00-{trace.id}-{trace.span}-{flags}".encode()))

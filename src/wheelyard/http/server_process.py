@@ -139,7 +139,10 @@ def served_app(app: App, settings: Settings) -> ASGIApp:
     HTTPS alone.
     """
     limited = StalledConnections(app)
-    return HttpsOnly(limited) if settings.server.certificate else limited
+    # behind a proxy that ends TLS, whether to use HTTPS alone is for that to say
+    if not settings.server.certificate:
+        return limited
+    return HttpsOnly(limited)
 
 
 def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) -> None:
@@ -224,8 +227,11 @@ class WorkerProcess(Struct, frozen=True):
         Thread(target=self._exit_with_manager, daemon=True).start()
         lock = os.open(self.folder.lead, os.O_RDWR | os.O_CREAT, 0o600)
         # the kernel frees the lock when its process ends, however it ends
-        while not (is_lead := try_lock(lock)) and not self.folder.is_open.exists():
+        is_lead = try_lock(lock)
+        # the other workers wait until the first one has made the store
+        while not is_lead and not self.folder.is_open.exists():
             sleep(POLL_SECONDS)
+            is_lead = try_lock(lock)
         index, app = self._open()
         configure_logging(self.settings.log)
         self.folder.is_open.touch()
@@ -243,7 +249,9 @@ class WorkerProcess(Struct, frozen=True):
             configure_logging(self.settings.log)
         while True:
             try:
-                index = self.command.open_index() if is_first else self.command.open_again()
+                # only the first prints the start message, and makes a missing store
+                open_index = self.command.open_index if is_first else self.command.open_again
+                index = open_index()
                 return index, App(index, write_failure=self.folder.write_failure)
             except WheelyardError as error:
                 if is_first:

@@ -45,23 +45,26 @@ def parse_patterns(text: str) -> tuple[Pattern, ...]:
 
     Raises Invalid if one is malformed, or there is none.
     """
-    projects = tuple(sorted({parse_pattern(part) for part in _SEPARATORS.split(text) if part}))
+    patterns = {parse_pattern(word) for word in _SEPARATORS.split(text) if word}
+    projects = tuple(sorted(patterns))
     if not projects:
         message = "Name the projects: names, or the beginning of names and a star."
         raise Invalid(message, code="missing_field")
     return projects
 
 
-def preset_index(asked: str, indexes: Collection[str]) -> str:
+def preset_index(opened_from: str, indexes: Collection[str]) -> str:
     """
     Return the index that the form of a token has ticked at first.
 
-    That is the one from whose page it was opened, `asked`, if it is one of the `indexes` to choose
-    from; else main, or the first of them.
+    That is the one from whose page it was opened, if it is one of the `indexes` to choose from. If
+    not, it is main, or the first of them.
     """
-    if asked in indexes:
-        return asked
-    return MAIN if MAIN in indexes else next(iter(indexes), MAIN)
+    if opened_from in indexes:
+        return opened_from
+    if MAIN in indexes:
+        return MAIN
+    return next(iter(indexes), MAIN)
 
 
 def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) -> NewToken:
@@ -91,6 +94,7 @@ def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) 
 
 
 def _require_days(max_days: int, text: str) -> None:
+    """Raise Invalid unless a text is a number of days that a token may live."""
     if not _DAYS.fullmatch(text) or not 1 <= int(text) <= max_days:
         message = f"Write a number of days from 1 to {max_days}."
         raise Invalid(message, code="invalid_field")
@@ -124,7 +128,8 @@ class LinkReader(Struct, frozen=True):
 
         Raises Unavailable if the grants of the store cannot be read.
         """
-        if {*LINKED_FIELDS}.difference([INDEX]).isdisjoint(fields.values):
+        fields_but_index = set(LINKED_FIELDS) - {INDEX}
+        if fields_but_index.isdisjoint(fields.values):
             return None
         days = str(min(self.max_days, DEFAULT_LIFETIME.days))
         values: dict[str, tuple[str, ...]] = {
@@ -137,6 +142,7 @@ class LinkReader(Struct, frozen=True):
             "name": require_token_name,
             "days": partial(_require_days, self.max_days),
         }
+        # whoever has made the link may be anybody: what is malformed is left out, and said
         for field, check in checks.items():
             try:
                 text = fields.text(field)
@@ -146,13 +152,15 @@ class LinkReader(Struct, frozen=True):
             except Invalid:
                 is_cut = True
         try:
-            asked = self._asked(fields)
+            asked = self._asked_scope(fields)
         except Invalid:
             return LinkedForm(values, None, is_cut=True)
+        # no more than the person may give: a link must not talk somebody into more
         given = self.tokens.most_of(self.caller, asked)
         if given is None:
             return LinkedForm(values, None, is_cut=True)
-        values["can"] = (max(given.actions & action for action in OWN_ACTIONS).word,)
+        highest_action = max(given.actions & action for action in OWN_ACTIONS)
+        values["can"] = (highest_action.word,)
         values[INDEX] = given.indexes
         if not fields.text("projects"):
             is_cut = is_cut or given.actions != asked.actions
@@ -160,7 +168,7 @@ class LinkReader(Struct, frozen=True):
         values["projects"] = (", ".join(given.projects),)
         return LinkedForm(values, given, is_cut or not is_subset(asked, (given,)))
 
-    def _asked(self, fields: FormFields) -> Scope:
+    def _asked_scope(self, fields: FormFields) -> Scope:
         """
         Return the rights that a link asks for, to every project if it names none.
 
@@ -168,7 +176,9 @@ class LinkReader(Struct, frozen=True):
         """
         actions = parse_actions([fields.text("can") or Action.READ.word])
         text = fields.text("projects")
-        projects = parse_patterns(text) if text else (EVERY_PROJECT,)
+        projects: tuple[Pattern, ...] = (EVERY_PROJECT,)
+        if text:
+            projects = parse_patterns(text)
         names = ",".join(filter(None, fields.all(INDEX))) or self.preset
         indexes = parse_right_indexes(names, actions)
         if len(projects) > MAX_PATTERNS or not set(indexes).issubset(self.indexes):
