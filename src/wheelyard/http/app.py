@@ -25,14 +25,7 @@ from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
-from wheelyard.model.index_name import (
-    DATED,
-    MAIN,
-    NAME_FORM,
-    RESERVED_INDEX_NAMES,
-    day_of_view,
-    is_dated_view,
-)
+from wheelyard.model import index_name
 from wheelyard.operations.check_store import Reason, always_writable
 from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.wiring.index import Index
@@ -40,7 +33,7 @@ from wheelyard.wiring.index import Index
 if TYPE_CHECKING:
     from wheelyard.http.opentelemetry import Telemetry
 
-DATED_BYTES: Final = DATED.encode()
+DATED_BYTES: Final = index_name.DATED.encode()
 MAX_BUILT: Final = 64
 """The most indexes but main that a process has ready."""
 
@@ -50,7 +43,8 @@ class App:
     The ASGI application of one server process.
 
     The constructor raises Invalid (code `bad_setting`) if OpenTelemetry is configured, but not
-    installed. It raises Invalid or Unavailable as `build_context` does.
+    installed. With an upstream index, it raises Invalid if what the policy needs is wrong, and
+    Unavailable if it cannot be read.
     """
 
     def __init__(
@@ -59,7 +53,8 @@ class App:
         body_timeouts: BodyTimeouts | None = None,
         write_failure: Reason = always_writable,
     ) -> None:
-        self._context = context = build_context(index, write_failure)
+        context = build_context(index, write_failure)
+        self._context = context
         self._instrumentation = Instrumentation(index)
         self._body_timeouts = body_timeouts or BodyTimeouts()
         uploads = UploadHandler(index.server)
@@ -143,11 +138,13 @@ class App:
         first, _, rest = raw_path[len(self._prefix) + 1 :].partition(b"/")
         segment = first.decode("latin-1")
         # each request comes here
-        if segment in RESERVED_INDEX_NAMES or not NAME_FORM.fullmatch(segment):
+        if segment in index_name.RESERVED_INDEX_NAMES or not index_name.NAME_FORM.fullmatch(
+            segment
+        ):
             return ""
         if rest.startswith(DATED_BYTES):
             second = rest.partition(b"/")[0].decode("latin-1")
-            if is_dated_view(second):
+            if index_name.is_dated_view(second):
                 return f"{segment}/{second}"
         return segment
 
@@ -170,8 +167,8 @@ class App:
             day = None
             name = path
             above, _, last = path.rpartition("/")
-            if is_dated_view(last):
-                day = day_of_view(last)
+            if index_name.is_dated_view(last):
+                day = index_name.day_of_view(last)
             if day:
                 name = above
             if name and name not in in_force.names:
@@ -179,7 +176,7 @@ class App:
             app = self._others.get(path)
             # all definitions, as what it shows follows from those of its layers, too
             if app is None or app.context.in_force is not in_force:
-                app = self._new_app(in_force, name or MAIN, day)
+                app = self._new_app(in_force, name or index_name.MAIN, day)
                 self._others.put(path, app, 1)
         except Exception as error:  # noqa: BLE001 - it is answered and logged as any other
             scope[FAULT] = Fault(error, is_of_main=not path)
@@ -190,9 +187,9 @@ class App:
         """Return the application of main. Raises Unavailable if its definition is wrong."""
         # each request comes here
         if in_force is not self._known_to_main:
-            served_definition(in_force, MAIN)
+            served_definition(in_force, index_name.MAIN)
             if in_force != self._main.context.in_force:
-                self._main = self._new_app(in_force, MAIN)
+                self._main = self._new_app(in_force, index_name.MAIN)
                 self._context = self._main.context  # the one before has pages in memory
             self._known_to_main = in_force
         return self._main

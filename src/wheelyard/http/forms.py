@@ -171,9 +171,9 @@ def form_token(request: IndexRequest) -> str:
     return f"{issued_at}.{_signature(request, issued_at)}"
 
 
-def require_form_token(request: IndexRequest, sent: str) -> None:
+def require_form_token(request: IndexRequest, token: str) -> None:
     """
-    Check that `sent` is the token that the page of a form had.
+    Check that a token is the one that the page of a form had.
 
     Raises Forbidden (code `stale_form`) if it is another one, if the caller has signed in anew, or
     after `FORM_TOKEN_SECONDS`. Raises Forbidden (code `read_only`) on a read-only server. Raises
@@ -183,7 +183,7 @@ def require_form_token(request: IndexRequest, sent: str) -> None:
     if index.settings.server.read_only:
         raise request.context.read_only()
     # any process of this index may have made the token: all have the key
-    issued_at, _, signature = sent[:MAX_TOKEN_CHARS].partition(".")
+    issued_at, _, signature = token[:MAX_TOKEN_CHARS].partition(".")
     expected = _signature(request, issued_at).encode()
     is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected)
     # only a genuine token has a number there for certain

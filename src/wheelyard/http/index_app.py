@@ -28,17 +28,9 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http import requests, sign_in_page
+from wheelyard.http import error_responses, requests, sign_in_page
 from wheelyard.http.client_paths import build_path, client_path
 from wheelyard.http.context import IndexContext, IndexRequest
-from wheelyard.http.error_responses import (
-    BEARER_CHALLENGE,
-    CHALLENGE,
-    error_response,
-    error_response_for,
-    method_not_allowed,
-    with_body,
-)
 from wheelyard.http.fast_path import FAULT, FastPath, Fault
 from wheelyard.http.forms import HostPolicy, header_text, sign_in_url
 from wheelyard.http.instrumentation import Instrumentation
@@ -48,6 +40,7 @@ from wheelyard.http.messages import (
     REQUEST,
     AsgiScope,
     ErrorBody,
+    Header,
     HeaderList,
     Headers,
     Receive,
@@ -93,19 +86,19 @@ def answer_to_error(request: IndexRequest, error: Exception) -> Response:
                 "and in the list of indexes.",
                 code=WRONG_INDEX,
             )
-        return error_response_for(error, request.context.index.name)
+        return error_responses.error_response_for(error, request.context.index.name)
     # what follows is no answer of a handler: the body did not come, or the program has a fault
     if isinstance(error, ClientDisconnected):
         message = "The body ended before all of it had come. Send it again."
-        return error_response(400, "incomplete_body", message)
+        return error_responses.error_response(400, "incomplete_body", message)
     if isinstance(error, SlowClient | TimeoutError):
         message = "The body comes too slowly. Send it again over a faster connection."
-        return error_response(408, "request_timeout", message)
+        return error_responses.error_response(408, "request_timeout", message)
     path = log_safe(request.scope["raw_path"])
     number = request.context.index.server.runtime.new_id()[:8]
     logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
     message = f"The server has failed. Try again, and tell its operator: error {number}."
-    return error_response(500, "internal_error", message)
+    return error_responses.error_response(500, "internal_error", message)
 
 
 async def page_of(request: IndexRequest, response: Response) -> Response:
@@ -117,9 +110,12 @@ async def page_of(request: IndexRequest, response: Response) -> Response:
     access = request.context.index.settings.access
     if access.cookie_login and (is_page or b"sec-fetch-mode" in headers):
         # its challenge makes no browser ask for a password by itself
-        response_headers = list(response.header_list)
-        if CHALLENGE in response_headers:
-            response_headers[response_headers.index(CHALLENGE)] = BEARER_CHALLENGE
+        response_headers = list[Header]()
+        for header in response.header_list:
+            if header == error_responses.CHALLENGE:
+                response_headers.append(error_responses.BEARER_CHALLENGE)
+            else:
+                response_headers.append(header)
         response = response.with_headers(tuple(response_headers))
     if response.error is None or not is_page:
         return response
@@ -128,7 +124,9 @@ async def page_of(request: IndexRequest, response: Response) -> Response:
     content, page_headers = await pools.run_in(
         pools.reads, _page, response, response.error, request
     )
-    return with_body(response, MediaType.HTML.value.content_type, content, *page_headers)
+    return error_responses.with_body(
+        response, MediaType.HTML.value.content_type, content, *page_headers
+    )
 
 
 def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[bytes, HeaderList]:
@@ -305,7 +303,9 @@ class IndexApp:
         request: IndexRequest = connection.scope[REQUEST]
         path = connection.scope["path"]
         request.route = next(self.routes.matching(path))[0].name
-        response = method_not_allowed(request.method, self.routes.allowed_methods(path))
+        response = error_responses.method_not_allowed(
+            request.method, self.routes.allowed_methods(path)
+        )
         return await _settle(request, response)
 
     async def _answer_error(self, connection: HTTPConnection, error: Exception) -> Response:

@@ -22,14 +22,8 @@ from urllib.parse import unquote
 from msgspec import Struct
 from msgspec.json import encode
 
+from wheelyard import errors
 from wheelyard.concurrency.runtime import LogRateLimit, Runtime
-from wheelyard.errors import (
-    IDENTITY_UNAVAILABLE,
-    OVERLOADED,
-    RATE_LIMITED,
-    Unavailable,
-    WheelyardError,
-)
 from wheelyard.http.messages import Headers, Request
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
@@ -51,7 +45,9 @@ logger = logging.getLogger("wheelyard")
 PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
 """Routes that are requested every few seconds. Only their failures are logged."""
 access_logger = logging.getLogger(ACCESS_LOGGER)
-NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, IDENTITY_UNAVAILABLE})
+NOT_STORE_ERRORS: Final = frozenset(
+    {errors.OVERLOADED, errors.RATE_LIMITED, errors.IDENTITY_UNAVAILABLE}
+)
 """Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
 
 
@@ -91,9 +87,9 @@ def parse_trace(headers: Headers) -> TraceContext | None:
     return TraceContext(match[1].decode().lower(), span, is_sampled=match[3] == b"1")
 
 
-def log_safe(sent: bytes) -> str:
+def log_safe(client_bytes: bytes) -> str:
     """Return log text for bytes that a client sent: the first 512, escaped, tokens redacted."""
-    text = sent[:512].decode("latin-1")
+    text = client_bytes[:512].decode("latin-1")
     decoded = unquote(text)
     without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too
     if without_tokens != decoded:
@@ -288,14 +284,14 @@ class StoreErrorLog:
             # the store of a bucket logs its outages itself
             self._ignored |= {"storage_unavailable"}
 
-    def log(self, error: WheelyardError) -> None:
+    def log(self, error: errors.WheelyardError) -> None:
         """Log an error, unless it is no store error or is logged elsewhere."""
-        if not isinstance(error, Unavailable) or error.code in self._ignored:
+        if not isinstance(error, errors.Unavailable) or error.code in self._ignored:
             return
         left_out = self._rate_limit.acquire()
         if left_out is None:
             return
-        more = ""
+        note = ""
         if left_out:
-            more = f" ({left_out} more were refused since the last such line)"
-        logger.warning("a request was refused, %s: %s%s", error.code, error.message, more)
+            note = f" ({left_out} more were refused since the last such line)"
+        logger.warning("a request was refused, %s: %s%s", error.code, error.message, note)

@@ -90,9 +90,9 @@ class Telemetry:
     def close(self) -> None:
         """Export the spans and durations that are left, within EXPORT_SECONDS."""
         # a collector that takes a connection and never answers must not keep the process
-        last = Thread(target=self._shut_down, daemon=True)
-        last.start()
-        last.join(EXPORT_SECONDS)
+        export = Thread(target=self._shut_down, daemon=True)
+        export.start()
+        export.join(EXPORT_SECONDS)
 
     def _shut_down(self) -> None:
         self.tracers.shutdown()

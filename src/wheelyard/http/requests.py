@@ -145,7 +145,7 @@ def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
 
 @lru_cache(1024)  # the same few clients and proxies send all requests of a moment
 def _normalized(peer: str) -> str:
-    """Return an address of a connection or a header, which may be any text, as `ipaddress` does."""
+    """Return the canonical form of an IP address, or 0.0.0.0 for a text that is none."""
     peer = peer.partition("%")[0]  # an IPv6 zone may be any text
     with_port = _WITH_PORT.fullmatch(peer)  # as some proxies write an address
     texts = [peer]

@@ -19,21 +19,12 @@ from wheelyard.authentication.authorization import project_not_found
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import missing_file_error
 from wheelyard.errors import NotFound
+from wheelyard.http import responses
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import MadeFrom, Request, Response
 from wheelyard.http.page_cache import cache_keys
-from wheelyard.http.responses import (
-    FileProvenance,
-    FileRequest,
-    FileToSend,
-    ListingOfFiles,
-    Repeats,
-    core_metadata_response,
-    file_cache_headers,
-    file_response,
-)
 from wheelyard.model.distribution_filename import (
     VARIANTS_SUFFIX,
     release_of_variants,
@@ -150,7 +141,7 @@ class PrivateFiles(Struct, frozen=True):
         del filename
         return self.context.index.files.store
 
-    def repeats(self) -> Repeats:
+    def repeats(self) -> responses.Repeats:
         """
         Return what an answer is made from, or None if that is not known, and its deadline.
 
@@ -193,7 +184,9 @@ class PrivateFiles(Struct, frozen=True):
             return None
         return self.project.by_filename.get(filename)
 
-    def provenance(self, request: Request, filename: str, release: str) -> FileProvenance | None:
+    def provenance(
+        self, request: Request, filename: str, release: str
+    ) -> responses.FileProvenance | None:
         """
         Return the provenance of a file of a release, or None if it is not served, or has none.
 
@@ -206,9 +199,9 @@ class PrivateFiles(Struct, frozen=True):
         if strip_trailing_zeros(file.version) != release:
             return None
         load = partial(self.context.index.files.provenance, self.project.name, file)
-        return FileProvenance(file.provenance, load)
+        return responses.FileProvenance(file.provenance, load)
 
-    def response(self, request: Request, file_request: FileRequest) -> Response:
+    def response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the project lacks it.
 
@@ -238,7 +231,7 @@ class PrivateFiles(Struct, frozen=True):
         document = layer.projects.documents.get(key, "current").value
         return document is not None and document.by_filename.get(file.filename) == file
 
-    def _variants_response(self, request: Request, file_request: FileRequest) -> Response:
+    def _variants_response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """Return the response with the document about the wheels with a label of a release."""
         digest = file_request.sha256
         release = release_of_variants(file_request.filename)
@@ -256,11 +249,15 @@ class PrivateFiles(Struct, frozen=True):
         if body is None:
             return file_not_found()
         scope = self.context.read_policy.cache_scope(self.project.name)
-        headers = file_cache_headers(scope)
-        file_to_send = FileToSend(sha256=digest, size=len(body), headers=headers, body=body)
-        return file_response(request, self.context, file_to_send)
+        headers = responses.file_cache_headers(scope)
+        file_to_send = responses.FileToSend(
+            sha256=digest, size=len(body), headers=headers, body=body
+        )
+        return responses.file_response(request, self.context, file_to_send)
 
-    def _served_response(self, request: Request, file_request: FileRequest, file: File) -> Response:
+    def _served_response(
+        self, request: Request, file_request: responses.FileRequest, file: File
+    ) -> Response:
         """
         Return the response with a file, or with its core metadata.
 
@@ -272,16 +269,16 @@ class PrivateFiles(Struct, frozen=True):
         if file_request.is_metadata:
             load = partial(context.process.core_metadata.load_bytes, name, file)
             version = ObjectVersion(file.core_metadata)  # its digest
-            return core_metadata_response(
+            return responses.core_metadata_response(
                 request, context, version, load, self.repeats(), scope=scope
             )
-        file_to_send = FileToSend(
+        file_to_send = responses.FileToSend(
             sha256=file.sha256,
             size=file.size,
-            headers=file_cache_headers(scope),
+            headers=responses.file_cache_headers(scope),
             body=StoredBody(context.process.file_delivery, name, file),
         )
-        return file_response(request, context, file_to_send)
+        return responses.file_response(request, context, file_to_send)
 
 
 def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
@@ -308,12 +305,12 @@ class PrivateOrigin(Origin, frozen=True, kw_only=True):
         return hidden_files((file.version, reason) for file, reason in hidden)
 
 
-class OpenListing(ListingOfFiles, frozen=True, kw_only=True):
+class OpenListing(responses.ListingOfFiles, frozen=True, kw_only=True):
     """A listing whose files can be opened."""
 
     open: "PrivateFiles | PublicFiles | MergedFiles"
 
-    def repeats(self) -> Repeats:
+    def repeats(self) -> responses.Repeats:
         """Return what a page of the listing is made from, and until when it may be repeated."""
         return self.open.repeats()
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from msgspec import Struct
 
 from wheelyard.authentication.authorization import CacheScope
+from wheelyard.http import representation
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import error_response
 from wheelyard.http.file_delivery import StoredBody
@@ -31,18 +32,6 @@ from wheelyard.http.messages import (
     redirect,
 )
 from wheelyard.http.page_cache import Render
-from wheelyard.http.representation import (
-    ByteRange,
-    MediaType,
-    accepts_gzip,
-    best_media_type,
-    content_range,
-    is_not_modified,
-    media_type_by_format,
-    range_not_satisfiable,
-    requested_range,
-    require_match,
-)
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import Listing, Origin, ShownFile
@@ -120,22 +109,22 @@ def metadata_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
     return (_SHARED_FILE[scope], VARY_ENCODING)
 
 
-def requested_media_type(request: Request) -> MediaType | None:
+def requested_media_type(request: Request) -> representation.MediaType | None:
     """Return the media type that `?format=` or else Accept asks for, or None if no page has it."""
     if b"format=" in request.query_string:
         query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
-            return media_type_by_format(query["format"][0])
-    return best_media_type(request.joined_headers.get(b"accept", b""))
+            return representation.media_type_by_format(query["format"][0])
+    return representation.best_media_type(request.joined_headers.get(b"accept", b""))
 
 
 def wants_html(request: Request) -> bool:
     """Return whether a request for `/` or `/setup/` gets the web page, not the Simple API's."""
-    return requested_media_type(request) in (None, MediaType.HTML)
+    return requested_media_type(request) in (None, representation.MediaType.HTML)
 
 
 def page_headers(
-    context: IndexContext, media_type: MediaType, listing: Listing | None = None
+    context: IndexContext, media_type: representation.MediaType, listing: Listing | None = None
 ) -> HeaderList:
     """
     Return the headers of the page of a project, or without `listing` of one of all projects.
@@ -163,7 +152,7 @@ def page_headers(
 def page_response(  # noqa: PLR0913 - all that it depends on
     context: IndexContext,
     request: Request,
-    media_type: MediaType,
+    media_type: representation.MediaType,
     key: Hashable,
     version: str,
     render: Render,
@@ -176,7 +165,7 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     Return a response with the page of a key and version, whose status is 200 or 304.
 
     The page is rendered unless it is cached as the client accepts it. Identical requests get the
-    same response as `repeats` says, and the `listing` that is shown, while the page is in its
+    same response as `repeats` says, and the `listing` that is on it, while the page is in its
     cache. Without `headers`, it has those of `page_headers`. Raises Invalid (412) if If-Match has
     another ETag, and what `render` raises.
     """
@@ -190,11 +179,11 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     if headers is None:
         headers = page_headers(context, media_type, listing)
     # a page in gzip and as it is are two entries, of which each is made when it is asked for
-    page_key = (key, accepts_gzip(request.joined_headers))
+    page_key = (key, representation.accepts_gzip(request.joined_headers))
     page = context.pages.get_or_render(page_key, version, render, headers)
     is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
-    require_match(request.joined_headers, dict(response.header_list)[b"etag"])
+    representation.require_match(request.joined_headers, dict(response.header_list)[b"etag"])
     response = response.until(made_from, deadline)
     if listing is None:
         return response
@@ -304,12 +293,14 @@ def response_without_bytes(request: Request, file: FileToSend) -> Response | Non
     Raises Invalid (412) if If-Match has another ETag.
     """
     # in the order of RFC 9110, 13.2.2: If-Match, If-None-Match, then the range
-    require_match(request.joined_headers, file.etag or None)
-    if file.sha256 and is_not_modified(request.joined_headers.get(b"if-none-match"), file.etag):
+    representation.require_match(request.joined_headers, file.etag or None)
+    if file.sha256 and representation.is_not_modified(
+        request.joined_headers.get(b"if-none-match"), file.etag
+    ):
         return Response(304, file.common_headers)
     byte_range = requested_part(request, file)
     if byte_range is not None and not byte_range.size:
-        return range_not_satisfiable(file.size or 0)
+        return representation.range_not_satisfiable(file.size or 0)
     if request.method != "HEAD":
         return None
     return Response(200, _content_headers(file, None) + file.common_headers)
@@ -359,7 +350,7 @@ def core_metadata_response(
     return page_response(
         context,
         request,
-        MediaType.CORE_METADATA,
+        representation.MediaType.CORE_METADATA,
         ("core_metadata", version, scope),
         version,
         load,
@@ -369,7 +360,7 @@ def core_metadata_response(
     )
 
 
-def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
+def requested_part(request: Request, file: FileToSend) -> representation.ByteRange | None:
     """
     Return the part of a file that a request asks for, or None for all of it.
 
@@ -378,10 +369,10 @@ def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
     """
     if file.size is None or not file.takes_ranges:
         return None
-    return requested_range(request, file.etag, file.size)
+    return representation.requested_range(request, file.etag, file.size)
 
 
-def _content_headers(file: FileToSend, byte_range: ByteRange | None) -> HeaderList:
+def _content_headers(file: FileToSend, byte_range: representation.ByteRange | None) -> HeaderList:
     """Return the headers of a body, which is a part of the file if there is a range."""
     # without a length, the web server sends the body in chunks
     if file.size is None:
@@ -389,4 +380,4 @@ def _content_headers(file: FileToSend, byte_range: ByteRange | None) -> HeaderLi
     if byte_range is None:
         return (OCTET_STREAM, (b"content-length", b"%d" % file.size))
     length = (b"content-length", b"%d" % byte_range.size)
-    return (OCTET_STREAM, length, content_range(byte_range, file.size))
+    return (OCTET_STREAM, length, representation.content_range(byte_range, file.size))

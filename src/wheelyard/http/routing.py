@@ -51,7 +51,11 @@ Returns the response to a request, in a thread.
 Raises Waiting as `Request.wait` does, and WheelyardError, of which an error response is made.
 """
 AsyncHandler = Callable[[IndexRequest], Awaitable[Response]]
-"""Returns the response to a request, in the event loop. Raises as Handler, but never Waiting."""
+"""
+Returns the response to a request, in the event loop.
+
+Raises WheelyardError, of which an error response is made, and never Waiting.
+"""
 RequestPredicate = Callable[[IndexRequest], bool]
 
 T = TypeVar("T")

@@ -17,17 +17,7 @@ from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME, require_token_
 from wheelyard.authentication.caller_tokens import OWN_ACTIONS, CallerTokens
 from wheelyard.errors import Invalid
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.model.access import (
-    EVERY_PROJECT,
-    Action,
-    Caller,
-    Pattern,
-    Scope,
-    is_subset,
-    parse_actions,
-    parse_pattern,
-    parse_right_indexes,
-)
+from wheelyard.model import access
 from wheelyard.model.index_name import MAIN
 
 INDEX: Final = "index"
@@ -39,13 +29,13 @@ _DAYS: Final = re.compile("[0-9]{1,5}", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[\s,]+")
 
 
-def parse_patterns(text: str) -> tuple[Pattern, ...]:
+def parse_patterns(text: str) -> tuple[access.Pattern, ...]:
     """
     Return the project patterns in a text, with commas or blanks between them, sorted.
 
     Raises Invalid if one is malformed, or there is none.
     """
-    patterns = {parse_pattern(word) for word in _SEPARATORS.split(text) if word}
+    patterns = {access.parse_pattern(word) for word in _SEPARATORS.split(text) if word}
     projects = tuple(sorted(patterns))
     if not projects:
         message = "Name the projects: names, or the beginning of names and a star."
@@ -105,7 +95,7 @@ class LinkedForm(Struct, frozen=True):
 
     values: Mapping[str, tuple[str, ...]]
     """The texts of the fields."""
-    scope: Scope | None
+    scope: access.Scope | None
     """What the token could do, or None if the link does not say to which projects."""
     is_cut: bool
     """Whether the link asks for more: for what no token has, or its reader may not give."""
@@ -115,7 +105,7 @@ class LinkReader(Struct, frozen=True):
     """Reads the links that fill in the form of one person."""
 
     tokens: CallerTokens
-    caller: Caller
+    caller: access.Caller
     indexes: tuple[str, ...]
     """Those that the person may choose."""
     preset: str
@@ -133,7 +123,7 @@ class LinkReader(Struct, frozen=True):
             return None
         days = str(min(self.max_days, DEFAULT_LIFETIME.days))
         values: dict[str, tuple[str, ...]] = {
-            "can": (Action.READ.word,),
+            "can": (access.Action.READ.word,),
             "days": (days,),
             INDEX: (self.preset,),
         }
@@ -166,21 +156,21 @@ class LinkReader(Struct, frozen=True):
             is_cut = is_cut or given.actions != asked.actions
             return LinkedForm(values, None, is_cut)
         values["projects"] = (", ".join(given.projects),)
-        return LinkedForm(values, given, is_cut or not is_subset(asked, (given,)))
+        return LinkedForm(values, given, is_cut or not access.is_subset(asked, (given,)))
 
-    def _asked_scope(self, fields: FormFields) -> Scope:
+    def _asked_scope(self, fields: FormFields) -> access.Scope:
         """
         Return the rights that a link asks for, to every project if it names none.
 
         Raises Invalid if they are malformed, or name an index in which the person has none.
         """
-        actions = parse_actions([fields.text("can") or Action.READ.word])
+        actions = access.parse_actions([fields.text("can") or access.Action.READ.word])
         text = fields.text("projects")
-        projects: tuple[Pattern, ...] = (EVERY_PROJECT,)
+        projects: tuple[access.Pattern, ...] = (access.EVERY_PROJECT,)
         if text:
             projects = parse_patterns(text)
         names = ",".join(filter(None, fields.all(INDEX))) or self.preset
-        indexes = parse_right_indexes(names, actions)
+        indexes = access.parse_right_indexes(names, actions)
         if len(projects) > MAX_PATTERNS or not set(indexes).issubset(self.indexes):
             raise Invalid("No token that you make has these rights.", code="invalid_field")
-        return Scope(actions, projects, indexes)
+        return access.Scope(actions, projects, indexes)

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from wheelyard.errors import Forbidden, Invalid, NotFound
-from wheelyard.http import page_cache
+from wheelyard.http import page_cache, responses
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
@@ -31,18 +31,6 @@ from wheelyard.http.messages import (
     Request,
     Response,
     until_readable,
-)
-from wheelyard.http.responses import (
-    FROM_UPSTREAM,
-    FileProvenance,
-    FileRequest,
-    FileToSend,
-    Repeats,
-    core_metadata_response,
-    file_cache_headers,
-    file_response,
-    requested_part,
-    response_without_bytes,
 )
 from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.model.distribution_filename import (
@@ -65,7 +53,7 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 from wheelyard.upstream.sidecars import Sidecar, core_metadata_of, provenance_of
 
-HEADERS: Final = (*file_cache_headers("private"), FROM_UPSTREAM)
+HEADERS: Final = (*responses.file_cache_headers("private"), responses.FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
 
 
@@ -116,7 +104,7 @@ class PublicFiles(Struct, frozen=True):
                 documents[release] = document
         return documents
 
-    def repeats(self) -> Repeats:
+    def repeats(self) -> responses.Repeats:
         """
         Return what an answer by this listing is made from, and until when it may be repeated.
 
@@ -212,7 +200,7 @@ class PublicFiles(Struct, frozen=True):
             self.reader.upstream.note_file(page, files[0], reasons[0], request.caller)
         raise NotFound(reasons[0].text, code=reasons[0].code)
 
-    def response(self, request: Request, file_request: FileRequest) -> Response:
+    def response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the page lacks it.
 
@@ -238,7 +226,7 @@ class PublicFiles(Struct, frozen=True):
             return self._core_metadata_response(request, file)
         return self._distribution_response(request, file)
 
-    def _variants_response(self, request: Request, file_request: FileRequest) -> Response:
+    def _variants_response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """Return the response with the document about the wheels with a label of a release."""
         document = self.page_variants.get(release_of_variants(file_request.filename))
         if document is None or file_request.filename != document.filename:
@@ -252,9 +240,11 @@ class PublicFiles(Struct, frozen=True):
         stored = self.reader.upstream.files.find(self._page, earlier)
         if stored is None:
             return file_not_found()
-        return file_response(request, self.context, self._file_in_store(stored))
+        return responses.file_response(request, self.context, self._file_in_store(stored))
 
-    def provenance(self, request: Request, filename: str, release: str) -> FileProvenance | None:
+    def provenance(
+        self, request: Request, filename: str, release: str
+    ) -> responses.FileProvenance | None:
         """
         Return the provenance of a file of a release, or None if its page lists none.
 
@@ -269,7 +259,7 @@ class PublicFiles(Struct, frozen=True):
             return None
         self._require_allowed(request, file)
         body = self._sidecar_bytes(request, provenance_of(self._page, file))
-        return FileProvenance(sha256(body).hexdigest(), lambda: body)
+        return responses.FileProvenance(sha256(body).hexdigest(), lambda: body)
 
     def _refusal_of(self, version: str, name_refusal: FileReason) -> FileReason:
         """
@@ -342,7 +332,9 @@ class PublicFiles(Struct, frozen=True):
         run = self.reader.run_for_metadata
         return await run(page.upstream, client, policy.refuses_file, page, file)
 
-    def _removed_file_response(self, request: Request, file_request: FileRequest) -> Response:
+    def _removed_file_response(
+        self, request: Request, file_request: responses.FileRequest
+    ) -> Response:
         """Return the response with a stored file that its page does not list any more."""
         upstream = self.reader.upstream
         page = self._page
@@ -358,7 +350,7 @@ class PublicFiles(Struct, frozen=True):
         stored = upstream.files.find(page, file)
         if stored is None:
             return file_not_found()
-        return file_response(request, self.context, self._file_in_store(stored))
+        return responses.file_response(request, self.context, self._file_in_store(stored))
 
     def _distribution_response(self, request: Request, file: UpstreamFile) -> Response:
         """Return the response with a file, from the store or while it is fetched."""
@@ -369,16 +361,18 @@ class PublicFiles(Struct, frozen=True):
         if stored is not None:
             # another process may have removed it from the store a moment ago: fetch it then
             with suppress(NotFound):
-                return file_response(request, context, self._file_in_store(stored))
+                return responses.file_response(request, context, self._file_in_store(stored))
         # HEAD and 304 are answered by the page alone, without a request to the upstream index
         takes_ranges = file.size is not None and file.size <= RANGES_LIMIT_BYTES
         file_to_send = _without_body(file, file.size, takes_ranges=takes_ranges)
-        response = response_without_bytes(request, file_to_send)
+        response = responses.response_without_bytes(request, file_to_send)
         if response is not None:
             return response
-        return file_response(request, context, request.wait("file", self._fetch, request, file))
+        return responses.file_response(
+            request, context, request.wait("file", self._fetch, request, file)
+        )
 
-    async def _fetch(self, request: Request, file: UpstreamFile) -> FileToSend:
+    async def _fetch(self, request: Request, file: UpstreamFile) -> responses.FileToSend:
         """
         Return a file once its first bytes have come.
 
@@ -390,7 +384,7 @@ class PublicFiles(Struct, frozen=True):
         if isinstance(fetched, StoredFile):
             return self._file_in_store(fetched)
         file_to_send = _without_body(file, fetched.size, takes_ranges=fetched.takes_ranges)
-        byte_range = requested_part(request, file_to_send)
+        byte_range = responses.requested_part(request, file_to_send)
         if isinstance(fetched, PassedOnFile) or byte_range is None:
             body: bytes | Iterator[bytes] = fetched.body()
         else:
@@ -413,7 +407,7 @@ class PublicFiles(Struct, frozen=True):
         if not version:
             version = ObjectVersion(sha256(load()).hexdigest())
             repeats = (None, inf)
-        return core_metadata_response(
+        return responses.core_metadata_response(
             request, self.context, version, load, repeats, scope="private"
         )
 
@@ -434,10 +428,10 @@ class PublicFiles(Struct, frozen=True):
     async def _fetch_sidecar(self, sidecar: Sidecar, client: str) -> bytes:
         return await wrap_future(self.reader.upstream.files.fetch_sidecar(sidecar, client))
 
-    def _file_in_store(self, stored: StoredFile) -> FileToSend:
+    def _file_in_store(self, stored: StoredFile) -> responses.FileToSend:
         """Return a file that is sent from the store."""
         delivery = self.context.process.file_delivery
-        return FileToSend(
+        return responses.FileToSend(
             sha256=stored.file.sha256,
             size=stored.file.size,
             headers=HEADERS,
@@ -485,7 +479,7 @@ class MergedFiles(Struct, frozen=True):
                 owners.setdefault(release, index_files)
         return owners
 
-    def repeats(self) -> Repeats:
+    def repeats(self) -> responses.Repeats:
         """Return all that an answer is made from, or None if that is not known of one index."""
         keys: MadeFrom = ()
         first_deadline = inf
@@ -520,7 +514,7 @@ class MergedFiles(Struct, frozen=True):
         for index_files in self.chain:
             index_files.require_version(request, version)
 
-    def response(self, request: Request, file_request: FileRequest) -> Response:
+    def response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if no page has it.
 
@@ -542,7 +536,9 @@ class MergedFiles(Struct, frozen=True):
                     return index_files.response(request, file_request)
         return file_not_found()
 
-    def provenance(self, request: Request, filename: str, release: str) -> FileProvenance | None:
+    def provenance(
+        self, request: Request, filename: str, release: str
+    ) -> responses.FileProvenance | None:
         """
         Return the provenance of a file of a release, or None if its page lists none.
 
@@ -594,6 +590,10 @@ def _on_page(
     return sorted(on_page, key=attrgetter("filename"))
 
 
-def _without_body(file: UpstreamFile, size: int | None, *, takes_ranges: bool) -> FileToSend:
+def _without_body(
+    file: UpstreamFile, size: int | None, *, takes_ranges: bool
+) -> responses.FileToSend:
     """Return a file without its bytes, for what can be said of it before they have come."""
-    return FileToSend(sha256=file.sha256, size=size, takes_ranges=takes_ranges, headers=HEADERS)
+    return responses.FileToSend(
+        sha256=file.sha256, size=size, takes_ranges=takes_ranges, headers=HEADERS
+    )

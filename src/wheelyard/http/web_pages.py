@@ -12,6 +12,7 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import CacheScope, parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
+from wheelyard.http import responses
 from wheelyard.http.client_choice import chosen_client
 from wheelyard.http.client_paths import build_path
 from wheelyard.http.context import IndexContext, IndexRequest
@@ -28,14 +29,6 @@ from wheelyard.http.page_cache import Render
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.resolver import OpenListing
-from wheelyard.http.responses import (
-    FROM_UPSTREAM,
-    VARY,
-    VARY_BY_COOKIE,
-    page_cache_headers,
-    page_response,
-    with_age,
-)
 from wheelyard.model.access import Action, Caller, short_name
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
@@ -305,9 +298,9 @@ class WebPages:
         if request.caller.is_anonymous or is_read_only:
             return
         definitions = index.server.definitions.load().with_main
-        for other, definition in sorted(definitions.items()):
-            if other != index.name and definition.has_packages:
-                target = index.named(other)
+        for index_name, definition in sorted(definitions.items()):
+            if index_name != index.name and definition.has_packages:
+                target = index.named(index_name)
                 if in_index(target).may(Action.UPLOAD, name):
                     yield target
 
@@ -350,7 +343,7 @@ class WebPages:
         Return the name of the project in a URL.
 
         Raises Unauthenticated if the caller is anonymous, and Forbidden if another one may not
-        manage it. Raises what `require_reader` raises.
+        manage it. Raises NotFound for no name, or a project that the caller may not read.
         """
         name = self.require_reader(request)
         caller = request.caller
@@ -384,14 +377,18 @@ class WebPages:
         headers = self.headers(name, request)
         client = _choice(request)
         if is_upstream:  # no shared cache may keep it: the name may become private any time
-            headers = self.security_headers + page_cache_headers(0, "private") + (FROM_UPSTREAM,)
+            headers = (
+                self.security_headers
+                + responses.page_cache_headers(0, "private")
+                + (responses.FROM_UPSTREAM,)
+            )
         elif client:  # the page may be for this browser alone
-            headers = self.security_headers + page_cache_headers(0, "private")
+            headers = self.security_headers + responses.page_cache_headers(0, "private")
         made_from = None
         if shows is not None and request.shows_elsewhere is not None:
             made_from = shows + request.shows_elsewhere
         try:
-            return page_response(
+            return responses.page_response(
                 self.context,
                 request,
                 MediaType.HTML,
@@ -404,11 +401,11 @@ class WebPages:
                 headers=headers,
             )
         except TemporaryPage as temporary:
-            source = (FROM_UPSTREAM,) if is_upstream else ()
+            source = (responses.FROM_UPSTREAM,) if is_upstream else ()
             response = self.own_page(request, 200, temporary.body, *source)
             if listing is None:
                 return response
-            return with_age(response, listing.origin)
+            return responses.with_age(response, listing.origin)
 
     def show(
         self,
@@ -419,7 +416,7 @@ class WebPages:
         root: str,
         **values: object,
     ) -> Response:
-        """Return the page of a template, as `PageEnvironment.render` makes it, for one viewer."""
+        """Return the page of a template with some values, for one viewer."""
         page = self.environment.render(template, viewer, root, **values)
         return self.own_page(request, status, page)
 
@@ -493,8 +490,8 @@ class WebPages:
     def scoped_headers(self, scope: CacheScope) -> HeaderList:
         """Return the headers of a page that the caches of a scope may keep."""
         settings = self.context.index.settings
-        headers = page_cache_headers(settings.http.public_max_age, scope)
+        headers = responses.page_cache_headers(settings.http.public_max_age, scope)
         if scope != "private" and settings.access.cookie_login:
-            remaining = tuple(header for header in headers if header != VARY)
-            headers = (VARY_BY_COOKIE, *remaining)
+            remaining = tuple(header for header in headers if header != responses.VARY)
+            headers = (responses.VARY_BY_COOKIE, *remaining)
         return self.security_headers + headers
