@@ -60,19 +60,23 @@ class App:
         uploads = UploadHandler(index.server)
         self._routes = build_routes(context.process, uploads, self._instrumentation)
         self._main = self._app(context)
-        self._known_to_main: KnownIndexes = context.in_force
+        self._main_definitions: KnownIndexes = context.in_force
         """The definitions that the application of main was made for, or equal ones."""
-        self._others = LruCache[str, IndexApp](MAX_BUILT)
-        self._of_this_turn: KnownIndexes | None = None
+        self._apps = LruCache[str, IndexApp](MAX_BUILT)
+        """The applications of other indexes and of days, by their paths."""
+        self._definitions_of_turn: KnownIndexes | None = None
+        """Those that were read in this turn of the event loop."""
         self._prefix = index.settings.server.path_prefix.encode()
         self._traced: AsgiApp = self._route
         self._telemetry: Telemetry | None = None
-        if endpoint := index.settings.telemetry.otlp_endpoint:
+        endpoint = index.settings.telemetry.otlp_endpoint
+        if endpoint:
             require_telemetry(index.settings)
             # an optional dependency, which takes a third of a second to import
             from wheelyard.http import opentelemetry  # noqa: PLC0415
 
-            self._traced = self._telemetry = opentelemetry.Telemetry(endpoint, self._traced, self)
+            self._telemetry = opentelemetry.Telemetry(endpoint, self._traced, self)
+            self._traced = self._telemetry
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope: a request, the lifespan, or a WebSocket, which is closed."""
@@ -110,7 +114,7 @@ class App:
 
     def name_of(self, raw_path: bytes, method: str) -> str:
         """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
-        app = self._others.get(self._index_path(raw_path)) or self._main
+        app = self._apps.get(self._index_path(raw_path)) or self._main
         try:
             return app.name_of(raw_path, method)
         except WheelyardError:
@@ -119,9 +123,9 @@ class App:
     async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request by the application of the index that its path names."""
         path = self._index_path(scope["raw_path"])
-        in_force = self._of_this_turn
+        in_force = self._definitions_of_turn
         # most requests of a turn are for main, as it was for the one before
-        if not path and in_force is self._known_to_main:
+        if not path and in_force is self._main_definitions:
             app = self._main
         else:
             app = await self._app_of(path, scope)
@@ -173,11 +177,11 @@ class App:
                 name = above
             if name and name not in in_force.names:
                 return self._app_of_main(in_force)
-            app = self._others.get(path)
+            app = self._apps.get(path)
             # all definitions, as what it shows follows from those of its layers, too
             if app is None or app.context.in_force is not in_force:
                 app = self._new_app(in_force, name or index_name.MAIN, day)
-                self._others.put(path, app, 1)
+                self._apps.put(path, app, 1)
         except Exception as error:  # noqa: BLE001 - it is answered and logged as any other
             scope[FAULT] = Fault(error, is_of_main=not path)
             return self._main
@@ -186,12 +190,12 @@ class App:
     def _app_of_main(self, in_force: KnownIndexes) -> IndexApp:
         """Return the application of main. Raises Unavailable if its definition is wrong."""
         # each request comes here
-        if in_force is not self._known_to_main:
+        if in_force is not self._main_definitions:
             served_definition(in_force, index_name.MAIN)
             if in_force != self._main.context.in_force:
                 self._main = self._new_app(in_force, index_name.MAIN)
                 self._context = self._main.context  # the one before has pages in memory
-            self._known_to_main = in_force
+            self._main_definitions = in_force
         return self._main
 
     def _new_app(self, in_force: KnownIndexes, name: str, day: date | None = None) -> IndexApp:
@@ -209,13 +213,13 @@ class App:
         share: they came before it. Raises Unavailable if the store does not answer.
         """
         # only the event loop calls this, so it needs no lock
-        if self._of_this_turn is None:
-            self._of_this_turn = self._context.index.server.definitions.peek()
+        if self._definitions_of_turn is None:
+            self._definitions_of_turn = self._context.index.server.definitions.peek()
             get_running_loop().call_soon(self._end_turn)
-        return self._of_this_turn
+        return self._definitions_of_turn
 
     def _end_turn(self) -> None:
-        self._of_this_turn = None
+        self._definitions_of_turn = None
 
     def _app(self, context: IndexContext) -> IndexApp:
         routes = self._routes.of(context.index.definition)

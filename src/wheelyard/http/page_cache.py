@@ -267,8 +267,10 @@ class CurrentVersions:
         if name == self._name:
             return self._own
         repository = self._index.peek_repository()
-        if repository is not None and name in repository.own_by_name:
-            return repository.own_by_name[name].projects
+        if repository is not None:
+            own = repository.own_by_name.get(name)
+            if own is not None:
+                return own.projects
         built = self._index.server.indexes.built_as(name)
         if built is None:
             return None

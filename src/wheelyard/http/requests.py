@@ -110,7 +110,7 @@ def check_limits(scope: AsgiScope, joined: Headers) -> None:
     if not _CONTENT_LENGTH.fullmatch(joined.get(b"content-length", b"0")):
         message = "The Content-Length is not a number of bytes. Send it in at most 19 digits."
         raise Invalid(message)
-    # RFC 9112, 3.2: HTTP/1.0 has none, and with HTTP/2 the web server makes one of `:authority`
+    # RFC 9112, 3.2; HTTP/1.0 needs none, and HTTP/2 has `:authority`
     if scope["http_version"] == "1.1" and not joined.get(b"host"):
         raise Invalid("The request names no host.")
 

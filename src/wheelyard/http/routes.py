@@ -104,7 +104,9 @@ class RouteTables(Struct, frozen=True):
         """Return the routes of an index."""
         if definition.day is not None:
             return self.day
-        return self.main if definition.is_main else self.other
+        if definition.is_main:
+            return self.main
+        return self.other
 
 
 def build_routes(
@@ -113,9 +115,11 @@ def build_routes(
     """Return the tables with every route, whose handlers are made here, once for a process."""
     server = process.server.settings.server
     api = [_api(operation) for operation in OPERATIONS]
-    api_of_index = [
-        row for row, operation in zip(api, OPERATIONS, strict=True) if operation.is_of_index
-    ]
+    api_of_index = list[Route]()
+    for row, operation in zip(api, OPERATIONS, strict=True):
+        # what is about the whole server has one path, below main
+        if operation.is_of_index:
+            api_of_index.append(row)
     elsewhere = list(_elsewhere())
     changes = [*_management(UploadPage(uploads)), *_promotion()]
     pages = [*_downloads(process), *_projects()]
@@ -170,6 +174,7 @@ def _server(process: ProcessContext, metrics: Instrumentation) -> Iterator[Route
 
 
 def _operations(probes: Probes) -> Iterator[Route]:
+    """Yield the routes of what watches the server, and of what browsers ask each host for."""
     health = home_and_probes.health
     robots = home_and_probes.robots
     public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
@@ -188,6 +193,7 @@ def _operations(probes: Probes) -> Iterator[Route]:
 
 
 def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
+    """Yield the routes by which CI jobs exchange an ID token for an API token."""
     # no CSRF check: the credential is in the body, where a browser does not add one
     public = Route(
         "trusted_publishing", "", publishing.audience, is_public=always, is_fixed=True, at_root=True
@@ -415,6 +421,7 @@ def _simple_api(root: str) -> Iterator[Route]:
 
 
 def _uploads(uploads: UploadHandler, roots: tuple[str, ...] = ()) -> Iterator[Route]:
+    """Yield the routes that clients upload to: the URL of the index, and each root below it."""
     upload = Route(UPLOAD_ROUTE, "/", uploads.handle, POST, needs_read=False, is_coroutine=True)
     yield upload
     for root in (*ROOTS, *roots):
@@ -422,17 +429,21 @@ def _uploads(uploads: UploadHandler, roots: tuple[str, ...] = ()) -> Iterator[Ro
 
 
 def _api(operation: ApiOperation) -> Route:
+    """Return the route of an operation of the API."""
+    methods = GET if operation.method == "GET" else (operation.method,)
+    accepts_iap = _has_iap_assertion if operation.takes_iap else never
     return Route(
         "api",
         f"/api/v1/{operation.path}/?",
         OperationHandler(operation).handle,
-        GET if operation.method == "GET" else (operation.method,),
-        accepts_iap=_has_iap_assertion if operation.takes_iap else never,
+        methods,
+        accepts_iap=accepts_iap,
         is_long=operation.is_long,
     )
 
 
 def _has_iap_assertion(request: IndexRequest) -> bool:
+    """Return whether a request comes through Identity-Aware Proxy, and brings nothing else."""
     return (
         IAP_ASSERTION_HEADER in request.joined_headers
         and b"authorization" not in request.joined_headers

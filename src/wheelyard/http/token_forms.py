@@ -146,17 +146,17 @@ class LinkReader(Struct, frozen=True):
         except Invalid:
             return LinkedForm(values, None, is_cut=True)
         # no more than the person may give: a link must not talk somebody into more
-        given = self.tokens.most_of(self.caller, asked)
-        if given is None:
+        granted = self.tokens.most_of(self.caller, asked)
+        if granted is None:
             return LinkedForm(values, None, is_cut=True)
-        highest_action = max(given.actions & action for action in OWN_ACTIONS)
+        highest_action = max(granted.actions & action for action in OWN_ACTIONS)
         values["can"] = (highest_action.word,)
-        values[INDEX] = given.indexes
+        values[INDEX] = granted.indexes
         if not fields.text("projects"):
-            is_cut = is_cut or given.actions != asked.actions
+            is_cut = is_cut or granted.actions != asked.actions
             return LinkedForm(values, None, is_cut)
-        values["projects"] = (", ".join(given.projects),)
-        return LinkedForm(values, given, is_cut or not access.is_subset(asked, (given,)))
+        values["projects"] = (", ".join(granted.projects),)
+        return LinkedForm(values, granted, is_cut or not access.is_subset(asked, (granted,)))
 
     def _asked_scope(self, fields: FormFields) -> access.Scope:
         """
