@@ -39,8 +39,8 @@ def build_context(
     """
     Return the context of the index that a process begins with, and with it what all of them share.
 
-    That index is main for a server, or the one of a static site. Raises Invalid or Unavailable, as
-    `Policy.load` does, if there is an upstream index.
+    That index is main for a server, or the one of a static site. With an upstream index, raises
+    Invalid if what its policy needs is wrong, and Unavailable if it cannot be read.
     """
     index.server.state = ServerState(index.server.runtime.now(), write_failure)
     process = _build_process(index, write_failure, site)
@@ -72,6 +72,7 @@ def context_of_index(first: IndexContext, index: Index, in_force: KnownIndexes) 
 
 
 def _build_process(index: Index, write_failure: Reason, site: StaticSite | None) -> ProcessContext:
+    """Return what request handlers share for all indexes of a process."""
     server = index.server
     http = server.settings.http
     # remote reads mostly wait for the network
@@ -113,6 +114,7 @@ def _context(
     in_force: KnownIndexes,
     upstream: "UpstreamReader | None",
 ) -> IndexContext:
+    """Return the context of an index, whose pages have memory of their own."""
     size = process.server.settings.http.page_cache * MIB
     if index.definition.day is not None:  # there may be many of them
         size //= 16
@@ -120,6 +122,7 @@ def _context(
     policy = index.read_policy
     files_from_page = FILES_FROM_DETAIL
     if process.site is not None:
+        # whoever can load a page of the site may read what is on it
         policy = replace(policy, visitor=process.site.caller)
         files_from_page = process.site.files_url or FILES_FROM_DETAIL
     downloads = None
@@ -144,6 +147,7 @@ def _context(
 
 
 def _upstream_reader(index: Index) -> "UpstreamReader | None":
+    """Return what reads pages of upstream indexes, or None if the index has none."""
     if index.upstream is None:
         return None
     # no server without an upstream index needs it
@@ -159,4 +163,5 @@ def _upstream_reader(index: Index) -> "UpstreamReader | None":
 
 
 def _password_limit(count: int) -> ConcurrencyLimit:
+    """Return the limit of so many passwords that are hashed at a time."""
     return ConcurrencyLimit(count, "logins", wait_timeout=10.0, max_waiting=MAX_WAITING_PASSWORDS)

@@ -327,6 +327,7 @@ def _is_dns_rebinding(headers: Headers, settings: Settings) -> bool:
 
 
 def _is_local(host: str) -> bool:
+    """Return whether a Host header names `localhost` or an IP address, which no page can take."""
     name = strip_port(host).removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -409,6 +410,7 @@ class HostPolicy(Struct, frozen=True):
         return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
 
     def _has_credential(self, scope: AsgiScope, headers: Headers) -> bool:
+        """Return whether a request has a credential, or is for a page that asks for one."""
         if b"authorization" in headers or session_of(headers, self.session_cookie):
             return True
         try:

@@ -165,6 +165,7 @@ def _running_workers(folder: Path) -> Iterator[int]:
 
 
 def _is_running(pid: int) -> bool:
+    """Return whether there is a process with a PID."""
     try:
         os.kill(pid, 0)  # signal 0 is not sent: it only asks
     except OSError:
@@ -220,6 +221,7 @@ class BackgroundCount:
             return
 
     def _set(self) -> None:
+        """Count, and set the number, in a thread of its own."""
         try:
             self._gauge.set(self._count())
         except WheelyardError:  # the store logs its errors itself

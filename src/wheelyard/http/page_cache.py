@@ -57,6 +57,7 @@ class CachedPage(Struct, frozen=True):
     def response(self, media_type: MediaType, *, is_known: bool) -> Response:
         """Return the page (200), or 304 if the client `is_known` to have it."""
         response = self.responses.get((media_type, is_known))
+        # two threads may both make one: they are equal, and the last one stays
         if response is None:
             response = self._response(media_type, is_known=is_known)
             self.responses[media_type, is_known] = response
@@ -71,6 +72,7 @@ class CachedPage(Struct, frozen=True):
         return f'"{self.digest}-{media_type.value.etag_letter}'
 
     def _response(self, media_type: MediaType, *, is_known: bool) -> Response:
+        """Return a new response with the page, or a 304."""
         # RFC 9110, 8.8.3: bytes in another encoding are another representation, with its own ETag
         encoding_letter = "g" if self.is_gzip else "i"
         etag = f'{self._etag_prefix(media_type)}{encoding_letter}"'.encode()

@@ -126,12 +126,14 @@ class PrivateFiles(Struct, frozen=True):
         return variants.on_page(self.project.files)
 
     def _variants(self, release: str = "") -> "PageVariants":
+        """Return the documents about wheels with a label, of one release or of all of them."""
         # no server without a wheel with a label needs it
         from wheelyard.http.variants import page_variants  # noqa: PLC0415
 
         return page_variants(self.sources, self.context.index.files, release)
 
     def _kept_variants(self) -> "KeptVariants":
+        """Return what keeps documents for those who have an older page."""
         from wheelyard.http.variants import KeptVariants  # noqa: PLC0415
 
         return KeptVariants(self.context.index.stores.documents, self.context.remembered)
@@ -392,6 +394,7 @@ def _find_public(
     """
     if context.upstream is None:
         return None
+    # whether the name is private is read from the store there, for each request
     listings = context.upstream.find(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
@@ -408,6 +411,7 @@ def _find_public(
     from wheelyard.http.upstream_files import public_files  # noqa: PLC0415
 
     files = public_files(context, context.upstream, filtered)
+    # a listing of the same values that opens its files: what it is of is no matter to handlers
     fields = {field: getattr(files.listing, field) for field in Listing.__struct_fields__}
     return OpenListing(**fields, open=files)
 

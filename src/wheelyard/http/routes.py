@@ -174,7 +174,6 @@ def _server(process: ProcessContext, metrics: Instrumentation) -> Iterator[Route
 
 
 def _operations(probes: Probes) -> Iterator[Route]:
-    """Yield the routes of what watches the server, and of what browsers ask each host for."""
     health = home_and_probes.health
     robots = home_and_probes.robots
     public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
@@ -228,10 +227,12 @@ def _search_and_files(roots: tuple[str, ...] = ()) -> Iterator[Route]:
 
 
 def _page(path: str, handler: Handler) -> Route:
+    """Return the route of a page for people."""
     return Route("page", path, handler, accepts_iap=always)
 
 
 def _form(path: str, handler: Handler) -> Route:
+    """Return the route of a form that changes something."""
     return Route("form", path, handler, POST, accepts_iap=always, takes_form=True)
 
 
@@ -242,6 +243,7 @@ def _home() -> Iterator[Route]:
 
 
 def _account() -> Iterator[Route]:
+    """Yield the routes by which people sign in and out, and look after their tokens."""
     yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
     yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
@@ -251,6 +253,7 @@ def _account() -> Iterator[Route]:
 
 
 def _providers(process: ProcessContext) -> Iterator[Route]:
+    """Yield the routes of a sign-in with a provider, if there is one."""
     sign_in = process.server.sessions.sign_in
     if sign_in is None:
         return
@@ -265,6 +268,7 @@ def _providers(process: ProcessContext) -> Iterator[Route]:
 
 
 def _management(upload: UploadPage) -> Iterator[Route]:
+    """Yield the routes of pages that manage a project, and of the one that uploads."""
     yield _page("/project/{name}/manage/", manage.answer_manage)
     yield _form("/project/{name}/manage/", manage.answer_change)
     yield replace(_page("/project/{name}/access/", project_access.answer), is_long=True)
@@ -275,6 +279,7 @@ def _management(upload: UploadPage) -> Iterator[Route]:
 
 
 def _asking(process: ProcessContext) -> Iterator[Route]:
+    """Yield the routes by which people ask for a public package that the policy hides."""
     if process.server.settings.upstream.is_on:
         answer = package_requests.answer_ask
         answer_form = package_requests.answer_ask_form
@@ -283,6 +288,7 @@ def _asking(process: ProcessContext) -> Iterator[Route]:
 
 
 def _administration() -> Iterator[Route]:
+    """Yield the routes of the pages for administrators, and of what approvers decide."""
     pages = AdminPages()
     yield from _admin_page("/-/admin/", OverviewPage(pages).answer)
     people = PeoplePages(pages)
@@ -323,12 +329,14 @@ def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) 
 
 
 def _promotion() -> Iterator[Route]:
+    """Yield the routes of the page that lists a release in another index."""
     path = "/project/{name}/{version}/promote/"
     yield replace(_page(path, promotion.answer), is_long=True)
     yield replace(_form(path, promotion.answer_form), is_long=True)
 
 
 def _downloads(process: ProcessContext) -> Iterator[Route]:
+    """Yield the route of the page with the counts of downloads, if they are counted."""
     if process.counts_downloads:
         # nothing of it is loaded while it is off
         from wheelyard.http.handlers import downloads  # noqa: PLC0415
@@ -337,6 +345,7 @@ def _downloads(process: ProcessContext) -> Iterator[Route]:
 
 
 def _projects() -> Iterator[Route]:
+    """Yield the routes of the pages of projects and releases, and of their feeds."""
     project = "/project/{name}/"
     release = "/project/{name}/{version}/"
     yield replace(_page(project, project_pages.answer_description), name="project_page")

@@ -221,6 +221,7 @@ class WorkerProcess(Struct, frozen=True):
             os._exit(1)  # the manager was killed, and another worker has removed the folder
 
     def _load(self) -> ASGIApp:
+        """Return the application, once this worker or another one has opened the store."""
         prepare_process()
         share_metrics(self.folder.metrics)
         worker = _WorkerApplication(self.command)
@@ -315,6 +316,7 @@ class _WorkerApplication:
         async def send_lifespan(message: Message) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
+                # the thread for SIGTERM reads the loop, and is told last
                 loop = asyncio.get_running_loop()
                 self._serves_at = loop.time() + WORKER_START_SECONDS
                 self._loop = loop
@@ -324,6 +326,7 @@ class _WorkerApplication:
         return self.app(scope, receive, send)
 
     def _pass_on_stop(self) -> None:
+        """Wait for SIGTERM in a thread of its own, and have the server stop as it can."""
         signal.sigwait([signal.SIGTERM])
         if self._loop is None:
             os._exit(0)  # it does not serve yet

@@ -391,17 +391,20 @@ class FormReader:
                     self._check_token(field.text)
 
     def _take_attestations(self, text: str) -> None:
+        """Keep the JSON of attestations, or raise Invalid if it comes twice, or is no JSON."""
         if self._attestations:
             raise _duplicate(f"The form has the field {ATTESTATIONS_FIELD} twice. Send it once.")
         self._has_attestations = _has_items(text)
         self._attestations = text
 
     def _count_bytes(self, size: int) -> None:
+        """Count bytes of the form that are not the file, and raise Invalid for too many."""
         self._fields_size += size
         if self._fields_size > FIELDS_LIMIT_BYTES:
             raise _field_too_large("The form without its file", FIELDS_LIMIT_BYTES)
 
     def _require_token(self) -> None:
+        """Raise Forbidden if a form of the upload page has had no anti-forgery token so far."""
         if self._check_token is not None and CSRF_FIELD not in self._fields:
             self._check_token("")
 

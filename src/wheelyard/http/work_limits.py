@@ -115,6 +115,7 @@ class ConcurrencyLimit:
                 del self._queues[client]
 
     def _overloaded(self) -> Unavailable:
+        """Return the error for a request that gets no slot."""
         return Unavailable(
             f"Too many {self._work} are under way.",
             code=OVERLOADED,
