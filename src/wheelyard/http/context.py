@@ -14,10 +14,7 @@ from wheelyard.http.file_delivery import FileDelivery
 from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.messages import MadeFrom, Request
 from wheelyard.http.page_cache import PageCache
-from wheelyard.http.work_limits import (
-    ConcurrencyLimit,
-    ThreadPools,
-)
+from wheelyard.http.work_limits import ConcurrencyLimit, ThreadPools
 from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
 from wheelyard.operations.check_store import Reason

@@ -112,7 +112,7 @@ class FastPath:
         self._header_key = authenticator.recent.header_key
         self._host_policy = host_policy
         self._current_version = CurrentVersions(context.index)
-        # by grants, what anonymous callers may do changes, and so which caches may keep a page
+        # whether a grant can change what anonymous callers may read, and so the headers of pages
         self._depends_on_grants = context.read_policy.depends_on_grants
         self._entries: LruCache[RequestKey, Remembered] = context.remembered
         self._instrumentation = instrumentation
@@ -221,7 +221,7 @@ class FastPath:
         if response is None or now >= entry.deadline:
             return None
         try:
-            # whether a proxy has the request by HTTPS is in no key
+            # the headers that say whether a client used HTTPS are in no key
             if self._host_policy is not None:
                 self._host_policy.check(scope, join_headers(scope["headers"]))
             for document_key, version in entry.made_from:

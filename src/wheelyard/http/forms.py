@@ -38,12 +38,7 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
 from wheelyard.http.request_authentication import SessionCookie, session_of
-from wheelyard.http.requests import (
-    BODY_LIMIT_BYTES,
-    decode_path,
-    has_forwarding_header,
-    read_body,
-)
+from wheelyard.http.requests import BODY_LIMIT_BYTES, decode_path, has_forwarding_header, read_body
 from wheelyard.model.decoding import InvalidField
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState

@@ -411,7 +411,7 @@ def _find_public(
     from wheelyard.http.upstream_files import public_files  # noqa: PLC0415
 
     files = public_files(context, context.upstream, filtered)
-    # a listing of the same values that opens its files: what it is of is no matter to handlers
+    # the values of a listing, whatever class of `upstream/` it has, in one that opens its files
     fields = {field: getattr(files.listing, field) for field in Listing.__struct_fields__}
     return OpenListing(**fields, open=files)
 

@@ -25,13 +25,7 @@ from wheelyard.http import page_cache, responses
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
-from wheelyard.http.messages import (
-    BegunBody,
-    MadeFrom,
-    Request,
-    Response,
-    until_readable,
-)
+from wheelyard.http.messages import BegunBody, MadeFrom, Request, Response, until_readable
 from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.model.distribution_filename import (
     VARIANTS_SUFFIX,
