@@ -81,9 +81,9 @@ def error_response_for(error: WheelyardError, index: str = "") -> Response:
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
     """Return an error response for a client that expects another body, such as a page."""
-    kept = [header for header in response.header_list if not header[0].startswith(_OF_BODY)]
-    kept += headers
-    return make_response(response.status_code, content_type, body, *kept)
+    remaining = [header for header in response.header_list if not header[0].startswith(_OF_BODY)]
+    remaining += headers
+    return make_response(response.status_code, content_type, body, *remaining)
 
 
 def status_of(error: WheelyardError) -> int:

@@ -176,42 +176,43 @@ class RequestAuthenticator:
 
         Raises Waiting if that takes long, so that it is done in another thread.
         """
-        sent = _SentCredential(credential, request.address, cache_key)
+        attempt = _Attempt(credential, request.address, cache_key)
         key = (CALLER, cache_key)  # a form may have another credential than the header
         wait = self._index.authenticator.waits_for(credential)
         # once the handler was called again, the credential may be remembered as one to verify here
         if wait == "local" and not request.has_result(key):
-            return self._verify_here(sent)
-        return request.wait(key, self._verify_once, sent, wait)
+            return self._verify_here(attempt)
+        return request.wait(key, self._verify_once, attempt, wait)
 
-    def _verify_here(self, sent: "_SentCredential") -> Caller:
+    def _verify_here(self, attempt: "_Attempt") -> Caller:
         """Return the caller by a credential, verified in this thread, and remember it."""
         authenticate = self._index.authenticator.authenticate
         return self.recent.verified(
-            sent.cache_key, partial(authenticate, sent.credential, sent.address)
+            attempt.cache_key,
+            partial(authenticate, attempt.credential, attempt.address),
         )
 
-    async def _verify_once(self, sent: "_SentCredential", wait: Wait) -> Caller:
+    async def _verify_once(self, attempt: "_Attempt", wait: Wait) -> Caller:
         """Return the caller by a credential, verified once for all requests that have it."""
-        return await self._verifying.run(sent.cache_key, self._verify_apart, sent, wait)
+        return await self._verifying.run(attempt.cache_key, self._verify_apart, attempt, wait)
 
-    async def _verify_apart(self, sent: "_SentCredential", wait: Wait) -> Caller:
+    async def _verify_apart(self, attempt: "_Attempt", wait: Wait) -> Caller:
         """Verify a credential in the pool for tokens, or, with a slot, in that for passwords."""
         pools = self._pools
         limit = self._context.process.password_limit
         if wait != "password":
-            return await pools.run_in(pools.tokens, self._verify_here, sent)
-        client = network_of(sent.credential.client_network)
-        if self._index.authenticator.verified_recently(sent.credential):
+            return await pools.run_in(pools.tokens, self._verify_here, attempt)
+        client = network_of(attempt.credential.client_network)
+        if self._index.authenticator.verified_recently(attempt.credential):
             # by user: an office of many may be one network
             limit = self._context.process.known_password_limit
-            client = sent.credential.user
+            client = attempt.credential.user
         async with limit.acquire(client):
-            return await pools.run_in(pools.passwords, self._verify_here, sent)
+            return await pools.run_in(pools.passwords, self._verify_here, attempt)
 
 
-class _SentCredential(Struct, frozen=True):
-    """A credential as a request has it."""
+class _Attempt(Struct, frozen=True):
+    """A credential that somebody tries, and where it comes from."""
 
     credential: Credential
     address: str

@@ -319,9 +319,9 @@ async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
     ClientDisconnected or SlowClient if it does not come.
     """
     body = b""
-    more = True
-    while more:
-        chunk, more = await next_chunk(request.receive)
+    has_more = True
+    while has_more:
+        chunk, has_more = await next_chunk(request.receive)
         body += chunk
         if len(body) > limit:  # whatever Content-Length has said
             raise TooLarge(too_long)

@@ -142,23 +142,23 @@ class LinkReader(Struct, frozen=True):
             except Invalid:
                 is_cut = True
         try:
-            asked = self._asked_scope(fields)
+            linked_scope = self._linked_scope(fields)
         except Invalid:
             return LinkedForm(values, None, is_cut=True)
         # no more than the person may give: a link must not talk somebody into more
-        granted = self.tokens.most_of(self.caller, asked)
-        if granted is None:
+        scope = self.tokens.most_of(self.caller, linked_scope)
+        if scope is None:
             return LinkedForm(values, None, is_cut=True)
-        highest_action = max(granted.actions & action for action in OWN_ACTIONS)
+        highest_action = max(scope.actions & action for action in OWN_ACTIONS)
         values["can"] = (highest_action.word,)
-        values[INDEX] = granted.indexes
+        values[INDEX] = scope.indexes
         if not fields.text("projects"):
-            is_cut = is_cut or granted.actions != asked.actions
+            is_cut = is_cut or scope.actions != linked_scope.actions
             return LinkedForm(values, None, is_cut)
-        values["projects"] = (", ".join(granted.projects),)
-        return LinkedForm(values, granted, is_cut or not access.is_subset(asked, (granted,)))
+        values["projects"] = (", ".join(scope.projects),)
+        return LinkedForm(values, scope, is_cut or not access.is_subset(linked_scope, (scope,)))
 
-    def _asked_scope(self, fields: FormFields) -> access.Scope:
+    def _linked_scope(self, fields: FormFields) -> access.Scope:
         """
         Return the rights that a link asks for, to every project if it names none.
 

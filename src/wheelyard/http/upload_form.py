@@ -291,7 +291,7 @@ class FormReader:
             else:
                 self._write_field(self._part, event)
 
-    def finish(self, last: bytes) -> SpooledUpload | None:
+    def finish(self, last_bytes: bytes) -> SpooledUpload | None:
         """
         Read the last bytes of the form, and return its file in the spool.
 
@@ -300,7 +300,7 @@ class FormReader:
         Raises Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
         has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
         """
-        self.feed(last)
+        self.feed(last_bytes)
         self._parser.close()  # before anything is stored: a form that was cut off may look complete
         if self._fields.get(":action") in RETIRED_ACTIONS:
             return None

@@ -115,10 +115,10 @@ class UploadHandler:
         refusal = await _refusal(request)
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
-                last = await _feed(reader, request, refusal)
+                last_batch = await _feed(reader, request, refusal)
                 # one thread for all of it: each change of threads takes time
                 return await request.context.process.pools.run_upload(
-                    _finish, reader, last, request
+                    _finish, reader, last_batch, request
                 )
             finally:
                 reader.close()
@@ -200,11 +200,11 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
     # most clients send that without asking. So a full index waits for the first chunk.
     seconds = None if refusal is None else FIRST_CHUNK_SECONDS
     batch = bytearray()
-    more = True
-    while more:
+    has_more = True
+    while has_more:
         try:
             async with timeout(seconds):
-                chunk, more = await next_chunk(request.receive)
+                chunk, has_more = await next_chunk(request.receive)
         except TimeoutError:
             raise refusal or TimeoutError from None
         # the body has begun: what refuses the upload now is its own content
@@ -219,10 +219,10 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
     return bytes(batch)
 
 
-def _finish(reader: FormReader, last: bytes, request: IndexRequest) -> PublishedFile | None:
+def _finish(reader: FormReader, last_batch: bytes, request: IndexRequest) -> PublishedFile | None:
     """Read the last bytes of a form, and upload its file, in one thread for writes."""
     try:
-        upload = reader.finish(last)
+        upload = reader.finish(last_batch)
         if upload is None:
             return None
         return _accept(upload, request)
