@@ -335,10 +335,9 @@ class PublicFiles(Struct, frozen=True):
         if not upstream.config.keep_removed:
             return file_not_found()
         # a name may have been removed several times, each time with other bytes
-        for file in page.removed:
-            if (file.filename, file.sha256) == (file_request.filename, file_request.sha256):
-                break
-        else:
+        files = [file for file in page.removed if file.filename == file_request.filename]
+        file = next((file for file in files if file.sha256 == file_request.sha256), None)
+        if file is None:
             return file_not_found()
         self._require_allowed(request, file)
         stored = upstream.files.find(page, file)
@@ -524,9 +523,10 @@ class MergedFiles(Struct, frozen=True):
             release = release_of_variants(filename)
             owner = self._variant_owners.get(release, self.chain[0])
             return owner.response(request, file_request)
+        # no page lists it: one of them may have done so, and the store have kept it
         for index_files in self.chain:
             for file in index_files.listing.origin.page.removed:
-                if (file.filename, file.sha256) == (filename, file_request.sha256):
+                if file.filename == filename and file.sha256 == file_request.sha256:
                     return index_files.response(request, file_request)
         return file_not_found()
 
