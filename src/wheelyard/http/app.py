@@ -25,14 +25,7 @@ from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
-from wheelyard.model.index_name import (
-    DATED,
-    MAIN,
-    NAME_FORM,
-    RESERVED_INDEX_NAMES,
-    day_of_view,
-    is_dated_view,
-)
+from wheelyard.model import index_name
 from wheelyard.operations.check_store import Reason, always_writable
 from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.wiring.index import Index
@@ -40,7 +33,7 @@ from wheelyard.wiring.index import Index
 if TYPE_CHECKING:
     from wheelyard.http.opentelemetry import Telemetry
 
-DATED_BYTES: Final = DATED.encode()
+DATED_BYTES: Final = index_name.DATED.encode()
 MAX_BUILT: Final = 64
 """The most indexes but main that a process has ready."""
 
@@ -50,7 +43,8 @@ class App:
     The ASGI application of one server process.
 
     The constructor raises Invalid (code `bad_setting`) if OpenTelemetry is configured, but not
-    installed. It raises Invalid or Unavailable as `build_context` does.
+    installed. With an upstream index, it raises Invalid if what the policy needs is wrong, and
+    Unavailable if it cannot be read.
     """
 
     def __init__(
@@ -59,25 +53,30 @@ class App:
         body_timeouts: BodyTimeouts | None = None,
         write_failure: Reason = always_writable,
     ) -> None:
-        self._context = context = build_context(index, write_failure)
+        context = build_context(index, write_failure)
+        self._context = context
         self._instrumentation = Instrumentation(index)
         self._body_timeouts = body_timeouts or BodyTimeouts()
         uploads = UploadHandler(index.server)
         self._routes = build_routes(context.process, uploads, self._instrumentation)
         self._main = self._app(context)
-        self._known_to_main: KnownIndexes = context.in_force
+        self._main_definitions: KnownIndexes = context.in_force
         """The definitions that the application of main was made for, or equal ones."""
-        self._others = LruCache[str, IndexApp](MAX_BUILT)
-        self._of_this_turn: KnownIndexes | None = None
+        self._apps = LruCache[str, IndexApp](MAX_BUILT)
+        """The applications of other indexes and of days, by their paths."""
+        self._definitions_of_turn: KnownIndexes | None = None
+        """Those that were read in this turn of the event loop."""
         self._prefix = index.settings.server.path_prefix.encode()
         self._traced: AsgiApp = self._route
         self._telemetry: Telemetry | None = None
-        if endpoint := index.settings.telemetry.otlp_endpoint:
+        endpoint = index.settings.telemetry.otlp_endpoint
+        if endpoint:
             require_telemetry(index.settings)
             # an optional dependency, which takes a third of a second to import
             from wheelyard.http import opentelemetry  # noqa: PLC0415
 
-            self._traced = self._telemetry = opentelemetry.Telemetry(endpoint, self._traced, self)
+            self._telemetry = opentelemetry.Telemetry(endpoint, self._traced, self)
+            self._traced = self._telemetry
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope: a request, the lifespan, or a WebSocket, which is closed."""
@@ -115,7 +114,7 @@ class App:
 
     def name_of(self, raw_path: bytes, method: str) -> str:
         """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
-        app = self._others.get(self._index_path(raw_path)) or self._main
+        app = self._apps.get(self._index_path(raw_path)) or self._main
         try:
             return app.name_of(raw_path, method)
         except WheelyardError:
@@ -124,9 +123,9 @@ class App:
     async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request by the application of the index that its path names."""
         path = self._index_path(scope["raw_path"])
-        in_force = self._of_this_turn
+        in_force = self._definitions_of_turn
         # most requests of a turn are for main, as it was for the one before
-        if not path and in_force is self._known_to_main:
+        if not path and in_force is self._main_definitions:
             app = self._main
         else:
             app = await self._app_of(path, scope)
@@ -143,11 +142,14 @@ class App:
         first, _, rest = raw_path[len(self._prefix) + 1 :].partition(b"/")
         segment = first.decode("latin-1")
         # each request comes here
-        if segment in RESERVED_INDEX_NAMES or not NAME_FORM.fullmatch(segment):
+        if segment in index_name.RESERVED_INDEX_NAMES or not index_name.NAME_FORM.fullmatch(
+            segment
+        ):
             return ""
         if rest.startswith(DATED_BYTES):
             second = rest.partition(b"/")[0].decode("latin-1")
-            return f"{segment}/{second}" if is_dated_view(second) else segment
+            if index_name.is_dated_view(second):
+                return f"{segment}/{second}"
         return segment
 
     async def _app_of(self, path: str, scope: AsgiScope) -> IndexApp:
@@ -165,16 +167,21 @@ class App:
                 in_force = await pools.run_in(pools.reads, definitions.load)
             if not path:
                 return self._app_of_main(in_force)
+            # the path is that of an index, of a day of one, or of a day of main
+            day = None
+            name = path
             above, _, last = path.rpartition("/")
-            day = day_of_view(last) if is_dated_view(last) else None
-            base = above if day else path
-            if base and base not in in_force.names:
+            if index_name.is_dated_view(last):
+                day = index_name.day_of_view(last)
+            if day:
+                name = above
+            if name and name not in in_force.names:
                 return self._app_of_main(in_force)
-            app = self._others.get(path)
+            app = self._apps.get(path)
             # all definitions, as what it shows follows from those of its layers, too
             if app is None or app.context.in_force is not in_force:
-                app = self._new_app(in_force, base or MAIN, day)
-                self._others.put(path, app, 1)
+                app = self._new_app(in_force, name or index_name.MAIN, day)
+                self._apps.put(path, app, 1)
         except Exception as error:  # noqa: BLE001 - it is answered and logged as any other
             scope[FAULT] = Fault(error, is_of_main=not path)
             return self._main
@@ -183,15 +190,16 @@ class App:
     def _app_of_main(self, in_force: KnownIndexes) -> IndexApp:
         """Return the application of main. Raises Unavailable if its definition is wrong."""
         # each request comes here
-        if in_force is not self._known_to_main:
-            served_definition(in_force, MAIN)
+        if in_force is not self._main_definitions:
+            served_definition(in_force, index_name.MAIN)
             if in_force != self._main.context.in_force:
-                self._main = self._new_app(in_force, MAIN)
+                self._main = self._new_app(in_force, index_name.MAIN)
                 self._context = self._main.context  # the one before has pages in memory
-            self._known_to_main = in_force
+            self._main_definitions = in_force
         return self._main
 
     def _new_app(self, in_force: KnownIndexes, name: str, day: date | None = None) -> IndexApp:
+        """Return a new application of an index, or of its state at the end of a day."""
         index = self._context.index.server.indexes.by(in_force, name)
         if day:
             index = index.as_of(day)
@@ -202,16 +210,16 @@ class App:
         Return all definitions, or None if a remote store has to be read first.
 
         On a local store that is a system call, which all requests of one turn of the event loop
-        share, as with `CurrentVersions`. Raises Unavailable if the store does not answer.
+        share: they came before it. Raises Unavailable if the store does not answer.
         """
         # only the event loop calls this, so it needs no lock
-        if self._of_this_turn is None:
-            self._of_this_turn = self._context.index.server.definitions.peek()
+        if self._definitions_of_turn is None:
+            self._definitions_of_turn = self._context.index.server.definitions.peek()
             get_running_loop().call_soon(self._end_turn)
-        return self._of_this_turn
+        return self._definitions_of_turn
 
     def _end_turn(self) -> None:
-        self._of_this_turn = None
+        self._definitions_of_turn = None
 
     def _app(self, context: IndexContext) -> IndexApp:
         routes = self._routes.of(context.index.definition)

@@ -27,8 +27,13 @@ def chosen_client(cookies: bytes) -> str:
     It is empty without one, and for the first of them, which pages show anyway.
     """
     match = _VALUE.search(cookies)
-    client = match[1].decode() if match else ""
-    return client if client in INSTALL_CHOICES and client != _USUAL else ""
+    if match is None:
+        return ""
+    client = match[1].decode()
+    # a cookie may have any text, also the name of a client that is no choice any more
+    if client not in INSTALL_CHOICES or client == _USUAL:
+        return ""
+    return client
 
 
 def remember_client(client: str, server: ServerSettings) -> Header:

@@ -22,10 +22,10 @@ def build_path(server: ServerSettings, segments: Sequence[str] = (), query: byte
     It ends with a slash, and has the query unless that may have a secret. `segments` are decoded,
     and lie below `server.public_path`.
     """
-    query = b"" if may_have_secret(query) else query
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
-    tail = f"?{quote(query, safe='=&%+:,;@!*-._~/?')}" if query else ""
-    return f"{server.public_path}{path}/{tail}"
+    if not query or may_have_secret(query):
+        return f"{server.public_path}{path}/"
+    return f"{server.public_path}{path}/?{quote(query, safe='=&%+:,;@!*-._~/?')}"
 
 
 def may_have_secret(text: bytes) -> bool:

@@ -28,10 +28,11 @@ async def wait_for_client(step: Awaitable[T], seconds: float, seconds_after_stop
 
 
 def _end_wait(limit: Timeout, due: float, seconds_after_stop: float) -> None:
+    """End a wait whose time is over, or give the client more if this server did not run."""
     now = get_running_loop().time()
-    rest = 0.0
+    seconds = 0.0
     if now - due > STOPPED_SECONDS:
         # what the client has sent meanwhile is about to be received, and what was lost on the way
         # to a paused machine is sent again some seconds later
-        rest = seconds_after_stop
-    limit.reschedule(now + rest)
+        seconds = seconds_after_stop
+    limit.reschedule(now + seconds)

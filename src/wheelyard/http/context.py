@@ -14,10 +14,7 @@ from wheelyard.http.file_delivery import FileDelivery
 from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.messages import MadeFrom, Request
 from wheelyard.http.page_cache import PageCache
-from wheelyard.http.work_limits import (
-    ConcurrencyLimit,
-    ThreadPools,
-)
+from wheelyard.http.work_limits import ConcurrencyLimit, ThreadPools
 from wheelyard.model.access import Caller
 from wheelyard.model.project import Project
 from wheelyard.operations.check_store import Reason
@@ -110,7 +107,10 @@ class IndexContext(Struct, frozen=True, kw_only=True):
     @property
     def files_from_root(self) -> str:
         """The URL of the folder of files, absolute or from the root of the host."""
-        return (self.process.site.files_url if self.process.site else "") or f"{self._root}/files"
+        site = self.process.site
+        if site is not None and site.files_url:
+            return site.files_url
+        return f"{self._root}/files"
 
     @property
     def packages_from_root(self) -> str:

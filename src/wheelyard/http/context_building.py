@@ -39,8 +39,8 @@ def build_context(
     """
     Return the context of the index that a process begins with, and with it what all of them share.
 
-    That index is main for a server, or the one of a static site. Raises Invalid or Unavailable, as
-    `Policy.load` does, if there is an upstream index.
+    That index is main for a server, or the one of a static site. With an upstream index, raises
+    Invalid if what its policy needs is wrong, and Unavailable if it cannot be read.
     """
     index.server.state = ServerState(index.server.runtime.now(), write_failure)
     process = _build_process(index, write_failure, site)
@@ -72,24 +72,33 @@ def context_of_index(first: IndexContext, index: Index, in_force: KnownIndexes) 
 
 
 def _build_process(index: Index, write_failure: Reason, site: StaticSite | None) -> ProcessContext:
+    """Return what request handlers share for all indexes of a process."""
     server = index.server
     http = server.settings.http
-    read_threads = 8 if server.is_local else 32  # remote reads mostly wait for the network
+    # remote reads mostly wait for the network
+    read_threads = 8 if server.is_local else 32
+    # from a folder, a document is read again: that costs little
+    metadata_bytes = 0 if server.is_local else 8 * MIB
+    # one thread stays free for passwords that were correct lately
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
     # on a bucket, uploads wait for the network more than they compute
     turns = Turns(server.runtime.monotonic) if server.is_local else None
-    kind = NoThreads if site and server.is_local else ThreadPools
+    # a static site is made page by page: on a folder, no read is worth a change of threads
+    pools_class = NoThreads if site and server.is_local else ThreadPools
     providers = [table.name for table in server.settings.sign_in_providers]
     documents = index.stores.documents
+    # neither writes the descriptions that it makes into the store
     if site or server.settings.server.read_only:
         documents = ReadOnlyStore(documents)
     return ProcessContext(
         server=server,
-        pools=kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers),
+        pools=pools_class(
+            read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers
+        ),
         descriptions=Descriptions(documents, server.runtime.monotonic, waits=site is not None),
         documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
-        core_metadata=CoreMetadataCache(index.files, LruCache(0 if server.is_local else 8 * MIB)),
+        core_metadata=CoreMetadataCache(index.files, LruCache(metadata_bytes)),
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(unknown_passwords + 1),
         long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
@@ -105,6 +114,7 @@ def _context(
     in_force: KnownIndexes,
     upstream: "UpstreamReader | None",
 ) -> IndexContext:
+    """Return the context of an index, whose pages have memory of their own."""
     size = process.server.settings.http.page_cache * MIB
     if index.definition.day is not None:  # there may be many of them
         size //= 16
@@ -112,9 +122,16 @@ def _context(
     policy = index.read_policy
     files_from_page = FILES_FROM_DETAIL
     if process.site is not None:
+        # whoever can load a page of the site may read what is on it
         policy = replace(policy, visitor=process.site.caller)
         files_from_page = process.site.files_url or FILES_FROM_DETAIL
+    downloads = None
+    if process.counts_downloads:
+        downloads = index.downloads
     url = index.settings.server.public_url.rstrip("/")
+    provenance_root = ""
+    if url.startswith("https://"):
+        provenance_root = f"{url}/integrity"
     return IndexContext(
         process=process,
         index=replace(index, uploads=replace(index.uploads, descriptions=process.descriptions)),
@@ -123,13 +140,14 @@ def _context(
         read_policy=policy,
         pages=PageCache(responses),
         remembered=responses,
-        downloads=index.downloads if process.counts_downloads else None,
+        downloads=downloads,
         files_from_page=files_from_page,
-        provenance_root=f"{url}/integrity" if url.startswith("https://") else "",
+        provenance_root=provenance_root,
     )
 
 
 def _upstream_reader(index: Index) -> "UpstreamReader | None":
+    """Return what reads pages of upstream indexes, or None if the index has none."""
     if index.upstream is None:
         return None
     # no server without an upstream index needs it
@@ -145,4 +163,5 @@ def _upstream_reader(index: Index) -> "UpstreamReader | None":
 
 
 def _password_limit(count: int) -> ConcurrencyLimit:
+    """Return the limit of so many passwords that are hashed at a time."""
     return ConcurrencyLimit(count, "logins", wait_timeout=10.0, max_waiting=MAX_WAITING_PASSWORDS)

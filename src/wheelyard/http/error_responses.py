@@ -81,8 +81,9 @@ def error_response_for(error: WheelyardError, index: str = "") -> Response:
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
     """Return an error response for a client that expects another body, such as a page."""
-    kept = (header for header in response.header_list if not header[0].startswith(_OF_BODY))
-    return make_response(response.status_code, content_type, body, *kept, *headers)
+    remaining = [header for header in response.header_list if not header[0].startswith(_OF_BODY)]
+    remaining += headers
+    return make_response(response.status_code, content_type, body, *remaining)
 
 
 def status_of(error: WheelyardError) -> int:
@@ -101,14 +102,17 @@ def error_response(
     index: str = "",
 ) -> Response:
     """Return an error as JSON: programs read `code`, and uv shows the first sentence."""
-    shown = f"{status} {first_sentence(message)}"
-    body = messages.ErrorBody(message, shown, REASON_PHRASES[status], code)
+    uv_text = f"{status} {first_sentence(message)}"
+    body = messages.ErrorBody(message, uv_text, REASON_PHRASES[status], code)
     if advice is not None:  # most programs show the message alone, in a terminal or its log
-        whole = Terminal(index).message(message, advice)
-        body = replace(body, message=whole, fact=message, advice=advice)
-    challenge = (CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
-    common = (messages.CSP, *challenge, NO_STORE)
-    response = make_response(status, messages.JSON, encode(body), *common, *headers)
+        message_with_advice = Terminal(index).message(message, advice)
+        body = replace(body, message=message_with_advice, fact=message, advice=advice)
+    all_headers = [messages.CSP]
+    if status == HTTPStatus.UNAUTHORIZED:
+        all_headers.append(CHALLENGE)  # RFC 9110, 11.6.1: each 401 has one
+    all_headers.append(NO_STORE)
+    all_headers += headers
+    response = make_response(status, messages.JSON, encode(body), *all_headers)
     response.error = body
     return response
 

@@ -2,7 +2,6 @@
 
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 from weakref import ref
 
@@ -113,39 +112,46 @@ class FastPath:
         self._header_key = authenticator.recent.header_key
         self._host_policy = host_policy
         self._current_version = CurrentVersions(context.index)
-        # whether what anonymous callers may do, and so which caches may keep a page, may change
+        # whether a grant can change what anonymous callers may read, and so the headers of pages
         self._depends_on_grants = context.read_policy.depends_on_grants
         self._entries: LruCache[RequestKey, Remembered] = context.remembered
         self._instrumentation = instrumentation
-        self._values: dict[Any, Any] = {}
+        self._interned: dict[Any, Any] = {}
+        """Parts of keys and entries, by themselves, of which equal ones are one object."""
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request, repeating the answer to an identical one if that is still current."""
         # until `await` nothing else runs in the event loop, so this needs no lock
         started_at = self._instrumentation.now()
         key = self._key_of(scope)
-        grants = self._grants_version() if key is not None else None
-        entry = None if key is None else self._entries.get(key)
-        response = None
-        if entry is not None and key is not None:
-            response = self._current(key, entry, scope, started_at)
         try:
-            if response is None or entry is None:
+            if key is None:
                 await self._app(scope, receive, send)
-            else:
+                return
+            # before the application reads them: what changes meanwhile is not remembered
+            grants = self._grants_version()
+            entry = self._entries.get(key)
+            response = None
+            if entry is not None:
+                response = self._current(key, entry, scope, started_at)
+            if entry is not None and response is not None:
                 await response(scope, receive, send)
                 seconds = self._instrumentation.now() - started_at
                 self._record(scope, receive, response, entry, seconds)
+                return
+            await self._app(scope, receive, send)
         except CancelledError:  # the server cancels what no client waits for any more
             return
-        if response is None and key is not None:
-            self._remember(key, scope, grants)
+        self._remember(key, scope, grants)
 
     def _grants_version(self) -> str | None:
         """Return the version of the grants, or None if it is not known, or changes nothing here."""
-        with suppress(WheelyardError):  # the application reports it
-            return self._current_version(GRANTS) if self._depends_on_grants else None
-        return None
+        if not self._depends_on_grants:
+            return None
+        try:
+            return self._current_version(GRANTS)
+        except WheelyardError:  # the application reports it
+            return None
 
     def _key_of(self, scope: AsgiScope) -> RequestKey | None:
         """Return the key of a request, or None if only the application can answer it."""
@@ -155,54 +161,71 @@ class FastPath:
             return None
         caller_key = b""
         variant = [method, scope["http_version"], scope["query_string"]]
+        # bytes of strangers, before the application has checked anything: whatever is unusual here
+        # takes the ordinary path, which knows how to refuse it
         for name, value in headers:
             if name == _AUTHORIZATION:
                 if caller_key or len(value) > CREDENTIAL_LIMIT_BYTES:
                     return None
+                # the credential itself is in no key: what memory keeps of it is a keyed hash
                 address = client_address(scope, self._authenticator.trusted_proxies)
                 caller_key = self._header_key(value, address)
-            elif (
-                name == IAP_ASSERTION_HEADER
-                or (name == _CACHE_CONTROL and b"no-cache" in value.lower())
-                or (len(name) + len(value) > HEADER_LIMIT_BYTES and not _may_be_long(name, headers))
-            ):
-                return None  # the caller of an assertion is not cached
-            elif name in _DECIDING_HEADERS:
+                continue
+            # the caller of an assertion is not cached
+            if name == IAP_ASSERTION_HEADER:
+                return None
+            # whoever may upload gets a page of an upstream index that was asked for now
+            if name == _CACHE_CONTROL and b"no-cache" in value.lower():
+                return None
+            if len(name) + len(value) > HEADER_LIMIT_BYTES and not _may_be_long(name, headers):
+                return None
+            if name in _DECIDING_HEADERS:
                 variant += (name, value)
-            elif name == _COOKIE and (client := chosen_client(value)):
-                variant += (name, client)
-        # a header wins over a cookie, as in `session_of`
-        caller_key = caller_key or self._session_key(headers)
+            elif name == _COOKIE:
+                client = chosen_client(value)
+                if client:
+                    variant += (name, client)
+        # a header wins over a cookie, as where the application authenticates a request
+        if not caller_key:
+            caller_key = self._session_key(headers)
         return caller_key, scope["raw_path"], tuple(variant)
 
     def _session_key(self, headers: Iterable[Header]) -> bytes:
         """Return the key of the cached caller by a session's cookie, or nothing without one."""
         session_cookie = self._authenticator.session_cookie
-        cookies = b""
         if session_cookie is None:
             return b""
+        cookies = b""
         for name, value in headers:
             if name == _COOKIE:
-                cookies += value + b";"
-        cookie = session_cookie.value_in(cookies) if cookies else b""
-        return self._authenticator.recent.cookie_key(cookie) if cookie else b""
+                cookies += value + b";"  # HTTP/2 repeats the header
+        if not cookies:
+            return b""
+        cookie = session_cookie.value_in(cookies)
+        if not cookie:
+            return b""
+        return self._authenticator.recent.cookie_key(cookie)
 
     def _current(
         self, key: RequestKey, entry: Remembered, scope: AsgiScope, now: float
     ) -> Response | None:
         """Return the response that is remembered, if an identical request would get it now."""
-        # the credential was verified within the last second, or only the application can answer
-        caller = self._recent(key[0]) if key[0] else entry.caller
-        if caller is not entry.caller and caller != entry.caller:
-            return None
+        caller_key = key[0]
+        if caller_key:
+            # the credential was verified within the last second, or only the application can answer
+            caller = self._recent(caller_key)
+            # mostly it is the same object, which is found out much faster
+            if caller is not entry.caller and caller != entry.caller:
+                return None
         response = entry.response()
         if response is None or now >= entry.deadline:
             return None
         try:
+            # the headers that say whether a client used HTTPS are in no key
             if self._host_policy is not None:
                 self._host_policy.check(scope, join_headers(scope["headers"]))
-            for what, version in entry.made_from:
-                if self._current_version(what) != version:
+            for document_key, version in entry.made_from:
+                if self._current_version(document_key) != version:
                     return None
         except WheelyardError:
             return None  # the application reports it
@@ -231,7 +254,7 @@ class FastPath:
         """
         Remember the answer that the application has just given, if it may be repeated.
 
-        `grants` is their version before it was made, as `_grants_version` returns it.
+        `grants` is their version before it was made, or None if that is not known.
         """
         request: Request = scope[REQUEST]
         response = request.response
@@ -246,24 +269,25 @@ class FastPath:
         caller_key, path, variant = key
         if len(path) > PATH_LIMIT_BYTES or not _BODY_HEADERS.isdisjoint(variant):
             return
-        labels = self._shared((request.route, request.method, str(response.status_code)))
+        labels = self._intern((request.route, request.method, str(response.status_code)))
         size = ENTRY_BYTES + len(path)
-        length = sum(map(len, variant))
-        if variant not in self._values:
-            size += 64 * len(variant) + length
-        if length <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
-            variant = self._shared(variant)
+        variant_bytes = sum(map(len, variant))
+        if variant not in self._interned:
+            size += 64 * len(variant) + variant_bytes
+        # an ETag is one page's alone: it would only take the place of what many have in common
+        if variant_bytes <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
+            variant = self._intern(variant)
         entry = Remembered(
             request.caller, ref(response.cached), made_from, response.deadline, labels
         )
-        self._entries.put((self._shared(caller_key), path, variant), entry, size)
+        self._entries.put((self._intern(caller_key), path, variant), entry, size)
 
-    def _shared(self, value: V) -> V:
+    def _intern(self, value: V) -> V:
         """Return an equal value that other remembered requests have, too."""
-        if len(self._values) >= MAX_SHARED:
-            self._values.clear()  # the entries keep theirs; later ones share others
-        shared: V = self._values.setdefault(value, value)
-        return shared
+        if len(self._interned) >= MAX_SHARED:
+            self._interned.clear()  # the entries keep theirs; later ones share others
+        interned: V = self._interned.setdefault(value, value)
+        return interned
 
 
 def _may_be_long(name: bytes, headers: Iterable[Header]) -> bool:

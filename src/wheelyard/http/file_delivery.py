@@ -50,9 +50,14 @@ class StoredBody(Struct, frozen=True):
     files: Files | None = None
     """Where the file is, if it is not a private one."""
 
-    def open(self, part: ByteRange | None) -> bytes | Path | Iterator[bytes] | str:
-        """Return the body, or raise an error, as `FileDelivery.open_body` does."""
-        return self.delivery.open_body(self.name, self.file, part, self.files)
+    def open(self, byte_range: ByteRange | None) -> bytes | Path | Iterator[bytes] | str:
+        """
+        Return a path, a signed URL, or the bytes or chunks of a range (None: of the file).
+
+        Raises NotFound if the store lacks the file, and Unavailable if it does not answer. Raises
+        OSError if this process can open no more files.
+        """
+        return self.delivery.open_body(self.name, self.file, byte_range, self.files)
 
 
 class FileDelivery:
@@ -66,17 +71,27 @@ class FileDelivery:
         self._signing_paused_until = -inf
 
     def open_body(
-        self, name: NormalizedName, file: File, part: ByteRange | None, files: Files | None = None
+        self,
+        name: NormalizedName,
+        file: File,
+        byte_range: ByteRange | None,
+        files: Files | None = None,
     ) -> bytes | Path | Iterator[bytes] | str:
         """
-        Return a path, a signed URL, or the bytes or chunks of `part` (None: of the file).
+        Return a path, a signed URL, or the bytes or chunks of a range (None: of the file).
 
         A path or a URL is for the whole file. `files` has the file, if it is not a private one.
         Raises NotFound if the store lacks the file, and Unavailable if it does not answer. Raises
         OSError if this process can open no more files. The iterator raises Unavailable if the rest
         of the bytes cannot be read, or are damaged.
         """
-        start, stop = (part.start, part.stop) if part else (0, file.size)
+        start = 0
+        stop = file.size
+        digest = file.sha256
+        if byte_range is not None:
+            start = byte_range.start
+            stop = byte_range.stop
+            digest = ""  # that of a part is not known
         key = keys.distribution(name, file.sha256, file.filename)
         store = (files or self._files).store
         path = store.path_of(key)
@@ -84,16 +99,20 @@ class FileDelivery:
             content = _check_file(path, file)
             if content is not None:
                 return content[start:stop]
-            if part is None:
+            # the web server sends a whole file by its path, and no part of it
+            if byte_range is None:
                 return path
-        elif (url := self._signed_url(store, key)) is not None:
-            return url
+        else:
+            url = self._signed_url(store, key)
+            if url is not None:
+                return url
         chunks = store.read(key, start, stop)
-        chunks = _checked(chunks, stop - start, "" if part else file.sha256)
+        chunks = _checked(chunks, stop - start, digest)
         # now, as long as an error response can still be sent
         return BegunBody(next(chunks, b""), chunks)
 
     def _signed_url(self, store: Store, key: Key) -> str | None:
+        """Return the URL of a file, or None if the store signs none, or cannot do so now."""
         if self._monotonic() < self._signing_paused_until:
             return None
         try:

@@ -21,7 +21,7 @@ under any host, as a load balancer knows an address and no host name.
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Final, TypeVar
@@ -38,12 +38,7 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
 from wheelyard.http.request_authentication import SessionCookie, session_of
-from wheelyard.http.requests import (
-    BODY_LIMIT_BYTES,
-    decode_path,
-    has_forwarding_header,
-    read_body,
-)
+from wheelyard.http.requests import BODY_LIMIT_BYTES, decode_path, has_forwarding_header, read_body
 from wheelyard.model.decoding import InvalidField
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
@@ -125,7 +120,7 @@ def read_form(
     Return the fields of the form in a request's body.
 
     Raises Invalid for what is no form, or has too many fields. Raises TooLarge above `limit` bytes,
-    Waiting until the body has come, and others as `read_body` does.
+    Waiting until the body has come, and ClientDisconnected or SlowClient if it does not come.
     """
     if request.body_type != FORM:
         raise Invalid(
@@ -171,19 +166,19 @@ def form_token(request: IndexRequest) -> str:
     return f"{issued_at}.{_signature(request, issued_at)}"
 
 
-def require_form_token(request: IndexRequest, sent: str) -> None:
+def require_form_token(request: IndexRequest, token: str) -> None:
     """
-    Check that `sent` is the token that the page of a form had.
+    Check that a token is the one that the page of a form had.
 
     Raises Forbidden (code `stale_form`) if it is another one, if the caller has signed in anew, or
     after `FORM_TOKEN_SECONDS`. Raises Forbidden (code `read_only`) on a read-only server. Raises
-    Unavailable as `form_token` does.
+    Unavailable if the store with the key does not answer, or the key is damaged.
     """
     index = request.context.index
     if index.settings.server.read_only:
         raise request.context.read_only()
     # any process of this index may have made the token: all have the key
-    issued_at, _, signature = sent[:MAX_TOKEN_CHARS].partition(".")
+    issued_at, _, signature = token[:MAX_TOKEN_CHARS].partition(".")
     expected = _signature(request, issued_at).encode()
     is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected)
     # only a genuine token has a number there for certain
@@ -213,6 +208,7 @@ def browser_binding(request: IndexRequest) -> str:
 
 
 def _signature(request: IndexRequest, issued_at: str) -> str:
+    """Return the HMAC of a form token for the sender of a request."""
     key = session_key(request)
     # so that nobody can send a form that was made for another session
     signed = f"form\0{issued_at}\0{browser_binding(request)}".encode("utf-8", "surrogatepass")
@@ -235,10 +231,14 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
 
     A field of `lists` may be there several times. Raises Invalid, with the field that is wrong.
     """
-    names = {field.encode_name for field in struct_fields(kind)} & fields.values.keys()
-    sent = {name: fields.all(name) if name in lists else fields.text(name) for name in names}
+    body: dict[str, object] = {}
+    for field in struct_fields(kind):
+        name = field.encode_name
+        # a field that the form lacks has its default
+        if name in fields.values:
+            body[name] = fields.all(name) if name in lists else fields.text(name)
     try:
-        return convert_fields(sent, kind, strict=False)
+        return convert_fields(body, kind, strict=False)
     except Invalid as error:
         refusal = Invalid(f"{error.fact} Fill in the form again.", code=error.code)
         if isinstance(error.__cause__, InvalidField):
@@ -284,10 +284,13 @@ def cross_site_error() -> Forbidden:
 def public_origin(server: ServerSettings) -> str:
     """Return `public_url` without its path, such as `https://host:8443`, or an empty text."""
     parts = urlsplit(server.public_url)
-    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
+    if not parts.netloc:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
+    """Return whether a browser's headers say that a page of another site made the request."""
     if header_text(headers, b"sec-fetch-site", "none") not in SAFE_FETCH_SITES:
         return True
     if b"origin" not in headers:
@@ -297,14 +300,17 @@ def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
     scheme, _, host = origin.partition("://")
     if scheme not in ("http", "https") or not host:
         return True
+    # behind a proxy that ends TLS, only the settings know the scheme
     if host == public.partition("://")[2]:
         return origin != public
     return host != header_text(headers, b"host")
 
 
 def _is_dns_rebinding(headers: Headers, settings: Settings) -> bool:
+    """Return whether a page may have sent the request whose host name was pointed at this one."""
     server = settings.server
     access = settings.access
+    # `HostPolicy` has checked the host already, and only browsers send these headers
     if access.trusted_hosts or not (b"origin" in headers or b"sec-fetch-site" in headers):
         return False
     is_public = server.public_url or server.trusted_proxies or not server.is_loopback
@@ -316,6 +322,7 @@ def _is_dns_rebinding(headers: Headers, settings: Settings) -> bool:
 
 
 def _is_local(host: str) -> bool:
+    """Return whether a Host header names `localhost` or an IP address, which no page can take."""
     name = strip_port(host).removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -334,7 +341,9 @@ def header_text(headers: Headers, name: bytes, default: str = "") -> str:
 def strip_port(host: str) -> str:
     """Return the value of a Host header without its port, an IPv6 address in its brackets."""
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
+    if colon and port.isdecimal():
+        return name
+    return host
 
 
 class HostPolicy(Struct, frozen=True):
@@ -360,12 +369,20 @@ class HostPolicy(Struct, frozen=True):
         if not access.trusted_hosts and not access.require_https:
             return None
         hosts = frozenset(host.lower() for host in access.trusted_hosts)
-        prefixes = ("", server.path_prefix)
-        probes = ("/health", "/ready")
-        paths = frozenset(f"{prefix}{path}".encode() for prefix in prefixes for path in probes)
-        below = tuple(f"{prefix}{path}" for prefix in prefixes for path in CREDENTIAL_PATHS)
-        cookie = SessionCookie.of(settings)
-        return cls(hosts, paths, access.require_https, cookie, below, server.trusted_proxies)
+        probe_paths = set[bytes]()
+        credential_paths = list[str]()
+        # a proxy may take the prefix away, or leave it
+        for prefix in ("", server.path_prefix):
+            probe_paths |= {f"{prefix}/health".encode(), f"{prefix}/ready".encode()}
+            credential_paths += [f"{prefix}{path}" for path in CREDENTIAL_PATHS]
+        return cls(
+            hosts=hosts,
+            exempt_paths=frozenset(probe_paths),
+            requires_https=access.require_https,
+            session_cookie=SessionCookie.of(settings),
+            credential_paths=tuple(credential_paths),
+            trusted_proxies=server.trusted_proxies,
+        )
 
     def check(self, scope: AsgiScope, headers: Headers) -> None:
         """Raise Invalid (421) if the host is unknown, Forbidden for a credential without HTTPS."""
@@ -388,6 +405,7 @@ class HostPolicy(Struct, frozen=True):
         return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
 
     def _has_credential(self, scope: AsgiScope, headers: Headers) -> bool:
+        """Return whether a request has a credential, or is for a page that asks for one."""
         if b"authorization" in headers or session_of(headers, self.session_cookie):
             return True
         try:
@@ -403,19 +421,21 @@ class HostPolicy(Struct, frozen=True):
                 return True
             peer = str((scope.get("client") or ("",))[0])
             return is_loopback(peer) and not has_forwarding_header(headers)
-        # each proxy appends, as to X-Forwarded-For
-        schemes = [text.strip() for text in header_text(headers, b"x-forwarded-proto").split(",")]
-        is_whole = len(schemes) >= self.trusted_proxies
-        return schemes[-self.trusted_proxies if is_whole else 0] == HTTPS
+        # each proxy appends the scheme that it sees, so earlier ones may be invented by the client
+        schemes = header_text(headers, b"x-forwarded-proto").split(",")
+        trusted_schemes = schemes[-self.trusted_proxies :]
+        return trusted_schemes[0].strip() == HTTPS
 
 
 def local_path(text: str, server: ServerSettings) -> str:
     """Return `text` if it is the path of a page to return to, with its query, or that of home."""
-    home = build_path(server)
-    is_local = len(text) <= MAX_PATH_CHARS and _LOCAL.fullmatch(text) and text.startswith(home)
-    if not is_local or "#" in text:
-        return home
-    return text if _is_page(text.removeprefix(server.public_path)) else home
+    # whoever makes a link to the sign-in page chooses this text: it must not lead to another site
+    home_path = build_path(server)
+    if len(text) > MAX_PATH_CHARS or not _LOCAL.fullmatch(text) or "#" in text:
+        return home_path
+    if not text.startswith(home_path) or not _is_page(text.removeprefix(server.public_path)):
+        return home_path
+    return text
 
 
 def referring_page(headers: Headers, server: ServerSettings) -> str:
@@ -427,7 +447,10 @@ def referring_page(headers: Headers, server: ServerSettings) -> str:
     origins = (header_text(headers, b"host"), public_origin(server).partition("://")[2])
     if referer.netloc.lower() not in filter(None, origins):
         return local_path("", server)
-    return local_path(referer.path + (f"?{referer.query}" if referer.query else ""), server)
+    path = referer.path
+    if referer.query:
+        path += f"?{referer.query}"
+    return local_path(path, server)
 
 
 def sign_in_url(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
@@ -438,8 +461,13 @@ def sign_in_url(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
 
 def path_back(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
     """Return the path that leads back to a page, or that of home if the page's has a secret."""
-    page = raw_path + (b"?" + query if query else b"")
-    return local_path("" if may_have_secret(page) else page.decode("latin-1"), server)
+    page = raw_path
+    if query:
+        page += b"?" + query
+    # the path would be in the history of the browser, and in logs of proxies
+    if may_have_secret(page):
+        return local_path("", server)
+    return local_path(page.decode("latin-1"), server)
 
 
 def _is_page(text: str) -> bool:
@@ -458,26 +486,33 @@ def _is_page(text: str) -> bool:
     return bool(is_plain) and not _SIGNING.search(path)
 
 
+class _SendHttpsOnly(Struct, frozen=True):
+    """Sends messages, and adds `HTTPS_ONLY` to the headers of a response."""
+
+    send: Send
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], HTTPS_ONLY]}
+        await self.send(message)
+
+
 class HttpsOnly:
     """
     An ASGI application that adds `HTTPS_ONLY` to the responses of another one.
 
-    It does not if the Host of a request is the client's own machine, such as `localhost`.
+    It does not if the Host of a request is the client's own machine, such as `localhost`: browsers
+    apply the header to all ports of a name, and so to whatever else somebody develops there.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the application does."""
-
-        def send_with_header(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], HTTPS_ONLY]}
-            return send(message)
-
-        is_added = scope["type"] == "http" and _is_for_other_machines(scope)
-        await self._app(scope, receive, send_with_header if is_added else send)
+        """Answer as the application does, with the header if it may be added."""
+        if scope["type"] == "http" and _is_for_other_machines(scope):
+            send = _SendHttpsOnly(send)
+        await self._app(scope, receive, send)
 
 
 def _is_for_other_machines(scope: Scope) -> bool:

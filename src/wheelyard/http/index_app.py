@@ -10,7 +10,7 @@ Programs get JSON. A browser gets a page: programs never do, as their Accept pre
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from errno import EMFILE, ENFILE
 from http import HTTPStatus
@@ -28,17 +28,9 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http import requests, sign_in_page
+from wheelyard.http import error_responses, requests, sign_in_page
 from wheelyard.http.client_paths import build_path, client_path
 from wheelyard.http.context import IndexContext, IndexRequest
-from wheelyard.http.error_responses import (
-    BEARER_CHALLENGE,
-    CHALLENGE,
-    error_response,
-    error_response_for,
-    method_not_allowed,
-    with_body,
-)
 from wheelyard.http.fast_path import FAULT, FastPath, Fault
 from wheelyard.http.forms import HostPolicy, header_text, sign_in_url
 from wheelyard.http.instrumentation import Instrumentation
@@ -48,6 +40,7 @@ from wheelyard.http.messages import (
     REQUEST,
     AsgiScope,
     ErrorBody,
+    Header,
     HeaderList,
     Headers,
     Receive,
@@ -61,6 +54,7 @@ from wheelyard.http.routing import Dispatcher, Route, RouteTable
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.index_definition import WRONG_INDEX
 from wheelyard.rendering.advice import message_on_page
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
 
 OLD_PIP: Final = "pip/"
@@ -92,19 +86,19 @@ def answer_to_error(request: IndexRequest, error: Exception) -> Response:
                 "and in the list of indexes.",
                 code=WRONG_INDEX,
             )
-        return error_response_for(error, request.context.index.name)
+        return error_responses.error_response_for(error, request.context.index.name)
     # what follows is no answer of a handler: the body did not come, or the program has a fault
     if isinstance(error, ClientDisconnected):
         message = "The body ended before all of it had come. Send it again."
-        return error_response(400, "incomplete_body", message)
+        return error_responses.error_response(400, "incomplete_body", message)
     if isinstance(error, SlowClient | TimeoutError):
         message = "The body comes too slowly. Send it again over a faster connection."
-        return error_response(408, "request_timeout", message)
+        return error_responses.error_response(408, "request_timeout", message)
     path = log_safe(request.scope["raw_path"])
     number = request.context.index.server.runtime.new_id()[:8]
     logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
     message = f"The server has failed. Try again, and tell its operator: error {number}."
-    return error_response(500, "internal_error", message)
+    return error_responses.error_response(500, "internal_error", message)
 
 
 async def page_of(request: IndexRequest, response: Response) -> Response:
@@ -116,12 +110,13 @@ async def page_of(request: IndexRequest, response: Response) -> Response:
     access = request.context.index.settings.access
     if access.cookie_login and (is_page or b"sec-fetch-mode" in headers):
         # its challenge makes no browser ask for a password by itself
-        response = response.with_headers(
-            tuple(
-                BEARER_CHALLENGE if header == CHALLENGE else header
-                for header in response.header_list
-            )
-        )
+        response_headers = list[Header]()
+        for header in response.header_list:
+            if header == error_responses.CHALLENGE:
+                response_headers.append(error_responses.BEARER_CHALLENGE)
+            else:
+                response_headers.append(header)
+        response = response.with_headers(tuple(response_headers))
     if response.error is None or not is_page:
         return response
     pools = request.context.process.pools
@@ -129,7 +124,9 @@ async def page_of(request: IndexRequest, response: Response) -> Response:
     content, page_headers = await pools.run_in(
         pools.reads, _page, response, response.error, request
     )
-    return with_body(response, MediaType.HTML.value.content_type, content, *page_headers)
+    return error_responses.with_body(
+        response, MediaType.HTML.value.content_type, content, *page_headers
+    )
 
 
 def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[bytes, HeaderList]:
@@ -141,12 +138,15 @@ def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[
     message = message_on_page(error.fact or error.message, error.advice)
     is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
     if settings.access.cookie_login:
-        whole = request.context.index.server.settings.server
-        page = client_path(scope["raw_path"], whole)
-        sign_in = sign_in_url(page, scope["query_string"], whole)
+        # people sign in at main, whichever index they have asked for
+        server = request.context.index.server.settings.server
+        page = client_path(scope["raw_path"], server)
+        sign_in = sign_in_url(page, scope["query_string"], server)
         if is_unknown and b"authorization" not in headers:
             message = "You are not signed in, or not any more, and this page needs it."
-    is_missing = response.status_code == HTTPStatus.NOT_FOUND
+    similar: Sequence[ProjectFacts] = ()
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        similar = request.web.similar(request)
     facts = ErrorFacts(
         status=response.status_code,
         code=error.error,
@@ -157,7 +157,7 @@ def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[
         leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
         may_pass=any(name == b"retry-after" for name, _ in response.header_list),
         contact=settings.web.contact,
-        similar=request.web.similar(request) if is_missing else (),
+        similar=similar,
         other_pages=_other_pages(request, response.last_page),
     )
     root = build_path(settings.server)
@@ -180,11 +180,19 @@ def _other_pages(request: IndexRequest, last: int | None) -> Mapping[str, str]:
     if last > 1:
         numbers[f"page {last}, the last one"] = last
     query = request.query_string.decode("latin-1")
+    urls: dict[str, str] = {}
+    # the number is in the path of some lists, and in the query of others
     if request.path_params.get("number"):
-        after = f"?{query}" if query else ""
-        return {words: f"../{number}/{after}" for words, number in numbers.items()}
-    asked = [field for field in parse_qsl(query, keep_blank_values=True) if field[0] != "page"]
-    return {words: f"?{urlencode([*asked, ('page', number)])}" for words, number in numbers.items()}
+        for words, number in numbers.items():
+            urls[words] = f"../{number}/"
+            if query:
+                urls[words] += f"?{query}"
+        return urls
+    fields = [field for field in parse_qsl(query, keep_blank_values=True) if field[0] != "page"]
+    for words, number in numbers.items():
+        page_field = ("page", str(number))
+        urls[words] = f"?{urlencode([*fields, page_field])}"
+    return urls
 
 
 def is_browser(headers: Headers) -> bool:
@@ -228,7 +236,8 @@ class IndexApp:
         self._prefix = context.index.settings.server.path_prefix
         self._body_timeouts = body_timeouts
         self._instrumentation = instrumentation
-        self._authenticator = authenticator = RequestAuthenticator(context)
+        authenticator = RequestAuthenticator(context)
+        self._authenticator = authenticator
         self._host_policy = HostPolicy.of(context.index.server.settings)
         self._trusted_proxies = authenticator.trusted_proxies
         self._dispatcher = Dispatcher(authenticator)
@@ -251,7 +260,8 @@ class IndexApp:
         headers = requests.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
         address = requests.client_address(scope, self._trusted_proxies)
-        request = scope[REQUEST] = IndexRequest(scope, body, headers, UNAUTHENTICATED, address)
+        request = IndexRequest(scope, body, headers, UNAUTHENTICATED, address)
+        scope[REQUEST] = request
         request.context = self.context
         request.web = self._web
         request.authenticator = self._authenticator
@@ -266,6 +276,7 @@ class IndexApp:
 
     async def _check(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Check what every request has, read its path, and route it."""
+        # a stranger's bytes: nothing below this meets a header or a path of another form
         headers = scope[REQUEST].joined_headers
         requests.check_limits(scope, headers)
         fault: Fault | None = scope.get(FAULT)
@@ -292,7 +303,9 @@ class IndexApp:
         request: IndexRequest = connection.scope[REQUEST]
         path = connection.scope["path"]
         request.route = next(self.routes.matching(path))[0].name
-        response = method_not_allowed(request.method, self.routes.allowed_methods(path))
+        response = error_responses.method_not_allowed(
+            request.method, self.routes.allowed_methods(path)
+        )
         return await _settle(request, response)
 
     async def _answer_error(self, connection: HTTPConnection, error: Exception) -> Response:

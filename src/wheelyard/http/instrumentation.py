@@ -95,17 +95,18 @@ def share_metrics(folder: Path) -> None:
 def render_metrics(registry: CollectorRegistry) -> bytes:
     """Return the metrics in a registry, or of all workers, in the text format of Prometheus."""
     disable_created_metrics()
-    shown = CollectorRegistry()
+    rendered = CollectorRegistry()
     folder = process_environment().get(FOLDER_VARIABLE)
-    build = Info("wheelyard_build", "Which wheelyard this is.", registry=shown)
+    build = Info("wheelyard_build", "Which wheelyard this is.", registry=rendered)
     build.info({"version": version("wheelyard")})
     if folder is None:
-        shown.register(registry)
-        ProcessCollector(registry=shown)
+        rendered.register(registry)
+        ProcessCollector(registry=rendered)
     else:
-        shown.register(ProcessesCollector([os.getppid(), *_running_workers(Path(folder))]))
-        MultiProcessCollector(shown, folder)
-    return generate_latest(shown)
+        # the values of all workers are in the folder, those of this one as well
+        rendered.register(ProcessesCollector([os.getppid(), *_running_workers(Path(folder))]))
+        MultiProcessCollector(rendered, folder)
+    return generate_latest(rendered)
 
 
 class ProcessesCollector(Collector):
@@ -120,7 +121,10 @@ class ProcessesCollector(Collector):
         by_name = self._read_processes()
         # A worker that exits meanwhile would count twice, or not at all, and a counter that goes
         # down is a restart to Prometheus. So all are read again.
-        while (seconds_now := _time_of_exited_children(self._pids[0])) != exited_seconds:
+        while True:
+            seconds_now = _time_of_exited_children(self._pids[0])
+            if seconds_now == exited_seconds:
+                break
             exited_seconds = seconds_now
             by_name = self._read_processes()
         for name, metrics in by_name.items():
@@ -132,6 +136,7 @@ class ProcessesCollector(Collector):
             yield metrics[0]
 
     def _read_processes(self) -> dict[str, list[Metric]]:
+        """Return the metrics of each process, by their name."""
         by_name: dict[str, list[Metric]] = {}
         for pid in self._pids:
             for metric in ProcessCollector(registry=None, pid=partial(int, pid)).collect():
@@ -160,8 +165,9 @@ def _running_workers(folder: Path) -> Iterator[int]:
 
 
 def _is_running(pid: int) -> bool:
+    """Return whether there is a process with a PID."""
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # signal 0 is not sent: it only asks
     except OSError:
         return False
     return True
@@ -215,6 +221,7 @@ class BackgroundCount:
             return
 
     def _set(self) -> None:
+        """Count, and set the number, in a thread of its own."""
         try:
             self._gauge.set(self._count())
         except WheelyardError:  # the store logs its errors itself
@@ -303,6 +310,7 @@ class Instrumentation:
         """Record the end of a request from `start`."""
         self._in_progress.dec()
         seconds = self.now() - request.started_at
+        # a client may invent methods, and each one would be a metric of its own for ever
         method = request.method if request.method in _METHODS else "other"
         self.observe((request.route, method, str(request.status)), seconds)
         if self.logs_requests:
@@ -317,7 +325,8 @@ class Instrumentation:
         """Record how long a request has taken."""
         durations = self._durations_by_labels.get(labels)
         if durations is None:
-            durations = self._durations_by_labels[labels] = self._durations.labels(*labels)
+            durations = self._durations.labels(*labels)
+            self._durations_by_labels[labels] = durations
         durations.observe(seconds)
 
     def render_metrics(self) -> bytes:
@@ -328,13 +337,23 @@ class Instrumentation:
         """
         for count in self._counts:
             count.refresh()
-        upstream = self._index.upstream
-        if upstream is not None and (osv := upstream.policy.osv) and osv.in_force.entries:
-            age = max(self._index.server.runtime.seconds() - osv.in_force.modified_at, 0.0)
-            upstream.observation.note_osv(
-                age, osv.in_force.entries, osv.in_force.skipped, is_refused=bool(osv.error)
-            )
+        self._note_osv()
         return render_metrics(self._registry)
+
+    def _note_osv(self) -> None:
+        """Set the metrics of the list of vulnerabilities, if there is one."""
+        upstream = self._index.upstream
+        if upstream is None or not upstream.policy.osv:
+            return
+        osv = upstream.policy.osv
+        in_force = osv.in_force
+        if not in_force.entries:
+            return
+        # the clock of whoever has written the file may be ahead
+        age = max(self._index.server.runtime.seconds() - in_force.modified_at, 0.0)
+        upstream.observation.note_osv(
+            age, in_force.entries, in_force.skipped, is_refused=bool(osv.error)
+        )
 
     def close(self) -> None:
         """Write the last log lines, or give up after a second."""

@@ -22,14 +22,8 @@ from urllib.parse import unquote
 from msgspec import Struct
 from msgspec.json import encode
 
+from wheelyard import errors
 from wheelyard.concurrency.runtime import LogRateLimit, Runtime
-from wheelyard.errors import (
-    IDENTITY_UNAVAILABLE,
-    OVERLOADED,
-    RATE_LIMITED,
-    Unavailable,
-    WheelyardError,
-)
 from wheelyard.http.messages import Headers, Request
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
@@ -51,7 +45,9 @@ logger = logging.getLogger("wheelyard")
 PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
 """Routes that are requested every few seconds. Only their failures are logged."""
 access_logger = logging.getLogger(ACCESS_LOGGER)
-NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, IDENTITY_UNAVAILABLE})
+NOT_STORE_ERRORS: Final = frozenset(
+    {errors.OVERLOADED, errors.RATE_LIMITED, errors.IDENTITY_UNAVAILABLE}
+)
 """Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
 
 
@@ -75,23 +71,31 @@ def parse_trace(headers: Headers) -> TraceContext | None:
         return None  # as for most requests
     match = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
     if match is not None:
-        trace, span, flags = (group.decode() for group in match.groups())
-        is_valid = not match[0].startswith(b"ff") and int(trace, 16) and int(span, 16)
-        return TraceContext(trace, span, is_sampled=bool(int(flags, 16) & 1)) if is_valid else None
+        # by the standard, version ff and ids of zeros alone are not valid
+        if match[0].startswith(b"ff") or not int(match[1], 16) or not int(match[2], 16):
+            return None
+        is_sampled = bool(int(match[3], 16) & 1)
+        return TraceContext(match[1].decode(), match[2].decode(), is_sampled=is_sampled)
     match = _CLOUD_TRACE.fullmatch(headers.get(b"x-cloud-trace-context", b""))
     if match is None or not int(match[1], 16):
         return None
+    # Google's header has the span in decimal digits
     number = int(match[2] or 0)
-    span = f"{number:016x}" if 0 < number < 2**64 else ""
+    span = ""
+    if 0 < number < 2**64:
+        span = f"{number:016x}"
     return TraceContext(match[1].decode().lower(), span, is_sampled=match[3] == b"1")
 
 
-def log_safe(sent: bytes) -> str:
+def log_safe(client_bytes: bytes) -> str:
     """Return log text for bytes that a client sent: the first 512, escaped, tokens redacted."""
-    text = sent[:512].decode("latin-1")
+    text = client_bytes[:512].decode("latin-1")
     decoded = unquote(text)
     without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too
-    return escaped(text if without_tokens == decoded else without_tokens).replace('"', "%22")
+    if without_tokens != decoded:
+        text = without_tokens
+    # a line of the access log has it in quotation marks
+    return escaped(text).replace('"', "%22")
 
 
 class TextFormatter(logging.Formatter):
@@ -105,7 +109,9 @@ class TextFormatter(logging.Formatter):
         line = super().formatMessage(record)
         request = CURRENT_REQUEST.get()
         is_change = AUDIT_FIELD in getattr(record, EXTRA_FIELDS, ())
-        return f"{line}, from {request.address}" if request and is_change else line
+        if request is None or not is_change:
+            return line
+        return f"{line}, from {request.address}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -128,17 +134,32 @@ class JsonFormatter(logging.Formatter):
             "message": message,
         }
         request = CURRENT_REQUEST.get()
-        trace = getattr(record, TRACE, parse_trace(request.joined_headers) if request else None)
+        trace: TraceContext | None = None
+        if hasattr(record, TRACE):
+            # a line of the access log is formatted in a thread that works for no request
+            trace = getattr(record, TRACE)
+        elif request is not None:
+            trace = parse_trace(request.joined_headers)
         if trace is not None:
-            google = "logging.googleapis.com"
-            prefix = f"projects/{self._project}/traces/" if self._project else ""
-            entry[f"{google}/trace"] = f"{prefix}{trace.id}"
-            entry[f"{google}/trace_sampled"] = trace.is_sampled
-            entry |= {f"{google}/spanId": trace.span} if trace.span else {}
+            entry |= self._trace_fields(trace)
         entry |= getattr(record, EXTRA_FIELDS, {})
         if request is not None and AUDIT_FIELD in entry:
             entry[AUDIT_FIELD] = {**entry[AUDIT_FIELD], "address": request.address}
         return encode(entry).decode()
+
+    def _trace_fields(self, trace: TraceContext) -> dict[str, Any]:
+        """Return the fields by which Google Cloud Logging joins lines to a trace."""
+        # it finds the trace by this name of it alone
+        name = trace.id
+        if self._project:
+            name = f"projects/{self._project}/traces/{trace.id}"
+        fields: dict[str, Any] = {
+            "logging.googleapis.com/trace": name,
+            "logging.googleapis.com/trace_sampled": trace.is_sampled,
+        }
+        if trace.span:
+            fields["logging.googleapis.com/spanId"] = trace.span
+        return fields
 
 
 class BackgroundHandler(logging.Handler):
@@ -178,6 +199,7 @@ class BackgroundHandler(logging.Handler):
         return self._waiting.unfinished_tasks > 0
 
     def _write(self) -> None:
+        """Write records for ever, in the thread of this handler."""
         while True:
             self._handler.handle(self._waiting.get())
             if self._dropped:
@@ -193,11 +215,15 @@ def configure_logging(settings: LogSettings) -> None:
     if is_json and isinstance(sys.stderr, TextIOWrapper):  # JSON is always UTF-8
         sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter(settings.project) if is_json else TextFormatter())
+    formatter: logging.Formatter = TextFormatter()
+    if is_json:
+        formatter = JsonFormatter(settings.project)
+    handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler])
     # minted tokens and rejected credentials are logged with INFO
     logger.setLevel(logging.INFO)
-    access_logger.setLevel(logging.INFO if settings.access else logging.CRITICAL)
+    access_level = logging.INFO if settings.access else logging.CRITICAL
+    access_logger.setLevel(access_level)
     access_logger.handlers = [BackgroundHandler(handler)]
     access_logger.propagate = False
 
@@ -210,11 +236,14 @@ def log_request(request: Request, seconds: float) -> None:
     if request.route in PROBE_ROUTES and not is_failure:
         return
     scope = request.scope
+    # nobody has said who a caller is that was refused before
     who = request.caller.principal if request.is_authenticated else None
     path = log_safe(scope["raw_path"])
     agent = log_safe(headers.get(b"user-agent", b""))
-    sent = dict(request.response.header_list) if request.response else {}
-    size = sent.get(b"content-length", b"-").decode()
+    size = "-"
+    if request.response is not None:
+        response_headers = dict(request.response.header_list)
+        size = response_headers.get(b"content-length", b"-").decode()
     entry: dict[str, Any] = {
         "userAgent": agent,
         "remoteIp": request.address,
@@ -226,8 +255,9 @@ def log_request(request: Request, seconds: float) -> None:
     }
     if size != "-":
         entry["responseSize"] = size
+    level = logging.WARNING if is_failure else logging.INFO
     access_logger.log(
-        logging.WARNING if is_failure else logging.INFO,
+        level,
         '%s %s "%s %s" %d %s %.3fs "%s"',
         request.address,
         who or "-",
@@ -249,14 +279,19 @@ class StoreErrorLog:
 
     def __init__(self, runtime: Runtime, *, is_local: bool) -> None:
         self._rate_limit = LogRateLimit(6, runtime.monotonic)
-        # the store of a bucket logs its outages itself
-        self._ignored = NOT_STORE_ERRORS | (set() if is_local else {"storage_unavailable"})
+        self._ignored = NOT_STORE_ERRORS
+        if not is_local:
+            # the store of a bucket logs its outages itself
+            self._ignored |= {"storage_unavailable"}
 
-    def log(self, error: WheelyardError) -> None:
+    def log(self, error: errors.WheelyardError) -> None:
         """Log an error, unless it is no store error or is logged elsewhere."""
-        if not isinstance(error, Unavailable) or error.code in self._ignored:
+        if not isinstance(error, errors.Unavailable) or error.code in self._ignored:
             return
         left_out = self._rate_limit.acquire()
-        if left_out is not None:
-            more = f" ({left_out} more were refused since the last such line)" if left_out else ""
-            logger.warning("a request was refused, %s: %s%s", error.code, error.message, more)
+        if left_out is None:
+            return
+        note = ""
+        if left_out:
+            note = f" ({left_out} more were refused since the last such line)"
+        logger.warning("a request was refused, %s: %s%s", error.code, error.message, note)

@@ -30,33 +30,36 @@ def show_made(
 
     `tokens` are those that the caller may see there. Raises NotFound unless one has that id.
     """
-    made = next((token for token in tokens if token.id == token_id), None)
-    if made is None:
+    new_token = next((token for token in tokens if token.id == token_id), None)
+    if new_token is None:
         raise NotFound(f"There is no token {quoted(token_id)}. Look at the list of tokens.")
     text = read_secret(request, _subject(token_id))
     replaced = [token for token in tokens if token.replaced_by == token_id]
     values = {
-        "made": made,
+        "made": new_token,
         "text": text,
         "replaced": next(iter(replaced), None),
         "user": USER,
-        "publishing": _publishing_commands(request, made, text, root),
+        "publishing": _publishing_commands(request, new_token, text, root),
     }
     viewer = request.web.viewer(request.caller)
     page = request.web.show(request, viewer, 200, "token_made.html", root, **values)
-    return with_secret_removed(request, _subject(token_id), page) if text else page
+    if not text:
+        return page
+    return with_secret_removed(request, _subject(token_id), page)
 
 
 def _subject(token_id: str) -> str:
+    """Return what the secret of a token is sealed for, so that no other page shows it."""
     return f"token {token_id}"
 
 
 def _publishing_commands(
-    request: IndexRequest, made: TokenAnswer, text: str, root: str
+    request: IndexRequest, token: TokenAnswer, text: str, root: str
 ) -> dict[str, Markup]:
     """Return the commands that publish with a new token, by their clients, if it may."""
-    scope = made.scope
-    can_publish = Action.UPLOAD.word in made.can and _takes_uploads(request.context.index, scope)
+    scope = token.scope
+    can_publish = Action.UPLOAD.word in token.can and _takes_uploads(request.context.index, scope)
     if not text or not can_publish:
         return {}
     environment = request.web.environment

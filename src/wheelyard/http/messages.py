@@ -34,7 +34,7 @@ HeaderList = tuple[Header, ...]
 Headers = Mapping[bytes, bytes]
 """Headers by lower-case name, of which repeated ones are one comma-separated value."""
 MadeFrom = tuple[tuple[tuple[str, str], str], ...]
-"""What an answer was made from: keys, each with its version (see `http/page_cache.py`)."""
+"""What an answer was made from: keys (of `http/page_cache.py`), each with its version."""
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
@@ -115,7 +115,9 @@ class Request(StarletteRequest):
     @property
     def status(self) -> int:
         """The status of the response, or 499 if there is none."""
-        return CLIENT_CLOSED_REQUEST if self.response is None else self.response.status_code
+        if self.response is None:
+            return CLIENT_CLOSED_REQUEST
+        return self.response.status_code
 
     @property
     def query_string(self) -> bytes:
@@ -126,7 +128,9 @@ class Request(StarletteRequest):
     def query_field(self, name: str) -> str | None:
         """Return the values of a field of the query, joined, or None if it is missing."""
         query = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
-        return ", ".join(query[name]) if name in query else None
+        if name not in query:
+            return None
+        return ", ".join(query[name])
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -136,7 +140,9 @@ class Request(StarletteRequest):
     @property
     def client_key(self) -> str:
         """The client for a `ConcurrencyLimit`: the principal, or an anonymous caller's network."""
-        return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
+        if self.caller.is_anonymous:
+            return address_key(self.address)
+        return self.caller.principal
 
     @property
     def body_type(self) -> bytes:
@@ -300,8 +306,10 @@ class StreamedResponse(Response):
             await super().__call__(scope, receive, send)
             return
         # at most one thread reads the chunks at a time, and `_close` waits for it
-        hung_up = getattr(receive, "wait_for_disconnect", None)
-        watch = None if hung_up is None else create_task(hung_up())
+        watch: Task[None] | None = None
+        wait_for_disconnect = getattr(receive, "wait_for_disconnect", None)
+        if wait_for_disconnect is not None:
+            watch = create_task(wait_for_disconnect())
         reading: Future[bytes] | None = None
         try:
             headers = self.header_list
@@ -342,8 +350,8 @@ def make_response(status: int, content_type: bytes, body: bytes, *headers: Heade
 def redirect(status: int, location: str, *headers: Header) -> Response:
     """Return a redirect to an (ASCII) path or URL, which without `headers` caches may not store."""
     target = location.encode("ascii")
-    length = (b"content-length", b"0")
-    return Response(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
+    common = ((b"location", target), (b"content-length", b"0"), NOSNIFF)
+    return Response(status, common + (headers or (NO_STORE,)))
 
 
 class BegunBody:
@@ -401,11 +409,14 @@ async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = Non
 
     if when_ready(wake):
         return
-    waiting = (ready,) if watch is None else (ready, watch)
-    await asyncio_wait(waiting, return_when=FIRST_COMPLETED)
+    futures = [ready]
+    if watch is not None:
+        futures.append(watch)
+    await asyncio_wait(futures, return_when=FIRST_COMPLETED)
 
 
 def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
+    """End the reading of a body, once the thread that reads its next chunk has done that."""
     if reading is not None:
         wait([reading])  # the waiting task may have been cancelled
     with suppress(WheelyardError):
@@ -414,5 +425,6 @@ def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
 
 def close_chunks(chunks: object) -> None:
     """End the reading of a body, if it is one that has to be closed."""
-    if close := getattr(chunks, "close", None):
+    close = getattr(chunks, "close", None)
+    if close is not None:
         close()

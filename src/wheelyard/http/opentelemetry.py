@@ -90,9 +90,9 @@ class Telemetry:
     def close(self) -> None:
         """Export the spans and durations that are left, within EXPORT_SECONDS."""
         # a collector that takes a connection and never answers must not keep the process
-        last = Thread(target=self._shut_down, daemon=True)
-        last.start()
-        last.join(EXPORT_SECONDS)
+        export = Thread(target=self._shut_down, daemon=True)
+        export.start()
+        export.join(EXPORT_SECONDS)
 
     def _shut_down(self) -> None:
         self.tracers.shutdown()
@@ -105,9 +105,10 @@ def _without_secrets(scope: Scope) -> Scope:
 
     The instrumentation quotes the URL and the client, and fails if it cannot decode them.
     """
-    sent = dict(scope["headers"])
-    headers = [(b"user-agent", log_safe(sent.get(b"user-agent", b"")).encode())]
-    trace = parse_trace(sent)
+    request_headers = dict(scope["headers"])
+    agent = log_safe(request_headers.get(b"user-agent", b""))
+    headers = [(b"user-agent", agent.encode())]
+    trace = parse_trace(request_headers)
     if trace is not None and trace.span:
         flags = "01" if trace.is_sampled else "00"
         headers.append((b"traceparent", f"00-{trace.id}-{trace.span}-{flags}".encode()))

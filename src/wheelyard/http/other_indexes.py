@@ -46,7 +46,7 @@ class ReadableIndex(Struct, frozen=True):
     """With the rights in this index."""
 
 
-class _Found(Struct, frozen=True):
+class _IndexAnswer(Struct, frozen=True):
     """What an index shows of a project."""
 
     project: Project | None
@@ -60,17 +60,22 @@ def with_indexes(request: IndexRequest, viewer: Viewer) -> Viewer:
     site = context.process.site
     if site is not None:  # who can load a page can load those of all indexes of the site
         own = context.index.name
+        names = set[str]()
         # the folder of another index may be published alone
-        names = {own, *site.indexes} if site.indexes or own != MAIN else frozenset[str]()
+        if site.indexes or own != MAIN:
+            names = {own, *site.indexes}
         return replace(viewer, indexes=index_marks(names))
-    every = frozenset({MAIN, *context.in_force.names})
+    all_indexes = frozenset({MAIN, *context.in_force.names})
+    # an error may come before the caller is authenticated
     if not request.is_authenticated:
-        return replace(viewer, hidden_indexes=every)
+        return replace(viewer, hidden_indexes=all_indexes)
     if request.readable_indexes is None:
         request.readable_indexes = tuple(_readable(request))
     readable = {right.index.name for right in request.readable_indexes}
-    marks = index_marks(readable) if len(readable) > 1 else ()
-    return replace(viewer, indexes=marks, hidden_indexes=every - readable)
+    marks: tuple[IndexMark, ...] = ()
+    if len(readable) > 1:
+        marks = index_marks(readable)
+    return replace(viewer, indexes=marks, hidden_indexes=all_indexes - readable)
 
 
 def _readable(request: IndexRequest) -> Iterator[ReadableIndex]:
@@ -81,18 +86,18 @@ def _readable(request: IndexRequest) -> Iterator[ReadableIndex]:
     """
     context = request.context
     in_force = context.in_force
-    here = context.index
-    in_index = CallerElsewhere(request, here)
+    own_index = context.index
+    in_index = CallerElsewhere(request, own_index)
     for name in (MAIN, *sorted(in_force.definitions)):
-        if name == here.name:
+        if name == own_index.name:
             if request.caller.may_anywhere(Action.READ):
-                yield ReadableIndex(here, request.caller)
+                yield ReadableIndex(own_index, request.caller)
             continue
         with suppress(Unauthenticated, Unavailable, ConfirmationNeeded):
-            other = here.server.indexes.by(in_force, name)
-            caller = in_index(other)
+            index = own_index.server.indexes.by(in_force, name)
+            caller = in_index(index)
             if caller.may_anywhere(Action.READ):
-                yield ReadableIndex(other, caller)
+                yield ReadableIndex(index, caller)
 
 
 def places_of(
@@ -111,21 +116,23 @@ def places_of(
     that of the release. The versions are None if they are not known. An index whose store does not
     answer is left out.
     """
-    here = request.context.index.name
+    own_name = request.context.index.name
     answers = _answers(request, name)
     places = list[ProjectPlace]()
-    made_from = MadeFrom()
-    is_whole = True
+    made_from: MadeFrom | None = ()
     for mark, answer in zip(marks, answers, strict=True):
+        # what a store that does not answer would say may change the page any time
         if answer is None:
-            is_whole = False
+            made_from = None
             continue
-        place = ProjectPlace(index=mark, is_here=mark.name == here)
+        place = ProjectPlace(index=mark, is_here=mark.name == own_name)
         if not place.is_here:  # what the page is made from is known already
-            is_whole = is_whole and answer.made_from is not None
-            made_from += answer.made_from or ()
+            if made_from is not None and answer.made_from is not None:
+                made_from += answer.made_from
+            else:
+                made_from = None
         places.append(_with_project(place, answer.project, version, is_release=is_release))
-    return tuple(places), made_from if is_whole else None
+    return tuple(places), made_from
 
 
 def releases_elsewhere(
@@ -140,16 +147,17 @@ def releases_elsewhere(
     answers = _answers(request, name)
     for readable, answer in zip(request.readable_indexes or (), answers, strict=True):
         definition = readable.index.definition
-        is_here = definition.name == request.context.index.name
-        if not is_here and answer is not None and answer.project is not None:
-            versions = {release.version for release in releases_of(answer.project)}
-            elsewhere.append(
-                ReleasesElsewhere(
-                    index=definition.name,
-                    versions=frozenset(map(strip_trailing_zeros, versions)),
-                    takes_promotions=definition.promotion != NO_RULES,
-                )
-            )
+        if definition.name == request.context.index.name:
+            continue
+        if answer is None or answer.project is None:
+            continue
+        versions = {release.version for release in releases_of(answer.project)}
+        releases = ReleasesElsewhere(
+            index=definition.name,
+            versions=frozenset(map(strip_trailing_zeros, versions)),
+            takes_promotions=definition.promotion != NO_RULES,
+        )
+        elsewhere.append(releases)
     return tuple(elsewhere)
 
 
@@ -162,28 +170,31 @@ def public_places_of(
     `version` is that of the release on the page. What rules show in another index, and whether the
     name is private there, is for the page there to say.
     """
-    here = request.context.index.name
+    own_name = request.context.index.name
     places = list[ProjectPlace]()
     for mark, right in zip(marks, request.readable_indexes or (), strict=True):
         if right.index.upstream is None:
             continue
         path = f"{index_path(mark.name)}project/{name}/"
-        is_here = mark.name == here
+        is_here = mark.name == own_name
         with suppress(Unauthenticated, Forbidden, NotFound):
             right.index.read_policy.require_lookup(right.caller, name)
             has_release = is_here and version != ""
-            places.append(
-                ProjectPlace(index=mark, is_here=is_here, path=path, has_release=has_release)
-            )
-    return tuple(places) if len(places) > 1 else ()
+            place = ProjectPlace(index=mark, is_here=is_here, path=path, has_release=has_release)
+            places.append(place)
+    # of one index alone, the page itself says all
+    if len(places) <= 1:
+        return ()
+    return tuple(places)
 
 
-def _answers(request: IndexRequest, name: NormalizedName) -> list[_Found | None]:
+def _answers(request: IndexRequest, name: NormalizedName) -> list[_IndexAnswer | None]:
     """Return what each index that the caller may read has of a project, looked up once."""
     return request.once(("elsewhere", name), _look_up_all, request, name)
 
 
-def _look_up_all(request: IndexRequest, name: NormalizedName) -> list[_Found | None]:
+def _look_up_all(request: IndexRequest, name: NormalizedName) -> list[_IndexAnswer | None]:
+    """Look a project up in each index that the caller may read."""
     readable = request.readable_indexes or ()
     # handing work to threads takes longer than reading a file, or one document
     is_quick = request.context.index.server.is_local or len(readable) <= FEW
@@ -191,10 +202,12 @@ def _look_up_all(request: IndexRequest, name: NormalizedName) -> list[_Found | N
     return list(prefetch_map(partial(_look_up, request.context, name), readable, threads))
 
 
-def _look_up(context: IndexContext, name: NormalizedName, readable: ReadableIndex) -> _Found | None:
+def _look_up(
+    context: IndexContext, name: NormalizedName, readable: ReadableIndex
+) -> _IndexAnswer | None:
     """Return what an index shows of a project to its caller, or None if its store fails."""
     if not readable.caller.may(Action.READ, name):
-        return _Found(None, ())
+        return _IndexAnswer(None, ())
     repositories = context.index.server.indexes.repositories
     index = readable.index
     if index.definition.is_main:
@@ -208,7 +221,9 @@ def _look_up(context: IndexContext, name: NormalizedName, readable: ReadableInde
     made_from = None
     if sources.made_from is not None:
         made_from = cache_keys(sources.made_from, name)
-    return _Found(sources.merged if sources.projects else None, made_from)
+    if not sources.projects:
+        return _IndexAnswer(None, made_from)
+    return _IndexAnswer(sources.merged, made_from)
 
 
 def _with_project(
@@ -218,13 +233,19 @@ def _with_project(
     if project is None or not project.status.served(project.files):
         return place
     path = f"{index_path(place.index.name)}project/{project.name}/"
-    release = release_of(project, listed_version(version)) if version else None
+    release = None
+    if version:
+        release = release_of(project, listed_version(version))
     if release is None:
         newest = latest_release(releases_of(project))
-        return replace(place, path=path, newest=newest.version if newest else "")
+        if newest is None:
+            return replace(place, path=path, newest="")
+        return replace(place, path=path, newest=newest.version)
+    if is_release:
+        path = f"{path}{version_path(release.version)}/"
     return replace(
         place,
-        path=f"{path}{version_path(release.version)}/" if is_release else path,
+        path=path,
         has_release=True,
         is_yanked=release.is_yanked,
         since=timestamp(min(file.came_at for file in release.files)),

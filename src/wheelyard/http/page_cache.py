@@ -57,6 +57,7 @@ class CachedPage(Struct, frozen=True):
     def response(self, media_type: MediaType, *, is_known: bool) -> Response:
         """Return the page (200), or 304 if the client `is_known` to have it."""
         response = self.responses.get((media_type, is_known))
+        # two threads may both make one: they are equal, and the last one stays
         if response is None:
             response = self._response(media_type, is_known=is_known)
             self.responses[media_type, is_known] = response
@@ -71,14 +72,20 @@ class CachedPage(Struct, frozen=True):
         return f'"{self.digest}-{media_type.value.etag_letter}'
 
     def _response(self, media_type: MediaType, *, is_known: bool) -> Response:
-        etag = f'{self._etag_prefix(media_type)}{"g" if self.is_gzip else "i"}"'.encode()
+        """Return a new response with the page, or a 304."""
+        # RFC 9110, 8.8.3: bytes in another encoding are another representation, with its own ETag
+        encoding_letter = "g" if self.is_gzip else "i"
+        etag = f'{self._etag_prefix(media_type)}{encoding_letter}"'.encode()
         common = ((b"etag", etag), NOSNIFF, *self.headers)
         if is_known:
             return Response(304, common)
-        length = (b"content-length", b"%d" % len(self.body))
-        encoding = (GZIP,) if self.is_gzip else ()
-        content_type = (b"content-type", media_type.value.content_type)
-        return Response(200, (content_type, length, *encoding, *common), self.body)
+        headers = [
+            (b"content-type", media_type.value.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+        ]
+        if self.is_gzip:
+            headers.append(GZIP)
+        return Response(200, tuple(headers) + common, self.body)
 
 
 class PageCache:
@@ -115,19 +122,30 @@ class PageCache:
         with self._locks.setdefault(hash(key) % LOCKS, Lock()):
             page = self.get(key, version, headers)  # another thread may have rendered it meanwhile
             if page is None:
-                body = render()
-                digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
-                packed = compressed(body) if key[1] else None
-                # msgspec's bytes keep more memory than others
-                sent = bytes(memoryview(body)) if packed is None else packed
-                page = CachedPage(version, digest, packed is not None, sent, headers)
+                page = _render_page(version, render, headers, takes_gzip=key[1])
                 self._pages.put(key, page, PAGE_BYTES + len(page.body))
             return page
 
 
+def _render_page(
+    version: str, render: Render, headers: HeaderList, *, takes_gzip: bool
+) -> CachedPage:
+    """Return a page as it is rendered now, in gzip if that is taken, and worth it."""
+    body = render()
+    digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
+    packed = compressed(body) if takes_gzip else None
+    if packed is not None:
+        return CachedPage(version, digest, is_gzip=True, body=packed, headers=headers)
+    # msgspec's bytes keep more memory than others
+    copied = bytes(memoryview(body))
+    return CachedPage(version, digest, is_gzip=False, body=copied, headers=headers)
+
+
 def project_key(name: NormalizedName, index: str = MAIN) -> Key:
     """Return the key of a project's document, which may be that of another index."""
-    return ("project", name if index == MAIN else f"{index}/{name}")
+    if index == MAIN:
+        return ("project", name)
+    return ("project", f"{index}/{name}")
 
 
 def names_key(index: str) -> Key:
@@ -141,6 +159,7 @@ def cache_keys(documents: Iterable[DocumentVersion], name: str = "") -> MadeFrom
 
 
 def _key_of(document: DocumentVersion, name: str) -> Key:
+    """Return the key of a document; that of a project is of this name."""
     match document.kind:
         case "project":
             return project_key(NormalizedName(name), document.index)
@@ -184,22 +203,20 @@ class CurrentVersions:
         if not versions:
             get_running_loop().call_soon(versions.clear)
         if key not in versions:
-            versions[key] = self._version(key)
+            (kind, text) = key
+            # most are those of projects: they take no further call
+            if kind == "project":
+                versions[key] = self._project_version(text)
+            else:
+                versions[key] = self._version(key)
         return versions[key]
 
     def _version(self, key: Key) -> str | None:
+        """Return the version of a key that is of no project, or None if it is not known."""
         index = self._index
         (kind, text) = key
         snapshot: Snapshot[Any] | None = None
-        if kind == "project":
-            place, _, project = text.rpartition("/")
-            # most projects are own ones, and each remembered page comes here
-            projects: Projects | None = self._own
-            if (place or MAIN) != self._name:
-                projects = self._projects_of(place or MAIN)
-            if projects is not None:
-                snapshot = projects.documents.peek(keys.project(NormalizedName(project)))
-        elif kind == "names":
+        if kind == "names":
             projects = self._projects_of(text)
             if projects is not None:
                 snapshot = projects.names.peek()
@@ -214,12 +231,34 @@ class CurrentVersions:
         elif key == PUBLISHERS:
             snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:
-            repository = index.peek_repository()
-            table = None if repository is None else repository.facts.peek()
-            return None if table is None else str(table.generation)
+            return self._table_version()
         else:
             return self._upstream_version(key)
         return None if snapshot is None else snapshot.version
+
+    def _project_version(self, text: str) -> str | None:
+        """Return the version of a project's document, or None if it is not known."""
+        index_name, _, project = text.rpartition("/")
+        if not index_name:
+            index_name = MAIN
+        # most projects are own ones, and each remembered page comes here
+        projects: Projects | None = self._own
+        if index_name != self._name:
+            projects = self._projects_of(index_name)
+        if projects is None:
+            return None
+        snapshot = projects.documents.peek(keys.project(NormalizedName(project)))
+        return None if snapshot is None else snapshot.version
+
+    def _table_version(self) -> str | None:
+        """Return the version of the search table, or None if it is not in memory."""
+        repository = self._index.peek_repository()
+        if repository is None:
+            return None
+        table = repository.facts.peek()
+        if table is None:
+            return None
+        return str(table.generation)
 
     def _projects_of(self, name: str) -> Projects | None:
         """
@@ -230,13 +269,17 @@ class CurrentVersions:
         if name == self._name:
             return self._own
         repository = self._index.peek_repository()
-        own = None if repository is None else repository.own_by_name.get(name)
-        if own is not None:
-            return own.projects
+        if repository is not None:
+            own = repository.own_by_name.get(name)
+            if own is not None:
+                return own.projects
         built = self._index.server.indexes.built_as(name)
-        return None if built is None else built.projects
+        if built is None:
+            return None
+        return built.projects
 
     def _upstream_version(self, key: Key) -> str | None:
+        """Return the version of the policy, or of the page of a public project in memory."""
         upstream = self._index.upstream
         if upstream is None:
             return None

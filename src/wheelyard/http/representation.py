@@ -91,12 +91,14 @@ def best_media_type(accept: bytes) -> MediaType | None:
     qualities = _media_type_qualities(accept.decode("latin-1"))
     # the first of equal ones
     best = max(MediaType, key=lambda media_type: qualities.get(media_type, 0.0))
-    return best if qualities.get(best, 0.0) > 0 else None
+    if qualities.get(best, 0.0) <= 0:
+        return None
+    return best
 
 
 def accepted_json(accept: bytes, own: MediaType) -> MediaType | None:
     """
-    Return as what an Accept header takes a document that is JSON alone, or None if it does not.
+    Return the type under which an Accept header takes a document in JSON, or None if it does not.
 
     The answer is its `own` type unless only `application/json` is accepted. An empty header, or one
     above `ACCEPT_LIMIT_BYTES`, accepts all.
@@ -122,17 +124,23 @@ def _elements(header: str) -> Iterator[tuple[str, float]]:
     for element in header.lower().split(","):
         name, *parameters = map(str.strip, element.split(";"))
         quality = next((parameter for parameter in parameters if parameter.startswith("q")), "q=1")
-        if match := _QUALITY.fullmatch(quality):
+        match = _QUALITY.fullmatch(quality)
+        # a stranger's text: an element that is malformed counts as none, and fails no request
+        if match is not None:
             yield name, float(match[1])
 
 
 def _media_type_qualities(accept: str) -> dict[MediaType, float]:
     """Return qualities by media type, as the most specific matching ranges of Accept give them."""
+    # RFC 9110, 12.5.1: the most specific range counts, whatever its place in the header
     best = dict[MediaType, tuple[int, float]]()
     for name, quality in _elements(accept):
-        exact = _BY_NAME.get(name)
-        specificity = 2 if exact else int(name != "*/*")
-        for media_type in (exact,) if exact else _BY_WILDCARD.get(name, ()):
+        media_types = _BY_WILDCARD.get(name, ())
+        specificity = 0 if name == "*/*" else 1
+        if name in _BY_NAME:
+            media_types = (_BY_NAME[name],)
+            specificity = 2
+        for media_type in media_types:
             best[media_type] = max((specificity, quality), best.get(media_type, (0, 0.0)))
     return {media_type: quality for media_type, (_, quality) in best.items()}
 
@@ -148,7 +156,10 @@ def accepts_gzip(headers: Headers) -> bool:
 
 def compressed(body: bytes) -> bytes | None:
     """Return `body` in gzip, or None if it is under `MIN_COMPRESSED_BYTES`, and sent as it is."""
-    return None if len(body) < MIN_COMPRESSED_BYTES else gzip.compress(body, 6, mtime=0)
+    if len(body) < MIN_COMPRESSED_BYTES:
+        return None
+    # without a time, equal pages have equal bytes in each process
+    return gzip.compress(body, 6, mtime=0)
 
 
 class ByteRange(Struct, frozen=True):
@@ -200,12 +211,15 @@ def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | Non
     start = int(first)
     if last and int(last) < start:
         return None  # invalid by RFC 9110
-    return ByteRange(min(start, size), min(int(last) + 1, size) if last else size)
+    stop = size
+    if last:
+        stop = min(int(last) + 1, size)
+    return ByteRange(min(start, size), stop)
 
 
-def content_range(part: ByteRange, size: int) -> Header:
-    """Return the Content-Range header for `part` of a body of `size` bytes."""
-    return (b"content-range", b"bytes %d-%d/%d" % (part.start, part.stop - 1, size))
+def content_range(byte_range: ByteRange, size: int) -> Header:
+    """Return the Content-Range header for a part of a body of `size` bytes."""
+    return (b"content-range", b"bytes %d-%d/%d" % (byte_range.start, byte_range.stop - 1, size))
 
 
 def range_not_satisfiable(size: int) -> Response:

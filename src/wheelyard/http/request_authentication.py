@@ -81,17 +81,18 @@ class RequestAuthenticator:
         headers = request.joined_headers
         if self._index.authenticator.iap is not None and accepts_iap:
             request.caller = self._iap_caller(request)
-            # nobody has verified it, so that it must not count later either
-            request.joined_headers = {
-                name: value for name, value in headers.items() if name != b"authorization"
-            }
-        elif accepts_session and (cookie := session_of(headers, self.session_cookie)):
-            self._use_session(request, cookie)
-        elif (header := headers.get(b"authorization")) is not None:
-            cache_key = self.recent.header_key(header, request.address)
-            request.caller = self.recent.remembered(cache_key) or self._verify(
-                request, parse_authorization(header, client_network(request.address)), cache_key
-            )
+            # nobody has verified the header, so that it must not count later either
+            remaining_headers = dict(headers)
+            remaining_headers.pop(b"authorization", None)
+            request.joined_headers = remaining_headers
+        else:
+            cookie = b""
+            if accepts_session:
+                cookie = session_of(headers, self.session_cookie)
+            if cookie:
+                self._use_session(request, cookie)
+            elif b"authorization" in headers:
+                request.caller = self._header_caller(request, headers[b"authorization"])
         if request.caller is UNAUTHENTICATED:
             request.caller = self._context.read_policy.anonymous()
         request.is_authenticated = True
@@ -106,31 +107,44 @@ class RequestAuthenticator:
         request.caller = self._context.read_policy.anonymous()
         request.browser_session = None
         cookies = request.joined_headers.get(b"cookie", b"")
-        name = self.session_cookie
-        if name is not None and (cookie := name.value_in(cookies)):
+        if self.session_cookie is None:
+            return
+        cookie = self.session_cookie.value_in(cookies)
+        if cookie:
             self._use_session(request, cookie)
 
     def verify(self, request: Request, credential: Credential) -> Caller:
         """
         Return the caller by a credential of a form, within the limits of one in a header.
 
-        Raises as `authenticate` does.
+        Raises Waiting while the credential is verified elsewhere. Raises Unauthenticated if it is
+        not valid, and Unavailable if that cannot be said now. May block.
         """
         typed = f"form\0{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
         return self._verify(request, credential, self.recent.header_key(typed, request.address))
 
+    def _header_caller(self, request: Request, header: bytes) -> Caller:
+        """Return the caller by an Authorization header, verified at most a second ago."""
+        cache_key = self.recent.header_key(header, request.address)
+        caller = self.recent.remembered(cache_key)
+        if caller is not None:
+            return caller
+        credential = parse_authorization(header, client_network(request.address))
+        return self._verify(request, credential, cache_key)
+
     def _use_session(self, request: Request, cookie: bytes) -> None:
+        """Give a request the caller and the session of a cookie, if the session is valid."""
         cache_key = self.recent.cookie_key(cookie)
         text = cookie.decode("ascii")
-        try:
-            caller = self.recent.remembered(cache_key) or self.recent.verified(
-                cache_key, partial(self._index.sessions.caller, text)
-            )
-        except ConfirmationNeeded as needed:
-            # returns once its provider has been asked, and still has not confirmed the person
-            request.wait((SESSION, cache_key), self._confirm, cache_key, needed)
-            caller = None
-            request.waits_for = needed.title
+        caller = self.recent.remembered(cache_key)
+        if caller is None:
+            verify = partial(self._index.sessions.caller, text)
+            try:
+                caller = self.recent.verified(cache_key, verify)
+            except ConfirmationNeeded as needed:
+                # returns once its provider has been asked, and still has not confirmed the person
+                request.wait((SESSION, cache_key), self._confirm, cache_key, needed)
+                request.waits_for = needed.title
         if caller is not None:
             request.caller = caller
             request.browser_session = decoded_session(text)
@@ -162,42 +176,43 @@ class RequestAuthenticator:
 
         Raises Waiting if that takes long, so that it is done in another thread.
         """
-        sent = _SentCredential(credential, request.address, cache_key)
-        key = CALLER, cache_key  # a form may have another credential than the header
+        attempt = _Attempt(credential, request.address, cache_key)
+        key = (CALLER, cache_key)  # a form may have another credential than the header
         wait = self._index.authenticator.waits_for(credential)
         # once the handler was called again, the credential may be remembered as one to verify here
         if wait == "local" and not request.has_result(key):
-            return self._verify_here(sent)
-        return request.wait(key, self._verify_with_others, sent, wait)
+            return self._verify_here(attempt)
+        return request.wait(key, self._verify_once, attempt, wait)
 
-    def _verify_here(self, sent: "_SentCredential") -> Caller:
+    def _verify_here(self, attempt: "_Attempt") -> Caller:
         """Return the caller by a credential, verified in this thread, and remember it."""
         authenticate = self._index.authenticator.authenticate
         return self.recent.verified(
-            sent.cache_key, partial(authenticate, sent.credential, sent.address)
+            attempt.cache_key,
+            partial(authenticate, attempt.credential, attempt.address),
         )
 
-    async def _verify_with_others(self, sent: "_SentCredential", wait: Wait) -> Caller:
+    async def _verify_once(self, attempt: "_Attempt", wait: Wait) -> Caller:
         """Return the caller by a credential, verified once for all requests that have it."""
-        return await self._verifying.run(sent.cache_key, self._verify_apart, sent, wait)
+        return await self._verifying.run(attempt.cache_key, self._verify_apart, attempt, wait)
 
-    async def _verify_apart(self, sent: "_SentCredential", wait: Wait) -> Caller:
+    async def _verify_apart(self, attempt: "_Attempt", wait: Wait) -> Caller:
         """Verify a credential in the pool for tokens, or, with a slot, in that for passwords."""
         pools = self._pools
         limit = self._context.process.password_limit
         if wait != "password":
-            return await pools.run_in(pools.tokens, self._verify_here, sent)
-        client = network_of(sent.credential.client_network)
-        if self._index.authenticator.verified_recently(sent.credential):
+            return await pools.run_in(pools.tokens, self._verify_here, attempt)
+        client = network_of(attempt.credential.client_network)
+        if self._index.authenticator.verified_recently(attempt.credential):
             # by user: an office of many may be one network
             limit = self._context.process.known_password_limit
-            client = sent.credential.user
+            client = attempt.credential.user
         async with limit.acquire(client):
-            return await pools.run_in(pools.passwords, self._verify_here, sent)
+            return await pools.run_in(pools.passwords, self._verify_here, attempt)
 
 
-class _SentCredential(Struct, frozen=True):
-    """A credential as a request has it."""
+class _Attempt(Struct, frozen=True):
+    """A credential that somebody tries, and where it comes from."""
 
     credential: Credential
     address: str
@@ -224,18 +239,22 @@ class CallerElsewhere(Struct, frozen=True):
         authenticator = index.authenticator
         headers = request.joined_headers
         if request.browser_session is not None:
+            # that of main: one cookie is for all indexes of the store
             cookie = SessionCookie.of(self.index.named(MAIN).settings)
-            text = cookie.value_in(headers.get(b"cookie", b"")) if cookie else b""
-            caller = index.sessions.caller(text.decode("ascii"))
+            value = b""
+            if cookie is not None:
+                value = cookie.value_in(headers.get(b"cookie", b""))
+            caller = index.sessions.caller(value.decode("ascii"))
         elif request.caller.is_anonymous:
             caller = None
-        elif (header := headers.get(b"authorization")) is not None:
-            credential = parse_authorization(header, client_network(request.address))
+        elif b"authorization" in headers:
+            network = client_network(request.address)
+            credential = parse_authorization(headers[b"authorization"], network)
             return authenticator.authenticate(credential, request.address)
         else:
-            return authenticator.authenticate_assertion(
-                headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            )
+            assertion = headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
+            return authenticator.authenticate_assertion(assertion)
+        # a session that has ended meanwhile has no caller
         return caller or Caller(ANONYMOUS, authenticator.policy.public())
 
 
@@ -286,6 +305,7 @@ def parse_authorization(header: bytes, network: str = "") -> Credential:
 
 
 def _basic_pair(value: str) -> tuple[str, bool]:
+    """Return `USER:PASSWORD` of Basic, and whether it is UTF-8, or raise Unauthenticated."""
     try:
         decoded = b64decode(value, validate=True)
     except ValueError as error:
@@ -312,7 +332,9 @@ class SessionCookie(Struct, frozen=True):
     @classmethod
     def of(cls, settings: Settings) -> "SessionCookie | None":
         """Return the cookie by the settings, or None if `cookie_login` is off."""
-        return cls.named(NAME, "Strict", settings) if settings.access.cookie_login else None
+        if not settings.access.cookie_login:
+            return None
+        return cls.named(NAME, "Strict", settings)
 
     @classmethod
     def named(
@@ -322,19 +344,21 @@ class SessionCookie(Struct, frozen=True):
         attributes = f"HttpOnly; SameSite={same_site}"
         url = urlsplit(settings.base_url)
         is_secure = url.scheme == "https"
-        index = f"{url.port or (443 if is_secure else 80)}{url.path}"
+        default_port = 443 if is_secure else 80
+        index = f"{url.port or default_port}{url.path}"
         if url.path and not is_secure:
             # where a proxy takes the path away, older servers gave a cookie without this slash the
             # path of the host: two of a name would count as none until that one ends
             index += "/"
         name = f"{beginning}-{blake2b(index.encode(), digest_size=4).hexdigest()}"
         if is_secure:
+            # browsers take a name that begins so only with this path, and over https
             name = f"__Host-{name}"
-            place = "Path=/; Secure"
+            scope = "Path=/; Secure"
         else:
-            place = f"Path={settings.server.public_path}/"
+            scope = f"Path={settings.server.public_path}/"
         pattern = re.compile(rb"(?:^|;)[ \t]*%s=([^;]*)" % name.encode())
-        return cls(name, f"{place}; {attributes}", pattern)
+        return cls(name, f"{scope}; {attributes}", pattern)
 
     def value_in(self, header: bytes) -> bytes:
         """
@@ -343,7 +367,10 @@ class SessionCookie(Struct, frozen=True):
         It is also empty if there are several, of which one may be planted.
         """
         values = self.pattern.findall(header)
-        return values[0] if len(values) == 1 and _VALUE.fullmatch(values[0]) else b""
+        if len(values) != 1 or not _VALUE.fullmatch(values[0]):
+            return b""
+        value: bytes = values[0]
+        return value
 
     def header(self, value: str, seconds: int) -> Header:
         """Return the header that gives a browser the cookie for so many seconds."""

@@ -61,7 +61,6 @@ _FORWARDING_HEADERS: Final = frozenset(
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 """Matches `1.2.3.4:port`, `[v6]:port` and `[v6]`."""
 
-
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -77,7 +76,9 @@ def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
 
     HTTP/2 repeats Cookie, whose values are joined by semicolons (RFC 9113, 8.2.3).
     """
-    if len(by_name := dict(headers)) == len(headers):
+    by_name = dict(headers)
+    # mostly no header is repeated
+    if len(by_name) == len(headers):
         return by_name
     values: dict[bytes, list[bytes]] = {name: [] for name in by_name}
     for name, value in headers:
@@ -101,6 +102,7 @@ def check_limits(scope: AsgiScope, joined: Headers) -> None:
     if size_of(headers) > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
         message = "The headers are too long. Send fewer or shorter ones."
         raise Invalid(message, code=HEADERS_TOO_LARGE)
+    # of two values, a proxy may believe the first and this server the last (RFC 9112, 11.2)
     names = [name for name, _ in headers if name in _NOT_REPEATABLE]
     if len(set(names)) != len(names):
         message = "A header is repeated that may be sent only once. Send it once."
@@ -108,6 +110,7 @@ def check_limits(scope: AsgiScope, joined: Headers) -> None:
     if not _CONTENT_LENGTH.fullmatch(joined.get(b"content-length", b"0")):
         message = "The Content-Length is not a number of bytes. Send it in at most 19 digits."
         raise Invalid(message)
+    # RFC 9112, 3.2; HTTP/1.0 needs none, and HTTP/2 has `:authority`
     if scope["http_version"] == "1.1" and not joined.get(b"host"):
         raise Invalid("The request names no host.")
 
@@ -129,21 +132,28 @@ def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
     Each trusted proxy appends the address that it sees to X-Forwarded-For. Earlier entries may be
     invented by the client, and are not used. An address that is not valid becomes 0.0.0.0.
     """
+    # a Unix socket has no address
     peer = str((scope.get("client") or (UNKNOWN_ADDRESS,))[0])
     if trusted_proxies:
         values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        seen = b",".join(values).decode("latin-1").split(",")
-        peer = seen[-trusted_proxies if len(seen) >= trusted_proxies else 0].strip() or peer
+        addresses = b",".join(values).decode("latin-1").split(",")
+        # the one that the outermost trusted proxy has seen, or the first if there are fewer
+        trusted_addresses = addresses[-trusted_proxies:]
+        peer = trusted_addresses[0].strip() or peer
     return _normalized(peer)
 
 
 @lru_cache(1024)  # the same few clients and proxies send all requests of a moment
 def _normalized(peer: str) -> str:
+    """Return the canonical form of an IP address, or 0.0.0.0 for a text that is none."""
     peer = peer.partition("%")[0]  # an IPv6 zone may be any text
     with_port = _WITH_PORT.fullmatch(peer)  # as some proxies write an address
-    for text in (peer, with_port and (with_port[1] or with_port[2])):
+    texts = [peer]
+    if with_port is not None:
+        texts.append(with_port[1] or with_port[2])
+    for text in texts:
         with suppress(ValueError):
-            return str(ip_address(text or ""))
+            return str(ip_address(text))
     return UNKNOWN_ADDRESS
 
 
@@ -174,10 +184,9 @@ def announces_body(scope: AsgiScope, headers: Headers) -> bool:
     """Return whether the headers of a request announce a body."""
     length = headers.get(b"content-length")
     # HTTP/2 sends a body without either header
-    is_http2 = not scope["http_version"].startswith("1")
-    is_unframed = is_http2 and scope["method"] not in ("GET", "HEAD")
-    is_framed = b"transfer-encoding" in headers or (length is None and is_unframed)
-    return is_framed or length not in (None, b"0")
+    if length is None and not scope["http_version"].startswith("1"):
+        return b"transfer-encoding" in headers or scope["method"] not in ("GET", "HEAD")
+    return b"transfer-encoding" in headers or length not in (None, b"0")
 
 
 class RequestBody:
@@ -208,7 +217,7 @@ class RequestBody:
         Raises SlowClient if the client is behind the minimum rate for too long.
         """
         now = get_running_loop().time
-        asked_at = now()
+        waits_since = now()
         idle_seconds = self._timeouts.idle_seconds
         try:
             message = await wait_for_client(self._receive(), self._budget_seconds, idle_seconds)
@@ -217,10 +226,10 @@ class RequestBody:
             raise SlowClient from error
         earned = len(message.get("body", b"")) / self._timeouts.min_bytes_per_second
         # only the time in `receive` is counted: this server may have been busy before it
-        left = self._budget_seconds - (now() - asked_at)
-        if left < -STOPPED_SECONDS:  # no timer has ended the wait
-            left = idle_seconds
-        self._budget_seconds = min(max(left + earned, 0.0), idle_seconds)
+        budget = self._budget_seconds - (now() - waits_since)
+        if budget < -STOPPED_SECONDS:  # this server was stopped: no timer has ended the wait
+            budget = idle_seconds
+        self._budget_seconds = min(max(budget + earned, 0.0), idle_seconds)
         self._note_end(message)
         return message
 
@@ -240,6 +249,8 @@ class RequestBody:
         """Discard what still arrives, however slowly, for `discard_seconds` at most."""
         if self.has_ended:
             return
+        # with a connection that is closed while bytes arrive, TCP resets it, and the client may
+        # lose the response that it has not read yet (RFC 9112, 9.6)
         with suppress(TimeoutError):
             async with timeout(self._timeouts.discard_seconds):
                 while not self.has_ended:
@@ -263,14 +274,16 @@ class RequestBody:
             pass
 
     async def _send_closing(self, message: Message) -> None:
+        """Send a message, the first one with `Connection: close` if the body has not ended."""
         if message["type"] == "http.response.start" and not self.has_ended:
             message = {**message, "headers": (*message["headers"], CLOSE)}
         if self._send is not None:
             await self._send(message)
 
     def _note_end(self, message: Message) -> None:
-        is_last = message["type"] != "http.request" or not message.get("more_body", False)
-        self.has_ended = self.has_ended or is_last
+        """Take note of whether an event is the last one: the last chunk, or the disconnect."""
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self.has_ended = True
 
 
 async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
@@ -292,7 +305,8 @@ def read_body(
     """
     Return a whole request body.
 
-    Raises Waiting until the body has come, and what `receive_body` raises.
+    Raises Waiting until the body has come. Raises TooLarge, with the message `too_long`, if it has
+    more than `limit` bytes, and ClientDisconnected or SlowClient if it does not come.
     """
     return request.wait("body", receive_body, request, limit, too_long)
 
@@ -305,9 +319,9 @@ async def receive_body(request: Request, limit: int, too_long: str) -> bytes:
     ClientDisconnected or SlowClient if it does not come.
     """
     body = b""
-    more = True
-    while more:
-        chunk, more = await next_chunk(request.receive)
+    has_more = True
+    while has_more:
+        chunk, has_more = await next_chunk(request.receive)
         body += chunk
         if len(body) > limit:  # whatever Content-Length has said
             raise TooLarge(too_long)
@@ -318,8 +332,8 @@ def read_json(request: Request, limit: int) -> bytes:
     """
     Return a JSON body.
 
-    Raises Invalid if Content-Type is another. Raises Waiting, TooLarge (above `limit` bytes) and
-    others as `read_body` does.
+    Raises Invalid if Content-Type is another, and TooLarge above `limit` bytes. Raises Waiting
+    until the body has come, and ClientDisconnected or SlowClient if it does not come.
     """
     if request.body_type != JSON:
         raise Invalid(
@@ -344,13 +358,17 @@ def decode_path(raw: bytes) -> str:
     """
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
-    segments = "".join(f"/{_decoded(part)}" for part in raw.split(b"/") if part)
-    return f"{segments}/" if raw.endswith(b"/") else segments
+    # split before it is decoded: an encoded slash separates nothing
+    path = "".join(f"/{_decoded(segment)}" for segment in raw.split(b"/") if segment)
+    if raw.endswith(b"/"):
+        path += "/"
+    return path
 
 
-def _decoded(part: bytes) -> str:
+def _decoded(segment: bytes) -> str:
+    """Return a segment of a path decoded, or raise Invalid or NotFound."""
     try:
-        text = unquote_to_bytes(part).decode()
+        text = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError as error:
         raise _bad_path("is not UTF-8") from error
     if _CONTROL_CHARACTER.search(text) or "\\" in text:

@@ -19,20 +19,12 @@ from wheelyard.authentication.authorization import project_not_found
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import missing_file_error
 from wheelyard.errors import NotFound
+from wheelyard.http import responses
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import MadeFrom, Request, Response
 from wheelyard.http.page_cache import cache_keys
-from wheelyard.http.responses import (
-    FileToSend,
-    FoundProvenance,
-    Repeats,
-    WantedFile,
-    core_metadata_response,
-    file_cache_headers,
-    file_response,
-)
 from wheelyard.model.distribution_filename import (
     VARIANTS_SUFFIX,
     release_of_variants,
@@ -81,6 +73,7 @@ class PrivateFiles(Struct, frozen=True):
         projects = self.sources.projects
         version = self.first.version
         if len(projects) > 1 or self.first.index != self.context.index.name:
+            # versions of documents of several layers are in no order, and may be equal
             text = " ".join(f"{source.index}:{source.version}" for source in projects)
             version = ObjectVersion(text)
         if not self.project.variants:
@@ -110,7 +103,9 @@ class PrivateFiles(Struct, frozen=True):
         Raises Unavailable if the store does not answer.
         """
         variants = self.page_variants
-        return () if variants is None else variants.documents
+        if variants is None:
+            return ()
+        return variants.documents
 
     def page_files(self) -> Sequence[ShownFile]:
         """
@@ -122,30 +117,38 @@ class PrivateFiles(Struct, frozen=True):
         if variants is None:
             return self.project.status.served(self.project.files)
         site = self.context.process.site
-        if site is not None and site.files_url:  # nobody makes the documents there
+        # the files of this site are left on another server, where nobody makes the documents
+        if site is not None and site.files_url:
             return [file for file in self.project.files if not file.variant]
+        # what a page links to has to be there as long as a client may have the page
         if site is None and not self.context.process.server.settings.server.read_only:
             self._kept_variants().keep(self.project.name, variants.documents, self._now)
         return variants.on_page(self.project.files)
 
     def _variants(self, release: str = "") -> "PageVariants":
+        """Return the documents about wheels with a label, of one release or of all of them."""
         # no server without a wheel with a label needs it
         from wheelyard.http.variants import page_variants  # noqa: PLC0415
 
         return page_variants(self.sources, self.context.index.files, release)
 
     def _kept_variants(self) -> "KeptVariants":
+        """Return what keeps documents for those who have an older page."""
         from wheelyard.http.variants import KeptVariants  # noqa: PLC0415
 
         return KeptVariants(self.context.index.stores.documents, self.context.remembered)
 
     def store_of(self, filename: str) -> Store:
-        """Return where a listed file is kept, at the keys of `catalog.keys`."""
+        """Return where a listed file is kept."""
         del filename
         return self.context.index.files.store
 
-    def repeats(self) -> Repeats:
-        """Return what it was made from, or None if that is not known, and until when it counts."""
+    def repeats(self) -> responses.Repeats:
+        """
+        Return what an answer is made from, or None if that is not known, and its deadline.
+
+        The deadline is when time alone may show other files.
+        """
         made_from: MadeFrom | None = None
         if self.sources.made_from is not None:
             made_from = cache_keys(self.sources.made_from, self.project.name)
@@ -158,12 +161,13 @@ class PrivateFiles(Struct, frozen=True):
         runtime = self.context.index.server.runtime
         return made_from, runtime.monotonic() + (changes_at - runtime.now()).total_seconds()
 
-    def core_metadata(self, _: Request, filename: str) -> CoreMetadata:
+    def core_metadata(self, request: Request, filename: str) -> CoreMetadata:
         """
-        Return the core metadata of a listed file, minimal if it has none.
+        Return the core metadata of a listed file, a minimum if it has none.
 
         Raises Unavailable if the store has lost it, or does not answer.
         """
+        del request
         file = self.project.by_filename[filename]
         return self.context.process.core_metadata.load(self.project.name, file)
 
@@ -177,64 +181,85 @@ class PrivateFiles(Struct, frozen=True):
         if hidden is not None:
             _, reason = hidden
             raise NotFound(reason.text, code=reason.code, advice=reason.advice)
-        return self.project.by_filename.get(filename) if self.project.status.serves_files else None
+        # a quarantined project keeps its files, and nobody gets them
+        if not self.project.status.serves_files:
+            return None
+        return self.project.by_filename.get(filename)
 
-    def provenance(self, _: Request, filename: str, release: str) -> FoundProvenance | None:
+    def provenance(
+        self, request: Request, filename: str, release: str
+    ) -> responses.FileProvenance | None:
         """
         Return the provenance of a file of a release, or None if it is not served, or has none.
 
         Raises NotFound, with the reason, for a file that rules hide.
         """
+        del request
         file = self.find_served(filename)
-        if file is None or not file.has_provenance or strip_trailing_zeros(file.version) != release:
+        if file is None or not file.has_provenance:
+            return None
+        if strip_trailing_zeros(file.version) != release:
             return None
         load = partial(self.context.index.files.provenance, self.project.name, file)
-        return FoundProvenance(file.provenance, load)
+        return responses.FileProvenance(file.provenance, load)
 
-    def response(self, request: Request, wanted: WantedFile) -> Response:
+    def response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the project lacks it.
 
-        Raises Unavailable if the store has lost the file, or does not answer. Raises Invalid (412)
-        if If-Match has another ETag.
+        Raises NotFound, with the reason, for a file that rules hide. Raises Unavailable if the
+        store has lost the file, or does not answer. Raises Invalid (412) if If-Match has another
+        ETag.
         """
-        if wanted.filename.endswith(VARIANTS_SUFFIX):
-            return self._variants_response(request, wanted)
-        file = self.find_served(wanted.filename)
-        name = self.project.name
-        if file is None or not wanted.is_served(file):
+        if file_request.filename.endswith(VARIANTS_SUFFIX):
+            return self._variants_response(request, file_request)
+        file = self.find_served(file_request.filename)
+        if file is None or not file_request.is_for(file):
             return file_not_found()
         try:
-            return self._send(request, wanted, file)
+            return self._served_response(request, file_request, file)
         except NotFound as error:
-            # a concurrent delete first changes the document, then deletes the bytes
-            lists = (source for source in self.sources.projects if file in source.project.files)
-            documents = next(lists).projects.documents
-            document = documents.get(keys.project(name), "current").value
-            if document is not None and document.by_filename.get(file.filename) == file:
+            # a concurrent delete first changes the document, then deletes the bytes: only if the
+            # current document still lists the file, the store has lost it
+            if self._is_still_listed(file):
                 raise missing_file_error(file) from error
             return file_not_found()
 
-    def _variants_response(self, request: Request, wanted: WantedFile) -> Response:
+    def _is_still_listed(self, file: File) -> bool:
+        """Return whether the store's current document of the project lists the same file."""
+        layers = self.sources.projects
+        layer = next(layer for layer in layers if file in layer.project.files)
+        key = keys.project(self.project.name)
+        document = layer.projects.documents.get(key, "current").value
+        return document is not None and document.by_filename.get(file.filename) == file
+
+    def _variants_response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """Return the response with the document about the wheels with a label of a release."""
-        digest = wanted.sha256
-        release = release_of_variants(wanted.filename)
-        if wanted.is_metadata or not digest or not release:
+        digest = file_request.sha256
+        release = release_of_variants(file_request.filename)
+        if file_request.is_metadata or not digest or not release:
+            return file_not_found()
+        if not self.project.status.serves_files:
             return file_not_found()
         body = None
-        if self.project.status.serves_files:
-            made = self._variants(release).documents
-            body = next((document.body for document in made if document.sha256 == digest), None)
-            # a client may have an older page
-            body = body or self._kept_variants().find(self.project.name, digest)
+        for document in self._variants(release).documents:
+            if document.sha256 == digest:
+                body = document.body
+                break
+        # a client may have an older page, whose documents were kept when it was shown
+        body = body or self._kept_variants().find(self.project.name, digest)
         if body is None:
             return file_not_found()
         scope = self.context.read_policy.cache_scope(self.project.name)
-        headers = file_cache_headers(scope)
-        sent = FileToSend(sha256=digest, size=len(body), headers=headers, body=body)
-        return file_response(request, self.context, sent)
+        headers = responses.file_cache_headers(scope)
+        file_to_send = responses.FileToSend(
+            sha256=digest, size=len(body), headers=headers, body=body
+        )
+        return responses.file_response(request, self.context, file_to_send)
 
-    def _send(self, request: Request, wanted: WantedFile, file: File) -> Response:
+    def _served_response(
+        self, request: Request, file_request: responses.FileRequest, file: File
+    ) -> Response:
         """
         Return the response with a file, or with its core metadata.
 
@@ -243,19 +268,19 @@ class PrivateFiles(Struct, frozen=True):
         context = self.context
         name = self.project.name
         scope = context.read_policy.cache_scope(name)
-        if wanted.is_metadata:
+        if file_request.is_metadata:
             load = partial(context.process.core_metadata.load_bytes, name, file)
             version = ObjectVersion(file.core_metadata)  # its digest
-            return core_metadata_response(
+            return responses.core_metadata_response(
                 request, context, version, load, self.repeats(), scope=scope
             )
-        sent = FileToSend(
+        file_to_send = responses.FileToSend(
             sha256=file.sha256,
             size=file.size,
-            headers=file_cache_headers(scope),
+            headers=responses.file_cache_headers(scope),
             body=StoredBody(context.process.file_delivery, name, file),
         )
-        return file_response(request, context, sent)
+        return responses.file_response(request, context, file_to_send)
 
 
 def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
@@ -265,10 +290,10 @@ def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
     Raises NotFound if there is none. Raises Unavailable if the store does not answer, or a document
     is damaged.
     """
-    answer = context.index.repository.find(name)
-    if not answer.projects:
+    sources = context.index.repository.find(name)
+    if not sources.projects:
         raise project_not_found(name)
-    return PrivateFiles(context, answer)
+    return PrivateFiles(context, sources)
 
 
 class PrivateOrigin(Origin, frozen=True, kw_only=True):
@@ -282,10 +307,14 @@ class PrivateOrigin(Origin, frozen=True, kw_only=True):
         return hidden_files((file.version, reason) for file, reason in hidden)
 
 
-class OpenListing(Listing, frozen=True, kw_only=True):
+class OpenListing(responses.ListingOfFiles, frozen=True, kw_only=True):
     """A listing whose files can be opened."""
 
     open: "PrivateFiles | PublicFiles | MergedFiles"
+
+    def repeats(self) -> responses.Repeats:
+        """Return what a page of the listing is made from, and until when it may be repeated."""
+        return self.open.repeats()
 
 
 def find(
@@ -300,20 +329,30 @@ def find(
     does. Raises Waiting if one has to be asked.
     """
     public = _find_public(context, name, request, may_refresh=may_refresh)
-    return public or _private_listing(find_private(context, name))
+    if public is not None:
+        return public
+    return _private_listing(find_private(context, name))
 
 
 def find_for_installer(
     context: IndexContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
 ) -> OpenListing:
     """
-    Return what `find` does, but an empty listing for a private name without a project.
+    Return what an installer is shown of a project: an empty listing for a private name without one.
 
     After a 404, uv would go on to its next index. The settings may want a 404 all the same, and an
-    index without an upstream index has no such names. Raises as `find` does.
+    index without an upstream index has no such names.
+
+    With `may_refresh`, a caller who may upload can have the upstream indexes asked now. Raises
+    NotFound if nobody has the project, the settings do not allow to ask for it, or it is private
+    and the caller may not read it. Raises Unavailable if the store does not answer, or no upstream
+    index does. Raises Waiting if one has to be asked.
     """
-    # nobody has asked for what is exported, nor for the newer pip that each pip looks for
-    is_installer = context.process.site is None and not (name == "pip" and _is_pip(request))
+    # what is noted as wanted has to be wanted by somebody: nobody has asked for what is exported,
+    # nor for the newer pip that each pip looks for
+    is_installer = context.process.site is None
+    if name == "pip" and _is_pip(request):
+        is_installer = False
     public = _find_public(
         context, name, request, may_refresh=may_refresh, is_installer=is_installer
     )
@@ -327,13 +366,14 @@ def find_for_installer(
         context.upstream.upstream.observation.blocked("private")
         if context.index.settings.upstream.private_missing == "404":
             raise
-        missing = Project(name=name)
-        own = FoundProject(context.index.name, context.index.projects, missing, ABSENT)
+        empty = Project(name=name)
+        own = FoundProject(context.index.name, context.index.projects, empty, ABSENT)
         files = PrivateFiles(context, ProjectSources((own,), None))
     return _private_listing(files)
 
 
 def _is_pip(request: Request) -> bool:
+    """Return whether the client of a request says that it is pip."""
     return request.joined_headers.get(b"user-agent", b"").startswith(b"pip/")
 
 
@@ -348,24 +388,30 @@ def _find_public(
     """
     Return a public project, or None if the name is private, and the caller may read it.
 
-    Raises as `find` does.
+    Raises NotFound if no upstream index has it or may be asked for it, or it is private and the
+    caller may not read it. Raises Unavailable if no upstream index answers, or the store does not.
+    Raises Waiting if one has to be asked.
     """
     if context.upstream is None:
         return None
+    # whether the name is private is read from the store there, for each request
     listings = context.upstream.find(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
     if listings is None:
         return None
-    for listing in listings if is_installer else ():
-        _look_up_licences(context.upstream, context.index, listing, request)
-    shown = context.index.repository.filtered(listings)
-    if not shown:
+    # an installer takes the newest release that it is shown; nobody else waits for licences
+    if is_installer:
+        for listing in listings:
+            _look_up_licences(context.upstream, context.index, listing, request)
+    filtered = context.index.repository.filtered(listings)
+    if not filtered:
         raise project_not_found(name)
     # no server without an upstream index needs it
     from wheelyard.http.upstream_files import public_files  # noqa: PLC0415
 
-    files = public_files(context, context.upstream, shown)
+    files = public_files(context, context.upstream, filtered)
+    # the values of a listing, whatever class of `upstream/` it has, in one that opens its files
     fields = {field: getattr(files.listing, field) for field in Listing.__struct_fields__}
     return OpenListing(**fields, open=files)
 
@@ -387,18 +433,18 @@ def _look_up_licences(
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:
+    """Return the listing of a private project, with the files that its status permits."""
     project = files.project
-    place = files.first.index
+    other_index = None
+    if files.first.index != files.context.index.name:
+        other_index = files.first.index
     return OpenListing(
         name=project.name,
         status=project.status,
         reason=project.reason,
         files=project.status.served(project.files),
         version=files.version,
-        origin=PrivateOrigin(
-            other_index=place if place != files.context.index.name else None,
-            sources=files.sources,
-        ),
+        origin=PrivateOrigin(other_index=other_index, sources=files.sources),
         open=files,
     )
 
@@ -427,6 +473,6 @@ def namespaces_of(
     return context.index.server.namespaces.describe(listing.open.project)
 
 
-def until_looked(context: IndexContext) -> float:
+def namespaces_deadline(context: IndexContext) -> float:
     """Return until when, on the monotonic clock, a page may be repeated that names namespaces."""
     return context.index.server.runtime.monotonic() + NAMESPACES_SECONDS

@@ -9,12 +9,13 @@ from collections.abc import Hashable, Iterator, Mapping
 from math import inf
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 from msgspec import Struct
 
 from wheelyard.authentication.authorization import CacheScope
+from wheelyard.http import representation
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import error_response
 from wheelyard.http.file_delivery import StoredBody
@@ -31,26 +32,10 @@ from wheelyard.http.messages import (
     redirect,
 )
 from wheelyard.http.page_cache import Render
-from wheelyard.http.representation import (
-    ByteRange,
-    MediaType,
-    accepts_gzip,
-    best_media_type,
-    content_range,
-    is_not_modified,
-    media_type_by_format,
-    range_not_satisfiable,
-    requested_range,
-    require_match,
-)
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import Listing, Origin, ShownFile
 from wheelyard.storage.base import ObjectVersion
-
-if TYPE_CHECKING:
-    from wheelyard.http.resolver import OpenListing
-
 
 VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization, Cookie")
@@ -75,7 +60,7 @@ Repeats = tuple[MadeFrom | None, float]
 """
 What an answer was made from, and until when an identical request gets it again.
 
-None if each request has to be answered anew.
+None if each request has to be answered anew. The time is one of the monotonic clock.
 """
 SOURCE: Final = b"x-wheelyard-source"
 """The header that says where a page comes from."""
@@ -92,18 +77,29 @@ Body = bytes | Path | Iterator[bytes] | str
 """The body of a response, or the URL that the client is redirected to."""
 
 
+class ListingOfFiles(Listing, frozen=True, kw_only=True):
+    """A listing that knows where its files are from, and so how long a page of it counts."""
+
+    def repeats(self) -> Repeats:
+        """Return what a page of the listing is made from, and until when it may be repeated."""
+        raise NotImplementedError
+
+
 def page_cache_headers(public_max_age: int, scope: CacheScope) -> tuple[Header, ...]:
     """Return Cache-Control and Vary of a page, which lives `public_max_age` seconds if public."""
     if scope == "private":
         return (VARY_BY_CALLER, PRIVATE_PAGE)
-    is_kept = scope == "public" and public_max_age > 0
-    lifetime = f"max-age={public_max_age}" if is_kept else "no-cache"
+    lifetime = "no-cache"
+    if scope == "public" and public_max_age > 0:
+        lifetime = f"max-age={public_max_age}"
     return (VARY, (b"cache-control", f"public, {lifetime}".encode()))
 
 
 def file_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
     """Return the Cache-Control of a file (fresh for a year), and Vary if it is private."""
-    return (PRIVATE_FILE, VARY_FILE) if scope == "private" else (_SHARED_FILE[scope],)
+    if scope == "private":
+        return (PRIVATE_FILE, VARY_FILE)
+    return (_SHARED_FILE[scope],)
 
 
 def metadata_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
@@ -113,85 +109,95 @@ def metadata_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
     return (_SHARED_FILE[scope], VARY_ENCODING)
 
 
-def requested_media_type(request: Request) -> MediaType | None:
+def requested_media_type(request: Request) -> representation.MediaType | None:
     """Return the media type that `?format=` or else Accept asks for, or None if no page has it."""
     if b"format=" in request.query_string:
         query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
-            return media_type_by_format(query["format"][0])
-    return best_media_type(request.joined_headers.get(b"accept", b""))
+            return representation.media_type_by_format(query["format"][0])
+    return representation.best_media_type(request.joined_headers.get(b"accept", b""))
 
 
 def wants_html(request: Request) -> bool:
     """Return whether a request for `/` or `/setup/` gets the web page, not the Simple API's."""
-    return requested_media_type(request) in (None, MediaType.HTML)
+    return requested_media_type(request) in (None, representation.MediaType.HTML)
 
 
 def page_headers(
-    context: IndexContext, media_type: MediaType, listing: Listing | None = None
+    context: IndexContext, media_type: representation.MediaType, listing: Listing | None = None
 ) -> HeaderList:
     """
     Return the headers of the page of a project, or without `listing` of one of all projects.
 
     They are those for caches and of the page's source, and CSP if it is HTML.
     """
-    scope = context.read_policy.cache_scope(listing.name if listing else None)
     max_age = context.index.settings.http.public_max_age
     source = HeaderList()
-    if listing is not None and context.upstream is not None:
-        source = (FROM_UPSTREAM if listing.origin.is_upstream else FROM_PRIVATE,)
-    if listing is not None and listing.origin.is_upstream:
-        max_age = 0  # not by a CDN: the name may become private any time
-    headers = (*page_cache_headers(max_age, scope), *source)
+    if listing is None:
+        scope = context.read_policy.cache_scope(None)
+    else:
+        scope = context.read_policy.cache_scope(listing.name)
+        if listing.origin.is_upstream:
+            max_age = 0  # not by a CDN: the name may become private any time
+            source = (FROM_UPSTREAM,)
+        elif context.upstream is not None:
+            source = (FROM_PRIVATE,)
+    headers = page_cache_headers(max_age, scope) + source
     # with `nosniff`, no browser takes JSON for HTML
-    return headers if media_type.value.is_json else (CSP, *headers)
+    if media_type.value.is_json:
+        return headers
+    return (CSP, *headers)
 
 
 def page_response(  # noqa: PLR0913 - all that it depends on
     context: IndexContext,
     request: Request,
-    media_type: MediaType,
-    what: Hashable,
+    media_type: representation.MediaType,
+    key: Hashable,
     version: str,
     render: Render,
     *,
     repeats: Repeats = ((), inf),
-    listing: "OpenListing | None" = None,
+    listing: ListingOfFiles | None = None,
     headers: HeaderList | None = None,
 ) -> Response:
     """
-    Return a response with the page of `what` and `version`, whose status is 200 or 304.
+    Return a response with the page of a key and version, whose status is 200 or 304.
 
     The page is rendered unless it is cached as the client accepts it. Identical requests get the
-    same response as `repeats` says, and the `listing` that is shown, while the page is in its
+    same response as `repeats` says, and the `listing` that is on it, while the page is in its
     cache. Without `headers`, it has those of `page_headers`. Raises Invalid (412) if If-Match has
     another ETag, and what `render` raises.
     """
+    made_from, deadline = repeats
     if listing is not None:
-        made_from, deadline = listing.open.repeats()
-        repeats = (
-            None if made_from is None else (*made_from, *(repeats[0] or ())),
-            min(deadline, repeats[1]),
-        )
+        listing_made_from, listing_deadline = listing.repeats()
+        if listing_made_from is not None:
+            listing_made_from += made_from or ()
+        made_from = listing_made_from
+        deadline = min(listing_deadline, deadline)
     if headers is None:
         headers = page_headers(context, media_type, listing)
     # a page in gzip and as it is are two entries, of which each is made when it is asked for
-    key = (what, accepts_gzip(request.joined_headers))
-    page = context.pages.get_or_render(key, version, render, headers)
+    page_key = (key, representation.accepts_gzip(request.joined_headers))
+    page = context.pages.get_or_render(page_key, version, render, headers)
     is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
-    require_match(request.joined_headers, dict(response.header_list)[b"etag"])
-    response = response.until(*repeats)
-    return response if listing is None else with_age(response, listing.origin)
+    representation.require_match(request.joined_headers, dict(response.header_list)[b"etag"])
+    response = response.until(made_from, deadline)
+    if listing is None:
+        return response
+    return with_age(response, listing.origin)
 
 
 def with_age(response: Response, origin: Origin) -> Response:
     """Return the response with a page of a listing, which says how old it is if it is stale."""
     if not origin.is_stale:
         return response
-    others = (header for header in response.header_list if header[0] != SOURCE)
-    stale = ((SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age))
-    return response.with_headers((*others, *stale))
+    # the response itself is in the cache, and shared: it stays without an age
+    headers = [header for header in response.header_list if header[0] != SOURCE]
+    headers += [(SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age)]
+    return response.with_headers(tuple(headers))
 
 
 def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
@@ -240,17 +246,24 @@ class FileToSend(Struct, frozen=True, kw_only=True):
     @property
     def etag(self) -> bytes:
         """The ETag, or nothing if there is none."""
-        return f'"{self.sha256}"'.encode() if self.sha256 else b""
+        if not self.sha256:
+            return b""
+        return f'"{self.sha256}"'.encode()
 
     @property
     def common_headers(self) -> HeaderList:
         """The headers of each response about the file, whatever its status."""
-        etag = ((b"etag", self.etag),) if self.sha256 else ()
-        ranges = (ACCEPT_RANGES,) if self.takes_ranges else ()
-        return (*etag, *ranges, NOSNIFF, SANDBOX, *self.headers)
+        headers = list[Header]()
+        if self.sha256:
+            headers.append((b"etag", self.etag))
+        if self.takes_ranges:
+            headers.append(ACCEPT_RANGES)
+        # a distribution is bytes of a stranger: no browser may take it for a page of this origin
+        headers += [NOSNIFF, SANDBOX]
+        return tuple(headers) + self.headers
 
 
-class FoundProvenance(Struct, frozen=True):
+class FileProvenance(Struct, frozen=True):
     """The provenance of a file."""
 
     sha256: str
@@ -258,16 +271,16 @@ class FoundProvenance(Struct, frozen=True):
     """Returns its bytes. Raises Unavailable if the store has lost them, or does not answer."""
 
 
-class WantedFile(Struct, frozen=True):
-    """The file that the path of a request names, or its core metadata."""
+class FileRequest(Struct, frozen=True):
+    """What the path of a request names: a file, or its core metadata."""
 
     filename: str
     sha256: str | None
     """The digest that the path has, or None if it has none."""
     is_metadata: bool
 
-    def is_served(self, file: ShownFile) -> bool:
-        """Return whether a listed file of this name is what the path means."""
+    def is_for(self, file: ShownFile) -> bool:
+        """Return whether a listed file of this name is the one that the path means."""
         if self.sha256 not in (None, file.sha256):
             return False
         return file.serves_metadata or not self.is_metadata
@@ -280,15 +293,17 @@ def response_without_bytes(request: Request, file: FileToSend) -> Response | Non
     Raises Invalid (412) if If-Match has another ETag.
     """
     # in the order of RFC 9110, 13.2.2: If-Match, If-None-Match, then the range
-    require_match(request.joined_headers, file.etag or None)
-    if file.sha256 and is_not_modified(request.joined_headers.get(b"if-none-match"), file.etag):
+    representation.require_match(request.joined_headers, file.etag or None)
+    if file.sha256 and representation.is_not_modified(
+        request.joined_headers.get(b"if-none-match"), file.etag
+    ):
         return Response(304, file.common_headers)
-    part = requested_part(request, file)
-    if part is not None and not part.size:
-        return range_not_satisfiable(file.size or 0)
+    byte_range = requested_part(request, file)
+    if byte_range is not None and not byte_range.size:
+        return representation.range_not_satisfiable(file.size or 0)
     if request.method != "HEAD":
         return None
-    return Response(200, (*_content_headers(file, None), *file.common_headers))
+    return Response(200, _content_headers(file, None) + file.common_headers)
 
 
 def redirect_to_file(url: str) -> Response:
@@ -306,12 +321,13 @@ def file_response(request: Request, context: IndexContext, file: FileToSend) -> 
     response = response_without_bytes(request, file)
     if response is not None:
         return response
-    part = requested_part(request, file)
-    body = file.body.open(part) if isinstance(file.body, StoredBody) else file.body
+    byte_range = requested_part(request, file)
+    # opened only now, and before the status is sent: what goes wrong with it is an error response
+    body = file.body.open(byte_range) if isinstance(file.body, StoredBody) else file.body
     if isinstance(body, str):
         return redirect_to_file(body)
-    status = 206 if part else 200
-    headers = (*_content_headers(file, part), *file.common_headers)
+    status = 206 if byte_range else 200
+    headers = _content_headers(file, byte_range) + file.common_headers
     if isinstance(body, bytes | Path):
         return Response(status, headers, body)
     return StreamedResponse(status, headers, body, context.process.pools.streams)
@@ -334,7 +350,7 @@ def core_metadata_response(
     return page_response(
         context,
         request,
-        MediaType.CORE_METADATA,
+        representation.MediaType.CORE_METADATA,
         ("core_metadata", version, scope),
         version,
         load,
@@ -344,7 +360,7 @@ def core_metadata_response(
     )
 
 
-def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
+def requested_part(request: Request, file: FileToSend) -> representation.ByteRange | None:
     """
     Return the part of a file that a request asks for, or None for all of it.
 
@@ -353,12 +369,15 @@ def requested_part(request: Request, file: FileToSend) -> ByteRange | None:
     """
     if file.size is None or not file.takes_ranges:
         return None
-    return requested_range(request, file.etag, file.size)
+    return representation.requested_range(request, file.etag, file.size)
 
 
-def _content_headers(file: FileToSend, part: ByteRange | None) -> HeaderList:
+def _content_headers(file: FileToSend, byte_range: representation.ByteRange | None) -> HeaderList:
+    """Return the headers of a body, which is a part of the file if there is a range."""
+    # without a length, the web server sends the body in chunks
     if file.size is None:
         return (OCTET_STREAM,)
-    length = (b"content-length", b"%d" % (part.size if part else file.size))
-    ranges = (content_range(part, file.size),) if part else ()
-    return (OCTET_STREAM, length, *ranges)
+    if byte_range is None:
+        return (OCTET_STREAM, (b"content-length", b"%d" % file.size))
+    length = (b"content-length", b"%d" % byte_range.size)
+    return (OCTET_STREAM, length, representation.content_range(byte_range, file.size))

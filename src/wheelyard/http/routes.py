@@ -105,7 +105,9 @@ class RouteTables(Struct, frozen=True):
         """Return the routes of an index."""
         if definition.day is not None:
             return self.day
-        return self.main if definition.is_main else self.other
+        if definition.is_main:
+            return self.main
+        return self.other
 
 
 def build_routes(
@@ -114,9 +116,11 @@ def build_routes(
     """Return the tables with every route, whose handlers are made here, once for a process."""
     server = process.server.settings.server
     api = [_api(operation) for operation in OPERATIONS]
-    api_of_index = [
-        row for row, operation in zip(api, OPERATIONS, strict=True) if operation.is_of_index
-    ]
+    api_of_index = list[Route]()
+    for row, operation in zip(api, OPERATIONS, strict=True):
+        # what is about the whole server has one path, below main
+        if operation.is_of_index:
+            api_of_index.append(row)
     elsewhere = list(_elsewhere())
     changes = [*_management(UploadPage(uploads)), *_promotion()]
     pages = [*_downloads(process), *_projects()]
@@ -187,6 +191,7 @@ def _operations(probes: Probes) -> Iterator[Route]:
 
 
 def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
+    """Yield the routes by which CI jobs exchange an ID token for an API token."""
     # no CSRF check: the credential is in the body, where a browser does not add one
     public = Route(
         "trusted_publishing", "", publishing.audience, is_public=always, is_fixed=True, at_root=True
@@ -221,10 +226,12 @@ def _search_and_files(roots: tuple[str, ...] = ()) -> Iterator[Route]:
 
 
 def _page(path: str, handler: Handler) -> Route:
+    """Return the route of a page for people."""
     return Route("page", path, handler, accepts_iap=always)
 
 
 def _form(path: str, handler: Handler) -> Route:
+    """Return the route of a form that changes something."""
     return Route("form", path, handler, POST, accepts_iap=always, takes_form=True)
 
 
@@ -235,6 +242,7 @@ def _home() -> Iterator[Route]:
 
 
 def _account() -> Iterator[Route]:
+    """Yield the routes by which people sign in and out, and look after their tokens."""
     yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
     yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
@@ -244,6 +252,7 @@ def _account() -> Iterator[Route]:
 
 
 def _providers(process: ProcessContext) -> Iterator[Route]:
+    """Yield the routes of a sign-in with a provider, if there is one."""
     sign_in = process.server.sessions.sign_in
     if sign_in is None:
         return
@@ -258,6 +267,7 @@ def _providers(process: ProcessContext) -> Iterator[Route]:
 
 
 def _management(upload: UploadPage) -> Iterator[Route]:
+    """Yield the routes of pages that manage a project, and of the one that uploads."""
     yield _page("/project/{name}/manage/", manage.answer_manage)
     yield _form("/project/{name}/manage/", manage.answer_change)
     yield replace(_page("/project/{name}/access/", project_access.answer), is_long=True)
@@ -268,6 +278,7 @@ def _management(upload: UploadPage) -> Iterator[Route]:
 
 
 def _asking(process: ProcessContext) -> Iterator[Route]:
+    """Yield the routes by which people ask for a public package that the policy hides."""
     if process.server.settings.upstream.is_on:
         answer = package_requests.answer_ask
         answer_form = package_requests.answer_ask_form
@@ -276,6 +287,7 @@ def _asking(process: ProcessContext) -> Iterator[Route]:
 
 
 def _administration() -> Iterator[Route]:
+    """Yield the routes of the pages for administrators, and of what approvers decide."""
     pages = AdminPages()
     yield from _admin_page("/-/admin/", OverviewPage(pages).answer)
     people = PeoplePages(pages)
@@ -316,12 +328,14 @@ def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) 
 
 
 def _promotion() -> Iterator[Route]:
+    """Yield the routes of the page that lists a release in another index."""
     path = "/project/{name}/{version}/promote/"
     yield replace(_page(path, promotion.answer), is_long=True)
     yield replace(_form(path, promotion.answer_form), is_long=True)
 
 
 def _downloads(process: ProcessContext) -> Iterator[Route]:
+    """Yield the route of the page with the counts of downloads, if they are counted."""
     if process.counts_downloads:
         # nothing of it is loaded while it is off
         from wheelyard.http.handlers import downloads  # noqa: PLC0415
@@ -330,6 +344,7 @@ def _downloads(process: ProcessContext) -> Iterator[Route]:
 
 
 def _projects() -> Iterator[Route]:
+    """Yield the routes of the pages of projects and releases, and of their feeds."""
     project = "/project/{name}/"
     release = "/project/{name}/{version}/"
     yield replace(_page(project, project_pages.answer_description), name="project_page")
@@ -414,6 +429,7 @@ def _simple_api(root: str) -> Iterator[Route]:
 
 
 def _uploads(uploads: UploadHandler, roots: tuple[str, ...] = ()) -> Iterator[Route]:
+    """Yield the routes that clients upload to: the URL of the index, and each root below it."""
     upload = Route(UPLOAD_ROUTE, "/", uploads.handle, POST, needs_read=False, is_coroutine=True)
     yield upload
     for root in (*ROOTS, *roots):
@@ -421,17 +437,21 @@ def _uploads(uploads: UploadHandler, roots: tuple[str, ...] = ()) -> Iterator[Ro
 
 
 def _api(operation: ApiOperation) -> Route:
+    """Return the route of an operation of the API."""
+    methods = GET if operation.method == "GET" else (operation.method,)
+    accepts_iap = _has_iap_assertion if operation.takes_iap else never
     return Route(
         "api",
         f"/api/v1/{operation.path}/?",
         OperationHandler(operation).handle,
-        GET if operation.method == "GET" else (operation.method,),
-        accepts_iap=_has_iap_assertion if operation.takes_iap else never,
+        methods,
+        accepts_iap=accepts_iap,
         is_long=operation.is_long,
     )
 
 
 def _has_iap_assertion(request: IndexRequest) -> bool:
+    """Return whether a request comes through Identity-Aware Proxy, and brings nothing else."""
     return (
         IAP_ASSERTION_HEADER in request.joined_headers
         and b"authorization" not in request.joined_headers

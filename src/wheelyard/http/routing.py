@@ -51,7 +51,11 @@ Returns the response to a request, in a thread.
 Raises Waiting as `Request.wait` does, and WheelyardError, of which an error response is made.
 """
 AsyncHandler = Callable[[IndexRequest], Awaitable[Response]]
-"""Returns the response to a request, in the event loop. Raises as Handler, but never Waiting."""
+"""
+Returns the response to a request, in the event loop.
+
+Raises WheelyardError, of which an error response is made, and never Waiting.
+"""
 RequestPredicate = Callable[[IndexRequest], bool]
 
 T = TypeVar("T")
@@ -109,11 +113,16 @@ class Route(Struct, frozen=True):
         """The routes that this one stands for."""
         if not self.path.endswith("/?"):
             return (self,)
-        bare = self.path.removesuffix("/?")
-        return tuple(replace(self, path=path) for path in (bare, f"{bare}/") if path)
+        path = self.path.removesuffix("/?")
+        routes = list[Route]()
+        if path:
+            routes.append(replace(self, path=path))
+        routes.append(replace(self, path=f"{path}/"))
+        return tuple(routes)
 
     def to_starlette(self) -> routing.Route:
         """Return this route as one of Starlette's router."""
+        # a router goes on after a route of another method, as a later row may have it
         methods = None if self.is_fixed else self.methods
         return routing.Route(self.path, Endpoint(self), methods=methods, name=self.name)
 
@@ -127,27 +136,21 @@ class RouteTable:
     """
 
     def __init__(self, rows: Iterable[Route]) -> None:
-        self.rows = tuple(route for row in rows for route in row.slashes)
+        routes = list[Route]()
+        for row in rows:
+            routes += row.slashes
+        self.rows = tuple(routes)
         self._bare = next((route for route in self.rows if not route.path), NO_ROUTE)
         """Answers at the prefix without its slash, which is no path for Starlette."""
         self._at_root = frozenset(route.path for route in self.rows if route.at_root)
-        routes = [
-            (_first_segment(route.path), route.to_starlette()) for route in self.rows if route.path
-        ]
-        # a router tries its routes one after the other, so each has only those that may match
-        self._routers = {
-            start: routing.Router(
-                [route for segment, route in routes if segment == start or segment[:1] == "{"],
-                redirect_slashes=False,
-                default=Endpoint(NO_ROUTE),
-            )
-            for start in {segment for segment, _ in routes if segment[:1] != "{"}
-        }
+        self._routers = _routers_by_segment(self.rows)
         """By the first segment of a path."""
 
     def router(self, path: str) -> ASGIApp:
         """Return the router for a path, which tries only routes with the same first segment."""
-        return self._router_of(path) if path else Endpoint(self._bare)
+        if not path:
+            return Endpoint(self._bare)
+        return self._router_of(path)
 
     def _router_of(self, path: str) -> routing.Router:
         return self._routers.get(_first_segment(path)) or self._routers[""]
@@ -159,6 +162,7 @@ class RouteTable:
         Raises Invalid if it is malformed, and NotFound if it is ambiguous or outside of the prefix.
         """
         path = decode_path(raw)
+        # health probes know nothing of the prefix, and CI jobs ask at fixed paths of a host
         if not prefix or path in self._at_root:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
@@ -180,7 +184,10 @@ class RouteTable:
 
     def find(self, path: str, method: str) -> tuple[Route, dict[str, Any]] | None:
         """Return the route that answers a method of a path with its parameters, or None."""
-        return next((match for match in self.matching(path) if method in match[0].methods), None)
+        for route, parameters in self.matching(path):
+            if method in route.methods:
+                return route, parameters
+        return None
 
     def name_of(self, raw_path: bytes, method: str, prefix: str = "") -> str:
         """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
@@ -188,12 +195,19 @@ class RouteTable:
             match = self.find(self.parse_path(raw_path, prefix), method)
         except WheelyardError:
             match = None
-        return UNMATCHED_ROUTE if match is None else match[0].name
+        if match is None:
+            return UNMATCHED_ROUTE
+        return match[0].name
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of all routes of a path, and OPTIONS if it has a route."""
-        taken = {method for route, _ in self.matching(path) for method in route.methods}
-        return (*(method for method in ALL_METHODS if method in taken), "OPTIONS") if taken else ()
+        methods_of_path = set[str]()
+        for route, _ in self.matching(path):
+            methods_of_path.update(route.methods)
+        if not methods_of_path:
+            return ()
+        methods = [method for method in ALL_METHODS if method in methods_of_path]
+        return (*methods, "OPTIONS")
 
 
 def answer_not_found(request: IndexRequest) -> Response:
@@ -219,6 +233,25 @@ NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=())
 
 def _first_segment(path: str) -> str:
     return path.removeprefix("/").partition("/")[0]
+
+
+def _routers_by_segment(rows: Iterable[Route]) -> dict[str, routing.Router]:
+    """Return a router for each first segment of a path that a row has, without parameters."""
+    routes = [(_first_segment(row.path), row.to_starlette()) for row in rows if row.path]
+    routers: dict[str, routing.Router] = {}
+    for first_segment in {segment for segment, _ in routes}:
+        if first_segment.startswith("{"):
+            continue
+        # a router tries its routes one after the other, so each has only those that may match, in
+        # the order of the table
+        matching = list[routing.Route]()
+        for segment, route in routes:
+            if segment == first_segment or segment.startswith("{"):
+                matching.append(route)
+        routers[first_segment] = routing.Router(
+            matching, redirect_slashes=False, default=Endpoint(NO_ROUTE)
+        )
+    return routers
 
 
 class Endpoint(Struct, frozen=True):
@@ -249,7 +282,7 @@ class Dispatcher(Struct, frozen=True):
 
         Raises WheelyardError if the request may not have one, and what its handler raises.
         """
-        # the order of the checks is a promise: see the docstring of the module
+        # in this order: from which error comes first, nobody learns what exists
         context = request.context
         settings = request.context.index.settings
         is_write = request.method in route.methods and request.method not in GET
@@ -263,13 +296,15 @@ class Dispatcher(Struct, frozen=True):
         pool = pools.writes if is_write else pools.reads
         if route.is_instant and is_public:
             return self._call_handler(request, route)
-        if not is_public and (route.is_coroutine or route.is_long):  # both depend on who asks
+        # before: who streams a body, and whose turn it is among long reads, depends on the caller
+        if not is_public and (route.is_coroutine or route.is_long):
             await run_blocking(pools, pool, request, self._admit, request, route)
         if route.is_coroutine:
             return await cast("Awaitable[Response]", route.handler(request))
         handle = self._call_handler if is_public else self._admit_and_handle
         if not route.is_long:
             return await run_blocking(pools, pool, request, handle, request, route)
+        # long answers must not take all threads of readers
         async with context.process.long_read_limit.acquire(request.client_key):
             return await run_blocking(pools, pool, request, handle, request, route)
 
@@ -313,7 +348,7 @@ async def run_blocking(
         except Waiting as waiting:
             # the thread is free now; the work begins again from its first line
             await request.finish_waiting(waiting)
-        except BaseException:
+        except BaseException:  # also when the server cancels the request
             request.close_results()
             raise
         else:

@@ -140,6 +140,9 @@ def embedded_server(
 
 
 def _options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
+    """Return the options of Granian, with the file of key and certificate if it speaks TLS."""
+    # nothing in front of a server that speaks TLS closes idle connections of HTTP/2
+    http_mode = HTTPModes.auto if tls is None else HTTPModes.http1
     return {
         "address": server.host,
         "port": server.port,
@@ -147,8 +150,7 @@ def _options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
         # by default, Granian accepts only as many connections as the backlog
         "backpressure": _max_connections(),
         "websockets": False,
-        # nothing in front of a server that speaks TLS closes idle connections of HTTP/2
-        "http": HTTPModes.auto if tls is None else HTTPModes.http1,
+        "http": http_mode,
         "http1_settings": HTTP1Settings(
             header_read_timeout=HEADER_TIMEOUT_SECONDS * 1000, max_buffer_size=BUFFER_BYTES
         ),
@@ -176,14 +178,18 @@ def _options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
 
 def _max_connections() -> int:
     """Raise the limit of file descriptors, and return that of connections, about half of it."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MAX_FILE_DESCRIPTORS
-    soft, hard = (most if limit == resource.RLIM_INFINITY else limit for limit in limits)
-    if soft < min(hard, most):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = MAX_FILE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        highest = min(hard, MAX_FILE_DESCRIPTORS)
+    limit = MAX_FILE_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    if limit < highest:
+        # a sandbox may forbid it: then there are fewer connections
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, most), limits[1]))
-            soft = min(hard, most)
-    return max(LISTEN_BACKLOG, soft // 2)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+            limit = highest
+    # a connection may have a file open as well
+    return max(LISTEN_BACKLOG, limit // 2)
 
 
 def _write_certificate(settings: Settings, folder: RunFolder | None) -> None:
@@ -203,7 +209,10 @@ def _write_certificate(settings: Settings, folder: RunFolder | None) -> None:
 
 
 def _tls(settings: Settings, folder: RunFolder | None) -> Path | None:
-    return folder.tls if folder is not None and settings.server.certificate else None
+    """Return the file of key and certificate, or None for a server without TLS."""
+    if folder is None or not settings.server.certificate:
+        return None
+    return folder.tls
 
 
 class _Signals(ABC):
@@ -239,6 +248,7 @@ class _Signals(ABC):
         if os.getpid() != self._pid:  # a worker that was just forked
             os._exit(0)
         if self.is_stopping:
+            # nothing else would end the workers now, or remove the folder
             for worker in multiprocessing.active_children():
                 worker.kill()
             if self._folder is not None:
@@ -264,7 +274,7 @@ class _Signals(ABC):
 
 
 class _ProcessSignals(_Signals):
-    """Those of a server in this process, handled by its event loop."""
+    """Answers the signals of a server in this process, in its event loop."""
 
     def __init__(
         self, settings: Settings, folder: RunFolder | None, server: EmbeddedServer
@@ -288,7 +298,7 @@ class _ProcessSignals(_Signals):
 
 
 class _ManagerSignals(_Signals):
-    """Those of the manager of several workers."""
+    """Answers the signals of the manager of several workers."""
 
     def __init__(self, settings: Settings, folder: RunFolder, server: AbstractServer[Any]) -> None:
         super().__init__(settings, folder)
@@ -313,6 +323,7 @@ def _print_shutdown_notice() -> None:
 
 
 def _serve_in_process(settings: Settings, command: ServerCommand, folder: RunFolder | None) -> None:
+    """Open the index, and serve it in this process until a signal ends that."""
     index = command.open_index()
     configure_logging(settings.log)
     probe = store_probe(index)
@@ -325,6 +336,7 @@ def _serve_in_process(settings: Settings, command: ServerCommand, folder: RunFol
 
 
 async def _serve(app: App, settings: Settings, folder: RunFolder | None) -> None:
+    """Serve an application in the running event loop."""
     server = embedded_server(served_app(app, settings), settings.server, _tls(settings, folder))
     _ProcessSignals(settings, folder, server).handle()
     async with app.running():
@@ -334,6 +346,11 @@ async def _serve(app: App, settings: Settings, folder: RunFolder | None) -> None
 
 
 def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFolder) -> None:
+    """
+    Serve the index in several processes, of which this one is the manager.
+
+    Raises Invalid if the first worker could not open the index.
+    """
     folder.metrics.mkdir()
     server = Granian(
         "wheelyard",

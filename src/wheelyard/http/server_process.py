@@ -139,7 +139,10 @@ def served_app(app: App, settings: Settings) -> ASGIApp:
     HTTPS alone.
     """
     limited = StalledConnections(app)
-    return HttpsOnly(limited) if settings.server.certificate else limited
+    # behind a proxy that ends TLS, whether to use HTTPS alone is for that to say
+    if not settings.server.certificate:
+        return limited
+    return HttpsOnly(limited)
 
 
 def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) -> None:
@@ -218,14 +221,18 @@ class WorkerProcess(Struct, frozen=True):
             os._exit(1)  # the manager was killed, and another worker has removed the folder
 
     def _load(self) -> ASGIApp:
+        """Return the application, once this worker or another one has opened the store."""
         prepare_process()
         share_metrics(self.folder.metrics)
         worker = _WorkerApplication(self.command)
         Thread(target=self._exit_with_manager, daemon=True).start()
         lock = os.open(self.folder.lead, os.O_RDWR | os.O_CREAT, 0o600)
         # the kernel frees the lock when its process ends, however it ends
-        while not (is_lead := try_lock(lock)) and not self.folder.is_open.exists():
+        is_lead = try_lock(lock)
+        # the other workers wait until the first one has made the store
+        while not is_lead and not self.folder.is_open.exists():
             sleep(POLL_SECONDS)
+            is_lead = try_lock(lock)
         index, app = self._open()
         configure_logging(self.settings.log)
         self.folder.is_open.touch()
@@ -243,7 +250,9 @@ class WorkerProcess(Struct, frozen=True):
             configure_logging(self.settings.log)
         while True:
             try:
-                index = self.command.open_index() if is_first else self.command.open_again()
+                # only the first prints the start message, and makes a missing store
+                open_index = self.command.open_index if is_first else self.command.open_again
+                index = open_index()
                 return index, App(index, write_failure=self.folder.write_failure)
             except WheelyardError as error:
                 if is_first:
@@ -307,6 +316,7 @@ class _WorkerApplication:
         async def send_lifespan(message: Message) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
+                # the thread for SIGTERM reads the loop, and is told last
                 loop = asyncio.get_running_loop()
                 self._serves_at = loop.time() + WORKER_START_SECONDS
                 self._loop = loop
@@ -316,6 +326,7 @@ class _WorkerApplication:
         return self.app(scope, receive, send)
 
     def _pass_on_stop(self) -> None:
+        """Wait for SIGTERM in a thread of its own, and have the server stop as it can."""
         signal.sigwait([signal.SIGTERM])
         if self._loop is None:
             os._exit(0)  # it does not serve yet

@@ -11,6 +11,7 @@ from wheelyard.http.error_responses import error_response_for, with_body
 from wheelyard.http.forms import path_back
 from wheelyard.http.messages import Response
 from wheelyard.http.representation import MediaType
+from wheelyard.model.access import PASSWORD
 from wheelyard.rendering.web.account_pages import ProviderLink
 from wheelyard.rendering.web.home_page import ErrorFacts
 from wheelyard.wiring.index import Index
@@ -77,11 +78,17 @@ def _render(
     state: _State,
     root: str = ROOT,
 ) -> bytes:
+    """Return the bytes of the page, from which somebody goes on to `next_path`."""
     # of the server: the index that asks may be another one than main, where people sign in
     settings = request.context.index.server.settings
     caller = request.caller
-    user = "" if caller.is_anonymous else caller.principal
-    own_name = user.removeprefix("htpasswd:") if user.startswith("htpasswd:") else ""
+    user = ""
+    if not caller.is_anonymous:
+        user = caller.principal
+    # whoever has signed in otherwise has no name that they could type here
+    own_name = ""
+    if user.startswith(PASSWORD):
+        own_name = user.removeprefix(PASSWORD)
     return request.web.environment.render(
         "sign_in.html",
         request.web.viewer(caller),
@@ -108,7 +115,7 @@ def _links(index: Index, next_path: str) -> list[ProviderLink]:
     # absolute: the provider sends people back to this very host, which has to have the cookie
     start = f"{index.server.settings.base_url}/-/sign-in"
     query = quote(next_path, safe="/")
-    return [
-        ProviderLink(provider.config.title, f"{start}/{name}/?next={query}")
-        for name, provider in index.sessions.sign_in.providers.items()
-    ]
+    links = list[ProviderLink]()
+    for name, provider in index.sessions.sign_in.providers.items():
+        links.append(ProviderLink(provider.config.title, f"{start}/{name}/?next={query}"))
+    return links

@@ -84,16 +84,18 @@ class StalledConnections:
                 self._limit(descriptor, port)
 
     def _limit(self, descriptor: int, port: int) -> None:
+        """Set the option of a socket at a port, and note it if it listens."""
         # a copy, as another thread may close it, and open something else under its number
         copy = os.dup(descriptor)
         try:
             if S_ISSOCK(os.fstat(copy).st_mode):
                 connection = socket.socket(fileno=copy)
                 if connection.family in INTERNET and connection.getsockname()[1] == port:
-                    option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-                    connection.setsockopt(*option, self._milliseconds)
+                    connection.setsockopt(
+                        socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._milliseconds
+                    )
                     if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                         self._listening[descriptor] = os.fstat(copy).st_ino
-                connection.detach()
+                connection.detach()  # the object must not close the copy a second time
         finally:
             os.close(copy)

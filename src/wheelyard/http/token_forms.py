@@ -17,17 +17,7 @@ from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME, require_token_
 from wheelyard.authentication.caller_tokens import OWN_ACTIONS, CallerTokens
 from wheelyard.errors import Invalid
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.model.access import (
-    EVERY_PROJECT,
-    Action,
-    Caller,
-    Pattern,
-    Scope,
-    is_subset,
-    parse_actions,
-    parse_pattern,
-    parse_right_indexes,
-)
+from wheelyard.model import access
 from wheelyard.model.index_name import MAIN
 
 INDEX: Final = "index"
@@ -39,29 +29,32 @@ _DAYS: Final = re.compile("[0-9]{1,5}", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[\s,]+")
 
 
-def parse_patterns(text: str) -> tuple[Pattern, ...]:
+def parse_patterns(text: str) -> tuple[access.Pattern, ...]:
     """
     Return the project patterns in a text, with commas or blanks between them, sorted.
 
     Raises Invalid if one is malformed, or there is none.
     """
-    projects = tuple(sorted({parse_pattern(part) for part in _SEPARATORS.split(text) if part}))
+    patterns = {access.parse_pattern(word) for word in _SEPARATORS.split(text) if word}
+    projects = tuple(sorted(patterns))
     if not projects:
         message = "Name the projects: names, or the beginning of names and a star."
         raise Invalid(message, code="missing_field")
     return projects
 
 
-def preset_index(asked: str, indexes: Collection[str]) -> str:
+def preset_index(opened_from: str, indexes: Collection[str]) -> str:
     """
     Return the index that the form of a token has ticked at first.
 
-    That is the one from whose page it was opened, `asked`, if it is one of the `indexes` to choose
-    from; else main, or the first of them.
+    That is the one from whose page it was opened, if it is one of the `indexes` to choose from. If
+    not, it is main, or the first of them.
     """
-    if asked in indexes:
-        return asked
-    return MAIN if MAIN in indexes else next(iter(indexes), MAIN)
+    if opened_from in indexes:
+        return opened_from
+    if MAIN in indexes:
+        return MAIN
+    return next(iter(indexes), MAIN)
 
 
 def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) -> NewToken:
@@ -91,6 +84,7 @@ def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) 
 
 
 def _require_days(max_days: int, text: str) -> None:
+    """Raise Invalid unless a text is a number of days that a token may live."""
     if not _DAYS.fullmatch(text) or not 1 <= int(text) <= max_days:
         message = f"Write a number of days from 1 to {max_days}."
         raise Invalid(message, code="invalid_field")
@@ -101,7 +95,7 @@ class LinkedForm(Struct, frozen=True):
 
     values: Mapping[str, tuple[str, ...]]
     """The texts of the fields."""
-    scope: Scope | None
+    scope: access.Scope | None
     """What the token could do, or None if the link does not say to which projects."""
     is_cut: bool
     """Whether the link asks for more: for what no token has, or its reader may not give."""
@@ -111,7 +105,7 @@ class LinkReader(Struct, frozen=True):
     """Reads the links that fill in the form of one person."""
 
     tokens: CallerTokens
-    caller: Caller
+    caller: access.Caller
     indexes: tuple[str, ...]
     """Those that the person may choose."""
     preset: str
@@ -124,11 +118,12 @@ class LinkReader(Struct, frozen=True):
 
         Raises Unavailable if the grants of the store cannot be read.
         """
-        if {*LINKED_FIELDS}.difference([INDEX]).isdisjoint(fields.values):
+        fields_but_index = set(LINKED_FIELDS) - {INDEX}
+        if fields_but_index.isdisjoint(fields.values):
             return None
         days = str(min(self.max_days, DEFAULT_LIFETIME.days))
         values: dict[str, tuple[str, ...]] = {
-            "can": (Action.READ.word,),
+            "can": (access.Action.READ.word,),
             "days": (days,),
             INDEX: (self.preset,),
         }
@@ -137,6 +132,7 @@ class LinkReader(Struct, frozen=True):
             "name": require_token_name,
             "days": partial(_require_days, self.max_days),
         }
+        # whoever has made the link may be anybody: what is malformed is left out, and said
         for field, check in checks.items():
             try:
                 text = fields.text(field)
@@ -146,31 +142,35 @@ class LinkReader(Struct, frozen=True):
             except Invalid:
                 is_cut = True
         try:
-            asked = self._asked(fields)
+            linked_scope = self._linked_scope(fields)
         except Invalid:
             return LinkedForm(values, None, is_cut=True)
-        given = self.tokens.most_of(self.caller, asked)
-        if given is None:
+        # no more than the person may give: a link must not talk somebody into more
+        scope = self.tokens.most_of(self.caller, linked_scope)
+        if scope is None:
             return LinkedForm(values, None, is_cut=True)
-        values["can"] = (max(given.actions & action for action in OWN_ACTIONS).word,)
-        values[INDEX] = given.indexes
+        highest_action = max(scope.actions & action for action in OWN_ACTIONS)
+        values["can"] = (highest_action.word,)
+        values[INDEX] = scope.indexes
         if not fields.text("projects"):
-            is_cut = is_cut or given.actions != asked.actions
+            is_cut = is_cut or scope.actions != linked_scope.actions
             return LinkedForm(values, None, is_cut)
-        values["projects"] = (", ".join(given.projects),)
-        return LinkedForm(values, given, is_cut or not is_subset(asked, (given,)))
+        values["projects"] = (", ".join(scope.projects),)
+        return LinkedForm(values, scope, is_cut or not access.is_subset(linked_scope, (scope,)))
 
-    def _asked(self, fields: FormFields) -> Scope:
+    def _linked_scope(self, fields: FormFields) -> access.Scope:
         """
         Return the rights that a link asks for, to every project if it names none.
 
         Raises Invalid if they are malformed, or name an index in which the person has none.
         """
-        actions = parse_actions([fields.text("can") or Action.READ.word])
+        actions = access.parse_actions([fields.text("can") or access.Action.READ.word])
         text = fields.text("projects")
-        projects = parse_patterns(text) if text else (EVERY_PROJECT,)
+        projects: tuple[access.Pattern, ...] = (access.EVERY_PROJECT,)
+        if text:
+            projects = parse_patterns(text)
         names = ",".join(filter(None, fields.all(INDEX))) or self.preset
-        indexes = parse_right_indexes(names, actions)
+        indexes = access.parse_right_indexes(names, actions)
         if len(projects) > MAX_PATTERNS or not set(indexes).issubset(self.indexes):
             raise Invalid("No token that you make has these rights.", code="invalid_field")
-        return Scope(actions, projects, indexes)
+        return access.Scope(actions, projects, indexes)

@@ -131,6 +131,7 @@ class MultipartParser:
         Raises Invalid for a malformed form.
         """
         if not self._has_begun:
+            # less than a boundary may come in the first chunk
             chunk = self._recent + chunk
             if len(chunk) < len(LINE_END + self._opening):
                 self._recent = chunk
@@ -167,10 +168,15 @@ class MultipartParser:
     def _events(
         self, chunk: bytes, *, is_last: bool = False
     ) -> Iterator[PartHeaders | bytes | None]:
+        """Yield what the library finds in the next bytes, with its errors as ours."""
         try:
-            for event in self._parser.parse(chunk) if chunk else ():
-                is_start = isinstance(event, MultipartSegment)
-                yield _part_headers(tuple(event.headerlist)) if is_start else event
+            # the library takes an empty chunk for the end of the form
+            if chunk:
+                for event in self._parser.parse(chunk):
+                    if isinstance(event, MultipartSegment):
+                        yield _part_headers(tuple(event.headerlist))
+                    else:
+                        yield event
             if is_last:
                 self._parser.close()
         except MultipartError as error:
@@ -181,27 +187,32 @@ class MultipartParser:
 
 @lru_cache(128)  # clients send the same fields each time
 def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
+    """Return the headers of a part, or raise Invalid for any that could have two meanings."""
     headers = dict(lines)
     if len(headers) != len(lines):
         raise bad_multipart("a part has a header twice")
     encoding = headers.get("Content-Transfer-Encoding", "binary").strip(" \t").lower()
     if encoding not in _UNENCODED:
         raise bad_multipart(f"it has a part in the transfer encoding {quoted(encoding)}")
+    # the library has refused a part without this header
     match = _DISPOSITION.fullmatch(headers["Content-Disposition"])
-    if match is None or not (name := match[1].strip('"')):
+    if match is None or not match[1].strip('"'):
         raise bad_multipart("a part has other parameters than one name and one filename")
-    filenames = [] if match[2] is None else [match[2].strip('"')]
+    name = match[1].strip('"')
+    filenames = list[str]()
+    if match[2] is not None:
+        filenames.append(match[2].strip('"'))
     if match[3] is not None:
         try:
             filenames.append(unquote_to_bytes(match[3]).decode())
         except UnicodeDecodeError as error:
             raise bad_encoding("A filename of the form") from error
     # some programs send the path of the file, such as C:\dist\x.whl
-    plain = {filename.replace("\\", "/").rpartition("/")[2] for filename in filenames}
-    if len(plain) > 1:
+    base_names = {filename.replace("\\", "/").rpartition("/")[2] for filename in filenames}
+    if len(base_names) > 1:
         raise bad_multipart("a part has two filenames")
     size = sum(len(header) + len(value) for header, value in lines)
-    return PartHeaders(name, next(iter(plain), None), size)
+    return PartHeaders(name, next(iter(base_names), None), size)
 
 
 def bad_multipart(reason: str) -> Invalid:
@@ -258,7 +269,9 @@ class FormReader:
         self._part: SpoolWriter | _Field | None = None
         """The target of the current part's bytes, or None if they are ignored."""
         # counted while they come: a form may be endless, whatever its headers say
-        self._part_count = self._part_size = self._fields_size = 0
+        self._part_count = 0
+        self._part_size = 0
+        self._fields_size = 0
 
     def feed(self, chunk: bytes) -> None:
         """
@@ -278,7 +291,7 @@ class FormReader:
             else:
                 self._write_field(self._part, event)
 
-    def finish(self, last: bytes) -> SpooledUpload | None:
+    def finish(self, last_bytes: bytes) -> SpooledUpload | None:
         """
         Read the last bytes of the form, and return its file in the spool.
 
@@ -287,7 +300,7 @@ class FormReader:
         Raises Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
         has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
         """
-        self.feed(last)
+        self.feed(last_bytes)
         self._parser.close()  # before anything is stored: a form that was cut off may look complete
         if self._fields.get(":action") in RETIRED_ACTIONS:
             return None
@@ -306,6 +319,7 @@ class FormReader:
             self._file.remove()
 
     def _start_part(self, part: PartHeaders) -> None:
+        """Choose where the bytes of a part go, by its headers. Raises Invalid for a wrong one."""
         self._part_count += 1
         if self._part_count > MAX_PARTS:
             fact = "The form has too many fields."
@@ -331,8 +345,9 @@ class FormReader:
             raise _invalid_field(
                 f"The field {quoted(name)} must be text, and it was sent as a file."
             )
-        is_named_so = name not in NON_PACKAGE_FIELDS and filename.endswith(self._suffixes)
-        if not (is_named_so or name == FILE_FIELD):
+        # some clients name the field otherwise: then the filename says that it is the package
+        is_package = name not in NON_PACKAGE_FIELDS and filename.endswith(self._suffixes)
+        if not is_package and name != FILE_FIELD:
             return None
         self._require_token()  # before a byte is spooled
         if self._file is not None:
@@ -353,6 +368,7 @@ class FormReader:
         return self._file
 
     def _write_field(self, field: "_Field | None", data: bytes) -> None:
+        """Take the next bytes of a part that is no file, also of one that is ignored."""
         self._part_size += len(data)
         if self._part_size > FIELD_LIMIT_BYTES:
             raise _field_too_large("A field of the form", FIELD_LIMIT_BYTES)
@@ -361,6 +377,7 @@ class FormReader:
             field.write(data)
 
     def _finish_part(self) -> None:
+        """Check the value of the current part, which has ended. Raises Invalid for a wrong one."""
         match self._part:
             case SpoolWriter(size=0) as file:
                 raise empty_file(file.filename)
@@ -374,25 +391,29 @@ class FormReader:
                     self._check_token(field.text)
 
     def _take_attestations(self, text: str) -> None:
+        """Keep the JSON of attestations, or raise Invalid if it comes twice, or is no JSON."""
         if self._attestations:
             raise _duplicate(f"The form has the field {ATTESTATIONS_FIELD} twice. Send it once.")
         self._has_attestations = _has_items(text)
         self._attestations = text
 
     def _count_bytes(self, size: int) -> None:
+        """Count bytes of the form that are not the file, and raise Invalid for too many."""
         self._fields_size += size
         if self._fields_size > FIELDS_LIMIT_BYTES:
             raise _field_too_large("The form without its file", FIELDS_LIMIT_BYTES)
 
     def _require_token(self) -> None:
+        """Raise Forbidden if a form of the upload page has had no anti-forgery token so far."""
         if self._check_token is not None and CSRF_FIELD not in self._fields:
             self._check_token("")
 
     @property
     def _suffixes(self) -> tuple[str, ...]:
         """The filename endings by which a part other than `content` is the package."""
-        zip_sdist = (".zip",) if self._uploads.rules.zip_sdists else ()
-        return (".whl", ".tar.gz", *zip_sdist)
+        if self._uploads.rules.zip_sdists:
+            return (".whl", ".tar.gz", ".zip")
+        return (".whl", ".tar.gz")
 
     def _checked(self, file: SpoolWriter) -> SpooledUpload:
         """
@@ -411,6 +432,7 @@ class FormReader:
             )
         digests = file.digests
         for name, declared in self._digests():
+            # a field that came behind the file was not known when its bytes were hashed
             actual = digests.get(name) or _digest_of_spooled(file, name, declared)
             if declared != actual:
                 raise Invalid(
@@ -479,15 +501,15 @@ def _checked_value(field: str, text: str) -> str:
     pattern, remedy = _ACCEPTED[field]
     value = text.lower() if field in DIGEST_FIELDS else text
     if not pattern.fullmatch(value):
-        raise Invalid(
-            f"{quoted(field)} is {quoted(text)}. Send {remedy}, or leave it out.",
-            code="invalid_action" if field == ":action" else "invalid_field",
-        )
+        code = "invalid_action" if field == ":action" else "invalid_field"
+        message = f"{quoted(field)} is {quoted(text)}. Send {remedy}, or leave it out."
+        raise Invalid(message, code=code)
     return value
 
 
 def _has_items(text: str) -> bool:
     """Return whether the JSON of attestations has any. Raises Invalid if it is no JSON."""
+    # a stranger's: nested deeply enough, it ends in a RecursionError
     try:
         return bool(decode(text))
     except (DecodeError, UnicodeError, RecursionError) as error:
@@ -497,6 +519,7 @@ def _has_items(text: str) -> bool:
 
 
 def _new_hasher(algorithm: str, declared: str) -> "Hasher":
+    """Return what computes a digest, a BLAKE2b of the length that was declared."""
     if algorithm == "sha256":
         return sha256()
     if algorithm == "md5":

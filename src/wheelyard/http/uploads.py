@@ -93,7 +93,9 @@ class UploadHandler:
         """
         Handle POST of an upload form: store its file, and answer with filename and SHA-256.
 
-        Raises what `form_reader` and `receive` raise.
+        Raises WheelyardError if the caller may not upload, the headers are not of a form, there is
+        no slot, or the upload is refused. Raises TimeoutError, SlowClient or ClientDisconnected if
+        the body does not come.
         """
         reader = form_reader(request)
         published = await self.receive(reader, request)
@@ -113,10 +115,10 @@ class UploadHandler:
         refusal = await _refusal(request)
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
-                last = await _feed(reader, request, refusal)
+                last_batch = await _feed(reader, request, refusal)
                 # one thread for all of it: each change of threads takes time
                 return await request.context.process.pools.run_upload(
-                    _finish, reader, last, request
+                    _finish, reader, last_batch, request
                 )
             finally:
                 reader.close()
@@ -193,19 +195,23 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
 
     Raises `refusal` if there is one, and the body does not begin soon.
     """
-    # The file may be there already, which is no matter of a quota. Its name is in the body, and
-    # most clients send that without asking.
-    # the last batch is left for the thread that does all the rest
-    batch = bytearray()
-    more = True
     pools = request.context.process.pools
-    while more:
+    # The file may be there already, which is no matter of a quota. Its name is in the body, and
+    # most clients send that without asking. So a full index waits for the first chunk.
+    seconds = None if refusal is None else FIRST_CHUNK_SECONDS
+    batch = bytearray()
+    has_more = True
+    while has_more:
         try:
-            async with timeout(None if refusal is None else FIRST_CHUNK_SECONDS):
-                chunk, more = await next_chunk(request.receive)
+            async with timeout(seconds):
+                chunk, has_more = await next_chunk(request.receive)
         except TimeoutError:
             raise refusal or TimeoutError from None
+        # the body has begun: what refuses the upload now is its own content
         refusal = None
+        seconds = None
+        # a batch goes to a thread when the next chunk is there, so that the last one is left for
+        # the thread that does all the rest
         if len(batch) >= BATCH_BYTES:
             await pools.run_in(pools.writes, reader.feed, bytes(batch))
             batch.clear()
@@ -213,16 +219,19 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
     return bytes(batch)
 
 
-def _finish(reader: FormReader, last: bytes, request: IndexRequest) -> PublishedFile | None:
+def _finish(reader: FormReader, last_batch: bytes, request: IndexRequest) -> PublishedFile | None:
     """Read the last bytes of a form, and upload its file, in one thread for writes."""
     try:
-        upload = reader.finish(last)
-        return None if upload is None else _accept(upload, request)
+        upload = reader.finish(last_batch)
+        if upload is None:
+            return None
+        return _accept(upload, request)
     finally:
         reader.close()  # here, because the event loop must not wait for the disk
 
 
 def _accept(upload: SpooledUpload, request: IndexRequest) -> PublishedFile:
+    """Upload a file of the spool, and log if its attestations were not kept."""
     published = request.context.index.uploads.accept(upload, request.caller)
     if not NOT_KEPT.isdisjoint(published.warnings):
         logger.warning(
@@ -248,11 +257,15 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
     media_type, *parameters = (content_type or b"").decode("latin-1").split(";")
     if media_type.strip().lower() != "multipart/form-data":
         return None
-    pairs = [parameter.partition("=") for parameter in parameters]
-    boundaries = [
-        value.strip(" \t") for name, _, value in pairs if name.strip().lower() == "boundary"
-    ]
-    match = _BOUNDARY.fullmatch(boundaries[0]) if len(boundaries) == 1 else None
+    boundaries = list[str]()
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "boundary":
+            boundaries.append(value.strip(" \t"))
+    # of two, a proxy that looks into the body may take the other one
+    match = None
+    if len(boundaries) == 1:
+        match = _BOUNDARY.fullmatch(boundaries[0])
     if match is None:
         raise bad_multipart("its Content-Type does not name one boundary of 1 to 70 letters")
     return (match[1] or match[2]).encode("ascii")
@@ -285,6 +298,7 @@ def refuse_unknown_root(request: IndexRequest) -> Response:
 
 
 def _success(request: IndexRequest, file: PublishedFile) -> Response:
+    """Return the response to an upload that was made: JSON, or lines for curl at a root."""
     roots = request.context.index.settings.server.roots
     agent = request.joined_headers.get(b"user-agent", b"")
     if "".join(request.segments) in roots and agent.startswith(b"curl/"):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from math import inf
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -20,23 +21,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from wheelyard.errors import Forbidden, Invalid, NotFound
+from wheelyard.http import page_cache, responses
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import BegunBody, MadeFrom, Request, Response, until_readable
-from wheelyard.http.page_cache import POLICY, Render, names_key, project_key, upstream_page_key
-from wheelyard.http.responses import (
-    FROM_UPSTREAM,
-    FileToSend,
-    FoundProvenance,
-    Repeats,
-    WantedFile,
-    core_metadata_response,
-    file_cache_headers,
-    file_response,
-    requested_part,
-    response_without_bytes,
-)
 from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.model.distribution_filename import (
     VARIANTS_SUFFIX,
@@ -58,7 +47,7 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 from wheelyard.upstream.sidecars import Sidecar, core_metadata_of, provenance_of
 
-HEADERS: Final = (*file_cache_headers("private"), FROM_UPSTREAM)
+HEADERS: Final = (*responses.file_cache_headers("private"), responses.FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
 
 
@@ -68,8 +57,8 @@ class PublicFiles(Struct, frozen=True):
     context: IndexContext
     reader: UpstreamReader
     listing: UpstreamListing
-    is_part: bool = False
-    """Whether other upstream indexes have files of the project as well."""
+    is_merged: bool = False
+    """Whether the page of the project has files of other upstream indexes as well."""
 
     def store_of(self, filename: str) -> Store:
         """Return where a listed file is kept if it was fetched."""
@@ -97,42 +86,66 @@ class PublicFiles(Struct, frozen=True):
         """
         if not self.listing.variants:
             return {}
-        labelled = (file for file in self.listing.files if label_of(file.filename))
-        releases = {strip_trailing_zeros(file.version) for file in labelled}
-        documents = {
-            strip_trailing_zeros(document.version): document for document in self.listing.variants
-        }
-        return {release: documents[release] for release in releases & documents.keys()}
+        # an index may have spelled the version of a document and of its wheels in two ways
+        releases = set[str]()
+        for file in self.listing.files:
+            if label_of(file.filename):
+                releases.add(strip_trailing_zeros(file.version))
+        documents = dict[str, UpstreamFile]()
+        for document in self.listing.variants:
+            release = strip_trailing_zeros(document.version)
+            if release in releases:
+                documents[release] = document
+        return documents
 
-    def repeats(self) -> Repeats:
-        """Return the page, the policy and what says that the name is not private, or None."""
+    def repeats(self) -> responses.Repeats:
+        """
+        Return what an answer by this listing is made from, and until when it may be repeated.
+
+        That is the page, the policy and what says that the name is not private. It is None if an
+        answer may change without a change of any of them.
+        """
         upstream = self.reader.upstream
         origin = self.listing.origin
         page = origin.page
-        view = origin.view
-        now = upstream.runtime.monotonic
-        # digests that a page lacks become known as soon as the files are fetched; and while nothing
-        # is fetched, a page changes with the files that are brought into the store
-        is_open = not page.has_all_digests or upstream.config.offline
-        unclaimed = None if origin.is_stale or is_open else upstream.names.absence(page.name)
-        if unclaimed is None:
+        # a stale page is shown only until its index answers, which may be any time
+        if origin.is_stale:
             return None, inf
-        # a refusal ends with the decision alone
-        left = inf if origin.refused_for else upstream.pages.ttl(page) - origin.age
-        seconds = min(left, LOOK_SECONDS)
-        if view.changes_at is not None:
-            seconds = min(seconds, (view.changes_at - upstream.runtime.now()).total_seconds())
-        key = upstream_page_key(page.name, page.upstream if self.is_part else "")
+        # digests that a page lacks become known as soon as the files are fetched
+        if not page.has_all_digests:
+            return None, inf
+        # while nothing is fetched, a page changes with the files that are brought into the store
+        if upstream.config.offline:
+            return None, inf
+        absences = upstream.names.absence(page.name)
+        if absences is None:
+            return None, inf
+        upstream_id = page.upstream if self.is_merged else ""
         made_from: MadeFrom = (
-            (key, page.version),
-            (POLICY, view.generation),
+            (page_cache.upstream_page_key(page.name, upstream_id), page.version),
+            (page_cache.POLICY, origin.view.generation),
         )
-        for absence in unclaimed:
+        # a name becomes private as soon as any index of this store lists or has it
+        for absence in absences:
             made_from += (
-                (names_key(absence.index), absence.names),
-                (project_key(page.name, absence.index), absence.document),
+                (page_cache.names_key(absence.index), absence.names),
+                (page_cache.project_key(page.name, absence.index), absence.document),
             )
-        return made_from, now() + seconds
+        return made_from, upstream.runtime.monotonic() + self._seconds_to_repeat()
+
+    def _seconds_to_repeat(self) -> float:
+        """Return for how many seconds an answer by this listing may be repeated."""
+        upstream = self.reader.upstream
+        origin = self.listing.origin
+        # by then, the store is looked at for what another process may have fetched or decided
+        seconds = LOOK_SECONDS
+        # a refusal ends with the decision alone: there is no page whose time could be over
+        if not origin.refused_for:
+            seconds = min(seconds, upstream.pages.ttl(origin.page) - origin.age)
+        changes_at = origin.view.changes_at
+        if changes_at is not None:
+            seconds = min(seconds, (changes_at - upstream.runtime.now()).total_seconds())
+        return seconds
 
     def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:
         """
@@ -143,83 +156,95 @@ class PublicFiles(Struct, frozen=True):
         index answers. Raises Waiting if it has to be fetched.
         """
         page = self._page
-        raw = None
+        content = None
         file = next(file for file in self.listing.files if file.filename == filename)
         if file.serves_metadata:
             listed = page.by_filename[filename]
             try:
                 self._require_allowed(request, listed)
-                raw = self._metadata(request, listed)
+                content = self._core_metadata_bytes(request, listed)
             except NotFound:
                 return None
-        core = parse_any(raw, page.name, file.version)
+        # bytes of strangers: whatever cannot be read of them is left out
+        core = parse_any(content, page.name, file.version)
         if canonicalize_name(core.name) == page.name:
             return core
-        return parse_any(None, page.name, file.version)  # it is that of another project
+        # the file has the metadata of another project
+        return parse_any(None, page.name, file.version)
 
     def require_version(self, request: Request, version: Version) -> None:
         """
-        Note that a program wants one version, if the policy hides each file of it.
+        Raise NotFound, with the reason, if the policy hides each file of a version.
 
-        Raises NotFound then, with the reason.
+        It is noted then that a program wants this version.
         """
-        key = strip_trailing_zeros(str(version))
         page = self._page
-        refusal = self.listing.origin.refused_for
-        if refusal is not None:
-            refusal = self._refusal_of(str(version), refusal)
+        name_refusal = self.listing.origin.refused_for
+        if name_refusal is not None:
+            refusal = self._refusal_of(str(version), name_refusal)
             self.reader.upstream.requests.note(page.name, str(version), refusal, request.caller)
             raise NotFound(refusal.text, code=refusal.code, advice=refusal.advice)
-        files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
-        hidden = [self.listing.origin.view.hidden.get(file.filename) for file in files]
-        if files and hidden[0] is not None and all(hidden):
-            if hidden[0].code != HIDDEN_BY_VIEW:  # which nobody can lift
-                self.reader.upstream.note_file(page, files[0], hidden[0], request.caller)
-            raise NotFound(hidden[0].text, code=hidden[0].code)
+        release = strip_trailing_zeros(str(version))
+        files = [file for file in page.files if strip_trailing_zeros(file.version) == release]
+        reasons = [self.listing.origin.view.hidden.get(file.filename) for file in files]
+        if not files or reasons[0] is None or not all(reasons):
+            return
+        # what the rules of a view hide, nobody can approve: such a wish is not noted
+        if reasons[0].code != HIDDEN_BY_VIEW:
+            self.reader.upstream.note_file(page, files[0], reasons[0], request.caller)
+        raise NotFound(reasons[0].text, code=reasons[0].code)
 
-    def response(self, request: Request, wanted: WantedFile) -> Response:
+    def response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the page lacks it.
 
-        Raises Forbidden if the policy refuses it, and NotFound if a view of the index hides it, or
-        its upstream index answers 404.
-        Raises Invalid (412) if If-Match has another ETag. Raises Unavailable if neither store nor
-        upstream index answers. Raises Waiting if it has to be fetched.
+        Raises Forbidden if the policy refuses it, and NotFound if rules of the index hide it, or
+        its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
+        Unavailable if neither store nor upstream index answers. Raises Waiting if it has to be
+        fetched.
         """
-        refusal = self.listing.origin.refused_for
-        page = self._page
-        if refusal is not None:
-            raise self._refused_file(request, wanted.filename, refusal)
-        if wanted.filename.endswith(VARIANTS_SUFFIX):
-            return self._variants_response(request, wanted)
-        file = page.by_filename.get(wanted.filename)
-        if file is None and wanted.sha256 and not wanted.is_metadata:
-            return self._removed_file(request, wanted)
-        if file is None or not wanted.is_served(file):
+        filename = file_request.filename
+        name_refusal = self.listing.origin.refused_for
+        if name_refusal is not None:
+            raise self._refused_file(request, filename, name_refusal)
+        if filename.endswith(VARIANTS_SUFFIX):
+            return self._variants_response(request, file_request)
+        file = self._page.by_filename.get(filename)
+        if file is None and file_request.sha256 and not file_request.is_metadata:
+            return self._removed_file_response(request, file_request)
+        if file is None or not file_request.is_for(file):
             return file_not_found()
+        # for each request, also if the store has the file: it may have been blocked since
         self._require_allowed(request, file)
-        send = self._core_metadata if wanted.is_metadata else self._distribution
-        return send(request, file)
+        if file_request.is_metadata:
+            return self._core_metadata_response(request, file)
+        return self._distribution_response(request, file)
 
-    def _variants_response(self, request: Request, wanted: WantedFile) -> Response:
+    def _variants_response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """Return the response with the document about the wheels with a label of a release."""
-        document = self.page_variants.get(release_of_variants(wanted.filename))
-        if document is None or wanted.filename != document.filename or wanted.is_metadata:
+        document = self.page_variants.get(release_of_variants(file_request.filename))
+        if document is None or file_request.filename != document.filename:
             return file_not_found()
-        if wanted.sha256 in (None, document.sha256):
-            return self._distribution(request, document)
+        if file_request.is_metadata:
+            return file_not_found()
+        if file_request.sha256 in (None, document.sha256):
+            return self._distribution_response(request, document)
         # a client may have an older page, by which the store has got what was there then
-        earlier = replace(document, sha256=wanted.sha256, size=None)
+        earlier = replace(document, sha256=file_request.sha256, size=None)
         stored = self.reader.upstream.files.find(self._page, earlier)
         if stored is None:
             return file_not_found()
-        return file_response(request, self.context, self._stored(stored))
+        return responses.file_response(request, self.context, self._file_in_store(stored))
 
-    def provenance(self, request: Request, filename: str, release: str) -> FoundProvenance | None:
+    def provenance(
+        self, request: Request, filename: str, release: str
+    ) -> responses.FileProvenance | None:
         """
         Return the provenance of a file of a release, or None if its page lists none.
 
-        Raises as `response`.
+        Raises Forbidden if the policy refuses the file, and NotFound if rules of the index hide it,
+        or its upstream index answers 404. Raises Unavailable if neither store nor upstream index
+        answers. Raises Waiting if it has to be fetched.
         """
         file = self._page.by_filename.get(filename)
         if self.listing.origin.refused_for is not None or file is None:
@@ -227,10 +252,10 @@ class PublicFiles(Struct, frozen=True):
         if not file.has_provenance or strip_trailing_zeros(file.version) != release:
             return None
         self._require_allowed(request, file)
-        body = self._sidecar(request, provenance_of(self._page, file))
-        return FoundProvenance(sha256(body).hexdigest(), lambda: body)
+        body = self._sidecar_bytes(request, provenance_of(self._page, file))
+        return responses.FileProvenance(sha256(body).hexdigest(), lambda: body)
 
-    def _refusal_of(self, version: str, of_name: FileReason) -> FileReason:
+    def _refusal_of(self, version: str, name_refusal: FileReason) -> FileReason:
         """
         Return why no upstream index may be asked for a version of a name that is refused.
 
@@ -238,52 +263,61 @@ class PublicFiles(Struct, frozen=True):
         """
         # the block of one version says more than what is said of all
         policy = self.reader.upstream.policy
-        return policy.refuses_name(self._page.name, version=version) or of_name
+        return policy.refuses_name(self._page.name, version=version) or name_refusal
 
-    def _refused_file(self, request: Request, filename: str, of_name: FileReason) -> Forbidden:
+    def _refused_file(self, request: Request, filename: str, name_refusal: FileReason) -> Forbidden:
         """
-        Note that a file is wanted of a project that no upstream index may be asked for.
+        Return the error for a file of a project that no upstream index may be asked for.
 
-        Return the error for it.
+        It is noted that a program wants the version of the file.
         """
         version = ""
-        with suppress(Invalid):  # any text
+        # no page was read, so the filename of the URL may be any text
+        with suppress(Invalid):
             version = str(parse_known_filename(filename, self._page.name).version)
-        refusal = self._refusal_of(version, of_name)
+        refusal = self._refusal_of(version, name_refusal)
         self.reader.upstream.requests.note(self._page.name, version, refusal, request.caller)
         return Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
-        """Raise Forbidden if the policy does not allow to download a file, NotFound if a view."""
+        """
+        Raise Forbidden if the policy refuses a file, and NotFound if rules of the index hide it.
+
+        Raises Waiting if something about the file has to be fetched to say so.
+        """
         upstream = self.reader.upstream
         page = self._page
-        listing = self.listing
-        hidden = listing.origin.view.hidden.get(file.filename)
+        view = self.listing.origin.view
+        hidden = view.hidden.get(file.filename)
+        # a view shows nothing of what it hides, not even that the policy refuses it
         if hidden is not None and hidden.code == HIDDEN_BY_VIEW:
             raise NotFound(hidden.text, code=hidden.code)
+        # a licence or an attestation may have to be fetched, for which no thread waits
         if upstream.policy.asks_sidecars:
-            reason = request.wait(
+            refusal = request.wait(
                 ("allowed", file.filename), self._refusal_by_sidecars, file, request.client_key
             )
         else:
-            reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
-        if reason is not None:
-            upstream.observation.blocked(reason.code)
-            upstream.note_file(page, file, reason, request.caller)
-            raise Forbidden(reason.text, code=reason.code, advice=reason.advice)
+            refusal = upstream.policy.refuses_file(page, file, view)
+        if refusal is not None:
+            upstream.observation.blocked(refusal.code)
+            upstream.note_file(page, file, refusal, request.caller)
+            raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
         repository = self.context.index.repository
-        if repository.judges_before_sending(listing, file):
-            against = request.wait(
-                ("refused", file.filename),
-                self.reader.run_for_metadata,
-                page.upstream,
-                request.client_key,
-                repository.refuses,
-                listing,
-                file,
-            )
-            if against is not None:
-                raise NotFound(against.text, code=against.code)
+        # most rules have already decided which files the listing has
+        if not repository.judges_before_sending(self.listing, file):
+            return
+        reason = request.wait(
+            ("refused", file.filename),
+            self.reader.run_for_metadata,
+            page.upstream,
+            request.client_key,
+            repository.refuses,
+            self.listing,
+            file,
+        )
+        if reason is not None:
+            raise NotFound(reason.text, code=reason.code)
 
     async def _refusal_by_sidecars(self, file: UpstreamFile, client: str) -> FileReason | None:
         """Return why the policy refuses a file, about which something may have to be fetched."""
@@ -292,105 +326,122 @@ class PublicFiles(Struct, frozen=True):
         run = self.reader.run_for_metadata
         return await run(page.upstream, client, policy.refuses_file, page, file)
 
-    def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
+    def _removed_file_response(
+        self, request: Request, file_request: responses.FileRequest
+    ) -> Response:
         """Return the response with a stored file that its page does not list any more."""
         upstream = self.reader.upstream
         page = self._page
-        removed = (file for file in page.removed if file.filename == wanted.filename)
-        file = next((file for file in removed if file.sha256 == wanted.sha256), None)
-        if file is None or not upstream.config.keep_removed:
+        if not upstream.config.keep_removed:
+            return file_not_found()
+        # a name may have been removed several times, each time with other bytes
+        files = [file for file in page.removed if file.filename == file_request.filename]
+        file = next((file for file in files if file.sha256 == file_request.sha256), None)
+        if file is None:
             return file_not_found()
         self._require_allowed(request, file)
         stored = upstream.files.find(page, file)
         if stored is None:
             return file_not_found()
-        return file_response(request, self.context, self._stored(stored))
+        return responses.file_response(request, self.context, self._file_in_store(stored))
 
-    def _distribution(self, request: Request, file: UpstreamFile) -> Response:
-        files = self.reader.upstream.files
-        page = self._page
+    def _distribution_response(self, request: Request, file: UpstreamFile) -> Response:
+        """Return the response with a file, from the store or while it is fetched."""
         context = self.context
-        stored = request.once(("stored", file.filename), files.find, page, file)
+        find = self.reader.upstream.files.find
+        # `once`, as the handler is called again after a wait, and each look is counted
+        stored = request.once(("stored", file.filename), find, self._page, file)
         if stored is not None:
-            with suppress(NotFound):  # removed from the store a moment ago
-                return file_response(request, context, self._stored(stored))
+            # another process may have removed it from the store a moment ago: fetch it then
+            with suppress(NotFound):
+                return responses.file_response(request, context, self._file_in_store(stored))
+        # HEAD and 304 are answered by the page alone, without a request to the upstream index
         takes_ranges = file.size is not None and file.size <= RANGES_LIMIT_BYTES
-        response = response_without_bytes(
-            request, _to_send(file, file.size, takes_ranges=takes_ranges)
-        )
+        file_to_send = _without_body(file, file.size, takes_ranges=takes_ranges)
+        response = responses.response_without_bytes(request, file_to_send)
         if response is not None:
             return response
-        return file_response(request, context, request.wait("file", self._fetch, request, file))
+        return responses.file_response(
+            request, context, request.wait("file", self._fetch, request, file)
+        )
 
-    async def _fetch(self, request: Request, file: UpstreamFile) -> FileToSend:
-        """Return a file once its first bytes have come, as an error can be sent until then."""
+    async def _fetch(self, request: Request, file: UpstreamFile) -> responses.FileToSend:
+        """
+        Return a file once its first bytes have come.
+
+        It runs in the event loop, which must not read from a network or a disk.
+        """
         files = self.reader.upstream.files
-        client = request.client_key
-        fetched = await wrap_future(files.fetch(self._page, file, client))
+        fetched = await wrap_future(files.fetch(self._page, file, request.client_key))
+        # another request, or a process, may have fetched all of it meanwhile
         if isinstance(fetched, StoredFile):
-            return self._stored(fetched)
-        described = _to_send(file, fetched.size, takes_ranges=fetched.takes_ranges)
-        part = requested_part(request, described)
-        if isinstance(fetched, PassedOnFile) or part is None:
+            return self._file_in_store(fetched)
+        file_to_send = _without_body(file, fetched.size, takes_ranges=fetched.takes_ranges)
+        byte_range = responses.requested_part(request, file_to_send)
+        if isinstance(fetched, PassedOnFile) or byte_range is None:
             body: bytes | Iterator[bytes] = fetched.body()
         else:
-            body = fetched.body(part.start, part.stop)
-        if not isinstance(body, bytes):
-            await until_readable(body)
-            streams = self.context.process.pools.streams
-            chunks = body
-            first = await get_running_loop().run_in_executor(streams, next, chunks, b"")
-            body = BegunBody(first, chunks)
-        return replace(described, body=body)
+            body = fetched.body(byte_range.start, byte_range.stop)
+        if isinstance(body, bytes):
+            return replace(file_to_send, body=body)
+        # once a status was sent, an error can only break the response off: so the first chunk,
+        # with which most errors of an upstream index show, comes before it
+        await until_readable(body)
+        streams = self.context.process.pools.streams
+        first_chunk = await get_running_loop().run_in_executor(streams, next, body, b"")
+        return replace(file_to_send, body=BegunBody(first_chunk, body))
 
-    def _core_metadata(self, request: Request, file: UpstreamFile) -> Response:
-        load: Render = partial(self._metadata, request, file)
+    def _core_metadata_response(self, request: Request, file: UpstreamFile) -> Response:
+        """Return the response with the core metadata of a file."""
+        load: page_cache.Render = partial(self._core_metadata_bytes, request, file)
         version = ObjectVersion(file.core_metadata)
         repeats = self.repeats()
-        if not version:  # nobody can say whether it has changed
+        # the page lists no digest: nobody can say without the bytes whether they have changed
+        if not version:
             version = ObjectVersion(sha256(load()).hexdigest())
             repeats = (None, inf)
-        return core_metadata_response(
+        return responses.core_metadata_response(
             request, self.context, version, load, repeats, scope="private"
         )
 
-    def _metadata(self, request: Request, file: UpstreamFile) -> bytes:
+    def _core_metadata_bytes(self, request: Request, file: UpstreamFile) -> bytes:
         """Return the core metadata of a file, from the store or the upstream index."""
-        return self._sidecar(request, core_metadata_of(self._page, file))
+        return self._sidecar_bytes(request, core_metadata_of(self._page, file))
 
-    def _sidecar(self, request: Request, sidecar: Sidecar) -> bytes:
+    def _sidecar_bytes(self, request: Request, sidecar: Sidecar) -> bytes:
         """Return a document about a file, from the store or the upstream index."""
         find = self.reader.upstream.files.find_sidecar
+        # `once`, as the handler is called again after a wait, and each look is counted
         body = request.once(("stored", *sidecar.identity), find, sidecar)
         if body is None:
-            what = ("sidecar", *sidecar.identity)
-            body = request.wait(what, self._fetch_sidecar, sidecar, request.client_key)
+            key = ("sidecar", *sidecar.identity)
+            body = request.wait(key, self._fetch_sidecar, sidecar, request.client_key)
         return body
 
     async def _fetch_sidecar(self, sidecar: Sidecar, client: str) -> bytes:
         return await wrap_future(self.reader.upstream.files.fetch_sidecar(sidecar, client))
 
-    def _stored(self, stored: StoredFile) -> FileToSend:
-        return FileToSend(
+    def _file_in_store(self, stored: StoredFile) -> responses.FileToSend:
+        """Return a file that is sent from the store."""
+        delivery = self.context.process.file_delivery
+        return responses.FileToSend(
             sha256=stored.file.sha256,
             size=stored.file.size,
             headers=HEADERS,
-            body=StoredBody(
-                self.context.process.file_delivery, stored.name, stored.file, stored.files
-            ),
+            body=StoredBody(delivery, stored.name, stored.file, stored.files),
         )
 
 
 class MergedFiles(Struct, frozen=True):
     """The files of a project of several upstream indexes."""
 
-    parts: tuple[PublicFiles, ...]
-    """What opens the files of each, in the order of the layers."""
+    chain: tuple[PublicFiles, ...]
+    """The files of each upstream index, in the order of the layers."""
     listing: MergedListing
 
     def store_of(self, filename: str) -> Store:
         """Return where a listed file is kept if it was fetched."""
-        return self._part_of(filename).store_of(filename)
+        return self._files_with(filename).store_of(filename)
 
     def page_documents(self) -> Sequence[ShownFile]:
         """Return what the page of the Simple API has beside the files."""
@@ -404,88 +455,118 @@ class MergedFiles(Struct, frozen=True):
         with a document about some.
         """
         owners = self._variant_owners
-
-        def is_owned(file: UpstreamFile) -> bool:
+        files = list[UpstreamFile]()
+        for file in self.listing.files:
             owner = owners.get(strip_trailing_zeros(file.version))
-            return not label_of(file.filename) or owner is self._part_of(file.filename)
-
-        return _on_page(tuple(filter(is_owned, self.listing.files)), _documents_of(owners))
+            # no document of one index says what the labels of another one mean
+            if not label_of(file.filename) or owner is self._files_with(file.filename):
+                files.append(file)
+        return _on_page(files, _documents_of(owners))
 
     @property
     def _variant_owners(self) -> dict[str, PublicFiles]:
-        """The first part that has a document about a release."""
-        owners = dict[str, PublicFiles]()
-        for part in self.parts:
-            for release in part.page_variants:
-                owners.setdefault(release, part)
+        """The first of the chain with a document about a release, by the release."""
+        owners: dict[str, PublicFiles] = {}
+        for index_files in self.chain:
+            for release in index_files.page_variants:
+                owners.setdefault(release, index_files)
         return owners
 
-    def repeats(self) -> Repeats:
-        """Return all that the parts are made from, or None if that is not known of one."""
-        made_from: MadeFrom = ()
-        until = inf
-        for part in self.parts:
-            of_part, deadline = part.repeats()
-            if of_part is None:
+    def repeats(self) -> responses.Repeats:
+        """Return all that an answer is made from, or None if that is not known of one index."""
+        keys: MadeFrom = ()
+        first_deadline = inf
+        for index_files in self.chain:
+            made_from, deadline = index_files.repeats()
+            if made_from is None:
                 return None, inf
-            made_from += of_part
-            until = min(until, deadline)
-        return tuple(dict.fromkeys(made_from)), until
+            keys += made_from
+            first_deadline = min(first_deadline, deadline)
+        # they have the policy and the private names in common
+        return tuple(dict.fromkeys(keys)), first_deadline
 
     def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:
-        """Return the core metadata of a file that is shown, as `PublicFiles` does."""
-        return self._part_of(filename).core_metadata(request, filename)
+        """
+        Return the core metadata of a file that is shown, by the index that the file is from.
+
+        It is a minimum if the file has none, and None if its upstream index lists some, and answers
+        404. Raises Forbidden if the policy refuses the file, Unavailable if neither store nor
+        upstream index answers, and Waiting if it has to be fetched.
+        """
+        return self._files_with(filename).core_metadata(request, filename)
 
     def require_version(self, request: Request, version: Version) -> None:
         """
-        Note that a program wants one version, if the policy hides each file of it.
+        Raise NotFound, with the reason, if the policy hides each file of a version.
 
-        Raises NotFound then, with the reason.
+        It is noted then that a program wants this version.
         """
-        key = strip_trailing_zeros(str(version))
-        if any(strip_trailing_zeros(file.version) == key for file in self.listing.files):
+        release = strip_trailing_zeros(str(version))
+        if any(strip_trailing_zeros(file.version) == release for file in self.listing.files):
             return
-        for part in self.parts:
-            part.require_version(request, version)
+        for index_files in self.chain:
+            index_files.require_version(request, version)
 
-    def response(self, request: Request, wanted: WantedFile) -> Response:
-        """Return the response with a file or its core metadata, as `PublicFiles` does."""
-        if wanted.filename in self.listing.places:
-            return self._part_of(wanted.filename).response(request, wanted)
-        if wanted.filename.endswith(VARIANTS_SUFFIX):
-            part = self._variant_owners.get(release_of_variants(wanted.filename), self.parts[0])
-            return part.response(request, wanted)
-        for part in self.parts:
-            removed = {(file.filename, file.sha256) for file in part.listing.origin.page.removed}
-            if (wanted.filename, wanted.sha256) in removed:
-                return part.response(request, wanted)
+    def response(self, request: Request, file_request: responses.FileRequest) -> Response:
+        """
+        Return the response with a file or its core metadata, or 404 if no page has it.
+
+        Raises Forbidden if the policy refuses it, and NotFound if rules of the index hide it, or
+        its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
+        Unavailable if neither store nor upstream index answers. Raises Waiting if it has to be
+        fetched.
+        """
+        filename = file_request.filename
+        if filename in self.listing.places:
+            return self._files_with(filename).response(request, file_request)
+        if filename.endswith(VARIANTS_SUFFIX):
+            release = release_of_variants(filename)
+            owner = self._variant_owners.get(release, self.chain[0])
+            return owner.response(request, file_request)
+        # no page lists it: one of them may have done so, and the store have kept it
+        for index_files in self.chain:
+            for file in index_files.listing.origin.page.removed:
+                if file.filename == filename and file.sha256 == file_request.sha256:
+                    return index_files.response(request, file_request)
         return file_not_found()
 
-    def provenance(self, request: Request, filename: str, release: str) -> FoundProvenance | None:
-        """Return the provenance of a file of a release, as `PublicFiles` does."""
+    def provenance(
+        self, request: Request, filename: str, release: str
+    ) -> responses.FileProvenance | None:
+        """
+        Return the provenance of a file of a release, or None if its page lists none.
+
+        Raises Forbidden if the policy refuses the file, and NotFound if rules of the index hide it,
+        or its upstream index answers 404. Raises Unavailable if neither store nor upstream index
+        answers. Raises Waiting if it has to be fetched.
+        """
         if filename not in self.listing.places:
             return None
-        return self._part_of(filename).provenance(request, filename, release)
+        return self._files_with(filename).provenance(request, filename, release)
 
-    def _part_of(self, filename: str) -> PublicFiles:
+    def _files_with(self, filename: str) -> PublicFiles:
+        """Return the files of the upstream index whose page decides about a file."""
         place = self.listing.places[filename]
-        return next(part for part in self.parts if part.listing is place)
+        return next(files for files in self.chain if files.listing is place)
 
 
 def public_files(
-    context: IndexContext, reader: UpstreamReader, shown: tuple[UpstreamListing, ...]
+    context: IndexContext, reader: UpstreamReader, listings: tuple[UpstreamListing, ...]
 ) -> PublicFiles | MergedFiles:
     """Return what opens the files that the layers of an index show of a public project."""
-    listing = merged_listing(shown)
+    listing = merged_listing(listings)
     if isinstance(listing, UpstreamListing):
         return PublicFiles(context, reader, listing)
-    parts = tuple(PublicFiles(context, reader, part, is_part=True) for part in listing.listings)
-    return MergedFiles(parts, listing)
+    chain = tuple(
+        PublicFiles(context, reader, index_listing, is_merged=True)
+        for index_listing in listing.listings
+    )
+    return MergedFiles(chain, listing)
 
 
 def _documents_of(owners: Mapping[str, PublicFiles]) -> dict[str, UpstreamFile]:
     """Return the document of each owner about its release, by version without trailing zeros."""
-    return {release: part.page_variants[release] for release, part in owners.items()}
+    return {release: owner.page_variants[release] for release, owner in owners.items()}
 
 
 def _on_page(
@@ -494,14 +575,19 @@ def _on_page(
     """Return the files of a page, without wheels with a label that no document is about."""
     if not variants and not any(label_of(file.filename) for file in files):
         return files
+    # PEP 825: without the document, no installer knows what a label means
+    on_page = list[UpstreamFile]()
+    for file in files:
+        if not label_of(file.filename) or strip_trailing_zeros(file.version) in variants:
+            on_page.append(file)
+    on_page += variants.values()
+    return sorted(on_page, key=attrgetter("filename"))
 
-    def is_usable(file: UpstreamFile) -> bool:
-        return not label_of(file.filename) or strip_trailing_zeros(file.version) in variants
 
-    shown = (*filter(is_usable, files), *variants.values())
-    return sorted(shown, key=lambda file: file.filename)
-
-
-def _to_send(file: UpstreamFile, size: int | None, *, takes_ranges: bool) -> FileToSend:
-    """Return a file without its bytes."""
-    return FileToSend(sha256=file.sha256, size=size, takes_ranges=takes_ranges, headers=HEADERS)
+def _without_body(
+    file: UpstreamFile, size: int | None, *, takes_ranges: bool
+) -> responses.FileToSend:
+    """Return a file without its bytes, for what can be said of it before they have come."""
+    return responses.FileToSend(
+        sha256=file.sha256, size=size, takes_ranges=takes_ranges, headers=HEADERS
+    )

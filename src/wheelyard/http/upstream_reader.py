@@ -49,7 +49,7 @@ UNKNOWN_NAMES_PER_MINUTE: Final = 300
 REFRESH_SECONDS: Final = 1.0
 """Age from which on a page is asked for again for a caller who wants it from no cache."""
 
-Wanted = Literal["fresh", "newest"]
+Freshness = Literal["fresh", "newest"]
 """Whether a page may be one that is kept and not too old, or has to be asked for now."""
 
 
@@ -119,32 +119,37 @@ class UpstreamReader:
         if places == (upstream.hidden_pages,) and request.caller.may(Action.READ, name):
             return None
         # in this order: a page is read after the name was found not to be private
-        stored_pages = {
-            pages: request.once(("page", pages, name), pages.read_fresh, name) for pages in places
-        }
+        stored_pages: dict[PagesOfName, PeekedPage | None] = {}
+        for pages in places:
+            # `once`: after a wait the page may be there, and the handler goes the same way again
+            key = ("page", pages, name)
+            stored_pages[pages] = request.once(key, pages.read_fresh, name)
         state = upstream.policy.state()
-        asker = request.caller if is_installer else None
-        refused = upstream.refused(name, state, asker)
+        installer_caller = request.caller if is_installer else None
+        refused = upstream.refused(name, state, installer_caller)
         if refused is not None:
             return (refused,)
         self._refuse_loop(request)
         wants_newest = may_refresh and _wants_newest(request)
-        found_pages = list[tuple[PagesOfName, FoundPage | None]]()
+        pages_of_places = list[tuple[PagesOfName, FoundPage | None]]()
         for pages, stored in stored_pages.items():
             page = self._page(
-                *(pages, name, request, stored),
+                pages,
+                name,
+                request,
+                stored,
                 wants_newest=wants_newest,
-                is_one_of_several=len(places) > 1,
+                is_merged=len(places) > 1,
             )
-            found_pages.append((pages, page))
-        listings = upstream.serve_each(name, found_pages, state)
+            pages_of_places.append((pages, page))
+        listings = upstream.serve_each(name, pages_of_places, state)
         if not listings:
             # else it is counted already, or nobody was asked
             if len(places) > 1 and None in stored_pages.values():
                 request.once(("unknown", name), self._note_unknown, request.client_key)
             raise project_not_found(name)
-        if asker is not None:
-            upstream.note_hidden(listings, asker)
+        if installer_caller is not None:
+            upstream.note_hidden(listings, installer_caller)
         return listings
 
     def _page(
@@ -155,19 +160,36 @@ class UpstreamReader:
         stored: PeekedPage | None,
         *,
         wants_newest: bool,
-        is_one_of_several: bool,
+        is_merged: bool,
     ) -> FoundPage | None:
-        """Return the page of a name from one place, or None. Raises as `find`."""
+        """
+        Return the page of a name from one place, or None.
+
+        `is_merged` names are looked up at other places as well. Raises Unavailable if the upstream
+        index does not answer, or the client has asked for too many unknown names. Raises Waiting if
+        the index has to be asked.
+        """
         is_forced = wants_newest
         if stored is not None and stored.page is not None:
+            # a client that asks for one page after the other would have the index asked each time
             is_forced &= stored.page.age >= REFRESH_SECONDS
         if stored is not None and not is_forced:
             return stored.page
-        wanted: Wanted = "newest" if is_forced else "fresh"
-        asked = pages, name, request.client_key, wanted, not is_one_of_several
-        return request.wait(("upstream", pages, name), self._ask, *asked)
+        freshness: Freshness = "newest" if is_forced else "fresh"
+        # that one of several places lacks a name is no guess: another one may have it
+        counts_unknown = not is_merged
+        return request.wait(
+            ("upstream", pages, name),
+            self._ask,
+            pages,
+            name,
+            request.client_key,
+            freshness,
+            counts_unknown,
+        )
 
     def _note_unknown(self, client: str) -> None:
+        """Count a name that no upstream index has, for a client that may be guessing names."""
         self._unknown_names.record_failure((_guesses_of(client),))
 
     async def run_waiting(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -192,6 +214,7 @@ class UpstreamReader:
             return await self.run_waiting(work, *args)
 
     async def _run_asking(self, lookup: Lookup, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Return the result of work for a lookup, once there is a thread for its client."""
         async with self.limit.acquire(lookup.client):
             CURRENT_LOOKUP.set(lookup)  # of this task, and so of the thread that works for it
             return await self.run_waiting(work, *args)
@@ -214,7 +237,9 @@ class UpstreamReader:
         return answer
 
     def _refuse_loop(self, request: Request) -> None:
-        if self.upstream.config.is_loop(request.joined_headers.get(b"via", b"").decode("latin-1")):
+        """Raise Unavailable if this index has sent the request itself, directly or by others."""
+        via = request.joined_headers.get(b"via", b"").decode("latin-1")
+        if self.upstream.config.is_loop(via):
             raise Unavailable(
                 "This index is its own upstream index. Change upstream.url.", code=UPSTREAM_LOOP
             )
@@ -224,27 +249,28 @@ class UpstreamReader:
         pages: PagesOfName,
         name: NormalizedName,
         client: str,
-        wanted: Wanted,
-        counts: bool,  # noqa: FBT001 - `Request.wait` takes no names
+        freshness: Freshness,
+        counts_unknown: bool,  # noqa: FBT001 - `Request.wait` takes no names
     ) -> FoundPage | None:
         """
         Return the page of a name, or None, once all who need it have waited together.
 
-        With `counts`, a name without a page is counted as unknown. If that takes long, an older
-        page is returned instead, while the question goes on, unless the newest is wanted.
+        With `counts_unknown`, a name without a page is counted as unknown. If that takes long, an
+        older page is returned instead, while the question goes on, unless it is about the newest.
         """
         self._require_guesses(client)
-        key = (pages, name, wanted)
-        stale = partial(pages.peek_stale, name)
+        get_stale = None
+        if freshness == "fresh":
+            get_stale = partial(pages.peek_stale, name)
         return await self._in_flight.run(
-            key,
+            (pages, name, freshness),
             self._ask_alone,
             pages,
             name,
             client,
-            wanted,
-            counts,
-            get_stale=stale if wanted == "fresh" else None,
+            freshness,
+            counts_unknown,
+            get_stale=get_stale,
         )
 
     async def _ask_alone(
@@ -252,13 +278,15 @@ class UpstreamReader:
         pages: PagesOfName,
         name: NormalizedName,
         client: str,
-        wanted: Wanted,
-        counts: bool,  # noqa: FBT001 - see `_ask`
+        freshness: Freshness,
+        counts_unknown: bool,  # noqa: FBT001 - `SingleFlight.run` takes no names
     ) -> FoundPage | None:
         """Return the page of a name, or None, perhaps after counting it as unknown."""
-        get = partial(_refreshed, pages) if wanted == "newest" else pages.ask_if_due
-        page = await self._ask_with_slot(name, client, get)
-        if page is None and counts:
+        ask = pages.ask_if_due
+        if freshness == "newest":
+            ask = partial(_ask_now_if_possible, pages)
+        page = await self._ask_with_slot(name, client, ask)
+        if page is None and counts_unknown:
             self._note_unknown(client)
         return page
 
@@ -266,14 +294,14 @@ class UpstreamReader:
         self,
         name: NormalizedName,
         client: str,
-        get: Callable[[NormalizedName], FoundPage | None],
+        ask: Callable[[NormalizedName], FoundPage | None],
     ) -> FoundPage | None:
-        """Return what `get` does, once no more than half of the threads wait for the same index."""
+        """Return what `ask` does, once no more than half of the threads wait for the same index."""
         end = get_running_loop().time() + SLOT_SECONDS
         while True:
             lookup = Lookup(client)
             try:
-                return await self._run_asking(lookup, get, name)
+                return await self._run_asking(lookup, ask, name)
             except Unavailable as error:
                 is_late = get_running_loop().time() >= end or self._waiting >= MAX_WAITING
                 if is_late or error.code != UPSTREAM_BUSY:
@@ -288,6 +316,7 @@ class UpstreamReader:
             return
         loop = get_running_loop()
         freed = Event()
+        # called by the thread that gives up its slot
         wake = partial(loop.call_soon_threadsafe, freed.set)
         self._waiting += 1
         slots.when_free(lookup.client, wake)
@@ -310,20 +339,22 @@ class UpstreamReader:
             )
 
 
-def _refreshed(pages: PagesOfName, name: NormalizedName) -> FoundPage | None:
+def _ask_now_if_possible(pages: PagesOfName, name: NormalizedName) -> FoundPage | None:
+    """Return the page that an index has now, or what can be served if it does not answer."""
     try:
         return pages.ask_now(name)
     except Unavailable:
-        return pages.ask_if_due(name)  # what can be served all the same
+        return pages.ask_if_due(name)
 
 
 def _wants_newest(request: Request) -> bool:
     """Return whether a request is for a page that comes from no cache, of who may have that."""
-    stated = request.joined_headers.get(b"cache-control", b"").lower().split(b",")
+    directives = request.joined_headers.get(b"cache-control", b"").lower().split(b",")
     # not max-age=0: pip says so with each request
-    is_stated = b"no-cache" in map(bytes.strip, stated)
-    return is_stated and request.caller.may_anywhere(Action.UPLOAD)
+    has_no_cache = b"no-cache" in map(bytes.strip, directives)
+    return has_no_cache and request.caller.may_anywhere(Action.UPLOAD)
 
 
 def _guesses_of(client: str) -> str:
+    """Return the key under which the unknown names of a client are counted."""
     return f"names-{client}"

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -67,8 +68,9 @@ class PageVariants(Struct, frozen=True):
 
     def on_page(self, files: Sequence[File]) -> "list[ShownFile]":
         """Return the files of a page, sorted by filename."""
-        shown = (file for file in files if file.filename not in self.left_out)
-        return sorted((*shown, *self.documents), key=lambda file: file.filename)
+        on_page: list[ShownFile] = [file for file in files if file.filename not in self.left_out]
+        on_page += self.documents
+        return sorted(on_page, key=attrgetter("filename"))
 
 
 def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> PageVariants:
@@ -95,6 +97,7 @@ def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> 
             except (Invalid, Unavailable) as fault:
                 if isinstance(fault, Unavailable) and fault.code != DAMAGED:
                     raise
+                # without a document, an installer might take any of these wheels
                 left_out.update(file.filename for file in layer)
         if joined is not None:
             documents.append(_document(name, fitting, joined))
@@ -103,10 +106,11 @@ def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> 
 
 def _layers(sources: ProjectSources, release: str) -> Iterator[list[File]]:
     """Yield the wheels with a label of a release that each layer has, the upper one first."""
-    shown = {file.filename: file for file in sources.merged.variants[release]}
+    merged = {file.filename: file for file in sources.merged.variants[release]}
     for source in sources.projects:
         files = source.project.variants.get(release, ())
-        layer = [file for file in files if shown.get(file.filename) is file]
+        # of two layers with a filename, the upper one's wheel is shown
+        layer = [file for file in files if merged.get(file.filename) is file]
         if layer:
             yield layer
 
@@ -127,6 +131,7 @@ def _with_layer(
 def _document(
     name: NormalizedName, wheels: Sequence[File], document: VariantDocument
 ) -> VariantsFile:
+    """Return the file with a document about wheels of one release."""
     oldest = min(wheels, key=lambda file: (file.uploaded_at, file.filename))
     body = encode_variant(document)
     return VariantsFile(
@@ -151,13 +156,17 @@ class KeptVariants(Struct, frozen=True):
     ) -> None:
         """Write the documents of a page, unless that was done today, or the store takes nothing."""
         day = today.date()
-        notes = {("variants", name, document.sha256, day): document for document in documents}
-        new = {note: notes[note] for note in notes if self.notes.get(note) is None}
+        new: dict[object, VariantsFile] = {}
+        for document in documents:
+            note = ("variants", name, document.sha256, day)
+            if self.notes.get(note) is None:
+                new[note] = document
         # a page is more important than what an older one links to
         with suppress(WheelyardError):
             list(prefetch_map(partial(self._write, name), new.values()))
-            for note in new:
-                self.notes.put(note, True, _NOTE_BYTES)  # noqa: FBT003 - a value
+            # after all writes: what has failed is written with the next page
+            for kept in new:
+                self.notes.put(kept, True, _NOTE_BYTES)  # noqa: FBT003 - a value
 
     def _write(self, name: NormalizedName, document: VariantsFile) -> None:
         self.store.put(keys.kept_variants(name, document.sha256), document.body, None)
@@ -169,6 +178,7 @@ class KeptVariants(Struct, frozen=True):
         Raises Unavailable if the store does not answer.
         """
         stored = self.store.get(keys.kept_variants(name, digest))
+        # the digest is in the URL, and clients check it: nothing else may be sent under it
         if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != digest:
             return None
         return stored.body

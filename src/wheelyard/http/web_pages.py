@@ -12,6 +12,7 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import CacheScope, parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
+from wheelyard.http import responses
 from wheelyard.http.client_choice import chosen_client
 from wheelyard.http.client_paths import build_path
 from wheelyard.http.context import IndexContext, IndexRequest
@@ -28,14 +29,6 @@ from wheelyard.http.page_cache import Render
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.resolver import OpenListing
-from wheelyard.http.responses import (
-    FROM_UPSTREAM,
-    VARY,
-    VARY_BY_COOKIE,
-    page_cache_headers,
-    page_response,
-    with_age,
-)
 from wheelyard.model.access import Action, Caller, short_name
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
@@ -66,8 +59,8 @@ def _choice(request: Request) -> str:
 
 def _is_about_server(request: Request) -> bool:
     """Return whether a request is for a page about the whole server."""
-    first, *rest = (*request.segments, "")
-    return first == "-" and rest[0] in SERVER_PAGES
+    segments = request.segments
+    return len(segments) > 1 and segments[0] == "-" and segments[1] in SERVER_PAGES
 
 
 def _tells_of_granted(request: IndexRequest) -> bool:
@@ -100,7 +93,7 @@ class ReleaseMetadata:
         self.file = file
         # no cached_property: that of Python 3.11 has one lock for all objects
         self._core: CoreMetadata | None = None
-        self._is_sent = False
+        self._has_come = False
 
     @property
     def core(self) -> CoreMetadata:
@@ -112,14 +105,15 @@ class ReleaseMetadata:
         index has to be asked.
         """
         if self._core is None:
-            sent = None
+            core = None
             try:
-                sent = self.listing.open.core_metadata(self._request, self.file.filename)
+                core = self.listing.open.core_metadata(self._request, self.file.filename)
             except Unavailable as error:
+                # a page with less on it is better than none while an upstream index is away
                 if error.code not in UPSTREAM_CODES:
                     raise
-            self._is_sent = sent is not None
-            self._core = sent or parse_any(None, self.listing.name, self.file.version)
+            self._has_come = core is not None
+            self._core = core or parse_any(None, self.listing.name, self.file.version)
         return self._core
 
     @property
@@ -129,7 +123,7 @@ class ReleaseMetadata:
 
         Raises what `core` raises.
         """
-        return bool(self.core) and not self._is_sent
+        return bool(self.core) and not self._has_come
 
     def required_names(self, remembered: RequiredNames) -> frozenset[NormalizedName]:
         """
@@ -139,12 +133,15 @@ class ReleaseMetadata:
         raises, unless the names are in `remembered`.
         """
         digest = self.file.core_metadata or self.file.sha256
+        # without a digest, nobody knows whether it is the same file
+        if not digest:
+            return dependency_names(self.core)
         key = f"{self.listing.name} {digest}"
-        names = remembered.get(key) if digest else None
+        names = remembered.get(key)
         if names is None:
             names = dependency_names(self.core)
             # a minimum must not be remembered: the next request may get what was sent
-            if digest and not self.is_missing:
+            if not self.is_missing:
                 size = 256 + len(key) + sum(100 + len(name) for name in names)
                 remembered.put(key, names, size)
         return names
@@ -181,6 +178,10 @@ class WebPages:
         """Return who looks at a page, which may be the page of the project `name`."""
         index = self.context.index
         is_anonymous = caller.is_anonymous
+        viewer_name = ""
+        if not is_anonymous:
+            viewer_name = caller.name or short_name(caller.principal)
+        may_upload = not is_anonymous and index.takes_uploads
         may_change = not is_anonymous and not index.settings.server.read_only
         may_administer = not is_anonymous and caller.administers_server
         may_approve = not is_anonymous and caller.may_anywhere(Action.APPROVE)
@@ -191,12 +192,10 @@ class WebPages:
 
             waiting_requests = count_waiting(index, caller)
         return Viewer(
-            name="" if is_anonymous else caller.name or short_name(caller.principal),
+            name=viewer_name,
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
             may_own_tokens=caller.can_own_tokens,
-            may_upload=not is_anonymous
-            and index.takes_uploads
-            and caller.may_anywhere(Action.UPLOAD),
+            may_upload=may_upload and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
@@ -212,7 +211,7 @@ class WebPages:
         return is_open and not caller.is_anonymous and caller.may(Action.APPROVE, name)
 
     def index_viewer(self, request: IndexRequest, name: NormalizedName | None = None) -> Viewer:
-        """Return who looks at a page of this index, as `viewer` does, with the other indexes."""
+        """Return who looks at a page of this index, with the other indexes that they may read."""
         viewer = self.viewer(request.caller, name)
         if self.context.process.site is None and not self.context.in_force.names:
             return viewer
@@ -267,10 +266,11 @@ class WebPages:
 
     def choosing_viewer(self, request: IndexRequest, name: NormalizedName | None = None) -> Viewer:
         """
-        Return who looks at a page, as `index_viewer` does, with the client that was chosen before.
+        Return who looks at a page of this index, with the client that was chosen before.
 
-        Also with whether they may promote the project `name`, which depends on other indexes, and
-        whether installing it needs a credential. Raises Unavailable if that cannot be said.
+        Also with the other indexes that they may read, with whether they may promote the project
+        `name`, which depends on these, and whether installing it needs a credential. Raises
+        Unavailable if that cannot be said.
         """
         viewer = self.index_viewer(request, name)
         may_promote = False
@@ -298,9 +298,9 @@ class WebPages:
         if request.caller.is_anonymous or is_read_only:
             return
         definitions = index.server.definitions.load().with_main
-        for other, definition in sorted(definitions.items()):
-            if other != index.name and definition.has_packages:
-                target = index.named(other)
+        for index_name, definition in sorted(definitions.items()):
+            if index_name != index.name and definition.has_packages:
+                target = index.named(index_name)
                 if in_index(target).may(Action.UPLOAD, name):
                     yield target
 
@@ -343,7 +343,7 @@ class WebPages:
         Return the name of the project in a URL.
 
         Raises Unauthenticated if the caller is anonymous, and Forbidden if another one may not
-        manage it. Raises what `require_reader` raises.
+        manage it. Raises NotFound for no name, or a project that the caller may not read.
         """
         name = self.require_reader(request)
         caller = request.caller
@@ -373,28 +373,39 @@ class WebPages:
         If-Match has another ETag, and what else `render` raises.
         """
         is_upstream = listing is not None and listing.origin.is_upstream
-        headers = self.headers(listing.name if listing is not None else None, request)
+        name = None if listing is None else listing.name
+        headers = self.headers(name, request)
         client = _choice(request)
-        if client and not is_upstream:  # the page may be for this browser alone
-            headers = (*self.security_headers, *page_cache_headers(0, "private"))
         if is_upstream:  # no shared cache may keep it: the name may become private any time
-            caching = page_cache_headers(0, "private")
-            headers = (*self.security_headers, *caching, FROM_UPSTREAM)
-        elsewhere = request.shows_elsewhere
-        shows = None if shows is None or elsewhere is None else (*shows, *elsewhere)
-        until = min(until, self.until_rights_change)
-        # keys of people's pages must differ from those of programs in the same cache
-        page = (MediaType.HTML, ("web", client, key), version, render)
-        repeats = (shows, until)
+            headers = (
+                self.security_headers
+                + responses.page_cache_headers(0, "private")
+                + (responses.FROM_UPSTREAM,)
+            )
+        elif client:  # the page may be for this browser alone
+            headers = self.security_headers + responses.page_cache_headers(0, "private")
+        made_from = None
+        if shows is not None and request.shows_elsewhere is not None:
+            made_from = shows + request.shows_elsewhere
         try:
-            return page_response(
-                self.context, request, *page, repeats=repeats, listing=listing, headers=headers
+            return responses.page_response(
+                self.context,
+                request,
+                MediaType.HTML,
+                # keys of people's pages must differ from those of programs in the same cache
+                ("web", client, key),
+                version,
+                render,
+                repeats=(made_from, min(until, self.until_rights_change)),
+                listing=listing,
+                headers=headers,
             )
         except TemporaryPage as temporary:
-            response = self.own_page(
-                request, 200, temporary.body, *((FROM_UPSTREAM,) if is_upstream else ())
-            )
-            return response if listing is None else with_age(response, listing.origin)
+            source = (responses.FROM_UPSTREAM,) if is_upstream else ()
+            response = self.own_page(request, 200, temporary.body, *source)
+            if listing is None:
+                return response
+            return responses.with_age(response, listing.origin)
 
     def show(
         self,
@@ -405,7 +416,7 @@ class WebPages:
         root: str,
         **values: object,
     ) -> Response:
-        """Return the page of a template, as `PageEnvironment.render` makes it, for one viewer."""
+        """Return the page of a template with some values, for one viewer."""
         page = self.environment.render(template, viewer, root, **values)
         return self.own_page(request, status, page)
 
@@ -420,10 +431,11 @@ class WebPages:
 
     def _made_page(self, request: Request, status: int, body: bytes, *headers: Header) -> Response:
         """Return a page with these headers, compressed if the client takes that."""
-        packed = compressed(body) if accepts_gzip(request.joined_headers) else None
-        encoding = () if packed is None else (GZIP,)
         content_type = MediaType.HTML.value.content_type
-        return make_response(status, content_type, packed or body, *encoding, *headers)
+        packed = compressed(body) if accepts_gzip(request.joined_headers) else None
+        if packed is None:
+            return make_response(status, content_type, body, *headers)
+        return make_response(status, content_type, packed, GZIP, *headers)
 
     def similar(self, request: Request) -> Sequence[ProjectFacts]:
         """
@@ -436,7 +448,10 @@ class WebPages:
         if request.segments[:1] != ("project",) or not name or repository is None:
             return ()
         visible = repository.facts.in_memory.readable_by(request.caller)
-        return () if any(visible.named([canonicalize_name(name)])) else visible.similar(name)
+        # a project that the caller sees in the list is not missing: something of it is
+        if any(visible.named([canonicalize_name(name)])):
+            return ()
+        return visible.similar(name)
 
     def error_page(
         self, facts: ErrorFacts, root: str, request: IndexRequest
@@ -475,7 +490,8 @@ class WebPages:
     def scoped_headers(self, scope: CacheScope) -> HeaderList:
         """Return the headers of a page that the caches of a scope may keep."""
         settings = self.context.index.settings
-        headers = page_cache_headers(settings.http.public_max_age, scope)
+        headers = responses.page_cache_headers(settings.http.public_max_age, scope)
         if scope != "private" and settings.access.cookie_login:
-            headers = (VARY_BY_COOKIE, *(header for header in headers if header != VARY))
-        return (*self.security_headers, *headers)
+            remaining = tuple(header for header in headers if header != responses.VARY)
+            headers = (responses.VARY_BY_COOKIE, *remaining)
+        return self.security_headers + headers

@@ -103,6 +103,7 @@ class ConcurrencyLimit:
                     self._queues[client] = queue
 
     def _leave(self, client: str, turn: Future[None]) -> None:
+        """Give back the slot of a request, or its place in the queue."""
         # a caller that was cancelled while it waited may have been given its slot in the meantime
         if turn.done():
             self._free += 1
@@ -114,6 +115,7 @@ class ConcurrencyLimit:
                 del self._queues[client]
 
     def _overloaded(self) -> Unavailable:
+        """Return the error for a request that gets no slot."""
         return Unavailable(
             f"Too many {self._work} are under way.",
             code=OVERLOADED,
@@ -179,9 +181,11 @@ class ThreadPools:
 
     def close(self) -> None:
         """Wait for running work and for queued writes, and cancel what other pools have queued."""
+        # an upload that was taken is finished: its client waits for the answer
         self.writes.shutdown()
-        of_providers = (threads.pool for threads in self.providers.values())
-        for pool in (self.reads, self.streams, self.passwords, self.tokens, *of_providers):
+        pools = [self.reads, self.streams, self.passwords, self.tokens]
+        pools += [threads.pool for threads in self.providers.values()]
+        for pool in pools:
             pool.shutdown(cancel_futures=True)
 
 
@@ -222,10 +226,11 @@ class SingleFlight:
         task, started_at = self._tasks[key]
         if get_stale is not None:
             await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
-            stale = None if task.done() else get_stale()
-            if stale is not None:
-                return stale
-        return await shield(task)  # others wait for it, too
+            if not task.done():
+                stale = get_stale()
+                if stale is not None:
+                    return stale
+        return await shield(task)  # other callers wait for it, too
 
     def _finish(self, key: Hashable, task: Task[Any]) -> None:
         del self._tasks[key]

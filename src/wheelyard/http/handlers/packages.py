@@ -69,7 +69,7 @@ def project_list(request: IndexRequest) -> Response:
     until = inf
     if is_json:
         has_namespaces = resolver.has_namespaces(request.context)
-        until = resolver.until_looked(request.context)
+        until = resolver.namespaces_deadline(request.context)
         version = f"{version} {has_namespaces}"
         render = partial(_list_json, listed, serials, request.caller, has_namespaces=has_namespaces)
     else:
@@ -158,7 +158,7 @@ def project_detail(request: IndexRequest) -> Response:
         # who owns a namespace may change without a change of the project
         namespaces = resolver.namespaces_of(context, listing)
         version = f"{version} {namespaces}"
-        until = resolver.until_looked(context)
+        until = resolver.namespaces_deadline(context)
         render = partial(_detail_json, context, listing, namespaces)
     else:
         render = partial(_detail_html, context, listing)
@@ -424,9 +424,9 @@ def answer_file(request: IndexRequest) -> Response:
     if sha256 and name != sent_project:
         return file_not_found()
     listing = resolver.find(request.context, name, request, may_refresh=False)
-    wanted_file = responses.WantedFile(filename, sha256, filename != sent_filename)
-    response = listing.open.response(request, wanted_file)
-    if not wanted_file.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
+    file_request = responses.FileRequest(filename, sha256, filename != sent_filename)
+    response = listing.open.response(request, file_request)
+    if not file_request.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
         _count(request, listing.open.project.by_filename.get(filename), name, response)
     return response
 

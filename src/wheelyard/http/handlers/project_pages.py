@@ -203,7 +203,7 @@ def answer_description(request: IndexRequest) -> Response:
     version = f"{version} {' '.join(owned_namespaces)}"
     if downloads is not None:
         version = f"{version} {downloads.digest}"
-    until = min(until, resolver.until_looked(request.context))
+    until = min(until, resolver.namespaces_deadline(request.context))
     return request.web.respond(
         request, key, version, page.render, listing=listing, shows=shows, until=until
     )
