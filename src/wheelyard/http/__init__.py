@@ -1,11 +1,17 @@
 """
 The web server, an ASGI application.
 
-A request passes these layers (`http/app.py`): the fast path; the record for log and metrics;
-Starlette's `ExceptionMiddleware`, which asks `answer_to_error`; the checks of URL, headers and
-path; Starlette's router; and the `Endpoint` of a route. The `Dispatcher` behind that makes the rest
-of the checks in one order (cross-site, read-only, caller, any right to read), so that no error
-tells what exists.
+A request passes these layers (`http/app.py`), in this order:
+
+- the fast path
+- the record for log and metrics
+- Starlette's `ExceptionMiddleware`, which asks `answer_to_error`
+- the checks of URL, headers and path
+- Starlette's router
+- the `Endpoint` of a route
+
+The `Dispatcher` behind the endpoint makes the other checks in one order (cross-site, read-only,
+caller, any right to read), so that no error tells what exists.
 
 Handlers and the tables of their routes are made once for a process: one table of main, with what
 is about the whole server, one of other indexes, one of days. An `IndexRequest` says which index it
@@ -34,14 +40,14 @@ The first page of a project, from a bucket, with a token that this process has n
 2. `http/handlers/packages.py` asks `http/resolver.py` for the listing, which reads the document:
    the second request. A lock for each key of `catalog/document_cache.py` lets all who want a
    document share one read of it.
-3. The handler renders the page from the listing and puts it into the page cache; requests for the
+3. The handler renders the page from the listing and puts it into the page cache. Requests for the
    same page wait for its lock.
 
 A page for people is made by `rendering/web/` from the project's document, the core metadata, what
 the caller may see of other projects, and the `Viewer`: their name and what they may do. All of
 that is in the key and the version of the page in the page cache, so a page that was made for one
 caller is sent only to those for whom it has the same bytes. What it says of other projects comes
-from the search index; the answer is made from the document and that index. The page of a public
+from the search index. The answer is made from the document and that index. The page of a public
 project is made of its listing in the same way, and of what `rendering/web/release_page.py` adds.
 Its core metadata may have to be fetched: after that the name is asked for once more, and a page
 without core metadata that should be there is not cached. Pages that anybody may look at have no
@@ -65,17 +71,17 @@ in User-Agent gets JSON, too.
 
 A first page takes two threads, one after the other: one reads the token, one the document. One
 thread could do both for all requests with the same header and path. But an installer sends fifty
-requests with one token at once. They share the read of the token; otherwise they would be fifty
+requests with one token at once. They share the read of the token. Otherwise they would be fifty
 requests to the bucket, and a wrong token would count fifty times. Handing work to a thread takes
 microseconds, a request to a bucket 30 milliseconds. Reading the document meanwhile, for every
 header, would let anybody who guesses tokens cause reads, so that is done only for a header that
 was right the last time.
 
-One process runs Granian inside itself; several run under its process manager. The usual case
+One process runs Granian inside itself. Several run under its process manager. The usual case
 needs half the memory and starts in two thirds of the time.
 
 Granian is used by its public interface only. A single worker is its embedded server, in one
-process; several are forked by its manager. An own scheduler for Granian's workers saved two of
+process. Several are forked by its manager. An own scheduler for Granian's workers saved two of
 four changes of threads of a remembered page, and needed arguments of a private constructor that
 change with each version.
 
@@ -91,7 +97,7 @@ its own. Both cannot be set by a variable once the process runs.
 The first worker does what one process does for all. It holds a lock on a file of the run's
 folder: it makes the store, prints the start message, probes writes, sweeps and watches. The
 others wait until the store is open, and then for the lock, so that one of them goes on when it
-has died; a probe that has succeeded is not repeated. If the store cannot be opened, the manager
+has died. A probe that has succeeded is not repeated. If the store cannot be opened, the manager
 ends with that message.
 
 The workers read a copy of the certificate. Granian resolves symbolic links once, at the start,
@@ -101,5 +107,5 @@ pair is copied to the run's folder, at the start and at SIGHUP.
 We handle the signals to several workers. Granian's manager does not know a second Ctrl-C. Its
 workers lose a signal while they start, and hang at the second one, and a terminal or systemd may
 send one to the whole group. So Ctrl-C reaches no worker, and a thread that waits for SIGTERM
-passes it on once; what Granian reports of workers that end is dropped if the server is stopping.
+passes it on once. What Granian reports of workers that end is dropped if the server is stopping.
 """

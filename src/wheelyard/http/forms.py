@@ -14,7 +14,7 @@ send neither header.
 A page can make its own host name resolve to this machine (DNS rebinding), and then has the same
 origin as the index. So if the index listens on loopback only, or allows anonymous uploads, browsers
 may change something only under an IP address, `localhost`, or the host of `public_url`. With
-`trusted_hosts`, `HostPolicy` checks the host instead, before routing; health probes are answered
+`trusted_hosts`, `HostPolicy` checks the host instead, before routing. Health probes are answered
 under any host, as a load balancer knows an address and no host name.
 """
 
@@ -55,11 +55,11 @@ MAX_TOKEN_CHARS: Final = 100
 S = TypeVar("S", bound=Struct)
 
 SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
-"""Sec-Fetch-Site of requests that are not cross-site; `none`: the user has typed the URL."""
+"""Sec-Fetch-Site of requests that are not cross-site. `none`: the user has typed the URL."""
 HTTPS: Final = "https"
 MAX_PATH_CHARS: Final = 2048
 _LOCAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
-"""Printable ASCII without a backslash; browsers read `//host` and `/\\host` as another host."""
+"""Printable ASCII without a backslash. Browsers read `//host` and `/\\host` as another host."""
 _PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.|/\.(?:[/;]|$)))[!-\[\]-~]*")
 """As above without `//`, `..` and the segment `.`, which the path of no page has."""
 MAX_ENCODINGS: Final = 3

@@ -14,11 +14,11 @@ prometheus-client's own objects in one registry.
 A log line belongs to the request for which it is written, in whichever thread: `logs.py` keeps
 the request in a context variable that threads inherit, and adds its trace and its client's
 address. `operations/audit_log.py` logs who changed what: `catalog/commits.py` calls it
-for each event right after the commit point. The journal is the record that counts; the log is a
+for each event right after the commit point. The journal is the record that counts. The log is a
 copy. A thread writes the access log, so that no request waits for standard error.
 
 OpenTelemetry is an extra, imported only if a collector is configured. Its instrumentation of ASGI
-makes the spans of requests; `opentelemetry.py` gives it a copy of each request without the query,
+makes the spans of requests. `opentelemetry.py` gives it a copy of each request without the query,
 the headers and the tokens in a path, which it would send on.
 
 There is one log, on standard error. Cloud Run, App Engine and GKE read JSON there as well as on

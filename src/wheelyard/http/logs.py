@@ -65,7 +65,7 @@ def parse_trace(headers: Headers) -> TraceContext | None:
     """
     Return the trace context in a request's headers, or None if it is missing or malformed.
 
-    `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older header.
+    `traceparent` is W3C Trace Context, level 1. `X-Cloud-Trace-Context` is Google's older header.
     """
     if b"traceparent" not in headers and b"x-cloud-trace-context" not in headers:
         return None  # as for most requests

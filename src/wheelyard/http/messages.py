@@ -88,7 +88,7 @@ class Request(StarletteRequest):
         receive: The body, which may be received once.
         headers: All headers, joined.
         caller: The anonymous one, until the request is authenticated.
-        address: The IP address of the client; from a header only if a trusted proxy has sent it.
+        address: The IP address of the client. From a header only if a trusted proxy has sent it.
     """
 
     def __init__(

@@ -154,12 +154,12 @@ def names_key(index: str) -> Key:
 
 
 def cache_keys(documents: Iterable[DocumentVersion], name: str = "") -> MadeFrom:
-    """Return the keys of documents with their versions; those of projects are of this name."""
+    """Return the keys of documents with their versions. Those of projects are of this name."""
     return tuple((_key_of(document, name), document.version) for document in documents)
 
 
 def _key_of(document: DocumentVersion, name: str) -> Key:
-    """Return the key of a document; that of a project is of this name."""
+    """Return the key of a document. That of a project is of this name."""
     match document.kind:
         case "project":
             return project_key(NormalizedName(name), document.index)

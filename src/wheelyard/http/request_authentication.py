@@ -8,7 +8,7 @@ The name of the cookie ends in a digest of the port and the path of the index: a
 cookies of a host to all its ports, and those that begin with `__Host-` to all paths, so that two
 indexes of one host would overwrite each other's. On https its name begins with `__Host-`: a browser
 then takes it from this host over https alone, so that no other host of the domain can plant one.
-`SameSite=Strict` keeps it from requests that pages of other sites make; also from a link there, so
+`SameSite=Strict` keeps it from requests that pages of other sites make. Also from a link there, so
 that one arrives as if signed out.
 """
 

@@ -2,7 +2,7 @@
 What a caller is shown of a project, wherever it is from: the one lookup of all handlers.
 
 A private project hides a public one of the same name. A handler gets a listing, and asks nobody
-where it is from; its `origin` decides about headers, and its `open` sends files. A private file is
+where it is from. Its `origin` decides about headers, and its `open` sends files. A private file is
 served if the project's document lists it, and the project's status permits it.
 """
 

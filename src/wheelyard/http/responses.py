@@ -54,7 +54,7 @@ HARMLESS: Final[Header] = (
     b"content-security-policy",
     b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
 )
-"""Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
+"""Whoever opens a picture by its URL runs no script in it. The styles are those inside an SVG."""
 
 Repeats = tuple[MadeFrom | None, float]
 """

@@ -8,7 +8,7 @@ store, and the first worker does what one process does for all: it makes a new s
 start message, probes writes, sweeps and watches. When it has died, another worker goes on with it.
 
 At SIGTERM or SIGINT the server accepts no more requests and finishes the running ones, for 60
-seconds at most; at a second signal it exits at once. At SIGHUP it takes a changed certificate: new
+seconds at most. At a second signal it exits at once. At SIGHUP it takes a changed certificate: new
 connections go to workers that have read it, and the old workers finish their requests.
 """
 

@@ -290,7 +290,7 @@ class _WorkerApplication:
     """
     The application of a worker process, which learns from Granian when it starts and ends.
 
-    A worker of Granian loses a signal while it starts, and hangs at a second one; but all processes
+    A worker of Granian loses a signal while it starts, and hangs at a second one. But all processes
     may get the signals of the manager. So Ctrl-C reaches no worker, SIGTERM is blocked in all
     threads, and a thread of its own that waits for it passes the first on, as SIGINT.
     """

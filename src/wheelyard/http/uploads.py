@@ -1,21 +1,21 @@
 """
 Handler of upload requests: streams the form to disk in a thread, and runs the upload operation.
 
-Errors come in a fixed order: first those that need no body; then, as soon as the filename is known,
-missing rights on the project.
+Errors come in a fixed order: first those that need no body, and then, as soon as the filename is
+known, missing rights on the project.
 
 1. `http/routing.py` finds the route (`http/routes.py` has them all) and the caller. The handler
    of uploads is a coroutine, as it streams a body.
 2. `http/uploads.py` refuses what can be refused without the body, waits for a slot
    (`http/context.py` gives one caller at most half of the slots), and passes the body to the form
    parser in a thread, chunk by chunk. As soon as the filename is known, `operations/uploads.py`
-   checks that the caller may upload it. The bytes go to the spool; they are counted and hashed
+   checks that the caller may upload it. The bytes go to the spool. They are counted and hashed
    while they are written (`operations/spooled_upload.py`, which imports and the command line use,
    too).
 3. The last bytes of the body are parsed in the thread that does all that follows. The form parser
    compares the digests that the client sent. `Uploads.accept` then compares name and version,
    checks that the filename is free, and lets `archive/distribution_reader.py` validate the
-   archive, by `archive/archive_rules.py`; a wheel's small files are inflated once.
+   archive, by `archive/archive_rules.py`. A wheel's small files are inflated once.
 4. `catalog/files.py` stores the bytes and the core metadata under their digest, create-only.
 5. `catalog/commits.py` adds an `uploaded` event to the project's document, puts a mark that a
    commit is coming (the feed), and writes the document with compare-and-swap: the commit point.
@@ -34,12 +34,12 @@ a browser has asked.
 
 A digest field that arrives after the file is checked by reading the file again. Only distutils
 sends its fields in that order. To compute MD5 and both BLAKE2b lengths for each file just in case
-would cost 3 seconds of processor time a GiB; SHA-256 alone takes 0.6.
+would cost 3 seconds of processor time a GiB. SHA-256 alone takes 0.6.
 
 `multipart` finds the parts of a form, and we check what it lets pass: bytes before the first
 boundary and after the closing one, an encoded part, a header of a part twice, other parameters
 than one name and one filename. Each upload then has one meaning for the rules of `archive/`,
-which decide what is stored; what a part's content begins with needs no rule here.
+which decide what is stored. What a part's content begins with needs no rule here.
 """
 
 import logging

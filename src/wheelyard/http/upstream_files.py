@@ -2,8 +2,8 @@
 Responses with files of upstream indexes, and with their core metadata.
 
 A file is served if its name is not private, if its page lists it with the digest of the URL, and if
-the policy allows it: each time, also if the store has it. It is then sent as a private one is; or,
-if the store does not have it yet, while it is fetched.
+the policy allows it: each time, also if the store has it. A file of the store is then sent as a
+private one is. Any other one is sent while it is fetched.
 """
 
 from asyncio import get_running_loop, wrap_future

@@ -475,7 +475,7 @@ class WebPages:
         """
         Return the headers of a page about the project `name`, or about all projects.
 
-        `request` is of the caller whom the page shows; None if it shows nobody, as a feed.
+        `request` is of the caller whom the page shows. None if it shows nobody, as a feed.
         """
         context = self.context
         # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated

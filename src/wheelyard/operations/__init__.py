@@ -12,7 +12,7 @@ leftovers and for what was kept long enough: with `check --sweep`, and in each s
    both disagree, or if the project is perhaps lost, its objects stay.
 3. The documents of that project are read again. Each object is looked at right before it is
    deleted: it has to be a day old still. An upload always writes its bytes, so those of an upload
-   that is under way are young; what is listed meanwhile is spared.
+   that is under way are young. What is listed meanwhile is spared.
 
 The lease of the sweep only saves work: two sweeps at once delete the same objects, and each looks
 at them itself. It is a document with its holder, its end and the time of the last completion, taken

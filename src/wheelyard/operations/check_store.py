@@ -7,8 +7,8 @@ command fail. The last journal entry and missing project names are always repair
 and the list of changes only with `rebuild`. With `sweep`, leftovers are deleted.
 
 The permissions on a bucket cannot be looked up, as conditions, holds and proxies decide, too. So
-the format object is written again with its own bytes, which needs the permissions of a commit;
-where there is none, an empty object is created and deleted. A server probes writing when it starts,
+the format object is written again with its own bytes, which needs the permissions of a commit.
+Where there is none, an empty object is created and deleted. A server probes writing when it starts,
 unless it is read-only, and retries with backoff until it succeeds.
 """
 

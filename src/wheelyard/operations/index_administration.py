@@ -238,8 +238,9 @@ class IndexAdministration(
         """
         Raise Conflict unless a right can name indexes: `name` has commas between those of several.
 
-        The code is `unknown_index`, and the field of the error `index`; or `index_in_use` for main
-        while an index of an earlier version has its name. Raises Invalid for a malformed name.
+        The code is `unknown_index`, and the field of the error `index`. For main it is
+        `index_in_use` while an index of an earlier version has its name. Raises Invalid for a
+        malformed name.
         """
         for text in name.split(","):
             index = parse_right_index(text.strip())

@@ -143,7 +143,7 @@ class _OpenJournal(Struct, eq=False):
 
     name: str
     index: str
-    """The name of its index; empty if it is the journal of no project."""
+    """The name of its index. Empty if it is the journal of no project."""
     journal: _AnyJournal
     left: int
     """The number of the newest commit that was not read yet."""
@@ -154,7 +154,7 @@ class _OpenJournal(Struct, eq=False):
     times: dict[int, datetime] = {}
     """When commits were made that were read to find the first one."""
     ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
-    """Commits that were read, and not taken yet, the newest first; None for a lost one."""
+    """Commits that were read, and not taken yet, the newest first. None for a lost one."""
 
     @property
     def project(self) -> NormalizedName:
@@ -182,7 +182,7 @@ class _OpenJournal(Struct, eq=False):
         return at < start.at or (at == start.at and self.name > start.name)
 
     def note_cut(self, number: int, at: datetime) -> None:
-        """Note that a reader left the journal before this commit; the number is 0 at its end."""
+        """Note that a reader left the journal before this commit. The number is 0 at its end."""
         if self.cuts is not None and self.newer_at is not None:
             revision = self.journal.document.revision
             self.cuts.put(self.name, _Cut(revision, number, at, self.newer_at), 1)
@@ -266,7 +266,7 @@ class _Merge:
     One reading of the merged journal.
 
     It has the open journals in a heap, by the newest commit of each. The thread of the caller
-    changes what is here; threads of a pool only read objects of the store.
+    changes what is here. Threads of a pool only read objects of the store.
     """
 
     def __init__(

@@ -150,7 +150,7 @@ class Names(Struct, frozen=True):
         """
         Give up a private name without files.
 
-        The name first leaves the list; the document, which is written last, then makes it unknown.
+        The name first leaves the list. The document, which is written last, then makes it unknown.
 
         Raises Forbidden if the caller is no administrator of the project. Raises Invalid if the
         reason is not one line of text. Raises NotFound if the name is not private, or only a

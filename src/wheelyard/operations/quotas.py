@@ -30,7 +30,7 @@ MAX_AGE_SECONDS: Final = 5.0
 
 
 class FileQuotas(Struct, frozen=True):
-    """What the quotas leave for files of one commit; the index's as it was before the commit."""
+    """What the quotas leave for files of one commit. The index's as it was before the commit."""
 
     project: Quota
     index: Room | None

@@ -58,7 +58,7 @@ class Sweep(Struct, frozen=True):
         `now` is by the store's clock, and says which deleted files are still kept.
         The keys below `files/` that are none of a file are added to `findings`, and `lease` is
         renewed after each project. Raises Unavailable if a document of any project cannot be read,
-        and Conflict as `JobLease.renew`.
+        and Conflict if another process has taken the lease.
         """
         indexes = tuple(self.removal.indexes())
         orphans = list[Orphans]()
@@ -77,7 +77,8 @@ class Sweep(Struct, frozen=True):
         """
         Delete all leftovers, and return how many.
 
-        `now` is by the store's clock. Raises as `find`.
+        `now` is by the store's clock. Raises Unavailable if a document
+        cannot be read, and Conflict if another process has taken the lease.
         """
         count = 0
         # the whole list first: an unreadable document of any project ends the sweep before

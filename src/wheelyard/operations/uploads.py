@@ -307,8 +307,10 @@ class Uploads(Struct, frozen=True):
 
         There are several only if `form_name`, the project's name in the form, is empty. Then the
         caller may upload at least one of them, and `accept` asks for the one that it is. Raises
-        Invalid if the filename is malformed, or no reading of it is of that name. Raises as
-        `permit`, and for a new project as `NameClaims.require_free`. Raises TooLarge (code
+        Invalid if the filename is malformed, or no reading of it is of that name. Raises
+        Forbidden if the caller may not upload to the project, the index takes no uploads, or the
+        project accepts none, and for a new project (code `public_name`) if an upstream index has
+        its name. Raises Unavailable if that cannot be found out. Raises TooLarge (code
         `quota_exceeded`) if a quota has no room for a file of this size, which may be there already
         if the filename is.
         """
@@ -352,7 +354,7 @@ class Uploads(Struct, frozen=True):
         Return the parsed filename of a project's file, without a look at who else has its name.
 
         Raises Invalid if it is malformed. Raises Forbidden (code `promotions_only`) if the index
-        takes only releases that are promoted. Raises as `permit_project`.
+        takes only releases that are promoted, or if the caller may not add files to the project.
         """
         rules = self.rules
         distribution = parse_filename(
@@ -414,8 +416,9 @@ class Uploads(Struct, frozen=True):
         Raise Forbidden if nobody can upload to the index.
 
         The code is `no_own_packages` if it has no packages of its own, `promotions_only` if it
-        takes promoted releases alone, and `index_not_named` as `UnusedIndex.require_use` raises it.
-        Raises Unavailable if the store does not say whether it was used.
+        takes promoted releases alone, and `index_not_named` if it is main, nothing was ever
+        published in it, and there are other indexes. Raises Unavailable if the store does not say
+        whether it was used.
         """
         self._require_packages()
         if self.definition.promotion.promote_only:
@@ -498,7 +501,7 @@ class Uploads(Struct, frozen=True):
         return PublishedFile(entry.filename, entry.sha256, status, warnings, name, is_attested)
 
     def _check_attestations(self, upload: SpooledUpload, caller: Caller) -> SentAttestations:
-        """Return what becomes of the attestations of an upload. Raises as `AttestationRules`."""
+        """Return what becomes of the attestations of an upload, or raise an error about them."""
         if self.attestations is not None:
             return self.attestations.check(upload, caller)
         if upload.has_attestations:
@@ -559,7 +562,7 @@ class Uploads(Struct, frozen=True):
         """
         Do nothing if a caller may publish the first file of a project, if it has none.
 
-        Raises as `Namespaces.require_owner`.
+        Raises Conflict (code `namespace_reserved`) if it is new in a namespace of others.
         """
         if self.namespaces is not None:
             self.namespaces.require_owner(before, caller)
@@ -587,7 +590,9 @@ class Uploads(Struct, frozen=True):
 
         `attestations` are those that came with it.
 
-        Raises as `accept`, but looks neither at the caller's rights nor at upstream indexes.
+        It looks neither at the caller's rights nor at upstream indexes. Raises Invalid if the file
+        or its attestations are not valid, or the filename cannot be used again, and Conflict (code
+        `file_exists`) if it is listed with other bytes.
         """
         _check_form(upload)
         listed = find_identical(
@@ -623,7 +628,8 @@ class Uploads(Struct, frozen=True):
         """
         Store bytes again that another index has removed before these files were committed.
 
-        Without another index nobody can have done that. Raises as `store`.
+        Without another index nobody can have done that. Raises Unavailable if the store does not
+        answer, or is full.
         """
         is_alone = False
         with suppress(Unavailable):  # a damaged list of indexes stops no upload

@@ -129,7 +129,7 @@ def ci_lines(
     """
     Return the text for a token with this scope on a CI service: trusted publishing, then the lines.
 
-    `url` is that of the index, without a trailing slash; empty if nobody knows it, and then `index`
+    `url` is that of the index, without a trailing slash. Empty if nobody knows it, and then `index`
     is its path. With `serves_public`, public packages come from this index, too, and no other index
     is asked. Without `takes_uploads`, there are no lines that publish.
     """

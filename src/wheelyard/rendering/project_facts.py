@@ -149,7 +149,7 @@ def latest_release(releases: Iterable[ReleaseOf[FileT]]) -> ReleaseOf[FileT] | N
     """
     Return the release that describes a project, whose `releases` are sorted newest first.
 
-    It is the newest final release, else the newest pre-release, both without yanked ones; else the
+    It is the newest final release, else the newest pre-release, both without yanked ones. Else the
     newest yanked one. None if there are no releases.
     """
     newest: ReleaseOf[FileT] | None = None
@@ -204,7 +204,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """Name, summary, keywords and import names, folded by `fold`."""
     document: str = ""
     """
-    The revision of the document that this was made from; empty if only the name is known.
+    The revision of the document that this was made from. Empty if only the name is known.
 
     Of a public project, it changes with its page and with what was decided about it.
     """

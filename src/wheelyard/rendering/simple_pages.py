@@ -2,7 +2,7 @@
 Pages of the Simple API as JSON and HTML: the project list, and the files of a project.
 
 Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 740, 792), and 1.5 of its JSON where
-there are namespaces (PEP 752); 1.0 for a project of an upstream index that does not say the size of
+there are namespaces (PEP 752). 1.0 for a project of an upstream index that does not say the size of
 each file, as PEP 700 requires. By default, links are
 relative, so a page has the same bytes on a server, in a static export, under a path prefix and
 behind any host name.

@@ -84,7 +84,8 @@ class Indexes(Generic[IndexT]):
         """
         Return the index of a name.
 
-        Raises as `IndexDefinitions.get`.
+        Raises NotFound if there is no such index, and Unavailable (code `wrong_index`) if what the
+        store says of it does not fit.
         """
         return self.by(self._definitions.load(), name)
 
@@ -92,7 +93,7 @@ class Indexes(Generic[IndexT]):
         """
         Return the index of a name by these definitions.
 
-        Raises as `served_definition`.
+        Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
         """
         definition = served_definition(in_force, name)
         layers: UpstreamLayers | None = None
@@ -174,7 +175,8 @@ class Indexes(Generic[IndexT]):
         """
         Return all indexes that an index is made from, also those of which it shows no own packages.
 
-        Raises as `IndexDefinitions.get`.
+        Raises NotFound if there is no such index, and Unavailable (code `wrong_index`) if what the
+        store says of it does not fit.
         """
         definition = self._definitions.get(name)
         definitions = self._definitions.served()

@@ -249,7 +249,8 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
     """
     Return the store with what is kept of upstream indexes, for these stores of an index.
 
-    It is `upstream.bucket`, a bucket or a folder, if that is set. Raises as `store_in` does.
+    It is `upstream.bucket`, a bucket or a folder, if that is set. Raises
+    Unavailable if the folder cannot be used, and Invalid or Unavailable if the bucket cannot.
     """
     location = settings.upstream.bucket
     if not location:

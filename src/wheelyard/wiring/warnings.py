@@ -52,7 +52,7 @@ def settings_warnings(settings: Settings, authenticator: Authenticator) -> Itera
     """
     Yield the warnings about settings, files of secrets, and write access to stored tokens.
 
-    Raises Invalid as `tls_files`.
+    Raises Invalid if the certificate or its key cannot be used.
     """
     for file in (*authenticator.files, *tls_files(settings)):
         yield from map(Caution, file.warnings)

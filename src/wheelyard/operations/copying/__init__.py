@@ -5,9 +5,9 @@ Copies of stores: projects, outdated lines of htpasswd files, and the credential
 and without a lock:
 
 1. Ask both feeds what has changed since the last copy, which has left the serials in
-   `derived/copied.json` of the target. In the source that is what has to be copied; in the
-   target, what somebody else has written there, or restored. Nothing is written into the source,
-   so its changes may come without serials, each time. All projects are compared if a feed does
+   `derived/copied.json` of the target. The changes of the source have to be copied. Those of
+   the target are what somebody else has written there, or restored. Nothing is written into the
+   source, so its changes may come without serials, each time. All projects are compared if a feed does
    not know the serial or is damaged, if the last copy was one of another place, and if `check`
    has found a problem in the target: then it deletes `derived/copied.json`.
 2. Read the documents of these projects, in both stores. Where they are equal, that is all: no
@@ -31,7 +31,7 @@ A project may get many commits at once, and then the document of its newest one 
 them all. An intermediate document would list files that were deleted since, whose bytes nobody
 has. So the mark before the document (the feed) has the other commits. Then come the document, by
 compare-and-swap, and the journal. If the copy dies in between, whoever gives the serial writes
-them into the journal before it deletes the mark; `check` does, too. The document says which
+them into the journal before it deletes the mark. `check` does, too. The document says which
 commit came before its own, so the commits of a copy that lost the compare-and-swap are never
 taken for its journal. A project whose commits are not an earlier state of the source's is left
 alone. Keeping one moment costs 45 lines of code: the second look at the feed, the walk to the

@@ -160,7 +160,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
         Outdated lines of htpasswd files are copied in any case, so that none counts at a server of
         the target. A damaged project is reported and left out. Raises Conflict or Unavailable,
         before anything is copied, if the list of indexes of the source is damaged or lost. Raises
-        Unavailable if one of the stores does not answer, or is full; a later copy continues.
+        Unavailable if one of the stores does not answer, or is full. A later copy continues.
         """
         copying = _Copying(self, progress)
         copying.begin()

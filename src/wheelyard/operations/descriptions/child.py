@@ -70,7 +70,7 @@ _CLASSES: Final = {
     "div": _ADMONITIONS | {"admonition", "line", "line-block"},
     "p": frozenset({"admonition-title"}),
 }
-"""By the tag of a page; the style sheet knows them in descriptions alone."""
+"""By the tag of a page. The style sheet knows them in descriptions alone."""
 _CONTENTS: Final = frozenset({"contents", "contents topic"})
 """The classes that docutils gives to a list of all headings."""
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
@@ -78,7 +78,7 @@ _HOST: Final = re.compile(r'href="https?://(?:www\.)?([^/"?#]+)', re.IGNORECASE)
 _TOPS: Final = frozenset({"#top", f"#{ID_PREFIX}top"})
 _ID_OF_TOP: Final = re.compile(rf'\sid="(?:{ID_PREFIX})?top"')
 _UNNAMED: Final = frozenset(("", "image", "img"))
-"""Alternative texts that say nothing; GitHub writes `image` for a picture that is pasted."""
+"""Alternative texts that say nothing. GitHub writes `image` for a picture that is pasted."""
 _IMAGE: Final = "image"
 """Stands for the tag of what shows only images, in the parts of an element."""
 _UNNAMED_IMAGE: Final = "unnamed-image"
@@ -91,7 +91,7 @@ _BADGES: Final = re.compile("b*l(?:b*l){3,}b*")
 _ROW: Final = re.compile("u(?:b*u)+|l(?:b*l){3,}|.")
 """Unnamed images, or badges, with only blanks and line breaks between them, or any other part."""
 _FOLDING: Final = frozenset({"", "center", "div", "section"})
-"""What may have a row of badges beside other parts; the empty one is the whole description."""
+"""What may have a row of badges beside other parts. The empty one is the whole description."""
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 
 PROCESSOR_SECONDS: Final = 1.0

@@ -111,7 +111,7 @@ class Descriptions:
     Renders descriptions, for any thread, until it is closed.
 
     Args:
-        store: Keeps the results; if it may only be read, memory does.
+        store: Keeps the results. If it may only be read, memory does.
         monotonic: The clock of what is tried again later.
         waits: Whether callers wait until a description is rendered, as for a static site.
     """
@@ -144,7 +144,7 @@ class Descriptions:
         """
         Return the description of a release.
 
-        One that is not rendered yet is plain text, which is not final; rendering it begins.
+        One that is not rendered yet is plain text, which is not final. Rendering it begins.
         """
         description = _parse(core)
         if description is None:

@@ -4,7 +4,7 @@ Imports from another index, a folder, a bucket or a list, which are only read.
 A source is read once, as a stream. Files are fetched and validated in parallel, and files of one
 project share commits. Files that are listed already are skipped as cheaply as the source allows, so
 a repeated import continues an interrupted one. An import stops if the store does not answer or the
-whole source is unusable; any other error refuses only the file or the project that it is about.
+whole source is unusable. Any other error refuses only the file or the project that it is about.
 
 1. `cli/import_command.py` opens the source and the index. Each kind of source is a module of
    `sources/` that yields candidates: a filename, how to get the bytes, and what the source says
@@ -18,7 +18,7 @@ whole source is unusable; any other error refuses only the file or the project t
 4. The bytes are stored, and the group is one commit. New names are added to the list of names by
    the hundred.
 5. The result of each file goes to the report. A refused file stops nothing. A store that does not
-   answer stops the import; the next import continues where it stopped.
+   answer stops the import. The next import continues where it stopped.
 
 A file in a watched folder is imported when two scans have found it unchanged. Its age alone would
 be less code, but the clock of a network share may be hours off, and half an installer would then

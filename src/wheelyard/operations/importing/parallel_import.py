@@ -147,7 +147,7 @@ class _WorkerPool(Struct):
         """
         Add an entry of the source to the batch of its project, or report why it cannot be imported.
 
-        Start full batches, and one that is not full if a worker is idle; wait if too many are
+        Start full batches, and one that is not full if a worker is idle. Wait if too many are
         started.
         """
         if isinstance(offer, Skipped):
@@ -245,7 +245,7 @@ class _FileState(Struct, frozen=True):
     pause: float = 0.0
     """The last pause before a retry, in seconds."""
     reason: str | None = None
-    """Why it was not imported, as logged; None before the first attempt."""
+    """Why it was not imported, as logged. None before the first attempt."""
 
 
 @dataclass(slots=True, kw_only=True)

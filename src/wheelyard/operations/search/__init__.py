@@ -12,10 +12,10 @@ their upstream index as `origin`.
 2. The table has the serial up to which it is right. A refresh asks `Changes.since` for what
    follows, reads the documents whose revision is not the one in the table, with the core metadata
    of their latest release, and then sets the serial. It runs in a thread of its own, at most one
-   at a time; who begins it waits a second for it, all others get the table before it. The table
+   at a time. Who begins it waits a second for it, all others get the table before it. The table
    also has the names to read whatever the feed says (`unread`): those whose document is damaged,
    or which have one and are not listed, and all if the feed does not know the serial, after one
-   listing of the documents; the serial for that is taken before. While the feed is damaged, this
+   listing of the documents. The serial for that is taken before. While the feed is damaged, this
    is done every ten minutes.
 3. Commits of this process are noted by the listener of `catalog/commits.py`, and read before the
    next answer. They are ahead of the serial, so the next refresh reads them again: a restore may
@@ -23,7 +23,7 @@ their upstream index as `origin`.
 4. The table is stored after a refresh that has changed it, without compare-and-swap: each
    server's table is right, so any may be the last.
 5. After the private projects, a refresh asks `PublicProjects` for versions and facts of public
-   ones; `upstream/search_facts.py` is the one that `wiring/` hands in, and without `[upstream]`
+   ones. `upstream/search_facts.py` is the one that `wiring/` hands in, and without `[upstream]`
    there is none. It lists the stored pages, leaves out what settings and decisions exclude, and
    reads pages and core metadata from the store alone. The version of facts has that of the page,
    a digest of the decisions about it, and the day. A name is left out if it is in the list of

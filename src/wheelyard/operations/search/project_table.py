@@ -100,7 +100,7 @@ class VisibleProjects(Struct, frozen=True, dict=True):
 
         First comes the project whose name is `text`, then those that are imported by it, the
         longest import name first, then names that begin with it, then names that contain it, then
-        all others; in each group, private ones come before public ones, sorted by name. If `text`
+        all others. In each group, private ones come before public ones, sorted by name. If `text`
         is a line of Python that imports, what is imported by it comes before the name, in one group
         with it. Words are separated by blanks, and folded as names are. Without a word, nothing is
         found.

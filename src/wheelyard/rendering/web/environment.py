@@ -44,7 +44,7 @@ class PageEnvironment:
     """
     Renders the HTML pages from templates. Every value is escaped.
 
-    All templates are read at once, so that no request fails later; each is compiled when needed.
+    All templates are read at once, so that no request fails later. Each is compiled when needed.
 
     Args:
         index_url: The URL of the index in install commands.

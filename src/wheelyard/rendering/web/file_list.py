@@ -1,7 +1,7 @@
 """
 The files of a release: filtered, on several pages if there are many, and as a pinned requirement.
 
-    files/                               sdists, then the first wheels; 100 files on a page
+    files/                               sdists, then the first wheels. 100 files on a page
     files/?page=2                        the next ones
     files/?q=abi3&python=cp312&page=2    of those that match
     requirements.txt                     the release with the hashes of all its files

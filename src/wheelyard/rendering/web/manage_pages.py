@@ -155,7 +155,7 @@ def chosen_releases(
     """
     Yield the releases with files that an action can change, newest first.
 
-    `versions`: only of these; None for all. `filenames`: those to tick; None for all.
+    `versions`: only of these. None for all. `filenames`: those to tick. None for all.
     """
     for release in all_releases(project):
         if versions is not None and release.version not in versions:

@@ -1,7 +1,7 @@
 """
 The page with all releases of a project: on a line of time, and in a table that can be filtered.
 
-    releases/                  the newest; 100 releases on a page
+    releases/                  the newest. 100 releases on a page
     releases/?page=2           the next ones
     releases/?q=yanked&page=2  of those whose row has all these words
 """
