@@ -7,9 +7,9 @@ and without a lock:
 1. Ask both feeds what has changed since the last copy, which has left the serials in
    `derived/copied.json` of the target. The changes of the source have to be copied. Those of
    the target are what somebody else has written there, or restored. Nothing is written into the
-   source, so its changes may come without serials, each time. All projects are compared if a feed does
-   not know the serial or is damaged, if the last copy was one of another place, and if `check`
-   has found a problem in the target: then it deletes `derived/copied.json`.
+   source, so its changes may come without serials, each time. All projects are compared if a feed
+   does not know the serial or is damaged, if the last copy was one of another place, and if
+   `check` has found a problem in the target: then it deletes `derived/copied.json`.
 2. Read the documents of these projects, in both stores. Where they are equal, that is all: no
    other read, and no list, unless all is compared, which lists the bytes of the target once. Of the
    others, as many as fit into some megabytes are kept for the next steps. The newest time of an
