@@ -17,7 +17,12 @@ from pathlib import Path
 from wheelyard.cli.main import main
 
 FORKS = multiprocessing.get_context("forkserver")
-IMPORTED = ("tests.forking", "wheelyard.cli.serve", "wheelyard.http.app", "wheelyard.http.server")
+IMPORTED = (
+    "tests.forking",
+    "wheelyard.cli.serve",
+    "wheelyard.http.app",
+    "wheelyard.http.web_server",
+)
 """The modules that are there before the first fork."""
 CHANGES = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"})
 """Audit events of Python that come before a change of a folder; opening a file is another."""

@@ -29,7 +29,7 @@ from tests.clients.harness import Sandbox
 from tests.forking import ProcessEnvironment, fork
 from tests.ports import free_port
 from tests.waiting import START_SECONDS, TIMEOUT_SECONDS, until
-from wheelyard.http.server import embedded_server
+from wheelyard.http.web_server import embedded_server
 from wheelyard.settings.sections import ServerSettings
 
 WHEELYARD = (sys.executable, "-m", "wheelyard")

@@ -14,7 +14,7 @@ from wheelyard.model.index_file import TABLES, read_tables
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexKeys, RetentionChanged, RetentionKeys
 from wheelyard.operations.index_administration import IndexAdministration
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index

@@ -50,7 +50,7 @@ from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from tests.settings.written import as_toml
-from wheelyard.cli.opening import local_caller
+from wheelyard.cli.command_context import local_caller
 from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unauthenticated

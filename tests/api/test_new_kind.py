@@ -39,7 +39,7 @@ from wheelyard.model.stored_tables import (
     TableList,
     TableRemoved,
 )
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.storage.base import Key
 
 Line = Annotated[str, Meta(min_length=1, title="a line of text")]

@@ -30,10 +30,10 @@ from wheelyard.errors import Forbidden, Invalid
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.access import Caller, parse_pattern
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys
-from wheelyard.operations.attestations import NO_PUBLISHER, NOT_ACCEPTED
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.operations.upload_attestations import NO_PUBLISHER, NOT_ACCEPTED
 from wheelyard.operations.upload_dry_run import CandidateFile, UploadDryRun
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.settings.sections import (

@@ -24,7 +24,7 @@ from wheelyard.model.project import Commit, EventKind, Project
 from wheelyard.model.retention_rules import parse_rules
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
-from wheelyard.retention.decisions import Choice, RuleInForce
+from wheelyard.retention.judgements import Choice, RuleInForce
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.decisions import Deciding

@@ -16,7 +16,7 @@ from tests.operations.distributions import make_wheel
 from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.operations import promotion
 from wheelyard.operations.lifecycle import PromotionNotes
-from wheelyard.retention import decisions
+from wheelyard.retention import judgements
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ MUTATIONS = {
     "the source gets no note": (promotion._Note, "__call__", "delete now"),  # noqa: SLF001
     "a pending promotion is overlooked": (FileRemoval, "awaited", "delete everywhere"),
     "a new note is overlooked": (PromotionNotes, "require_no_other", "delete now"),
-    "a promoted release is deleted": (decisions, "_protections", "retention in a public bucket"),
+    "a promoted release is deleted": (judgements, "_protections", "retention in a public bucket"),
     "a note in a public bucket": (PromotionNotes, "require_no_other", "delete in a public bucket"),
 }
 """What is left out of the protocol: a method, which does nothing, and who then loses bytes."""

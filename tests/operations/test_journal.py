@@ -38,7 +38,7 @@ from wheelyard.operations.journal_reader import (
     StoreJournals,
 )
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.rendering.web.project_pages import changes_of
+from wheelyard.rendering.web.project_overview import changes_of
 from wheelyard.storage.base import Store
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")

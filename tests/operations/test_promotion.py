@@ -27,8 +27,8 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.names import NameClaims
 from wheelyard.operations.promotion import IndexSide
 from wheelyard.rendering.feeds import latest_entries
-from wheelyard.rendering.web.admin.journal import entry_rows
-from wheelyard.rendering.web.project_pages import changes_of
+from wheelyard.rendering.web.admin.journal_entries import entry_rows
+from wheelyard.rendering.web.project_overview import changes_of
 
 WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(tag="py2-none-any")
 RELEASE = Selection(ONE)

@@ -17,7 +17,7 @@ from wheelyard.model.stored_indexes import IndexMade, StoredIndex
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
 from wheelyard.operations.promotion import IndexSide, Promoted, Promotion
 from wheelyard.rendering.advice import error_on_page
-from wheelyard.rendering.web.project_pages import changes_of
+from wheelyard.rendering.web.project_overview import changes_of
 from wheelyard.wiring.index import Index
 
 OLD = {

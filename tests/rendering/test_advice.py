@@ -24,7 +24,7 @@ from wheelyard.rendering.advice import (
     error_on_page,
     message_on_page,
 )
-from wheelyard.rendering.web.admin.sections import SECTIONS
+from wheelyard.rendering.web.admin.navigation import SECTIONS
 
 SOURCE: Final = Path(__file__).parents[2] / "src" / "wheelyard"
 SERVER: Final = ("--server", "https://packages.acme.dev")

@@ -12,7 +12,7 @@ from packaging.version import Version
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.model.project import File, Project, Status
 from wheelyard.model.retention_rules import parse_rules
-from wheelyard.retention.decisions import Choice, RuleInForce, judge
+from wheelyard.retention.judgements import Choice, RuleInForce, judge
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DEMO = NormalizedName("demo")

@@ -17,7 +17,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.retention import RetentionReport
+from wheelyard.model.retention_report import RetentionReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.retention.daily import DAILY, DailyRetention
 from wheelyard.retention.runs import Retention

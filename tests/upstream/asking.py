@@ -14,11 +14,11 @@ from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.chain import UpstreamChain
-from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.upstream_client import UpstreamClients
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 

@@ -23,14 +23,14 @@ from wheelyard.http_client.client import at_minimum_rate
 from wheelyard.http_client.hosts import METADATA_ADDRESSES, Circuit, FetchError, PublicOr
 from wheelyard.http_client.urls import UserPassword
 from wheelyard.sources.simple_page import FetchedPage
-from wheelyard.upstream.client import (
+from wheelyard.upstream.google_token import GoogleToken
+from wheelyard.upstream.observation import Kind
+from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
+from wheelyard.upstream.upstream_client import (
     Missing,
     NotChanged,
     UpstreamClient,
 )
-from wheelyard.upstream.google_token import GoogleToken
-from wheelyard.upstream.observation import Kind
-from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import close, upstream_section
-from wheelyard.catalog.package_requests import REMEMBERED_SECONDS
+from wheelyard.catalog.package_request_list import REMEMBERED_SECONDS
 from wheelyard.model.public_packages import Verdict
 from wheelyard.settings.sections import ServerSettings
 

@@ -27,7 +27,7 @@ from wheelyard.model.public_packages import DecisionList, FileReason, Verdict
 from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding, Target
-from wheelyard.upstream.requests import FIRST_SECONDS, WRITE_SECONDS, RequestLog
+from wheelyard.upstream.request_log import FIRST_SECONDS, WRITE_SECONDS, RequestLog
 
 WHY = FileReason("not_approved", "It is not approved.")
 NUMPY = NormalizedName("numpy")

@@ -20,7 +20,7 @@ from wheelyard.storage.spool import Spool
 from wheelyard.webhooks.dispatcher import WebhookDispatcher
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.stores import StoreTraits
-from wheelyard.wiring.webhooks import build_dispatcher
+from wheelyard.wiring.webhook_building import build_dispatcher
 
 
 @contextmanager

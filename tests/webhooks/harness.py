@@ -14,7 +14,7 @@ from wheelyard.model.webhook_state import WebhookState
 from wheelyard.operations.webhooks import Webhooks
 from wheelyard.settings.sections import Settings
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.webhooks import build_dispatcher
+from wheelyard.wiring.webhook_building import build_dispatcher
 
 BY = "local:alice"
 

@@ -14,7 +14,7 @@ from tests.storage.wrapping import ObservedStore
 from tests.webhooks.harness import WebhookHarness, running_webhooks
 from wheelyard.api.package_request_operations import find_waiting
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.webhooks import build_dispatcher
+from wheelyard.wiring.webhook_building import build_dispatcher
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from wheelyard.api.operation import Call, IndexName
 from wheelyard.errors import NotFound
 from wheelyard.model.index_name import read_index_name
-from wheelyard.model.retention import RetentionReport
+from wheelyard.model.retention_report import RetentionReport
 
 if TYPE_CHECKING:
     from wheelyard.retention.runs import Retention

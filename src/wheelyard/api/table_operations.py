@@ -16,7 +16,7 @@ from wheelyard.api.operation import ApiOperation, Call, Note, RequiredRight
 from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.model.project import EventCommit
 from wheelyard.model.stored_tables import ListedTable, TableKeys, TableKind
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.remedies import Caution
 
 Moment = Annotated[datetime, Meta(tz=True)] | None

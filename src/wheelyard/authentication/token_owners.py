@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, known_identity
 from wheelyard.catalog.document_cache import UnreadableIgnored
-from wheelyard.catalog.people import PeopleRecords
+from wheelyard.catalog.person_records import PeopleRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import OWNER_ENDED, OWNER_UNCONFIRMED, Invalid, Unauthenticated, quoted
 from wheelyard.model.access import GOOGLE, PASSWORD, PROVIDER, Caller

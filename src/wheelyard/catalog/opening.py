@@ -14,8 +14,8 @@ from wheelyard.catalog.commits import C, Commits, D, E, JournaledCache, ProjectC
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import ensure_format, writable
-from wheelyard.catalog.package_requests import RequestRecords
-from wheelyard.catalog.people import PeopleRecords, PersonNames
+from wheelyard.catalog.package_request_list import RequestRecords
+from wheelyard.catalog.person_records import PeopleRecords, PersonNames
 from wheelyard.catalog.projects import (
     FreeNames,
     NameList,

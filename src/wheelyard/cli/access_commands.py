@@ -16,7 +16,7 @@ from wheelyard.api import access_operations
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.authentication.api_tokens import require_token_id
 from wheelyard.authentication.token_list import TokenOrder, TokenSelection
-from wheelyard.cli import opening, shared_options
+from wheelyard.cli import command_context, shared_options
 from wheelyard.cli.command import CliGroup
 from wheelyard.cli.history import history_lines, token_names
 from wheelyard.cli.output import print_result
@@ -118,7 +118,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = grants.GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
-    made = opening.open_api().call(access_operations.add_grant, fields)
+    made = command_context.open_api().call(access_operations.add_grant, fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
     warn_of(made.warnings)
     # alone on standard output, so that a script can keep it, to revoke the grant by it
@@ -143,7 +143,7 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
 
     'wheelyard access show' lists them. Every server on the store obeys within 15 seconds.
     """
-    api = opening.open_api()
+    api = command_context.open_api()
     for grant_id in ids:
         revocation = access_operations.GrantRevocation(grant_id, note, even_if_own)
         api.call(access_operations.revoke_grant, revocation)
@@ -240,7 +240,7 @@ def _edit_group(
     change: GroupChange, name: str, who: tuple[str, ...], note: str, *, even_if_own: bool = False
 ) -> None:
     edit = access_operations.GroupEdit(change, name, who, note, even_if_own)
-    edited = opening.open_api().call(access_operations.edit_group, edit)
+    edited = command_context.open_api().call(access_operations.edit_group, edit)
     # the answer is empty if there is nothing to warn of
     if edited:
         warn_of(edited.warnings)
@@ -260,7 +260,7 @@ def _edit_group(
 )
 def show(*, history: bool) -> None:
     """Print all grants and groups, and who added each, or from which file."""
-    api = opening.open_api()
+    api = command_context.open_api()
     if history:
         commits = api.call(access_operations.access_history).commits
         changes = list(chain.from_iterable(commit.events for commit in commits))
@@ -271,7 +271,7 @@ def show(*, history: bool) -> None:
         print_result(access, _access_lines(access, api))
 
 
-def _access_lines(access: AccessList, api: opening.Api) -> Iterator[str]:
+def _access_lines(access: AccessList, api: command_context.Api) -> Iterator[str]:
     names = token_names(api, {grant.created_by for grant in access.grants})
     groups = {group.name for group in access.groups}
     for listed in access.grants:
@@ -327,7 +327,9 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
     """
     with _usage_errors():
         name = parse_name(project)
-    api = opening.remote_api() or opening.local_api(_index(needs_store=who.startswith("token:")))
+    api = command_context.remote_api() or command_context.local_api(
+        _index(needs_store=who.startswith("token:"))
+    )
     with _usage_errors():
         question = access_operations.AccessQuestion(who, name, action, index)
         explanation = api.call(access_operations.explain_access, question)
@@ -348,7 +350,7 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
 
 def _index(*, needs_store: bool) -> Index:
     """Return the index, without a store if there is none, unless `needs_store`."""
-    settings = opening.command_settings()
+    settings = command_context.command_settings()
     # the file may be missing on this machine: then nobody can say who has a password
     if not Path(settings.access.htpasswd_file).is_file():
         settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
@@ -438,7 +440,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         index=index,
     )
     indexes = parse_right_indexes(index, parse_actions(can.split(","), admin=True))
-    api = opening.remote_api() or opening.local_api(_index_for_tokens())
+    api = command_context.remote_api() or command_context.local_api(_index_for_tokens())
     lines_for = None
     if ci is not None:
         # asked first, so that no token is made if there is no answer
@@ -452,10 +454,12 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(f"\n{lines_for(made.scope)}", err=True, nl=False)
 
 
-def _ci_lines(ci: str, indexes: tuple[str, ...], api: opening.Api) -> Callable[[Scope], str]:
+def _ci_lines(
+    ci: str, indexes: tuple[str, ...], api: command_context.Api
+) -> Callable[[Scope], str]:
     """Return what makes the lines for a CI service, of the first index that a token is about."""
     first = first_index(indexes)
-    placed = api if first == MAIN else opening.open_api(first)
+    placed = api if first == MAIN else command_context.open_api(first)
     clients = placed.call(client_projects, ClientProjectsQuery())
     return partial(
         ci_lines,
@@ -509,7 +513,7 @@ def list_tokens(
     wanted = access_operations.TokensQuery(
         search=search, owner=owner, project=project, state=state, sort=sort
     )
-    tokens = opening.open_api().call(access_operations.list_tokens, wanted).tokens
+    tokens = command_context.open_api().call(access_operations.list_tokens, wanted).tokens
     listed = [token for token in tokens if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in tokens}
     described = [_described(token, names) for token in listed]
@@ -566,7 +570,7 @@ def rotate_token(token: str, overlap: str) -> None:
     if overlap != "0":
         old_lifetime = parse_duration(overlap)
     rotation = access_operations.TokenRotation(_named(token), old_lifetime / timedelta(hours=1))
-    made = opening.open_api().call(access_operations.rotate_token, rotation)
+    made = command_context.open_api().call(access_operations.rotate_token, rotation)
     old = made.replaces
     end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
     click.echo(f"{old.id} {end}; instead of it:", err=True)
@@ -595,7 +599,7 @@ def rotate_token(token: str, overlap: str) -> None:
 )
 def change_token(token: str, index: str) -> None:
     """Have a token be about other indexes, with the same rights there."""
-    changed = opening.open_api().call(
+    changed = command_context.open_api().call(
         access_operations.change_token, access_operations.TokenChange(_named(token), index)
     )
     click.echo(escaped(f"{changed.id}: {_scope_text(changed)}"))
@@ -625,7 +629,7 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
     By default, every server refuses a revoked token within 15 seconds.
     """
-    api = opening.open_api()
+    api = command_context.open_api()
     for token_id in map(require_token_id, ids):
         api.call(access_operations.revoke_token, token_id)
         click.echo(f"{token_id}: revoked")
@@ -633,9 +637,9 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
 def _index_for_tokens() -> Index:
     """Return the index of the store, which is only made if the user names it."""
-    if opening.is_store_given():
-        return opening.ensure_index(opening.command_settings())
-    return opening.existing_index()
+    if command_context.is_store_given():
+        return command_context.ensure_index(command_context.command_settings())
+    return command_context.existing_index()
 
 
 def _announcement(token: access_operations.TokenAnswer) -> str:

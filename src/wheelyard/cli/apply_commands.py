@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
 from wheelyard.catalog.format import rewrite_format
-from wheelyard.cli import opening, shared_options
+from wheelyard.cli import command_context, shared_options
 from wheelyard.cli.access_commands import EVEN_IF_OWN
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.index_commands import EVEN_IF_OPEN
@@ -87,28 +87,28 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
             warn(problem)
 
 
-def _open_whole(*, makes_store: bool) -> opening.Api:
+def _open_whole(*, makes_store: bool) -> command_context.Api:
     """
     Return the index with all its documents, also beside settings that still have its tables.
 
     A store that is missing is made, if that is wanted. Raises Invalid if a setting
     is wrong, NotFound if there is no such index, and Unavailable if the store does not answer.
     """
-    remote = opening.remote_api()
+    remote = command_context.remote_api()
     if remote is not None:
         return remote
-    loaded = opening.loaded_settings(passes_over_index=True)
-    opening.warn_of_settings_file(loaded)
+    loaded = command_context.loaded_settings(passes_over_index=True)
+    command_context.warn_of_settings_file(loaded)
     if makes_store:
-        index = opening.ensure_index(loaded.settings)
+        index = command_context.ensure_index(loaded.settings)
         if index.server.is_new:
             # noted in a store that has no server yet, as its servers will have these settings
             place = resolved_location(index.server.traits.credentials)
             rewrite_format(index.stores.documents, index.server.retries, place)
     else:
-        index = opening.closed_with_command(open_index(loaded.settings, create=False))
+        index = command_context.closed_with_command(open_index(loaded.settings, create=False))
     require_credentials_place(index.server.stores.documents, index.server.traits)
-    return opening.local_api(index)
+    return command_context.local_api(index)
 
 
 def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[FileToApply]:

@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
 from wheelyard.api_client import TOKEN_VARIABLE
-from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import chosen_index, chosen_server
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
@@ -193,7 +193,7 @@ def _settings_of_index(
     if is_asked:
         return _settings_by_answer(root, projects, name, one_url=one_url)
     if is_remote:
-        root = root or opening.open_api(name).url
+        root = root or command_context.open_api(name).url
         path = index_name.bare_index_path(name)
         return client_settings.ClientSettings(root=root, index=path, serves_public=one_url)
     return _settings_by_store(root, name, one_url=one_url)
@@ -203,7 +203,7 @@ def _settings_by_answer(
     root: str | None, projects: Sequence[NormalizedName], name: str, *, one_url: bool
 ) -> client_settings.ClientSettings:
     """Return what the index of a name answers about these projects and what they need."""
-    api = opening.remote_api(name) or opening.local_api(_index_or_advice(name))
+    api = command_context.remote_api(name) or command_context.local_api(_index_or_advice(name))
     answer = api.call(client_projects, ClientProjectsQuery(",".join(projects)))
     if answer.other_indexes and not shared_options.given_option("index"):
         names = ", ".join(answer.other_indexes)
@@ -224,7 +224,7 @@ def _settings_by_store(
     root: str | None, name: str, *, one_url: bool
 ) -> client_settings.ClientSettings:
     """Return what the settings and the definition of the index of a name say."""
-    settings = opening.loaded_settings().settings
+    settings = command_context.loaded_settings().settings
     path = index_name.bare_index_path(name)
     if name == index_name.MAIN and not has_store(settings):
         # the settings of a server may be tried before its store is made
@@ -254,7 +254,7 @@ def _settings_by_store(
 def _index_or_advice(name: str) -> Index:
     """Return the index of a store. Raises Invalid without one, and names the other way to ask."""
     try:
-        return opening.existing_index(name)
+        return command_context.existing_index(name)
     except Invalid as fault:
         message = f"{fault.message} Or ask a server what the projects need, with --server URL."
         raise Invalid(message, code=fault.code) from fault

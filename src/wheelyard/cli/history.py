@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from wheelyard.cli.opening import Api
+from wheelyard.cli.command_context import Api
 from wheelyard.cli.output import warn
 from wheelyard.errors import Unavailable
 from wheelyard.model.grants import with_name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click import Argument, Option
 
-from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import URL_VARIABLE, default_index
 from wheelyard.cli.progress import Progress, show_progress
@@ -88,12 +88,12 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
     again at any time. For each file that cannot be imported, the reason is printed, and the import
     continues.
     """
-    if process_environment().get(URL_VARIABLE) and not opening.is_store_given():
+    if process_environment().get(URL_VARIABLE) and not command_context.is_store_given():
         raise Invalid(
             f"An import writes into a store, and {URL_VARIABLE} names a server. Name the store of "
             "that server with --store."
         )
-    settings = opening.command_settings()
+    settings = command_context.command_settings()
     dry_run = options["dry_run"]
     # before the store, which is not made for a source that cannot be read
     opened = source_factory.open_source(_request(options, settings), system_runtime())
@@ -101,15 +101,15 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         if options["kind"] == source_factory.AUTO:
             output.print_message(logging.INFO, f"reading {source_factory.KIND_TITLES[opened.kind]}")
         if not dry_run:
-            index = opening.ensure_index(settings, options["into"])
+            index = command_context.ensure_index(settings, options["into"])
         elif has_store(settings):
             index = open_index(settings, create=False).named(read_index_name(options["into"]))
         else:
             index = index_without_store(settings).named(read_index_name(options["into"]))
-        opening.warn_without_upstream(index)
+        command_context.warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
-        caller = opening.local_caller(index)
+        caller = command_context.local_caller(index)
         report = import_source(importer, opened, caller, projects=opened.projects, dry_run=dry_run)
     finally:
         opened.close()

@@ -10,7 +10,7 @@ from wheelyard.api.index_operations import INDEXES
 from wheelyard.catalog.removed import REMOVED_KEYS
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import CliGroup
-from wheelyard.cli.opening import existing_index, local_caller
+from wheelyard.cli.command_context import existing_index, local_caller
 from wheelyard.cli.program import command_line
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid

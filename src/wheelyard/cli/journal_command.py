@@ -17,7 +17,7 @@ from wheelyard.api.operation import Call, naming_alternatives
 from wheelyard.api.public_package_operations import decision_history, list_decisions
 from wheelyard.api.table import TABLE_OPERATIONS, LocalApi
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.output import print_message, warn
 from wheelyard.cli.program import chosen_index
 from wheelyard.cli.progress import Progress, show_progress

@@ -19,9 +19,9 @@ from wheelyard.api.own_token import WantedToken, check_token, form_address, requ
 from wheelyard.api_client import KEYRING_SECONDS, index_url, keyring_path, parse_server
 from wheelyard.cli import standard_streams
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.files import replace_file
 from wheelyard.cli.output import print_message, warn
 from wheelyard.cli.program import INDEX_VARIABLE, URL_VARIABLE
+from wheelyard.cli.replaced_files import replace_file
 from wheelyard.cli.shared_options import PROJECT_PATTERNS
 from wheelyard.errors import (
     OWNER_ENDED,

@@ -9,7 +9,7 @@ import click
 from click import Option
 
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.files import replace_file
+from wheelyard.cli.replaced_files import replace_file
 from wheelyard.cli.shared_options import NAME
 from wheelyard.cli.standard_streams import MAX_INPUT_BYTES
 from wheelyard.errors import Conflict, Invalid, quoted

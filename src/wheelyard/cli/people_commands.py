@@ -10,7 +10,7 @@ from wheelyard.api import people_operations
 from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import CliGroup
-from wheelyard.cli.opening import open_api
+from wheelyard.cli.command_context import open_api
 from wheelyard.cli.output import print_result
 from wheelyard.model.access import describe_index_text, describe_projects
 from wheelyard.model.decoding import escaped

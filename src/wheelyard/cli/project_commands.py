@@ -12,8 +12,8 @@ from wheelyard.api import download_operations, project_operations
 from wheelyard.api.operation import there_are
 from wheelyard.cli import output, shared_options
 from wheelyard.cli.command import CliGroup, cli_command
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.history import token_names
-from wheelyard.cli.opening import Api, open_api
 from wheelyard.cli.program import command_line
 from wheelyard.cli.standard_streams import is_interactive
 from wheelyard.model.decoding import counted, escaped

@@ -7,7 +7,7 @@ from click import Argument, Option
 from wheelyard.api import promotion_operations
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.opening import open_api
+from wheelyard.cli.command_context import open_api
 from wheelyard.cli.output import print_result, warn
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.index_name import read_index_name

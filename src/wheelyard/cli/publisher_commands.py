@@ -9,7 +9,7 @@ from click import Argument
 from wheelyard.api.publisher_operations import PUBLISHERS, PublisherAnswer
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import CliGroup
-from wheelyard.cli.opening import open_api
+from wheelyard.cli.command_context import open_api
 from wheelyard.cli.output import warn
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid

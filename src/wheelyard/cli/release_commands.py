@@ -16,7 +16,7 @@ from wheelyard.api import project_operations
 from wheelyard.api.operation import Call
 from wheelyard.cli import output, shared_options
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.program import command_line
 from wheelyard.cli.standard_streams import is_interactive
 from wheelyard.errors import Conflict

@@ -6,12 +6,12 @@ from click import Option
 
 from wheelyard.api import retention_operations
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.opening import open_api
+from wheelyard.cli.command_context import open_api
 from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.shared_options import INDEX, JSON
 from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.retention import JudgedRelease
+from wheelyard.model.retention_report import JudgedRelease
 
 
 @cli_command(

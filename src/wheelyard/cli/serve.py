@@ -11,17 +11,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import PLACE_OPTIONS
 from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
-from wheelyard.http.server import resolve_bind_address, run_server
+from wheelyard.http.web_server import resolve_bind_address, run_server
 from wheelyard.settings import sections
 from wheelyard.settings.load import LoadedSettings, process_environment
-from wheelyard.wiring.attestations import require_attestations
+from wheelyard.wiring.attestation_building import require_attestations
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
@@ -218,17 +218,19 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
 
 
 def server_settings(
-    options: dict[str, Any], overrides: opening.Tables, defaults: opening.Tables | None = None
+    options: dict[str, Any],
+    overrides: command_context.Tables,
+    defaults: command_context.Tables | None = None,
 ) -> LoadedSettings:
     """
     Return the settings of `serve` or `run`, whose log has all messages if it is JSON.
 
     Raises Invalid if a value is wrong, or the settings file cannot be used.
     """
-    loaded = opening.loaded_settings(overrides, defaults)
+    loaded = command_context.loaded_settings(overrides, defaults)
     # before the first warning, which is a line of the log then
     _prepare_log(loaded.settings)
-    opening.warn_of_settings_file(loaded)
+    command_context.warn_of_settings_file(loaded)
     protected = _parse_actions(options["actions"] or NOTHING_PROTECTED)
     if len(protected & {"download", "list"}) == 1:
         output.warn(
@@ -354,7 +356,7 @@ class ServedIndex:
             if is_read_only:
                 index = open_index(settings, create=False, is_server=True)
             else:
-                index = opening.ensure_index(settings, is_server=True)
+                index = command_context.ensure_index(settings, is_server=True)
             index.server.sources = self._sources
             index.server.applied_files = self._applied_files(index)
             if index.server.applied_files is not None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from wheelyard.api.health_operations import show_health, show_settings
 from wheelyard.catalog import keys
-from wheelyard.cli import opening, program, shared_options
+from wheelyard.cli import command_context, program, shared_options
 from wheelyard.cli.command import CliGroup, cli_command
 from wheelyard.cli.output import print_result, warn
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
@@ -24,7 +24,7 @@ from wheelyard.settings import sections
 from wheelyard.settings.load import LoadedSettings, settings_without_effect
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring import stores, warnings
-from wheelyard.wiring.attestations import build_verifier, require_attestations
+from wheelyard.wiring.attestation_building import build_verifier, require_attestations
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 
@@ -58,8 +58,8 @@ def check() -> None:
     warning, and so is a provider of [[sign_in]] that is not as the settings say, or a token that
     expires within 14 days.
     """
-    loaded = opening.loaded_settings(passes_over_index=True)
-    opening.warn_of_settings_file(loaded)
+    loaded = command_context.loaded_settings(passes_over_index=True)
+    command_context.warn_of_settings_file(loaded)
     settings = loaded.settings
     index = index_without_store(settings)
     authenticator = index.authenticator
@@ -85,7 +85,7 @@ def check() -> None:
     _check_providers(settings)
     _check_store(loaded, index)
     # last, as it raises for tables that describe the index, which would stop a server
-    opening.loaded_settings()
+    command_context.loaded_settings()
 
 
 @config_command.subcommand(
@@ -106,7 +106,7 @@ def show(*, wants_all: bool) -> None:
 
     Secrets are not shown. With --server they are those of a server.
     """
-    listed = opening.open_api().call(show_settings).settings
+    listed = command_context.open_api().call(show_settings).settings
     settings = [setting for setting in listed if wants_all or not setting.is_default]
     lines = ((setting.name, setting.value, setting.source or "default") for setting in settings)
     print_result({"settings": settings}, lines)
@@ -125,7 +125,7 @@ def health_command() -> int:
 
     With a store it is what a command can see of it. The exit status is 1 if something has failed.
     """
-    health = opening.open_api().call(show_health)
+    health = command_context.open_api().call(show_health)
     print_result(health, ((part.state, part.name, part.text) for part in health.parts))
     # the JSON has them already
     if not shared_options.given_option("json"):
@@ -175,7 +175,7 @@ def _check_address(server: sections.ServerSettings) -> None:
     Raises Invalid if it cannot be listened on for any other reason.
     """
     # nothing else of this command needs the server
-    from wheelyard.http.server import resolve_bind_address
+    from wheelyard.http.web_server import resolve_bind_address
 
     try:
         resolve_bind_address(server)

@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 from wheelyard.api import server_operations
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
-from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import caution_text, this_terminal, warn_of
 from wheelyard.cli.progress import Progress, show_progress
@@ -60,7 +60,7 @@ def usage_command() -> int:
     no server has looked at. The last line has what public packages take that are kept, with their
     core metadata, if there are any.
     """
-    api = opening.open_api()
+    api = command_context.open_api()
     if isinstance(api, LocalApi):
         for index in api.index.server.indexes.all():
             # in this thread, and not in one behind the answer: the command waits for the table
@@ -128,7 +128,7 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
 
     What can be repaired without a backup is repaired. The exit status is 1 if something is damaged.
     """
-    index = opening.existing_index()
+    index = command_context.existing_index()
     with show_progress("check", is_size=True) as progress:
         findings = index.server.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
     # a stray file's name may contain control characters for the terminal
@@ -193,14 +193,14 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     project that was changed in TO is left alone, and the command fails. Lines of htpasswd files
     that are outdated in FROM are so in TO.
     """
-    settings = opening.command_settings()
+    settings = command_context.command_settings()
     # as early as possible: first the places that were typed, before a store is opened, and then
     # those in which each store has its files and credentials, before the target is made
     _require_apart([source], [target])
     opened = stores.open_copy_source(_settings_of(settings, source))
     _require_apart(_locations(source, opened.traits), [target])
-    target_index = opening.ensure_index(_settings_of(settings, target))
-    opening.warn_without_upstream(target_index)
+    target_index = command_context.ensure_index(_settings_of(settings, target))
+    command_context.warn_without_upstream(target_index)
     _require_apart(
         _locations(source, opened.traits), _locations(target, target_index.server.traits)
     )
@@ -380,7 +380,7 @@ def export_command(
         files_url = _url(files, "--files")
     # None keeps what the last export of the site had, and an empty text takes it away
     requested = RequestedOptions(base_url=base_url, files_url=files_url, is_gzipped=is_gzipped)
-    index = opening.existing_index()
+    index = command_context.existing_index()
     if index.settings.store.location == sections.MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")

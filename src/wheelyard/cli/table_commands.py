@@ -7,8 +7,8 @@ import click
 
 from wheelyard.api.project_operations import WHOLE_HISTORY
 from wheelyard.api.table_operations import TableOperations
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.history import history_lines, token_names
-from wheelyard.cli.opening import Api, open_api
 from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import caution_text, warn_of
 from wheelyard.errors import quoted

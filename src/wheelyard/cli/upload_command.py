@@ -12,7 +12,7 @@ from click import Argument, Option
 from msgspec import Struct
 
 from wheelyard.api.table import LocalApi
-from wheelyard.cli import opening, output, shared_options
+from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import error_text
 from wheelyard.cli.progress import Progress, show_progress
@@ -59,11 +59,11 @@ def upload_command(files: tuple[Path, ...], dest: str | None, *, no_attestations
     With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
     """
-    index = opening.remote_api() or opening.local_api(
-        opening.ensure_index(opening.command_settings())
+    index = command_context.remote_api() or command_context.local_api(
+        command_context.ensure_index(command_context.command_settings())
     )
     if isinstance(index, LocalApi):
-        opening.warn_without_upstream(index.index)
+        command_context.warn_without_upstream(index.index)
     exported = None
     if dest is not None:
         # refused before the upload if there can be no site
@@ -90,7 +90,7 @@ def upload_command(files: tuple[Path, ...], dest: str | None, *, no_attestations
 class _Uploading(Struct, frozen=True):
     """The uploads of one command, which threads do."""
 
-    index: opening.Api
+    index: command_context.Api
     existing: frozenset[Path]
     sends_attestations: bool
     progress: Progress
@@ -115,7 +115,7 @@ class _Uploading(Struct, frozen=True):
 
 
 def _upload(
-    index: opening.Api, paths: list[Path], *, sends_attestations: bool
+    index: command_context.Api, paths: list[Path], *, sends_attestations: bool
 ) -> list["FileResult"]:
     """Upload the files, print the result of each, and return the results."""
     existing = frozenset(path for path in paths if os.path.isfile(path))  # noqa: PTH113 - raises nothing
@@ -132,7 +132,7 @@ def _upload(
             pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
-def _exported(index: opening.Api, dest: str) -> Index:
+def _exported(index: command_context.Api, dest: str) -> Index:
     """
     Return the index whose site is `dest`.
 

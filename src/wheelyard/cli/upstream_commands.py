@@ -7,7 +7,7 @@ import click
 from wheelyard.api import public_package_operations
 from wheelyard.api.public_package_operations import Refresh
 from wheelyard.api.why_operations import WhyQuestion
-from wheelyard.cli import opening, shared_options, upstream_decision_commands
+from wheelyard.cli import command_context, shared_options, upstream_decision_commands
 from wheelyard.cli.command import CliGroup
 from wheelyard.cli.output import print_result
 from wheelyard.cli.program import command_line
@@ -56,7 +56,9 @@ def why(project: str, version: str | None) -> int:
     It asks the upstream index as a client would, and no upstream index for a private name. Exit
     status 0 if some file is shown, 1 if none is.
     """
-    return print_explanation(opening.open_api(), WhyQuestion(parse_name(project), version or ""))
+    return print_explanation(
+        command_context.open_api(), WhyQuestion(parse_name(project), version or "")
+    )
 
 
 @upstream_command.subcommand(
@@ -77,7 +79,9 @@ def refresh(project: str) -> int:
     Servers that run have what has come within ten seconds. With --server, it is for whoever may
     upload something there. Exit status 0 if an index has it, 1 if none has.
     """
-    page = opening.open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
+    page = command_context.open_api().call(
+        public_package_operations.refresh, Refresh(parse_name(project))
+    )
     print_result(page, _page_changes(page))
     return int(not page.upstream)
 
@@ -111,9 +115,9 @@ def forget(*, project: str) -> None:
     its digest has changed. Find out why first: the next request takes what it finds.
     Servers that run follow when they ask for the page next.
     """
-    index = opening.existing_index()
+    index = command_context.existing_index()
     name = parse_name(project)
-    owner = opening.require_upstream(index).pages.forget(name)
+    owner = command_context.require_upstream(index).pages.forget(name)
     past = f"it was {owner}'s" if owner else "nothing was known of it"
     print_result({"project": name, "owner": owner}, [f"forgot {name}: {past}"])
 
@@ -136,7 +140,7 @@ def accept_osv() -> None:
     it lacks would no longer be hidden. Find out why they are gone first. Servers that run follow
     with the next request for a public package.
     """
-    osv = opening.require_upstream(opening.existing_index()).policy.osv
+    osv = command_context.require_upstream(command_context.existing_index()).policy.osv
     if osv is None:
         message = "There is no OSV database: upstream.osv is not set. Give the server's --config."
         raise Invalid(message, code="bad_setting")

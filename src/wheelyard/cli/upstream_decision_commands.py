@@ -19,8 +19,8 @@ from wheelyard.api.project_operations import After
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import cli_command
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.history import history_lines
-from wheelyard.cli.opening import Api, open_api
 from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import command_line, reason_text
 from wheelyard.errors import WheelyardError

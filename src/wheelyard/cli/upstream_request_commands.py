@@ -8,8 +8,8 @@ from wheelyard.api import package_request_operations
 from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import cli_command
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.history import token_names
-from wheelyard.cli.opening import Api, open_api
 from wheelyard.cli.output import print_result
 from wheelyard.cli.program import this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION

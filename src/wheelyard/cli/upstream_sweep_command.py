@@ -7,7 +7,7 @@ from click import Option
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.cli import quantities
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.opening import command_settings
+from wheelyard.cli.command_context import command_settings
 from wheelyard.cli.output import print_line, print_result
 from wheelyard.cli.shared_options import OUTPUT, STORE
 from wheelyard.errors import Invalid

@@ -14,7 +14,7 @@ from msgspec import Struct
 from wheelyard.api.provenance_operations import ProvenanceQuery, show_provenance
 from wheelyard.api.table import LocalApi
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.output import print_result
 from wheelyard.cli.shared_options import JSON, PACKAGES
 from wheelyard.errors import INVALID_ATTESTATIONS, UNKNOWN_AUTHORITY, Invalid, NotFound

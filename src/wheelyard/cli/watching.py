@@ -8,8 +8,8 @@ import click
 from msgspec import Struct
 
 from wheelyard.catalog import keys
+from wheelyard.cli.command_context import local_caller
 from wheelyard.cli.import_command import build_importer, import_source
-from wheelyard.cli.opening import local_caller
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.importing.parallel_import import FolderWatch
 from wheelyard.sources.bucket_tree import open_watched_tree

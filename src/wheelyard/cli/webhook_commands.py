@@ -10,7 +10,7 @@ from click import Argument, Option
 from wheelyard.api import webhook_operations
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import CliGroup
-from wheelyard.cli.opening import open_api
+from wheelyard.cli.command_context import open_api
 from wheelyard.cli.output import print_result, warn
 from wheelyard.cli.program import warn_of
 from wheelyard.cli.standard_streams import show_once

@@ -9,7 +9,7 @@ from click import DateTime, Option
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli import shared_options
 from wheelyard.cli.command import cli_command
-from wheelyard.cli.opening import Api, open_api
+from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.output import print_result
 from wheelyard.cli.program import reason_text, this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION

@@ -35,7 +35,7 @@ from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import NO_STORE, Message, Request, Response, Waiting
 from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
-from wheelyard.http.uploads import UploadHandler
+from wheelyard.http.upload_handler import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
 from wheelyard.model.access import ANONYMOUS, Action, Caller, everywhere
 from wheelyard.operations.check_store import always_writable

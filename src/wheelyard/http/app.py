@@ -24,7 +24,7 @@ from wheelyard.http.messages import UNMATCHED_ROUTE, AsgiScope, Receive, Send
 from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import RouteTable
-from wheelyard.http.uploads import UploadHandler
+from wheelyard.http.upload_handler import UploadHandler
 from wheelyard.model import index_name
 from wheelyard.operations.check_store import Reason, always_writable
 from wheelyard.operations.index_definitions import KnownIndexes, served_definition

@@ -24,7 +24,7 @@ from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import listed_version, strip_trailing_zeros
 from wheelyard.model.index_name import MAIN, index_path
 from wheelyard.model.project import Project
-from wheelyard.model.promotion import NO_RULES
+from wheelyard.model.promotion_rules import NO_RULES
 from wheelyard.rendering.project_facts import latest_release, release_of, releases_of
 from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.index_marks import IndexMark, index_marks

@@ -40,7 +40,7 @@ from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
-    from wheelyard.http.upstream_files import MergedFiles, PublicFiles
+    from wheelyard.http.upstream_file_responses import MergedFiles, PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.http.variants import KeptVariants, PageVariants
     from wheelyard.model.stored_namespaces import ProjectNamespace
@@ -408,7 +408,7 @@ def _find_public(
     if not filtered:
         raise project_not_found(name)
     # no server without an upstream index needs it
-    from wheelyard.http.upstream_files import public_files  # noqa: PLC0415
+    from wheelyard.http.upstream_file_responses import public_files  # noqa: PLC0415
 
     files = public_files(context, context.upstream, filtered)
     # the values of a listing, whatever class of `upstream/` it has, in one that opens its files

@@ -23,42 +23,42 @@ from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest, ProcessContext
 from wheelyard.http.handlers import (
     account,
-    assets,
+    asset_files,
     compare,
     docs,
     histories,
     home,
     integrity,
     manage,
-    namespaces,
     packages,
     project_access,
     project_pages,
-    promotion,
+    promotion_form,
     server_redirects,
     setup,
+    simple_namespaces,
     token_pages,
     upload_page,
 )
-from wheelyard.http.handlers.admin import package_requests
+from wheelyard.http.handlers.admin import package_request_pages
+from wheelyard.http.handlers.admin.admin_pages import AdminPages
 from wheelyard.http.handlers.admin.explain import ExplainPage
-from wheelyard.http.handlers.admin.grants import GrantPages
-from wheelyard.http.handlers.admin.groups import GroupPages
+from wheelyard.http.handlers.admin.grant_pages import GrantPages
+from wheelyard.http.handlers.admin.group_pages import GroupPages
 from wheelyard.http.handlers.admin.health import HealthPages
-from wheelyard.http.handlers.admin.indexes import IndexPages
-from wheelyard.http.handlers.admin.journal import JournalPages
-from wheelyard.http.handlers.admin.names import NamePages
-from wheelyard.http.handlers.admin.namespaces import NamespacePages
+from wheelyard.http.handlers.admin.index_pages import IndexPages
+from wheelyard.http.handlers.admin.journal_page import JournalPages
+from wheelyard.http.handlers.admin.name_pages import NamePages
+from wheelyard.http.handlers.admin.namespace_pages import NamespacePages
 from wheelyard.http.handlers.admin.overview import OverviewPage
-from wheelyard.http.handlers.admin.package_requests import RequestPages
-from wheelyard.http.handlers.admin.pages import AdminPages
-from wheelyard.http.handlers.admin.people import PeoplePages
-from wheelyard.http.handlers.admin.publishers import PublisherPages
-from wheelyard.http.handlers.admin.retention import RetentionPage
+from wheelyard.http.handlers.admin.package_request_pages import RequestPages
+from wheelyard.http.handlers.admin.person_pages import PeoplePages
+from wheelyard.http.handlers.admin.publisher_pages import PublisherPages
+from wheelyard.http.handlers.admin.retention_page import RetentionPage
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
-from wheelyard.http.handlers.admin.webhooks import WebhookPages
+from wheelyard.http.handlers.admin.webhook_pages import WebhookPages
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
 from wheelyard.http.handlers.probes import Probes, health
 from wheelyard.http.handlers.upload_page import UploadPage
@@ -76,7 +76,7 @@ from wheelyard.http.routing import (
     always,
     never,
 )
-from wheelyard.http.uploads import UploadHandler, refuse_unknown_root
+from wheelyard.http.upload_handler import UploadHandler, refuse_unknown_root
 from wheelyard.http.web_pages import SERVER_PAGES
 from wheelyard.model.index_definition import IndexDefinition
 
@@ -186,8 +186,10 @@ def _operations(probes: Probes) -> Iterator[Route]:
         handler=probes.answer_metrics,
         is_public=may_read_metrics,
     )
-    yield replace(public, name="robots", path="/robots.txt", handler=assets.robots, is_instant=True)
-    yield replace(public, name="asset", path="/favicon.ico", handler=assets.answer_favicon)
+    yield replace(
+        public, name="robots", path="/robots.txt", handler=asset_files.robots, is_instant=True
+    )
+    yield replace(public, name="asset", path="/favicon.ico", handler=asset_files.answer_favicon)
 
 
 def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
@@ -236,7 +238,7 @@ def _form(path: str, handler: Handler) -> Route:
 
 
 def _home() -> Iterator[Route]:
-    yield Route("asset", "/-/assets/{asset}", assets.answer_asset, is_public=always)
+    yield Route("asset", "/-/assets/{asset}", asset_files.answer_asset, is_public=always)
     yield _page("/-/projects/{number}/", home.answer_list)
     yield _page("/-/client/", setup.choose_client)
 
@@ -280,8 +282,8 @@ def _management(upload: UploadPage) -> Iterator[Route]:
 def _asking(process: ProcessContext) -> Iterator[Route]:
     """Yield the routes by which people ask for a public package that the policy hides."""
     if process.server.settings.upstream.is_on:
-        answer = package_requests.answer_ask
-        answer_form = package_requests.answer_ask_form
+        answer = package_request_pages.answer_ask
+        answer_form = package_request_pages.answer_ask_form
         yield replace(_page("/-/request/", answer), needs_read=False)
         yield replace(_form("/-/request/", answer_form), needs_read=False)
 
@@ -330,17 +332,17 @@ def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) 
 def _promotion() -> Iterator[Route]:
     """Yield the routes of the page that lists a release in another index."""
     path = "/project/{name}/{version}/promote/"
-    yield replace(_page(path, promotion.answer), is_long=True)
-    yield replace(_form(path, promotion.answer_form), is_long=True)
+    yield replace(_page(path, promotion_form.answer), is_long=True)
+    yield replace(_form(path, promotion_form.answer_form), is_long=True)
 
 
 def _downloads(process: ProcessContext) -> Iterator[Route]:
     """Yield the route of the page with the counts of downloads, if they are counted."""
     if process.counts_downloads:
         # nothing of it is loaded while it is off
-        from wheelyard.http.handlers import downloads  # noqa: PLC0415
+        from wheelyard.http.handlers import download_page  # noqa: PLC0415
 
-        yield _page("/project/{name}/downloads/", downloads.answer)
+        yield _page("/project/{name}/downloads/", download_page.answer)
 
 
 def _projects() -> Iterator[Route]:
@@ -383,7 +385,7 @@ def _answer_setup(request: IndexRequest) -> Response:
 def _answer_namespaces(request: IndexRequest) -> Response:
     """Handle GET `/simple/namespaces`: those of the index, or the project of that name."""
     if resolver.has_namespaces(request.context):
-        return namespaces.answer_list(request)
+        return simple_namespaces.answer_list(request)
     request.path_params["name"] = "namespaces"
     return packages.redirect_to_slash(request)
 
@@ -424,7 +426,7 @@ def _simple_api(root: str) -> Iterator[Route]:
     yield Route("project_detail", f"{root}/{{name}}/", packages.project_detail)
     # with a slash at the end, it is the page of a project of this name
     yield Route("namespaces", f"{root}/namespaces", _answer_namespaces)
-    yield Route("namespaces", f"{root}/namespace/{{namespace}}/?", namespaces.answer_one)
+    yield Route("namespaces", f"{root}/namespace/{{namespace}}/?", simple_namespaces.answer_one)
     yield Route("redirect", f"{root}/{{name}}", packages.redirect_to_slash)
 
 

@@ -34,7 +34,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import resolved_location
-from wheelyard.wiring.webhooks import build_dispatcher
+from wheelyard.wiring.webhook_building import build_dispatcher
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""

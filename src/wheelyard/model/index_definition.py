@@ -26,7 +26,7 @@ from wheelyard.model.index_name import (
     parse_index_name,
     read_index_name,
 )
-from wheelyard.model.promotion import NO_RULES, PromotionRules
+from wheelyard.model.promotion_rules import NO_RULES, PromotionRules
 from wheelyard.model.quotas import LARGEST_QUOTA, Quotas
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys, require_valid, rule_keys_in
 from wheelyard.model.stored_indexes import PROMOTE_ONLY

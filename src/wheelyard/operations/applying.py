@@ -55,7 +55,7 @@ from wheelyard.operations.index_administration import INDEX_IN_USE, IndexAdminis
 from wheelyard.operations.index_fit import require_lists_fit
 from wheelyard.operations.namespaces import Namespaces
 from wheelyard.operations.publishers import Publishers
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.operations.webhooks import Webhooks
 
 CHANGED_MEANWHILE: Final = "changed_meanwhile"

@@ -30,7 +30,7 @@ from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.journaled_documents import DOCUMENTS
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.opening import Catalog
-from wheelyard.catalog.people import NameClaim
+from wheelyard.catalog.person_records import NameClaim
 from wheelyard.catalog.session_records import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
 from wheelyard.downloads.upkeep import counts_faults

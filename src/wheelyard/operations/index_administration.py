@@ -51,7 +51,7 @@ from wheelyard.operations.index_definitions import (
 from wheelyard.operations.index_fit import require_lists_fit
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.remedies import ALL_VERSIONS, Advice, Caution, Remedy
 from wheelyard.storage.base import Key
 

@@ -29,7 +29,7 @@ from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
 from wheelyard.model.quotas import size_of_files
-from wheelyard.operations.quotas import FileQuotas, QuotaCheck
+from wheelyard.operations.quota_check import FileQuotas, QuotaCheck
 from wheelyard.operations.variant_check import VariantCheck, require_fit
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Key

@@ -38,7 +38,7 @@ from wheelyard.model.stored_namespaces import (
 )
 from wheelyard.model.stored_tables import TableKeys
 from wheelyard.operations.access_control import AccessControl
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 

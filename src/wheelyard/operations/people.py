@@ -5,7 +5,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.catalog.people import PeopleRecords, PersonNames
+from wheelyard.catalog.person_records import PeopleRecords, PersonNames
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.decoding import require_one_line

@@ -40,7 +40,7 @@ from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.quotas import FileQuotas
+from wheelyard.operations.quota_check import FileQuotas
 from wheelyard.operations.search.project_table import described_in
 from wheelyard.operations.uploads import Uploads, find_identical, require_not_released
 from wheelyard.operations.variant_check import VariantCheck, require_fit

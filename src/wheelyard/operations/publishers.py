@@ -39,7 +39,7 @@ from wheelyard.model.stored_publishers import (
     PublisherRemoved,
 )
 from wheelyard.model.stored_tables import StoredTable
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.storage.base import ObjectVersion
 
 

@@ -57,16 +57,16 @@ from wheelyard.model.project import (
     Project,
 )
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
-from wheelyard.operations.attestations import (
+from wheelyard.operations.names import NameClaims, TakenNames
+from wheelyard.operations.quota_check import FileQuotas, QuotaCheck
+from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
+from wheelyard.operations.unused_index import UnusedIndex
+from wheelyard.operations.upload_attestations import (
     NO_ATTESTATIONS,
     NOT_ACCEPTED,
     AttestationRules,
     SentAttestations,
 )
-from wheelyard.operations.names import NameClaims, TakenNames
-from wheelyard.operations.quotas import FileQuotas, QuotaCheck
-from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
-from wheelyard.operations.unused_index import UnusedIndex
 from wheelyard.operations.variant_check import VariantCheck
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.filesystem import storage_faults

@@ -34,7 +34,7 @@ from wheelyard.model.stored_webhooks import (
 )
 from wheelyard.model.webhook_state import DeliveryAttempt, WebhookState
 from wheelyard.operations.audit_log import log_tables
-from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.operations.table_changes import StoredTables
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 
 MOST_WEBHOOKS: Final = 50

@@ -24,7 +24,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.project import SUMMARY_LIMIT, File, Project, Status
 from wheelyard.rendering.listing import F_co, ShownFile, ShownProject
-from wheelyard.rendering.people import decode_addresses, decode_words
+from wheelyard.rendering.metadata_contacts import decode_addresses, decode_words
 from wheelyard.rendering.simple_pages import (
     metadata_mark,
     stated_hashes,

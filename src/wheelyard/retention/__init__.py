@@ -2,7 +2,7 @@
 Retention: rules by which old releases are deleted.
 
 The rules are in the document of the indexes (`model/retention_rules.py`), and a run has those of
-when it began. `decisions.py` says which releases of a project go, and which stay, and why: a pure
+when it began. `judgements.py` says which releases of a project go, and which stay, and why: a pure
 function of the project's document, of the downloads and of the time. `runs.py` applies that to the
 projects of all indexes. It reads the document of each project that a rule names, once, and no bytes
 of files. `daily.py` does that once a day, in one of many servers.

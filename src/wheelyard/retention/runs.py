@@ -15,7 +15,7 @@ from wheelyard.downloads.reading import LastDownloads
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Forbidden, NotFound, Unavailable
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.project import File
-from wheelyard.model.retention import (
+from wheelyard.model.retention_report import (
     DatedRelease,
     JudgedRelease,
     RetentionPreview,
@@ -29,7 +29,7 @@ from wheelyard.operations.job_lease import JobLease, last_completed
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.requirements import RequirementCheck
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
-from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, dated_releases, judge
+from wheelyard.retention.judgements import Choice, Judgement, RuleInForce, dated_releases, judge
 from wheelyard.retention.known_rules import RulesClock
 from wheelyard.storage.base import Store
 

@@ -34,7 +34,7 @@ from wheelyard.sources.candidate import (
 )
 from wheelyard.sources.file_tree import FileDescriber, FileTree, FileTreeSource
 from wheelyard.sources.index_client import IndexClient, ResumableDownload, SourceCredentials
-from wheelyard.sources.index_pages import require_files_of_pages
+from wheelyard.sources.simple_index_pages import require_files_of_pages
 from wheelyard.sources.web_index import IndexSource
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 

@@ -5,7 +5,8 @@ Handlers ask `http/resolver.py` for a listing of a name: which files are shown, 
 where it is from (`Origin`), and what opens its files and their core metadata. A private project
 and a page of an upstream index both give one, and no handler of pages for programs, of files or
 of PyPI's JSON asks which of them it has. `rendering/listing.py` has the value, `http/resolver.py`
-and `http/upstream_files.py` open the files, and `wheelyard upstream why` reads the same listing.
+and `http/upstream_file_responses.py` open the files, and `wheelyard upstream why` reads the same
+listing.
 
 With an upstream index, the resolver first asks `IndexContext.upstream`, an `UpstreamReader`
 (`http/upstream_reader.py`). Without one it is None, and no module of it is loaded.
@@ -29,7 +30,7 @@ With an upstream index, the resolver first asks `IndexContext.upstream`, an `Ups
    list of names has not changed, that the name has no document, and that nothing was decided. And
    a clock, that the page is fresh and no file has matured.
 
-Files go the same way (`http/upstream_files.py`), and `http/responses.py` sends them as it
+Files go the same way (`http/upstream_file_responses.py`), and `http/responses.py` sends them as it
 sends private ones. No shared cache may keep a page or a file of an upstream index, as either may
 be blocked, and a name may become private, any time.
 
@@ -49,7 +50,7 @@ same object as long as nothing has changed, so what is made of it can be kept be
    may have asked meanwhile, and asks the index that owns the name. In a server all who want the
    page wait for that thread (`http/upstream_reader.py`): one second if there is a page to serve
    instead, else to the end.
-2. `upstream/page_lookup.py` knows whom to ask, and `upstream/client.py` sends the request.
+2. `upstream/page_lookup.py` knows whom to ask, and `upstream/upstream_client.py` sends the request.
    `settings.py` decides whether a URL may be asked, `http_client/hosts.py` whether an
    address may be connected to. Both are asked again for each redirect. `hosts.py` also knows which
    hosts are left alone for now. `http_client/client.py` has the rest of it, for imports and key

@@ -22,7 +22,6 @@ from packaging.utils import NormalizedName
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_REFUSED, Unavailable
 from wheelyard.storage.base import ABSENT, Entry, ObjectVersion
-from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.kept_folders import is_same_url
 from wheelyard.upstream.observation import CacheResult, Kind
 from wheelyard.upstream.owners import Ownership, StoredOwners, forget_owners
@@ -40,6 +39,7 @@ from wheelyard.upstream.pages import (
     UpstreamPages,
 )
 from wheelyard.upstream.settings import is_offline
+from wheelyard.upstream.upstream_client import UpstreamClients
 
 ALL: Final = "all"
 """The chain of all upstream indexes. It stays the same if there are others one day."""

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.journaled_documents import DecisionRecords
-from wheelyard.catalog.package_requests import RequestRecords
+from wheelyard.catalog.package_request_list import RequestRecords
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import UPSTREAM_CODES, Conflict, Invalid, NotFound, Unavailable, quoted

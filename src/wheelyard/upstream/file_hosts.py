@@ -25,9 +25,9 @@ from packaging.utils import NormalizedName
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import Url, parse_url
 from wheelyard.sources.simple_page import FetchedPage
-from wheelyard.upstream.client import COMMON_PROJECT, UpstreamClient
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.parsing import first_projects, parse_page, why_no_index
+from wheelyard.upstream.upstream_client import COMMON_PROJECT, UpstreamClient
 
 MAX_PROJECTS: Final = 5
 """Projects of the list that are asked for."""

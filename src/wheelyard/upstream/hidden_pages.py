@@ -10,9 +10,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.pages import MAX_ABSENT, NEGATIVE_SECONDS, PeekedPage
 from wheelyard.upstream.settings import UpstreamConfig, is_offline
+from wheelyard.upstream.upstream_client import UpstreamClients
 
 
 class HiddenPages:

@@ -35,7 +35,6 @@ from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, hidden_files
 from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.upstream.chain import UpstreamChain
-from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_cache import as_stored
 from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.observation import Observation
@@ -47,8 +46,9 @@ from wheelyard.upstream.page import (
 )
 from wheelyard.upstream.pages import FoundPage, PageKey
 from wheelyard.upstream.policy.policy import PageView, Policy, PolicyState
-from wheelyard.upstream.requests import RequestLog
+from wheelyard.upstream.request_log import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig
+from wheelyard.upstream.upstream_client import UpstreamClients
 from wheelyard.upstream.upstream_files import UpstreamFiles
 
 PagesOfName: TypeAlias = UpstreamChain | HiddenPages

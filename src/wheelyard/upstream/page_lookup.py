@@ -33,7 +33,6 @@ from wheelyard.rendering.simple_pages import json_with_list
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
-from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient, UpstreamClients
 from wheelyard.upstream.file_cache import load_pins
 from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.kept_folders import is_same_url
@@ -41,6 +40,7 @@ from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequ
 from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
 from wheelyard.upstream.parsing import parse_page, why_no_index
 from wheelyard.upstream.settings import UpstreamServer, is_outage, unanswered, unproven
+from wheelyard.upstream.upstream_client import Missing, NotChanged, UpstreamClient, UpstreamClients
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""

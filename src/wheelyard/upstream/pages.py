@@ -27,11 +27,11 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_REFUSED, Conflict, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.storage.base import ABSENT, ObjectVersion
-from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_lookup import IndexProof, PageRequests, StoredPages
 from wheelyard.upstream.settings import UpstreamConfig, is_offline
+from wheelyard.upstream.upstream_client import UpstreamClients
 
 NEGATIVE_SECONDS: Final = 60.0
 """Seconds for which it is remembered that no index has a name, or that a page is quarantined."""

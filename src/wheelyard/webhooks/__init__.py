@@ -2,8 +2,8 @@
 Webhooks: other systems are told what happens to projects, at least once and in order.
 
 Nothing of this package runs in an upload, or in any other request that changes something. What is
-sent comes from the journals alone (`messages.py`), which the feed of each index leads to. So
-nothing is lost by a crash, and a message is the same on each server and after each restart.
+sent comes from the journals alone (`journal_messages.py`), which the feed of each index leads to.
+So nothing is lost by a crash, and a message is the same on each server and after each restart.
 
 One process of each server has a thread (`dispatcher.py`) that looks at the feed. If there is
 something new, it takes a lease of 30 seconds, so that one server at a time delivers, and starts a

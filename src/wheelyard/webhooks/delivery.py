@@ -34,7 +34,7 @@ from wheelyard.model.webhook_state import (
     WebhookState,
     pause_after,
 )
-from wheelyard.webhooks.messages import LostCommit, MessageSource
+from wheelyard.webhooks.journal_messages import LostCommit, MessageSource
 from wheelyard.webhooks.metrics import WebhookMetrics
 from wheelyard.webhooks.package_news import FindWaiting, find_news
 from wheelyard.webhooks.sender import TRY_SECONDS, SendResult, WebhookSender

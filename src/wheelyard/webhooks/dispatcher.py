@@ -19,8 +19,8 @@ from wheelyard.model.stored_webhooks import Webhook, WebhookEvent
 from wheelyard.model.webhook_state import MOST_WAITING, WebhookState
 from wheelyard.operations.webhooks import Webhooks
 from wheelyard.webhooks.delivery import Delivery, DeliveryTools
+from wheelyard.webhooks.journal_messages import MessageSource
 from wheelyard.webhooks.lease import DeliveryLease
-from wheelyard.webhooks.messages import MessageSource
 from wheelyard.webhooks.package_news import find_news
 
 LOOK_SECONDS: Final = 10.0

@@ -7,8 +7,9 @@ files (`archive/`, `http/upload_form.py`), of lock files (`upstream/lock_files.p
 credentials (`verifiers/reloading_file.py`). The network is used by `http/`, `storage/gcs/`,
 `storage/objects/` and `http_client/`.
 
-`build.py` makes a `Server` and the index main. What all indexes share (`server.py`, `indexes.py`,
-`repositories.py`) knows an index by the protocol of `built_index.py`, as `index.py` imports it.
+`build.py` makes a `Server` and the index main. What all indexes share (`server.py`,
+`index_registry.py`, `repositories.py`) knows an index by the protocol of `built_index.py`, as
+`index.py` imports it.
 `index_builder.py` makes an index of its definition.
 
 What only some processes need is imported by the first use: libraries of clouds, the archive

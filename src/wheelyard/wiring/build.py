@@ -200,7 +200,7 @@ def _sessions(
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
     if settings.sign_in and is_server:
         # nothing of it is loaded where nobody signs in with a provider
-        from wheelyard.wiring.sign_in import build_sign_in
+        from wheelyard.wiring.sign_in_building import build_sign_in
 
         sessions.sign_in = build_sign_in(settings, catalog, authenticator, cleanup, runtime)
     return sessions

@@ -19,7 +19,7 @@ from wheelyard.model.quotas import Quotas
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import TakenNames
-from wheelyard.operations.quotas import QuotaCheck
+from wheelyard.operations.quota_check import QuotaCheck
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.unused_index import UnusedIndex
@@ -31,8 +31,8 @@ from wheelyard.wiring.index import Index, settings_of_index
 if TYPE_CHECKING:
     from wheelyard.catalog.private_names import PrivateNames
     from wheelyard.downloads.reading import Downloads
-    from wheelyard.operations.attestations import AttestationRules
     from wheelyard.operations.names import NameClaims
+    from wheelyard.operations.upload_attestations import AttestationRules
     from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.wiring.server import Server
@@ -218,7 +218,7 @@ class IndexBuilder(Struct, frozen=True):
         if verifier is None:
             return None
         # nothing of it is loaded while it is off
-        from wheelyard.operations.attestations import AttestationRules
+        from wheelyard.operations.upload_attestations import AttestationRules
 
         # asked with each upload, as publishers change while servers run
         publishers = self.server.publishers
@@ -256,7 +256,7 @@ class IndexBuilder(Struct, frozen=True):
         if not definition.hides_files:
             return None
         # nothing of it is loaded while no index has rules
-        from wheelyard.wiring.index_rules import build_rules
+        from wheelyard.wiring.rule_building import build_rules
 
         return build_rules(definition, files, upstream, self.server.settings, self.server.runtime)
 

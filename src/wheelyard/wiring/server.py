@@ -21,8 +21,8 @@ from wheelyard.catalog.file_removal import FileRemoval
 from wheelyard.catalog.index_journals import IndexJournals
 from wheelyard.catalog.journaled_documents import DecisionRecords, JournaledDocument
 from wheelyard.catalog.opening import Catalog
-from wheelyard.catalog.package_requests import RequestRecords
-from wheelyard.catalog.people import PeopleRecords
+from wheelyard.catalog.package_request_list import RequestRecords
+from wheelyard.catalog.person_records import PeopleRecords
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
@@ -45,10 +45,10 @@ from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.attestations import build_verifier
+from wheelyard.wiring.attestation_building import build_verifier
 from wheelyard.wiring.authentication import build_publishers
 from wheelyard.wiring.built_index import BuildIndex, IndexT
-from wheelyard.wiring.indexes import Indexes
+from wheelyard.wiring.index_registry import Indexes
 from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         `caller_in` returns the caller with the rights in an index.
         """
         # only changes of releases need it
-        from wheelyard.wiring.requirements import requirement_check
+        from wheelyard.wiring.requirement_building import requirement_check
 
         return requirement_check(self.indexes.all, caller_in, self.catalog.files, self.settings)
 

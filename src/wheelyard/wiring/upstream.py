@@ -38,7 +38,6 @@ from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.location import is_bucket
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.chain import UpstreamChain
-from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.indexes import UpstreamIndex
@@ -53,11 +52,12 @@ from wheelyard.upstream.policy.page_licences import MetadataReader, PageLicences
 from wheelyard.upstream.policy.page_provenances import PageProvenances
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.sidecar_facts import SidecarFacts
-from wheelyard.upstream.requests import RequestLog
+from wheelyard.upstream.request_log import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_outage
 from wheelyard.upstream.sidecars import core_metadata_of, provenance_of
+from wheelyard.upstream.upstream_client import UpstreamClients
 from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
-from wheelyard.wiring.attestations import build_public_verifiers
+from wheelyard.wiring.attestation_building import build_public_verifiers
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 
 if TYPE_CHECKING:

@@ -360,7 +360,7 @@ def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":
     """
     if settings.sign_in:
         # nothing of it is loaded without a provider
-        from wheelyard.wiring.sign_in import build_providers  # noqa: PLC0415 - see above
+        from wheelyard.wiring.sign_in_building import build_providers  # noqa: PLC0415 - see above
 
         for provider in build_providers(settings, system_runtime()).values():
             yield provider.config, provider.problem()

@@ -15,7 +15,7 @@ from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import RawConnection, basic, http2_connection, raw_connection
 from tests.http.servers import RunningServer, running_app
 from tests.waiting import StillLoop, until
-from wheelyard.cli.opening import local_caller
+from wheelyard.cli.command_context import local_caller
 from wheelyard.http.app import App
 from wheelyard.http.messages import Message
 from wheelyard.http.requests import BodyTimeouts, RequestBody, SlowClient

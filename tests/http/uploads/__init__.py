@@ -1,1 +1,1 @@
-"""Tests of `wheelyard.http.uploads`."""
+"""Tests of `wheelyard.http.upload_handler`."""

@@ -15,7 +15,7 @@ from tests.http.packages import form, post, wheel
 from tests.http.raw_client import RawConnection, basic, http2_connection, raw_connection
 from tests.http.servers import RunningServer, running_server
 from tests.waiting import until
-from wheelyard.http.uploads import BATCH_BYTES
+from wheelyard.http.upload_handler import BATCH_BYTES
 
 pytestmark = pytest.mark.integration
 

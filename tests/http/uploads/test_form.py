@@ -25,7 +25,7 @@ from tests.http.forms import (
 )
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.upload_form import EPILOGUE_LIMIT_BYTES, MAX_PART_HEADERS
-from wheelyard.http.uploads import parse_boundary
+from wheelyard.http.upload_handler import parse_boundary
 
 BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
 MD5 = md5(DATA, usedforsecurity=False).hexdigest()

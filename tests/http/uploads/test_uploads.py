@@ -10,7 +10,7 @@ import pytest
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.raw_client import basic, raw_connection
 from tests.http.servers import Answer, RunningServer, running_server
-from wheelyard.operations.attestations import NOT_ACCEPTED
+from wheelyard.operations.upload_attestations import NOT_ACCEPTED
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,7 @@ from wheelyard.rendering.project_facts import ProjectFacts, latest_release, rele
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.file_list import ALL_FILES, FileFilter, file_list
 from wheelyard.rendering.web.project_frame import DESCRIPTION
-from wheelyard.rendering.web.project_pages import ProjectContent, empty_page, project_page
+from wheelyard.rendering.web.project_overview import ProjectContent, empty_page, project_page
 from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,

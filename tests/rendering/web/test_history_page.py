@@ -2,7 +2,7 @@
 
 from tests.rendering.test_feeds import DEMO, change
 from wheelyard.rendering.web.environment import PageEnvironment
-from wheelyard.rendering.web.project_pages import History, HistoryLinks, changes_of
+from wheelyard.rendering.web.project_overview import History, HistoryLinks, changes_of
 from wheelyard.rendering.web.viewer import ANYONE
 
 ENVIRONMENT = PageEnvironment("http://index.example/simple/")

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wheelyard.model.metadata import parse_metadata
-from wheelyard.rendering.people import decode_addresses, decode_words, people
+from wheelyard.rendering.metadata_contacts import decode_addresses, decode_words, people
 from wheelyard.rendering.web.core_metadata import project_links
 
 

@@ -19,7 +19,7 @@ from tests.rendering.web.pages import (
 from tests.rendering.web.test_project_page import HOSTILE, in_text
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.rendering.listing import HiddenFiles, Origin
-from wheelyard.rendering.web.project_pages import History, change_by
+from wheelyard.rendering.web.project_overview import History, change_by
 from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseHead, release_page
 from wheelyard.rendering.web.releases_page import ReleasesContent, releases_page

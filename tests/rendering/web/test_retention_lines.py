@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
-from wheelyard.model.retention import DatedRelease, ThinnedProject
+from wheelyard.model.retention_report import DatedRelease, ThinnedProject
 from wheelyard.rendering.web.admin.retention_lines import PLACES, draw_releases
 
 TODAY = date(2026, 11, 27)

@@ -24,7 +24,7 @@ account any more. A provider that does not answer changes nothing for an hour. T
 counts only after it has answered. Without a refresh token a session is over after an hour.
 
 - `provider.py`: what the settings say of a provider, what it is asked, and the errors
-- `requests.py`: what all of them are asked in the same way, and their error codes
+- `provider_requests.py`: what all of them are asked in the same way, and their error codes
 - `openid.py`: OpenID Connect (discovery, ID token, userinfo, renewal)
 - `github.py`: GitHub, whose API says who somebody is, as there is no ID token
 - `claims.py`: from claims to a person

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.sign_in.provider import Confirmation, Provider, refused
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
-from wheelyard.catalog.people import PeopleRecords, PersonNames
+from wheelyard.catalog.person_records import PeopleRecords, PersonNames
 from wheelyard.catalog.sealing import Sealer
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict, Forbidden, Unavailable

@@ -23,7 +23,7 @@ from wheelyard.authentication.sign_in.provider import (
     ProviderConfig,
     untrusted_answer,
 )
-from wheelyard.authentication.sign_in.requests import (
+from wheelyard.authentication.sign_in.provider_requests import (
     ProviderRequests,
     error_in,
     known_code,

@@ -29,7 +29,11 @@ from wheelyard.authentication.sign_in.provider import (
     provider_unavailable,
     untrusted_answer,
 )
-from wheelyard.authentication.sign_in.requests import TIMEOUT_SECONDS, ProviderRequests, token_in
+from wheelyard.authentication.sign_in.provider_requests import (
+    TIMEOUT_SECONDS,
+    ProviderRequests,
+    token_in,
+)
 from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys, RemoteDocument
 from wheelyard.authentication.verifiers.signed_jwt import (
     MAX_JWT_BYTES,

@@ -20,7 +20,7 @@ from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations import journal_reader
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.feeds import index_feed, project_feed
-from wheelyard.rendering.web import project_pages
+from wheelyard.rendering.web import project_overview
 from wheelyard.rendering.web.viewer import Viewer
 from wheelyard.repository.found_project import FoundProject
 
@@ -72,8 +72,8 @@ def _render_decisions(request: IndexRequest, viewer: Viewer, name: NormalizedNam
     """
     records = request.context.index.server.decisions
     decisions, is_whole = journal_reader.decision_history(records, name)
-    changes = [project_pages.change_by(decision) for decision in decisions]
-    page = project_pages.History(name=name, changes=changes, is_public=True, is_whole=is_whole)
+    changes = [project_overview.change_by(decision) for decision in decisions]
+    page = project_overview.History(name=name, changes=changes, is_public=True, is_whole=is_whole)
     return page.render(request.web.environment, viewer)
 
 
@@ -129,11 +129,11 @@ def _render_journal(
             commits, project, index.definition.name, access_records, publisher_records
         )
     entries = _entries_about_shown_files(request.context, entries, source)
-    entries = project_pages.known_to(viewer, entries)
-    page = project_pages.History(
+    entries = project_overview.known_to(viewer, entries)
+    page = project_overview.History(
         name=project.name,
-        changes=project_pages.changes_of(entries, viewer.hidden_indexes),
-        links=project_pages.HistoryLinks(number, journal_reader.older_pages(project.revision)),
+        changes=project_overview.changes_of(entries, viewer.hidden_indexes),
+        links=project_overview.HistoryLinks(number, journal_reader.older_pages(project.revision)),
         lost=commits.lost,
     )
     return page.render(request.web.environment, viewer)
@@ -247,7 +247,7 @@ def _render_project_feed(request: IndexRequest, viewer: Viewer, source: FoundPro
     history = journal_reader.HistoryReader(source.projects, index.tokens.records)
     entries = history.read(project).entries
     shown_entries = _entries_about_shown_files(request.context, entries, source)
-    changes = project_pages.known_to(viewer, shown_entries)
+    changes = project_overview.known_to(viewer, shown_entries)
     environment = request.web.environment
     return project_feed(
         environment.brand.name, environment.base_url, project, changes, index.definition.path

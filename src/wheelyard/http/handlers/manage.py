@@ -35,7 +35,7 @@ from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web import manage_pages
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.project_frame import MANAGE
-from wheelyard.rendering.web.project_pages import Change, changes_of
+from wheelyard.rendering.web.project_overview import Change, changes_of
 
 FORM_LIMIT_BYTES: Final = 1 << 20
 MAX_FIELDS: Final = 10_000

@@ -32,7 +32,7 @@ from wheelyard.rendering import project_facts
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.web import core_metadata, file_list, release_page
 from wheelyard.rendering.web.project_frame import DEPENDENCIES, DESCRIPTION, FILES, RELEASES
-from wheelyard.rendering.web.project_pages import (
+from wheelyard.rendering.web.project_overview import (
     ProjectContent,
     empty_page,
     project_page,

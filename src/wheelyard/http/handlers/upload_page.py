@@ -21,7 +21,7 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import error_response, status_of
 from wheelyard.http.messages import Response
 from wheelyard.http.requests import json_response
-from wheelyard.http.uploads import UploadHandler, form_reader, require_upload
+from wheelyard.http.upload_handler import UploadHandler, form_reader, require_upload
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_known_filename, parse_sha256
 from wheelyard.operations.names import PUBLIC_NAME

@@ -19,7 +19,7 @@ from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.project_frame import MANAGE, ProjectFrame
-from wheelyard.rendering.web.project_pages import Change, listed_release
+from wheelyard.rendering.web.project_overview import Change, listed_release
 from wheelyard.rendering.web.release_page import pin_of
 from wheelyard.rendering.web.viewer import Viewer
 

@@ -20,7 +20,7 @@ from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile, ShownProject
-from wheelyard.rendering.people import people
+from wheelyard.rendering.metadata_contacts import people
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, is_classifier
 from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web import core_metadata, file_list, project_frame

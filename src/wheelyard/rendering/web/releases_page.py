@@ -27,7 +27,7 @@ from wheelyard.rendering.web.figures import Dot, draw_timeline
 from wheelyard.rendering.web.file_list import NOT_KNOWN, size_in_words
 from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
 from wheelyard.rendering.web.project_frame import RELEASES
-from wheelyard.rendering.web.project_pages import ListedRelease, listed_release
+from wheelyard.rendering.web.project_overview import ListedRelease, listed_release
 from wheelyard.rendering.web.release_page import ReleaseHead
 from wheelyard.rendering.web.viewer import ReleasesElsewhere, Viewer
 

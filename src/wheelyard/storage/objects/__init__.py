@@ -11,7 +11,7 @@ The package is imported when such a store is opened. The ETag is the version.
   waits in the main thread, so that Ctrl-C ends a command at once
 
 No process that has used obstore may fork: in the child every call waits forever. So the manager
-of several workers opens no store (`http/server.py`), and every other process is started by
+of several workers opens no store (`http/web_server.py`), and every other process is started by
 `subprocess`.
 
 A conditional write to S3 or Azure is never repeated by obstore. It would repeat one whose answer

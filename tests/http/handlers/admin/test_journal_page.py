@@ -14,7 +14,7 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import other_entry_of
 from wheelyard.model.public_packages import Decision, Verdict
-from wheelyard.rendering.web.admin.journal import entry_rows
+from wheelyard.rendering.web.admin.journal_entries import entry_rows
 
 PAGE = "journal/"
 

@@ -14,7 +14,7 @@ from tests.index_tables import put_rules, put_tables
 from wheelyard.api import project_operations
 from wheelyard.api.project_operations import ReleaseChange
 from wheelyard.api.retention_operations import RetentionQuery, run_retention
-from wheelyard.http.handlers.admin.retention import PROJECTS_ON_A_PAGE
+from wheelyard.http.handlers.admin.retention_page import PROJECTS_ON_A_PAGE
 
 PAGE = "retention/"
 PLAN = re.compile(r'name="plan" value="([^"]+)"')

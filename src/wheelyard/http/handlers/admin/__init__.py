@@ -4,5 +4,5 @@ Handlers of the pages for administrators, below `/-/admin/`.
 Each page shows what operations of the table in `api/` return, and its forms call operations: what a
 page can do, `/api/v1/` and `--server` can do, with the same checks. The operations check the right
 themselves. A page has one module here, its facts in `rendering/web/admin/`, its template in
-`rendering/web/templates/admin/`, a section in `sections.py`, and its row in `routes.py`.
+`rendering/web/templates/admin/`, a section in `navigation.py`, and its row in `routes.py`.
 """

@@ -10,7 +10,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import AdminPages, refused_for
+from wheelyard.http.handlers.admin.admin_pages import AdminPages, refused_for
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Response
 from wheelyard.model.distribution_filename import parse_name

@@ -4,7 +4,7 @@ from itertools import groupby
 
 from wheelyard.api import health_operations
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.admin_pages import AdminPages
 from wheelyard.http.messages import Response
 
 

@@ -16,12 +16,12 @@ from wheelyard.api.download_operations import count_all_downloads
 from wheelyard.api.table import LocalApi
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.admin_pages import AdminPages
 from wheelyard.http.messages import Response
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.downloads import SHOWN_DAYS
 from wheelyard.model.quotas import NEARLY_FULL
-from wheelyard.rendering.web.admin.sections import SECTIONS
+from wheelyard.rendering.web.admin.navigation import SECTIONS
 from wheelyard.rendering.web.figures import draw_share, draw_small_area
 from wheelyard.wiring.index import Index
 

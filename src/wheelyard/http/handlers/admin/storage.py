@@ -7,7 +7,7 @@ from typing import Any, Final
 from wheelyard.api import server_operations
 from wheelyard.errors import NotFound
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
+from wheelyard.http.handlers.admin.admin_pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Response
 from wheelyard.model.index_name import read_index_name
 from wheelyard.rendering.web.figures import draw_share

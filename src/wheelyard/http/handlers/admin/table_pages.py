@@ -13,7 +13,7 @@ from wheelyard.api.table_operations import TableOperations
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, form_body
-from wheelyard.http.handlers.admin.pages import (
+from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     HistoryPage,
     confirmed_by,

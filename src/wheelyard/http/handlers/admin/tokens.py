@@ -12,7 +12,12 @@ from wheelyard.authentication import token_list
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import AdminPages, page_number, page_numbers, query_of
+from wheelyard.http.handlers.admin.admin_pages import (
+    AdminPages,
+    page_number,
+    page_numbers,
+    query_of,
+)
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.made_token_page import redirect_to_made, show_made
 from wheelyard.http.messages import Response, redirect

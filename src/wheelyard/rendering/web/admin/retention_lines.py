@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import listed_version
-from wheelyard.model.retention import DatedRelease, ThinnedProject
+from wheelyard.model.retention_report import DatedRelease, ThinnedProject
 from wheelyard.rendering.web.figures import Dot, draw_timeline, time_in_words
 
 PLACES: Final = 40

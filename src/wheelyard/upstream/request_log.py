@@ -15,7 +15,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.package_requests import RequestRecords
+from wheelyard.catalog.package_request_list import RequestRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.timers import StartedTimer, StartTimer, start_timer

@@ -22,7 +22,7 @@ from wheelyard.http.requests import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import require_one_line
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.admin.sections import SECTIONS
+from wheelyard.rendering.web.admin.navigation import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 WHAT: Final = "see the pages for administrators"

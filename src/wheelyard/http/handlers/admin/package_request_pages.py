@@ -33,7 +33,7 @@ from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http import forms
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.admin_pages import AdminPages
 from wheelyard.http.messages import Response, redirect
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.person import counted_as

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
+from wheelyard.http.handlers.admin.admin_pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Response
 from wheelyard.model.access import Caller
-from wheelyard.model.retention import ThinnedProject
+from wheelyard.model.retention_report import ThinnedProject
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.retention_lines import draw_releases
 from wheelyard.rendering.web.figures import draw_share

@@ -9,7 +9,7 @@ from wheelyard.api import access_operations
 from wheelyard.errors import Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import (
+from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     HistoryPage,
     confirmed_by,

@@ -9,12 +9,12 @@ from wheelyard.api import journal_operations
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
-from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.admin_pages import AdminPages
 from wheelyard.http.messages import Response
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project_json import ENTRY_KINDS
 from wheelyard.rendering.advice import error_on_page
-from wheelyard.rendering.web.admin.journal import entry_rows
+from wheelyard.rendering.web.admin.journal_entries import entry_rows
 from wheelyard.wiring.index import Index
 
 SECTION: Final = "journal/"

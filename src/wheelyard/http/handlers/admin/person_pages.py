@@ -10,7 +10,7 @@ from wheelyard.authentication.known_people import PersonState
 from wheelyard.authentication.token_list import WORKING_STATES
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import (
+from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     page_number,
     page_numbers,

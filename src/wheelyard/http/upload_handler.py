@@ -6,7 +6,7 @@ known, missing rights on the project.
 
 1. `http/routing.py` finds the route (`http/routes.py` has them all) and the caller. The handler
    of uploads is a coroutine, as it streams a body.
-2. `http/uploads.py` refuses what can be refused without the body, waits for a slot
+2. `http/upload_handler.py` refuses what can be refused without the body, waits for a slot
    (`http/context.py` gives one caller at most half of the slots), and passes the body to the form
    parser in a thread, chunk by chunk. As soon as the filename is known, `operations/uploads.py`
    checks that the caller may upload it. The bytes go to the spool. They are counted and hashed
@@ -62,8 +62,8 @@ from wheelyard.http.work_limits import ConcurrencyLimit
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import escaped
 from wheelyard.model.quotas import size_in_form
-from wheelyard.operations.attestations import NOT_KEPT
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
+from wheelyard.operations.upload_attestations import NOT_KEPT
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.wiring.server import Server
 

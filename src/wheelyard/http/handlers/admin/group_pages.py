@@ -10,7 +10,7 @@ from wheelyard.api import access_operations, people_operations
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import (
+from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     confirmed_by,
     paged,

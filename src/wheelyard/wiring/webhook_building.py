@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from wheelyard.model.webhook_messages import MessageUrls
 from wheelyard.webhooks.delivery import DeliveryTools
 from wheelyard.webhooks.dispatcher import LIST_SECONDS, LOOK_SECONDS, WebhookDispatcher
+from wheelyard.webhooks.journal_messages import MessageSource
 from wheelyard.webhooks.lease import DeliveryLease
-from wheelyard.webhooks.messages import MessageSource
 from wheelyard.webhooks.package_news import FindWaiting
 
 if TYPE_CHECKING:

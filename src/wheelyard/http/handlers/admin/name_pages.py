@@ -8,7 +8,7 @@ from msgspec import convert
 from wheelyard.api import project_operations
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import (
+from wheelyard.http.handlers.admin.admin_pages import (
     AdminPages,
     page_number,
     page_numbers,

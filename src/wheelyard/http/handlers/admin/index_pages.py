@@ -16,7 +16,7 @@ from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.index_texts import INDEX_KEYS, index_of_texts, texts_of_index
-from wheelyard.model.promotion import NO_RULES
+from wheelyard.model.promotion_rules import NO_RULES
 from wheelyard.model.removed_filter import keys_of_filter
 from wheelyard.model.stored_indexes import FILTER, IndexKeys
 from wheelyard.model.stored_tables import ListedTable

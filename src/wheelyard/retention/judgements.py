@@ -11,7 +11,7 @@ from packaging.version import Version
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.model.decoding import counted
 from wheelyard.model.project import File, Project
-from wheelyard.model.retention import DatedRelease
+from wheelyard.model.retention_report import DatedRelease
 from wheelyard.model.retention_rules import RetentionRule
 
 
