@@ -1,11 +1,9 @@
-"""
-Operations on a whole index, for administrators: what it stores, and how it is.
-
-Each raises Unavailable if the store does not answer.
-"""
+"""The operation by which administrators see what an index stores, and how much of its quota."""
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -90,12 +88,20 @@ class _IndexTable(Struct, frozen=True):
     """Why they cannot be read."""
 
 
+class _ProjectFiles(Struct, frozen=True):
+    """The files of a project by its document."""
+
+    name: NormalizedName
+    listed: Sequence[File] = ()
+    kept: Sequence[File] = ()
+    """Deleted ones that can be restored."""
+
+
 class _IndexReading(Struct, frozen=True):
     """What is known of an index: its usage, and the files of projects that were read."""
 
     usage: IndexUsage
-    files: Mapping[NormalizedName, Sequence[File]]
-    """Listed and kept ones."""
+    files: Mapping[NormalizedName, _ProjectFiles]
 
 
 def show_usage(call: Call) -> Usage:
@@ -104,20 +110,21 @@ def show_usage(call: Call) -> Usage:
 
     It is known from the search: no file is looked at. Documents are read only of projects that have
     deleted files, that several indexes have, or that are in an index of the store which this
-    process does not serve. Of a damaged one, deleted files are left out. An index whose list of
+    process does not serve. Of a damaged project, deleted files are left out, and in the sum of all
+    indexes also its listed files if several indexes have the project. An index whose list of
     names is damaged counts as empty, and says so. Public packages are counted by their keys, at
-    most every ten minutes.
+    most every ten minutes. Raises Unavailable if the store does not answer.
     """
     served = _served(call.index)
     unserved = list[_IndexReading]()
     if call.index.definition.is_main:
         unserved += _read_unserved(call.index, {index.name for index in served})
     tables = [_table(index) for index in served]
-    shared = _shared_names(tables, unserved)
-    readings = [_read(table, shared) for table in tables]
+    names_in_several = _names_in_several(tables, unserved)
+    readings = [_read_served(table, names_in_several) for table in tables]
     own = readings[0]
     other_indexes = sorted(readings[1:] + unserved, key=lambda reading: reading.usage.index)
-    stored = _stored([own, *other_indexes], shared)
+    stored = _stored([own, *other_indexes], names_in_several)
     public_bytes = 0
     if call.index.definition.is_main:
         public_bytes = call.index.server.kept_size.latest().bytes
@@ -153,7 +160,7 @@ def _table(index: "Index") -> _IndexTable:
     return _IndexTable(index, facts_by_name)
 
 
-def _shared_names(
+def _names_in_several(
     tables: Iterable[_IndexTable], unserved: Iterable[_IndexReading]
 ) -> frozenset[NormalizedName]:
     """Return the projects that several indexes have, so that they may have the same files."""
@@ -165,20 +172,23 @@ def _shared_names(
     return frozenset(name for name, count in counts.items() if count > 1)
 
 
-def _stored(readings: Iterable[_IndexReading], shared: Container[NormalizedName]) -> ListedAmount:
+def _stored(
+    readings: Iterable[_IndexReading], names_in_several: Container[NormalizedName]
+) -> ListedAmount:
     """Return what indexes store together, where a file that several have counts once."""
     stored_bytes = 0
     stored_files = 0
     sizes = dict[str, int]()
     for reading in readings:
         for project in reading.usage.projects:
-            if project.name in shared:
-                # a promoted file is the same object, under the digest in its key
-                for file in reading.files.get(project.name, ()):
-                    sizes[f"{project.name}/{file.sha256}"] = file.size
-            else:
+            if project.name not in names_in_several:
                 stored_bytes += project.bytes + project.kept_bytes
                 stored_files += project.files + project.kept_files
+                continue
+            files = reading.files.get(project.name, _ProjectFiles(project.name))
+            # a promoted file is the same object, under the digest in its key
+            for file in (*files.listed, *files.kept):
+                sizes[f"{project.name}/{file.sha256}"] = file.size
     return ListedAmount(stored_bytes + sum(sizes.values()), stored_files + len(sizes))
 
 
@@ -194,13 +204,13 @@ def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexRea
         projects = index.server.indexes.projects_of(name)
         entries = projects.store.list(keys.PROJECTS)
         usages = list[ProjectUsage]()
-        files = dict[NormalizedName, Sequence[File]]()
+        files = dict[NormalizedName, _ProjectFiles]()
         for project in projects.documents.read_listed(entries, threads):
             kept_files = project.kept_files(now)
             if project.files or kept_files:
                 listed = _amount(project.files)
                 kept = _amount(kept_files)
-                files[project.name] = (*project.files, *kept_files)
+                files[project.name] = _ProjectFiles(project.name, project.files, kept_files)
                 usage = ProjectUsage(
                     project.name, listed.files, listed.bytes, kept.files, kept.bytes
                 )
@@ -229,52 +239,53 @@ def _sum_of(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
     )
 
 
-def _read(table: _IndexTable, shared: frozenset[NormalizedName]) -> _IndexReading:
-    """Return what is known of an index, with the files of projects that it shares with others."""
+def _read_files(index: "Index", now: datetime, name: NormalizedName) -> _ProjectFiles:
+    """
+    Return the files of a project of an index, none of a damaged one.
+
+    Raises Unavailable if the store does not answer.
+    """
+    try:
+        project = index.projects.get(name)
+    except Unavailable as fault:
+        # a damaged document has no files for this; a store without an answer has no figure
+        if fault.code not in UNREADABLE_CODES:
+            raise
+        return _ProjectFiles(name)
+    return _ProjectFiles(name, project.files, project.kept_files(now))
+
+
+def _read_served(table: _IndexTable, names_in_several: Container[NormalizedName]) -> _IndexReading:
+    """Return what is known of an index, with the files of projects that several indexes have."""
     index = table.index
     private = table.projects.values()
-    quotas = index.uploads.quotas
-    now = index.lifecycle.removal.clock.estimate()
-
-    # runs in threads: on a bucket each document is a request
-    def read(name: NormalizedName) -> tuple[NormalizedName, tuple[File, ...], tuple[File, ...]]:
-        try:
-            project = index.projects.get(name)
-        except Unavailable as fault:
-            # a damaged document has no files for this; a store without an answer has no figure
-            if fault.code not in UNREADABLE_CODES:
-                raise
-            return name, (), ()
-        return name, project.files, project.kept_files(now)
-
-    files = dict[NormalizedName, Sequence[File]]()
-    kept = dict[NormalizedName, ListedAmount]()
-    names = [facts.name for facts in private if facts.has_kept_files or facts.name in shared]
-    threads = 1 if index.server.is_local else PREFETCH_THREADS
-    for name, listed, deleted in prefetch_map(read, names, threads):
-        files[name] = (*listed, *deleted)
-        kept[name] = _amount(deleted)
-    projects = list[ProjectUsage]()
-    unread = 0
+    names = list[NormalizedName]()
     for facts in private:
-        kept_amount = kept.get(facts.name, ListedAmount())
+        if facts.has_kept_files or facts.name in names_in_several:
+            names.append(facts.name)
+    # in threads: on a bucket each document is a request
+    threads = 1 if index.server.is_local else PREFETCH_THREADS
+    now = index.lifecycle.removal.clock.estimate()
+    files = dict[NormalizedName, _ProjectFiles]()
+    for project_files in prefetch_map(partial(_read_files, index, now), names, threads):
+        files[project_files.name] = project_files
+    quotas = index.uploads.quotas
+    usages = list[ProjectUsage]()
+    for facts in private:
+        kept = _amount(files.get(facts.name, _ProjectFiles(facts.name)).kept)
         share = quotas.project.share(ListedAmount(facts.bytes, facts.files))
-        usage = ProjectUsage(
-            facts.name, facts.files, facts.bytes, kept_amount.files, kept_amount.bytes, share
-        )
-        projects.append(usage)
-        if not facts.document:
-            unread += 1
-    total = _sum_of(index.name, projects)
+        usage = ProjectUsage(facts.name, facts.files, facts.bytes, kept.files, kept.bytes, share)
+        usages.append(usage)
+    total = _sum_of(index.name, usages)
     index_share: float | None = None
     if table.problem is None:
         index_share = quotas.index.share(ListedAmount(total.bytes, total.files))
-    total = replace(
+    usage_of_index = replace(
         total,
-        unread=unread,
+        unread=sum(not facts.document for facts in private),
         quota=quotas.index,
         project_quota=quotas.project,
         share=index_share,
         problem=table.problem,
     )
-    return _IndexReading(total, files)
+    return _IndexReading(usage_of_index, files)

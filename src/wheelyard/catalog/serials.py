@@ -20,7 +20,7 @@ from wheelyard.errors import NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion
 
 FRESH_SECONDS: Final = 1.0
-"""The least time from one listing of the marks of other processes' commits to the next."""
+"""The least time between two listings of marks, and until a page tries again what has failed."""
 WAIT_SECONDS: Final = 1.0
 """How long a page waits for another thread that reads the feed, which may be long at first."""
 
@@ -33,7 +33,7 @@ class SerialTable(Struct, frozen=True):
     generation: int = 0
     """Another one for each table with other serials that a process has had."""
     feed: ObjectVersion = ABSENT
-    """The last version of `changes.json` of which all is in the table that somebody asked for."""
+    """The last version of `changes.json` that was read completely into this table."""
     names_revision: int = 0
     """The revision of a list of names that has all these projects, unless they were released."""
 
@@ -111,10 +111,12 @@ class ProjectSerials(Struct):
         is_down = self.runtime.monotonic() < self._down_until
         if not is_down and self._reading.acquire(timeout=WAIT_SECONDS):
             try:
-                if reads == self._reads:  # else a read has begun meanwhile, which is for all
+                # a read that has begun while this thread waited is as good as one of its own
+                if reads == self._reads:
                     self._reads += 1
                     self._read_given()
-            except Unavailable:  # else each page would wait as long as the store
+            except Unavailable:
+                # the next pages must not wait for the store as long as this one did
                 self._down_until = self.runtime.monotonic() + FRESH_SECONDS
             finally:
                 self._reading.release()
@@ -140,7 +142,8 @@ class ProjectSerials(Struct):
                         self._read_given()  # so that the page can be repeated
             finally:
                 self._listing.release()
-        if not _has_serial(self._table, name, revision):  # else each page would try in vain
+        if not _has_serial(self._table, name, revision):
+            # a page that is asked for again at once must not try in vain again
             self._fruitless_until[name] = self.runtime.monotonic() + FRESH_SECONDS
         return self._table
 
@@ -152,34 +155,48 @@ class ProjectSerials(Struct):
 
     def _read_given(self) -> None:
         """Put all serials that any process has given into the table."""
-        old = self._table  # before the feed is read, so that the feed is not older
+        # before the feed is read, so that the feed is not older than the table
+        table_before = self._table
         snapshot = self.changes.documents.get(keys.CHANGES, "current")
-        if snapshot.version != old.feed:
-            self._advance(old, partial(self.changes.given_since, snapshot.value or NO_CHANGES))
+        if snapshot.version != table_before.feed:
+            given_since = partial(self.changes.given_since, snapshot.value or NO_CHANGES)
+            self._advance(table_before, given_since)
             with self._lock:
                 self._table = replace(self._table, feed=snapshot.version)
 
     def _advance(
-        self, old: SerialTable, read: Callable[[int], tuple[list[ProjectChange], int]]
+        self,
+        table_before: SerialTable,
+        read_changes: Callable[[int], tuple[list[ProjectChange], int]],
     ) -> None:
-        """Put what has changed since a table was made into it, unless a thread has put more."""
-        before = old.changes
+        """
+        Replace the table by `table_before` with what has changed since it was made.
+
+        `read_changes` returns the changes after a serial, and the newest serial.
+        """
+        changes_before = table_before.changes
         try:
-            changes, newest = read(old.newest)
+            changes, newest = read_changes(table_before.newest)
         except NotFound:  # the store was restored, or the feed made again
-            before = {}
-            changes, newest = read(NO_SERIAL)
-        given = {change.project: change for change in changes if change.serial != NO_SERIAL}
-        if given or newest != old.newest:
-            # before the table has them: a mirror asks for the page of each project that it sees
-            revision = self._list_names(given)
-            with self._lock:
-                now = self._table
-                if now is old or now.newest < newest:
-                    generation = now.generation + 1
-                    self._table = SerialTable(
-                        newest, before | given, generation, now.feed, revision
-                    )
+            changes_before = {}
+            changes, newest = read_changes(NO_SERIAL)
+        new_changes = {change.project: change for change in changes if change.serial != NO_SERIAL}
+        if not new_changes and newest == table_before.newest:
+            return
+        # before the table has them: a mirror asks for the page of each project that it sees
+        revision = self._list_names(new_changes)
+        with self._lock:
+            current = self._table
+            # a thread that gives serials and one that reads them may both come here: the table
+            # never goes back, unless the feed itself did, which the first one of them puts
+            if current is table_before or current.newest < newest:
+                self._table = SerialTable(
+                    newest=newest,
+                    changes=changes_before | new_changes,
+                    generation=current.generation + 1,
+                    feed=current.feed,
+                    names_revision=revision,
+                )
 
     def _list_names(self, names: Iterable[NormalizedName]) -> int:
         """

@@ -47,30 +47,32 @@ def index_folders(
     packages of theirs. Raises Unavailable if the definitions in the store cannot be read, or the
     store or the site does not answer.
     """
-    in_force = index.server.definitions
-    indexes = in_force.load()
+    # `definitions` of these are served, `problems` are those that are not, and `names` are both
+    stored_indexes = index.server.definitions.load()
     # raises if nobody can say what main is
-    served_definition(indexes, MAIN)
-    present = set(before.indexes)
+    served_definition(stored_indexes, MAIN)
+    folders = set(before.indexes)
     # without a whole manifest, which somebody may have removed, the folders say which there are
     if not before.is_whole:
-        present.update(_exported_indexes(site, index.settings))
-    missing = list[str]()
-    for name in sorted(present - indexes.definitions.keys()):
+        folders.update(_exported_indexes(site, index.settings))
+    # the folders of indexes that are not served, or not there any more
+    outdated = list[str]()
+    for name in sorted(folders - stored_indexes.definitions.keys()):
         # never a folder that the owner of the web server has made
         if _is_exported(site, name, index.settings):
-            missing.append(name)
+            outdated.append(name)
     removed_by_command = set[str]()
     # the journal is read only if it decides about a folder
-    if set(missing) - indexes.names:
-        removed_by_command = _removed_indexes(in_force)
-    not_served = sorted(indexes.problems.keys() - missing)
-    warnings = [f"{name} is left out of the site: {indexes.problems[name]}" for name in not_served]
+    if set(outdated) - stored_indexes.names:
+        removed_by_command = _removed_indexes(index.server.definitions)
+    warnings = list[str]()
+    for name in sorted(stored_indexes.problems.keys() - outdated):
+        warnings.append(f"{name} is left out of the site: {stored_indexes.problems[name]}")
     removed = set[str]()
-    for name in missing:
+    for name in outdated:
         stays = f"{name}/ of the site stays as it is"
-        if name in indexes.problems:
-            warnings.append(f"{stays}: {indexes.problems[name]}")
+        if name in stored_indexes.problems:
+            warnings.append(f"{stays}: {stored_indexes.problems[name]}")
         elif _has_packages(index, name):
             warnings.append(
                 f"{stays}, as the store has its packages, though it has no index {name}: make the "
@@ -83,8 +85,8 @@ def index_folders(
                 f"{stays}, as the store has no index {name}, and nobody has removed one: make the "
                 "index, or delete the folder by --all"
             )
-    names = set(missing) - removed
-    names.update(indexes.definitions)
+    names = set(outdated) - removed
+    names.update(stored_indexes.definitions)
     return IndexFolders(tuple(sorted(names)), tuple(sorted(removed)), tuple(warnings))
 
 
@@ -92,7 +94,8 @@ def _exported_indexes(site: site_folder.SiteStore, settings: Settings) -> Iterat
     """Yield the names of the indexes of the store of the settings that have folders in a site."""
     for name in _folders_in(site):
         manifest, _ = site_folder.read_manifest(site, f"{name}/")
-        # a damaged one does not say of which store it is, so its folder is left alone
+        # a damaged manifest, or one of an earlier version, does not say of which store it is: only
+        # one that names this store adds a folder that no manifest above has
         if manifest.options.store == store_id(settings, f"/{name}"):
             yield name
 
@@ -125,12 +128,12 @@ def _has_packages(index: Index, name: str) -> bool:
         return True
 
 
-def _removed_indexes(in_force: IndexDefinitions) -> set[str]:
+def _removed_indexes(definitions: IndexDefinitions) -> set[str]:
     """Return the names of all indexes that somebody has ever removed."""
     removed = set[str]()
     # what nobody can read says of no index that it was removed, so its folder is kept
     with UnreadableIgnored():
-        for commit in in_force.records.history():
+        for commit in definitions.records.history():
             removed.update(event.name for event in commit.events if isinstance(event, IndexRemoved))
     return removed
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DATED_BYTES: Final = index_name.DATED.encode()
 MAX_BUILT: Final = 64
-"""The most indexes but main that a process has ready."""
+"""The most applications that a process has ready, of indexes but main and of days."""
 
 
 class App:
@@ -123,9 +123,9 @@ class App:
     async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request by the application of the index that its path names."""
         path = self._index_path(scope["raw_path"])
-        in_force = self._definitions_of_turn
-        # most requests of a turn are for main, as it was for the one before
-        if not path and in_force is self._main_definitions:
+        # an earlier request of this turn of the event loop may have found that main is current
+        is_current = self._definitions_of_turn is self._main_definitions
+        if not path and is_current:
             app = self._main
         else:
             app = await self._app_of(path, scope)
@@ -141,7 +141,7 @@ class App:
             return ""
         first, _, rest = raw_path[len(self._prefix) + 1 :].partition(b"/")
         segment = first.decode("latin-1")
-        # each request comes here
+        # without a look at the definitions: this runs for each request, before any other check
         if segment in index_name.RESERVED_INDEX_NAMES or not index_name.NAME_FORM.fullmatch(
             segment
         ):
@@ -170,11 +170,12 @@ class App:
             # the path is that of an index, of a day of one, or of a day of main
             day = None
             name = path
-            above, _, last = path.rpartition("/")
-            if index_name.is_dated_view(last):
-                day = index_name.day_of_view(last)
+            index_path, _, last_segment = path.rpartition("/")
+            if index_name.is_dated_view(last_segment):
+                day = index_name.day_of_view(last_segment)
             if day:
-                name = above
+                name = index_path
+            # empty for a day of main
             if name and name not in in_force.names:
                 return self._app_of_main(in_force)
             app = self._apps.get(path)
@@ -189,7 +190,7 @@ class App:
 
     def _app_of_main(self, in_force: KnownIndexes) -> IndexApp:
         """Return the application of main. Raises Unavailable if its definition is wrong."""
-        # each request comes here
+        # identity first: definitions that were read anew are mostly equal, and slow to compare
         if in_force is not self._main_definitions:
             served_definition(in_force, index_name.MAIN)
             if in_force != self._main.context.in_force:

@@ -2,13 +2,17 @@
 The journals of all projects, of grants and of decisions as one, the newest entry first.
 
 Each journal is read from its newest commit back, as far as somebody asks for more. It is opened
-once it may have a newer commit than those that are open: the feed says when a project was changed
-last, also after a copy, when all serials are new. So the newest page costs a look at the feed, the
-document of each project that was changed in the hour before its entries, and a read for each
-commit. The feed is read as far as its serials are later than the entries. Memory holds the feed as
-far as it was read, and a few commits of each open journal. A page behind a place, and a limit of
-time, look for their place in each journal that was changed since: a search over the numbers of its
-commits. Who goes from page to page need not search: memory has where each journal was left.
+once it may have a newer commit than those that are open. The feed says when a project was changed
+last, also after a copy, when all serials are new.
+
+- The newest page costs a look at the feed, the document of each project that was changed in the
+  hour before its entries, and a read for each commit.
+- The feed is read as far as its serials are later than the entries. Memory holds it as far as it
+  was read, and a few commits of each open journal.
+- A page of older entries, and a limit of time, look for their place in each journal that was
+  changed since. That is a search over the numbers of its commits.
+- Who goes from page to page need not search: memory has between which two commits the last page
+  ended in each journal.
 """
 
 from collections import deque
@@ -42,8 +46,8 @@ DECISIONS: Final = "-decisions"
 """The name of the journal of decisions, which no project has."""
 READ_AHEAD: Final = 16
 """Commits that are read at a time from a remote store."""
-MOST_CUTS: Final = 50_000
-"""The projects of an index of which a process knows where a reader has left their journals."""
+MOST_GAPS: Final = 50_000
+"""The projects, of all indexes, of which a process remembers where a page has ended."""
 _AFTER_ALL_NAMES: Final = "~"
 """A text that sorts after the name of each journal."""
 _END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
@@ -81,13 +85,13 @@ class JournalFilter(Struct, frozen=True):
 
 
 class JournalPlace(Struct, frozen=True):
-    """The place of a commit in the order of all journals. What comes behind it is older."""
+    """The place of a commit in the order of all journals, the newest first."""
 
     at: datetime
     name: str
     """
-    Of its journal: that of a project, behind the name of its index and a slash unless that is main,
-    or another name that begins with a hyphen.
+    Of its journal. That of a project has the name of the project, with `INDEX/` in front of it
+    unless the index is main. Any other one begins with a hyphen.
     """
     number: int
 
@@ -100,8 +104,8 @@ class JournalStep(Struct, frozen=True):
     """The newest first."""
 
 
-class _Cut(Struct, frozen=True):
-    """Two commits of a project, one after the other, and when they were made."""
+class _Gap(Struct, frozen=True):
+    """Two commits of a project with none between them, and when they were made."""
 
     revision: int
     """The revision that the project had."""
@@ -111,21 +115,22 @@ class _Cut(Struct, frozen=True):
     """When the older commit was made."""
     newer_at: datetime
 
-    def has(self, place: JournalPlace, revision: int) -> bool:
+    def contains(self, place: JournalPlace, revision: int) -> bool:
         """Return whether a place of another journal is between both commits, at this revision."""
         # a place at the time of a commit is not: which comes first is then decided by the names
         return self.revision == revision and self.at < place.at < self.newer_at
 
 
-class JournalCuts(LruCache[str, _Cut]):
+class JournalGaps(LruCache[str, _Gap]):
     """
-    Where readers of the merged journal have left the journals of projects, in this process.
+    Between which two commits of each project a page of the merged journal has ended.
 
-    Who goes on behind the entries of a page need not look for the place in each journal again.
+    A process remembers them. Whoever asks for the next page of older entries need not look for the
+    place in each journal again.
     """
 
     def __init__(self) -> None:
-        super().__init__(MOST_CUTS)
+        super().__init__(MOST_GAPS)
 
 
 class _UnopenedJournal(NamedTuple):
@@ -147,10 +152,10 @@ class _OpenJournal(Struct, eq=False):
     journal: _AnyJournal
     left: int
     """The number of the newest commit that was not read yet."""
-    cuts: JournalCuts | None
-    """Where to note that it was left, if it is the journal of a project."""
+    gaps: JournalGaps | None
+    """Where to remember gaps, if it is the journal of a project."""
     newer_at: datetime | None = None
-    """When the commit was made that comes before the next one here, or None if that is unknown."""
+    """When the commit was made that is newer by one than the next one here, or None if unknown."""
     times: dict[int, datetime] = {}
     """When commits were made that were read to find the first one."""
     ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
@@ -166,10 +171,10 @@ class _OpenJournal(Struct, eq=False):
         """Whether it has further commits, of which none waits in memory."""
         return not self.ahead and self.left > 0
 
-    def is_behind(self, number: int, start: JournalPlace) -> bool:
-        """Return whether a commit comes behind a place of another journal, by reading it."""
+    def is_older(self, number: int, start: JournalPlace) -> bool:
+        """Return whether a commit is older than a place of another journal, by reading it."""
         commit: _AnyCommit | None = None
-        # a lost commit is taken to be as old as the one before it
+        # a lost commit is taken to be as old as the one that is older by one
         for earlier_number in range(number, 0, -1):
             commit = self.journal.find(earlier_number)
             if commit is not None:
@@ -181,11 +186,12 @@ class _OpenJournal(Struct, eq=False):
         # commits of one time are in the order of the names of their journals
         return at < start.at or (at == start.at and self.name > start.name)
 
-    def note_cut(self, number: int, at: datetime) -> None:
-        """Note that a reader left the journal before this commit. The number is 0 at its end."""
-        if self.cuts is not None and self.newer_at is not None:
+    def remember_gap(self, number: int, at: datetime) -> None:
+        """Remember the gap that is newer than this commit. The number is 0 behind the first one."""
+        # at each commit: nobody knows yet at which one the page ends
+        if self.gaps is not None and self.newer_at is not None:
             revision = self.journal.document.revision
-            self.cuts.put(self.name, _Cut(revision, number, at, self.newer_at), 1)
+            self.gaps.put(self.name, _Gap(revision, number, at, self.newer_at), 1)
         self.newer_at = at
 
 
@@ -219,7 +225,7 @@ class MergedJournal(Struct, frozen=True):
     """The documents with a journal that are no project's, with the names of their journals."""
     threads: int
     """The number of commits that are read concurrently."""
-    cuts: JournalCuts
+    gaps: JournalGaps
 
     def read(
         self,
@@ -228,7 +234,7 @@ class MergedJournal(Struct, frozen=True):
         after: JournalPlace | None = None,
     ) -> Generator[JournalStep, None, None]:
         """
-        Yield the commits behind a place, of the project and time of the filter, the newest first.
+        Yield the commits older than a place, of the project and time of the filter, newest first.
 
         What cannot be read is left out. Sentences about it are in `problems` at the latest when
         the iterator has ended or was closed. Raises Unavailable if the store does not answer.
@@ -280,10 +286,10 @@ class _Merge:
         self._filter = journal_filter
         self._problems = problems
         self._start = after
-        """The place behind which the commits are, or None for all."""
+        """The place that all commits are older than, or None for all commits."""
         until = journal_filter.until
         if until is not None and (after is None or until <= after.at):
-            # a commit of exactly that time comes before this place, so it is left out
+            # a commit of exactly that time is newer than this place, so it is left out
             self._start = JournalPlace(until, _AFTER_ALL_NAMES, 0)
         self._heads = list[_Head]()
         self._lost = dict[str, list[int]]()
@@ -303,13 +309,13 @@ class _Merge:
 
     def commits(self) -> Iterator[_Head]:
         """Yield the commits with their journals and numbers, the newest first."""
-        # in a journal, a commit may have an earlier time than the one before it: clocks differ
+        # the clocks of servers differ, so a later commit of a journal may have an earlier time
         oldest = (self._filter.since - CLOCK_TOLERANCE).timestamp()
         unopened = self._unopened_journals(oldest)
         following = next(unopened, None)
         self._open_documents()
         while True:
-            # a journal is opened before the first commit that one of its own may precede
+            # a journal is opened before a commit is yielded that one of its own may be newer than
             while following is not None and self._may_be_next(following):
                 batch = [following]
                 batch += islice(unopened, self._opened_ahead)
@@ -366,18 +372,18 @@ class _Merge:
 
     def _bounded_changes(self, index: IndexJournals) -> Iterator[BoundedChange]:
         """
-        Yield the newest change of each project that may have commits behind the start.
+        Yield the newest change of each project that may have commits older than the start.
 
         Where a reader has left the journal around the start, `latest` is the time of the first
         commit behind it. Else it is the time that the feed has.
         """
         for change, latest in index.changes.newest_first():
-            cut = self._merged.cuts.get(index.journal_name(change.project))
-            if cut is None or self._start is None or not cut.has(self._start, change.revision):
+            gap = self._merged.gaps.get(index.journal_name(change.project))
+            if gap is None or self._start is None or not gap.contains(self._start, change.revision):
                 yield BoundedChange(latest, change, latest)
-            elif cut.number:
+            elif gap.number:
                 # the bound stays that of the feed, as changes after this one may be later
-                yield BoundedChange(latest, change, cut.at.timestamp())
+                yield BoundedChange(latest, change, gap.at.timestamp())
 
     def _open_documents(self) -> None:
         """Open the journals that are no project's: they are few, and in no feed."""
@@ -406,7 +412,7 @@ class _Merge:
 
     def _open(self, name: str, journal: _AnyJournal, index: str = "") -> None:
         """
-        Put the first commit of a journal behind the start among the heads, if it has one.
+        Put the newest commit of a journal older than the start among the heads, if it has one.
 
         `index` is the index of a project, and empty for a document that is no project's.
         """
@@ -416,10 +422,10 @@ class _Merge:
             # the pool of this reading reads several journals at a time, which is enough
             journal=replace(journal, threads=1),
             left=journal.document.revision,
-            cuts=None,
+            gaps=None,
         )
         if index:
-            opened.cuts = self._merged.cuts
+            opened.gaps = self._merged.gaps
         if self._start is not None:
             self._skip_to(opened, self._start)
         if opened.left == journal.document.revision:
@@ -427,29 +433,29 @@ class _Merge:
         self._advance(opened)
 
     def _skip_to(self, opened: _OpenJournal, start: JournalPlace) -> None:
-        """Leave out the commits of a journal that do not come behind a place."""
+        """Leave out the commits of a journal that are not older than a place."""
         if start.name == opened.name:
             opened.newer_at = start.at
             opened.left = min(start.number - 1, opened.left)
             return
-        cut: _Cut | None = None
-        if opened.cuts is not None:
-            cut = opened.cuts.get(opened.name)
-        if cut is not None and cut.has(start, opened.left):
-            opened.newer_at = cut.newer_at
-            opened.left = cut.number
+        gap: _Gap | None = None
+        if opened.gaps is not None:
+            gap = opened.gaps.get(opened.name)
+        if gap is not None and gap.contains(start, opened.left):
+            opened.newer_at = gap.newer_at
+            opened.left = gap.number
             return
         opened.left = self._search(opened, start)
         opened.newer_at = opened.times.get(opened.left + 1)
 
     @staticmethod
     def _search(opened: _OpenJournal, start: JournalPlace) -> int:
-        """Return the number of the newest commit behind a place, or 0, by reading commits."""
+        """Return the number of the newest commit older than a place, or 0, by reading commits."""
         high = opened.left
-        # most journals have few commits before the place, so the first steps are small ones
+        # most journals have few commits that are newer, so the first steps are small ones
         low = high
         step = 1
-        while low > 0 and not opened.is_behind(low, start):
+        while low > 0 and not opened.is_older(low, start):
             high = low - 1
             low = low - step
             step = 2 * step
@@ -457,7 +463,7 @@ class _Merge:
         low = max(low, 0)
         while low < high:
             middle = (low + high + 1) // 2
-            if opened.is_behind(middle, start):
+            if opened.is_older(middle, start):
                 low = middle
             else:
                 high = middle - 1
@@ -472,10 +478,10 @@ class _Merge:
             if commit is not None:
                 at = _time_of(commit)
                 heappush(self._heads, _Head(-at.timestamp(), opened.name, number, opened, commit))
-                opened.note_cut(number, at)
+                opened.remember_gap(number, at)
                 return
             self._lost.setdefault(opened.journal.kind.what, []).append(number)
-        opened.note_cut(0, BEGINNING)
+        opened.remember_gap(0, BEGINNING)
 
     def _read_ahead(self, opened: _OpenJournal) -> None:
         """Read commits of a journal, and of those that are needed next."""

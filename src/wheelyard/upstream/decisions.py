@@ -104,9 +104,10 @@ class Deciding(Struct, frozen=True):
         `reason` is one line, or empty. `despite` has the codes of rules that are lifted, too.
         Approving a version always lifts the cooldown.
 
-        Raises Invalid if the name is private, a rule cannot be lifted, a digest is none, the reason
-        has control characters, or there is no upstream index to ask. Raises NotFound if no upstream
-        index has the project or the version. Raises Unavailable if that cannot be said now, or the
+        Raises Conflict if the name is private (code `private_name`) or there is no upstream index
+        to ask (code `no_upstream`). Raises Invalid if a rule cannot be lifted, a text of `sha256`
+        is no digest, or the reason has control characters. Raises NotFound if no upstream index
+        has the project or the version. Raises Unavailable if that cannot be said now, or the
         store does not answer.
         """
         self._require_decidable(project, reason)
@@ -128,8 +129,8 @@ class Deciding(Struct, frozen=True):
         """
         Block a project, or one version of it, and return all decisions about the project.
 
-        No upstream index is asked. Raises Invalid if the name is private, or the reason is not one
-        line. Raises Unavailable if the store does not answer.
+        No upstream index is asked. Raises Conflict (code `private_name`) if the name is private,
+        and Invalid if the reason is not one line. Raises Unavailable if the store does not answer.
         """
         self._require_decidable(project, reason)
         return self._decide(Verdict.BLOCKED, project, version, reason)
@@ -245,8 +246,9 @@ class Deciding(Struct, frozen=True):
         Return the digests of all files of a version, or none without a version.
 
         If the owner of the name lacks the version, they are those of the first upstream index that
-        has it, as another index of the server may show that. Raises NotFound if no upstream index
-        has it, or none is asked as the name is private. Raises Unavailable if that cannot be said
+        has it, as another index of the server may show that. Raises Conflict (code `no_upstream`)
+        without an upstream index. Raises NotFound if no upstream index has it, or none is asked as
+        the name is private. Raises Unavailable if that cannot be said
         now, or could not be said of another name.
         """
         target = f"{project} {version}" if version else project
@@ -257,7 +259,8 @@ class Deciding(Struct, frozen=True):
                 code=NO_UPSTREAM,
             )
         try:
-            # a name that is private is none that the principal may read: it is as an unknown one
+            # A private name that comes here is one that the principal may not know of. No index is
+            # asked for it, so it is answered as a name that nobody has.
             places = self.upstream.places_of(project)
             pages = _ask_now(places, project)
             if not pages:
@@ -284,7 +287,7 @@ class Deciding(Struct, frozen=True):
                 f"{target} cannot be approved, as its upstream index lists no file of it that can "
                 "be shown."
             )
-        # the digest of a file whose page has none is that of its first bytes
+        # if its page tells no digest, that of the bytes which are fetched first is taken
         bring = self.upstream.files.bring
         return {file.sha256 or bring(page, file).file.sha256 for page, file in listed}
 

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.applying import Applying
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.index_administration import IndexAdministration
-    from wheelyard.operations.merged_journal import JournalCuts, MergedJournal
+    from wheelyard.operations.merged_journal import JournalGaps, MergedJournal
     from wheelyard.operations.people import PeopleAdministration
     from wheelyard.operations.publishers import Publishers
     from wheelyard.operations.requirements import RequirementCheck
@@ -91,19 +91,19 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     caching: CachePolicy
     """How documents are cached."""
     catalog: Catalog
-    """That of main, which has the records that all indexes share."""
+    """The catalog of main, which has the records that all indexes share."""
     gives_serials: bool
     """Whether this process may give serials to changes."""
     clock: StoreClock
     access: AccessControl
     publishing_cleanup: PublishingCleanup
     authenticator: Authenticator
-    """What those of all indexes are made from. Its policy opens no index."""
+    """Each index has a copy with a policy of its own. The policy of this one opens no index."""
     sessions: Sessions
-    """What those of all indexes are made from."""
+    """Each index has a copy that asks its own authenticator."""
     brand: Brand
     definitions: IndexDefinitions
-    """Those of all indexes."""
+    """The definitions of all indexes."""
     serves: bool
     """Whether this process serves the indexes."""
     make_builder: "Callable[[Server[IndexT]], BuildIndex[IndexT]]"
@@ -465,11 +465,11 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         return KeptSize(upstream_store(self.settings, self.stores, counter), self.runtime)
 
     @cached_property
-    def journal_cuts(self) -> "JournalCuts":
-        """Where readers of the merged journal have left the journals of projects."""
-        from wheelyard.operations.merged_journal import JournalCuts
+    def journal_gaps(self) -> "JournalGaps":
+        """In which gaps of the journals of projects a page of the merged journal has ended."""
+        from wheelyard.operations.merged_journal import JournalGaps
 
-        return JournalCuts()
+        return JournalGaps()
 
     @property
     def merged_journal(self) -> "MergedJournal":
@@ -485,7 +485,7 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
             tokens=self.authenticator.tokens.records,
             documents=tuple(journals.items()),
             threads=self._prefetch_threads,
-            cuts=self.journal_cuts,
+            gaps=self.journal_gaps,
         )
 
     @property
