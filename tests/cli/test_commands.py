@@ -496,6 +496,7 @@ def test_commands_load_nothing_slow() -> None:
         "journal_command",
         "project_commands",
         "store_commands",
+        "token_commands",
         "upload_command",
         "upstream_commands",
     )

@@ -13,8 +13,8 @@ from tests.refused import refused
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog.format import ensure_format
 from wheelyard.catalog.store_clock import CLOCK_DIFFERS, StoreClock
-from wheelyard.cli.access_commands import token_command
 from wheelyard.cli.store_commands import usage_command
+from wheelyard.cli.token_commands import token_command
 from wheelyard.cli.upstream_commands import upstream_command
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unavailable

@@ -1,49 +1,32 @@
-"""`wheelyard access` and `wheelyard token`: who may do what."""
+"""`wheelyard access`: grants and groups, and why somebody may do something."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import click
-from click import Argument, Option, Parameter
-from msgspec.structs import asdict, replace
+from click import Argument, Option
+from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
-from wheelyard.authentication.api_tokens import require_token_id
-from wheelyard.authentication.token_list import TokenOrder, TokenSelection
 from wheelyard.cli import command_context, shared_options
 from wheelyard.cli.command import CliGroup
 from wheelyard.cli.history import history_lines, token_names
 from wheelyard.cli.output import print_result
 from wheelyard.cli.program import warn_of
-from wheelyard.cli.quantities import parse_duration
-from wheelyard.cli.standard_streams import show_token
 from wheelyard.errors import Invalid
 from wheelyard.model import grants
 from wheelyard.model.access import (
-    EVERY_PROJECT,
-    Scope,
     describe_actions,
-    describe_indexes,
-    first_index,
-    parse_actions,
-    parse_pattern,
-    parse_right_indexes,
 )
-from wheelyard.model.api_token import has_token_prefix, token_id_in
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_name import MAIN, bare_index_path
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
-from wheelyard.rendering.ci_settings import SERVICES, ci_lines
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import has_store, system_runtime
+from wheelyard.wiring.stores import has_store
 
 EVEN_IF_OWN: Final = Option(
     ["--even-if-own"],
@@ -51,24 +34,6 @@ EVEN_IF_OWN: Final = Option(
     help="Go on if you are no administrator of the server afterwards.",
 )
 WHO: Final = Argument(["who"], nargs=-1, required=True)
-UNNAMED: Final = "it names no index"
-"""What a list says of a right of an earlier version."""
-
-
-def _join_names(context: click.Context, option: Parameter, values: tuple[str, ...]) -> str:
-    """Return the indexes of a right with commas between them, or nothing if none is named."""
-    for value in values:
-        shared_options.required_name(context, option, value)
-    return ",".join(values)
-
-
-INDEX_RIGHT: Final = Option(
-    ["--index"],
-    callback=_join_names,
-    multiple=True,
-    metavar="NAME",
-    help="The indexes that it is about: dev,prod, or '*' for all; else main.",
-)
 
 
 @click.group("access", cls=CliGroup, page="access.md")
@@ -96,7 +61,7 @@ def access_command() -> None:
         required=True,
         help="read, upload, manage; approve (public packages); or admin, for every project.",
     ),
-    INDEX_RIGHT,
+    shared_options.RIGHT_INDEXES,
     shared_options.NOTE,
     shared_options.INDEX,
     examples=(
@@ -287,7 +252,7 @@ def _access_lines(access: AccessList, api: command_context.Api) -> Iterator[str]
         )
         text = f"{grants.describe_fields(fields)}{gone}"
         if not listed.names_index:
-            text += f"; {UNNAMED}"
+            text += f"; {shared_options.NAMES_NO_INDEX}"
         yield f"grant {listed.id} ({_origin(listed, names)}): {text}"
     for group in access.groups:
         origin = f" (from {group.source})" if group.source else ""
@@ -328,7 +293,7 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
     with _usage_errors():
         name = parse_name(project)
     api = command_context.remote_api() or command_context.local_api(
-        _index(needs_store=who.startswith("token:"))
+        _index_to_explain(needs_store=who.startswith("token:"))
     )
     with _usage_errors():
         question = access_operations.AccessQuestion(who, name, action, index)
@@ -348,7 +313,7 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
     return int(not explanation.allowed)
 
 
-def _index(*, needs_store: bool) -> Index:
+def _index_to_explain(*, needs_store: bool) -> Index:
     """Return the index, without a store if there is none, unless `needs_store`."""
     settings = command_context.command_settings()
     # the file may be missing on this machine: then nobody can say who has a password
@@ -366,296 +331,3 @@ def _usage_errors() -> Iterator[None]:
         yield
     except Invalid as fault:
         raise click.UsageError(fault.message) from fault
-
-
-@click.group("token", cls=CliGroup, page="tokens.md")
-def token_command() -> None:
-    """Create, list, rotate and revoke API tokens."""
-
-
-@token_command.subcommand(
-    "create",
-    Argument(["name"]),
-    Option(
-        ["--can"],
-        default="read,upload",
-        show_default=True,
-        help="read, upload, manage, approve, admin.",
-    ),
-    shared_options.PROJECT_PATTERNS,
-    Option(["--expires"], default="90d", show_default=True, help="12h, 30d, 8w."),
-    Option(
-        ["--owner"],
-        metavar="WHO",
-        help=(
-            "htpasswd:NAME, oidc:PROVIDER:NAME, or user:EMAIL or serviceAccount:EMAIL, and "
-            "with a comma domain:DOMAIN: it opens nothing that is not open to them, and ends "
-            "with them."
-        ),
-    ),
-    Option(
-        ["--for-ci", "ci"],
-        type=click.Choice(sorted(SERVICES)),
-        help="Print the lines for this CI service on standard error.",
-    ),
-    INDEX_RIGHT,
-    shared_options.INDEX,
-    examples=(
-        "wheelyard token create ci --project 'acme-*' --expires 30d",
-        "wheelyard token create ci-of-core --project acme-core --for-ci github",
-        "wheelyard token create ana --can manage --owner user:ana@acme.dev",
-    ),
-    page="tokens.md",
-)
-def create(  # noqa: PLR0913, PLR0917 - one for each option
-    name: str,
-    can: str,
-    projects: tuple[str, ...],
-    expires: str,
-    owner: str | None,
-    ci: str | None,
-    index: str,
-) -> None:
-    """
-    Create a token called NAME.
-
-    Standard output has only the token. Without --index it is about main, and one with admin about
-    all indexes.
-    """
-    lifetime = parse_duration(expires)
-    days: int | None
-    days, rest = divmod(lifetime, timedelta(days=1))
-    end = None
-    # a server counts whole days by its own clock, and any other time needs one of this machine
-    if rest:
-        days = None
-        end = system_runtime().now() + lifetime
-    new_token = access_operations.NewToken(
-        name=name,
-        projects=tuple(map(parse_pattern, projects)) or (EVERY_PROJECT,),
-        can=tuple(can.split(",")),
-        days=days,
-        expires=end,
-        owner=owner,
-        index=index,
-    )
-    indexes = parse_right_indexes(index, parse_actions(can.split(","), admin=True))
-    api = command_context.remote_api() or command_context.local_api(_index_for_tokens())
-    lines_for = None
-    if ci is not None:
-        # asked first, so that no token is made if there is no answer
-        lines_for = _ci_lines(ci, indexes, api)
-    made = api.call(access_operations.create_token, new_token)
-    # the token alone is on standard output, so that a pipe can take it
-    click.echo(_announcement(made), err=True)
-    with show_token(made.id):
-        click.echo(made.token)
-    if lines_for is not None:
-        click.echo(f"\n{lines_for(made.scope)}", err=True, nl=False)
-
-
-def _ci_lines(
-    ci: str, indexes: tuple[str, ...], api: command_context.Api
-) -> Callable[[Scope], str]:
-    """Return what makes the lines for a CI service, of the first index that a token is about."""
-    first = first_index(indexes)
-    placed = api if first == MAIN else command_context.open_api(first)
-    clients = placed.call(client_projects, ClientProjectsQuery())
-    return partial(
-        ci_lines,
-        SERVICES[ci],
-        url=placed.url,
-        index=bare_index_path(first),
-        serves_public=clients.serves_public,
-        takes_uploads=clients.takes_uploads,
-    )
-
-
-@token_command.subcommand(
-    "list",
-    Option(
-        ["--search"],
-        default="",
-        metavar="TEXT",
-        help="A part of the name, the id, the owner, the maker or a project.",
-    ),
-    Option(["--owner"], default="", metavar="WHO", help="Only those of this principal."),
-    Option(["--project"], default="", metavar="NAME", help="Only those that are for this project."),
-    Option(
-        ["--state"],
-        type=click.Choice(get_args(TokenSelection)),
-        help="A state; or expiring (within 14 days), unused (for 90 days), owner-gone.",
-    ),
-    Option(
-        ["--sort"],
-        type=click.Choice(get_args(TokenOrder)),
-        default="created",
-        help="By what they are sorted, with a minus the greatest first.",
-    ),
-    shared_options.JSON,
-    shared_options.INDEX,
-    examples=(
-        "wheelyard token list",
-        "wheelyard token list --state unused --sort used",
-        "wheelyard token list --json",
-    ),
-    page="tokens.md",
-)
-def list_tokens(
-    search: str, owner: str, project: str, state: TokenSelection | None, sort: TokenOrder
-) -> None:
-    """
-    List the tokens, without their secrets.
-
-    Inactive tokens of CI jobs are left out.
-    """
-    # the expired tokens of CI jobs: there may be thousands that have not been swept yet
-    wanted = access_operations.TokensQuery(
-        search=search, owner=owner, project=project, state=state, sort=sort
-    )
-    tokens = command_context.open_api().call(access_operations.list_tokens, wanted).tokens
-    listed = [token for token in tokens if not token.publishers or token.state == "active"]
-    names = {f"token:{token.id}": token.name for token in tokens}
-    described = [_described(token, names) for token in listed]
-    columns = ("Id", "Name", "May", "Until", "Use", "State", "Origin")
-    print_result({"tokens": described}, _token_lines(listed, names), columns)
-
-
-def _token_lines(
-    tokens: Sequence[access_operations.TokenAnswer], names: Mapping[str, str]
-) -> Iterator[tuple[str, ...]]:
-    for token in tokens:
-        used = f"last used {token.last_used}" if token.last_used else "never used"
-        by = grants.with_name(token.created_by, names.get(token.created_by, ""))
-        columns = [token.id, token.name, _scope_text(token), _expiry(token), used]
-        columns += [token.state, f"made by {by}"]
-        if token.replaced_by:
-            columns.append(f"replaced by {token.replaced_by}")
-        elif token.revoked_by:
-            revoked_by = grants.with_name(token.revoked_by, names.get(token.revoked_by, ""))
-            columns.append(f"revoked by {revoked_by}")
-        elif token.publishers:
-            columns.append("minted")
-        if not token.names_index:
-            columns.append(UNNAMED)
-        columns += token.marks
-        yield tuple(columns)
-
-
-@token_command.subcommand(
-    "rotate",
-    Argument(["token"], metavar="NAME|ID"),
-    Option(
-        ["--overlap"],
-        default="24h",
-        show_default=True,
-        help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
-    ),
-    shared_options.INDEX,
-    examples=(
-        "wheelyard token rotate ci",
-        "wheelyard token rotate x7Kq2mPz4A --overlap 1h",
-        "wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN",
-    ),
-    page="tokens.md",
-)
-def rotate_token(token: str, overlap: str) -> None:
-    """
-    Replace a token by a new one with the same name, rights and lifetime.
-
-    Standard output has only the new token. The old one expires when --overlap has passed, or
-    earlier by itself.
-    """
-    old_lifetime = timedelta(0)
-    if overlap != "0":
-        old_lifetime = parse_duration(overlap)
-    rotation = access_operations.TokenRotation(_named(token), old_lifetime / timedelta(hours=1))
-    made = command_context.open_api().call(access_operations.rotate_token, rotation)
-    old = made.replaces
-    end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
-    click.echo(f"{old.id} {end}; instead of it:", err=True)
-    click.echo(_announcement(made), err=True)
-    with show_token(made.id):
-        click.echo(made.token)
-
-
-@token_command.subcommand(
-    "change",
-    Argument(["token"], metavar="NAME|ID"),
-    Option(
-        ["--index"],
-        required=True,
-        multiple=True,
-        callback=_join_names,
-        metavar="NAME",
-        help="prod, or dev,prod, or '*' for all.",
-    ),
-    shared_options.INDEX,
-    examples=(
-        "wheelyard token change ci --index main,dev",
-        "wheelyard token change x7Kq2mPz4A --index '*'",
-    ),
-    page="tokens.md",
-)
-def change_token(token: str, index: str) -> None:
-    """Have a token be about other indexes, with the same rights there."""
-    changed = command_context.open_api().call(
-        access_operations.change_token, access_operations.TokenChange(_named(token), index)
-    )
-    click.echo(escaped(f"{changed.id}: {_scope_text(changed)}"))
-
-
-def _named(token: str) -> str:
-    """Return the name or the id of a token. Of a token in full, its id."""
-    # the secret of a token is in no request: a server or a proxy might log it
-    if token_id_in(token) is None and not has_token_prefix(token):
-        return token
-    return require_token_id(token)
-
-
-@token_command.subcommand(
-    "revoke",
-    Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
-    shared_options.INDEX,
-    examples=(
-        "wheelyard token revoke x7Kq2mPz4A",
-        "wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev",
-    ),
-    page="tokens.md",
-)
-def revoke_tokens(ids: tuple[str, ...]) -> None:
-    """
-    Revoke tokens, each given by its id or in full.
-
-    By default, every server refuses a revoked token within 15 seconds.
-    """
-    api = command_context.open_api()
-    for token_id in map(require_token_id, ids):
-        api.call(access_operations.revoke_token, token_id)
-        click.echo(f"{token_id}: revoked")
-
-
-def _index_for_tokens() -> Index:
-    """Return the index of the store, which is only made if the user names it."""
-    if command_context.is_store_given():
-        return command_context.ensure_index(command_context.command_settings())
-    return command_context.existing_index()
-
-
-def _announcement(token: access_operations.TokenAnswer) -> str:
-    return escaped(f"Token {token.id}, {_scope_text(token)}, until {_expiry(token)}:")
-
-
-def _scope_text(token: access_operations.TokenAnswer) -> str:
-    owner = f", limited to what {token.owner} may" if token.owner else ""
-    place = describe_indexes(token.scope.indexes)
-    return f"{','.join(token.can)} on {','.join(token.projects)} in {place}{owner}"
-
-
-def _expiry(token: access_operations.TokenAnswer) -> str:
-    return token.expires.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _described(token: access_operations.TokenAnswer, names: Mapping[str, str]) -> dict[str, object]:
-    by_name = names.get(token.created_by, "")
-    return asdict(token) | {"owner": token.owner or "", "created_by_name": by_name}

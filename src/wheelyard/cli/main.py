@@ -112,7 +112,7 @@ COMMAND_MODULES: Final = {
     "serve": "serve",
     "show": "apply_commands",
     "status": "project_commands",
-    "token": "access_commands",
+    "token": "token_commands",
     "unpin": "release_commands",
     "unyank": "release_commands",
     "upload": "upload_command",

@@ -24,6 +24,8 @@ PROJECT_PATTERNS: Final = Option(
     metavar="PATTERN",
     help="acme-core, or acme-*; may be given again.  [default: every project]",
 )
+NAMES_NO_INDEX: Final = "it names no index"
+"""What a list says of a right of an earlier version."""
 LENIENT: Final = Option(
     ["--lenient"], is_flag=True, help="Take old files that fail only today's rules."
 )
@@ -80,6 +82,13 @@ def required_name(
     if value is not None and not value.strip():
         raise click.BadParameter("It is empty. Name an index, such as main.")
     return value
+
+
+def join_names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str:
+    """Return the indexes of a right with commas between them, or nothing if none is named."""
+    for value in values:
+        required_name(context, option, value)
+    return ",".join(values)
 
 
 def kept_option(*names: str, **attributes: Any) -> Option:  # noqa: ANN401 - click's
@@ -146,3 +155,12 @@ INDEX_NAME: Final = Option(
 )
 PACKAGES: Final = (INDEX_NAME, *INDEX)
 """The same, for commands about the packages of an index."""
+
+
+RIGHT_INDEXES: Final = Option(
+    ["--index"],
+    callback=join_names,
+    multiple=True,
+    metavar="NAME",
+    help="The indexes that it is about: dev,prod, or '*' for all; else main.",
+)
