@@ -93,8 +93,10 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
     """
     Return the credential for a server, or None.
 
-    It is that of the environment, of the keyring, or of netrc, in this order. Raises Invalid if the
-    token of the environment is malformed, or the keyring does not answer in time.
+    It is that of the environment, of the keyring, or of netrc, in this order. The keyring may ask a
+    person to unlock it. A netrc file that cannot be read counts as none. Raises Invalid (code
+    `bad_setting`) if the token of the environment is malformed, or the keyring cannot be run or
+    does not answer in time.
     """
     token = environ.get(TOKEN_VARIABLE, "").strip()
     if token:
@@ -291,7 +293,7 @@ def open_form(
     Return the form that uploads a file, with the digest that the file has now.
 
     `attestations` are the JSON of those of the file, or an empty text. It holds no open file.
-    `progress` is called while the form is sent. Raises Invalid if the file
+    `progress` is called while the form is sent, as of `UploadForm`. Raises Invalid if the file
     cannot be read.
     """
     try:
@@ -385,8 +387,9 @@ def open_connection(
     """
     Return a connection to an index of a server, before any request is sent.
 
-    Raises Invalid if the URL or the name of the index is none, the credential is malformed, the
-    keyring does not answer, or the credential would leave this machine unencrypted.
+    Raises Invalid if the URL or the name of the index is none, the token of the environment is
+    malformed, the keyring cannot be run or does not answer, or the credential would leave this
+    machine unencrypted (code `https_required`).
     """
     root = parse_server(server)
     url = index_url(root, index)
@@ -432,8 +435,13 @@ class ApiConnection:
     """
     Sends requests to one server.
 
-    Threads may share it. Raises Invalid (code `https_required`) if a credential would leave this
-    machine unencrypted.
+    Threads may share it. The constructor raises Invalid (code `https_required`) if a credential
+    would leave this machine unencrypted.
+
+    `send`, `fetch` and `upload` raise the error that the server answers with, in the class of its
+    status, with its code. They raise Unavailable (code `server_unavailable`) if there is no answer,
+    or only that of a gateway. They raise Invalid (code `no_index`) for a redirect, or an answer
+    that is not that of a wheelyard server.
     """
 
     def __init__(self, server: Url, credential: ServerCredential | None, runtime: Runtime) -> None:
@@ -474,9 +482,9 @@ class ApiConnection:
         """
         Send a request, with `fields` as JSON, and return the answer as a `kind`.
 
-        If it `repeats`, it is sent again after a transient failure. Raises the error that the
-        server answers with. Raises Unavailable if there is no answer, or only that of a gateway.
-        Raises Invalid (code `no_index`) if the answer is not that of a wheelyard server.
+        `path` is below `api/v1/` of the index. The texts of the answer are escaped for a terminal,
+        and hidden if they have the credential in them. If it `repeats`, it is sent again after a
+        transient failure.
         """
         content = None
         headers = dict[str, str]()
@@ -491,8 +499,7 @@ class ApiConnection:
         """
         Return what is at a path below the URL of the index, which is none of its API.
 
-        Nothing in it is escaped. Raises the error that the server answers with, and Unavailable
-        without an answer.
+        Nothing in it is escaped or hidden. It is asked for again after a transient failure.
         """
         request = _Request("GET", path, {}, None, ANSWER_START_SECONDS)
         return self._answer(request, bytes, MAX_ATTEMPTS)
@@ -501,8 +508,8 @@ class ApiConnection:
         """
         Upload a file, and return the answer as a `kind`.
 
-        Raises the error that the server answers with, Unavailable without an answer, and Invalid if
-        the file has changed or cannot be read any more.
+        It is sent again after a transient failure. The texts of the answer are as of `send`. Raises
+        Invalid, too, if the file has changed or cannot be read any more.
         """
         # may be repeated after a failure: the same file again is no error
         seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND

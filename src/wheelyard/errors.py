@@ -1,8 +1,9 @@
 """
 The exception classes of wheelyard: one base class with seven subclasses.
 
-The seven are not subclassed: a new case is a new `code`, so that the table from class to HTTP
-status in `wheelyard.http.error_responses` is complete. They know nothing of HTTP.
+The seven are not subclassed, but for `NoSuchPage`: a new case is a new `code`, so that the table
+from class to HTTP status in `wheelyard.http.error_responses` is complete. They know nothing of
+HTTP.
 """
 
 import re
@@ -51,6 +52,7 @@ TOKEN_REVOKED: Final = "token_revoked"  # noqa: S105 - a code
 OWNER_ENDED: Final = "owner_ended"
 """The code of an Unauthenticated for a token whose owner may not use the index any more."""
 IDENTITY_UNAVAILABLE: Final = "identity_unavailable"
+"""The code of an Unavailable if nobody can say now who a caller is."""
 OWNER_UNCONFIRMED: Final = "owner_unconfirmed"
 """The code of an Unauthenticated for a token until its owner signs in in a browser again."""
 PERSON_ENDED: Final = "person_ended"
@@ -203,9 +205,10 @@ def about_index(index: str) -> Iterator[None]:
 
 def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:
     """
-    Return the error for a setting or a place, `user`, whose library is not installed.
+    Return Invalid (code `bad_setting`) for a setting or a place whose library is not installed.
 
-    `lock` names the file of `requirements/` that has the extra.
+    `user` is what needs the library, and `extra` the extra of wheelyard that has it. `lock` names
+    the file of `requirements/` that has the extra.
     """
     remark = ""
     if lock == ALL_EXTRAS:
@@ -237,7 +240,11 @@ def first_sentence(message: str) -> str:
 
 @contextmanager
 def field_errors() -> Iterator[None]:
-    """Give an Invalid of this block the code of a field of a request, not that of a setting."""
+    """
+    Give an Invalid of this block the code `invalid_field`, in place of that of a setting.
+
+    Its message and its field stay, and its advice is left out.
+    """
     try:
         yield
     except Invalid as fault:

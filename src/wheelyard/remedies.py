@@ -16,7 +16,7 @@ ALL_VERSIONS: Final = ">=0.dev0"
 
 
 class Remedy(StrEnum):
-    """Something that helps. What `Advice.subject` is then stands in brackets."""
+    """Something that helps. The text in brackets below a remedy says what `Advice.subject` is."""
 
     CHECK_STORE = "check_store"
     REBUILD_STORE = "rebuild_store"
@@ -48,9 +48,9 @@ class Remedy(StrEnum):
     CHANGE_INDEX = "change_index"
     """[an index]"""
     EMPTY_KEYS = "empty_keys"
-    """[an index, of which `Advice.keys` are emptied]"""
+    """[an index, whose `Advice.keys` are emptied]"""
     REPLACE_FILTER = "replace_filter"
-    """[an index, of whose keys `Advice.keys` says what they get, each as KEY=VALUE]"""
+    """[an index, which gets `Advice.keys`, each written as KEY=VALUE]"""
     RENAME_MAIN = "rename_main"
     REMOVE_INDEX = "remove_index"
     """[an index]"""
@@ -91,7 +91,7 @@ class Advice(Struct, frozen=True, omit_defaults=True):
 
     remedy: Remedy
     subject: str = ""
-    """What it is done to. See `Remedy`."""
+    """What it is done to, or empty. Each `Remedy` says what that is."""
     index: str = ""
     """The name of the index, empty for that of the command line."""
     version: str = ""
@@ -103,7 +103,7 @@ class Advice(Struct, frozen=True, omit_defaults=True):
     filename: str = ""
     """One file of the project."""
     keys: tuple[str, ...] = ()
-    """Keys of the index."""
+    """Keys of the index, for `REPLACE_FILTER` each with the value that it gets."""
     right: str = ""
     """The right that a token has to have, as in `token create --can`."""
 

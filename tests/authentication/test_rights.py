@@ -11,6 +11,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.index_tables import put_tables, toml_of
 from tests.model.jobs import AUDIENCE, GITHUB
 from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import (
     AccessExplanation,
@@ -18,6 +19,7 @@ from wheelyard.authentication.rights import (
     explain,
     parse_subject,
 )
+from wheelyard.errors import Invalid
 from wheelyard.model.access import Action, Caller, Identity, parse_actions, parse_pattern
 from wheelyard.model.api_token import NOBODY, TokenOwner
 from wheelyard.model.grants import GrantFields
@@ -238,6 +240,8 @@ def test_grants_to_tokens_and_publishers_give_nothing(tmp_path: Path) -> None:
     ]
     subject = parse_subject("publisher:nosuch", index.authenticator)
     assert subject.state == "of no publisher"
+    with refused(Invalid, "bad_setting", match="A token has its own rights alone"):
+        parse_subject(f"{who},user:ana@acme.dev", index.authenticator)
 
 
 def test_who_has_no_password_any_more_has_no_access(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The HTTP client for other servers: addresses, redirects and credentials."""
 
+import gzip
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
@@ -17,6 +18,7 @@ from wheelyard.wiring.stores import system_runtime
 pytestmark = pytest.mark.integration
 
 HERE = "127.0.0.1"
+PACKED = {"Content-Encoding": "gzip"}
 
 
 @pytest.fixture
@@ -183,6 +185,33 @@ def test_every_status_is_returned(server: FakeServer, status: int) -> None:
         answer.close()
 
     assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (gzip.compress(b"one ") + gzip.compress(b"two"), b"one two"),
+        (gzip.compress(b"one") + b"\0" * 9, b"one"),
+        (gzip.compress(b"") * 9 + gzip.compress(b"one"), b"one"),
+    ],
+    ids=["two members", "padding", "empty members"],
+)
+def test_what_follows_a_packed_body(server: FakeServer, body: bytes, read: bytes) -> None:
+    """Each member of a packed body is read, and padding after the last one is passed over."""
+    server.serve("/a", CannedResponse(body, headers=PACKED))
+    with reaching(AddressPolicy((HERE,))) as client:
+        answer = client.send("GET", parse_url(f"{server.url}/a"), {})
+        with closing(answer):
+            assert answer.body(100) == read
+
+
+def test_a_packed_body_of_many_members_is_limited(server: FakeServer) -> None:
+    """All members of a packed body count for the limit of its size."""
+    server.serve("/a", CannedResponse(gzip.compress(b"x" * 60) * 2, headers=PACKED))
+    with reaching(AddressPolicy((HERE,))) as client:
+        answer = client.send("GET", parse_url(f"{server.url}/a"), {})
+        with closing(answer), pytest.raises(FetchError, match="is larger than"):
+            answer.body(100)
 
 
 def test_logins_in_links() -> None:

@@ -19,10 +19,10 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import INDEXES
+from wheelyard.api.local import LocalApi
 from wheelyard.api.operation import Call
 from wheelyard.api.people_operations import PersonQuestion, show_person
 from wheelyard.api.project_operations import WHOLE_HISTORY, ClientProjectsQuery, client_projects
-from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version_set

@@ -18,8 +18,8 @@ from wheelyard.api.journal_operations import (
     JournalQuery,
     list_entries,
 )
-from wheelyard.api.server_operations import show_usage
-from wheelyard.api.table import LocalApi
+from wheelyard.api.local import LocalApi
+from wheelyard.api.usage_operations import show_usage
 from wheelyard.catalog import keys
 from wheelyard.catalog.opening import Catalog
 from wheelyard.downloads.reading import Downloads

@@ -13,9 +13,9 @@ from tests.operations.two_indexes import DEMO
 from tests.refused import refused
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.journal_operations import JournalQuery, list_entries
+from wheelyard.api.local import LocalApi
 from wheelyard.api.project_operations import WHOLE_HISTORY
 from wheelyard.api.retention_operations import RetentionQuery, preview_retention, run_retention
-from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, NotFound, Unavailable
 from wheelyard.model.stored_indexes import (

@@ -126,3 +126,9 @@ def test_what_is_no_secret() -> None:
 
     assert settings.base_url == "https://a.com:65535/@team"
     assert settings.store.location == "./a@b?"
+
+
+def test_a_time_outside_of_the_calendar() -> None:
+    """A time whose UTC is no time of the years 1 to 9999 is refused as any other wrong value."""
+    snapshot = {"WHEELYARD_UPSTREAM_SNAPSHOT": "0001-01-01T00:00:00+23:00"}
+    assert "upstream.snapshot" in refusal(environ=snapshot)

@@ -11,8 +11,8 @@ from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import close, upstream_section
+from wheelyard.api.local import LocalApi
 from wheelyard.api.promotion_operations import ReleasePromotion, promote
-from wheelyard.api.table import LocalApi
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings
 

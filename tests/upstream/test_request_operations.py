@@ -20,8 +20,8 @@ from tests.upstream.reading import page_of
 from tests.upstream.settings import front
 from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
+from wheelyard.api.local import LocalApi
 from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
-from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope

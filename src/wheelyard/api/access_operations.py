@@ -110,8 +110,8 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     """
     Tell whether somebody may do something, and why.
 
-    Raises Invalid if the project's name or a principal is malformed, and NotFound if a token or the
-    index is unknown.
+    The right to approve is looked at in main, whatever index is asked for. Raises Invalid if the
+    project's name or a principal is malformed, and NotFound if a token or the index is unknown.
     """
     index = call.index.named(body.index or call.index.name)
     name = parse_name(body.project)
@@ -142,7 +142,10 @@ def add_grant(call: Call, body: GrantFields) -> AddedGrant:
     """
     Add a grant, or return an equal one that is there.
 
-    Raises what `AccessControl.grant` raises.
+    The warnings say why it may not do what is expected. Raises Invalid if a field is malformed.
+    Raises Conflict if it names a group (code `unknown_group`) or an index (code `unknown_index`)
+    that does not exist, or main while an index of an earlier version has that name (code
+    `index_in_use`).
     """
     return call.index.server.add_grant(body, call.by)
 
@@ -151,7 +154,9 @@ def revoke_grant(call: Call, body: GrantRevocation) -> None:
     """
     Revoke a grant.
 
-    Raises what `AccessControl.revoke` raises.
+    Raises NotFound if there is no such grant, and Invalid if the note is not one line of text.
+    Raises Conflict (code `own_access`), unless `even_if_own` is set, if the caller is an
+    administrator by grants now, and were none afterwards.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
     call.index.server.access.revoke(body.id, call.by, body.note, keep_admin)
@@ -177,8 +182,12 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     """
     Make, change or delete a group, and return warnings if there are any.
 
-    Raises Conflict (code `group_in_use`) for the deletion of a group that owns a namespace, and
-    what `AccessControl.edit_group` raises.
+    None stands for no warnings. Raises Conflict if the group to make is there (code
+    `group_exists`), or if the one to delete owns a namespace or has grants (code `group_in_use`).
+    Raises Conflict (code `own_access`), unless `even_if_own` is set, if the caller is an
+    administrator by grants now, and were none afterwards. Raises NotFound if the group to add to,
+    to remove from or to delete is missing, or a member to remove is not in it. Raises Invalid if
+    the name, a member or the note is malformed, or nobody is named to add or to remove.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
     # before the change: a namespace whose owner is a group that is gone would be nobody's
@@ -265,7 +274,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
 
     @property
     def scope(self) -> Scope:
-        """What it may do."""
+        """What it may do. Raises Invalid if a server has sent what is no right."""
         return CallerRights(self.can, self.projects, self.index).scope
 
     @classmethod
@@ -276,7 +285,12 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
         last_used: date | None = None,
         marks: tuple[TokenMark, ...] = (),
     ) -> "TokenAnswer":
-        """Return what is told of a token."""
+        """
+        Return what is told of a token.
+
+        `state`, `last_used` and `marks` are told as they are given, as the record has none of them.
+        `last_used` is None if no use is recorded, or nobody has looked.
+        """
         rights = CallerRights.of(record.scope)
         successor = ""
         if record.rotation is not None:
@@ -354,7 +368,8 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         """
         Return how long the token is to live.
 
-        Raises Invalid if that is said twice.
+        If nothing is said, it is the default. It is not positive if `expires` has passed, which the
+        creation of a token refuses. Raises Invalid (code `invalid_field`) if it is said twice.
         """
         if self.days is not None and self.expires is not None:
             raise Invalid("Send days or expires, and not both.", code="invalid_field")
@@ -387,7 +402,12 @@ ALL_TOKENS: Final = TokensQuery()
 
 
 def list_tokens(call: Call, body: TokensQuery = ALL_TOKENS) -> TokenList:
-    """List the caller's own tokens, or those of all for an administrator, or some of them."""
+    """
+    List the caller's own tokens, or those of all for an administrator, or some of them.
+
+    Whoever sends an API token sees that token alone, unless it is an administrator's. Damaged
+    records are left out.
+    """
     caller_tokens = call.index.caller_tokens
     now = call.index.server.runtime.now()
     visible = caller_tokens.visible(call.caller)
@@ -411,8 +431,10 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
     """
     Make a token for the caller, who has signed in lately, or as an administrator for anybody.
 
-    Raises Conflict if there is no such index, or the owner has too many tokens. Raises Invalid if a
-    field is wrong, and Forbidden if the caller may not make this token.
+    Raises Conflict if there is no such index (code `unknown_index`), if main is named while an
+    index of an earlier version has that name (code `index_in_use`), or if the owner has too many
+    tokens. Raises Invalid if a field is wrong, and Forbidden if the caller may make no token, or
+    not this one.
     """
     caller_tokens = call.index.caller_tokens
     now = call.index.server.runtime.now()
@@ -438,7 +460,10 @@ def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
     """
     Replace a token by a new one with the same name, rights and lifetime.
 
-    Raises what `CallerTokens.rotate` raises.
+    The old one works for `hours` more, or ends at once for 0. Raises Forbidden if the caller may
+    make no token, and NotFound if they have no such token. Raises Conflict if the owner has too
+    many, if several tokens have the name, or if the token is not active, is of a CI job, was
+    rotated already, or is changed at the same time.
     """
     overlap = timedelta(hours=body.hours)
     now = call.index.server.runtime.now()
@@ -463,8 +488,10 @@ def change_token(call: Call, body: TokenChange) -> TokenAnswer:
     """
     Have a token be about other indexes.
 
-    Raises NotFound if there is no such token. Raises Conflict if there is no such index, or if the
-    token is not active, or is of a CI job.
+    Raises Invalid if no index is named, or a name is malformed. Raises NotFound if there is no such
+    token. Raises Conflict if there is no such index (code `unknown_index`), if main is named while
+    an index of an earlier version has that name (code `index_in_use`), if several tokens have the
+    name, or if the token is not active, or is of a CI job.
     """
     if not body.index:
         raise Invalid("Name the indexes of the token.", code="invalid_field")

@@ -54,7 +54,18 @@ def apply_files(call: Call, body: ApplyRequest) -> ApplyAnswer:
     """
     Put into force what files say of the index.
 
-    Raises Invalid (code `wrong_file`) if a file is wrong, and what `Applying.apply` raises.
+    In a dry run nothing is written, and the answer says what would change. Otherwise nothing is
+    written unless all files can be applied. A file that was applied last of its source is only
+    applied again with `again`.
+
+    Raises Invalid if a file (code `wrong_file`) or the note is malformed, or if an index, a group
+    or a grant of a file does not fit into what is there. Raises Conflict if an index that has to go
+    has packages, or there would be too many webhooks (code `too_many_webhooks`). Raises Conflict
+    (code `namespace_overlaps`) if a namespace is in, or around, one of other owners, and (code
+    `changed_meanwhile`) if somebody else changes the same things at the same time. Raises Conflict
+    until it is confirmed that the caller is no administrator afterwards (code `own_access`), that
+    an index opens what needs a right in another (code `opens_index`), or that public packages in
+    use are not served any more (code `hides_public_names`).
     """
     require_one_line(body.note, "A note", NOTE_LIMIT_CHARS)
     files = list[SourcedTables]()

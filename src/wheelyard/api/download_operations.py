@@ -54,9 +54,10 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
     """
     Count the downloads of a project by day and version.
 
-    What other servers have counted within the last hour may be missing. Raises as
-    `ReadPolicy.require_project_read`, and NotFound if the project does not exist, or this index
-    does not count.
+    It is one of the own packages of the index or of its layers. What other servers have counted
+    within the last hour may be missing. Raises Unauthenticated, Forbidden or NotFound if the caller
+    may not read the project, whether or not it exists. Raises NotFound if it does not exist, or
+    (code `downloads_not_counted`) if this index does not count.
     """
     index = call.index
     index.read_policy.require_project_read(call.caller, name)
@@ -84,7 +85,8 @@ def count_all_downloads(server: "Server[Any]", caller: Caller) -> tuple[int, ...
     """
     Count the downloads of all projects of all indexes on each of the last `SHOWN_DAYS` days.
 
-    The last of them is today. Raises Forbidden unless the caller is an administrator of the server.
+    The last of them is today, in UTC. Indexes that do not count are left out. Raises
+    Unauthenticated or Forbidden unless the caller is an administrator of the server.
     """
     require_server_admin(caller, "see how often all projects were downloaded")
     days = [0] * SHOWN_DAYS

@@ -61,7 +61,9 @@ def show_health(call: Call) -> Health:
     """
     Show how the server is: store, upstream indexes, files of credentials, queues, warnings.
 
-    What public packages take that are kept is counted by their keys, at most every ten minutes.
+    A part that does not work is told in the answer, and is no error. Files of credentials are read
+    again if they have changed, so that they are in force from then on. What public packages take
+    that are kept is counted by their keys, at most every ten minutes.
     """
     index = call.index
     started_at: datetime | None = None

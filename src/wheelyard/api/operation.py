@@ -85,7 +85,7 @@ class Call(Struct, frozen=True, kw_only=True):
     sent_token: ApiToken | None = None
     """The API token that the caller has sent as the credential, if it is one."""
     callers: Callable[[Index], Caller] | None = None
-    """Returns the caller with the rights in another index."""
+    """Returns the caller with the rights in another index. None if no other one is looked at."""
 
     @property
     def by(self) -> str:
@@ -287,8 +287,9 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
     """
     Return fields as a `kind`.
 
-    Raises Invalid (code `invalid_field`) with InvalidField as its cause. It names the first field
-    that is wrong, missing, or unknown to a `kind` that forbids such.
+    Without `strict`, texts stand for other values, as in a query. Raises Invalid (code
+    `invalid_field`) with InvalidField as its cause. It names the first field that is wrong,
+    missing, or unknown to a `kind` that forbids such.
     """
     try:
         return decode_table(sent, kind, strict=strict)

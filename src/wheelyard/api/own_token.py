@@ -72,7 +72,8 @@ def form_address(server: Url, form_fields: WantedToken) -> str:
     """
     Return the address of the page of a server with the form for a token, filled in.
 
-    Raises Invalid if it is too long.
+    A password in the URL of the server is left out. Raises Invalid (code `invalid_field`) if the
+    address is too long.
     """
     # redacted: an address with a password in it would be in the history of the browser
     page = f"{server.redacted.rstrip('/')}/{PAGE}"
@@ -92,7 +93,8 @@ def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerR
 
     Raises Unauthenticated if the server does not accept it, and Unavailable if it does not answer.
     Raises Invalid (code `no_index`) if it is no server of wheelyard, or sees another caller, and
-    Forbidden for a token without rights.
+    (code `https_required`) if the token would travel unencrypted. Raises Forbidden for a token
+    without rights.
     """
     credential = ServerCredential(f"Bearer {token.text}", "this login")
     connection = ApiConnection(server, credential, runtime)
@@ -123,7 +125,8 @@ def revoke(server: Url, token: str, runtime: Runtime) -> None:
     Revoke a token at a server.
 
     Raises Unauthenticated if it works no longer, or is of another server, and Unavailable if the
-    server does not answer.
+    server does not answer. Raises Invalid (code `no_index`) if it is no server of wheelyard, and
+    (code `https_required`) if the token would travel unencrypted.
     """
     credential = ServerCredential(f"Bearer {token}", "the stored token")
     connection = ApiConnection(server, credential, runtime)

@@ -91,7 +91,13 @@ class RequestedPackage(Struct, frozen=True):
 
 
 def list_requests(call: Call) -> WaitingRequests:
-    """List what clients asked for in the last two weeks and the policy hid, and who asked."""
+    """
+    List what clients asked for in the last two weeks and the policy hid, and who asked.
+
+    These are the requests that the caller may decide. One is left out if its name has become
+    private and the caller may read it. No upstream index is asked: `despite` is about the rule that
+    was noted.
+    """
     index = call.index
     # the decisions first: what is decided meanwhile is later than `as_of`
     decided = index.server.decisions.get("current").value or DecisionList()
@@ -134,7 +140,9 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     """
     Return the requests for some packages, also those that were decided since.
 
-    Each has all rules that hide it now, for which an upstream index may be asked.
+    `targets` are names, each with a blank and a version behind it if it is about one. A request
+    that the caller may not decide is left out. Each has all rules that hide it now, for which an
+    upstream index may be asked.
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     stored = call.index.server.package_requests.get().requests
@@ -150,8 +158,11 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     """
     Return a hidden package that nobody has asked for as if somebody had, for whoever approves it.
 
-    None if the caller may not approve it, or nothing hides it. Raises NotFound if the caller may
-    not know about the name, or without an upstream index.
+    There are no requests in the answer if the caller may not approve it, nothing hides it, or
+    nobody has it. An upstream index may be asked. Raises Invalid if the name or the version is
+    malformed. Raises Unauthenticated, Forbidden or NotFound if the caller may not know about the
+    name, and NotFound without an upstream index. Raises Unavailable if it cannot be said now what
+    hides it.
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     name, version = question.parsed
@@ -222,7 +233,9 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
     """
     Return why nothing of an approved package is shown, or an empty text if it is.
 
-    Whoever wanted it waits on, for what the reason is about.
+    The text is also empty if nobody can say it now. If an approval can lift the reason, the
+    requests for the package are noted again with it, so that whoever wanted it waits on. It decides
+    nothing.
     """
     try:
         explanation = explain_package(call, question)
@@ -260,10 +273,12 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     """
     Ask whoever may approve public packages for one that is hidden, with a reason.
 
-    Raises Invalid without a reason, or if the name or version is malformed, private or shown.
-    Raises Unauthenticated, Forbidden or NotFound if the caller may not know about the name, and
-    NotFound if no upstream index has it. Raises Conflict (code `request_limit`) if too many of the
-    caller's reasons wait.
+    The reason is also logged. Raises Invalid without a reason of one line, or if the name or
+    version is malformed. Raises Conflict if all or some of it is shown, if the name is private
+    (code `private_name`), or if too many reasons wait (code `request_limit`), of the caller or of
+    all. Raises Unauthenticated, Forbidden or NotFound if the caller may not know about the name,
+    and NotFound if no upstream index has it, or there is none. Raises Unavailable if it cannot be
+    said now what hides it.
     """
     reason = require_one_line(body.reason.strip(), "A reason", REASON_LIMIT)
     if not reason:

@@ -145,7 +145,8 @@ def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
     """
     Show a person: groups, what they may do and through what, and their tokens.
 
-    Raises Invalid if the text is no principal of a person or a service account.
+    A principal that appears nowhere is answered, too: its `state` tells. Raises Invalid if the text
+    is no principal of a person or a service account.
     """
     index = call.index
     person = index.server.known_people.find(body.who)
@@ -185,9 +186,10 @@ def end_person(call: Call, body: PersonChange) -> KnownPerson:
     """
     End somebody's access: sessions and tokens end on every server within 15 seconds.
 
-    Raises Invalid if the text is no principal of a person or a service account, NotFound if nobody
-    of that name has signed in with the provider, and Conflict (code `own_access`) if it is the
-    caller. Raises Unauthenticated if the caller was ended meanwhile.
+    It changes nothing if it was ended before. Raises Invalid if the text is no principal of a
+    person or a service account, or the note is not one line of text. Raises NotFound if it is of a
+    provider with which nobody of that name has signed in. Raises Conflict (code `own_access`) if it
+    is the caller, and Unauthenticated (code `person_ended`) if the caller was ended meanwhile.
     """
     person = _changeable(call, body.who)
     own = call.caller.principals
@@ -206,8 +208,9 @@ def admit_person(call: Call, body: PersonChange) -> KnownPerson:
     """
     Let somebody in again whose access was ended: tokens that were not revoked work again.
 
-    Raises Invalid if the text is no principal of a person or a service account, and NotFound if
-    nobody of that name has signed in with the provider.
+    It changes nothing if it was not ended. Raises Invalid if the text is no principal of a person
+    or a service account, or the note is not one line of text. Raises NotFound if it is of a
+    provider with which nobody of that name has signed in.
     """
     person = _changeable(call, body.who)
     if person.provider:
@@ -245,8 +248,8 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     """
     Let the next person who signs in with a name have it, and end the access of who has it now.
 
-    Raises Conflict (code `own_access`) if it is the name of the caller, and what
-    `PeopleAdministration.release_name` raises.
+    Raises Conflict (code `own_access`) if it is the name of the caller, and NotFound if it is
+    nobody's. Raises Unauthenticated (code `person_ended`) if the caller was ended meanwhile.
     """
     # the name as records have it: that of an address is in lower case
     _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")

@@ -2,6 +2,11 @@
 Operations on projects: lists, journals, changes of releases, and private names.
 
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+
+Those that change releases raise Forbidden if the caller may not manage the project, and NotFound if
+it or the selected files do not exist. They raise Invalid if a version, a set of versions or the
+reason is malformed, or not exactly one of `version` and `versions` is sent. A file that is so
+already is left alone. A dry run raises the same, and writes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -164,13 +169,17 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
     files: tuple[FileAnswer, ...]
     deleted: tuple[str, ...]
     commit: CommitJson | None
-    """The last one."""
+    """The last one, or None if there is none, or rules hide files of the project."""
     trash: tuple[TrashedFile, ...] = ()
     """The deleted files that can be restored."""
 
     @classmethod
     def of(cls, project: Project, kept: Iterable[File]) -> "ProjectAnswer":
-        """Return what is told of a project, of which these deleted files can be restored."""
+        """
+        Return what is told of a project, of which these deleted files can be restored.
+
+        One of them without a time until which it is kept is left out.
+        """
         last_commit: CommitJson | None = None
         if project.commit:
             last_commit = CommitJson.from_commit(project.commit)
@@ -239,7 +248,8 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
         """
         The files that are meant.
 
-        Raises Invalid if the version is malformed, or not exactly one of both fields is sent.
+        Raises Invalid if the version or the set of versions is malformed, or not exactly one of
+        both fields is sent.
         """
         if bool(self.version) == bool(self.versions):
             what = "version or versions, not both" if self.version else "version is missing"
@@ -326,7 +336,13 @@ class ClientProjectsQuery(Struct, frozen=True):
 
 
 def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
-    """List the projects that the caller may read."""
+    """
+    List the projects that the caller may read.
+
+    They are the private ones of the index and its layers, and if the call lists them, the public
+    ones that are used here. With `changed-since` they are the index's own ones that may have
+    changed since then, among them names that were released.
+    """
     names = _names(call, body.changed_since)
     listed = tuple(ListedProject(name) for name in names if call.caller.may(Action.READ, name))
     others: tuple[str, ...] | UnsetType = UNSET
@@ -355,6 +371,8 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     """
     Show a project: its status and its files.
 
+    It is a private one, of the index or of its layers. Files that rules hide are left out, and with
+    them the last commit. Deleted files are listed only by the index in which they can be restored.
     Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, whether or
     not it exists, and NotFound if it does not exist.
     """
@@ -393,9 +411,10 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     """
     Show the commits of a project of the own packages that follow a number.
 
-    A released name has them, too. Those of an index with rules name files that these hide, and are
-    for whoever may manage the project. Raises Unauthenticated, Forbidden or NotFound if the caller
-    may not read the project, and NotFound if it does not exist.
+    A released name has them, too, for whoever has the right to read it. Those of an index with
+    rules name files that these hide, and are for whoever may manage the project. Raises
+    Unauthenticated, Forbidden or NotFound if the caller may not read the project, and NotFound if
+    it does not exist, or its journal is not for the caller.
     """
     projects = call.index.projects
     call.index.read_policy.require_project_read(call.caller, name)
@@ -434,8 +453,10 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     """
     Name the projects that the settings of a client have to name.
 
-    Raises NotFound if a name is malformed. Without an upstream index, raises Unauthenticated,
-    Forbidden or NotFound for a wanted project that the caller may not read or that does not exist.
+    With an upstream index these are none. Else they are the wanted projects and the private ones
+    that these require. Raises NotFound if a name is malformed. Without an upstream index, raises
+    Unauthenticated, Forbidden or NotFound for a wanted project that the caller may not read or that
+    does not exist.
     """
     texts = filter(None, body.project.split(","))
     wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)
@@ -459,8 +480,7 @@ def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProjec
     """
     Yank releases, or files of them.
 
-    Raises Invalid if the version is malformed, or not exactly one of `version` and `versions` is
-    sent, and what `Lifecycle.change` raises.
+    A file that is yanked already gets the new reason.
     """
     return _change("yank", call, name, body)
 
@@ -471,7 +491,11 @@ def unyank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProj
 
 
 def pin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
-    """Keep releases from rules of retention."""
+    """
+    Keep releases from rules of retention.
+
+    A release of which a file is pinned is kept. A file that is pinned already gets the new reason.
+    """
     return _change("pin", call, name, body)
 
 
@@ -481,7 +505,12 @@ def unpin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProje
 
 
 def delete(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
-    """Delete releases, or files of them, which are kept for 30 days, unless that is forbidden."""
+    """
+    Delete releases, or files of them, which are kept for 30 days, unless that is forbidden.
+
+    Where everybody can read the bucket, the bytes go at once. Then it raises Conflict while one of
+    the files is being promoted. After Unavailable the files may be deleted.
+    """
     return _change("delete", call, name, body)
 
 
@@ -489,7 +518,13 @@ def delete_now(call: Call, name: NormalizedName, body: DigestRemoval) -> Removed
     """
     Remove all files with a digest, listed or deleted, and their bytes, for good.
 
-    Raises what `ImmediateDeletion.delete` raises.
+    After an error some indexes may still list the files. The same removal again goes on.
+
+    Raises Forbidden unless the caller is an administrator, and for `everywhere` one of all indexes.
+    Raises Invalid if the digest is malformed, or the reason is not one line of text. Raises
+    NotFound if nothing ever had this digest, or an index is not served. Raises Conflict (code
+    `listed_elsewhere`) if another index has the bytes, and nothing was removed, and (code
+    `listed_meanwhile`) if the files are removed here, and an index has got the bytes meanwhile.
     """
 
     # the bytes may be listed in several indexes, and the caller needs the right in each of them
@@ -507,7 +542,15 @@ def delete_now(call: Call, name: NormalizedName, body: DigestRemoval) -> Removed
 
 
 def restore(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
-    """Restore deleted releases, or files of them, as they were."""
+    """
+    Restore deleted releases, or files of them, as they were.
+
+    A file that a rule of retention has deleted is pinned, too. Raises NotFound (code `not_kept`) if
+    a file that is named, or each one of a release, is not kept any more. Raises Conflict if bytes
+    are missing or damaged (code `not_intact`), or the deleted files have changed meanwhile. Raises
+    TooLarge (code `quota_exceeded`) if a quota has no room, and Invalid (code `variant_conflict`)
+    if a wheel with a label does not fit its release any more.
+    """
     return _change("restore", call, name, body)
 
 
@@ -532,7 +575,12 @@ def _change(
 
 
 def deletion_warnings(call: Call, name: NormalizedName, files: Sequence[File]) -> tuple[str, ...]:
-    """Return which releases are left without a version that they require, without these files."""
+    """
+    Return which releases are left without a version that they require, without these files.
+
+    They are releases of the index, and of others that have it as a layer. If that cannot be looked
+    up, the warning says so.
+    """
     check = call.index.server.requirements(call.caller_in)
     return check.of_deletion(call.index.name, {name: files})
 
@@ -541,7 +589,9 @@ def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectA
     """
     Set the status of a project.
 
-    Raises what `Lifecycle.set_status` raises.
+    Nothing is written if it has this status for this reason. Raises Forbidden if the caller may not
+    manage the project, NotFound if it does not exist, and Invalid if the reason is not one line of
+    text.
     """
     project = call.index.lifecycle.set_status(call.caller, name, body.status, body.reason)
     return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
@@ -553,6 +603,9 @@ ALL_NAMES: Final = NamesQuery()
 def list_names(call: Call, body: NamesQuery = ALL_NAMES) -> PrivateNameList:
     """
     List the private names, and why they are private.
+
+    They are those in the list of the index. Of names that only a pattern makes private, the answer
+    has the pattern. A name whose document cannot be read has a state that says so.
 
     With a limit, the documents of the other names are not read. Neither are those of names with
     files if others are wanted, as far as the table for searches knows them.
@@ -615,7 +668,10 @@ def reserve_name(call: Call, name: NormalizedName, body: NameChange) -> Reservat
     """
     Make a name private before anything is published under it.
 
-    Raises what `Names.reserve` raises.
+    No upstream index is asked. If one has the name, its package is not served any more. A project
+    that is there already stays as it is. Raises Forbidden if the caller is no administrator of the
+    project. Raises Invalid if nobody may have the name (code `invalid_name`), or the reason is not
+    one line of text.
     """
     return Reservation(name, call.index.names.reserve(call.caller, name, body.reason))
 
@@ -624,7 +680,9 @@ def release_name(call: Call, name: NormalizedName, body: NameChange) -> None:
     """
     Give up a private name without files.
 
-    Raises what `Names.release` raises.
+    Raises Forbidden if the caller is no administrator of the project, and Invalid if the reason is
+    not one line of text. Raises NotFound if the name is not private, or only a pattern of the
+    settings makes it so. Raises Conflict if the project has files.
     """
     call.index.names.release(call.caller, name, body.reason)
 
@@ -659,7 +717,9 @@ def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
     """
     List which projects have changed since a change (404 `unknown_serial` after a restore).
 
-    Raises Unauthenticated or Forbidden unless the caller may read all projects.
+    The changes are those of the index's own packages. Those that have no serial yet get one, and
+    are left out if nothing can be written. Raises Unauthenticated or Forbidden unless the caller
+    may read all projects. Raises NotFound (code `unknown_serial`) if there is no such serial.
     """
     # the names of all projects are in it, also of those that a pattern would hide
     require_all_read(call.caller)

@@ -1,9 +1,4 @@
-"""
-The operation that promotes releases from the index of the call to another one.
-
-It raises NotFound if there is no such other index. It raises as
-`ReadPolicy.require_project_read` in this one, and as `operations/promotion.py` says.
-"""
+"""The operation that promotes releases from the index of the call to another one."""
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -45,7 +40,26 @@ class PromotedRelease(
 
 
 def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> PromotedRelease:
-    """Promote a release of this index to another one."""
+    """
+    Promote a release of this index to another one.
+
+    In a dry run nothing is written, and no upstream index is asked. Files that the other index has
+    stay as they are, but get attestations that they lack. After Unavailable it may have been done.
+
+    Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project in this
+    index. Raises NotFound if there is no such other index, or this one has no such release of its
+    own. Raises Invalid if the version is malformed, the other index is not named or is this one, or
+    nobody may have the name. Raises Invalid (code `variant_conflict`) if a wheel with a label does
+    not fit those there.
+
+    Raises Forbidden if the caller may not upload to the project in the other index, or the project
+    is in quarantine here or accepts no uploads there. Raises Forbidden if a file is yanked or a
+    rule forbids it (code `promotion_refused`), if the other index has a rule that was removed (code
+    `removed_rule`), or if an upstream index has the name (code `public_name`). Raises Conflict if
+    the other index has other bytes under the name of a file or has deleted it, or if the release
+    changes meanwhile. Raises TooLarge (code `quota_exceeded`) if a quota has no room. Raises
+    Unavailable if the store does not answer, or no upstream index can say whether the name is free.
+    """
     # here, as the checks of the promotion would tell whether the project exists
     call.index.read_policy.require_project_read(call.caller, name)
     version = parse_version(body.version)

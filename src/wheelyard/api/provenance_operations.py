@@ -28,9 +28,10 @@ def show_provenance(call: Call, name: NormalizedName, body: ProvenanceQuery) -> 
     """
     Show the provenance of a file, whose attestations were verified at its upload.
 
-    Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, and
-    NotFound if there is no such file, or it has none. Raises Unavailable if the store has lost it,
-    or does not answer.
+    The project is a private one, of the index or of its layers. Raises Unauthenticated, Forbidden
+    or NotFound if the caller may not read the project. Raises NotFound if there is no such file, a
+    rule hides it, the project is in quarantine, or the file has no provenance. Raises Unavailable
+    if the store has lost it, or does not answer.
     """
     call.index.read_policy.require_project_read(call.caller, name)
     # of the index with its layers and rules: a hidden file has no provenance here

@@ -163,9 +163,14 @@ def approve(call: Call, body: Approval) -> Decisions:
     """
     Approve a public project, or one version of it, and return all decisions about it.
 
-    A private name that the caller may not read is answered as one that no upstream index has.
-    Raises Invalid if the name or the version is malformed, Forbidden if the caller may not approve
-    the project, and what `Deciding.approve` raises.
+    An approval of a version is about the files of `sha256`, or those that its upstream index lists
+    now. A private name that the caller may not read is answered as one that no upstream index has.
+
+    Raises Invalid if the name, the version, a digest or the reason is malformed, or a rule cannot
+    be lifted. Raises Forbidden if the caller may not approve the project. Raises Conflict if the
+    name is private (code `private_name`), or there is no upstream index to ask (code
+    `no_upstream`). Raises NotFound if no upstream index has the project or the version. Raises
+    Unavailable if no upstream index can say that now.
     """
     name, version = body.parsed
     # before an upstream index is asked: whoever may decide nothing causes no request
@@ -180,9 +185,10 @@ def block(call: Call, body: Block) -> Decisions:
     """
     Block a public project, or one version of it, and return all decisions about it.
 
-    A private name that the caller may not read can be blocked as any other, without an effect.
-    Raises Invalid if the name or the version is malformed, Forbidden if the caller may not approve
-    the project, and what `Deciding.block` raises.
+    No upstream index is asked. A private name that the caller may not read can be blocked as any
+    other, without an effect. Raises Invalid if the name, the version or the reason is malformed,
+    and Forbidden if the caller may not approve the project. Raises Conflict (code `private_name`)
+    if the name is private.
     """
     name, version = body.parsed
     call.caller.require(Action.APPROVE, name)
@@ -196,10 +202,14 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     Approve or block several public packages at once, by one commit, and say what was decided.
 
     An approval of a version adds to an earlier one. What is blocked stays so without `unblock`.
-    What is private, or what no upstream index has, is left out and named. A private name that the
-    caller may not read is treated as by `approve` and `block`. Raises Invalid if a name
-    or a version is malformed, Forbidden if the caller may not approve one of the projects, and what
-    `Deciding.decide` raises.
+    What is private, or what no upstream index has or can say now, is left out and named. A private
+    name that the caller may not read is treated as by `approve` and `block`. In a dry run nothing
+    is decided.
+
+    Raises Invalid if a name, a version, a digest or the reason is malformed, if a digest comes
+    without a version, or if a rule cannot be lifted. Raises Forbidden if the caller may not approve
+    one of the projects. Raises Conflict (code `decisions_changed`) if somebody has decided about
+    one of them after `as_of`.
     """
     # nothing of upstream/ is loaded by a process that decides nothing
     from wheelyard.upstream.decisions import Target  # noqa: PLC0415
@@ -257,8 +267,14 @@ def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     """
     Return what clients get for a public package, and why not the rest.
 
-    Raises Invalid if the name or the version is malformed. Raises Unauthenticated, Forbidden or
-    NotFound if the caller may not know about the name, and NotFound without an upstream index.
+    An upstream index may be asked. What is fetched is stored, and the first use of an exception
+    from the cooldown is written. An index that does not say whether it has the name is told in the
+    answer.
+
+    Raises Invalid if the name or the version is malformed, or (code `bad_setting`) no database of
+    advisories can be used. Raises Unauthenticated, Forbidden or NotFound if the caller may not know
+    about the name, and NotFound without an upstream index. Raises Unavailable if metadata or a
+    provenance cannot be had now.
     """
     name, version = body.parsed
     call.index.read_policy.require_lookup(call.caller, name)
@@ -274,9 +290,11 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     """
     Ask the upstream indexes for a project now, as whoever may upload something can do.
 
-    Raises Unauthenticated or Forbidden for other callers, Invalid if the name is malformed, and
-    NotFound without an upstream index. Raises Unauthenticated, Forbidden or NotFound if the caller
-    may not know about the name, and what `UpstreamIndex.refresh` raises.
+    What has come takes the place of the page in the store. Raises Unauthenticated or Forbidden for
+    other callers, Invalid if the name is malformed, and NotFound without an upstream index. Raises
+    Unauthenticated, Forbidden or NotFound if the caller may not know about the name. Raises
+    Forbidden if the name is private, or the policy lets nobody ask for it. Raises Unavailable if no
+    upstream index is ever asked, or one does not answer, or answers with what cannot be used.
     """
     caller = call.caller
     if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):

@@ -59,8 +59,8 @@ class RemoteApi:
         """
         Have the server do an operation.
 
-        Raises what the function raises, Unavailable if the server does not answer, and Invalid if
-        the answer is not that of a wheelyard server.
+        Raises what the function raises, Unavailable if the server does not answer, and Invalid
+        (code `no_index`) if the answer is not that of a wheelyard server.
         """
         row = ROWS[operation]
         # bound to the function, so that names and defaults are those of a call on a store
@@ -80,8 +80,9 @@ class RemoteApi:
         """
         Return the provenance of a file, also of a public one.
 
-        Raises NotFound if the file has none that the caller may read, and Unavailable if the server
-        does not answer.
+        Raises NotFound if the file has none that the caller may read. Raises Unauthenticated or
+        Forbidden if the caller may not ask for the project, and Unavailable if the server does not
+        answer.
         """
         segments = ("integrity", name, str(version), filename, "provenance")
         path = "/".join(quote(segment, safe="") for segment in segments)
@@ -91,7 +92,9 @@ class RemoteApi:
         """
         Return the name of the API token that is this principal, or an empty text.
 
-        It is also empty if the caller may not know it. Raises what `call` raises.
+        It is also empty if the caller may not know it. The list of tokens is requested once. Raises
+        Unauthenticated if the server refuses the credential, and Unavailable if it does not answer.
+        Raises Invalid (code `no_index`) if it is no server of wheelyard.
         """
         token = self._token_of(principal)
         if token is None:
@@ -102,7 +105,10 @@ class RemoteApi:
         """
         Return the owner of the API token that is this principal, or an empty text.
 
-        It is also empty if the caller may not know it. Raises what `call` raises.
+        It is also empty if the caller may not know it, or nobody owns the token. The list of tokens
+        is requested once. Raises Unauthenticated if the server refuses the credential, and
+        Unavailable if it does not answer. Raises Invalid (code `no_index`) if it is no server of
+        wheelyard.
         """
         token = self._token_of(principal)
         if token is None or token.owner is None:
@@ -127,18 +133,18 @@ class RemoteApi:
         return {f"token:{token.id}": token for token in self.call(list_tokens).tokens}
 
     def journals(self, only: NormalizedName | None) -> JournalSource:
-        """Return the journals of all projects, or that of one."""
+        """Return the journals of all projects for None, or that of one. Nothing is read yet."""
         return RemoteJournals(self, only)
 
     def upload(
         self, path: Path, progress: Callable[[int], None], attestations: str = ""
     ) -> PublishedFile:
         """
-        Upload a file with the JSON of its attestations.
+        Upload a file with the JSON of its attestations, or without any for an empty text.
 
-        `progress` is called with the size of each chunk. Raises what the upload
-        raises on the server, Unavailable if the server does not answer, and Invalid if the file
-        cannot be read, or changes meanwhile.
+        `progress` is called with the size of each chunk. Raises the error with which the server
+        refuses the file, and Unavailable if it does not answer. Raises Invalid if the file cannot
+        be read, or changes meanwhile.
         """
         # a random boundary, which stands in no file
         form = open_form(path, self.connection.runtime.new_id(), progress, attestations)
@@ -157,7 +163,9 @@ class RemoteJournals:
         """
         Return the projects that may have changed since that time, and since the last call.
 
-        There are never problems with the list. Raises what `RemoteApi.call` raises.
+        There are never problems with the list. For one project alone nothing is requested. Raises
+        Unauthenticated if the server refuses the credential, and Unavailable if it does not answer.
+        Raises Invalid (code `no_index`) if it is no server of wheelyard.
         """
         if self.only is not None:
             return (self.only,), []
@@ -175,8 +183,9 @@ class RemoteJournals:
         Yield a project's commits with their numbers, newest first, down to the one behind `after`.
 
         None is a commit that the journal has lost. The oldest page is requested first, as it has
-        the number of the last commit. Raises NotFound if the project is unknown, and Unavailable if
-        the server does not answer.
+        the number of the last commit. Raises Unauthenticated, Forbidden or NotFound if the caller
+        may not read the journal, and NotFound if the project is unknown. Raises Unavailable if the
+        server does not answer, and Invalid (code `no_index`) if it is no server of wheelyard.
         """
         # pages are asked for by the commit before them, and nobody knows the last one yet
         first = self.api.call(get_journal, name, After(after))

@@ -1,7 +1,9 @@
 """
 Operations of retention: what the rules of the store would delete, and the deletion.
 
-Each raises NotFound if there is no rule, and as `retention/runs.py` says.
+Each raises NotFound if there is no rule, no index of the name that is asked for, or no rule about
+it. Each raises Forbidden unless the caller is an administrator of the server, and Unavailable if
+the store does not answer.
 """
 
 from datetime import datetime
@@ -47,7 +49,14 @@ def preview_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
 
 
 def run_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
-    """Delete what rules of retention say."""
+    """
+    Delete what rules of retention say.
+
+    Raises Conflict (code `retention_running`) while another process does the same, and Forbidden
+    (code `read_only`) on a read-only server. Raises Unavailable (code `clock_differs`), before
+    anything is deleted, if the machine's clock is wrong. After any other Unavailable some projects
+    may be done.
+    """
     retention = _retention(call)
     only = _checked(call, retention, body.index)
     report = retention.run(call.caller, only, keeps=body.kept)

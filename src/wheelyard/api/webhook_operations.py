@@ -1,4 +1,8 @@
-"""The operations on webhooks: their tables, their secrets, and what is known of deliveries."""
+"""
+The operations on webhooks: their tables, their secrets, and what is known of deliveries.
+
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -131,13 +135,18 @@ def make_secret(call: Call, body: NewWebhookSecret) -> ListedWebhook:
     """
     Make another secret for a webhook, which is told this once.
 
-    The old one signs nothing from then on.
+    The old one signs nothing from then on. Raises NotFound if there is no such webhook, and
+    Conflict (code `secret_in_variable`) if a variable has the secret, or none is needed.
     """
     return call.index.server.webhooks.make_secret(body.name, call.by, body.note)
 
 
 def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
-    """Show the last deliveries of a webhook, what waits, and what was given up."""
+    """
+    Show the last deliveries of a webhook, what waits, and what was given up.
+
+    It may be one whose keys are wrong. Raises NotFound if there is no such webhook.
+    """
     webhooks = call.index.server.webhooks
     # also one whose keys are wrong
     table = webhooks.require_stored(body.name, webhooks.read_stored())
@@ -168,7 +177,8 @@ def send_again(call: Call, body: LettersToSend) -> MessagesToSend:
     """
     Have messages that were given up sent again, which a server does that runs on the store.
 
-    Raises NotFound, and changes nothing, if one of the ids is of no such message.
+    Raises NotFound, and changes nothing, if there is no such webhook, or one of the ids is of no
+    such message.
     """
     ids = call.index.server.webhooks.send_again(body.name, body.ids, call.by)
     return MessagesToSend(body.name, ids)
@@ -178,7 +188,9 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
     """
     Send a message of a test to a webhook now, and show what came of it.
 
-    Raises Invalid (code `no_delivery`) if it has no URL, or no secret.
+    It is noted among the deliveries and in the log. A message that does not arrive is no error.
+    Raises NotFound if there is no such webhook. Raises Invalid if its keys are wrong, or (code
+    `no_delivery`) if it has no URL, or no secret.
     """
     server = call.index.server
     webhook = server.webhooks.find(body.name)

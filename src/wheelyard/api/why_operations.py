@@ -40,9 +40,13 @@ def explain_project(call: Call, body: WhyQuestion) -> Explanation:
     """
     Tell what clients get for a project of an index, and why not the rest.
 
-    Raises Invalid if the name or the version is malformed. Raises as
-    `ReadPolicy.require_project_read` if the caller may not know about the name. Raises NotFound if
-    nobody has the project, and there is no upstream index.
+    If nothing of it is shown, main names the other indexes. An upstream index may be asked. What is
+    fetched is stored, and the first use of an exception from the cooldown is written.
+
+    Raises Invalid if the name or the version is malformed, or (code `bad_setting`) no database of
+    advisories can be used. Raises Unauthenticated, Forbidden or NotFound if the caller may not know
+    about the name. Raises NotFound if nobody has the project and there is no upstream index, or if
+    the day has not begun. Raises Unavailable if metadata or a provenance cannot be had now.
     """
     with naming_alternatives(call.index):
         explanation = _explain(call, body)

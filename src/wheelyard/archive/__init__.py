@@ -2,7 +2,10 @@
 Validation of wheels and sdists that may be hostile, and extraction of their metadata.
 
 Nothing is unpacked, executed or followed. An archive is accepted only if all programs read it
-alike. Everything that is wrong with one is raised as Invalid.
+alike. Everything that is wrong with one is raised as Invalid, with the code `invalid_archive`
+unless another one is named. Whatever reads members raises Invalid (code `archive_bomb`) if that
+takes too much processor time, Unavailable (code `too_busy`) if this machine is too busy to read the
+file in time, and OSError if the file cannot be read.
 
 - `distribution_reader.py`: reads one file, wheel or sdist, and compares its metadata with its name
 - `wheel.py` and `sdist.py`: what their formats require

@@ -228,7 +228,9 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
     """
     Raise Invalid (code `unsafe_archive`) unless the name is valid on every platform.
 
-    The top-level folder of a wheel may have the name of a Windows device if `project` has it, too.
+    Of the characters that Windows alone refuses, only a colon and a backslash are refused. The
+    top-level folder of a wheel may have the name of a Windows device if the normalised `project`
+    has it, too.
     """
     check_relative_name(name, limits)
     path = name.removesuffix("/")
@@ -244,7 +246,7 @@ def check_relative_name(name: str, limits: ArchiveLimits) -> None:
     """
     Raise Invalid (code `unsafe_archive`) unless a name leads to a place inside of the archive.
 
-    Raises Invalid also for what `check_text` refuses.
+    A control character, and a name over a limit, are refused, too.
     """
     check_text(name, limits)
     # on Windows a backslash separates folders, too
@@ -324,7 +326,7 @@ class MemberPaths(Struct):
         Add a member of the archive.
 
         Two folders may share a path. So may two files, whose path is then in `duplicates`. Raises
-        Invalid if members of other kinds share one.
+        Invalid (code `invalid_archive`) if members of other kinds share one.
         """
         earlier_kind = self._kinds.get(path)
         if earlier_kind is None:
@@ -344,7 +346,11 @@ class MemberPaths(Struct):
         return self._kinds.get(path)
 
     def check(self) -> None:
-        """Raise Invalid for a member below a file or link, or names that differ in normal form."""
+        """
+        Raise Invalid (code `unsafe_archive`) for a member below a file or a link.
+
+        Raises Invalid (code `invalid_archive`) if two names differ only in their normal form.
+        """
         # NUL is in no name and sorts first, so children directly follow their folder.
         keys = sorted(path.replace("/", "\0") for path in self._kinds)
         for upper, lower in pairwise(keys):

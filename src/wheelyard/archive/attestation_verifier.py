@@ -77,9 +77,9 @@ class AttestationVerifier:
     @cached_property
     def root_file(self) -> Path:
         """
-        The file of the trusted root.
+        The file of the trusted root, which is not looked for here.
 
-        Raises Invalid (code `bad_setting`) if the extra is not installed.
+        Raises Invalid (code `bad_setting`) if it is that of the extra, which is not installed.
         """
         if self._trusted_root:
             return Path(self._trusted_root)
@@ -112,7 +112,8 @@ class AttestationVerifier:
         """
         Return since when the newest key of the trusted root is valid.
 
-        Raises Invalid (code `bad_setting`) if there is no such root, or no extra.
+        Raises Invalid (code `bad_setting`) if the root cannot be read or has no key, or the extra
+        is not installed.
         """
         root = self._root
         starts = [authority.valid_for.start for authority in root.certificate_authorities]
@@ -130,7 +131,7 @@ class AttestationVerifier:
         Raises Invalid (code `invalid_attestations`) with the reason if there are none or too many,
         two are of one type, or one does not hold. Raises Invalid (code `unknown_authority`) if the
         trusted root does not know who has confirmed the signer of one. Raises Invalid (code
-        `bad_setting`) if the extra or the trusted root is missing.
+        `bad_setting`) if the extra is missing, or the trusted root cannot be used.
         """
         # counted first: half a million empty objects would take 186 MiB when parsed
         try:
@@ -158,7 +159,7 @@ class AttestationVerifier:
 
         Raises Invalid (code `invalid_attestations`) with the reason if it does not, or (code
         `unknown_authority`) if the trusted root does not know who has confirmed its signer. Raises
-        Invalid (code `bad_setting`) if the extra or the trusted root is missing.
+        Invalid (code `bad_setting`) if the extra is missing, or the trusted root cannot be used.
         """
         verifier = self._verifier()
         # imported above, so they are there
@@ -199,7 +200,7 @@ class AttestationVerifier:
 
         Raises Invalid (code `invalid_attestations`) with the reason otherwise, or (code
         `unknown_authority`) if the trusted root does not know who has confirmed a signer. Raises
-        Invalid (code `bad_setting`) if the extra or the trusted root is missing.
+        Invalid (code `bad_setting`) if the extra is missing, or the trusted root cannot be used.
         """
         try:
             bundles = attestations.read_provenance(body).attestation_bundles

@@ -65,7 +65,8 @@ def read_distribution(
     it in different ways, or if it exceeds a limit. The code is one of `invalid_archive`,
     `unsafe_archive`, `archive_bomb`, `missing_metadata`, `invalid_metadata`, `invalid_name`,
     `invalid_version`, `record_mismatch`, `name_mismatch`, `version_mismatch` and `invalid_variant`.
-    Raises OSError if the file cannot be read.
+    Raises Unavailable (code `too_busy`) if this machine is too busy to read it in time, and OSError
+    if the file cannot be read.
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
@@ -90,7 +91,8 @@ def decide_reading(
     Only the name is compared. If `is_lenient`, its punctuation counts for nothing. Raises Invalid
     if there is no such name (code `ambiguous_filename`), if it is that of no reading (code
     `name_mismatch`), or if the file is no sdist (code `invalid_archive`, `unsafe_archive` or
-    `archive_bomb`). Raises OSError if the file cannot be read.
+    `archive_bomb`). Raises Unavailable (code `too_busy`) if this machine is too busy to read it in
+    time, and OSError if the file cannot be read.
     """
     filename = readings[0].filename
     leniency = Leniency(is_lenient=is_lenient)

@@ -27,7 +27,7 @@ class OpenSdist(Struct, frozen=True):
     folder: str
     """The top-level folder, without a slash at the end."""
     metadata: bytes | None
-    """The bytes of PKG-INFO, or None if its absence was waived."""
+    """The bytes of PKG-INFO, or None if it has none."""
     paths: archive_rules.MemberPaths
 
     @property
@@ -36,7 +36,11 @@ class OpenSdist(Struct, frozen=True):
         return archive_rules.unportable_warnings(self.paths)
 
     def check(self, core: CoreMetadata, leniency: archive_rules.Leniency) -> None:
-        """Raise Invalid unless the sdist has the licence files that `core`, its PKG-INFO, names."""
+        """
+        Raise Invalid (code `invalid_metadata`) unless it has the licence files of its PKG-INFO.
+
+        `core` is the parsed PKG-INFO. What `leniency` waives is noted in it, and not raised.
+        """
         if core.format < LICENSE_VERSION:
             return
         for path in core.license_files:
@@ -52,7 +56,10 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
     """
     Validate an sdist, but for what its PKG-INFO says, and return it.
 
-    Raises Invalid if it is no sdist, or not that of the filename.
+    Raises Invalid (code `invalid_archive`, `unsafe_archive` or `archive_bomb`) if it is no sdist.
+    Raises Invalid if its folder is not that of the filename (code `name_mismatch`), or it has no
+    PKG-INFO (code `missing_metadata`). If the leniency of `context` waives either, it is noted
+    there.
     """
     opened = open_sdist(context, sdist.filename)
     top = opened.folder
@@ -68,7 +75,12 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
 
 
 def open_sdist(context: ReadContext, filename: str) -> OpenSdist:
-    """Return an sdist of any project, or raise Invalid if it is none."""
+    """
+    Return an sdist of any project, with PKG-INFO or without.
+
+    `filename` decides whether it is read as ZIP or as tar. Raises Invalid (code `invalid_archive`,
+    `unsafe_archive` or `archive_bomb`) if it is no sdist.
+    """
     if filename.endswith(ZIP_SUFFIX):
         return _read_zip(context)
     return _read_tar(context)

@@ -108,8 +108,8 @@ class GzipReader:
         """
         Yield the data of the first gzip member in chunks of 1 byte to 1 MiB.
 
-        Raises Invalid for damaged data, if more than zeros follow, if the limits allow no more
-        data, and if the time is up.
+        Raises Invalid for damaged data and if more than zeros follow (code `invalid_archive`), and
+        if the limits allow no more data or time (code `archive_bomb`).
         """
         yield from filter(None, self._member())
         # what readers do behind the first member differs, so only zeros may follow it
@@ -235,8 +235,10 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     """
     Yield each member of a tar archive, with the stream at the beginning of its data.
 
-    Before the next member the caller may read up to `size` bytes of data from the stream. Raises
-    Invalid if the archive is ambiguous, has unusual members, or exceeds a limit.
+    Before the next member the caller may read up to `size` bytes of data from the stream. Names and
+    targets are as written, and the caller has to check them. Raises Invalid if the archive is
+    damaged or ambiguous (code `invalid_archive`), has unusual members (code `unsafe_archive`), or
+    exceeds a limit (code `archive_bomb`).
     """
     stream = TarStream(GzipReader(context).chunks())
     extensions: dict[str, str] = {}

@@ -56,7 +56,8 @@ class OpenWheel(Struct, frozen=True):
         """
         Return the `variant.json` of a wheel with a label, in canonical form, else nothing.
 
-        Raises Invalid if it is missing or malformed (code `invalid_variant`), or too large.
+        Raises Invalid if it is missing or malformed (code `invalid_variant`), too large (code
+        `archive_bomb`), or damaged (code `invalid_archive`).
         """
         if not label:
             return b""
@@ -78,7 +79,11 @@ class OpenWheel(Struct, frozen=True):
         """
         Raise Invalid unless the wheel's licence files, entry points and RECORD are valid.
 
-        Each member is read. `core` is the parsed METADATA, which names the licence files.
+        Each member is read. `core` is the parsed METADATA, which names the licence files. What the
+        leniency of the archive waives is noted there, and not raised. The code is
+        `invalid_metadata` for licence files and entry points, `unsafe_archive` for the name of a
+        command that is a path, `record_mismatch` or `missing_metadata` for RECORD, `archive_bomb`
+        for a file over its limit, and `invalid_archive` for a damaged member.
         """
         context = self.archive.context
         try:
@@ -106,7 +111,14 @@ class OpenWheel(Struct, frozen=True):
 
 
 def open_wheel(context: archive_rules.ReadContext, wheel: Wheel) -> OpenWheel:
-    """Return a wheel with its METADATA, or raise Invalid if its structure or WHEEL is wrong."""
+    """
+    Return a wheel with its METADATA, which is not parsed, and warnings.
+
+    Raises Invalid if it is no ZIP file that all programs read alike (code `invalid_archive`,
+    `unsafe_archive` or `archive_bomb`), if WHEEL is wrong (code `invalid_metadata`), or if a file
+    or the right `.dist-info` folder is missing (code `missing_metadata`). If the folder has another
+    version, and the leniency of `context` waives that, it is noted there.
+    """
     archive = open_zip(context, partial(archive_rules.check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))

@@ -143,7 +143,8 @@ class ZipArchive(Struct, frozen=True):
         """
         Return the inflated data of the member at `path`, of at most `limit` bytes.
 
-        Raises Invalid if it is missing, larger, or not as its header says.
+        Raises Invalid if it is missing (code `missing_metadata`), larger (code `archive_bomb`), or
+        not as its header says (code `invalid_archive`).
         """
         member = self.members.get(path)
         if member is None:
@@ -152,10 +153,10 @@ class ZipArchive(Struct, frozen=True):
 
     def read(self, member: ZipMember, limit: int) -> bytes:
         """
-        Return the inflated data of a member.
+        Return the inflated data of a member, which is kept for the next read if it is small.
 
-        Raises Invalid, before reading, if it has more than `limit` bytes. Raises Invalid if it is
-        not as its header says.
+        Raises Invalid (code `archive_bomb`), before reading, if it has more than `limit` bytes.
+        Raises Invalid (code `invalid_archive`) if it is not as its header says.
         """
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
@@ -168,7 +169,8 @@ class ZipArchive(Struct, frozen=True):
         """
         Yield a member's inflated data in chunks of at most 1 MiB.
 
-        Raises Invalid if it is malformed, or has not the size and checksum of its header.
+        Raises Invalid (code `invalid_archive`) if it is malformed, or has not the size and checksum
+        of its header.
         """
         if member.name in self._contents:
             yield self._contents[member.name]
@@ -226,7 +228,9 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     Return an open ZIP file, without inflating anything.
 
     `check_name` is called with each member's name, and raises Invalid to refuse it. Raises Invalid
-    if the structure of the file is invalid, or exceeds a limit.
+    if the structure of the file is ambiguous or damaged (code `invalid_archive`), if a member is
+    none that can be unpacked safely (code `unsafe_archive`), or if it exceeds a limit (code
+    `archive_bomb`).
     """
     descriptor = context.descriptor
     limits = context.limits

@@ -125,9 +125,10 @@ class ApiTokens(Struct, frozen=True):
 
     def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
         """
-        Return a new API token and its stored record, which does not have the token's text.
+        Store a new API token, and return it with its record, which does not have the token's text.
 
-        `by` is the principal that makes the token. Raises Invalid for a bad name or lifetime.
+        `by` is the principal that makes the token, as the audit log has it. Raises Invalid (code
+        `invalid_field`) for a bad name or lifetime. What the owner may do is not checked.
         """
         require_token_name(request.name)
         if request.lifetime <= timedelta(0):
@@ -194,7 +195,11 @@ class ApiTokens(Struct, frozen=True):
         return sorted(expiring, key=lambda record: record.expires_at)
 
     def check_quota(self, owner: TokenOwner) -> None:
-        """Raise Conflict (`too_many_tokens`) if an owner has `MAX_TOKENS_PER_OWNER` active ones."""
+        """
+        Raise Conflict (code `too_many_tokens`) if an owner has too many active ones.
+
+        That is `MAX_TOKENS_PER_OWNER`. Reads all tokens.
+        """
         now = self.runtime.now()
         owned = (record for record in self.records.all() if record.is_owned_by(owner))
         active = sum(record.state(now) == "active" for record in owned)
@@ -220,7 +225,8 @@ class ApiTokens(Struct, frozen=True):
         Revoke the API token with this id, or with the id in this whole token.
 
         Returns its record. The secret in the token is not checked. The record of a revoked token
-        stays unchanged. Raises NotFound, whose message never has the secret, for an unknown token.
+        stays unchanged. `by` is the principal, as the audit log has it. Raises NotFound, whose
+        message never has the secret, for an unknown token, or for any other text.
         """
         token_id = require_token_id(text)
         now = self.runtime.now()
@@ -243,8 +249,8 @@ class ApiTokens(Struct, frozen=True):
         Return the record of the token with this id, or with this name, or of this whole token.
 
         A token that is given by its id may be revoked or expired. Its secret is not checked. The
-        token with a name is the active one. One that was rotated does not count while the one that
-        replaces it is active.
+        token with a name is the active one, and never that of a CI job. One that was rotated does
+        not count while the one that replaces it is active.
 
         Raises NotFound if there is no such token, and Conflict if several have this name.
         """
@@ -288,11 +294,14 @@ class ApiTokens(Struct, frozen=True):
         Replace the token `old` by a new one of the same name, rights, owner and lifetime.
 
         The old token expires after `overlap`, or earlier by itself. Without an overlap it is
-        revoked. The new one lives for `tokens.max_days` at most. `by` is the principal.
+        revoked. The new one lives for `tokens.max_days` at most. `by` is the principal, as the
+        audit log has it.
 
         Raises Conflict if the old token is not active, is of a CI job, was rotated already, or is
-        changed by somebody else at the same time. Raises Unavailable if the store does not answer:
-        the message names the new token, if there may be one.
+        changed by somebody else at the same time. Raises Invalid (code `invalid_field`) if no token
+        can have its name or rights any more. Raises Unavailable if the old token has fields that
+        this version does not know (code `newer_document`), or if the store does not answer: the
+        message names the new token, if there may be one.
         """
         self._require_rotatable(old)
         request = TokenRequest(
@@ -328,8 +337,8 @@ class ApiTokens(Struct, frozen=True):
         """
         Have a token be about other indexes, and return its record.
 
-        `by` is the principal. Raises Conflict if it is not active, or is of a CI job, whose
-        publisher says that.
+        `by` is the principal, as the audit log has it. Raises Conflict if the token is not active,
+        or is of a CI job, whose publisher says that. Raises NotFound if there is no such token.
         """
         if old.publishers:
             raise Conflict(f"Token {old.id} is a CI job's: change its trusted publisher.")
@@ -352,8 +361,9 @@ class ApiTokens(Struct, frozen=True):
         """
         Return the record of an active token, from the cache or the store, and record its use.
 
-        Raises Unauthenticated, with one message, if the token is unknown or its secret is wrong.
-        Raises Unauthenticated, with a message that says so, if it is revoked or expired.
+        Logs once a day if it expires soon. Raises Unauthenticated, with one message, if the token
+        is unknown or its secret is wrong. Raises Unauthenticated, with a message that says so, if
+        it is revoked (code `token_revoked`) or expired (code `token_expired`).
         """
         record = self.records.find(token.id)
         # Without the secret, nobody learns whether there is a token with this id. NO_RECORD has the
@@ -367,7 +377,8 @@ class ApiTokens(Struct, frozen=True):
         """
         Return the record of an active token by its id, and record its use.
 
-        Raises Unauthenticated if the token is unknown, revoked or expired.
+        Raises Unauthenticated if the token is unknown, revoked (code `token_revoked`) or expired
+        (code `token_expired`).
         """
         return self._use(self.records.find(token_id))
 
@@ -476,7 +487,7 @@ def _ended_token(record: TokenRecord) -> Unauthenticated:
 
 
 def require_token_name(text: str) -> None:
-    """Raise Invalid unless a token can have the name `text`."""
+    """Raise Invalid (code `invalid_field`) unless a token can have the name `text`."""
     if not require_one_line(text, "The name of a token", NAME_LIMIT_CHARS).strip():
         raise Invalid(
             f"A token needs a name. Use 1 to {NAME_LIMIT_CHARS} characters that say where it "

@@ -93,7 +93,8 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         Return what `authenticate` would wait for, so that the caller can choose a pool of threads.
 
         A credential is `local`, too, if its result is cached, or if it cannot be valid. Hashes and
-        asks nothing.
+        asks nothing. May reload the files of credentials, and raises Unavailable if the store does
+        not answer which lines of the htpasswd file are outdated.
         """
         if any(map(has_token_prefix, credential.halves)):
             return "local"
@@ -111,12 +112,14 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """
         Return the caller whom a credential identifies.
 
-        May wait for the store, for Google, or for a password hash. Rejections are logged. Wrong
-        passwords, rejected access tokens and unknown API tokens count for the rate limit of the
-        network of `address`.
+        May wait for the store, for Google, or for a password hash. The use of an API token is
+        recorded. Rejections are logged. Wrong passwords, rejected access tokens and unknown API
+        tokens count for the rate limit of the network of `address`. Where everybody may upload and
+        there is no htpasswd file, any password gives the anonymous caller.
 
-        Raises Unauthenticated if the credential is invalid. Raises Unavailable if it cannot be
-        verified now, or (code `rate_limited`) after too many failures.
+        Raises Unauthenticated if the credential is invalid or has ended, or if its person or owner
+        may not use the index now. Raises Unavailable if it cannot be verified now, or (code
+        `rate_limited`) after too many failures.
         """
         try:
             token = api_token_in(credential)
@@ -134,8 +137,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         """
         Return the caller whom an assertion of Identity-Aware Proxy names.
 
-        Raises Unauthenticated if it is invalid, or if the index is not behind such a proxy. Raises
-        Unavailable if it cannot be verified now.
+        An invalid one is logged. Raises Unauthenticated if it is invalid, if the index is not
+        behind such a proxy, or (code `person_ended`) if the access of the person was ended. Raises
+        Unavailable if it cannot be verified now, or the grants cannot be read.
         """
         if self.iap is None:
             raise invalid_credential()
@@ -154,8 +158,9 @@ class Authenticator(Struct, frozen=True, kw_only=True):
 
         The state of the token is not checked. Raises Unauthenticated if it is of a CI job, and none
         of its publishers is in force any more, or if it has an owner who may not use the index any
-        more, or was not confirmed for too long. Raises Unavailable if its owner, or the grants of
-        its owner or of everybody, cannot be read.
+        more (code `owner_ended`), or was not confirmed for too long, or refused by the provider
+        (code `owner_unconfirmed`). Raises Unavailable if its publishers, its owner, the grants of
+        its owner or of everybody, or the list of indexes cannot be read.
         """
         if record.publishers:
             job = None

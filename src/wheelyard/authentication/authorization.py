@@ -75,7 +75,7 @@ class AuthorizationPolicy(Struct, frozen=True):
         Return the caller for an identity: with its own scopes, those of grants, and public ones.
 
         Raises Unauthenticated (code `person_ended`) if the access of the person was ended, and
-        Unavailable if the grants cannot be read.
+        Unavailable if the grants, or the list of indexes, cannot be read.
         """
         grants = self.access.load()
         if grants.ending_of(identity.principals) is not None:
@@ -97,7 +97,7 @@ class AuthorizationPolicy(Struct, frozen=True):
 
         The principal has all of `principals`. The scopes are those of grants, and `htpasswd_scope`
         for a user of the htpasswd file. Without `index` they are those in the index of this policy.
-        Raises Unavailable if the grants cannot be read.
+        Raises Unavailable if the grants, or the list of indexes, cannot be read.
         """
         granted = self._own_scopes(self.access.load(), principal, principals)
         return holding(granted, index or self.index)
@@ -106,7 +106,7 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         Return whether a principal has rights in some index that not everybody has there.
 
-        Raises Unavailable if the grants cannot be read.
+        Raises Unavailable if the grants, or the list of indexes, cannot be read.
         """
         return bool(self._own_scopes(self.access.load(), principal, principals))
 
@@ -218,7 +218,8 @@ class ReadPolicy(Struct, frozen=True):
         """
         Raise an error unless `caller` may read `name`, perhaps as that of a public package.
 
-        Raises Unauthenticated, Forbidden or NotFound, whatever exists.
+        Raises Unauthenticated if the caller is anonymous, Forbidden if the name matches
+        `private_names`, and NotFound otherwise. None of them depends on what exists.
 
         Who has a credential and may read or approve anything may read all public packages: no grant
         names them. Whoever finds that the name is private, and that the caller may not read it, has
@@ -240,7 +241,7 @@ def require_admin(caller: Caller, what: str) -> None:
     """
     Raise Unauthenticated or Forbidden unless the caller is an administrator.
 
-    `what` says what the caller wanted to do.
+    Unauthenticated is for an anonymous one. `what` says what the caller wanted to do.
     """
     _require_admin_in(caller, what, caller.index)
 
@@ -266,7 +267,7 @@ def require_server_admin(caller: Caller, what: str) -> None:
     """
     Raise Unauthenticated or Forbidden unless the caller is an administrator of all indexes.
 
-    `what` says what the caller wanted to do.
+    Unauthenticated is for an anonymous one. `what` says what the caller wanted to do.
     """
     _require_admin_in(caller, what, EVERY_INDEX)
     if not caller.administers_server:
@@ -282,7 +283,8 @@ def require_own_admin(caller: Caller, what: str) -> None:
     Raise an error unless the caller administers all indexes, and is no token that has an owner.
 
     Such a token changes no rights: who steals it could else keep them after it is revoked. Raises
-    Unauthenticated or Forbidden.
+    Unauthenticated if the caller is anonymous, and Forbidden otherwise. `what` says what the caller
+    wanted to do.
     """
     require_server_admin(caller, what)
     if caller.owner:
@@ -293,7 +295,11 @@ def require_own_admin(caller: Caller, what: str) -> None:
 
 
 def require_approver(caller: Caller) -> None:
-    """Raise Unauthenticated or Forbidden unless the caller may approve some public packages."""
+    """
+    Raise Unauthenticated or Forbidden unless the caller may approve some public packages.
+
+    Unauthenticated is for an anonymous one.
+    """
     if caller.is_anonymous:
         raise invalid_credential()
     if not caller.may_anywhere(Action.APPROVE):
@@ -305,7 +311,11 @@ def require_approver(caller: Caller) -> None:
 
 
 def require_all_read(caller: Caller) -> None:
-    """Raise Unauthenticated or Forbidden unless the caller may read all projects, also new ones."""
+    """
+    Raise Unauthenticated or Forbidden unless the caller may read all projects, also new ones.
+
+    Unauthenticated is for an anonymous one.
+    """
     if caller.may_everywhere(Action.READ):
         return
     if caller.is_anonymous:

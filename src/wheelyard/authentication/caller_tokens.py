@@ -68,7 +68,8 @@ class CallerTokens(Struct, frozen=True):
         """
         Return the tokens that a caller owns or has sent, and all for an administrator.
 
-        With `only_own`, an administrator gets no others either. Damaged records are left out.
+        With `only_own`, an administrator gets no others either. A caller that can own no token gets
+        the API token that it has sent, if it has. Damaged records are left out.
         """
         sees_all = is_token_admin(caller) and not only_own
         own = self.owners.owner_of(caller)
@@ -104,7 +105,8 @@ class CallerTokens(Struct, frozen=True):
         """
         Return whether the owner of a token may not use the index, or no grant names them.
 
-        Raises Unavailable if the grants, or the record of the owner, cannot be read.
+        It is False if the record of the owner is damaged, as nobody can say then. Raises
+        Unavailable if the grants, or the record of the owner, cannot be read.
         """
         record = token.record
         if token.state != "active":
@@ -129,8 +131,9 @@ class CallerTokens(Struct, frozen=True):
         """
         Return what a caller may give a token of what is asked for, or None if that is nothing.
 
-        It has the highest action of which there is something. Raises Unavailable if the grants of
-        the store cannot be read.
+        It has the highest action of which there is something, and the projects for which the caller
+        has that in each of the indexes. Public rights do not count. Raises Unavailable if the
+        grants of the store cannot be read.
         """
         for action in reversed(OWN_ACTIONS):
             patterns = frozenset[Pattern]()
@@ -203,8 +206,9 @@ class CallerTokens(Struct, frozen=True):
 
         The `owner` is written as for `TokenOwners.named`, and None is nobody. If it is not given,
         it is the caller, if that can own tokens, or else nobody. Without actions the token may read
-        and upload. Raises Forbidden for another owner than the caller, unless that is an
-        administrator. Raises Invalid if a value is malformed, if nobody of that name can own a
+        and upload. `index` has names of indexes, with commas between them. Empty is main, or all
+        for a token with admin. Raises Forbidden for another owner than the caller, unless that is
+        an administrator. Raises Invalid if a value is malformed, if nobody of that name can own a
         token, or if a token with admin is not for every project.
         """
         parsed_actions = access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS
@@ -222,7 +226,9 @@ class CallerTokens(Struct, frozen=True):
         """
         Check a token that somebody makes for themselves.
 
-        Raises Forbidden if it may do more than its owner, and Conflict if they have too many.
+        Raises Forbidden if it may do more than its owner, or is about all indexes and its owner
+        does not administer the server. Raises Conflict (code `too_many_tokens`) if they have too
+        many.
         """
         if EVERY_INDEX in request.indexes and not self._administers(owner):
             raise Forbidden(
@@ -252,8 +258,8 @@ class CallerTokens(Struct, frozen=True):
         Make a token, and return it with its record.
 
         `signed_in_at` is when the caller signed in. None is this moment. Raises Forbidden if the
-        caller may make no token, or not this one, and Conflict if it has too many. Raises Invalid
-        for a bad name or lifetime.
+        caller may make no token, or not this one, and Conflict (code `too_many_tokens`) if it has
+        too many. Raises Invalid (code `invalid_field`) for a bad name or lifetime.
         """
         self.require_maker(caller, signed_in_at)
         if request.owner.principal == caller.principal:
@@ -269,11 +275,15 @@ class CallerTokens(Struct, frozen=True):
         Replace a token by a new one.
 
         An administrator may rotate any token, given by name or id. Its owner, who has signed in,
-        may do so by id.
+        may do so by id. `signed_in_at` is when the caller signed in. None is this moment. The old
+        token works for `overlap`.
 
         Raises Forbidden if the caller may make no token, and NotFound if it has no such token.
-        Raises Conflict if the owner has too many, if several tokens have the name, or if the token
-        is not active, is of a CI job, was rotated already, or is changed at the same time.
+        Raises Conflict if the owner has too many (code `too_many_tokens`), if several tokens have
+        the name, or if the token is not active, is of a CI job, was rotated already, or is changed
+        at the same time. Raises Invalid (code `invalid_field`) if no token can have its name or
+        rights any more, and Unavailable (code `newer_document`) if it has fields that this version
+        does not know.
         """
         self.require_maker(caller, signed_in_at)
         if is_token_admin(caller):

@@ -26,7 +26,11 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 def require_user_name(name: str) -> None:
-    """Raise Invalid unless a line of an htpasswd file can have a name, and somebody sign in so."""
+    """
+    Raise Invalid unless a line of an htpasswd file can have a name, and somebody sign in so.
+
+    Its code is `invalid_field`.
+    """
     if not 0 < len(name.encode("utf-8", "surrogatepass")) <= NAME_LIMIT_BYTES:
         why = f"is empty, or longer than {NAME_LIMIT_BYTES} bytes"
     elif ":" in name or _CONTROL.search(name):
@@ -43,7 +47,11 @@ def require_user_name(name: str) -> None:
 
 
 def require_new_password(name: str, password: str) -> None:
-    """Raise Invalid, without the password in the message, unless it can be that of a name."""
+    """
+    Raise Invalid, without the password in the message, unless it can be that of a name.
+
+    Its code is `invalid_field`.
+    """
     if len(password) < MIN_PASSWORD_CHARS:
         why = f"has fewer than {MIN_PASSWORD_CHARS} characters"
     elif not _is_unicode(password) or _CONTROL.search(password):
@@ -81,7 +89,7 @@ def with_line(text: str, name: str, hashed: str) -> str:
     Return the text of an htpasswd file where a name has this hash, all else as it was.
 
     The hash in the line of the name is replaced, or a line is added. Raises Invalid (code
-    `bad_setting`) if another line is wrong.
+    `bad_setting`) if a line of the new text is wrong.
     """
     lines = _LINE.findall(text)
     number = line_number(text, name)

@@ -17,7 +17,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.token_owners import TokenOwners
-from wheelyard.errors import Unauthenticated
+from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model import access
 from wheelyard.model.access import PASSWORD, PROVIDER, AccessEntry, Action, Pattern, Scope
 from wheelyard.model.api_token import TokenRecord
@@ -86,7 +86,8 @@ def rights(
 
     With `in_every_index`, grants and credentials that name another index are there as well.
 
-    Raises Unavailable if the grants of the store cannot be read.
+    Raises Unavailable if the grants, the publishers or the list of indexes, or the record of an
+    owner, cannot be read.
     """
     policy = authenticator.policy
     grants = policy.access.load()
@@ -107,7 +108,7 @@ def effective_access(
 
     `records` are those of all API tokens. Tokens of CI jobs live for minutes, so only their
     publishers are in it. People who may not use the index any more are left out. Raises Unavailable
-    if the grants of the store, or the records of people, cannot be read.
+    if the grants, the publishers or the list of indexes, or the records of people, cannot be read.
     """
     entries = dict[tuple[str, str], AccessEntry]()
     refused = _refused(authenticator)
@@ -346,12 +347,16 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
     Return the AccessSubject for principals, separated by commas, or for one `token:ID`.
 
-    Raises Invalid for text that is not a principal, and NotFound for an unknown token. Raises
-    Unavailable if the record of the token, or the grants of its owner, cannot be read.
+    Raises Invalid (code `bad_setting`) for text that is not a principal, or a token with others
+    beside it, and NotFound for an unknown token. Raises Unavailable if the record of the token, the
+    records of people, or the grants cannot be read.
     """
     principals = parse_principals(text)
     kind, _, name = principals[0].partition(":")
     if kind == "token":
+        if len(principals) > 1:
+            message = "A token has its own rights alone. Ask about it without other principals."
+            raise Invalid(message, code="bad_setting")
         record = authenticator.tokens.records.get_for_update(name).value
         assert record is not None  # noqa: S101 - `get_for_update` raises for none
         state = authenticator.owners.state(record)
@@ -434,8 +439,9 @@ def explain(
     """
     Return the explanation whether `subject` may do `action` to `project`, existing or not.
 
-    `may_be_public` says whether there is an upstream index, and the name is not private. Raises
-    Unavailable if the grants of the store cannot be read.
+    `private_patterns` are those of `access.private_names`. `may_be_public` says whether there is an
+    upstream index, and the name is not private. Raises Unavailable if the grants, the publishers or
+    the list of indexes, or the record of an owner, cannot be read.
     """
     all_rights = rights(authenticator, subject.records)
     # the order of these answers is that of the checks of a request (`ReadPolicy`)

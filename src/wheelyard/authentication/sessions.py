@@ -87,9 +87,11 @@ class Sessions:
         """
         Return a new session of a credential that was just verified, signed and as a value.
 
-        Raises Unauthenticated if there can be no session of it: the caller is anonymous, or it is
-        an access token, which says what its bearer may do and not who that is. Raises Unavailable
-        if the store does not answer.
+        The sign-in is logged. The key of sessions is created if there is none.
+
+        Raises Unauthenticated if there can be no session of it: the caller is anonymous, it has
+        just ended, or it is an access token, which says what its bearer may do and not who that is.
+        Raises Unavailable if the store does not answer, or the key is damaged.
         """
         # the evidence is read before the key, so that a refused sign-in creates no key
         evidence = None
@@ -105,7 +107,9 @@ class Sessions:
         """
         Return a new session, of so many seconds, of a person whom a provider has just confirmed.
 
-        Raises Unavailable if the store does not answer.
+        It is signed, and as a value. No session is longer than `SESSION_SECONDS`. The sign-in is
+        logged. The key of sessions is created if there is none. Raises Unavailable if the store
+        does not answer, or the key is damaged.
         """
         subject = f"{person.provider}:{person.id}"
         expires_at = self.runtime.seconds() + seconds
@@ -133,8 +137,9 @@ class Sessions:
         """
         Return the caller whose session the text of a cookie is, or None if it is not valid now.
 
-        May read the store and files. Raises ConfirmationNeeded if a provider has to be asked first,
-        and Unavailable if the store does not answer.
+        May read the store and files. The use of an API token is recorded. A person whose
+        confirmation is old is renewed in the background. Raises ConfirmationNeeded if a provider
+        has to be asked first, and Unavailable if the store does not answer.
         """
         # the text is what a browser has sent: nothing of it counts before its signature fits
         key = self.records.key()
@@ -173,8 +178,9 @@ class Sessions:
         """
         End a session, on every server once its caches are renewed.
 
-        `by` is the principal who has signed out in its browser, or has signed in there anew.
-        Raises Unavailable if the store does not answer: then the session may go on.
+        It is logged, and some records of ended sessions that have expired are removed. `by` is the
+        principal who has signed out in its browser, or has signed in there anew. Raises Unavailable
+        if the store does not answer: then the session may go on.
         """
         self.records.end(session.id, session.expiry)
         log_session("signed_out", by)

@@ -44,7 +44,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
     Says who owns tokens, and what their owners are now.
 
     Threads may share it. Every method may read the htpasswd file, and those that look at a person
-    raise Unavailable if the record of one cannot be read.
+    raise Unavailable if the grants, or the record of one, cannot be read.
     """
 
     people: PeopleRecords
@@ -78,8 +78,9 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         """
         Return all principals by which grants can name an owner now.
 
-        Raises Unauthenticated (code `owner_ended` or `owner_unconfirmed`) if the owner may not use
-        the index now. The message begins with `subject`, the token.
+        Raises Unauthenticated if the owner may not use the index any more (code `owner_ended`), or
+        was not confirmed for too long, or refused by the provider (code `owner_unconfirmed`). The
+        message begins with `subject`, the token.
         """
         principal = owner.principal
         if self.access.load().ending_of(owner.names | {principal}) is not None:
@@ -99,7 +100,11 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         raise _ended(subject)
 
     def state(self, record: TokenRecord) -> str:
-        """Return the state of a token now, as for `ListedToken`."""
+        """
+        Return the state of a token now, as for `ListedToken`.
+
+        It is `active` if the record of its owner is damaged, as nobody can say more then.
+        """
         state = record.state(self.runtime.now())
         if state == "active" and record.owner:
             try:

@@ -87,8 +87,9 @@ class ReplayProtection:
 
         Returns the SHA-256 of the ID token without its signature, hexadecimal, for the log.
 
-        Raises Invalid if it has no uses left, or if it `is_single_use` and has no `jti`. Raises
-        Unavailable if the store does not answer.
+        One that is not single-use has `MAX_USES` in an hour. Raises Invalid if it has no uses left
+        (code `invalid-reuse-token`), or if it `is_single_use` and has no `jti` (code
+        `invalid-token`). Raises Unavailable if the store does not answer.
         """
         jti: object = token_id
         # a use without a jti is recorded as well, so that cleanup finds the API token
@@ -159,8 +160,13 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         """
         Store and return a new API token for all publishers in force that an ID token fits.
 
-        Raises Invalid, with a code of the publishing protocol, if the ID token is rejected. Raises
-        Unavailable if the store or the issuer does not answer.
+        The use of the ID token is recorded first. Some used ones that have expired are removed,
+        with their API tokens. The audit log has the job.
+
+        Raises Invalid if the ID token is malformed or of no known issuer (code `invalid-payload`),
+        is not valid or not for this index (code `invalid-token`), fits no publisher (code
+        `invalid-publisher`), or has no uses left (code `invalid-reuse-token`). Raises Unavailable
+        if the store or the issuer does not answer.
         """
         # unverified until `_verified_claims`: an issuer that is not configured costs no request
         issuer = _issuer_of(id_token)
@@ -198,7 +204,7 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         """
         Revoke the minted API token with this text, and return False if it is no minted token.
 
-        Raises Unavailable if the store does not answer.
+        It is True of one that was revoked before. Raises Unavailable if the store does not answer.
         """
         token = parse_token(text)
         if token is None:

@@ -289,10 +289,11 @@ class Changes(Struct, frozen=True):
         """
         Return the changes after a serial that was returned before, and the newest serial.
 
-        0 is the beginning. Each commit that was made before this call is among the changes, unless
-        there are more than `limit`. Changes that got no serial, because nothing could be written,
-        come last, with `NO_SERIAL`, and again each time until they have one. So do those of a
-        project whose document is damaged or lost, with the revision 0.
+        0 is the beginning. First gives a serial to each commit that has none. So each that was made
+        before this call is among the changes, unless there are more than `limit`, which is None for
+        all. Changes that got no serial, because nothing could be written, come last, with
+        `NO_SERIAL`, and again each time until they have one. So do those of a project whose
+        document is damaged or lost, with the revision 0.
 
         Raises NotFound (code `unknown_serial`) if the feed has no such serial, since the store was
         restored from a backup, or the feed made again.
@@ -305,8 +306,8 @@ class Changes(Struct, frozen=True):
         """
         Return the commits that got a serial after one that was returned before, and the newest.
 
-        Each commit that was made before this call is among them, unless there are more than
-        `limit` serials, or it could get none.
+        First gives a serial to each commit that has none. So each that was made before this call is
+        among them, unless there are more than `limit` serials, or it could get none.
 
         Raises NotFound (code `unknown_serial`) if the feed has no such serial, since the store was
         restored from a backup, or the feed made again.
@@ -328,7 +329,8 @@ class Changes(Struct, frozen=True):
         """
         Write the feed again as it is, so that whoever compares its `end` looks at everything.
 
-        Raises Unavailable if it cannot be written, as by a process that may not.
+        Raises Unavailable if it cannot be written, as by a process that may not, or (code
+        `overloaded`) if too many writers change it.
         """
         for _ in self.retries.attempts():
             before = self.documents.get(keys.CHANGES, "current")
@@ -352,7 +354,8 @@ class Changes(Struct, frozen=True):
         """
         Return all changes that were made since a moment, some older ones, and the newest serial.
 
-        Clocks differ, so `moment` must be earlier than what is wanted.
+        First gives a serial to each commit that has none. Changes that got none come last, with
+        `NO_SERIAL`. Clocks differ, so `moment` must be earlier than what is wanted.
         """
         log, unnumbered = self._sequenced()
         # a serial is not below the seconds at which it was given, which is after the commit
@@ -365,9 +368,9 @@ class Changes(Struct, frozen=True):
         """
         Yield the newest change of each project with the time that no commit of it is later than.
 
-        First come those without a serial, then the one with the latest time, in seconds since the
-        epoch. Older parts of the feed are read as they are needed: all parts whose serials are
-        later.
+        First gives a serial to each commit that has none. Those that got none come first, with the
+        time `inf`, and then the one with the latest time, in seconds since the epoch. Older parts
+        of the feed are read as they are needed: all parts whose serials are later.
         """
         log, unnumbered = self._sequenced()
         for change in unnumbered:
@@ -407,7 +410,8 @@ class Changes(Struct, frozen=True):
         """
         Delete the marks that are older than a day and have no commit, and return their number.
 
-        `now` is in seconds since the epoch, best by the store's clock.
+        First gives a serial to each commit that has none. The mark of a project whose document is
+        damaged stays. `now` is in seconds since the epoch, best by the store's clock.
         """
         # all commits get serials first: what is still marked then has none, or is damaged
         self._sequenced()
@@ -425,7 +429,11 @@ class Changes(Struct, frozen=True):
         return removed
 
     def complete_journals(self) -> None:
-        """Write the journal entries that a writer of several commits left out because it died."""
+        """
+        Write the journal entries that a writer of several commits left out because it died.
+
+        What is damaged is left out.
+        """
         for marks in self._marks().values():
             for mark in marks:
                 with UnreadableIgnored():
@@ -466,7 +474,7 @@ class Changes(Struct, frozen=True):
         Begin the feed again, without any old serial, and have these projects get new ones.
 
         Call `unmarked` afterwards: marks may have been deleted by a process that knew the feed as
-        it was. Raises Conflict if the feed was changed meanwhile.
+        it was. Raises Conflict if the feed was changed meanwhile. Then only marks were put.
         """
         stored = self.store.get(keys.CHANGES)
         # marks first: a crash after them changes nothing, and one after the new log loses nothing
@@ -791,7 +799,11 @@ class Changes(Struct, frozen=True):
 
 
 def has_no_serials(store: Store) -> bool:
-    """Return whether each project of a store has a mark, so that no log was ever written there."""
+    """
+    Return whether each project of a store has a mark, so that no log was ever written there.
+
+    Raises Unavailable if the store does not answer.
+    """
     names = {keys.project_of(entry.key) for entry in store.list(keys.PROJECTS)} - {None}
     marks = (keys.parse_pending_mark(entry.key) for entry in store.list(keys.PENDING))
     return names <= {mark.project for mark in marks if mark is not None}

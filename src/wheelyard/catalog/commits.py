@@ -197,7 +197,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         """
         Return whether the document `written` was written, although the store gave no answer.
 
-        `current` is the document that was read afterwards.
+        `current` is the document that was read afterwards, or None if there was none.
         """
         if current is None or current.revision < written.revision:
             return False
@@ -212,7 +212,8 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         Write a document's last commit into its journal, if it is not there.
 
         `is_own` is for a commit that this process has just made: the entry is written without a
-        look. Raises Unavailable if the journal has another commit of this number.
+        look. Raises Unavailable (code `damaged_document`) if the journal has another commit of this
+        number.
         """
         commit = self.last_commit(document)
         # another writer's commit is there unless that writer died; a read costs less than a write
@@ -394,13 +395,14 @@ class Commits(Generic[D, C, E]):
         """
         Commit the events of `intent` to a document, together with those of concurrent intents.
 
-        Blocks until the commit. If no intent has events, nothing is written, and `before` and
-        `after` are equal.
+        Blocks until the commit. Then the listeners are told of the events. If no intent has events,
+        there is no commit, and `before` and `after` are equal.
 
-        Raises what `intent` raised. Raises Unavailable if the store does not answer: the commit may
-        have been made. Raises Unavailable, without a commit, if too many writers change the
-        document, if it is damaged, or if it has parts that would be lost, as this version does not
-        know them.
+        Raises what `intent` raised, and what `require_free` raised if the commit takes a name.
+        Raises Unavailable if the store does not answer: the commit may have been made. Raises
+        Unavailable, without a commit, if too many writers change the document (code `overloaded`),
+        if it is damaged (code `damaged_document`), or if it has parts that would be lost, as this
+        version does not know them.
         """
         pending = _PendingIntent(kind, intent, copy_context())
         outcome = self._group_commit.submit(kind.key, pending)
@@ -414,10 +416,13 @@ class Commits(Generic[D, C, E]):
         Add commits of another store, of which a document may have the first ones.
 
         Those of a project are added at once, so that it never lists a file that was deleted later.
-        Without any, only what its journal lacks is written.
+        Without any, only what its journal lacks is written. The listeners are not told.
 
-        Raises Conflict, and adds none, if the document has other commits. Raises Unavailable as
-        `submit` does.
+        Raises Conflict, and adds none, if the document has other commits. Raises what
+        `require_free` raised if they take a name. Raises Unavailable if the store does not answer:
+        the commits may have been added. Raises Unavailable, too, if too many writers change the
+        document, if it is damaged, if it has parts that would be lost, or if the commits do not
+        continue it.
         """
         if kind.project is not None:
             self._add(kind, commits)

@@ -80,7 +80,8 @@ class Codec(Generic[T]):
         """
         Return the value of the stored bytes `body`.
 
-        Raises Unavailable if they are invalid, or if only a newer version may read them.
+        Raises Unavailable if they are invalid (code `damaged_document`), or if only a newer version
+        may read them (code `newer_document`). `key` is for the message.
         """
         # the first place where stored bytes are looked at: a person may have edited them
         try:
@@ -97,7 +98,8 @@ class Codec(Generic[T]):
         """
         Return the value of the stored bytes `body`.
 
-        Raises Unavailable if they are invalid, or have parts that this version does not know.
+        Raises Unavailable if they are invalid, or have parts that this version does not know (code
+        `damaged_document`), or if only a newer version may read them (code `newer_document`).
         """
         value = self.decode(key, body)
         self.require_whole(key, value, len(body))
@@ -226,7 +228,8 @@ class DocumentCache(Generic[T]):
         Return the cached document, or None if it is not cached, or older than `max_age`.
 
         Does not read a remote store. On a local store, asks whether the cached version is current
-        unless `max_age` is `any`, and raises Unavailable if the store does not answer.
+        unless `max_age` is `any`, and raises Unavailable if the store does not answer. A snapshot
+        without a value says that there was no such document.
         """
         cached = self._cache.get(key)
         if cached is None or max_age == "any":
@@ -268,7 +271,8 @@ class DocumentCache(Generic[T]):
         seconds, unless `max_age` is `current`.
 
         Raises Unavailable if the store does not answer, and no cached document is returned. Raises
-        Unavailable if the document is damaged or lost, or if only a newer version may read it.
+        Unavailable if the document is damaged or lost (code `damaged_document`), or if only a newer
+        version may read it (code `newer_document`).
         """
         if max_age == "current" or self._policy.is_local:
             return self._revalidate(key, max_age)
@@ -308,7 +312,9 @@ class DocumentCache(Generic[T]):
         """
         Return the cached document if a listing says that it has not changed, else read it.
 
-        Raises Unavailable if the store does not answer, or if the document is damaged.
+        The snapshot has no value if the document has gone since. Raises Unavailable if the store
+        does not answer, if the document is damaged or lost (code `damaged_document`), or if only a
+        newer version may read it (code `newer_document`).
         """
         cached = self._cache.get(entry.key)
         # an object that was written just now may change once more without another time of change
@@ -327,8 +333,9 @@ class DocumentCache(Generic[T]):
         """
         Yield the documents of a listing, in its order, so many of them read concurrently.
 
-        One that is cached in its current version is not read. A damaged one is left out. Raises
-        Unavailable if the store does not answer.
+        One that is cached in its current version is not read. One is left out that is damaged, that
+        only a newer version may read, or that has gone since. Raises Unavailable if the store does
+        not answer.
         """
 
         def read(entry: Entry) -> T | None:

@@ -113,7 +113,9 @@ class FileRemoval(Struct, frozen=True):
         """
         Return the names of files that another index may be about to list, by the name of the index.
 
-        That is what is noted as promoted there, and neither listed nor deleted there yet.
+        That is what is noted as promoted there, and neither listed nor deleted there yet. `files`
+        are those of a project of this index. Raises Unavailable if the document of the project in
+        another index is damaged, or may only be read by a newer version.
         """
         awaited = dict[str, set[str]]()
         for file in files:

@@ -81,7 +81,8 @@ class Files(Struct, frozen=True):
         """
         Return the provenance of a distribution.
 
-        Raises NotFound if it has none, and Unavailable if the store has lost or changed it.
+        Raises NotFound if it has none, and Unavailable (code `damaged_document`) if the store has
+        lost or changed it.
         """
         if not file.has_provenance:
             raise NotFound(f"{file.filename} has no provenance.")
@@ -114,7 +115,7 @@ class Files(Struct, frozen=True):
         """
         Return the `variant.json` of a wheel that has one.
 
-        Raises Unavailable if the store has lost or changed it.
+        Raises Unavailable (code `damaged_document`) if the store has lost or changed it.
         """
         document = self.variants.get(file.variant)
         if document is not None:
@@ -135,7 +136,7 @@ class Files(Struct, frozen=True):
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
         """
-        Return the bytes of a distribution's core metadata.
+        Return the bytes of a distribution's core metadata, whatever their digest is.
 
         Raises NotFound if they are missing.
         """
@@ -167,7 +168,8 @@ class CoreMetadataCache(Struct, frozen=True):
         """
         Return a file's core metadata, minimal if it has none.
 
-        Raises Unavailable if the store has lost it, or does not answer.
+        Raises Unavailable if the store has lost or changed it (code `damaged_document`), or does
+        not answer.
         """
         try:
             raw = self.load_bytes(name, file) if file.has_metadata else None

@@ -56,6 +56,18 @@ class StoreFormat(
 _FORMATS: Final = ExtensibleCodec(StoreFormat)
 
 
+def _decoded(stored: Stored) -> StoreFormat:
+    """Return the content of `wheelyard.json`, or raise Invalid (code `damaged_document`)."""
+    try:
+        return _FORMATS.decode(stored.body)
+    except DecodeError as error:
+        raise Invalid(
+            f"{keys.FORMAT} of this store is damaged. Restore it from a backup: "
+            f'{{"format":{FORMAT}}}.',
+            code=DAMAGED,
+        ) from error
+
+
 def read_format(store: Store) -> StoreFormat | None:
     """
     Return the content of `wheelyard.json`, or None if the store has none.
@@ -67,14 +79,7 @@ def read_format(store: Store) -> StoreFormat | None:
     stored = store.get(keys.FORMAT)
     if not isinstance(stored, Stored):
         return None
-    try:
-        written = _FORMATS.decode(stored.body)
-    except DecodeError as error:
-        raise Invalid(
-            f"{keys.FORMAT} of this store is damaged. Restore it from a backup: "
-            f'{{"format":{FORMAT}}}.',
-            code=DAMAGED,
-        ) from error
+    written = _decoded(stored)
     if written.format > FORMAT:
         needed = ""
         if _is_newer(written.reader):
@@ -128,7 +133,11 @@ def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
 
 
 def writable(stores: Stores, written: StoreFormat | None) -> Stores:
-    """Return stores that refuse each write if only a newer version of wheelyard may write."""
+    """
+    Return stores that refuse each write if only a newer version of wheelyard may write.
+
+    They raise Unavailable (code `newer_store`) then. `written` is None for a new store.
+    """
     if written is None or not _is_newer(written.writer):
         return stores
     why = (
@@ -156,15 +165,16 @@ def rewrite_format(store: Store, retries: ConflictRetries, credentials: str | No
     """
     Write `wheelyard.json` again, to prove that this process can write to the store.
 
-    `credentials` is where a server keeps credentials, or None for a command. A version below
-    `OLDEST_VERSION` does not read the store from then on. Raises NotFound if `wheelyard.json` is
-    missing, and Unavailable if the store cannot be written.
+    `credentials` is where a server keeps credentials, or None for a command, which leaves it as it
+    is. A version below `OLDEST_VERSION` does not read the store from then on. Raises NotFound if
+    `wheelyard.json` is missing, and Invalid (code `damaged_document`) if it is damaged.
+    Raises Unavailable if the store cannot be written, or (code `overloaded`) if too many write it.
     """
     for _ in retries.attempts():
         stored = store.get(keys.FORMAT)
         if not isinstance(stored, Stored):
             raise NotFound(f"There is no {keys.FORMAT} in this store.")
-        written = _FORMATS.decode(stored.body)
+        written = _decoded(stored)
         # not lowered: a newer version may have set it since this process has started
         if written.is_older:
             written = replace(written, reader=OLDEST_VERSION, writer=OLDEST_VERSION)

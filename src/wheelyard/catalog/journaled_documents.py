@@ -269,7 +269,12 @@ class EventJournal(JournalKind[D, C], Generic[D, C, E], frozen=True, kw_only=Tru
 def table_journal(
     kind: TableKind[Any, Any, Any], key: Key, entries: str, consequence: str
 ) -> EventJournal[Any, Any, Any]:
-    """Return what the document and the journal of a kind of tables are."""
+    """
+    Return what the document and the journal of a kind of tables are.
+
+    `key` is that of the document, and `entries` the prefix of the keys of its journal.
+    `consequence` says what a damaged document leads to.
+    """
     return EventJournal(
         what=f"the {kind.title}",
         consequence=consequence,

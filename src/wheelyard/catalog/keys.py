@@ -447,7 +447,7 @@ class PendingMark(Struct, frozen=True):
     project: NormalizedName
     number: int
     size: int
-    """Bytes. 0 unless the mark has earlier commits."""
+    """Bytes. 0 unless the mark has commits of another store."""
 
 
 def parse_pending_mark(key: Key, size: int = 0) -> PendingMark | None:

@@ -71,7 +71,8 @@ class LicenceFinder:
         """
         Return the notes of the store, from its cache if that is fresh.
 
-        Raises Unavailable if the store does not answer.
+        They are `NOTHING_NOTED` without an upstream index. Raises Unavailable if the store does not
+        answer, or if they are damaged.
         """
         if self.notes is None:
             return NOTHING_NOTED
@@ -88,8 +89,9 @@ class LicenceFinder:
         """
         Return the licences of all files of a project as far as they were found, by filename.
 
-        Another one is `LOOKED_UP_LATER`. With `is_of_store` it is what is `noted`, and not what
-        this process alone has found. Fetches and reads nothing.
+        Another one is `LOOKED_UP_LATER`, or `UNKNOWN` if no file of its release has metadata.
+        `noted` is what `read_notes` has returned. With `is_of_store` it alone counts, and not what
+        only this process has found. Fetches and reads nothing.
         """
         listed = tuple(files)
         by_version: Mapping[str, str] = {}
@@ -116,8 +118,9 @@ class LicenceFinder:
         """
         Return the licence of a file of a public project, whose files are `files`.
 
-        `read` returns the core metadata of one, fetched if needed. It raises NotFound if there is
-        none. Raises Unavailable as that does.
+        It is `UNKNOWN` if neither it nor another file of its release has metadata. What was found
+        is remembered, also that there is none. `read` returns the core metadata of one, fetched if
+        needed. It raises NotFound if there is none. Raises Unavailable if that does.
         """
         # its own metadata, if it has any, comes before that of its release
         release = [file]
@@ -132,7 +135,11 @@ class LicenceFinder:
             return self._remember(_key(name, source), UNKNOWN)
 
     def note(self, name: NormalizedName, version: str, licence: str) -> None:
-        """Note the licence of a version of a public project in the store."""
+        """
+        Note the licence of a version of a public project in the store, over one that is there.
+
+        Does nothing without an upstream index, or if the notes cannot be read or written.
+        """
         if self.notes is None:
             return
         with suppress(Unavailable):  # then the next one who asks for the file writes it down
@@ -142,7 +149,8 @@ class LicenceFinder:
         """
         Return the licence of a private file, whose core metadata may be read for it.
 
-        `read` returns the core metadata, or raises NotFound. Raises Unavailable if that does.
+        It is `UNKNOWN` without metadata, and then not remembered. `read` returns the core metadata,
+        or raises NotFound. Raises Unavailable if that does.
         """
         if not file.has_metadata:
             return UNKNOWN

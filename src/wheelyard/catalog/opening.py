@@ -116,8 +116,12 @@ def open_catalog(
     Return the catalog of an index, and write `wheelyard.json` if its store is new.
 
     `files` is the location of a new store's distributions, if they have a bucket of their own. A
-    server that is not meant to write gives no serials. Raises Invalid if this version may not read
-    the store, or `wheelyard.json` is damaged or lost, and Unavailable if the store does not answer.
+    server that is not meant to write gives no serials. If only a newer version may write to the
+    store, each write raises Unavailable (code `newer_store`).
+
+    Raises Invalid if this version may not read the store (code `older_store` or `newer_store`), or
+    if `wheelyard.json` is damaged or lost (code `damaged_document`). Raises Unavailable if the
+    store does not answer, or a new one cannot be written.
     """
     # before anything else is read: an older version must not misread a newer store
     written = ensure_format(stores.documents, files)
@@ -212,8 +216,8 @@ def open_projects(
     """
     Return the projects whose documents are in a store.
 
-    `root` is the store of main. `require_free` raises an error if no new
-    project may take a name.
+    `root` is the store of main. `require_free` raises an error if no new project may take a name.
+    None is for any name.
     """
     runtime = retries.runtime
     # the two need each other: what has vanished is known by the list, and asked when that is gone
@@ -242,7 +246,11 @@ def open_projects(
 def open_changes(
     store: Store, retries: ConflictRetries, policy: CachePolicy, *, gives_serials: bool
 ) -> Changes:
-    """Return the feed of the projects whose documents are in a store."""
+    """
+    Return the feed of the projects whose documents are in a store.
+
+    A server that is not meant to write gives no serials.
+    """
     logs = DocumentCache(
         store,
         Codec(ChangeLog),

@@ -49,7 +49,8 @@ class RequestRecords(Struct, frozen=True):
         Write what `change` makes of the list, unless that is the same, and return it.
 
         It may be called again, with a newer list. A change whose answer was lost may be made twice.
-        Raises what `change` raises.
+        A damaged list is replaced. Raises what `change` raises, and Unavailable (code `overloaded`)
+        if too many writers change the list.
         """
         for _ in self.retries.attempts():
             snapshot = self._read()

@@ -31,7 +31,8 @@ class PeopleRecords(Struct, frozen=True):
     """
     Reads and writes the records of people.
 
-    Threads may share it. Every method raises Unavailable if the store does not answer.
+    Threads may share it. Every method raises Unavailable if the store does not answer. Those that
+    return a snapshot raise it also if the record is damaged.
     """
 
     store: Store
@@ -103,7 +104,12 @@ class PersonNames(Struct, frozen=True):
     retries: ConflictRetries
 
     def claim(self, provider: str, name: str, person_id: str) -> bool:
-        """Claim a name for a person, and return whether it is theirs now."""
+        """
+        Claim a name for a person, and return whether it is theirs now.
+
+        It is, too, if they had it before. The name counts as it is written. Raises Unavailable
+        (code `overloaded`) if too many claim it at once.
+        """
         key = _key(provider, name)
         now = self.retries.runtime.now()
         claim = NameClaim(provider=provider, name=name, person=person_id, claimed_at=now)

@@ -114,7 +114,7 @@ class PrivateNames:
         The store is read unless a pattern or the cache says yes. The answer may be True for a name
         that was released a moment ago. It is never False for a name that was private when this was
         called. Raises Unavailable if nothing is cached of the name, and the store does not answer,
-        is missing, or has a damaged document.
+        is missing, or has a damaged document. Raises it, too, if the namespaces cannot be read.
         """
         indexes = self._other_indexes()
         if self.is_private_here(name):
@@ -126,7 +126,7 @@ class PrivateNames:
         Return whether a name is private by the settings and by this index alone.
 
         Raises Unavailable if nothing is cached of the name, and the store does not answer, is
-        missing, or has a damaged document.
+        missing, or has a damaged document. Raises it, too, if the namespaces cannot be read.
         """
         if self.is_private_in_memory(name) or self._is_in_namespace(name):
             return True

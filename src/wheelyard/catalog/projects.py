@@ -406,8 +406,9 @@ class Projects(Struct, frozen=True):
         Commit the events of `intent`, list the project's name, and return the result of the commit.
 
         A project that does not exist after the commit is not listed. Raises what `intent` raises.
-        Raises Unavailable if the store does not answer, or if the name cannot be listed: the commit
-        may have been made.
+        Of a new project, raises Invalid (code `invalid_name`) if an index has the name, and
+        NotFound if its own index was removed. Raises Unavailable if the store does not answer, or
+        if the name cannot be listed: the commit may have been made.
         """
         # a crash after the commit leaves a project that is not listed; the next commit lists it
         committed = self.commits.submit(project_journal(name), intent)

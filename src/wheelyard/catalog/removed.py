@@ -82,7 +82,11 @@ def describe_removed_filter(name: str, text: str) -> str:
 
 
 def removed_filter_warning(name: str, text: str) -> Caution:
-    """Return the warning that an index shows no file by its filter, and which keys say the same."""
+    """
+    Return the warning that an index shows no file by its filter, and which keys say the same.
+
+    `name` is that of the index, and `text` its filter.
+    """
     # few stores have such an index
     from wheelyard.model.removed_filter import keys_of_filter  # noqa: PLC0415
 
@@ -128,7 +132,7 @@ def with_former_main(index: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renamed(index: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
-    """Return the keys of an index with another name in its lists of indexes."""
+    """Return the keys of an index with `after` in place of `before` in its lists of indexes."""
     keys = dict(index)
     for key in LISTS_OF_INDEXES:
         if isinstance(index.get(key), list | tuple):
@@ -243,8 +247,8 @@ class OutdatedLines:
         """
         Remove the lines that were replaced from the document, and return how many.
 
-        Raises Unavailable if the document cannot be read, or has parts that this version does not
-        know.
+        Raises Unavailable if the document cannot be read or written, has parts that this version
+        does not know (code `damaged_document`), or is changed by too many (code `overloaded`).
         """
         for _ in retries.attempts():
             snapshot = self.documents.get(CHANGED_PASSWORDS, "current")

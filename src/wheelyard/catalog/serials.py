@@ -87,8 +87,9 @@ class ProjectSerials(Struct):
         Return the table for a list of projects, after giving a serial to each commit without one.
 
         Commits of other processes are in it after `FRESH_SECONDS`, and none while another thread
-        gives serials, which takes long after many commits. A list of names that is older than its
-        `names_revision` may lack some of its projects.
+        gives serials, which takes long after many commits. New projects that the list of names
+        lacks are added to it. A list that is older than `names_revision` of the table may lack some
+        of its projects.
         """
         if self.peek() is None and self._listing.acquire(blocking=False):
             try:
@@ -105,7 +106,8 @@ class ProjectSerials(Struct):
         Return the table with all serials that any process has given, and give none.
 
         It may lack some if another thread has been reading them for `WAIT_SECONDS`, or if they
-        could not be read within the last `FRESH_SECONDS`.
+        could not be read within the last `FRESH_SECONDS`. New projects that the list of names lacks
+        are added to it.
         """
         reads = self._reads
         is_down = self.runtime.monotonic() < self._down_until

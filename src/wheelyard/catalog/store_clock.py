@@ -73,8 +73,8 @@ class StoreClock(Struct):
         """
         Return the time by the store's clock, or the machine's if the store cannot be written.
 
-        It is for what only shows something. So a measurement counts until a clock has jumped, and
-        no page waits for the store each ten minutes.
+        It is for what only shows something. So a measurement, which writes an object, counts until
+        a clock has jumped, and no page waits for the store each ten minutes.
         """
         last = self._valid(inf)
         if last is not None:

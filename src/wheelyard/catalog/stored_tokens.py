@@ -96,8 +96,9 @@ class TokenRecords(Struct, frozen=True):
         """
         Store a changed record, and return it as stored, or None if `snapshot` is outdated.
 
-        After None, the caller reads the record again, and decides again. Raises Unavailable if its
-        rotation has parts that would be lost, as this version does not know them.
+        After None, the caller reads the record again, and decides again. Raises Unavailable (code
+        `damaged_document`) if its rotation has parts that would be lost, as this version does not
+        know them.
         """
         written = self._next(record)
 
@@ -143,8 +144,9 @@ class TokenRecords(Struct, frozen=True):
         After a conflict, `change` is called again, with the record of that time. It may return the
         record itself, so that nothing is written.
 
-        Raises NotFound for an unknown token, Unavailable if too many writers change it, and what
-        `change` raises.
+        Raises NotFound for an unknown token, and what `change` raises. Raises Unavailable if too
+        many writers change it (code `overloaded`), or if its rotation has parts that would be lost,
+        as this version does not know them (code `damaged_document`).
         """
         for _ in self.retries.attempts():
             snapshot = self.get_for_update(token_id)

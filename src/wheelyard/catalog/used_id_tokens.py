@@ -18,7 +18,7 @@ class UsedIdToken(Struct, frozen=True):
     """The stored document of a used ID token, which is not in it."""
 
     token: str
-    """The id of the API token that it was exchanged for."""
+    """The id of the API token that it was exchanged for. Empty for a sign-in at a provider."""
 
 
 _USED_ID_TOKENS: Final = Codec(UsedIdToken)
@@ -41,7 +41,7 @@ class UsedIdTokens(Struct, frozen=True):
         Record that an ID token is used.
 
         `issuer` and `jti` are its claims. The record is not needed after `expires_at`. `token_id`
-        is the API token that the ID token is exchanged for.
+        is the API token that the ID token is exchanged for, or empty for a sign-in at a provider.
 
         Raises Conflict if the ID token was used before.
         """
@@ -62,7 +62,11 @@ class UsedIdTokens(Struct, frozen=True):
         return expired_keys(self.store, keys.USED_ID_TOKENS, limit)
 
     def token_of(self, key: Key) -> str | None:
-        """Return the API token's id in the record at `key`, or None if missing or damaged."""
+        """
+        Return the API token's id in the record at `key`, or None if that is missing or damaged.
+
+        It is empty for a sign-in at a provider.
+        """
         stored = self.store.get(key)
         with UnreadableIgnored():
             if isinstance(stored, Stored):

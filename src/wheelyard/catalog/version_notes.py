@@ -42,7 +42,7 @@ class VersionNotes(Generic[V]):
         """
         Return the document, from the cache or the store.
 
-        Raises Unavailable if the store does not answer.
+        Raises Unavailable if the store does not answer, or if the document is damaged.
         """
         return self._documents.get(self._key)
 
@@ -62,7 +62,8 @@ class VersionNotes(Generic[V]):
         Write notes of a project, by version, unless they are there, and return the document.
 
         `before` is what `get` has just returned. A note that is there stays, unless the new one
-        `replaces` it. Raises Unavailable if the document cannot be written.
+        `replaces` it. Raises Unavailable if the document cannot be read or written, or (code
+        `overloaded`) if too many writers change it.
         """
         for attempt in self._retries.attempts():
             # another server has changed the document, and what it has added counts

@@ -33,7 +33,11 @@ class WebhookStates(Struct, frozen=True):
     retries: ConflictRetries
 
     def read_stored(self, name: str, created: datetime) -> WebhookState:
-        """Return the state of a webhook as it is now, which is empty if the store has none."""
+        """
+        Return the state of a webhook as it is now, which is empty if the store has none.
+
+        `created` is when it was added. The state of an earlier one of its name does not count.
+        """
         state = self.documents.get(keys.webhook_state(name), "current").value
         return _state_of(state, created)
 
@@ -43,7 +47,9 @@ class WebhookStates(Struct, frozen=True):
         """
         Write what `change` makes of the state of a webhook, unless that is the same, and return it.
 
-        It may be called again, with a newer state. Raises what `change` raises.
+        `created` is when it was added. For one whose name an earlier webhook had, `change` gets an
+        empty state. It may be called again, with a newer state. Raises what `change` raises, and
+        Unavailable (code `overloaded`) if too many writers change the state.
         """
         key = keys.webhook_state(name)
         for _ in self.retries.attempts():
@@ -111,7 +117,11 @@ class WebhookSecrets(Struct, frozen=True):
         return None
 
     def keep(self, name: str, created: datetime, secret: str) -> None:
-        """Keep the secret of a webhook, in place of the one that it may have."""
+        """
+        Keep the secret of a webhook, in place of the one that it may have.
+
+        The key of sessions is created if there is none. Raises Unavailable if that is damaged.
+        """
         sealer = self._sealer(self.sessions.require_key())
         sealed = SealedSecret(sealer.seal(secret, _context(name, created)))
         # over any version: the table has the webhook already, and the last secret counts

@@ -77,9 +77,9 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     was applied last of its source changes nothing, so that what was revoked since stays so.
     """
     # all files are read before the store is opened, or even made: none is applied if one is wrong
-    read = tuple(read_files(files, source))
-    api = _open_whole(makes_store=not options["dry_run"])
-    request = ApplyRequest(files=read, note=note, **options)
+    files_to_apply = tuple(read_files(files, source))
+    api = _open_described_index(makes_store=not options["dry_run"])
+    request = ApplyRequest(files=files_to_apply, note=note, **options)
     answer = api.call(apply_operations.apply_files, request)
     print_result(answer, report_lines(answer.files, is_dry_run=options["dry_run"]))
     for report in answer.files:
@@ -87,7 +87,7 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
             warn(problem)
 
 
-def _open_whole(*, makes_store: bool) -> command_context.Api:
+def _open_described_index(*, makes_store: bool) -> command_context.Api:
     """
     Return the index with all its documents, also beside settings that still have its tables.
 
@@ -115,6 +115,7 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
     """
     Yield what files say, or what they say together if a source is given.
 
+    Without `source`, that of each file is its name. All are read before the first is yielded.
     Raises Invalid if one cannot be read, or is wrong.
     """
     tables = [(path, _tables_in(path)) for path in paths]
@@ -122,17 +123,19 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
         for path, written in tables:
             yield FileToApply(path.name, written)
         return
-    together = index_file.joined([index_file.read_tables(written, ()) for _, written in tables])
+    together = index_file.joined(
+        [index_file.read_tables(written, of_process=()) for _, written in tables]
+    )
     yield FileToApply(source, to_builtins(together))
 
 
-def sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:
+def read_sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:
     """Yield what the files of a server say. Raises Invalid if one cannot be read, or is wrong."""
     for file in read_files(paths):
-        yield SourcedTables(file.source, index_file.read_tables(file.tables, ()))
+        yield SourcedTables(file.source, index_file.read_tables(file.tables, of_process=()))
 
 
-def begin_with(files: AppliedFiles, *, is_read_only: bool) -> None:
+def apply_server_files(files: AppliedFiles, *, is_read_only: bool) -> None:
     """
     Put the files of a server into force, print what that changes, and warn of what differs.
 
@@ -163,7 +166,8 @@ def _tables_in(path: Path) -> dict[str, Any]:
             f"{escaped(str(path))} cannot be read: {why}.", code=index_file.WRONG_FILE
         ) from error
     try:
-        index_file.read_tables(tables, names_in(()))
+        # here and not where the tables are used: only here is the name of the file known
+        index_file.read_tables(tables, of_process=names_in(()))
     except Invalid as fault:
         message = f"{escaped(str(path))}: {fault.message}"
         raise Invalid(message, code=index_file.WRONG_FILE, advice=fault.advice) from fault
@@ -225,5 +229,5 @@ def _change_text(change: AppliedChange) -> str:
 def show_command(*, toml: bool) -> None:
     """Print what describes the index, as a file that `wheelyard apply` takes."""
     del toml  # there is no other form for people so far
-    tables = _open_whole(makes_store=False).call(apply_operations.show_tables)
+    tables = _open_described_index(makes_store=False).call(apply_operations.show_tables)
     print_result(tables, ((line,) for line in index_file.to_toml(tables).splitlines()))

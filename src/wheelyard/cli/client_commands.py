@@ -12,8 +12,8 @@ from click import Argument, Option
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.api.local import LocalApi
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
-from wheelyard.api.table import LocalApi
 from wheelyard.api_client import TOKEN_VARIABLE
 from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
-from wheelyard.api.table import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.cli import program
 from wheelyard.cli.output import print_message
 from wheelyard.cli.shared_options import given_option
@@ -86,8 +86,10 @@ def existing_index(name: str | None = None) -> Index:
     """
     Return the index of a name in the store of this command line, or without it that of `--index`.
 
-    It is closed at the end of the command. Raises Invalid if a setting is wrong or the store does
-    not exist, NotFound if there is no such index, and Unavailable if the store does not answer.
+    It warns of a settings file that others may change. The index is closed at the end of the
+    command, and serials are given to its commits. Raises Invalid if a setting is wrong or the store
+    does not exist, NotFound if there is no such index, and Unavailable if the store does not
+    answer.
     """
     loaded = loaded_settings()
     warn_of_settings_file(loaded)
@@ -102,7 +104,7 @@ def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool
     Return the index of a name, or without it that of `--index`. A store that is missing is made.
 
     `is_server` is for a process that serves it, and not for a command. The index is closed at the
-    end of the command.
+    end of the command, and serials are given to its commits.
 
     Raises Invalid if a setting is wrong, NotFound if there is no such index, and Unavailable if the
     store does not answer.
@@ -121,7 +123,8 @@ def closed_with_command(index: Index, name: str | None = None) -> Index:
     """
     Return the index of a name, or without it of `--index`, of the store of `index`.
 
-    Connections are closed at the end of the command, and serials are given to its commits.
+    Connections are closed at the end of the command, and serials are given to its commits. Raises
+    NotFound if there is no such index, and Unavailable if the store does not answer.
     """
     context = click.get_current_context()
     if index.upstream is not None:
@@ -203,9 +206,10 @@ def open_api(index: str | None = None) -> Api:
     """
     Return the index of a name or of `--index`, at the server that is chosen, else in the store.
 
-    Raises UsageError if options of a server and of a store are given, Invalid if a setting, the URL
-    or the credential is wrong or the store does not exist, NotFound if the store has no such index,
-    and Unavailable if it does not answer.
+    It is closed at the end of the command, and no request is sent to a server yet. Raises
+    UsageError if options of a server and of a store are given, Invalid if a setting, the URL, the
+    name of the index or the credential is wrong or the store does not exist, NotFound if the store
+    has no such index, and Unavailable if it does not answer.
     """
     return remote_api(index) or local_api(existing_index(index))
 
@@ -219,8 +223,10 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     """
     Return the index of a name or of `--index`, of the server that is chosen, or None without one.
 
-    Raises UsageError if an option of a store is given, too. Raises Invalid if the URL or the
-    credential is malformed. No request is sent.
+    It is closed at the end of the command, and no request is sent. A keyring may be asked for the
+    credential. Raises UsageError if an option of a store is given, too. Raises Invalid if the URL,
+    the name of the index or the credential is malformed, the keyring does not answer, or the
+    credential would leave this machine unencrypted.
     """
     server = program.chosen_server()
     if server is None:

@@ -12,7 +12,11 @@ from wheelyard.model.project_json import OtherEvent
 def history_lines(
     api: Api, events: Sequence[OtherEvent], descriptions: Iterable[str]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the columns of each event: when it was, by whom, and what it was."""
+    """
+    Yield the columns of each event: when it was, by whom, and what it was.
+
+    There is one description for each event. It warns if the names of tokens cannot be read.
+    """
     # journals have the ids of tokens, and people know their tokens by name
     names = token_names(api, {event.by for event in events})
     for event, description in zip(events, descriptions, strict=True):

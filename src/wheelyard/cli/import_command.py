@@ -192,7 +192,8 @@ def import_source(
     """
     Import a source, print why files were not taken, and return the report.
 
-    Without patterns of names in `projects`, all projects are imported.
+    Without patterns of names in `projects`, all projects are imported. With `dry_run`, nothing is
+    written.
 
     Raises Unavailable if the store does not answer, and WheelyardError if the source cannot be
     listed.

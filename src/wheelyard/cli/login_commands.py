@@ -85,7 +85,8 @@ class TokenStore(Struct, frozen=True):
         """
         Return the token in netrc, or an empty text.
 
-        Raises Invalid if an entry there cannot be replaced, and comes before all else for clients.
+        Raises Invalid (code `bad_setting`) if netrc is damaged, or an entry there cannot be
+        replaced, and comes before all else for clients. Raises OSError if it cannot be read.
         """
         try:
             return credential_stores.token_in_netrc(self.netrc, self.host)
@@ -96,8 +97,9 @@ class TokenStore(Struct, frozen=True):
         """
         Return the stored tokens, which a new one replaces, and warn if netrc has one of the host.
 
-        Raises Invalid if netrc is needed and cannot be written, or has an entry that cannot be
-        replaced, and comes before all else for clients.
+        They are by place, as in `tokens`. Raises Invalid (code `bad_setting`) if netrc is damaged,
+        if it is needed and cannot be written, or if it has an entry that cannot be replaced, and
+        comes before all else for clients. Raises OSError if it cannot be read.
         """
         is_there = bool(self.in_netrc())
         needs_netrc = is_there or self.keyring is None
@@ -117,10 +119,11 @@ class TokenStore(Struct, frozen=True):
 
     def store(self, token: str) -> str:
         """
-        Store a token, and return the path of the netrc file, or nothing for the keyring.
+        Store a token, and return the path of the netrc file, or an empty text for the keyring.
 
-        A token in netrc is replaced there, as clients look there first. Raises Invalid if an entry
-        there cannot be replaced, and OSError if netrc cannot be written.
+        A token in netrc is replaced there, as clients look there first. If the keyring fails, that
+        is printed, and netrc is used. Raises Invalid (code `bad_setting`) if netrc is damaged, or
+        an entry there cannot be replaced, and OSError if netrc cannot be read or written.
         """
         if not self.in_netrc() and self.keyring is not None:
             try:
@@ -144,7 +147,12 @@ class TokenStore(Struct, frozen=True):
         return str(self.netrc)
 
     def tokens(self) -> dict[str, str]:
-        """Return the stored tokens by where they are in words, which is netrc for the last one."""
+        """
+        Return the stored tokens by where they are in words, which is netrc for the last one.
+
+        A keyring that fails, and an entry of netrc in another form, have none. Raises OSError if
+        netrc cannot be read.
+        """
         tokens = dict[str, str]()
         if self.keyring is not None:
             with suppress(credential_stores.KeyringFailed):
@@ -154,7 +162,11 @@ class TokenStore(Struct, frozen=True):
         return {place: token for place, token in tokens.items() if token}
 
     def remove(self, place: str) -> None:
-        """Remove one of `tokens`. Raises OSError if netrc cannot be written."""
+        """
+        Remove the token at one of the places of `tokens`, of the keyring as far as that works.
+
+        Raises OSError if netrc cannot be read or written.
+        """
         if place == self.netrc_name:
             rest = credential_stores.without_token(
                 credential_stores.netrc_text(self.netrc), self.host

@@ -139,7 +139,11 @@ class Commands(CliGroup):
     """Click group that imports subcommands on demand."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a subcommand, print its error if it fails, and return the exit status."""
+        """
+        Run a subcommand, and return what its function returns.
+
+        A WheelyardError is printed, and the result is the exit status 1. Other errors are raised.
+        """
         try:
             return super().invoke(ctx)
         except WheelyardError as fault:

@@ -32,7 +32,7 @@ def print_message(level: int, what: str) -> None:
     """
     Print a message of `logging.INFO` or `logging.WARNING` to standard error, or log it.
 
-    With `--quiet`, one of `logging.INFO` is dropped.
+    With `--quiet`, one of `logging.INFO` is dropped. What could control a terminal is escaped.
     """
     if level == logging.INFO and given_option("quiet"):
         return
@@ -43,7 +43,7 @@ def print_message(level: int, what: str) -> None:
 
 
 def echo(line: str, *, err: bool = False) -> None:
-    """Print a line above the command's progress line."""
+    """Print a line above the progress line, if there is one, to standard output or error."""
     progress = click.get_current_context().meta.get(PROGRESS_LINE)
     stream = sys.stderr if err else sys.stdout
     # a stream that goes to a file does not meet the progress line, which is on the terminal
@@ -59,7 +59,9 @@ def resumable(advice: str) -> Iterator[None]:
     try:
         yield
     except Unavailable as fault:
-        raise Unavailable(f"{fault.message} {advice}", code=fault.code) from fault
+        # without `retry_after`: the message of the fault says it already
+        message = f"{fault.message} {advice}"
+        raise Unavailable(message, code=fault.code, advice=fault.advice) from fault
 
 
 def print_line(line: str) -> None:

@@ -34,7 +34,8 @@ def program_words(argv_0: str, prefix: str, environment: Mapping[str, str]) -> t
     """
     Return the words that start this program again.
 
-    `argv_0` is its name as Python got it, and `prefix` the folder of its environment.
+    `argv_0` is its name as Python got it, and `prefix` the folder of its environment. Only the name
+    of the program is returned if it was started in a way that is not known.
     """
     folders = Path(prefix).parts
     # uvx and pipx put a folder that they delete in front of PATH, so these come first
@@ -77,7 +78,7 @@ def chosen_server() -> str | None:
 
 
 def chosen_index() -> str:
-    """Return the name of `--index`, or in a command about packages of `$WHEELYARD_INDEX`."""
+    """Return the name of `--index`, or about packages of `$WHEELYARD_INDEX`, else main."""
     named: str | None = given_option("index")
     if named or not is_about_packages():
         return read_index_name(named or "")
@@ -90,12 +91,16 @@ def is_about_packages() -> bool:
 
 
 def default_index() -> str:
-    """Return the index of a command about packages that names none."""
+    """Return the index of a command about packages that names none: `$WHEELYARD_INDEX`, or main."""
     return read_index_name(process_environment().get(INDEX_VARIABLE, ""))
 
 
 def this_terminal() -> Terminal:
-    """Return how this command line would name another command, with its options of a place."""
+    """
+    Return how this command line would name another command, with its options of a place.
+
+    Outside of a command it knows the program alone.
+    """
     program = program_words(sys.argv[0], sys.prefix, process_environment())
     if click.get_current_context(silent=True) is None:
         return Terminal(program=program)

@@ -69,7 +69,11 @@ class Progress:
         total: int | None = None,
         part: str = "",
     ) -> None:
-        """Say that `advance` more is done, or `completed` of `total`, now in the part `part`."""
+        """
+        Say that `advance` more is done, or `completed` of `total`, now in the part `part`.
+
+        Without a total or a part, the one that was said before stays.
+        """
 
     def advance(self, size: int) -> None:
         """Say that so much more is done."""

@@ -181,10 +181,9 @@ def _files_to_apply(paths: tuple[Path, ...]) -> "tuple[SourcedTables, ...]":
     """Return what files say of the index. Raises Invalid if one is wrong."""
     if not paths:
         return ()
-    # imported only for --apply
-    from wheelyard.cli.apply_commands import sourced_tables
+    from wheelyard.cli.apply_commands import read_sourced_tables
 
-    return tuple(sourced_tables(paths))
+    return tuple(read_sourced_tables(paths))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
@@ -199,10 +198,12 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
     protected: frozenset[str] | None = None
     if options["actions"] is not None:
         protected = _parse_actions(options["actions"])
+    has_no_passwords = passwords == NOTHING_PROTECTED
+    protects_nothing = protected == frozenset()
     # pypiserver, too, takes these two only together
-    if (passwords == NOTHING_PROTECTED) != (protected == frozenset()):
+    if has_no_passwords != protects_nothing:
         raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
-    if passwords == NOTHING_PROTECTED:
+    if has_no_passwords:
         access["htpasswd_file"] = ""
     elif passwords is not None:
         access["htpasswd_file"] = passwords
@@ -223,9 +224,11 @@ def server_settings(
     defaults: command_context.Tables | None = None,
 ) -> LoadedSettings:
     """
-    Return the settings of `serve` or `run`, whose log has all messages if it is JSON.
+    Return the settings of `serve` or `run`, and warn of what is wrong with them.
 
-    Raises Invalid if a value is wrong, or the settings file cannot be used.
+    If they want a log in JSON, it is set up, and all messages go there from now on. `options` has
+    those of the command, `overrides` and `defaults` are as for `loaded_settings`. Raises Invalid if
+    a value is wrong, or the settings file cannot be used. Raises UsageError for a wrong `-a`.
     """
     loaded = command_context.loaded_settings(overrides, defaults)
     # before the first warning, which is a line of the log then
@@ -261,8 +264,9 @@ def run_index(
     """
     Run the server, and its watch threads, until a signal, once `files` are in force.
 
-    Raises WheelyardError if that fails. With a log in JSON, the error is logged instead, and
-    SystemExit raised.
+    Before a store is made, raises Invalid if settings or watched folders cannot be used, and
+    Unavailable if an upstream index has to answer and does not. Raises WheelyardError if the server
+    fails. With a log in JSON, the latter is logged instead, and SystemExit raised.
     """
     settings = loaded.settings
     if settings.server.read_only and options.places:
@@ -288,7 +292,7 @@ def run_index(
 
 def _with_file_hosts(settings: sections.Settings) -> sections.Settings:
     """
-    Return settings with the hosts of upstream files, which one page says if nobody else does.
+    Return settings with the hosts of upstream files, read from one page if they name none.
 
     All worker processes get them. Raises Invalid or Unavailable if the index cannot be used.
     """
@@ -297,7 +301,8 @@ def _with_file_hosts(settings: sections.Settings) -> sections.Settings:
     # nothing of it is loaded without an upstream index
     from wheelyard.wiring.upstream import with_file_hosts
 
-    # of --upstream nothing else says the hosts, so the server does not start without an answer
+    # With --upstream no setting can name the hosts, so the server does not start unless the page
+    # does. Otherwise that is only a warning.
     is_optional = click.get_current_context().params.get("upstream") is None
     settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)
     if settings.upstream.file_hosts is not None:
@@ -311,7 +316,6 @@ def _require_folders(places: tuple[str, ...], store: str) -> None:
     """Raise Invalid for a folder that cannot be watched: a misspelled one must not look empty."""
     folders = [place for place in places if "://" not in place]
     if folders:
-        # imported only for --watch
         from wheelyard.sources.bucket_tree import open_watched_tree
 
         for folder in folders:
@@ -343,7 +347,9 @@ class ServedIndex:
         """
         Open the index, import what `run` imports first, and print the start message.
 
-        Raises WheelyardError if a setting, the store or a watched place cannot be used.
+        Unless the server only reads, a missing store is made, the files of `--apply` are put into
+        force, and a first token may be made. Raises WheelyardError if a setting, the store or a
+        watched place cannot be used.
         """
         settings = self._settings
         is_read_only = settings.server.read_only
@@ -360,10 +366,9 @@ class ServedIndex:
             index.server.sources = self._sources
             index.server.applied_files = self._applied_files(index)
             if index.server.applied_files is not None:
-                # imported only for --apply
-                from wheelyard.cli.apply_commands import begin_with
+                from wheelyard.cli.apply_commands import apply_server_files
 
-                begin_with(index.server.applied_files, is_read_only=is_read_only)
+                apply_server_files(index.server.applied_files, is_read_only=is_read_only)
                 # built anew, as the files may have changed what main is
                 index = index.server.indexes.main()
             if index.upstream is not None:
@@ -390,7 +395,6 @@ class ServedIndex:
         """Return what knows the files of `--apply`, or None without any."""
         if not self._files:
             return None
-        # imported only for --apply
         from wheelyard.operations.applied_files import AppliedFiles
 
         return AppliedFiles(index.server.applying, self._files, index.server.retries)

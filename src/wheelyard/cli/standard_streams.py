@@ -49,6 +49,7 @@ def take_over_output() -> None:
     Replace `sys.stdout` and `sys.stderr` by streams that drop output after an error.
 
     The error is raised once for `sys.stdout`, unless it is a closed pipe. For `sys.stderr`, never.
+    Standard streams that are closed get the null device first.
     """
     # before any file is opened, which could else get the number of a closed stream
     _reserve_descriptors()

@@ -25,7 +25,12 @@ TOKEN_PLACEHOLDER: Final = "TOKEN"  # noqa: S105 - no token
 
 
 def print_startup_message(index: Index) -> None:
-    """Print the URL, warnings, perhaps a first token, and client configuration to paste."""
+    """
+    Print the URL, warnings, perhaps a first token, and client configuration to paste.
+
+    The first token is made here, for a server and a store of this machine without any rights yet.
+    Raises Unavailable if it was made, and could not be shown.
+    """
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     warn_of(server_warnings(index))

@@ -8,8 +8,8 @@ import click
 from click import Argument, Option
 from msgspec.structs import asdict, replace
 
-from wheelyard.api import server_operations
-from wheelyard.api.table import LocalApi
+from wheelyard.api import usage_operations
+from wheelyard.api.local import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command
@@ -65,7 +65,7 @@ def usage_command() -> int:
         for index in api.index.server.indexes.all():
             # in this thread, and not in one behind the answer: the command waits for the table
             index.search.start = lambda refresh: refresh()
-    usage = api.call(server_operations.show_usage)
+    usage = api.call(usage_operations.show_usage)
     output.print_result(usage, _usage_lines(usage))
     unread = sum(index.unread for index in (usage, *usage.indexes))
     if unread:
@@ -75,8 +75,8 @@ def usage_command() -> int:
     return int(bool(problems))
 
 
-def _usage_lines(usage: server_operations.Usage) -> Iterator[tuple[str, ...]]:
-    indexes: list[server_operations.IndexUsage] = [usage]
+def _usage_lines(usage: usage_operations.Usage) -> Iterator[tuple[str, ...]]:
+    indexes: list[usage_operations.IndexUsage] = [usage]
     indexes += usage.indexes
     for index in indexes:
         if index.problem is not None:
@@ -101,7 +101,7 @@ def _usage_lines(usage: server_operations.Usage) -> Iterator[tuple[str, ...]]:
 
 
 def _usage_line(
-    usage: server_operations.ProjectUsage | server_operations.IndexUsage, name: str
+    usage: usage_operations.ProjectUsage | usage_operations.IndexUsage, name: str
 ) -> tuple[str, ...]:
     columns = [describe_size(usage.bytes), counted(usage.files, "file"), name]
     if usage.share is not None:
@@ -417,7 +417,9 @@ def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
     """
     Bring a site up to date, print a summary, and return the exit status and the JSON.
 
-    Raises WheelyardError if the site cannot be written, or the store does not answer.
+    The status is 1 if a project could not be exported, whose error is printed. Of main, the sites
+    of other indexes in it are brought up to date, too. Raises WheelyardError if the site cannot be
+    written, or the store does not answer.
     """
     sites = _open(index, dest, RequestedOptions())
     return _report_sites(sites, [export.run(Progress().complete) for _, export in sites])

@@ -21,6 +21,9 @@ class TableCommands:
     """
     Runs the commands on the tables of a kind, such as indexes or webhooks, and prints the results.
 
+    Each method may raise UsageError for a wrong command line, and WheelyardError if the request is
+    refused, or the store or the server does not answer.
+
     Args:
         operations: The operations on the tables of this kind.
         not_in_force: What a list says of a table that has a problem, such as `not served`.
@@ -68,7 +71,7 @@ class TableCommands:
         self.print_row(open_api().call(self._operations.change, body))
 
     def remove(self, names: Sequence[str], note: str) -> None:
-        """Remove tables in this order, until one is refused."""
+        """Remove tables in this order, and print each, until one is refused, which is raised."""
         api = open_api()
         # printed one by one: what was removed before an error stays removed
         for name in names:

@@ -11,8 +11,8 @@ import click
 from click import Argument, Option
 from msgspec import Struct
 
+from wheelyard.api.local import LocalApi
 from wheelyard.api.provenance_operations import ProvenanceQuery, show_provenance
-from wheelyard.api.table import LocalApi
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.command_context import Api, open_api
 from wheelyard.cli.output import print_result

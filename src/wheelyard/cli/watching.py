@@ -73,7 +73,8 @@ def build_watchers(
     Return the threads, not started, for the watched folders and buckets.
 
     `lenient`: rules that old files break are waived. `every`: seconds between two scans, or None
-    for the default of each place. Raises WheelyardError for a place that cannot be watched.
+    for the default of each place. Raises Invalid for a place that cannot be watched, and
+    Unavailable without credentials for a bucket.
     """
     caller = local_caller(index)
     # the places of the store, whose own files would be imported again and again

@@ -50,7 +50,11 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None) ->
 
 
 def print_explanation(api: Api, question: WhyQuestion) -> int:
-    """Print the answer to a question, and return the exit status of the command."""
+    """
+    Print the answer to a question, and return the exit status of the command.
+
+    It is 0 if some file is shown, and 1 if none is.
+    """
     explanation = api.call(explain_project, question)
     print_result(explanation, _why_lines(explanation, question.version))
     return int(not any(file.shown for file in explanation.files))

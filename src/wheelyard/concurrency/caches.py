@@ -121,7 +121,7 @@ class ExpiringCache(Generic[K, V]):
         self._entries: LruCache[K, tuple[V, float]] = LruCache(capacity)
 
     def get(self, key: K) -> V | None:
-        """Return the cached value of `key`, or None if it is not cached or has expired."""
+        """Return the cached value of `key`, or None. One that has expired is removed."""
         entry = self._entries.get(key)
         if entry is None:
             return None

@@ -10,7 +10,7 @@ from msgspec import Struct
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 
 Clock = Callable[[], float]
-"""A clock in seconds: the parameter says since when, or that they are monotonic."""
+"""A clock in seconds. The name of a parameter or field says whether it is monotonic."""
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
     runtime: Runtime
     max_attempts: int = 200
     timeout: float = 45.0
-    """Seconds after which no attempt begins. In practice this limit is reached first."""
+    """Seconds after which no attempt begins. In practice it is reached before `max_attempts`."""
     first_pause: float = 0.01
     """Seconds. Doubled each time."""
     max_pause: float = 2.0
@@ -104,7 +104,11 @@ class LogRateLimit:
         self._lock = Lock()
 
     def acquire(self) -> int | None:
-        """Return how many messages were suppressed before this one, or None to suppress it, too."""
+        """
+        Return how many messages were suppressed since the last one that was logged.
+
+        Return None, and count this one, if it has to be suppressed, too.
+        """
         now = self._monotonic()
         with self._lock:
             if now >= self._minute_ends_at:

@@ -166,7 +166,11 @@ class Turns:
         self._taken_at = 0.0
 
     def run(self, work: Callable[[], T]) -> T:
-        """Run work in turn, except while it is in a `waiting` block, and return its result."""
+        """
+        Run work in turn, except while it is in a `waiting` block, and return its result.
+
+        Work that gets no turn for `TURN_SECONDS` runs without one.
+        """
         # work that gets no turn in time runs all the same: turns save time, and protect nothing
         turn = _Turn(self)
         token = _CURRENT_TURN.set(turn)
@@ -178,7 +182,11 @@ class Turns:
             _CURRENT_TURN.reset(token)
 
     def take(self) -> bool:
-        """Take the turn, and return False if another thread has had it for long."""
+        """
+        Take the turn, and return whether this thread has it.
+
+        Waits for another thread until that has had it for `TURN_SECONDS`.
+        """
         has_turn = self._lock.acquire(blocking=False)
         if not has_turn:
             # read without the lock: if the turn changes hands meanwhile, this thread waits less
@@ -235,7 +243,8 @@ def prefetch_map(
     """
     Yield `work(argument)` for each argument, in order, computed ahead in so many threads.
 
-    With one thread it is that of the caller, and nothing is computed ahead.
+    At most `2 * threads` calls are ahead of the results that the caller has taken. With one thread,
+    each call is made in that of the caller, and none is ahead.
 
     An exception of `work` or of `arguments` is raised when the results before it were yielded.
     Closing the iterator cancels the calls that have not begun. Running ones go on, and nobody waits

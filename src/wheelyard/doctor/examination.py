@@ -175,9 +175,10 @@ class Examination:
 
     def run(self) -> Iterator[Finding]:
         """
-        Yield all findings.
+        Yield all findings, and ask the server and the keyring for them.
 
-        A failed check leaves out those that depend on it. An error of the network is a finding.
+        The credential that clients would take is sent to the server of the URL, and to no other. A
+        failed check leaves out those that depend on it. An error of the network is a finding.
         """
         for finding in self._findings():
             text = finding.text
@@ -418,9 +419,11 @@ class Examination:
 
 def examination(text: str | None, project: str, machine: Machine, runtime: Runtime) -> Examination:
     """
-    Return the examination of a URL, or of the one that pip or uv asks.
+    Return the examination of the URL `text`, or if it is None of the first that pip or uv asks.
 
-    Raises Invalid if there is none, or it is no URL of http or https.
+    Of `text`, any URL of a server is taken for that of its index. `project` is normalized, or empty
+    for the list of projects. The settings of the clients are read, and nothing is sent yet. Raises
+    Invalid (code `bad_setting`) if there is no such URL, or it is none of http or https.
     """
     settings = ConfiguredClients(machine)
     if text is not None:

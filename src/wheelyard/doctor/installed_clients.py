@@ -82,7 +82,7 @@ class ClientIndex:
         with suppress(BadUrl):
             self.url = parse_url(text.strip())
         self.login: UserPassword | None = None
-        """The credential that the settings have for it."""
+        """The credential that the settings have for it, or None."""
         if password:
             self.login = UserPassword(user or TOKEN_USER, password)
         elif self.url is not None:
@@ -96,7 +96,7 @@ class ConfiguredClients:
         self.machine = machine
         self._environ = machine.environ
         self.problems: list[str] = []
-        """Clauses about files that cannot be read."""
+        """Clauses about files that cannot be read, or are malformed."""
         self.pip = dict(self._pip_values())
         """pip's values and their sources, by key."""
         self.installs = list(self._pip_indexes())

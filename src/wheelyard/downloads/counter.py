@@ -132,7 +132,11 @@ class DownloadCounter:
         return [(batch, document_of(counts)) for batch, counts in batches]
 
     def close(self) -> None:
-        """Write what was counted, before the process ends."""
+        """
+        Write what was counted, before the process ends.
+
+        What the store does not take is lost, which is logged.
+        """
         with self._lock:
             self._is_closed = True
             timer = self._timer

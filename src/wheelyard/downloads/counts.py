@@ -63,7 +63,8 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         """
         Yield each stored number of a project's downloads, with its version and day.
 
-        Both may come several times. Raises Unavailable if the counts are damaged.
+        The document has to have the project. Both may come several times. Raises Unavailable if the
+        counts are damaged.
         """
         for version, files in _stored(name, self.projects[name]).items():
             for by_day in _by_day(files):

@@ -34,9 +34,10 @@ def fold(store: Store, now: float) -> None:
     """
     Add the batches to the months, and delete them, and the months that are too old.
 
-    `now` is in seconds since the epoch, best by the store's clock. Any process may do that at any
-    time. Raises Conflict if another one has just done it. Raises Unavailable if the store does not
-    answer, or the document of a month is damaged. Then the rest is done by a later call.
+    A batch of the last hour stays. One that is damaged is logged and deleted. `now` is in seconds
+    since the epoch, best by the store's clock. Any process may do that at any time. Raises Conflict
+    if another one has just done it. Raises Unavailable if the store does not answer, or the
+    document of a month is damaged. Then the rest is done by a later call.
     """
     today = datetime.fromtimestamp(now, UTC).date()
     settled = _settled(store, now - SETTLED_SECONDS)

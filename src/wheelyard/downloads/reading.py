@@ -57,7 +57,7 @@ class Counts(Struct, frozen=True):
 
     def of(self, name: NormalizedName) -> ProjectCounts:
         """
-        Return the counts of a project.
+        Return the counts of a project, from the first day of the month of `since` on.
 
         Raises Unavailable if they are damaged.
         """
@@ -113,7 +113,11 @@ class LastDownloads(Struct, frozen=True):
 
     @classmethod
     def joined(cls, indexes: Iterable["LastDownloads"]) -> "LastDownloads":
-        """Return when versions were last downloaded from any of several indexes."""
+        """
+        Return when versions were last downloaded from any of several indexes.
+
+        It is complete if that is so of one of them.
+        """
         versions = dict[tuple[NormalizedName, str], date]()
         projects = dict[NormalizedName, date]()
         is_complete = False
@@ -168,7 +172,8 @@ class Downloads:
         """
         Return the downloads of a project in the last days, and until when that is shown.
 
-        That is a time on the monotonic clock.
+        That is a time on the monotonic clock. If the store does not answer, counts that were read
+        earlier today are shown, if there are any.
         """
         today = self._runtime.now().date()
         counts, valid_until = self._recent(today - timedelta(days - 1), today)
@@ -185,7 +190,8 @@ class Downloads:
         """
         Return the downloads of all projects in the last days, and until when that is shown.
 
-        That is a time on the monotonic clock.
+        That is a time on the monotonic clock. Damaged counts of a project are left out. If the
+        store does not answer, counts that were read earlier today are shown, if there are any.
         """
         today = self._runtime.now().date()
         counts, valid_until = self._recent(today - timedelta(days - 1), today)
@@ -201,7 +207,7 @@ class Downloads:
         """
         Return the downloads of a project in the last days, and until when that is shown.
 
-        It is None for a while if the store does not answer.
+        It is None for a while if the store does not answer, or has a damaged document.
         """
         try:
             return self.report(name, days)

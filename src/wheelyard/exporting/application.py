@@ -59,7 +59,13 @@ NOT_FOUND: Final = "404.html"
 
 
 def index_for_site(index: Index, options: Options) -> Index:
-    """Return the index over the same store whose pages are those of a site."""
+    """
+    Return the index over the same store whose pages are those of a site.
+
+    It takes no changes, asks no upstream index, and keeps each document as it was read first.
+    `SiteApplication.close` closes it. Raises NotFound if the index was removed meanwhile, and
+    Unavailable if the store does not answer.
+    """
     settings = index.server.settings
     # the site of another index is a folder in that of main
     base_url = options.base_url.removesuffix(index.definition.segment)
@@ -114,8 +120,8 @@ class SiteApplication:
     """
     Answers for the pages of a site, as an open index does.
 
-    Threads may share it. `index` is what `index_for_site` returns, and `indexes` are the names of
-    those that have a folder in the site.
+    Threads may share it. It has a thread of its own until `close`. `index` is what `index_for_site`
+    returns, and `indexes` are the names of those that have a folder in the site.
     """
 
     def __init__(self, index: Index, options: Options, indexes: tuple[str, ...]) -> None:
@@ -154,10 +160,11 @@ class SiteApplication:
 
     def find(self, name: NormalizedName) -> OpenListing:
         """
-        Return what the site shows of a project.
+        Return what the site shows of a project: own, of a layer, or public.
 
-        Raises WheelyardError if that is nothing. Raises Unavailable if the store does not answer,
-        or a document is damaged.
+        For a private name without a project that may be an empty listing. Raises NotFound if the
+        site has no such project. Raises Unavailable if the store does not answer, or a document is
+        damaged.
         """
         request = self._request(f"/simple/{name}/", b"", {"name": name})
         context = self._context
@@ -167,7 +174,8 @@ class SiteApplication:
         """
         Return the names of all projects that any release may need, once its pages were asked.
 
-        Raises Unavailable if the store does not answer.
+        A release whose metadata is not known needs none. Raises Unavailable if the store does not
+        answer.
         """
         names = set[NormalizedName]()
         request = self._request("/", b"", {})
@@ -201,7 +209,8 @@ class SiteApplication:
         """
         Return what depends on the options alone, first the files that all pages load.
 
-        Raises Unavailable if the store does not answer.
+        The site of main also has the pages of its host. Raises Unavailable if the store does not
+        answer.
         """
         pages = list[Page]()
         # the files first: a web server answers meanwhile, and pages link to new names of these

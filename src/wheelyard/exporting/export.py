@@ -80,7 +80,7 @@ class Export(Struct, frozen=True, kw_only=True):
 
     def check_destination(self) -> None:
         """
-        Check that an export has made the pages of the site.
+        Check that an export has made the pages of the site, if it has any.
 
         Raises Invalid (code `bad_destination`) if another program has. Raises Unavailable if the
         site does not answer.
@@ -108,13 +108,16 @@ class Export(Struct, frozen=True, kw_only=True):
         """
         Export what has changed, once no other export writes the site.
 
+        `progress` is called in this thread. What no page links to any more is deleted.
+
         Every page is made again if the site is new, was made with other options or by another
         version, if an export of it was interrupted, or if `everything`. The latter also replaces
         pages that no export has made. A project of which the store has lost something stays as it
-        was, and is in `failed` of the result. Raises Invalid (code `bad_destination`) as
-        `check_destination`, or if the site was made from another store or index. Raises Unavailable
-        if the store or the site does not answer, or other exports interrupt this one again and
-        again.
+        was, and is in `failed` of the result. Raises Invalid (code `bad_destination`) if another
+        program has made pages of the site, unless `everything`, or if the site was made from
+        another store or index. Raises NotFound if the index was removed meanwhile. Raises
+        Unavailable if the store or the site does not answer, or other exports interrupt this one
+        again and again.
         """
         if not everything:
             self.check_destination()
@@ -482,9 +485,12 @@ def open_export(
     """
     Return the export of an index to a folder, which is made, or to a bucket.
 
-    An option that is not requested is that of the site's last export. `on_wait` is called if
-    another export is writing the site. Raises Invalid if the export is not allowed. Raises
-    Unavailable if the site does not answer, or there are no credentials for it.
+    An option that is not requested is that of the site's last export. `on_wait` is called once if
+    the export has to wait for another one of the site. Raises Invalid (code `bad_destination`) if
+    the place is none, or is in the way of the store or of its files, or if its site is that of
+    another store or index, or of all indexes. Raises Invalid (code `bad_setting`) if the URL of a
+    bucket is malformed, or its library is missing. Raises Unavailable if the site does not answer,
+    nothing can be written there, or there are no credentials for it.
     """
     place = open_place(index, dest)
     lease = site_folder.SiteLease(place.store, index.server.runtime, on_wait)
@@ -524,10 +530,12 @@ def open_export(
 
 def open_place(index: Index, dest: str) -> SitePlace:
     """
-    Return the destination of an export.
+    Return the destination of an export. A folder is made.
 
-    Raises Invalid if it is not allowed. Raises Unavailable if nothing can be written to the folder,
-    or there are no credentials for the bucket.
+    Raises Invalid (code `bad_destination`) if it is none, or is in the way of the store. Raises
+    Invalid (code `bad_setting`) if the URL of a bucket is malformed, or its library is missing.
+    Raises Unavailable if nothing can be written to the folder, or there are no credentials for the
+    bucket.
     """
     _check_destination(dest, index)
     if is_bucket(dest):

@@ -43,9 +43,10 @@ def index_folders(
     """
     Return the folders of a site with the manifest `before`, which is that of all indexes.
 
-    With `everything`, those of all indexes that do not exist are removed, unless the store has
-    packages of theirs. Raises Unavailable if the definitions in the store cannot be read, or the
-    store or the site does not answer.
+    Nothing is deleted here. With `everything`, those of all indexes that do not exist are to be
+    deleted, unless the store has packages of theirs. Raises Unavailable if the definitions in the
+    store cannot be read, that of main does not fit (code `wrong_index`), or the store or the site
+    does not answer.
     """
     # `definitions` of these are served, `problems` are those that are not, and `names` are both
     stored_indexes = index.server.definitions.load()
@@ -153,6 +154,8 @@ def exported_objects(site: site_folder.SiteStore, name: str) -> Iterator[Key]:
     """
     Yield what exports of an index have made in its folder, for which `_is_exported` is true.
 
+    Pages that may be those of the owner of the web server are left out.
+
     Raises Unavailable if the site does not answer.
     """
     folder = f"{name}/"
@@ -175,7 +178,11 @@ def exported_objects(site: site_folder.SiteStore, name: str) -> Iterator[Key]:
 
 
 def store_id(settings: Settings, segment: str) -> str:
-    """Return `Options.store` of the sites of an index, whose paths begin with a segment."""
+    """
+    Return `Options.store` of the sites of an index, whose paths begin with a segment.
+
+    An empty segment is that of main.
+    """
     location = settings.store.location
     place = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     return sha256(os.fsencode(place + segment)).hexdigest()[:32]

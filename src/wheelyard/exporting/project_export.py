@@ -84,8 +84,8 @@ class SitePages(Struct, frozen=True):
         """
         Write those pages whose bytes have changed.
 
-        Without `existing`, each page is compared with that in the site. Raises Unavailable if the
-        site does not answer, and Conflict if the lease is lost.
+        If `existing` is None, each page is compared with that in the site. Raises Unavailable if
+        the site does not answer, and Conflict if the lease is lost.
         """
         if self.pool is None:
             for page in pages:
@@ -108,11 +108,13 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
 
     def export(self, facts: ProjectFacts) -> ExportedProject:
         """
-        Write what has changed of a project.
+        Copy missing files of a project, and write those pages that have changed.
 
-        `facts` are those that the manifest will have. Raises NotFound, or Unavailable with one of
-        `UNREADABLE_CODES`, if the store has lost something of the project. Raises Unavailable with
-        another code if the store or the site does not answer. Raises Conflict if the lease is lost.
+        `facts` are those that the manifest will have. In the result they have no `document` if the
+        next export has to read the project again. Nothing is deleted here. Raises NotFound, or
+        Unavailable with one of `UNREADABLE_CODES`, if the store has lost something of the project.
+        Raises Unavailable with another code if the store or the site does not answer. Raises
+        Conflict if the lease is lost.
         """
         listing = self._find(facts)
         while True:
@@ -213,6 +215,9 @@ class SiteProjects(Struct, frozen=True):
     def read(self) -> tuple[ProjectTable, list[NormalizedName]]:
         """
         Return the facts of all projects, and the names of those whose document is damaged.
+
+        They are the projects of the index, of its layers, and the public ones of which a file is
+        kept. The facts of a damaged one are those of the last export, or have its name alone.
 
         Raises Unavailable if the store does not answer.
         """

@@ -136,9 +136,10 @@ class SiteFolder:
         self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
-        Write a file of the site, and return its version if one was expected.
+        Write a file of the site, and return its version if one was expected, else ABSENT.
 
-        Raises Conflict if the file has another version than `expect`.
+        `expect` is ABSENT if there must be no file, and None if its version does not matter. `kind`
+        has no effect. Raises Conflict if the file has another version than `expect`.
         """
         del kind
         self._write(key, body, expect)
@@ -171,7 +172,7 @@ class SiteFolder:
                 raise
 
     def delete(self, key: Key) -> None:
-        """Delete an object, and the empty folders above it."""
+        """Delete an object, if it is there, and the empty folders above it."""
         folder = self._path(key)
         with storage_faults(f"{key} of the site"):
             require_no_links(folder.parent)
@@ -270,10 +271,10 @@ class RequestedOptions(Struct, frozen=True, kw_only=True):
 
     def merged_with(self, previous: Options | None, new: Options, site: str) -> Options:
         """
-        Return the options after `previous` ones.
+        Return the options after `previous` ones, which are None for a new site.
 
-        `new` are those of a new site of the index, and `site` is its location. Raises Invalid if
-        the previous ones are of another store or index.
+        `new` are those of a new site of the index, and `site` is its location. Raises Invalid (code
+        `bad_destination`) if the previous ones are of another store or index.
         """
         before = previous or new
         if new.store and before.store and new.store != before.store:
@@ -380,7 +381,9 @@ def read_manifest(site: SiteStore, folder: str = "") -> tuple[Manifest, ObjectVe
     """
     Return the manifest of a site, or of the one in a folder of it, and its version.
 
-    Raises Unavailable if the site does not answer.
+    `folder` ends with a slash. If there is no manifest, the result is an empty one, whose `format`
+    is 0 and whose version is ABSENT. Of a damaged one, or one of another format, it has what can be
+    read. Raises Unavailable if the site does not answer.
     """
     stored = site.get(Key(folder + MANIFEST_PATH))
     if not isinstance(stored, Stored):
@@ -407,7 +410,11 @@ class SiteLease:
 
     @property
     def options(self) -> Options | None:
-        """The options of the site's last export, or None if it has none."""
+        """
+        The options of the site's last export, or None if it has no manifest.
+
+        Those of a damaged manifest are the defaults.
+        """
         if not self._manifest.format:
             return None
         return self._manifest.options
@@ -442,7 +449,7 @@ class SiteLease:
         Take the lease, if the manifest is what `wait` has returned.
 
         With it, the manifest gets the options, which stay if the export is interrupted. Raises
-        Conflict if the manifest is another one.
+        Conflict if the manifest is another one, after which `reload` has to be called.
         """
         has_copies = before.has_copies or not options.files_url
         self._manifest = replace(before, format=FORMAT, options=options, has_copies=has_copies)

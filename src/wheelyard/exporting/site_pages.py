@@ -174,7 +174,7 @@ class SiteWriter:
         return sizes
 
     def paths_of(self, path: str) -> Iterator[Key]:
-        """Yield the path of a page, of its compressed form, and of its folder."""
+        """Yield the path of a page, and of its compressed form and folder if the site has them."""
         yield Key(path)
         if self._is_gzipped:
             yield Key(f"{path}.gz")
@@ -183,9 +183,10 @@ class SiteWriter:
 
     def write(self, page: Page, existing: Sizes | None) -> None:
         """
-        Write those forms of a page that do not exist, or have other bytes.
+        Write those forms of a page that do not exist, or have other bytes, and count it if any is.
 
-        With `None`, nothing is known of the `existing` objects, and each form is looked at.
+        A form that `existing` lacks is written without a look. With None, nothing is known of the
+        `existing` objects, and each form is looked at.
         """
         is_written = False
         for key in self.paths_of(page.path):

@@ -139,10 +139,10 @@ class IndexContext(Struct, frozen=True, kw_only=True):
 
     def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
         """
-        Return a project and its document's version, which may be read from the store.
+        Return a project that the index has of its own, and its document's version.
 
-        Raises NotFound if there is no such project. Raises Unavailable if the store does not
-        answer, or the document is damaged.
+        It may be read from the store. Raises NotFound if there is no such project. Raises
+        Unavailable if the store does not answer, or the document is damaged.
         """
         snapshot = self.index.projects.load(name)
         if snapshot.value is None:

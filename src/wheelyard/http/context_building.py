@@ -39,8 +39,10 @@ def build_context(
     """
     Return the context of the index that a process begins with, and with it what all of them share.
 
-    That index is main for a server, or the one of a static site. With an upstream index, raises
-    Invalid if what its policy needs is wrong, and Unavailable if it cannot be read.
+    That index is main for a server, or the one of a static site. Its server gets a new `state`.
+    With an upstream index, the list of private names in the store is completed unless the server is
+    read-only. Then raises Invalid if what its policy needs is wrong, and Unavailable if it cannot
+    be read.
     """
     index.server.state = ServerState(index.server.runtime.now(), write_failure)
     process = _build_process(index, write_failure, site)
@@ -54,8 +56,9 @@ def context_of_index(first: IndexContext, index: Index, in_force: KnownIndexes) 
     """
     Return the context of another index than `first`, or of main once any definition has changed.
 
-    It has pages of its own, and shares the threads that ask upstream indexes. Raises Unavailable if
-    the grants cannot be read.
+    It has pages of its own, and shares the threads that ask upstream indexes. Raises NotFound if
+    the index, or a layer of it, is not served any more. Raises Unavailable if the store does not
+    say what they are.
     """
     upstream = None
     if first.upstream is not None and index.upstream is not None:

@@ -101,7 +101,11 @@ def error_response(
     advice: Advice | None = None,
     index: str = "",
 ) -> Response:
-    """Return an error as JSON: programs read `code`, and uv shows the first sentence."""
+    """
+    Return an error as JSON: programs read `code`, and uv shows the first sentence.
+
+    `advice` is added to the message as for a terminal, where its commands name the index `index`.
+    """
     uv_text = f"{status} {first_sentence(message)}"
     body = messages.ErrorBody(message, uv_text, REASON_PHRASES[status], code)
     if advice is not None:  # most programs show the message alone, in a terminal or its log

@@ -54,8 +54,8 @@ class StoredBody(Struct, frozen=True):
         """
         Return a path, a signed URL, or the bytes or chunks of a range (None: of the file).
 
-        Raises NotFound if the store lacks the file, and Unavailable if it does not answer. Raises
-        OSError if this process can open no more files.
+        A path or a URL is for the whole file. Raises NotFound if the store lacks the file, and
+        Unavailable if it does not answer. Raises OSError if this process can open no more files.
         """
         return self.delivery.open_body(self.name, self.file, byte_range, self.files)
 
@@ -80,8 +80,11 @@ class FileDelivery:
         """
         Return a path, a signed URL, or the bytes or chunks of a range (None: of the file).
 
-        A path or a URL is for the whole file. `files` has the file, if it is not a private one.
-        Raises NotFound if the store lacks the file, and Unavailable if it does not answer. Raises
+        A path or a URL is for the whole file. `files` has the file, if it is not a private one. If
+        no URL can be signed now, that is logged, and not tried again for 30 seconds.
+
+        Raises NotFound if the store lacks the file, or a folder has one of another size. Raises
+        Unavailable if the store does not answer, or has other bytes or a link in its place. Raises
         OSError if this process can open no more files. The iterator raises Unavailable if the rest
         of the bytes cannot be read, or are damaged.
         """

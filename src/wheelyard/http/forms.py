@@ -157,7 +157,8 @@ def form_token(request: IndexRequest) -> str:
     """
     Return the token for the forms of a page, which is empty on a read-only server.
 
-    Raises Unavailable if the store with the key does not answer, or the key is damaged.
+    The key of sessions is made if there is none. Raises Unavailable if the store with the key does
+    not answer, or the key is damaged.
     """
     index = request.context.index
     if index.settings.server.read_only:
@@ -172,7 +173,8 @@ def require_form_token(request: IndexRequest, token: str) -> None:
 
     Raises Forbidden (code `stale_form`) if it is another one, if the caller has signed in anew, or
     after `FORM_TOKEN_SECONDS`. Raises Forbidden (code `read_only`) on a read-only server. Raises
-    Unavailable if the store with the key does not answer, or the key is damaged.
+    Unavailable if the store with the key does not answer, or the key is damaged. The key of
+    sessions is made if there is none.
     """
     index = request.context.index
     if index.settings.server.read_only:
@@ -194,7 +196,8 @@ def session_key(request: IndexRequest) -> bytes:
     """
     Return the key of sessions, which all processes of the index have.
 
-    Raises Unavailable if the store does not answer, or the key is damaged.
+    If there is none, it is made, and written into the store. Raises Unavailable if the store does
+    not answer, or the key is damaged.
     """
     records = request.context.index.sessions.records
     return records.peek_key() or records.require_key()
@@ -250,7 +253,8 @@ def refused_form(request: IndexRequest, fields: FormFields, error: WheelyardErro
     """
     Return a form to be shown again, with what was typed, and why it was refused.
 
-    An error of the store is logged.
+    An error of the store is logged. The form has a new token, or if the store does not answer, the
+    one that was sent.
     """
     request.context.process.store_errors.log(error)
     try:

@@ -64,7 +64,13 @@ logger = logging.getLogger("wheelyard")
 
 
 def answer_to_error(request: IndexRequest, error: Exception) -> Response:
-    """Return the answer to a request that has failed, for a program."""
+    """
+    Return the answer to a request that has failed, for a program.
+
+    An error of the store is logged. Any exception but a WheelyardError, a body that has not come,
+    or too many open files is a fault of the program. It is logged with the number in its answer
+    (500).
+    """
     if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
         error = Unavailable(
             "The server has too many files open. Its operator raises the limit of file "
@@ -102,7 +108,11 @@ def answer_to_error(request: IndexRequest, error: Exception) -> Response:
 
 
 async def page_of(request: IndexRequest, response: Response) -> Response:
-    """Return an answer as this client gets it, which is a page if a browser gets an error."""
+    """
+    Return an answer as this client gets it, which is a page if a browser gets an error.
+
+    Where people sign in by a cookie, the challenge of a 401 makes no browser ask for a password.
+    """
     headers = request.joined_headers
     if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
         return response
@@ -290,7 +300,13 @@ class IndexApp:
         await self.routes.router(scope["path"])(scope, receive, send)
 
     async def answer(self, route: Route, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Answer a request of a route, or raise what its handler raises."""
+        """
+        Answer a request of a route, and note its response in the request.
+
+        If nobody can say which index it is for, raises the error that says why, unless the route is
+        answered all the same. Raises WheelyardError if its caller may not have an answer, and what
+        the handler raises.
+        """
         request: IndexRequest = scope[REQUEST]
         fault: Fault | None = scope.get(FAULT)
         if fault is not None and not _is_answered(request, route, fault.error):

@@ -93,7 +93,11 @@ def share_metrics(folder: Path) -> None:
 
 
 def render_metrics(registry: CollectorRegistry) -> bytes:
-    """Return the metrics in a registry, or of all workers, in the text format of Prometheus."""
+    """
+    Return the metrics in a registry, or of all workers, in the text format of Prometheus.
+
+    The files of gauges of workers that have ended are removed.
+    """
     disable_created_metrics()
     rendered = CollectorRegistry()
     folder = process_environment().get(FOLDER_VARIABLE)
@@ -232,7 +236,7 @@ def expiring_tokens(
     tokens: ApiTokens, registry: CollectorRegistry, start: StartThread = in_background
 ) -> BackgroundCount:
     """
-    Return what counts the tokens that expire soon, once an hour.
+    Return what counts the tokens that expire soon, once an hour, with a gauge in the registry.
 
     On a bucket a count costs one class A operation for each thousand tokens, and one class B
     operation for each record that this process has not read yet.
@@ -256,7 +260,11 @@ def expiring_tokens(
 def file_differences(
     files: "AppliedFiles", registry: CollectorRegistry, monotonic: Clock
 ) -> BackgroundCount:
-    """Return what counts the things in force that differ from applied files, once a minute."""
+    """
+    Return what counts the things in force that differ from applied files, once a minute.
+
+    Its gauge is added to the registry.
+    """
     gauge = Gauge(
         "wheelyard_apply_differences",
         "Things in force that differ from the files of serve --apply; counted once a minute.",

@@ -210,7 +210,11 @@ class BackgroundHandler(logging.Handler):
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send the log to standard error, in the format of the settings."""
+    """
+    Send the log to standard error, in the format of the settings.
+
+    The access log is a part of it if the settings ask for that, and is written by a thread.
+    """
     is_json = settings.format == "json"
     if is_json and isinstance(sys.stderr, TextIOWrapper):  # JSON is always UTF-8
         sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")

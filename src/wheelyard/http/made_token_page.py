@@ -18,7 +18,12 @@ from wheelyard.wiring.index import Index
 
 
 def redirect_to_made(request: IndexRequest, made: MadeToken) -> Response:
-    """Return the redirect from a form to the page that shows the new token once."""
+    """
+    Return the redirect from a form to the page that shows the new token once.
+
+    The key of sessions is made if there is none. Raises Unavailable if the store with the key does
+    not answer, or the key is damaged.
+    """
     return redirect_with_secret(request, _subject(made.id), made.token, f"made={made.id}")
 
 
@@ -28,7 +33,9 @@ def show_made(
     """
     Return the page of a new token, with its text the first time that it is loaded.
 
-    `tokens` are those that the caller may see there. Raises NotFound unless one has that id.
+    The page takes the text from the browser. `tokens` are those that the caller may see there, and
+    `root` is the way to the home page. Raises NotFound unless one has that id. Raises Unavailable
+    if the store with the key of sessions does not answer, or the key is damaged.
     """
     new_token = next((token for token in tokens if token.id == token_id), None)
     if new_token is None:

@@ -38,8 +38,8 @@ def redirect_with_secret(request: IndexRequest, subject: str, secret: str, query
     """
     Return the redirect to the page of a form, with a query, on which `read_secret` has the secret.
 
-    `subject` says what the secret is of. Raises Unavailable if the store with the key does not
-    answer.
+    `subject` says what the secret is of. The key of sessions is made if there is none. Raises
+    Unavailable if the store with the key does not answer, or the key is damaged.
     """
     expires = int(request.context.index.server.runtime.seconds()) + SECONDS
     text = encode(_SealedSecret(secret, expires)).decode()
@@ -53,7 +53,7 @@ def read_secret(request: IndexRequest, subject: str) -> str:
     Return the secret that the browser was given for this caller, or an empty text.
 
     It is empty if the secret is of something else, was shown before, or is older than a minute.
-    Raises Unavailable if the store with the key does not answer.
+    Raises Unavailable if the store with the key does not answer, or the key is damaged.
     """
     sealed = _cookie(request, subject).value_in(request.joined_headers.get(b"cookie", b""))
     if not sealed:

@@ -13,7 +13,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.context import IndexContext, IndexRequest
@@ -55,7 +54,12 @@ class _IndexAnswer(Struct, frozen=True):
 
 
 def with_indexes(request: IndexRequest, viewer: Viewer) -> Viewer:
-    """Return the viewer of a page, with the indexes that it tells of, and those that it hides."""
+    """
+    Return the viewer of a page, with the indexes that it tells of, and those that it hides.
+
+    It tells of none if the caller may read only one. On a server, the indexes that the caller of an
+    authenticated request may read are noted in the request.
+    """
     context = request.context
     site = context.process.site
     if site is not None:  # who can load a page can load those of all indexes of the site
@@ -93,7 +97,7 @@ def _readable(request: IndexRequest) -> Iterator[ReadableIndex]:
             if request.caller.may_anywhere(Action.READ):
                 yield ReadableIndex(own_index, request.caller)
             continue
-        with suppress(Unauthenticated, Unavailable, ConfirmationNeeded):
+        with suppress(Unauthenticated, Unavailable):
             index = own_index.server.indexes.by(in_force, name)
             caller = in_index(index)
             if caller.may_anywhere(Action.READ):
@@ -141,7 +145,8 @@ def releases_elsewhere(
     """
     Return which releases of a private project the other indexes have that the caller may read.
 
-    One whose store does not answer is left out.
+    These are the ones that `with_indexes` has noted in the request. One whose store does not answer
+    is left out.
     """
     elsewhere = list[ReleasesElsewhere]()
     answers = _answers(request, name)
@@ -167,7 +172,8 @@ def public_places_of(
     """
     Return which indexes have a page of a public project for the caller, if there are several.
 
-    `version` is that of the release on the page. What rules show in another index, and whether the
+    `marks` are those of the indexes that `with_indexes` has noted in the request. `version` is that
+    of the release on the page, or an empty text. What rules show in another index, and whether the
     name is private there, is for the page there to say.
     """
     own_name = request.context.index.name

@@ -27,7 +27,7 @@ from wheelyard.authentication.authenticator import Wait
 from wheelyard.authentication.confirmation import ConfirmationNeeded
 from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
 from wheelyard.authentication.verifiers.verifier import decode_segment
-from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.errors import Invalid, Unauthenticated, Unavailable
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.messages import Header, Headers, Request
@@ -74,9 +74,13 @@ class RequestAuthenticator:
         Give a request its caller, and the session if a cookie says who it is.
 
         Where Identity-Aware Proxy is configured, nothing else counts for a request that
-        `accepts_iap`. A cookie that is not valid counts as none. Raises Waiting while a credential
-        is verified elsewhere. Raises Unauthenticated if it is not valid, Invalid if its header is
-        too long or malformed, and Unavailable if that cannot be said now. May block.
+        `accepts_iap`, and its Authorization header is taken away. A cookie that is not valid counts
+        as none. If its provider has not confirmed the person, the request's `waits_for` says so. A
+        rejected credential is logged, and may count for the rate limit.
+
+        Raises Waiting while a credential is verified elsewhere. Raises Unauthenticated if it is not
+        valid, Invalid if its header is too long or malformed, and Unavailable if that cannot be
+        said now, or (code `rate_limited`) after too many failures. May block.
         """
         headers = request.joined_headers
         if self._index.authenticator.iap is not None and accepts_iap:
@@ -101,8 +105,9 @@ class RequestAuthenticator:
         """
         Give a request the caller of its cookie, whatever other credential it has.
 
-        Without a session it is anonymous. Raises Waiting while a provider is asked, and Unavailable
-        if the store does not answer.
+        Without a valid session it is anonymous. If its provider has not confirmed the person, the
+        request's `waits_for` says so. Raises Waiting while a provider is asked, and Unavailable if
+        the store does not answer.
         """
         request.caller = self._context.read_policy.anonymous()
         request.browser_session = None
@@ -117,8 +122,9 @@ class RequestAuthenticator:
         """
         Return the caller by a credential of a form, within the limits of one in a header.
 
-        Raises Waiting while the credential is verified elsewhere. Raises Unauthenticated if it is
-        not valid, and Unavailable if that cannot be said now. May block.
+        A rejection is logged, and may count for the rate limit. Raises Waiting while the credential
+        is verified elsewhere. Raises Unauthenticated if it is not valid, and Unavailable if that
+        cannot be said now, or (code `rate_limited`) after too many failures. May block.
         """
         typed = f"form\0{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
         return self._verify(request, credential, self.recent.header_key(typed, request.address))
@@ -232,8 +238,10 @@ class CallerElsewhere(Struct, frozen=True):
         """
         Return the caller with the rights in another index.
 
-        The credential was verified a moment ago, and the indexes share what remembers that. Raises
-        Unauthenticated if it is not valid any more, and Unavailable if that cannot be said now.
+        The credential was verified a moment ago, and the indexes share what remembers that. A
+        session that has ended is anonymous. Raises Unauthenticated if the credential is not valid
+        any more, and Unavailable if that cannot be said now, also as a provider has to confirm the
+        person of a session first.
         """
         request = self.request
         authenticator = index.authenticator
@@ -244,7 +252,14 @@ class CallerElsewhere(Struct, frozen=True):
             value = b""
             if cookie is not None:
                 value = cookie.value_in(headers.get(b"cookie", b""))
-            caller = index.sessions.caller(value.decode("ascii"))
+            try:
+                caller = index.sessions.caller(value.decode("ascii"))
+            except ConfirmationNeeded as needed:
+                # only in the second in which the last confirmation has become too old: before it
+                # the request was authenticated, and after it each request waits for the provider
+                raise Unavailable(
+                    f"{needed.title} has to confirm first who you are.", retry_after=1
+                ) from None
         elif request.caller.is_anonymous:
             caller = None
         elif b"authorization" in headers:
@@ -281,8 +296,9 @@ def parse_authorization(header: bytes, network: str = "") -> Credential:
     """
     Return the credential in a header, unverified.
 
-    Raises Unauthenticated if it has none of a known scheme, or a malformed one. Raises Invalid if
-    the header is too long, or not printable ASCII.
+    `network` is that of the client, which the credential has with it. Raises Unauthenticated if it
+    has none of a known scheme, or a malformed one. Raises Invalid if the header is too long, or not
+    printable ASCII.
     """
     if len(header) > AUTHORIZATION_LIMIT_BYTES:
         raise Invalid(

@@ -88,7 +88,7 @@ class PrivateFiles(Struct, frozen=True):
     @property
     def page_variants(self) -> "PageVariants | None":
         """
-        What the page has beside the files, or None without wheels with a label.
+        What the page has beside the files, or None without wheels with a label that are served.
 
         Raises Unavailable if the store does not answer.
         """
@@ -111,7 +111,8 @@ class PrivateFiles(Struct, frozen=True):
         """
         Return the files on the page of the Simple API, which also links to what is made of them.
 
-        Raises Unavailable if the store does not answer.
+        Documents about wheels with a label are written into the store for those who have an older
+        page, unless the server is read-only. Raises Unavailable if the store does not answer.
         """
         variants = self.page_variants
         if variants is None:
@@ -192,7 +193,8 @@ class PrivateFiles(Struct, frozen=True):
         """
         Return the provenance of a file of a release, or None if it is not served, or has none.
 
-        Raises NotFound, with the reason, for a file that rules hide.
+        `release` is the version without trailing zeros. Raises NotFound, with the reason, for a
+        file that rules hide.
         """
         del request
         file = self.find_served(filename)
@@ -209,7 +211,7 @@ class PrivateFiles(Struct, frozen=True):
 
         Raises NotFound, with the reason, for a file that rules hide. Raises Unavailable if the
         store has lost the file, or does not answer. Raises Invalid (412) if If-Match has another
-        ETag.
+        ETag. Raises OSError if this process can open no more files.
         """
         if file_request.filename.endswith(VARIANTS_SUFFIX):
             return self._variants_response(request, file_request)
@@ -323,10 +325,13 @@ def find(
     """
     Return what the caller of a request, whom `require_lookup` allows to ask, is shown of a project.
 
-    With `may_refresh`, one who may upload can have the upstream indexes asked now. Raises NotFound
-    if nobody has the project, the settings do not allow to ask for it, or it is private and the
-    caller may not read it. Raises Unavailable if the store does not answer, or no upstream index
-    does. Raises Waiting if one has to be asked.
+    With `may_refresh`, one who may upload can have the upstream indexes asked now. A name that no
+    upstream index has is counted for the client.
+
+    Raises NotFound if nobody has the project, the settings do not allow to ask for it, or it is
+    private and the caller may not read it. Raises Unavailable if the store does not answer, no
+    upstream index does, the client has asked for too many unknown names, or this index has sent the
+    request itself. Raises Waiting if an upstream index has to be asked.
     """
     public = _find_public(context, name, request, may_refresh=may_refresh)
     if public is not None:
@@ -343,10 +348,15 @@ def find_for_installer(
     After a 404, uv would go on to its next index. The settings may want a 404 all the same, and an
     index without an upstream index has no such names.
 
-    With `may_refresh`, a caller who may upload can have the upstream indexes asked now. Raises
-    NotFound if nobody has the project, the settings do not allow to ask for it, or it is private
-    and the caller may not read it. Raises Unavailable if the store does not answer, or no upstream
-    index does. Raises Waiting if one has to be asked.
+    With `may_refresh`, a caller who may upload can have the upstream indexes asked now. Licences
+    that a rule needs are looked up. If the policy shows nothing of the project, it is noted that
+    the caller wants it. Neither is done for pip that asks for pip, nor for a static site. A name
+    that no upstream index has is counted for the client.
+
+    Raises NotFound if nobody has the project, the settings do not allow to ask for it, or it is
+    private and the caller may not read it. Raises Unavailable if the store does not answer, no
+    upstream index does, the client has asked for too many unknown names, or this index has sent the
+    request itself. Raises Waiting if an upstream index has to be asked.
     """
     # what is noted as wanted has to be wanted by somebody: nobody has asked for what is exported,
     # nor for the newer pip that each pip looks for
@@ -462,9 +472,9 @@ def namespaces_of(
     context: IndexContext, listing: OpenListing
 ) -> "tuple[ProjectNamespace, ...] | None":
     """
-    Return the namespaces of a project, or None if the index has none at all.
+    Return the namespaces of a project, or None if the store has none at all, or for a static site.
 
-    Raises Unavailable if they cannot be read.
+    A public project is in none. Raises Unavailable if they cannot be read.
     """
     if not has_namespaces(context):
         return None

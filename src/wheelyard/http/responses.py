@@ -129,7 +129,8 @@ def page_headers(
     """
     Return the headers of the page of a project, or without `listing` of one of all projects.
 
-    They are those for caches and of the page's source, and CSP if it is HTML.
+    They are those for caches and of the page's source, and CSP if it is HTML. Raises Unavailable if
+    the grants decide which caches may keep it, and cannot be read.
     """
     max_age = context.index.settings.http.public_max_age
     source = HeaderList()
@@ -166,8 +167,9 @@ def page_response(  # noqa: PLR0913 - all that it depends on
 
     The page is rendered unless it is cached as the client accepts it. Identical requests get the
     same response as `repeats` says, and the `listing` that is on it, while the page is in its
-    cache. Without `headers`, it has those of `page_headers`. Raises Invalid (412) if If-Match has
-    another ETag, and what `render` raises.
+    cache. Without `headers`, it has those of `page_headers`, and this raises Unavailable if the
+    grants that these depend on cannot be read. Raises Invalid (412) if If-Match has another ETag,
+    and what `render` raises.
     """
     made_from, deadline = repeats
     if listing is not None:
@@ -315,8 +317,9 @@ def file_response(request: Request, context: IndexContext, file: FileToSend) -> 
     """
     Return the response to GET or HEAD of a distribution.
 
-    Raises Invalid (412) if If-Match has another ETag. If the body is a `StoredBody`, raises what
-    `FileDelivery.open_body` raises.
+    Raises Invalid (412) if If-Match has another ETag. If the body is a `StoredBody`, raises
+    NotFound if the store lacks the file, Unavailable if the store does not answer or has other
+    bytes, and OSError if this process can open no more files.
     """
     response = response_without_bytes(request, file)
     if response is not None:

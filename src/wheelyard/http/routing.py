@@ -278,9 +278,13 @@ class Dispatcher(Struct, frozen=True):
 
     async def answer(self, request: IndexRequest, route: Route) -> Response:
         """
-        Return the response of a route.
+        Return the response of a route, and give the request its caller, unless the route is public.
 
-        Raises WheelyardError if the request may not have one, and what its handler raises.
+        Raises Forbidden for a change that a page of another site has sent (code `cross_site`), or
+        that comes to a read-only server (code `read_only`). Raises Unauthenticated for a wrong
+        credential, or for an anonymous caller who may read nothing. Raises Invalid for a malformed
+        Authorization header. Raises Unavailable if nobody can say now who the caller is, or if too
+        many long answers are under way (code `overloaded`). Raises what the handler raises.
         """
         # in this order: from which error comes first, nobody learns what exists
         context = request.context

@@ -149,7 +149,9 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
     """
     Begin what one process does for all, and wait a limited time for the probe of writes.
 
-    If a place to watch is gone, only the log says so.
+    The probe and the watching for files to import begin. Unless the server is read-only, abandoned
+    files of the spool are removed, and the daily sweep, the daily retention of the settings and the
+    delivery to webhooks begin. If a place to watch is gone, only the log says so.
     """
     if not index.settings.server.read_only:
         index.server.spool.remove_abandoned()
@@ -170,7 +172,14 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
 
 
 def store_probe(index: Index, result: Path | None = None) -> check_store.StoreProbe:
-    """Return the probe of the writes that must succeed, whose `result` all workers can read."""
+    """
+    Return the probe of the writes that must succeed, which is to be started.
+
+    It writes `wheelyard.json` again, has earlier versions refuse the store, and writes trial
+    objects where there are other buckets. `result` is the file by which all workers read its
+    result, None without workers. It writes nothing on a read-only server, or if `result` says that
+    a probe has succeeded.
+    """
     steps = list[check_store.Step]()
     traits = index.server.traits
     new_id = index.server.runtime.new_id
@@ -212,7 +221,12 @@ class WorkerProcess(Struct, frozen=True):
     """The PID of the process that starts and ends the workers."""
 
     def load(self) -> ASGIApp:
-        """Return the application of this process, in which Granian calls it."""
+        """
+        Return the application of this process, in which Granian calls it.
+
+        It opens the index. If that fails, the first worker has the manager stop, and another one
+        tries again. The process ends if its manager was killed.
+        """
         try:
             return self._load()
         except FileNotFoundError:

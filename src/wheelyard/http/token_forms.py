@@ -61,8 +61,9 @@ def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) 
     """
     Return the token that a form asks for, which is the caller's own.
 
-    Raises Invalid, with the field that is wrong. Where there are `indexes` to choose from, that is
-    also the case if none is ticked.
+    If no index is ticked, its index is an empty text, which is main. That is wrong if there are
+    `indexes` to choose from beside main. Raises Invalid for a wrong field, which the error names
+    unless the form has it several times.
     """
     name = fields.text("name")
     days = fields.text("days")

@@ -157,7 +157,11 @@ class MultipartParser:
             raise bad_multipart("something follows its closing boundary")
 
     def close(self) -> None:
-        """Raise Invalid unless the form has ended with its closing boundary and a line end."""
+        """
+        Raise Invalid unless the form has ended with its closing boundary and a line end.
+
+        The code is `incomplete_body`.
+        """
         if self._epilogue is None or not self._epilogue.startswith(LINE_END):
             raise Invalid(
                 "The form ends before its closing boundary, so part of it was lost on the way. "
@@ -277,9 +281,11 @@ class FormReader:
         """
         Read the next bytes of the form.
 
-        Raises Invalid for a wrong form, TooLarge for a file that is too large, and what
-        `Uploads.authorize` raises if the caller may not upload it. Raises Forbidden for a wrong
-        anti-forgery token. Raises Unavailable if the spool cannot be written.
+        The bytes of its file are written into the spool. Raises Invalid for a wrong form or
+        filename. Raises TooLarge for a file that is too large, or for which a quota has no room
+        (code `quota_exceeded`). Raises Forbidden if the caller may not upload the file, and for a
+        wrong anti-forgery token. Raises Unavailable if the spool cannot be written, or nobody can
+        say now whether the caller may.
         """
         for event in self._parser.feed(chunk):
             if isinstance(event, PartHeaders):
@@ -297,8 +303,9 @@ class FormReader:
 
         Return None if the form asks for one of `RETIRED_ACTIONS`, which have no file.
 
-        Raises Invalid, besides the errors of `feed`, if the form was cut off (`incomplete_body`),
-        has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` ...).
+        Besides the errors of `feed`, raises Invalid if the form was cut off (`incomplete_body`),
+        has no file (`missing_field`), or a field contradicts the file (`digest_mismatch` or
+        `invalid_filename`).
         """
         self.feed(last_bytes)
         self._parser.close()  # before anything is stored: a form that was cut off may look complete

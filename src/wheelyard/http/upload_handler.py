@@ -82,7 +82,15 @@ logger = logging.getLogger("wheelyard")
 
 
 class UploadHandler:
-    """Handles upload requests, and limits how many run at a time."""
+    """
+    Handles upload requests, and limits how many run at a time.
+
+    `handle` and `receive` raise Invalid for a wrong form or file, and Forbidden if the caller may
+    not upload it. They raise TooLarge if a limit or a quota has no room, Conflict (code
+    `file_exists`) if the filename is taken, and Unavailable if there is no slot (code
+    `overloaded`), or the store or an upstream index does not answer. They raise TimeoutError,
+    SlowClient or ClientDisconnected if the body does not come.
+    """
 
     def __init__(self, server: Server[Any]) -> None:
         self._slots = ConcurrencyLimit(server.settings.http.concurrent_uploads, "uploads")
@@ -93,9 +101,8 @@ class UploadHandler:
         """
         Handle POST of an upload form: store its file, and answer with filename and SHA-256.
 
-        Raises WheelyardError if the caller may not upload, the headers are not of a form, there is
-        no slot, or the upload is refused. Raises TimeoutError, SlowClient or ClientDisconnected if
-        the body does not come.
+        A form that asks for one of `RETIRED_ACTIONS` is answered 410. Raises Unauthenticated if an
+        anonymous caller may upload nothing.
         """
         reader = form_reader(request)
         published = await self.receive(reader, request)
@@ -108,9 +115,8 @@ class UploadHandler:
         """
         Read the body of an upload as soon as there is a slot, and upload the file of its form.
 
-        Return None if the form asks for one of `RETIRED_ACTIONS`. Raises WheelyardError if there is
-        no slot, or the upload is refused. Raises TimeoutError, SlowClient or ClientDisconnected if
-        the body does not come.
+        Return None if the form asks for one of `RETIRED_ACTIONS`. The reader is closed at the end,
+        also after an error.
         """
         refusal = await _refusal(request)
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):

@@ -52,7 +52,12 @@ HEADERS: Final = (*responses.file_cache_headers("private"), responses.FROM_UPSTR
 
 
 class PublicFiles(Struct, frozen=True):
-    """The files of a project of an upstream index, by one page of it."""
+    """
+    The files of a project of an upstream index, by one page of it.
+
+    What is fetched is kept in the store if the settings say so. If the policy refuses a file that
+    somebody wants, that is noted and counted.
+    """
 
     context: IndexContext
     reader: UpstreamReader
@@ -102,8 +107,8 @@ class PublicFiles(Struct, frozen=True):
         """
         Return what an answer by this listing is made from, and until when it may be repeated.
 
-        That is the page, the policy and what says that the name is not private. It is None if an
-        answer may change without a change of any of them.
+        That is the page, the policy and what says that the name is not private. The first is None
+        if an answer may change without a change of any of them.
         """
         upstream = self.reader.upstream
         origin = self.listing.origin
@@ -176,7 +181,9 @@ class PublicFiles(Struct, frozen=True):
         """
         Raise NotFound, with the reason, if the policy hides each file of a version.
 
-        It is noted then that a program wants this version.
+        It is noted then that a program wants this version, unless rules of the index hide it. A
+        version without a file is no error. Raises Unavailable if the store does not say why the
+        project is refused.
         """
         page = self._page
         name_refusal = self.listing.origin.refused_for
@@ -200,8 +207,8 @@ class PublicFiles(Struct, frozen=True):
 
         Raises Forbidden if the policy refuses it, and NotFound if rules of the index hide it, or
         its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
-        Unavailable if neither store nor upstream index answers. Raises Waiting if it has to be
-        fetched.
+        Unavailable if neither store nor upstream index answers. Raises OSError if this process can
+        open no more files. Raises Waiting if it has to be fetched.
         """
         filename = file_request.filename
         name_refusal = self.listing.origin.refused_for
@@ -242,9 +249,10 @@ class PublicFiles(Struct, frozen=True):
         """
         Return the provenance of a file of a release, or None if its page lists none.
 
-        Raises Forbidden if the policy refuses the file, and NotFound if rules of the index hide it,
-        or its upstream index answers 404. Raises Unavailable if neither store nor upstream index
-        answers. Raises Waiting if it has to be fetched.
+        `release` is the version without trailing zeros. The result is None, too, if the policy
+        refuses the project. Raises Forbidden if the policy refuses the file, and NotFound if rules
+        of the index hide it, or its upstream index answers 404. Raises Unavailable if neither store
+        nor upstream index answers. Raises Waiting if it has to be fetched.
         """
         file = self._page.by_filename.get(filename)
         if self.listing.origin.refused_for is not None or file is None:
@@ -433,7 +441,12 @@ class PublicFiles(Struct, frozen=True):
 
 
 class MergedFiles(Struct, frozen=True):
-    """The files of a project of several upstream indexes."""
+    """
+    The files of a project of several upstream indexes.
+
+    What is fetched is kept in the store if the settings say so. If the policy refuses a file that
+    somebody wants, that is noted and counted.
+    """
 
     chain: tuple[PublicFiles, ...]
     """The files of each upstream index, in the order of the layers."""
@@ -473,7 +486,11 @@ class MergedFiles(Struct, frozen=True):
         return owners
 
     def repeats(self) -> responses.Repeats:
-        """Return all that an answer is made from, or None if that is not known of one index."""
+        """
+        Return all that an answer is made from, and until when it may be repeated.
+
+        The first is None if that is not known of one index.
+        """
         keys: MadeFrom = ()
         first_deadline = inf
         for index_files in self.chain:
@@ -499,7 +516,9 @@ class MergedFiles(Struct, frozen=True):
         """
         Raise NotFound, with the reason, if the policy hides each file of a version.
 
-        It is noted then that a program wants this version.
+        It is noted then that a program wants this version, unless rules of the index hide it. A
+        version without a file is no error. Raises Unavailable if the store does not say why the
+        project is refused.
         """
         release = strip_trailing_zeros(str(version))
         if any(strip_trailing_zeros(file.version) == release for file in self.listing.files):
@@ -513,8 +532,8 @@ class MergedFiles(Struct, frozen=True):
 
         Raises Forbidden if the policy refuses it, and NotFound if rules of the index hide it, or
         its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
-        Unavailable if neither store nor upstream index answers. Raises Waiting if it has to be
-        fetched.
+        Unavailable if neither store nor upstream index answers. Raises OSError if this process can
+        open no more files. Raises Waiting if it has to be fetched.
         """
         filename = file_request.filename
         if filename in self.listing.places:
@@ -536,9 +555,10 @@ class MergedFiles(Struct, frozen=True):
         """
         Return the provenance of a file of a release, or None if its page lists none.
 
-        Raises Forbidden if the policy refuses the file, and NotFound if rules of the index hide it,
-        or its upstream index answers 404. Raises Unavailable if neither store nor upstream index
-        answers. Raises Waiting if it has to be fetched.
+        `release` is the version without trailing zeros. The result is None, too, if the policy
+        refuses the project. Raises Forbidden if the policy refuses the file, and NotFound if rules
+        of the index hide it, or its upstream index answers 404. Raises Unavailable if neither store
+        nor upstream index answers. Raises Waiting if it has to be fetched.
         """
         if filename not in self.listing.places:
             return None

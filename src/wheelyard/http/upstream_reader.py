@@ -80,7 +80,7 @@ class UpstreamReader:
 
     def complete_names(self) -> None:
         """
-        List all private names.
+        Complete the list of private names in the store.
 
         A bucket is listed in a thread, as that takes a request for each thousand names. If the
         store does not answer, this does nothing.
@@ -105,14 +105,18 @@ class UpstreamReader:
         """
         Return what the caller may see of a name, or None if it is private and they may read it.
 
-        It is what one upstream index has, or for a merged name, what each has, in their order. A
-        private name that they may not read is answered as one that no upstream index has.
+        It is what one upstream index has, or for a merged name, what each has, in their order. It
+        is one empty listing if the policy refuses the name. A private name that they may not read
+        is answered as one that no upstream index has.
 
         With `may_refresh`, a caller who may upload can have the upstream indexes asked now. With
-        `is_installer`, it is noted if nothing of the project is shown by the policy. Raises
-        NotFound if no upstream index has the name, or the settings do not allow to ask for it.
-        Raises Unavailable if the store does not answer, no upstream index does, or the client has
-        asked for too many unknown names. Raises Waiting if an upstream index has to be asked.
+        `is_installer`, it is noted if nothing of the project is shown by the policy. A name that no
+        upstream index has is counted for the client.
+
+        Raises NotFound if no upstream index has the name, or the settings do not allow to ask for
+        it. Raises Unavailable if the store does not answer, no upstream index does, the client has
+        asked for too many unknown names (code `rate_limited`), or this index has sent the request
+        itself (code `upstream_loop`). Raises Waiting if an upstream index has to be asked.
         """
         upstream = self.upstream
         places = upstream.places_of(name)
@@ -207,8 +211,8 @@ class UpstreamReader:
         """
         Return the result of work that may wait for core metadata of one upstream index.
 
-        `upstream` is the id of the index. Raises Unavailable if too much waits for it already.
-        Raises what the work raises.
+        `upstream` is the id of the index. Raises Unavailable (code `overloaded`) if too much waits
+        for it already. Raises what the work raises.
         """
         async with self._metadata_limits[upstream].acquire(client):
             return await self.run_waiting(work, *args)
@@ -223,8 +227,9 @@ class UpstreamReader:
         """
         Return the result of an operation that may ask an upstream index for any name.
 
-        Raises Unavailable if the client has asked for too many unknown names, or too many requests
-        wait. Raises what the operation raises.
+        A name that no upstream index has is counted for the client. Raises Unavailable if the
+        client has asked for too many such names (code `rate_limited`), or too many requests wait
+        (code `overloaded`). Raises what the operation raises.
         """
         self._require_guesses(client)
         try:

@@ -67,7 +67,7 @@ class PageVariants(Struct, frozen=True):
     """The names of wheels with a label that fit none of the documents."""
 
     def on_page(self, files: Sequence[File]) -> "list[ShownFile]":
-        """Return the files of a page, sorted by filename."""
+        """Return the files of a page with the documents, without those left out, by filename."""
         on_page: list[ShownFile] = [file for file in files if file.filename not in self.left_out]
         on_page += self.documents
         return sorted(on_page, key=attrgetter("filename"))
@@ -77,9 +77,10 @@ def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> 
     """
     Return the documents about the wheels with a label that an index shows of a project.
 
-    It is asked for all releases, or for one version without trailing zeros. Of a release of which
-    the store has lost a `variant.json`, no wheel with a label is shown of that layer. Raises
-    Unavailable if the store does not answer.
+    It is asked for all releases, or for one version without trailing zeros. If the store has lost a
+    `variant.json` of a release, or one does not fit those of the layers above, no wheel with a
+    label is shown of its layer, and that is no error. Raises Unavailable if the store does not
+    answer.
     """
     documents = list[VariantsFile]()
     left_out = set[str]()
@@ -154,7 +155,11 @@ class KeptVariants(Struct, frozen=True):
     def keep(
         self, name: NormalizedName, documents: Sequence[VariantsFile], today: datetime
     ) -> None:
-        """Write the documents of a page, unless that was done today, or the store takes nothing."""
+        """
+        Write the documents of a page, unless this process has done that today.
+
+        That the store does not take them is no error.
+        """
         day = today.date()
         new: dict[object, VariantsFile] = {}
         for document in documents:

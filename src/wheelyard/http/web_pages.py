@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import CacheScope, parse_project_name
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.errors import UPSTREAM_CODES, Unavailable
+from wheelyard.errors import UPSTREAM_CODES, Unauthenticated, Unavailable
 from wheelyard.http import responses
 from wheelyard.http.client_choice import chosen_client
 from wheelyard.http.client_paths import build_path
@@ -121,7 +121,7 @@ class ReleaseMetadata:
         """
         Whether `core` is a minimum because its upstream index has not sent it.
 
-        Raises what `core` raises.
+        Raises Forbidden, Unavailable or Waiting if `core` is read for it, and cannot be.
         """
         return bool(self.core) and not self._has_come
 
@@ -129,8 +129,9 @@ class ReleaseMetadata:
         """
         Return the names of all projects that the release may need, or none if these are not known.
 
-        They are not known if its upstream index does not send the metadata. Raises what `core`
-        raises, unless the names are in `remembered`.
+        They are not known if its upstream index does not send the metadata. Names that are known
+        are put into `remembered`, if the file has a digest. Raises Forbidden, Unavailable or
+        Waiting if `core` is read for it, and cannot be.
         """
         digest = self.file.core_metadata or self.file.sha256
         # without a digest, nobody knows whether it is the same file
@@ -175,7 +176,11 @@ class WebPages:
         )
 
     def viewer(self, caller: Caller, name: NormalizedName | None = None) -> Viewer:
-        """Return who looks at a page, which may be the page of the project `name`."""
+        """
+        Return who looks at a page, which may be the page of the project `name`.
+
+        It knows nothing of other indexes, and the number of waiting requests is that in memory.
+        """
         index = self.context.index
         is_anonymous = caller.is_anonymous
         viewer_name = ""
@@ -211,7 +216,11 @@ class WebPages:
         return is_open and not caller.is_anonymous and caller.may(Action.APPROVE, name)
 
     def index_viewer(self, request: IndexRequest, name: NormalizedName | None = None) -> Viewer:
-        """Return who looks at a page of this index, with the other indexes that they may read."""
+        """
+        Return who looks at a page of this index, with the other indexes that they may read.
+
+        These are noted in the request.
+        """
         viewer = self.viewer(request.caller, name)
         if self.context.process.site is None and not self.context.in_force.names:
             return viewer
@@ -233,9 +242,12 @@ class WebPages:
         """
         Return the viewer of a page of a project, with what the indexes have of it.
 
+        It is `viewer` itself if that names no indexes, for a static site, and for the view of a
+        day. What the page of a private project shows of other indexes is noted in the request.
+
         `version` is that of the release that is shown, if one is, and `is_release` whether the page
-        is about that release alone. What is shown at the end of a day is not looked for in others,
-        and no upstream index is asked because of another index.
+        is about that release alone. `is_public` is for a public project: no upstream index is asked
+        because of another index.
         """
         is_asked = self.context.process.site is None and self.context.index.definition.day is None
         if not viewer.indexes or not is_asked:
@@ -251,13 +263,21 @@ class WebPages:
         return replace(viewer, places=places)
 
     def managed_viewer(self, request: IndexRequest, name: NormalizedName) -> Viewer:
-        """Return the viewer of a page for those who manage a project, which this index has."""
+        """
+        Return the viewer of a page for those who manage a project, which this index has.
+
+        What it shows of other indexes is noted in the request.
+        """
         return self.with_places(request, self.index_viewer(request, name), name)
 
     def releases_elsewhere(
         self, request: IndexRequest, viewer: Viewer, name: NormalizedName
     ) -> tuple[ReleasesElsewhere, ...]:
-        """Return which releases of a private project the indexes have that the page names."""
+        """
+        Return which releases of a private project the other indexes have that the page names.
+
+        There are none if the viewer has no places.
+        """
         if not viewer.places:
             return ()
         from wheelyard.http.other_indexes import releases_elsewhere  # noqa: PLC0415 - above
@@ -268,14 +288,18 @@ class WebPages:
         """
         Return who looks at a page of this index, with the client that was chosen before.
 
-        Also with the other indexes that they may read, with whether they may promote the project
-        `name`, which depends on these, and whether installing it needs a credential. Raises
-        Unavailable if that cannot be said.
+        Also with the other indexes that they may read, which are noted in the request, with whether
+        they may promote the project `name`, which depends on these, and whether installing it needs
+        a credential. Without `name`, the last is about all projects.
+
+        They may not promote it if nobody can say now whether they may. Raises Unavailable if the
+        grants cannot be read.
         """
         viewer = self.index_viewer(request, name)
         may_promote = False
         if name is not None:
-            with suppress(Unavailable):
+            # the credential may have ended in this moment: the next request says so
+            with suppress(Unauthenticated, Unavailable):
                 may_promote = next(self.promotion_targets(request, name), None) is not None
         needs_credential = not self.context.read_policy.is_public(name)
         return replace(
@@ -290,7 +314,8 @@ class WebPages:
         Yield the other indexes with packages that the caller may upload a project to.
 
         None if the caller cannot promote it from this one. Raises Unavailable if the store does not
-        say which there are, or who the caller is there.
+        say which there are, or who the caller is there. Raises Unauthenticated if the credential
+        does not hold any more.
         """
         index = self.context.index
         in_index = CallerElsewhere(request, self.context.index)
@@ -367,10 +392,13 @@ class WebPages:
         Return the response with a page, which is rendered unless it is in the cache.
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
-        raise TemporaryPage. `listing`: the project that the page is about. `shows`: what it shows
-        besides the listing, None if each request needs a page of its own. `until`: when an
-        identical request may get another one, on the monotonic clock. Raises Invalid (412) if
-        If-Match has another ETag, and what else `render` raises.
+        raise TemporaryPage, whose page is sent, and kept by no cache. `listing`: the project that
+        the page is about. `shows`: what it shows besides the listing, and besides what the request
+        notes of other indexes, None if each request needs a page of its own. `until`: when an
+        identical request may get another one, on the monotonic clock.
+
+        Raises Invalid (412) if If-Match has another ETag, and what else `render` raises. Raises
+        Unavailable if the grants decide which caches may keep it, and cannot be read.
         """
         is_upstream = listing is not None and listing.origin.is_upstream
         name = None if listing is None else listing.name
@@ -416,7 +444,11 @@ class WebPages:
         root: str,
         **values: object,
     ) -> Response:
-        """Return the page of a template with some values, for one viewer."""
+        """
+        Return the page of a template with some values, for one viewer, which no cache may keep.
+
+        `root` is the way to the home page.
+        """
         page = self.environment.render(template, viewer, root, **values)
         return self.own_page(request, status, page)
 
@@ -441,7 +473,7 @@ class WebPages:
         """
         Return the projects that the caller may read and may have meant, if a project is missing.
 
-        The store is not read: it may be what has failed.
+        There are none for any other page. The store is not read: it may be what has failed.
         """
         name = request.path_params.get("name", "")
         repository = self.context.index.peek_repository()
@@ -475,7 +507,8 @@ class WebPages:
         """
         Return the headers of a page about the project `name`, or about all projects.
 
-        `request` is of the caller whom the page shows. None if it shows nobody, as a feed.
+        `request` is of the caller whom the page shows. None if it shows nobody, as a feed. Raises
+        Unavailable if the grants decide which caches may keep it, and cannot be read.
         """
         context = self.context
         # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated

@@ -104,7 +104,8 @@ def run_server(settings: Settings, command: ServerCommand) -> NoReturn:
     """
     Serve an index until SIGTERM or SIGINT, then exit with status 0.
 
-    Raises WheelyardError if the index cannot be opened or served.
+    Raises Invalid if the certificate cannot be used, or the first of several workers cannot open
+    the index. With one worker, raises what `command` raises if it cannot open the index.
     """
     prepare_process()
     for number in STOP_SIGNALS:
@@ -135,7 +136,12 @@ def run_server(settings: Settings, command: ServerCommand) -> NoReturn:
 def embedded_server(
     app: ASGIApp, server: ServerSettings, tls: Path | None = None, **options: object
 ) -> EmbeddedServer:
-    """Return a server in this process for an application whose lifespan is run elsewhere."""
+    """
+    Return a server in this process for an application whose lifespan is run elsewhere.
+
+    It speaks TLS with `tls`, a file of key and certificate. The limit of file descriptors of this
+    process is raised as far as it may be.
+    """
     return EmbeddedServer(app, interface=Interfaces.ASGINL, **_options(server, tls) | options)
 
 

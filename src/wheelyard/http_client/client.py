@@ -51,6 +51,8 @@ CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
 PLAIN_TEXT_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """What OpenSSL calls an answer without TLS, in older and in newer versions."""
 
+GZIP_MAGIC: Final = b"\x1f\x8b"
+"""The first bytes of each member of a gzip stream."""
 DECOMPRESS_CHUNK_BYTES: Final = 1024**2
 """Bytes that are decompressed at a time, so that a small answer cannot fill the memory at once."""
 
@@ -136,7 +138,7 @@ class ClientResponse:
         """
         Yield the body in chunks.
 
-        Raises FetchError if the connection breaks off.
+        Raises FetchError if the connection breaks off, or nothing comes in time.
         """
         try:
             yield from self.response.iter_stream()
@@ -149,7 +151,7 @@ class ClientResponse:
         Yield the body, decompressed.
 
         The caller limits its size. Raises FetchError if the body has a coding other than gzip, is
-        damaged or cut off, or breaks off.
+        damaged or cut off, breaks off, or does not come in time.
         """
         # not by httpcore2, which decompresses nothing: a stranger's bytes are counted as they grow
         coding = self.headers.get("content-encoding", "identity").strip().lower()
@@ -164,8 +166,13 @@ class ClientResponse:
             for chunk in self.chunks():
                 rest = chunk
                 while rest:
+                    if decompressor.eof:
+                        # what follows is another member (RFC 1952), or padding that clients ignore
+                        if not GZIP_MAGIC.startswith(rest[: len(GZIP_MAGIC)]):
+                            return
+                        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
                     yield decompressor.decompress(rest, DECOMPRESS_CHUNK_BYTES)
-                    rest = decompressor.unconsumed_tail
+                    rest = decompressor.unconsumed_tail or decompressor.unused_data
         except zlib.error as error:
             raise FetchError("its answer is damaged", is_transient=True) from error
         if not decompressor.eof:
@@ -176,7 +183,8 @@ class ClientResponse:
         Return the body, decompressed.
 
         Of a longer body, return the first `limit` bytes if it `is_cut`. Raises FetchError if it is
-        longer and not to be cut, or if it has another coding than gzip, is damaged or breaks off.
+        longer and not to be cut, if it has another coding than gzip, is damaged or breaks off, or
+        does not come in time.
         """
         body = bytearray()
         for chunk in self.decompressed():
@@ -217,7 +225,7 @@ class RequestRules:
         return ""
 
     def circuit_changed(self, *, is_open: bool) -> None:
-        """Note that no more requests are sent to a host, or that it answers again."""
+        """Note that no more requests are sent to a host (`is_open`), or that it answers again."""
 
 
 ANY_URL: Final = RequestRules()
@@ -275,8 +283,9 @@ class Requester:
         """
         Return the response at the end of all redirects.
 
-        Raises FetchError if there is none, if a redirect must not be followed, or if its status is
-        not one of `accepted`.
+        `headers` are sent to every server, so they have no credential. Raises FetchError if there
+        is no response, if a URL is refused, or its credential cannot be had, if a redirect must not
+        be followed, or if the status is not one of `accepted`.
         """
         response = self.follow(method, url, headers)
         if response.status in accepted:
@@ -320,9 +329,10 @@ class Requester:
         Send one request, and return the response, of any status, once its headers are there.
 
         Redirects are not followed, and no credential is added. Host is added to `headers`.
-        `seconds` is the time limit until the headers of the response are there. Raises FetchError
-        if there is no response, the scheme or the address is not allowed, or the host is left alone
-        for a while. Raises what an iterator of `content` raises.
+        `seconds` is the time limit until the headers of the response are there, or None for that of
+        the network. If the rules have circuits, what becomes of the request is noted for its host.
+        Raises FetchError if there is no response, the scheme or the address is not allowed, or the
+        host is left alone for a while. Raises what an iterator of `content` raises.
         """
         if not self._rules.has_circuits:
             return self._exchange(method, url, headers, content, seconds)
@@ -350,7 +360,11 @@ class Requester:
         return response
 
     def status_error(self, response: ClientResponse) -> FetchError:
-        """Return the FetchError for the status of a response, with the pause that it asks for."""
+        """
+        Return the FetchError for the status of a response, with the pause that it asks for.
+
+        The pause is 0 if it asks for none, and after a status 429 `BUSY_SECONDS`.
+        """
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             why = "it has had too many requests"
@@ -456,7 +470,7 @@ class Requester:
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
     """
-    Return TLS that trusts this machine's authorities and those of a PEM file.
+    Return TLS that trusts this machine's authorities, and those of a PEM file if one is named.
 
     Raises OSError if the file cannot be used.
     """
@@ -496,9 +510,10 @@ class Retries(Struct, frozen=True):
 
     def run(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
-        Return the result of a function that sends a request.
+        Return the result of a function that sends a request, after a pause before each new attempt.
 
-        Raises the FetchError of the last attempt. Any other exception ends the attempts.
+        Raises the FetchError of the last attempt, whose `is_asked` is true if it is that of any.
+        Any other exception of the function ends the attempts.
         """
         pauses = backoff_pauses(self.runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
         pauses = islice(pauses, self.attempts - 1)

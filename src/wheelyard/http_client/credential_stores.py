@@ -31,9 +31,9 @@ In this order: wheelyard itself, then pip, uv and PDM, then Poetry, then all tha
 
 def read_netrc(path: Path) -> dict[str, UserPassword]:
     """
-    Return the entries of a netrc file by host, without `default`.
+    Return the entries of a netrc file by host in lower case, without `default`.
 
-    The result is empty if the file is missing or invalid.
+    The result is empty if the file is missing or invalid, or cannot be read.
     """
     try:
         hosts = netrc(str(path)).hosts
@@ -53,9 +53,10 @@ def ask_keyring(
     """
     Return what a keyring has for the URL of a server or for its host, or None.
 
-    It is asked as pip and twine ask, up to three times. Raises TimeoutError if one question is not
-    answered within `seconds`: the keyring may wait for somebody who unlocks it. Raises another
-    OSError if the program cannot be run.
+    It is asked as pip and twine ask, up to three times, for the user of the URL, or for
+    `__token__`. `program` is the path of the command `keyring`. Raises TimeoutError if one question
+    is not answered within `seconds`: the keyring may wait for somebody who unlocks it. Raises
+    another OSError if the program cannot be run.
     """
     for arguments in _questions(server):
         try:
@@ -106,9 +107,9 @@ class TokenKeyring:
 
     def token(self) -> str:
         """
-        Return the token that is stored, or an empty text.
+        Return the token that is stored, or an empty text if there is none, or the program fails.
 
-        Raises KeyringFailed if the program does not answer.
+        Raises KeyringFailed if the program cannot be run, or does not answer in time.
         """
         return self._run("get", f"{self.root}{SERVICES[0]}")
 
@@ -116,7 +117,8 @@ class TokenKeyring:
         """
         Store a token under all names, in place of others.
 
-        Raises KeyringFailed, with none left of it, unless it is given back.
+        Raises KeyringFailed if it cannot be stored, or is not given back. Then, as after any other
+        exception, all entries are removed, also those of an earlier token.
         """
         try:
             self._store_first(token)
@@ -128,7 +130,7 @@ class TokenKeyring:
             raise
 
     def remove(self) -> None:
-        """Remove the entries, as far as that is possible."""
+        """Remove the entries, up to the first failure of the keyring, which raises nothing."""
         with suppress(KeyringFailed):
             for service in SERVICES:
                 self._run("del", f"{self.root}{service}")
@@ -165,7 +167,11 @@ class NetrcProblem(Exception):
 
 
 def netrc_path(environ: Mapping[str, str], home: Path, *, is_windows: bool) -> Path:
-    """Return the netrc file that clients read: that of `NETRC`, or the one in the home folder."""
+    """
+    Return the netrc file that clients read: that of `NETRC`, or the one in the home folder.
+
+    It may be missing.
+    """
     if environ.get("NETRC"):
         return Path(environ["NETRC"])
     dotted = home / ".netrc"
@@ -182,8 +188,8 @@ def token_in_netrc(path: Path, host: str) -> str:
     """
     Return the token of a host in a netrc file, or an empty text if the host has no entry.
 
-    Raises NetrcProblem if the file cannot be read, or clients would not use a token that is written
-    into it, because of an entry for the host in another form.
+    Raises NetrcProblem if the file is damaged, or clients would not use a token that is written
+    into it, because of an entry for the host in another form. Raises OSError if it cannot be read.
     """
     try:
         entry = netrc(str(path)).hosts.get(host)
@@ -207,7 +213,11 @@ def token_in_netrc(path: Path, host: str) -> str:
 
 
 def with_token(text: str, host: str, token: str) -> str:
-    """Return the text of a netrc file where a host has a token, all else as it was."""
+    """
+    Return the text of a netrc file where a host has a token, all else as it was.
+
+    An entry of the host in another form stays, and clients may use that one.
+    """
     line = f"machine {host} login {TOKEN_USER} password {token}"
     if _line_of(host).search(text):
         # a function, as a backslash in a token would be one of a template
@@ -217,7 +227,11 @@ def with_token(text: str, host: str, token: str) -> str:
 
 
 def without_token(text: str, host: str) -> str:
-    """Return the text of a netrc file without the line of a host's token, all else as it was."""
+    """
+    Return the text of a netrc file without the line of a host's token, all else as it was.
+
+    An entry of the host in another form stays.
+    """
     line = rf"{_line_of(host).pattern}\r?\n?"
     return re.sub(line, "", text, count=1, flags=re.MULTILINE)
 

@@ -286,8 +286,9 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         """
         Resolve `host`, and return a connection to the first allowed address that accepts one.
 
-        Raises FetchError if the name is unknown or no address is allowed, else the last connection
-        error.
+        Raises FetchError if the name is unknown or no address is allowed. Raises ConnectError or
+        ConnectTimeout of httpcore2 if no address accepts one, or after `close`. Raises
+        ConnectTimeout or ReadTimeout if the deadline of this thread passes.
         """
         fault: Exception = httpcore2.ConnectError()
         resolved = self._resolve_in_thread(host, port)
@@ -382,7 +383,7 @@ class Circuit(Struct):
 
     def check(self) -> None:
         """
-        Allow one request.
+        Allow one request, and while the circuit is open no other for `OPEN_SECONDS`.
 
         Raises FetchError if none may be sent now.
         """
@@ -408,7 +409,11 @@ class Circuit(Struct):
             raise FetchError(why, is_transient=True, wait=wait, is_asked=False)
 
     def record_answer(self) -> None:
-        """Note that the host has answered: it is asked without limits again."""
+        """
+        Note that the host has answered, and close the circuit.
+
+        A pause that the host has asked for stays. `on_change` is called if the circuit was open.
+        """
         with self._lock:
             self._failures.clear()
             self._answered_at = self.monotonic()
@@ -420,12 +425,13 @@ class Circuit(Struct):
 
     def record_failure(self, why: str, url: str = "", began_at: float = inf) -> None:
         """
-        Note why the host has not answered.
+        Note why the host has not answered, and open the circuit if that was too often.
 
         `url` is that of a request which alone may be to blame: the host has answered with an error
-        of its own, or not in time. Errors for the same URL count once: one broken file does not
-        close the whole host. Nothing counts if the host has answered another request since
-        `began_at`: one slow page is no outage.
+        of its own, or not in time. It is empty if the host itself is to blame. Errors for the same
+        URL count once: one broken file does not close the whole host. An error for a URL does not
+        count if the host has answered another request since `began_at`: one slow page is no outage.
+        `on_change` is called if this opens the circuit.
         """
         with self._lock:
             if url and self._answered_at >= began_at:

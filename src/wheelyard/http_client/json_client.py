@@ -87,8 +87,9 @@ class JsonClient:
         """
         Return the response to a GET request, or to a POST request with a form, of any status.
 
-        `authorization` is the value of that header. `timeout` is in seconds. Raises FetchError if
-        the URL or the address is not allowed, or if there is no complete response in time.
+        `authorization` is the value of that header, which is not sent if it is empty. `timeout` is
+        in seconds. Raises FetchError if the URL or the address is not allowed, if there is no
+        complete response in time, or if it is larger than `BODY_LIMIT_BYTES`.
         """
         try:
             target = parse_url(url)

@@ -184,7 +184,11 @@ def is_url(text: str) -> bool:
 
 
 def redact_url(text: str) -> str:
-    """Return a location (URL, bucket or path) for messages, without credentials and query."""
+    """
+    Return a location (URL, bucket or path) for messages, without credentials and query.
+
+    What is no URL is returned as it is, but for a part that may be the password of a mistyped one.
+    """
     try:
         return parse_url(text.strip()).redacted
     except BadUrl:

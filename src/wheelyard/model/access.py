@@ -121,7 +121,7 @@ class Scope(Struct, frozen=True):
         return index in self.indexes or EVERY_INDEX in self.indexes
 
     def permits(self, actions: Action, project: NormalizedName) -> bool:
-        """Return whether the scope has all of `actions` on `project`."""
+        """Return whether the scope has all of `actions` on `project`, in whichever indexes."""
         # not by the index: `AuthorizationPolicy` keeps only the scopes that hold in its own
         return actions in self.actions and matches_any(self.projects, project)
 
@@ -219,7 +219,11 @@ class Caller(Struct, frozen=True):
             raise self.forbidden(f"{action.verb} {quoted(project)}", action.word, project)
 
     def forbidden(self, what: str, right: str = "", project: str = "") -> Forbidden:
-        """Return the error for `what` the caller may not do, with the right that a token needs."""
+        """
+        Return the error for `what` the caller may not do, with the right that a token needs.
+
+        `right` and `project` are for the command that makes such a token. Either may be empty.
+        """
         where = ""
         if self.index != MAIN:
             where = f" in the index {self.index}"
@@ -292,8 +296,8 @@ def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
     """
     Return the named actions and those that they imply.
 
-    Raises Invalid (code `invalid_field`) if a word is not read, upload or manage. With `admin`,
-    the words approve and admin are allowed, too.
+    Without words these are none. Raises Invalid (code `invalid_field`) if a word is not read,
+    upload or manage. With `admin`, the words approve and admin are allowed, too.
     """
     actions_by_word = _GRANTABLE
     if admin:
@@ -341,8 +345,9 @@ def parse_right_indexes(text: str, actions: Action) -> tuple[str, ...]:
     """
     Return the indexes that a right names, in a text with commas between them.
 
-    A right that names none is about main, and one to administer about all. Raises Invalid (code
-    `invalid_index`) for a wrong name.
+    They are sorted, or `EVERY_INDEX` alone. A right that names none is about main, and one to
+    administer about all. Raises Invalid (code `invalid_index`) for a wrong name, or a comma without
+    a name beside it.
     """
     if not text and actions & Action.ADMIN:
         return (EVERY_INDEX,)
@@ -382,7 +387,8 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
     """
     Return whether `scopes` include every action of `scope` on each of its patterns.
 
-    One pattern of `scopes` must match the whole pattern. Several narrower ones do not add up.
+    One pattern of `scopes` must match the whole pattern. Several narrower ones do not add up. The
+    indexes of the scopes are not compared.
     """
     wider_scopes = tuple(scopes)
     # each action alone: one scope may have `read` on a pattern, and another `upload`
@@ -397,7 +403,7 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
 
 
 def may_everywhere(scopes: Iterable[Scope], action: Action) -> bool:
-    """Return whether one of `scopes` allows `action` on every project (`*`)."""
+    """Return whether one of `scopes`, of any index, allows `action` on every project (`*`)."""
     return any(action in scope.actions and EVERY_PROJECT in scope.projects for scope in scopes)
 
 
@@ -527,7 +533,11 @@ def normalise_pattern(text: str) -> str:
 
 
 def short_name(principal: str) -> str:
-    """Return the name of a person or a credential in a principal: `ana@acme.dev`, `ml-ci`."""
+    """
+    Return the name of a person or a credential in a principal: `ana@acme.dev`, `ml-ci`.
+
+    It is empty for a principal without a name, such as `anonymous`.
+    """
     kind, _, name = principal.partition(":")
     # of a person of a provider, the name of the provider comes first
     if kind == "oidc":

@@ -131,7 +131,11 @@ class TokenRecord(
 
     @property
     def scope(self) -> Scope:
-        """The scope of the token, before it is limited to the scopes of its owner."""
+        """
+        The scope of the token, before it is limited to the scopes of its owner.
+
+        Raises Invalid (code `invalid_index`) if the record has a name that no index can have.
+        """
         stored = self.in_index or IndexScope("", self.actions, self.projects)
         actions = Action(stored.actions)
         if actions & Action.ADMIN:  # as a version has stored it that does not know of approving

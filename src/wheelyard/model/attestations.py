@@ -131,7 +131,7 @@ class Signer(Struct, frozen=True):
         Return whether the publisher in a provenance is whom the certificate names.
 
         Its kinds stand for the public hosts of GitHub, GitLab, Google and CircleCI, as
-        `pypi-attestations` has them.
+        `pypi-attestations` has them. A publisher of any other kind is not named.
         """
         issuer = self.claims.get(ISSUER)
         # neither GitHub nor GitLab tells names of repositories apart by the case of letters
@@ -195,8 +195,9 @@ class Signer(Struct, frozen=True):
         """
         Return the publisher of a bundle, as PEP 740 and pypi-attestations have it.
 
-        The repository and the workflow are those of the certificate: the table of the publisher may
-        have an earlier name of either.
+        The signer must sign for the publisher, which is then one of GitHub, GitLab or Google. The
+        repository and the workflow are those of the certificate, as the table of the publisher may
+        have an earlier name of either. The environment is None, as no certificate has it.
         """
         claims = {
             "ref": self.claims.get(REF),
@@ -302,7 +303,12 @@ _PROVENANCE: Final = Decoder(Provenance)
 
 
 def read_provenance(body: bytes) -> Provenance:
-    """Return what the bytes of a provenance say. Raises DecodeError if they are none."""
+    """
+    Return what the bytes of a provenance say.
+
+    Raises DecodeError or UnicodeDecodeError if they are none, and RecursionError if they are nested
+    too deeply.
+    """
     return _PROVENANCE.decode(body)
 
 
@@ -327,7 +333,12 @@ _STATEMENTS: Final = Decoder(SignedStatement)
 
 
 def read_statement(payload: bytes) -> SignedStatement:
-    """Return what is signed. Raises DecodeError if it is no statement."""
+    """
+    Return what is signed.
+
+    Raises DecodeError or UnicodeDecodeError if it is no statement, and RecursionError if it is
+    nested too deeply.
+    """
     return _STATEMENTS.decode(payload)
 
 

@@ -166,7 +166,7 @@ class JobClaims(Struct, frozen=True):
 
 def find_claim(claims: Claims, name: str) -> object:
     """
-    Return the value of a claim, or None if it is missing or ambiguous.
+    Return the value of a claim, or None if it is missing, null or ambiguous.
 
     A dot leads into a nested object, or is part of a name (`kubernetes.io.namespace`). A name that
     can be read in two ways counts as missing, so that the sender cannot choose between them.

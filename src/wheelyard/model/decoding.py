@@ -141,7 +141,7 @@ def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = T
     Return a table as a struct of type `kind`.
 
     `kind` must forbid unknown fields. Unless `strict`, texts are converted to numbers and booleans.
-    Raises InvalidField for the first field that is invalid.
+    Raises InvalidField for the first field that is invalid, a field that is unknown before others.
     """
     try:
         return convert(table, kind, strict=strict)
@@ -227,7 +227,8 @@ class ExtensibleCodec(Generic[OwnStruct]):
         """
         Return the value of a JSON object.
 
-        Raises DecodeError if it is not valid.
+        Raises DecodeError or UnicodeDecodeError if it is not valid, and RecursionError if it is
+        nested too deeply.
         """
         # nearly every document has known fields alone, so only the others are parsed twice
         try:

@@ -230,7 +230,7 @@ def parse_sha256(text: str) -> Sha256:
     """
     Return a SHA-256 with lower-case digits.
 
-    Raises Invalid if the text is none.
+    Raises Invalid (code `invalid_field`) if the text is none.
     """
     digest = text.lower()
     if not _SHA256.fullmatch(digest):
@@ -301,7 +301,7 @@ def file_url(name: NormalizedName, sha256: str, filename: str) -> str:
     """
     Return the path of a file below the folder of files: `<project>/<sha256>/<filename>`.
 
-    It has no digest if that is not known.
+    The path has no digest if `sha256` is empty, which means that it is not known.
     """
     if _UNSAFE_IN_URL.search(filename):  # cheaper than `quote`, and rare
         filename = quote(filename, safe="")
@@ -400,9 +400,11 @@ def parse_filename(
     """
     Return the distribution that `filename` names, of `project` if that is known.
 
-    Raises Invalid if it is not the name of a distribution in an accepted format, or of a file of
-    another project (code `invalid_filename`), if its version is malformed (code
-    `invalid_version`), or if several hyphens may begin its version (code `ambiguous_filename`).
+    The formats are those of `filename_readings`. Raises Invalid (code `invalid_filename`) if it is
+    not the name of a distribution in an accepted format, or of a file of another project. Raises
+    Invalid (code `invalid_version`) if its version is malformed. For an sdist whose project is
+    known, that has the code `invalid_filename`, too. Raises Invalid (code `ambiguous_filename`) if
+    the project is not known, and several hyphens may begin the version.
     """
     readings = _readings(filename, project, zip_sdists=zip_sdists, is_lenient=is_lenient)
     return _only(readings, filename, project)
@@ -413,7 +415,8 @@ def parse_known_filename(filename: str, project: NormalizedName | None = None) -
     Return the distribution that `filename` names, in any format that a store may have.
 
     Raises Invalid if it is no distribution, or of another project (codes `invalid_filename`,
-    `invalid_version`), or if several hyphens may begin its version (code `ambiguous_filename`).
+    `invalid_version`). Raises Invalid (code `ambiguous_filename`) if `project` is None, and several
+    hyphens may begin its version.
     """
     return _only(_known_readings(filename, project), filename, project)
 

@@ -79,7 +79,11 @@ class DownloadReport(Struct, frozen=True, kw_only=True):
 
 
 def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
-    """Return the report on `days` days, which is at least 1, of which `today` is the last."""
+    """
+    Return the report on `days` days, which is at least 1, of which `today` is the last.
+
+    Counts of earlier days are left out, and those of later days count as of today.
+    """
     since = today - timedelta(days - 1)
     recent = ProjectCounts()
     for key, number in counts.items():

@@ -23,8 +23,9 @@ def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN4
     """
     Return the value of a text for a key of this type, which is not checked further.
 
-    Raises Invalid (code `invalid_field`), with the key, if a table of claims has a line without `=`
-    or a claim twice.
+    A text that is no number or boolean stays a text, for later checks to refuse. Raises Invalid
+    (code `invalid_field`), with the key, if a table of claims has a line without a name and `=`, or
+    a claim twice.
     """
     if isinstance(kind, inspect.Metadata):
         return value_of_text(kind.type, key, text)

@@ -142,8 +142,9 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     """
     Return the grant with these fields.
 
-    Raises Invalid, with several codes, for invalid values, and for a group that is not one of
-    `groups`.
+    Raises Invalid, with several codes, for invalid values, for a group that is not one of `groups`,
+    and for a right that nobody can have: to administer some projects only, or of `anonymous` to do
+    more than read.
     """
     who = frozenset(parse_grantee(grantee, groups) for grantee in fields.who)
     scope = scope_of(fields)
@@ -537,8 +538,8 @@ def grants_of(rules: AccessRules) -> Grants:
     """
     Return the grants and groups of the store, parsed.
 
-    A grant to a group that exists no more is for nobody. Raises Invalid if the store has what only
-    a person can have written there.
+    A grant to a group that exists no more is for nobody. Raises Invalid, with several codes, if the
+    store has what only a person can have written there.
     """
     # parsed again, as a person may have edited the document
     groups = {name: frozenset(map(parse_member, who)) for name, who in rules.groups.items()}
@@ -553,7 +554,8 @@ def parse_granted(granted: Granted, groups: Groups) -> Grant:
     """
     Return a stored grant as a valid one.
 
-    Raises Invalid if the grant is malformed.
+    A group that is not one of `groups` has no members. Raises Invalid, with several codes, if the
+    grant is malformed.
     """
     # a group may have been deleted since: then it has no members, and the grant stays valid
     gone = dict.fromkeys(groups_in(granted.grant.who), frozenset[str]())
@@ -564,7 +566,8 @@ def describe_event(event: AnyAccessEvent, name_of: Callable[[str], str] = str) -
     """
     Return a change in words, without who made it and when.
 
-    `name_of` says how a principal is written: a page has it in words, too.
+    `name_of` says how a principal is written: a page has it in words, too. Raises Invalid, with
+    several codes, if it is about a grant that is malformed.
     """
     note = f" ({event.note})" if event.note else ""
     match event:

@@ -185,7 +185,8 @@ def build_definition(fields: IndexFields) -> IndexDefinition:
     """
     Return the definition with these fields. That its layers exist is for `misfits` to say.
 
-    Raises Invalid (code `invalid_index`) for a wrong value.
+    Raises Invalid (code `invalid_index`) for a wrong value, and with the code `bad_setting` for a
+    wrong pattern in `merge`.
     """
     name = parse_index_name(fields.name)
     layers: tuple[str, ...] = (name,)
@@ -228,7 +229,8 @@ def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
     """
     Return the definition of a table, whose dates are texts.
 
-    Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value.
+    Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value, and with the
+    code `bad_setting` for a wrong pattern in `merge`.
     """
     return build_definition(_fields_of(table.get("name", ""), table))
 
@@ -314,8 +316,9 @@ def misfits(
     """
     Return why some of the definitions cannot be served, in a sentence, by name.
 
-    The first are those whose own layers are wrong. Then come those that have such a layer.
-    `unreadable` are the names of indexes whose definitions this version does not understand.
+    Those that can be served are not in it. The first are those whose own layers are wrong. Then
+    come those that have such a layer. `unreadable` are the names of indexes whose definitions this
+    version does not understand.
     """
     wrong = dict[str, str]()
     # two rounds, so that the fault is told where it is, and not at an index that has the layer
@@ -371,7 +374,7 @@ def _unknown_layer(layer: str, labels: UpstreamLabels) -> str:
 
 
 def label_taken(label: str, what: str) -> str:
-    """Return why no upstream index can have a label that is something else, too, without a stop."""
+    """Return why no upstream index can have a label that is also `what`, without a full stop."""
     return (
         f"{quoted(label)} is {what}, and nobody could tell which of both is meant. Give the "
         f'upstream index another label, such as "{label}-index", also in the names of its '
@@ -437,7 +440,7 @@ def closed_layers(
     """
     Return the names of the indexes whose packages an open index shows, and that are not open.
 
-    `definitions` has main, too.
+    `definitions` has main, too. Of an index that is not open the result is empty.
     """
     if not definition.is_open:
         return ()

@@ -91,7 +91,7 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     Return what the tables of a TOML file say of the index.
 
     `of_process` are the sections of the settings, which are passed over. Raises Invalid (code
-    `wrong_file`) for an unknown table, and for the first table that is wrong.
+    `wrong_file`) for an unknown table, for the first table that is wrong, and for two of one name.
     """
     for name in tables:
         # [webhooks] is a section of the settings, and [[webhooks]] a misspelt [[webhook]]
@@ -110,7 +110,8 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
     """
     Return what several files say together.
 
-    Raises Invalid (code `wrong_file`) if two of them say something of the same thing.
+    A grant that is in several of them is there once. Raises Invalid (code `wrong_file`) if two of
+    them say something of the same thing.
     """
     groups = dict[str, tuple[str, ...]]()
     for file in files:
@@ -154,7 +155,8 @@ def canonical_index(table: IndexKeys) -> IndexKeys:
     """
     Return the keys of an index as equal definitions have them.
 
-    Raises Invalid or InvalidField if one is wrong.
+    Raises InvalidField if a key is unknown, missing or of a wrong type, and Invalid (code
+    `invalid_index` or `bad_setting`) for another wrong value.
     """
     fields = decode_table(with_main(table), IndexFields)
     build_definition(fields)
@@ -166,7 +168,7 @@ def canonical_main(table: IndexKeys) -> IndexKeys:
     """
     Return the keys of main as equal definitions have them.
 
-    Raises Invalid if one is wrong.
+    Raises Invalid (code `invalid_field` or `invalid_index`) if one is wrong.
     """
     keys = with_main(table)
     read_main(keys, has_upstream=False)
@@ -181,7 +183,7 @@ def canonical_grant(fields: GrantFields) -> GrantFields:
     """
     Return the fields of a grant as equal grants have them.
 
-    Raises Invalid if one is wrong. Whether its groups exist is not looked at.
+    Raises Invalid, with several codes, if one is wrong. Whether its groups exist is not looked at.
     """
     return canonical_fields(with_any_groups(fields))
 
@@ -190,7 +192,7 @@ def canonical_publisher(table: PublisherKeys) -> PublisherKeys:
     """
     Return the keys of a publisher as equal publishers have them.
 
-    Raises Invalid if one is wrong.
+    Raises Invalid (code `bad_setting`) if one is wrong.
     """
     # the providers take a while to import
     from wheelyard.model.publisher import canonical_keys, parse_publisher  # noqa: PLC0415

@@ -65,7 +65,11 @@ def parse_right_index(text: str) -> str:
 
 
 def renamed_in(names: str, before: str, after: str) -> str:
-    """Return the names of indexes in a text, with commas, in which one is called otherwise."""
+    """
+    Return the names of indexes in a text, with commas, in which `before` is called `after`.
+
+    They are sorted, each once. A text without `before` is returned as it was written.
+    """
     renamed = {name.strip() for name in names.split(",")}
     # a text without the name stays as it was written
     if before not in renamed:

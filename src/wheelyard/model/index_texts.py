@@ -1,8 +1,8 @@
 """
 The keys of an index as texts, as a form or a command has them, and back.
 
-In a list of indexes, two quotes or nothing between commas is main, as in earlier versions. The
-versions of names are on lines, or have semicolons between them: `numpy = <2; acme-* = >=1.4`.
+In a list of indexes, two quotes are main, as in earlier versions. The versions of names are on
+lines, or have semicolons between them: `numpy = <2; acme-* = >=1.4`.
 """
 
 from collections.abc import Mapping
@@ -35,8 +35,10 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
     """
     Return the keys of an index with these texts, which are not checked further.
 
-    An empty text leaves its key out. Raises Invalid (code `invalid_field`), with the key, if a key
-    is unknown.
+    An empty text leaves its key out. A text that is no number or boolean stays a text, for later
+    checks to refuse. Raises Invalid (code `invalid_field`), with the key, if the key is unknown, if
+    a list of indexes has a comma without a name beside it, or if `versions` has a line without a
+    name and `=`, or a name twice.
     """
     keys: IndexKeys = {}
     for key, text in texts.items():

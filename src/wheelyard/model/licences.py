@@ -116,7 +116,12 @@ class LicencePatterns(Struct, frozen=True):
         return bool(self.texts)
 
     def blocks(self, licence: str) -> bool:
-        """Return whether a licence of `licence_of` leaves no choice but these licences."""
+        """
+        Return whether a licence of `licence_of` leaves no choice but these licences.
+
+        One that is not known does if the list has `unknown`. One that is unreadable does unless the
+        list is empty.
+        """
         if licence == UNREADABLE:
             return bool(self)
         if licence:
@@ -127,7 +132,7 @@ class LicencePatterns(Struct, frozen=True):
         """
         Return whether a licence of `licence_of` can be met by these licences alone.
 
-        One that is not known can if the list has `unknown`.
+        One that is not known can if the list has `unknown`. One that is unreadable cannot.
         """
         if licence == UNREADABLE:
             return False

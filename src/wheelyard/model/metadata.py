@@ -92,7 +92,11 @@ _LENIENT_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]"
 
 
 class Headers(Struct, frozen=True):
-    """The headers and the body of a METADATA, PKG-INFO or WHEEL file."""
+    """
+    The headers and the body of a METADATA, PKG-INFO or WHEEL file.
+
+    What its methods raise has the code `invalid_metadata`.
+    """
 
     fields: dict[str, tuple[str, ...]]
     """Values by lower-case name, in order, still folded."""
@@ -297,7 +301,8 @@ def import_patterns(headers: Headers) -> tuple[str, ...]:
     """
     Return the patterns of the names that metadata say a distribution is imported by.
 
-    Raises Invalid if they are malformed, or `Metadata-Version` is none that may have them.
+    Without such a field there are none. Raises Invalid (code `invalid_metadata`) if they are
+    malformed, or `Metadata-Version` is none that may have them.
     """
     if headers.fields.keys().isdisjoint(_IMPORT_FIELDS):
         return ()
@@ -505,7 +510,7 @@ def _dynamic(headers: Headers) -> tuple[str, ...]:
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
     """
-    Return stored core metadata, or its valid fields if it is invalid.
+    Return stored core metadata, or the name, the version and its valid fields if it is invalid.
 
     If nothing is stored, return metadata of the name and the version alone.
     """
@@ -518,7 +523,12 @@ def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -
 
 
 def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """Return core metadata with this name and version, and the valid fields of `raw`."""
+    """
+    Return core metadata with this name and version, and the valid fields of `raw`.
+
+    These are among the first `FIELD_LIMIT` fields. If they exceed a limit together, the description
+    is left out, and if they still do, all of them.
+    """
     kept = dict[str, list[str]]()
     text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
     head, _, body = text.partition("\n\n")

@@ -101,7 +101,11 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.project} {self.version}".rstrip()
 
     def combined(self, other: "PackageRequest") -> "PackageRequest":
-        """Return this request together with another one for the same."""
+        """
+        Return this request together with another one for the same.
+
+        What hides the package, and until when, is as the later of both says.
+        """
         later = other if other.last >= self.last else self
         who = tuple(dict.fromkeys(self.who + other.who))[:MAX_WHO]
         asks = _newest_of_each(self.asks + other.asks)
@@ -142,8 +146,8 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         Return whether nobody was told that this open request waits, as it does now.
 
-        `told_at` is when somebody was told of it last. A later reason makes it new, and so does a
-        later decision.
+        `told_at` is when somebody was told of it last, or None if nobody was. A later reason makes
+        it new, and so does a later decision.
         """
         if told_at is None or any(ask.at > told_at for ask in self.asks):
             return True
@@ -206,7 +210,8 @@ class RequestList(
         """
         Return the list after an approval of a project, or of a version, that was not enough.
 
-        Whoever waited for it waits for `hidden`, which says what hides it now.
+        Whoever waited for it waits for `hidden`, which says what hides it now. If nobody has waited
+        for it, the list stays as it is.
         """
         key = project, strip_trailing_zeros(version)
         request = next((request for request in self.requests if request.key == key), None)
@@ -225,7 +230,11 @@ class RequestList(
     def asked_by(
         self, project: NormalizedName, version: str, decided: ProjectDecisions, now: datetime
     ) -> tuple[str, ...]:
-        """Return who waits for a version, or without one for the project or any version of it."""
+        """
+        Return who waits for a version, or without one for the project or any version of it.
+
+        They are principals, at most `MAX_WHO`.
+        """
         release = strip_trailing_zeros(version)
         who = dict[str, None]()
         for request in self.requests:

@@ -268,7 +268,12 @@ class PromotionData(Struct, frozen=True, omit_defaults=True):
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """A change of a project by a principal, perhaps of a kind that this version does not know."""
+    """
+    A change of a project by a principal, perhaps of a kind that this version does not know.
+
+    Its properties with the data of one kind raise DecodeError if the data is malformed, and most of
+    them for an event of another kind.
+    """
 
     what: str
     """One of `EventKind`, or a kind of a newer version, which is kept and changes nothing here."""
@@ -478,7 +483,8 @@ def read_commit(stored: bytes) -> Commit:
     """
     Return the commit of a JSON object.
 
-    Raises DecodeError if it is not valid.
+    Raises DecodeError or UnicodeDecodeError if it is not valid, and RecursionError if it is nested
+    too deeply.
     """
     commit = _COMMITS.decode(stored)
     for event in commit.events:
@@ -525,7 +531,7 @@ class Project(
 
     @cached_property
     def commit(self) -> Commit | None:
-        """The last commit, or None for a project without commits."""
+        """The last commit, or None without commits. Raises DecodeError if it is not valid."""
         if not self.stored_commit:
             return None
         return read_commit(bytes(self.stored_commit))
@@ -578,7 +584,12 @@ class Project(
 
     @cached_property
     def deleted_keys(self) -> frozenset[UniquenessKey]:
-        """The uniqueness keys of the deleted filenames."""
+        """
+        The uniqueness keys of the deleted filenames.
+
+        Raises Invalid (code `invalid_filename` or `invalid_version`) if one cannot be of the
+        project.
+        """
         return frozenset(
             parse_known_filename(filename, self.name).uniqueness_key
             for filename in self.deleted_filenames

@@ -39,7 +39,8 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
     """
     Return `project` after `event`, with its revision and last commit unchanged.
 
-    An event of an unknown kind changes nothing but `needs`.
+    An event of an unknown kind changes nothing but `needs`. Raises DecodeError if the data of the
+    event is malformed.
     """
     # An event that no reader may pass over makes the document say so. An older version that reads
     # the document then refuses it.

@@ -194,7 +194,7 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def require_entry_kind(what: str) -> None:
-    """Raise Invalid unless `JournalEntry.is_what` can be true of an entry."""
+    """Raise Invalid (code `invalid_field`) unless `JournalEntry.is_what` can be true for `what`."""
     kinds = tuple(ENTRY_KINDS) + SHOWN_KINDS
     if what not in kinds:
         raise Invalid(
@@ -301,7 +301,11 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
-    """Return the entry of an event in commit `number`, without the tokens in its reason."""
+    """
+    Return the entry of an event in commit `number`, without the tokens in its reason.
+
+    An upload that was a promotion or an import is `promoted` or `imported` in it.
+    """
     what = event.what
     file = event.file
     files = event.filenames
@@ -344,7 +348,12 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
 
 
 def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry:
-    """Return the entry of an event, in commit `number`, of a document that is no project's."""
+    """
+    Return the entry of an event, in commit `number`, of a document that is no project's.
+
+    The change is in it in words, without tokens. Raises Invalid, with several codes, if the event
+    is about a grant that is malformed.
+    """
     project = None
     what = str(event.__struct_config__.tag)
     if isinstance(event, Decision):

@@ -55,7 +55,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         Return whether it is about a file of its version, or of its project without a version.
 
-        An approval of a version is about the files whose digests it has.
+        An approval of a version is about the files whose digests it has, so without any about none.
         """
         if self.sha256 is None:
             return self.verdict is Verdict.BLOCKED or not self.version

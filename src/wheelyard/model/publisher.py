@@ -137,7 +137,8 @@ def job_name(publisher: Publisher, claims: Claims) -> str:
     """
     Return a name for the job of verified claims, for people who read the journal.
 
-    It is the URL of the CI run if that is known, else a verified e-mail address, else the subject.
+    It is the URL of the CI run if that is known, else a verified e-mail address, else the subject,
+    or empty if the claims have none of them.
     """
     fields = publishing_log_fields(publisher, claims)
     name = fields.get("subject", "")
@@ -177,7 +178,7 @@ def require_agreement(publisher: Publisher, publishers: Iterable[Publisher]) -> 
 
 
 def keys_of_provider(provider: str) -> frozenset[str]:
-    """Return the keys that a `[[publisher]]` table of a provider can have."""
+    """Return the keys that a table of a provider can have, or none for an unknown provider."""
     kind = PROVIDERS.get(provider)
     if kind is None:
         return frozenset()

@@ -19,8 +19,10 @@ def keys_of_texts(provider: str, texts: Mapping[str, str]) -> PublisherKeys:
     """
     Return the keys of a publisher with these texts, which are not checked further.
 
-    An empty text leaves its key out. Raises Invalid (code `invalid_field`), with the key, if
-    `match` has a line without `=`, or a claim twice, and if the provider or a key is unknown.
+    An empty text leaves its key out, but the id is always there. A text that is no number or
+    boolean stays a text, for later checks to refuse. Raises Invalid (code `invalid_field`), with
+    the key, if `match` has a line without a name and `=`, or a claim twice, and if the provider or
+    a key is unknown.
     """
     kind = PROVIDERS.get(provider)
     if kind is None:

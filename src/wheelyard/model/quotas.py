@@ -154,7 +154,11 @@ class Room(Struct, frozen=True):
         return replace(self, used=self.used.with_file(size))
 
     def refusal(self, size: FileSize) -> TooLarge | None:
-        """Return the error for what is coming, or None if there is room for all of it."""
+        """
+        Return the TooLarge (code `quota_exceeded`) for what is coming, or None if there is room.
+
+        Bytes count by the least that it can have.
+        """
         quota = self.quota
         used = self.used
         if quota.files and used.files + size.files > quota.files:

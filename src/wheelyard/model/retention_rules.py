@@ -98,7 +98,11 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
 
     @property
     def least_age(self) -> timedelta:
-        """Since when a release has to have all its files."""
+        """
+        How old the last file of a release has to be.
+
+        A release that was not downloaded for some days has to have been there for as many.
+        """
         return timedelta(days=max(self.older_than_days or 0, self.not_downloaded_days or 0))
 
     def is_about(self, version: Version) -> bool:

@@ -34,7 +34,8 @@ def parse_moment(text: str) -> datetime:
     """
     Return the end of a date, or a time, in UTC.
 
-    Raises ValueError if it is malformed.
+    A time without an offset is in UTC. Raises ValueError if it is malformed, and OverflowError if
+    it is before the year 1 or after the year 9999 in UTC.
     """
     moment = datetime.fromisoformat(text)
     # a date is the whole day: what was uploaded on it is shown
@@ -167,9 +168,10 @@ class Exceptions(Struct, frozen=True):
 
     def version_for(self, name: NormalizedName, version: str) -> str | None:
         """
-        Return the version of an exception for a normalised version, or None.
+        Return the version of an exception for a normalised version, or None if there is none.
 
-        An exception for `2.0` is one for `2.0+cpu`, too.
+        It has no trailing zeros: `2` for `2.0`. An exception for `2.0` is one for `2.0+cpu`, too.
+        Exceptions for a whole name are not looked at.
         """
         if not self.versions:
             return None
@@ -185,7 +187,8 @@ def parse_exceptions(texts: Iterable[str]) -> Exceptions:
     """
     Return exceptions written as `name`, `acme-*` or `name==1.2.3`.
 
-    Raises Invalid for any other text.
+    Raises Invalid for any other text: with the code `invalid_version` if what stands behind `==` is
+    no version, else with the code `bad_setting`.
     """
     names = list[str]()
     versions = list[tuple[NamePatterns, str]]()
@@ -216,7 +219,11 @@ class LicenceRule(Struct, frozen=True):
         return self.is_blocked(licence) or not self.is_allowed(licence)
 
     def is_blocked(self, licence: str) -> bool:
-        """Return whether `blocked_licenses` leaves no choice."""
+        """
+        Return whether `blocked_licenses` leaves no choice.
+
+        One that is not known is blocked, too, if the list has any licence and `needs_known` is set.
+        """
         if not licence and self.blocked and self.needs_known:
             return True
         return self.blocked.blocks(licence)
@@ -230,8 +237,9 @@ def licence_rule(keys: RuleKeys, *, needs_known: bool) -> LicenceRule:
     """
     Return the rule of licences.
 
-    In an index a list of blocked licences `needs_known` ones. Raises Invalid (code `bad_setting`)
-    for a text that matches no licence of SPDX. The message begins with the key.
+    With `needs_known`, as in an index, a list of blocked licences blocks those that are not known,
+    too. Raises Invalid (code `bad_setting`) for a text that matches no licence of SPDX. The message
+    begins with the key.
     """
     allowed = _licences("allowed_licenses", keys.allowed_licenses)
     blocked = _licences("blocked_licenses", keys.blocked_licenses)

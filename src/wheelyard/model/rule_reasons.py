@@ -97,7 +97,7 @@ def not_approved(target: str, block: Decision | None = None) -> Statement:
     """
     Return why what nobody has approved is hidden.
 
-    `block` is the latest block of a version of it.
+    `block` is the latest block of a version of it, or None if none is blocked.
     """
     fact = f"{target} is not approved."
     if block is not None:
@@ -106,7 +106,11 @@ def not_approved(target: str, block: Decision | None = None) -> Statement:
 
 
 def not_among(code: Code, said: Statement, approval: Decision) -> Statement:
-    """Return why a file is hidden that was not there when its version was approved."""
+    """
+    Return why a file is hidden that was not there when its version was approved.
+
+    `said` is what the rule with the code says of the file.
+    """
     fact = not_among_those(approval)
     if code is Code.NOT_APPROVED:  # of its version, other files are
         return Statement(fact, "Ask the operator to approve it.", request_of(approval.target))

@@ -32,7 +32,8 @@ def rules_of_upstream(keys: RuleKeys) -> Rules:
     """
     Return the rules of `[upstream]`, but for the names, which are never asked for if it hides them.
 
-    Raises Invalid (code `bad_setting`) for a wrong licence, name or specifier.
+    Raises Invalid (code `bad_setting` or `invalid_version`) for a wrong licence, name or exception,
+    ValueError for a wrong specifier, and ValueError or OverflowError for a wrong snapshot.
     """
     # these always: what an upstream or a person has withdrawn, and malware, is never let through
     rows = [_quarantined(), _blocked(), _malicious()]
@@ -46,8 +47,9 @@ def rules_of_index(keys: RuleKeys, index: str) -> Rules:
     """
     Return the rules of an index.
 
-    There are none if no key is set. Raises Invalid (code `bad_setting`) for a wrong licence, name
-    or specifier.
+    There are none if no key is set. Raises Invalid (code `bad_setting` or `invalid_version`) for a
+    wrong licence, name or exception, ValueError for a wrong specifier, and ValueError or
+    OverflowError for a wrong snapshot.
     """
     rows = list[Rule]()
     if keys.deny:
@@ -362,7 +364,7 @@ def _cooldown(keys: RuleKeys) -> Rule:
 
 
 def cooldown_end(since: datetime | None, days: int) -> datetime | None:
-    """Return when a cooldown ends that counts from a moment, or None for one that never does."""
+    """Return when a cooldown ends that counts from `since`, or None for one that never does."""
     if since is None:
         return None
     try:

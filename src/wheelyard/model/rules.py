@@ -178,7 +178,11 @@ class Rules(Struct, frozen=True, kw_only=True):
         return _next_end(self.why(facts, now), facts, now)
 
     def judge(self, files: Sequence[F], facts: Iterable[Facts], now: datetime) -> Judged[F]:
-        """Return which files of one project are shown, by the facts about each of them in order."""
+        """
+        Return which files of one project are shown, by the facts about each of them in order.
+
+        The reasons are those of `first`.
+        """
         of_versions = dict[tuple[str, int, str], list[_Said]]()
         version_rows = tuple(row for row in self.rows if row.is_of_version)
         file_rows = tuple(row for row in self.rows if not row.is_of_version)
@@ -282,7 +286,7 @@ def decided_about(
     candidates: Sequence[Decision], sha256: str
 ) -> tuple[Decision | None, Decision | None]:
     """
-    Return `decision` and `other_approval` of the facts about a file.
+    Return `decision` and `other_approval` of the facts about a file, each None if there is none.
 
     `candidates` are the decisions that may count for its version, the most specific one first.
     """

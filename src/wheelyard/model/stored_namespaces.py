@@ -109,7 +109,8 @@ def parse_namespace(keys: TableKeys, since: datetime) -> Namespace:
     """
     Return the namespace of the keys of a table.
 
-    Raises Invalid if a name or an owner is none.
+    Raises Invalid, with several codes, if a key is wrong, if the name is none or has more than
+    `MAX_HYPHENS` hyphens, or if an owner is none.
     """
     fields = NAMESPACE_KIND.checked(keys)
     name = parse_name(str(fields["name"]))
@@ -126,7 +127,7 @@ def canonical_namespace(keys: TableKeys) -> TableKeys:
     """
     Return the keys of a namespace as equal ones have them.
 
-    Raises Invalid if one is wrong.
+    Raises Invalid, with several codes, if one is wrong.
     """
     namespace = parse_namespace(keys, NEVER_CHANGED)
     return {"name": str(namespace.name), "owners": sorted(namespace.owners)}

@@ -197,7 +197,8 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
         """
         Return keys as they are kept, which are those that `fields` has.
 
-        Raises Invalid (code `invalid_field`), with the key, if one is wrong.
+        They are not checked if `fields` is None. Raises Invalid (code `invalid_field`), with the
+        key, if one is wrong.
         """
         # publishers: other rules read their keys, which depend on the provider
         if self.fields is None:
@@ -221,7 +222,11 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
         return self.stored.NAME_KEY
 
     def apply(self, tables: L, event: TableEvent) -> L:
-        """Return a list after an event, with its revision and last commit unchanged."""
+        """
+        Return a list after an event, with its revision and last commit unchanged.
+
+        An event of an unknown class changes nothing.
+        """
         match event:
             case TableAdded(keys=keys, at=at, by=by, note=note, source=source):
                 new = self.stored(keys=keys, created=at, created_by=by, note=note, source=source)
@@ -241,7 +246,11 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
         return tables
 
     def describe_event(self, event: TableEvent) -> str:
-        """Return a change in words, without who made it and when."""
+        """
+        Return a change in words, without who made it and when.
+
+        Of an event of an unknown class that is the noun alone.
+        """
         note = ""
         if event.note:
             note = f" ({event.note})"

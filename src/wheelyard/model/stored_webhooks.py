@@ -152,7 +152,9 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
     """
     Return the webhook of the keys of a table.
 
-    Raises Invalid if one of them is wrong.
+    Without events it has all of `OF_PROJECTS`, and without indexes main. Raises Invalid if a key is
+    wrong: with the code `invalid_index` for the name of an index, `bad_setting` for a pattern of
+    projects, and else `invalid_field`, with the key.
     """
     checked = WEBHOOK_KIND.checked(keys)
     name = str(checked["name"])
@@ -203,7 +205,7 @@ def canonical_webhook(keys: TableKeys) -> TableKeys:
     """
     Return the keys of a webhook as equal ones have them, without `secret`.
 
-    Raises Invalid if one is wrong.
+    Raises Invalid (code `invalid_field`, `invalid_index` or `bad_setting`) if one is wrong.
     """
     webhook = parse_webhook(keys, NEVER_CHANGED)
     # without the keys that have their defaults, so that equal webhooks have equal keys
@@ -241,7 +243,11 @@ def _require_url(text: str) -> None:
 
 
 def url_problem(text: str) -> str:
-    """Return why a text can be no URL of a webhook, without repeating it, or an empty text."""
+    """
+    Return why a text can be no URL of a webhook, without repeating it, or an empty text.
+
+    An empty text is no URL, though the key of a webhook may be empty.
+    """
     # `port` raises, too, as it is parsed when it is asked for
     try:
         url = urlsplit(text)

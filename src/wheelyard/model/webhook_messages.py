@@ -242,7 +242,12 @@ class _EventPart(Struct, frozen=True):
 
 
 def groups_of(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGroup, ...]:
-    """Return the events of a commit, as messages tell of them. Some of no message are left out."""
+    """
+    Return the events of a commit, as messages tell of them.
+
+    Events in a row are a group if kind, release, principal and reason are the same, and all or none
+    were imported. Events of a kind that no message tells of, such as pins, are left out.
+    """
     parts = list[_EventPart]()
     for event in events:
         parts += _parts_of(project, event)
@@ -323,7 +328,11 @@ def has_release(events: Iterable[Event], release: str) -> bool:
 
 
 def has_older_file(project: Project, release: str, before: datetime) -> bool:
-    """Return whether a project has a file of a release that came before a time, perhaps deleted."""
+    """
+    Return whether a project has a file of a release that came before a time.
+
+    A deleted file counts while it is in the trash.
+    """
     # in the trash, too: people were told of the release when that file came
     same = strip_trailing_zeros(release)
     for file in project.files + project.trash:
@@ -340,7 +349,12 @@ def message_of(
     files: Mapping[str, File],
     urls: MessageUrls,
 ) -> ProjectMessage:
-    """Return the message about a group of events. `files` has those that it is about, by name."""
+    """
+    Return the message about a group of events, without tokens in its reason.
+
+    `event` is what it tells of, which for uploads may be another one than that of the group.
+    `files` has the files that it is about, by name. Those that it lacks are left out.
+    """
     # the events of a group have one principal and one reason, and the time is that of the last
     last = group.events[-1]
     status = ""
@@ -386,7 +400,7 @@ def requests_message(
     urls: MessageUrls,
     describe: DescribePrincipal,
 ) -> RequestsMessage:
-    """Return the message about requests, of `waiting` in all."""
+    """Return the message about `news`, of which no message has told, of `waiting` in all."""
     packages = list[WaitingPackage]()
     for request in news:
         package = WaitingPackage(

@@ -89,7 +89,12 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The id of the message, if no journal has it."""
 
     def with_commits(self, first: int, last: int, *, is_copied: bool) -> "WaitingJournal":
-        """Return the journal with further commits that wait."""
+        """
+        Return the journal with further commits that wait.
+
+        Their numbers are those from `first` to `last`. One that waits already is there once.
+        `is_copied` says that they came from another store.
+        """
         copied = self.copied
         if is_copied and (first, last) not in copied:
             copied = (*copied, (first, last))

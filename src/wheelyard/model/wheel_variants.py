@@ -50,7 +50,8 @@ def parse_variant(raw: bytes, label: str) -> VariantDocument:
     """
     Return the `variant.json` of the wheel with a label.
 
-    Raises Invalid (code `invalid_variant`) if it is malformed, or not about exactly this label.
+    Raises Invalid (code `invalid_variant`) if it is malformed, too long or too deep, or not about
+    exactly this label.
     """
     document = _object(_decode(raw), "it")
     schema = document.get(_SCHEMA)
@@ -99,12 +100,12 @@ def _properties(
 
 
 def missing_variant(label: str) -> Invalid:
-    """Return the error for a wheel that has a label, and no `variant.json`."""
+    """Return the error (code `invalid_variant`) for a wheel with a label and no `variant.json`."""
     return _malformed(f"there is none beside METADATA, and the filename has the label {label}")
 
 
 def read_variant(record: bytes) -> VariantDocument:
-    """Return what `encode_variant` has made of a document."""
+    """Return the document of which `encode_variant` has made JSON. Raises ValueError if damaged."""
     document: VariantDocument = json.loads(record)
     return document
 
@@ -118,7 +119,8 @@ def join_variants(release: VariantDocument, other: VariantDocument) -> VariantDo
     """
     Return what two documents say together, in whatever order.
 
-    Raises Invalid (code `variant_conflict`) if they contradict each other, or are too long.
+    Raises Invalid (code `variant_conflict`) if they contradict each other. Whether they are too
+    long together is for `require_short` to say.
     """
     if release[_SCHEMA] != other[_SCHEMA]:
         # versions of a draft promise nothing to each other

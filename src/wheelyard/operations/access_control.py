@@ -170,7 +170,8 @@ class AccessControl:
         """
         Read what a server would otherwise ask the store for within its first requests.
 
-        Whether main is ambiguous is left to these while an earlier version may change that.
+        Does nothing if the store does not answer. Whether main is ambiguous is left to these
+        requests while an earlier version may change that.
         """
         # a server starts while the store does not answer: each request that needs it says so
         with suppress(Unavailable):
@@ -270,13 +271,14 @@ class AccessControl:
         """
         Make or change a group, or delete it.
 
-        `set` makes a missing group, also without members. Raises Conflict (code `group_exists`) if
-        the group to make is there. Raises NotFound if the group to add to, to remove from or to
-        delete is missing, or a member to remove is not in it. Raises Invalid (code `invalid_field`)
-        if the name, a member or the note is malformed, or `add` or `remove` has no member. Raises
-        Conflict (code `group_in_use`) if a grant would be left without its group. Raises Conflict
-        (code `own_access`) if whoever has the principals `keep_admin` is an administrator by
-        grants now, and were none afterwards.
+        `set` makes a missing group, also without members. `delete` needs no members. A group that
+        is so already is left alone. Raises Conflict (code `group_exists`) if the group to make is
+        there. Raises NotFound if the group to add to, to remove from or to delete is missing, or a
+        member to remove is not in it. Raises Invalid (code `invalid_field`) if the name, a member
+        or the note is malformed, or `add` or `remove` has no member. Raises Conflict (code
+        `group_in_use`) if a grant would be left without its group. Raises Conflict (code
+        `own_access`) if whoever has the principals `keep_admin` is an administrator by grants now,
+        and were none afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with field_errors():
@@ -332,7 +334,12 @@ class AccessControl:
     def commit(
         self, intent: Intent[grants.AccessRules, grants.AnyAccessEvent], *, is_end: bool = False
     ) -> Committed[grants.AccessRules, grants.AnyAccessEvent]:
-        """Commit events, also on a full disk if `is_end` says that they end somebody's access."""
+        """
+        Commit events, and log each.
+
+        `is_end` says that they end somebody's access: then they are committed on a full disk, too.
+        Raises what `intent` raises.
+        """
 
         def guarded(rules: grants.AccessRules) -> tuple[grants.AnyAccessEvent, ...]:
             if not rules.revision:

@@ -60,8 +60,10 @@ class AppliedFiles:
         """
         Apply the files, unless the same ones were applied last, and return what that changes.
 
-        Nothing is pruned. Raises as `Applying.apply`, but for what another server changes at the
-        same time.
+        Nothing is pruned, and public packages that are in use stop no file. Raises Invalid or
+        Conflict if a file cannot be applied. It is tried again if another server changes the same
+        things at the same time. Raises Unavailable if that goes on (code `overloaded`), the store
+        does not answer, or a document is damaged.
         """
         # nobody answers a question at the start, and what clients have asked for decides no start
         options = ApplyOptions(note=f"serve on {node()}", even_if_public=True)
@@ -78,7 +80,7 @@ class AppliedFiles:
 
     def drifts(self) -> Iterator[FileDrift]:
         """
-        Yield how what is in force differs from each file.
+        Yield for each file how what is in force differs from it, also if it does not.
 
         Raises Unavailable if the store does not answer, or a document is damaged.
         """
@@ -97,7 +99,7 @@ class AppliedFiles:
         """
         Return how many things differ from the files, and log them if that has changed.
 
-        Raises Unavailable as `drifts`.
+        Raises Unavailable if the store does not answer, or a document is damaged.
         """
         drifts = tuple(self.drifts())
         number = sum(drift.differences for drift in drifts)

@@ -49,7 +49,7 @@ class AppliedChange(Struct, frozen=True, kw_only=True):
 
     kind: Kind
     name: str
-    """The name of an index or a group, the id of a grant or a publisher, or `rules`."""
+    """The name of the thing, the id of a grant or a publisher, or `rules` of retention."""
     outcome: Outcome
     text: str
     """What it is afterwards, in words, or what it was if it is removed."""
@@ -398,7 +398,12 @@ class Planner:
 
 
 def tables_of(state: IndexState) -> index_file.IndexTables:
-    """Return what the documents say, as a file that says it."""
+    """
+    Return what the documents say, as a file that says it.
+
+    Its `main` and `retention` are None if nobody has changed them. Keys are as equal ones are
+    written, and those that this version does not understand stay as they are.
+    """
     rules = state.access
     main: stored_indexes.IndexKeys | None = None
     if state.indexes.main is not None and state.indexes.main.keys:

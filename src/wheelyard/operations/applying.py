@@ -185,12 +185,23 @@ class Applying(Struct, frozen=True):
         """
         Put into force what files say, one after the other, and return what that changes.
 
-        Nothing is written unless all of them can be applied. Raises Invalid if an index, a group or
-        a grant of a file does not fit into what is there. Raises Conflict if an index that has to
-        go has packages, (code `own_access`) as `AccessControl.revoke` does, (code `opens_index`) as
-        `IndexAdministration.make` does, (codes `namespace_overlaps` and `hides_public_names`) as
-        `Namespaces.add` does, (code `too_many_webhooks`) as `Webhooks.add` does, and (code
-        `changed_meanwhile`) if somebody else changes the same things at the same time.
+        Nothing is written in a dry run, or unless all of them can be applied. A file that was
+        applied last of its source is left alone, unless `options.again` is set.
+
+        Raises Invalid if an index, a group, a grant, a publisher or a namespace of a file does not
+        fit into what is there. Raises Conflict (code `index_exists`) if something else has the name
+        of a new index, (code `index_in_use`) if an index that has to go has packages or is a layer,
+        or while an index of an earlier version is called main, (code `group_in_use`) if a group
+        that has to go is needed by what stays, (code `namespace_overlaps`) if a namespace is in, or
+        around, one of other owners, and (code `too_many_webhooks`) if there would be too many.
+        Unless an option allows it, raises Conflict (code `own_access`) if whoever has the
+        principals `keep_admin` would be no administrator any more, (code `opens_index`) if anybody
+        could read by an open index what needs a right in its own, and (code `hides_public_names`)
+        if a namespace would hide public names in use.
+
+        Raises Conflict (code `changed_meanwhile`) if somebody else changes the same things at the
+        same time. An error after the first commit leaves a part in force, and the same files again
+        do the rest.
         """
         state = self.read_state()
         steps = list[_Step]()
@@ -208,7 +219,11 @@ class Applying(Struct, frozen=True):
         return tuple(step.report for step in steps)
 
     def compare(self, files: Sequence[SourcedTables], state: IndexState) -> tuple[ApplyReport, ...]:
-        """Return what files would change in these documents, also if they cannot be applied."""
+        """
+        Return what files would change in these documents, also if they cannot be applied.
+
+        Nothing is pruned: what earlier files have made, and these lack, is no difference.
+        """
         reports = list[ApplyReport]()
         for file in files:
             # also what was applied already: it may have been changed by hand since

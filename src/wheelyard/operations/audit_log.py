@@ -27,9 +27,9 @@ def log_event(project: Project, event: Event) -> None:
     """
     Log an event of a project.
 
-    That is `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `deleted_at_once`,
-    `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to`, `pinned` or
-    `unpinned`.
+    That is `uploaded`, `imported`, `promoted`, `attested`, `yanked`, `unyanked`, `deleted`,
+    `deleted_at_once`, `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to`,
+    `pinned` or `unpinned`. What looks like a token in a reason is left out.
     """
     action = event.what
     # somebody may have pasted a token into the reason, and logs leave the server

@@ -47,9 +47,11 @@ class ChangesCheck(Struct, frozen=True):
 
     def run(self, revisions: Mapping[NormalizedName, int], *, rebuild: bool) -> None:
         """
-        Check that projects with these revisions are in the list, or `rebuild` a damaged one.
+        Check that projects with these revisions are in the list, and mark those that are not.
 
-        Raises Unavailable if objects cannot be listed.
+        What is marked gets a serial later. With `rebuild`, a damaged list begins again. A list that
+        cannot be read or written is a problem in `findings`, and no error. Raises Unavailable if
+        objects cannot be listed.
         """
         self._note_foreign_objects()
         try:
@@ -161,9 +163,11 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
 
     def run(self, findings: Findings, progress: CheckProgress, *, rebuild: bool) -> CheckedIndex:
         """
-        Check the index, and add what is wrong to `findings`.
+        Check the index, repair simple damage, and add what is wrong to `findings`.
 
-        Raises Unavailable if objects cannot be listed.
+        Missing last entries of journals, missing names, and marks of commits without a serial are
+        written. With `rebuild`, damaged documents and the list of changes are made again.
+        `progress` is called from several threads. Raises Unavailable if objects cannot be listed.
         """
         # its own ones first: their messages get the name of the index at the end
         own = Findings()

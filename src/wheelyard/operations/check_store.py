@@ -74,7 +74,9 @@ class CredentialsCheck(Struct, frozen=True):
         """
         Add what is wrong to `findings`, and with `sweep`, delete what is past its time.
 
-        Raises Unavailable if objects cannot be listed or deleted.
+        That is what is of no use any more, such as uses of tokens that are gone, expired sessions,
+        and outdated lines that were replaced. Raises Unavailable if objects cannot be listed or
+        deleted.
         """
         self._check_tokens(findings, sweep=sweep)
         self._check_sessions(findings)
@@ -257,12 +259,19 @@ class Check(Struct, frozen=True):
         sweep: bool = False,
     ) -> Findings:
         """
-        Check the whole store: all of its indexes, whoever defines them.
+        Check the whole store, all of its indexes, whoever defines them, and repair simple damage.
 
-        With `rebuild`, damaged documents are made again from their journals. With `sweep`,
-        leftovers are deleted. An object that cannot be read is a problem, and ends nothing. Raises
-        Unavailable if objects cannot be listed or deleted, and before anything is looked at if with
-        `sweep` the clock is wrong.
+        The missing last entries of journals, missing names of projects, and marks of commits that
+        the list of changes lacks are written without any flag. If there is a problem, the next copy
+        into the store compares everything. With `rebuild`, damaged documents are made again from
+        their journals, and a damaged list of changes begins again. With `sweep`, leftovers are
+        deleted: of uploads and deletions, once they are a day old or their filename was deleted, of
+        credentials, once their time is over, and scratch files that are a day old.
+
+        `progress` is called from several threads. An object that cannot be read is a problem, and
+        ends nothing. Raises Unavailable if objects cannot be listed or deleted, and before anything
+        is looked at if with `sweep` the clock is wrong (code `clock_differs`), or the store cannot
+        be written.
         """
         clock = self.sweep.removal.clock
         # a wrong clock would let a sweep delete files whose upload is under way

@@ -70,7 +70,10 @@ class DailySweep:
         """
         Sweep if that is due, and return after how long to try again.
 
-        A failure of the store is logged, and not raised.
+        After a sweep, what else is too old is deleted, and counts of downloads are added up. A
+        failure of the store is logged, and not raised. The result is a day after a sweep, also one
+        that failed, if there are no files at all, or if another process has taken the lease
+        meanwhile. It is zero if the clock or the lease could not be read or written.
         """
         try:
             if next(self._sweep.stores.files.list(keys.FILES), None) is None:

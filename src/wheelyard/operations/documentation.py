@@ -78,7 +78,11 @@ def find_folder() -> Path:
 
 
 def read_folder(folder: Path) -> DocumentationFolder:
-    """Return what is in the folder of the documentation."""
+    """
+    Return what is in the folder of the documentation, or no pages and files if it does not exist.
+
+    Raises OSError if a file cannot be read.
+    """
     pages = dict[str, DocumentedPage]()
     files = dict[str, Path]()
     sizes = dict[str, tuple[int, int]]()
@@ -155,7 +159,8 @@ class Documentation:
         """
         Return the HTML of a page that exists, where links lead to files, as in the Markdown.
 
-        It is None, now or in the end, if the page cannot be rendered now.
+        It is None, now or in the end, if the page cannot be rendered now. All other pages are
+        rendered behind it.
         """
         with self._lock:
             job = self._jobs.get(path)

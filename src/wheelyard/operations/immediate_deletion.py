@@ -102,14 +102,16 @@ class ImmediateDeletion(Struct, frozen=True):
 
         `caller_in` returns the caller with the rights in an index by its name, and raises NotFound
         for an index that is not served. After an error some indexes may still list the files. The
-        same removal again goes on.
+        same removal again goes on. What is gone already is no error. In a dry run nothing is
+        removed.
 
         Raises Forbidden unless the caller is an administrator, and for `everywhere` one of all
         indexes. Raises Invalid if `sha256` is malformed, or the reason is not one line of text.
-        Raises NotFound if nothing ever had this digest. Raises Conflict (code `listed_elsewhere`)
-        if another index has the bytes, and nothing was removed. Raises Conflict (code
-        `listed_meanwhile`) if the files are removed here, and an index has got the bytes meanwhile.
-        Raises Unavailable if the store does not answer.
+        Raises NotFound if the project never had a file with this digest here, or with `everywhere`
+        in any index. Raises Conflict (code `listed_elsewhere`) if another index has the bytes, and
+        nothing was removed. Raises Conflict if one of the files was promoted meanwhile. Raises
+        Conflict (code `listed_meanwhile`) if the files are removed here, and an index has got the
+        bytes meanwhile. Raises Unavailable if the store does not answer.
         """
         caller = caller_in(self.index)
         _require_admin(caller, name, reason)

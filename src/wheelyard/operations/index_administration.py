@@ -113,10 +113,14 @@ class IndexAdministration(
         """
         Add an index to the store, and return it.
 
-        Raises Invalid (code `invalid_index` or `invalid_field`) if a key is wrong, a layer does not
+        Its warnings say, too, which rights and rules of retention named it before. Raises Invalid
+        (code `invalid_index` or `invalid_field`) if a key or the note is wrong, a layer does not
         exist, or layers lead in a circle. Raises Conflict (code `index_exists`) if something else
-        has the name, and (code `opens_index`) unless `even_if_open` if anybody could read packages
-        by it that they may not read in their own index.
+        has the name. An index that was made is taken back if that came meanwhile. Raises Conflict
+        (code `opens_index`) unless `even_if_open` if anybody could read packages by it that they
+        may not read in their own index, and (code `index_in_use`) if a key names main while an
+        index of an earlier version is called so. Raises NotFound if another process has removed it
+        meanwhile.
         """
         require_fit = partial(self.require_lists, even_if_open=even_if_open)
         committed, name = self.commit_added(keys, by, note, require_fit)
@@ -144,14 +148,15 @@ class IndexAdministration(
         even_if_open: bool = False,
     ) -> stored_indexes.ListedIndex:
         """
-        Give other values to keys of an index, and return it.
+        Give other values to keys of an index, main or another, and return it.
 
         None leaves a key out. Raises NotFound if there is no such index. Raises Invalid (code
-        `invalid_index` or `invalid_field`) if a key is wrong, also for another name. Raises
-        Conflict (code `index_changed`) if `as_of` is not when it was last changed, (code
-        `removed_rule`) if the index keeps a rule that this version does not know, and (code
-        `opens_index`) unless `even_if_open` if anybody could read packages by it that they may not
-        read in their own index.
+        `invalid_index` or `invalid_field`) if a key or the note is wrong, also for another name.
+        Raises Conflict (code `index_changed`) if `as_of` is not when it was last changed, where
+        None is no matter, (code `removed_rule`) if the index keeps a rule that this version does
+        not know, (code `index_in_use`) if it is main, or a key names main, while an index of an
+        earlier version is called so, and (code `opens_index`) unless `even_if_open` if anybody
+        could read packages by it that they may not read in their own index.
         """
         require_fit = partial(self.require_lists, even_if_open=even_if_open)
         committed = self.commit_changed(name, keys, by, note, as_of, require_fit)
@@ -159,10 +164,12 @@ class IndexAdministration(
 
     def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
         """
-        Remove an index from the store, and return warnings.
+        Remove an index from the store, and return warnings about rights that name it.
 
-        Raises NotFound if there is no such index. Raises Conflict (code `index_in_use`) while it
-        has packages, or is a layer of another index.
+        Raises NotFound if there is no such index, and Invalid for main (code `invalid_index`) or if
+        the note is not one line of text. Raises Conflict (code `index_in_use`) while it has
+        packages or deleted files that can be restored, or is a layer of another index. An index
+        that gets a package meanwhile is put back.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         self.require_removable(name, self.read_stored())
@@ -190,7 +197,9 @@ class IndexAdministration(
         """
         Take a change that was just committed back if the name, or a package, came meanwhile.
 
-        `before` is the list before the commit. Raises Conflict then.
+        `before` is the list before the commit. Raises Conflict (code `index_exists` for an index
+        that was made, `index_in_use` for one that was removed) then. The change is also taken back
+        if nobody can say whether that is so. That raises Unavailable.
         """
         if isinstance(event, stored_indexes.IndexMade):
             name = str(event.keys["name"])
@@ -256,7 +265,11 @@ class IndexAdministration(
             )
 
     def require_free(self, name: str) -> None:
-        """Raise Conflict (code `index_exists`) if what is no index has the name."""
+        """
+        Raise Conflict (code `index_exists`) if what is no index has the name.
+
+        Raises Invalid (code `invalid_index`) if no index can have it.
+        """
         parse_index_name(name)
         if name in self.in_force.roots:
             raise _taken(name, "the settings have it in server.roots.")
@@ -350,7 +363,12 @@ class IndexAdministration(
         return _taken(name, "there is one in the store.")
 
     def require_removable(self, name: str, stored: stored_indexes.IndexList) -> None:
-        """Raise NotFound, Invalid or Conflict unless an index can be removed."""
+        """
+        Raise an error unless there is such an index, and it can be removed, whatever is in it.
+
+        It is NotFound if there is none, and Invalid (code `invalid_index`) for main. It is Conflict
+        (code `index_in_use`) for main while an index of an earlier version is called so.
+        """
         self.require_stored(name, stored)
         if name == MAIN:
             raise Invalid(
@@ -389,8 +407,8 @@ class IndexAdministration(
         """
         Raise Conflict (code `index_in_use`) if an index has files, or gets a project now.
 
-        Whoever adds a project looks for the index after its mark is written: one of both sees the
-        other.
+        Deleted files that can be restored count. Whoever adds a project looks for the index after
+        its mark is written: one of both sees the other.
         """
         folder = keys.index_folder(name)
         # the marks first: a mark that is gone again has left a document

@@ -113,11 +113,15 @@ class IndexDefinitions:
         return self.load().names
 
     def stored(self) -> IndexList:
-        """Return what the store has now."""
+        """Return what the store has now: an empty list if nobody has changed an index."""
         return self.snapshot("current").value or IndexList()
 
     def snapshot(self, max_age: MaxAge) -> Snapshot[IndexList]:
-        """Return the document with its version. Raises Unavailable if it is lost."""
+        """
+        Return the document with its version, and None as its value if nobody has changed an index.
+
+        Raises Unavailable if it is lost.
+        """
         snapshot = self.records.get(max_age)
         if snapshot.value is None and not self._is_unused:
             # an installer that gets 404 for an index continues with its next one
@@ -135,7 +139,12 @@ class IndexDefinitions:
         return definitions
 
     def read(self, stored: IndexList) -> KnownIndexes:
-        """Return the definitions in such a document."""
+        """
+        Return the definitions in such a document.
+
+        What is wrong with one, or with its layers, is in `problems`, and raises nothing. Such an
+        index is not served, and a wrong main opens nothing.
+        """
         definitions = dict[str, IndexDefinition]()
         problems = dict[str, str]()
         main_keys: Mapping[str, Any] = {}
@@ -188,13 +197,21 @@ class IndexDefinitions:
     def closed_layers(
         self, name: str, definitions: Mapping[str, IndexDefinition]
     ) -> tuple[str, ...]:
-        """Return the indexes that are not open, and whose packages an open one of these shows."""
+        """
+        Return the indexes that are not open and that this one shows, or none if it is not open.
+
+        `definitions` are those of all indexes, also of main.
+        """
         return closed_layers(definitions[name], definitions)
 
     def open_layers(
         self, names: Iterable[str], definitions: Mapping[str, IndexDefinition]
     ) -> Iterator[Caution]:
-        """Yield a warning for each of these indexes that shows anybody what is not open."""
+        """
+        Yield a warning for each of these indexes that shows anybody what is not open.
+
+        There is none if the settings close all indexes.
+        """
         if self.is_private:
             return
         for name in names:
@@ -270,7 +287,7 @@ def warnings_of_removed(definition: IndexDefinition) -> Iterator[Caution]:
 
 def owner_of_name(projects: Projects, name: str) -> str:
     """
-    Return what of main has the name of an index, in a sentence, if anything.
+    Return in a sentence what of main has the name of an index, or an empty text.
 
     Whoever makes an index looks here after the definition is written, as an upload of a new project
     looks for a definition after its mark is written: one of both sees the other. Raises Unavailable

@@ -27,7 +27,7 @@ def require_lists_fit(
     index does not exist, or layers lead in a circle. Raises Conflict (code `opens_index`) unless
     `even_if_open` if an open index shows a closed one, and did not before. That also holds if the
     closed one is closed by the change: its packages would stay open. It holds for main as well if
-    it was closed, and nothing says any more who may read it.
+    it was closed, and nothing says any more who may read it, unless the settings close all indexes.
     """
     earlier = _readable(definitions, before)
     later = _readable(definitions, after)

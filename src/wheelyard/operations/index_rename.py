@@ -38,11 +38,13 @@ class IndexRename(Struct, frozen=True):
 
     def rename(self, name: str, by: str, note: str = "") -> stored_indexes.ListedIndex:
         """
-        Rename the index, and return it.
+        Rename the index, and what names it: grants, publishers, tokens and layers. Return it.
 
-        Raises NotFound if no index has the name of main. Raises Invalid or Conflict if another one
-        cannot have the new name, or has documents there. Raises Conflict (code `index_in_use`) if
-        its documents change meanwhile, and Unavailable if the store does not answer.
+        A renaming that was interrupted goes on. Raises NotFound if no index has the name of main.
+        Raises Invalid (code `invalid_index`) if no index can have the new name, and Conflict (code
+        `index_exists`) if another one has it, or had documents there. Raises Invalid, too, if the
+        note is not one line of text. Raises Conflict (code `index_in_use`) if its documents change
+        meanwhile, and Unavailable if the store does not answer.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         administration = self.administration

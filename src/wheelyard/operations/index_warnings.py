@@ -11,7 +11,7 @@ Definitions = Mapping[str, IndexDefinition]
 
 
 def grant_warnings(grant: Grant, definitions: Definitions) -> Iterator[Caution]:
-    """Yield what a new grant leads to."""
+    """Yield a warning for each index in which a new grant to upload is of no use."""
     actions = grant.scope.actions
     for name in grant.scope.indexes:
         definition = definitions.get(name)

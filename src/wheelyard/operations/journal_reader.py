@@ -146,8 +146,9 @@ class StoreJournals(Struct):
         Return the projects that may have new commits, and problems with the list of changes.
 
         They are those changed since the last look, or at the first one, since the time `since`. If
-        the list of changes is damaged, the first look is at all projects. Raises Unavailable if not
-        even the projects are known.
+        the list of changes is damaged, the first look is at all projects. If `only` is set, it is
+        that project each time. Commits without a serial get one, if the store can be written.
+        Raises Unavailable if not even the projects are known.
         """
         if self.only is not None:
             return (self.only,), []  # reading it tells whether it has changed

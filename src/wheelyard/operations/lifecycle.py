@@ -71,7 +71,7 @@ class Selection(Struct, frozen=True):
         """
         Return the selected files of a project.
 
-        For a message it takes its deleted files that can be restored.
+        `kept` are its deleted files that can be restored, for a message.
 
         Raises NotFound if the project or one of the named files does not exist, or no file is
         selected. With `allow_deleted`, deleted files are not missing, so that a delete can be
@@ -225,12 +225,15 @@ class Lifecycle(Struct, frozen=True):
         Rules of retention delete no release of which a file is pinned. A delete that raises
         Unavailable may have been committed. The sweep deletes bytes that are left.
 
+        Where deleted bytes go at once, a delete raises Conflict if a file is just being promoted to
+        another index.
+
         A file is restored exactly as it was, except that it is pinned if a rule of retention has
-        deleted it. Raises NotFound (code `not_kept`) if none of the
-        selected files is kept. Raises Conflict if the bytes of one of them are damaged (code
-        `not_intact`), or if the files in the trash have changed meanwhile. Raises TooLarge (code
-        `quota_exceeded`) if a quota has no room for them, and Invalid (code `variant_conflict`) if
-        a wheel with a label does not fit its release any more.
+        deleted it. Raises NotFound (code `not_kept`) if a named file is not kept, or none of those
+        selected is. Raises Conflict if the bytes of one of them are damaged (code `not_intact`), or
+        if the files in the trash have changed meanwhile. Raises TooLarge (code `quota_exceeded`) if
+        a quota has no room for them, and Invalid (code `variant_conflict`) if a wheel with a label
+        does not fit its release any more.
         """
         change = partial(self._change, action, caller, name, selection, reason, dry_run=dry_run)
         # a yank too: it is what stops the installations of a release, and is as small
@@ -359,7 +362,12 @@ class Lifecycle(Struct, frozen=True):
         return project.kept_files(self.removal.clock.estimate())
 
     def restorable(self, project: Project, selection: Selection) -> tuple[File, ...]:
-        """Return the selected files of the trash, or none if all selected files are listed."""
+        """
+        Return the selected files of the trash, or none if all selected files are listed.
+
+        Raises NotFound (code `not_kept`) if a named file cannot be restored, or none of those
+        selected.
+        """
         selection.require_known(project, allow_deleted=True)
         files = selection.of(self.kept_files(project))
         names = {file.filename for file in files}
@@ -420,7 +428,11 @@ class Lifecycle(Struct, frozen=True):
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
-        """Set a project's status (PEP 792) with its reason, and return the changed project."""
+        """
+        Set a project's status (PEP 792) with its reason, and return the project afterwards.
+
+        Nothing is written if it has that status for that reason.
+        """
         require_manager(caller, name, reason)
         change = partial(
             self.projects.change, name, _SetStatus(status, reason, caller, self.runtime)

@@ -234,10 +234,11 @@ class MergedJournal(Struct, frozen=True):
         after: JournalPlace | None = None,
     ) -> Generator[JournalStep, None, None]:
         """
-        Yield the commits older than a place, of the project and time of the filter, newest first.
+        Yield the commits behind a place, of the project and time of the filter, the newest first.
 
-        What cannot be read is left out. Sentences about it are in `problems` at the latest when
-        the iterator has ended or was closed. Raises Unavailable if the store does not answer.
+        Without a place, these are all. A step has no entries if the filter accepts none of its
+        commit. What cannot be read is left out. Sentences about it are in `problems` at the latest
+        when the iterator has ended or was closed. Raises Unavailable if the store does not answer.
         """
         merging = _Merge(self, journal_filter, problems, after)
         # whoever has entries enough closes the generator: its threads end then, too

@@ -120,13 +120,14 @@ class Names(Struct, frozen=True):
 
     def reserve(self, caller: Caller, name: NormalizedName, reason: str) -> bool:
         """
-        Make a name private that has no project, and return whether it was not private before.
+        Make a name private that has no project, and return whether this call has reserved it.
 
-        No upstream index is asked: if it has the name, its package is not served any more.
+        It has not if there is a project, or somebody has reserved the name before. No upstream
+        index is asked: if it has the name, its package is not served any more.
 
         Raises Forbidden if the caller is no administrator of the project, Invalid if nobody may
-        have the name or the reason is not one line of text, and Unavailable if the store does not
-        answer.
+        have the name (code `invalid_name`) or the reason is not one line of text, and Unavailable
+        if the store does not answer.
         """
         _require_admin(caller, name, "reserve")
         require_one_line(reason, "The reason", REASON_LIMIT)
@@ -261,16 +262,16 @@ class NameClaims(Struct, frozen=True, kw_only=True):
         """
         Raise an error unless `name` is private, or may become it for a file of `caller`.
 
-        Raises Forbidden (code `public_name`) if an upstream index has this name, and Unavailable if
-        the store does not say whether it is private, or no upstream index can say whether it is
-        free (codes `upstream_unavailable` and `upstream_unproven`).
+        Raises Forbidden (code `public_name`) if an upstream index has this name, which is logged.
+        Raises Unavailable if the store does not say whether it is private, or no upstream index can
+        say whether it is free (codes `upstream_unavailable` and `upstream_unproven`).
         """
         if not self.names.is_private(name):
             self._require_unknown_upstream(name, caller)
 
     def claim(self, name: NormalizedName, caller: Caller) -> tuple[str, ...]:
         """
-        Make a name private for a file, and return warnings for its publisher.
+        Make a name private for a file, log that, and return warnings for its publisher.
 
         Raises Forbidden (code `public_name`) if an upstream index has the name, and Unavailable if
         the store does not answer, or nobody can say whether the name is free.

@@ -216,8 +216,10 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         """
         Give a namespace, in any spelling of its name, other owners, and return it.
 
-        Raises NotFound if there is no such namespace, Invalid (code `invalid_field`) if a key is
-        wrong, and Conflict if it was changed since `as_of`, or does not fit the others.
+        Raises NotFound if there is no such namespace, and Invalid (code `invalid_field`) if a key
+        or the note is wrong. Raises Conflict (code `namespace_changed`) if `as_of` is not when it
+        was last changed, where None is no matter, (code `unknown_group`) for a group that does not
+        exist, and (code `namespace_overlaps`) if it is in, or around, one of other owners.
         """
         return super().change(canonicalize_name(name), keys, by, note, as_of)
 
@@ -242,24 +244,33 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         """
         Grant a namespace, and return it. Its names are private from then on.
 
-        Raises Invalid (code `invalid_field`) if a key is wrong, and Conflict if there is a
-        namespace of this name. Raises Conflict (code `namespace_overlaps`) if it is in, or around,
-        one of other owners. Raises Conflict (code `hides_public_names`), unless `even_if_public` is
-        set, if there are public names in it that are in use here. Raises Conflict (code
-        `unknown_group`) for a group that does not exist.
+        Raises Invalid (code `invalid_field`) if a key or the note is wrong, and Conflict (code
+        `namespace_exists`) if there is a namespace of this name. Raises Conflict (code
+        `namespace_overlaps`) if it is in, or around, one of other owners. Raises Conflict (code
+        `hides_public_names`), unless `even_if_public` is set, if there are public names in it that
+        are in use here. Raises Conflict (code `unknown_group`) for a group that does not exist.
+        Raises NotFound if another process has revoked it meanwhile.
         """
         if not even_if_public:
             self.require_unused(keys)
         return super().add(keys, by, note)
 
     def require_unused(self, keys: TableKeys) -> None:
-        """Raise Conflict (code `hides_public_names`) if public names in use would be hidden."""
+        """
+        Raise Conflict (code `hides_public_names`) if public names in use would be hidden.
+
+        Raises Invalid (code `invalid_field`) if a key is wrong.
+        """
         why = self.hides(keys)
         if why:
             raise Conflict(why, code=HIDES_PUBLIC_NAMES, advice=Advice(Remedy.CONFIRM_PUBLIC_NAMES))
 
     def hides(self, keys: TableKeys) -> str:
-        """Return in a sentence which public names in use would be hidden, or an empty text."""
+        """
+        Return in a sentence which public names in use would be hidden, or an empty text.
+
+        Raises Invalid (code `invalid_field`) if a key is wrong.
+        """
         with field_errors():
             namespace = parse_namespace(keys, self.runtime.now())
         names = self._find_public_names(namespace)
@@ -287,7 +298,11 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         return problems
 
     def require_fit(self, event: AnyNamespaceEvent, stored: NamespaceList) -> None:
-        """Raise Conflict if a namespace names an unknown group, or overlaps one of others."""
+        """
+        Raise Conflict if a namespace names an unknown group, or overlaps one of others.
+
+        The codes are `unknown_group` and `namespace_overlaps`.
+        """
         if isinstance(event, NamespaceRevoked):
             return
         groups = self._access.load("current").groups
@@ -301,7 +316,7 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         self.require_no_overlap(event, stored)
 
     def require_no_overlap(self, event: AnyNamespaceEvent, stored: NamespaceList) -> None:
-        """Raise Conflict if a namespace is in, or around, one of other owners."""
+        """Raise Conflict (code `namespace_overlaps`) if it overlaps a namespace of other owners."""
         if isinstance(event, NamespaceRevoked):
             return
         namespace = parse_namespace(event.keys, event.at)

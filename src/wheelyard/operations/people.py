@@ -42,8 +42,10 @@ class PeopleAdministration(Struct, frozen=True):
         """
         End the access of a person, who may not sign in any more, and return the record.
 
-        Sessions and tokens of the person end on every server once its caches are renewed. Raises
-        NotFound if there is no such person, and what `AccessControl.end_person` raises.
+        Sessions and tokens of the person end on every server once its caches are renewed. A record
+        that was ended before stays as it is. Raises NotFound if there is no such person, and
+        Invalid if the note is not one line of text. Raises Unauthenticated (code `person_ended`) if
+        the access of whoever has the principals `ended_by` was ended before.
         """
         now = self.retries.runtime.now()
 
@@ -83,7 +85,8 @@ class PeopleAdministration(Struct, frozen=True):
 
         If somebody has the name now, their access is ended first, as grants to the name are not
         theirs any more, and the record is returned. Otherwise None is. Raises NotFound if the name
-        is nobody's, and what `end` raises.
+        is nobody's, and Unauthenticated (code `person_ended`) if the access of whoever has the
+        principals `ended_by` was ended before.
         """
         name = person_name(name)
         ended = None

@@ -69,7 +69,11 @@ class IndexSide(Struct, frozen=True, kw_only=True):
         return self.uploads.projects
 
     def file_quotas(self) -> FileQuotas | None:
-        """Return what the quotas of the index leave, or None without any."""
+        """
+        Return what the quotas of the index leave, or None without any.
+
+        Raises Unavailable if the store does not answer.
+        """
         if self.uploads.quota_check is None:
             return None
         return self.uploads.quota_check.for_files()
@@ -107,16 +111,21 @@ class Promotion(Struct, frozen=True):
         """
         List all files of a release in the target, and return which are new there.
 
-        Files that it lists with equal bytes stay as they are, but get the provenance of the source
-        if they have none, or if the store has lost it. In a dry run nothing is written.
+        The source notes in its files where they are promoted to. Files that the target lists with
+        equal bytes stay as they are, but get the provenance of the source if they have none, or if
+        the store has lost it. In a dry run nothing is written, and no upstream index is asked for
+        the name.
 
-        Raises Forbidden (code `promotion_refused`) if a file of the release is yanked, or a rule of
-        the target forbids it. Its code is `removed_rule` if the target has a rule that was removed.
-        Raises Conflict if the target has other bytes under the name of a file or has deleted it, or
-        if the release changes meanwhile. Raises TooLarge (code `quota_exceeded`) if a quota of the
-        target has no room for all files, and Invalid (code `variant_conflict`) if a wheel with a
-        label does not fit those of the release there. Raises as `Uploads.permit_project` and
-        `Uploads.claim_new_name` for the target.
+        Raises Invalid if source and target are one index (code `invalid_field`), if the project is
+        new, and nobody may have its name (code `invalid_name`), or if a wheel with a label does not
+        fit those of the release in the target (code `variant_conflict`). Raises Forbidden (code
+        `promotion_refused`) if a file of the release is yanked, or a rule of the target forbids it.
+        Its code is `removed_rule` if the target has a rule that was removed, `no_own_packages` if
+        it has no packages of its own, and `public_name` if an upstream index has the name. Raises
+        Conflict if the target has other bytes under the name of a file or has deleted it (code
+        `file_exists`), or if the release changes meanwhile. Raises TooLarge (code `quota_exceeded`)
+        if a quota of the target has no room for all files. Raises Unavailable, too, if nobody can
+        say what the target is (code `wrong_index`), or whether the name is free.
         """
         files = self._release(name, version)
         target = self.target

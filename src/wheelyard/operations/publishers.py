@@ -98,7 +98,11 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         return canonical_keys(keys, publisher)
 
     def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> PublisherKeys:
-        """Return the keys that a publisher has before it is changed."""
+        """
+        Return the keys that a change of a publisher starts from.
+
+        A key of earlier versions that says nothing new is left out.
+        """
         del changes
         return self._without_earlier(before.keys)
 
@@ -150,7 +154,7 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
             )
 
     def require_fit(self, event: AnyPublisherEvent, stored: PublisherList) -> None:
-        """Raise Invalid unless a publisher can be in force together with all others."""
+        """Raise Invalid (code `invalid_field`) unless a publisher can be in force with others."""
         if isinstance(event, PublisherRemoved):
             return
         publisher = parse_publisher(event.keys)

@@ -64,7 +64,11 @@ def as_it_is(_: str, project: Project) -> Project:
 
 
 class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
-    """Reads what an index has and shows, and knows what the caller may read there."""
+    """
+    Reads what an index has and shows, and knows what the caller may read there.
+
+    Each method raises Unavailable if the store does not answer.
+    """
 
     name: str
     own_packages: Projects
@@ -162,7 +166,11 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
     def of_promotion(
         self, source: str, target: str, name: NormalizedName, files: Sequence[File]
     ) -> tuple[str, ...]:
-        """Return which private requirements of a promoted release the target does not show."""
+        """
+        Return a warning of each private requirement of a promoted release that the target lacks.
+
+        `files` are those of the release, at least one. The target lacks what it does not show.
+        """
         release = f"{name} {files[0].version}"
         try:
             return tuple(self._unmet(source, target, name, release, files))
@@ -172,9 +180,10 @@ class RequirementCheck(Struct, frozen=True, kw_only=True):
 
     def of_deletion(self, index: str, deleted: Deleted) -> tuple[str, ...]:
         """
-        Return which releases a deletion in an index leaves without a requirement.
+        Return a warning of each release that a deletion in an index leaves without a requirement.
 
-        These are releases of the index, and of others that show it as a layer.
+        These are releases of the index, and of others that show it as a layer. The deletion may
+        have been made already, or not yet.
         """
         if not any(deleted.values()):
             return ()

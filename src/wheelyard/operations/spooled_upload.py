@@ -38,7 +38,8 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
         """
         Return the time of the upload in UTC, or None if it is unknown.
 
-        A time before 1970 becomes 1970, and one after `now` becomes `now`.
+        One without a zone is taken for UTC. A time before 1970 becomes 1970, and one after `now`
+        becomes `now`.
         """
         at = self.uploaded_at
         if at is None:

@@ -55,10 +55,10 @@ class Sweep(Struct, frozen=True):
         """
         Return what no index lists, by project.
 
-        `now` is by the store's clock, and says which deleted files are still kept.
-        The keys below `files/` that are none of a file are added to `findings`, and `lease` is
-        renewed after each project. Raises Unavailable if a document of any project cannot be read,
-        and Conflict if another process has taken the lease.
+        `now` is by the store's clock, and says which deleted files are still kept. The keys below
+        `files/` that are none of a file are added to `findings`, and `lease` is renewed after each
+        project. Raises Unavailable if a document of any project cannot be read, and Conflict if
+        another process has taken the lease.
         """
         indexes = tuple(self.removal.indexes())
         orphans = list[Orphans]()
@@ -75,10 +75,11 @@ class Sweep(Struct, frozen=True):
 
     def run(self, now: datetime, lease: JobLease | None = None) -> int:
         """
-        Delete all leftovers, and return how many.
+        Delete all leftovers that are a day old, or whose file was deleted, and return how many.
 
-        `now` is by the store's clock. Raises Unavailable if a document
-        cannot be read, and Conflict if another process has taken the lease.
+        `now` is by the store's clock, and `lease` is renewed meanwhile. Raises Unavailable, before
+        anything is deleted, if a document of any project cannot be read. Raises Unavailable if the
+        store does not answer, and Conflict if another process has taken the lease.
         """
         count = 0
         # the whole list first: an unreadable document of any project ends the sweep before
@@ -94,8 +95,10 @@ class Sweep(Struct, frozen=True):
         """
         Delete those of a project's orphans that are a day old, or whose file was deleted.
 
-        None is deleted if the project is inconsistent, or perhaps lost. Return how many were.
-        Raises Unavailable if the store does not answer, or a document of the project is damaged.
+        `now` is by the store's clock. Return how many objects were deleted: none if the project is
+        inconsistent or damaged, or perhaps lost. A missing last entry of its journal is written
+        first, as a check does. Raises Unavailable if the store does not answer, or a list of names
+        is damaged.
         """
         before = (now - ORPHAN_AGE).timestamp()
         old = list[Key]()

@@ -72,7 +72,7 @@ class StoredTables(Generic[L, C, E, R]):
         return tuple(self.listed_in(self.read_stored()))
 
     def history(self, after: int, limit: int | None) -> tuple[C, ...]:
-        """Return the commits that follow the number `after`, oldest first."""
+        """Return the commits after the number `after`, oldest first, at most `limit` or all."""
         self.read_stored()  # raises if it is lost, and with it how long its journal is
         return tuple(islice(self.records.history(after), limit))
 
@@ -80,8 +80,9 @@ class StoredTables(Generic[L, C, E, R]):
         """
         Add a table, and return it.
 
-        Raises Invalid (code `invalid_field`), with the key, if it is wrong. Raises Conflict (code
-        `..._exists`) if another one has its name.
+        Raises Invalid (code `invalid_field`), with the key, if it is wrong, or for a wrong note.
+        Raises Conflict (code `..._exists`) if another one has its name, and Invalid or Conflict if
+        it does not fit the others. Raises NotFound if another process has removed it meanwhile.
         """
         committed, name = self.commit_added(keys, by, note, self.require_fit)
         return self.listed_after(committed, name)
@@ -98,17 +99,18 @@ class StoredTables(Generic[L, C, E, R]):
         Give other values to keys of a table, and return it.
 
         None leaves a key out. Raises NotFound if there is no such table. Raises Invalid (code
-        `invalid_field`), with the key, if it is wrong, or one that stays as it is. Raises Conflict
-        (code `..._changed`) if `as_of` is not when it was last changed.
+        `invalid_field`), with the key, if it is wrong, or one that stays as it is, or for a wrong
+        note. Raises Conflict (code `..._changed`) if `as_of` is not when it was last changed, where
+        None is no matter. Raises Invalid or Conflict if it does not fit the others.
         """
         committed = self.commit_changed(name, keys, by, note, as_of, self.require_fit)
         return self.listed_after(committed, name)
 
     def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
         """
-        Remove a table, and return warnings.
+        Remove a table, also on a full disk, and return warnings.
 
-        Raises NotFound if there is no such table.
+        Raises NotFound if there is no such table, and Invalid if the note is not one line of text.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         removed = self.kind.removed(at=self.runtime.now(), by=by, note=note, name=name)
@@ -124,11 +126,11 @@ class StoredTables(Generic[L, C, E, R]):
         self, keys: TableKeys, by: str, note: str, require_fit: Callable[[E, L], None]
     ) -> tuple[Committed[L, E], str]:
         """
-        Commit a new table, and return its name as well.
+        Commit a new table, and return its name as well. A key with None is left out.
 
         `require_fit` is called with the event and the document in the commit. Raises what it
-        raises, Invalid (code `invalid_field`) if a key is wrong, and Conflict (code `..._exists`)
-        if another table has the name.
+        raises, Invalid (code `invalid_field`) if a key or the note is wrong, and Conflict (code
+        `..._exists`) if another table has the name.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         # as in a change, where null leaves a key out
@@ -167,9 +169,11 @@ class StoredTables(Generic[L, C, E, R]):
         """
         Commit a change of a table, or nothing if it has these values already.
 
-        `require_fit` is called with the event and the document in the commit. Raises what it
-        raises, NotFound if there is no such table, Invalid (code `invalid_field`) if a key is
-        wrong, and Conflict (code `..._changed`) if `as_of` is not when it was last changed.
+        None leaves a key out. `require_fit` is called with the event and the document in the
+        commit. Raises what it raises, NotFound if there is no such table, Invalid (code
+        `invalid_field`) if a key or the note is wrong, and Conflict (code `..._changed`) if `as_of`
+        is not when it was last changed, where None is no matter. A subclass may refuse a change by
+        a Conflict of its own.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         change = _Change(name=name, keys=keys, by=by, note=note, as_of=as_of)

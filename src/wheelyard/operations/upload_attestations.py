@@ -65,8 +65,12 @@ class AttestationRules(Struct, frozen=True):
         """
         Verify what was sent with a file whose project is decided, and return what to keep.
 
-        Raises Invalid (code `invalid_attestations`) if they do not hold, or nobody has signed whose
-        signature counts. Raises Forbidden (code `attestations_required`) if the project needs some.
+        Nothing is kept, and a warning says why, if no publisher may publish the project. Raises
+        Invalid if they do not hold, or nobody has signed whose signature counts (code
+        `invalid_attestations`), if the trusted root does not know who has confirmed a signer (code
+        `unknown_authority`), or if the extra or the trusted root is missing (code `bad_setting`).
+        Raises Forbidden (code `attestations_required`) if the project needs some, and none can be
+        kept. Raises Unavailable if the publishers cannot be read.
         """
         name = upload.distribution.project
         if not upload.attestations:

@@ -74,7 +74,12 @@ class UploadDryRun:
         """By project, the files before that would be taken. One without a digest has none here."""
 
     def preview(self, file: CandidateFile) -> PreviewedUpload:
-        """Return what would become of a file: an error that refuses it is returned, not raised."""
+        """
+        Return what would become of a file: an error that refuses it is returned, not raised.
+
+        So is an error of the store. Upstream indexes are asked for new names, and the audit log has
+        each name that is refused for one of them.
+        """
         readings = tuple[Distribution, ...]()
         try:
             readings = self._readings(file.filename)

@@ -135,7 +135,11 @@ class ValidatedFile(Struct, frozen=True):
 
     @property
     def summary(self) -> str:
-        """The first `SUMMARY_LIMIT` characters of the summary in its metadata, if that was read."""
+        """
+        The first `SUMMARY_LIMIT` characters of the summary in its metadata.
+
+        It is empty without a summary, or if the file was not read.
+        """
         if self.contents is None or self.contents.core.summary is None:
             return ""
         return self.contents.core.summary[:SUMMARY_LIMIT]
@@ -149,7 +153,7 @@ class FileDecision(Struct, frozen=True):
     is_new: bool = False
     """Whether the project gets the entry now."""
     refusal: WheelyardError | None = None
-    """Why the project does not take the file."""
+    """Why the project does not take the file, or None if it does."""
 
 
 class AddFiles(Struct, frozen=True):
@@ -306,13 +310,17 @@ class Uploads(Struct, frozen=True):
         Return what the filename of a file that the caller wants to upload may name.
 
         There are several only if `form_name`, the project's name in the form, is empty. Then the
-        caller may upload at least one of them, and `accept` asks for the one that it is. Raises
-        Invalid if the filename is malformed, or no reading of it is of that name. Raises
-        Forbidden if the caller may not upload to the project, the index takes no uploads, or the
-        project accepts none, and for a new project (code `public_name`) if an upstream index has
-        its name. Raises Unavailable if that cannot be found out. Raises TooLarge (code
-        `quota_exceeded`) if a quota has no room for a file of this size, which may be there already
-        if the filename is.
+        caller may upload at least one of them, and `accept` asks for the one that it is.
+
+        Raises Invalid if the filename is malformed or of a format that is not taken, if no reading
+        of it is of that name (code `name_mismatch`), or if the project is new, and nobody may have
+        its name (code `invalid_name`). Raises Forbidden if the caller may not upload to the
+        project, the project accepts none, or the index takes none (codes `no_own_packages`,
+        `promotions_only` and `index_not_named`). For a new project, raises Forbidden (code
+        `public_name`), which is logged, if an upstream index has its name, and Conflict (code
+        `namespace_reserved`) if it is in a namespace of others. Raises Unavailable if the store, or
+        an upstream index, does not say so. Raises TooLarge (code `quota_exceeded`) if a quota has
+        no room for a file of this size, which may be there already if the filename is.
         """
         readings = self._readings(filename)
         if form_name:
@@ -351,10 +359,14 @@ class Uploads(Struct, frozen=True):
 
     def permit(self, filename: str, project: NormalizedName, caller: Caller) -> Distribution:
         """
-        Return the parsed filename of a project's file, without a look at who else has its name.
+        Return the parsed filename of a project's file, if the caller may add it to the project.
 
-        Raises Invalid if it is malformed. Raises Forbidden (code `promotions_only`) if the index
-        takes only releases that are promoted, or if the caller may not add files to the project.
+        Upstream indexes, namespaces and quotas are not asked. Raises Invalid if the filename is
+        malformed or of a format that is not taken, or if the project is new, and nobody may have
+        its name (code `invalid_name`). Raises Forbidden if the caller may not upload to the
+        project, the cached project accepts none, or the index takes none (codes `no_own_packages`,
+        `promotions_only` and `index_not_named`). Raises Unavailable if nobody can say what the
+        index is, or the store does not answer.
         """
         rules = self.rules
         distribution = parse_filename(
@@ -395,8 +407,11 @@ class Uploads(Struct, frozen=True):
         """
         Raise an error unless a caller may add files to a project, as far as the cache knows it.
 
-        Raises Forbidden if the caller may not upload to the project, or if the index takes no
-        uploads, or the cached project accepts none. Raises Invalid if nobody may have its name.
+        An index that takes promoted releases alone refuses nothing here. Raises Forbidden if the
+        caller may not upload to the project, if the index has no packages of its own (code
+        `no_own_packages`), or if the cached project accepts no uploads. Raises Invalid (code
+        `invalid_name`) if the project is new, and nobody may have its name. Raises Unavailable if
+        nobody can say what the index is (code `wrong_index`), or which names indexes have.
         """
         # the right first: a stranger learns nothing of the project
         caller.require(Action.UPLOAD, name)
@@ -417,8 +432,8 @@ class Uploads(Struct, frozen=True):
 
         The code is `no_own_packages` if it has no packages of its own, `promotions_only` if it
         takes promoted releases alone, and `index_not_named` if it is main, nothing was ever
-        published in it, and there are other indexes. Raises Unavailable if the store does not say
-        whether it was used.
+        published in it, and there are other indexes. Raises Unavailable if nobody can say what the
+        index is (code `wrong_index`), or the store does not say whether it was used.
         """
         self._require_packages()
         if self.definition.promotion.promote_only:
@@ -453,13 +468,20 @@ class Uploads(Struct, frozen=True):
         """
         Validate, store and list a file, and return what its publisher gets to know.
 
-        A file that is listed with equal bytes already changes nothing, but lost bytes are restored.
+        A file that is listed with equal bytes already changes nothing, but lost bytes are restored,
+        and it gets attestations that it lacks. The description of a new file is rendered in the
+        background. An error may leave the name private, and bytes without a listing. The same
+        upload again goes on.
 
-        Raises Invalid if the file or the form is not valid, or the filename cannot be used again.
-        Raises Forbidden if the caller may not upload to the project, the project accepts no
-        uploads, or an upstream index has its name. Raises Conflict (code `file_exists`) if the
-        filename is listed with other bytes, and Unavailable if the store, or an upstream index,
-        does not answer.
+        Raises Invalid if the file, its form or its attestations are not valid, or the filename
+        cannot be used again (code `file_exists`). Raises Conflict (code `file_exists`) if the
+        filename is listed with other bytes, and (code `namespace_reserved`) if the project is new
+        in a namespace of others. Raises Forbidden if the caller may not upload to the project, the
+        project or the index accepts no uploads, an upstream index has its name (code
+        `public_name`), or the file needs attestations (code `attestations_required`). Raises
+        TooLarge (code `quota_exceeded`) if a quota has no room for it, and NotFound if the index
+        was removed meanwhile. Raises Unavailable if the store, or an upstream index, does not
+        answer, or this machine is too busy (code `too_busy`).
         """
         upload = self._decided(upload, caller)
         name = upload.distribution.project
@@ -544,8 +566,11 @@ class Uploads(Struct, frozen=True):
         """
         Return the reading of a filename that the metadata of its file, of `size` bytes, says.
 
-        Raises Invalid if there is no metadata (code `ambiguous_filename`), or it has the name of
-        another project. Raises as `archive.read_distribution` does.
+        Raises Invalid if there is no metadata (code `ambiguous_filename`), if it has the name of
+        another project (code `name_mismatch`), or if the file is no valid archive (codes
+        `invalid_archive`, `unsafe_archive` and `archive_bomb`). Raises Unavailable (code
+        `too_busy`) if this machine is too busy to read it in time, and OSError if it cannot be
+        read.
         """
         # a server that only reads does not import it
         from wheelyard.archive.distribution_reader import decide_reading  # noqa: PLC0415
@@ -562,17 +587,19 @@ class Uploads(Struct, frozen=True):
         """
         Do nothing if a caller may publish the first file of a project, if it has none.
 
-        Raises Conflict (code `namespace_reserved`) if it is new in a namespace of others.
+        Raises Conflict (code `namespace_reserved`) if it is new in a namespace of others, and
+        Unavailable if the namespaces cannot be read.
         """
         if self.namespaces is not None:
             self.namespaces.require_owner(before, caller)
 
     def claim_new_name(self, before: Project, caller: Caller) -> tuple[str, ...]:
         """
-        Make the name of a new project private, and return warnings.
+        Make the name of a new project private, and return warnings for its publisher.
 
-        Without an upstream index this does nothing, as the commit makes the name private. Raises as
-        `NameClaims.claim`.
+        Without an upstream index this does nothing, as the commit makes the name private. Raises
+        Forbidden (code `public_name`) if an upstream index has the name, and Unavailable if the
+        store does not answer, or nobody can say whether the name is free.
         """
         if self.claims is None or before.exists:
             return ()
@@ -588,11 +615,15 @@ class Uploads(Struct, frozen=True):
         """
         Validate a file for the project `before`, without storing it.
 
-        `attestations` are those that came with it.
+        `attestations` are those that came with it, which were verified before. A file that is
+        listed with intact bytes is not read again.
 
         It looks neither at the caller's rights nor at upstream indexes. Raises Invalid if the file
-        or its attestations are not valid, or the filename cannot be used again, and Conflict (code
-        `file_exists`) if it is listed with other bytes.
+        or its form is not valid, the filename cannot be used again (code `file_exists`), or a wheel
+        with a label does not fit its release (code `variant_conflict`). Raises Conflict (code
+        `file_exists`) if it is listed with other bytes, Forbidden if the project accepts no
+        uploads, and TooLarge (code `quota_exceeded`) if a quota has no room for it. Raises
+        Unavailable if the store does not answer, or this machine is too busy (code `too_busy`).
         """
         _check_form(upload)
         listed = find_identical(
@@ -640,7 +671,12 @@ class Uploads(Struct, frozen=True):
     def add_files(
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
-        """Return the intent to add files that were validated against the project `before`."""
+        """
+        Return the intent to add files that were validated against the project `before`.
+
+        Raises Unavailable if the index has a quota, and the store does not say how much of it is
+        used.
+        """
         quotas: FileQuotas | None = None
         if self.quota_check is not None:
             quotas = self.quota_check.for_files()
@@ -664,9 +700,13 @@ class Uploads(Struct, frozen=True):
         """
         Upload a local file with the JSON of its attestations, by way of the spool.
 
-        `progress` is called with the size of each chunk. Raises as `authorize` and `accept`. Raises
-        Invalid if the file cannot be opened, TooLarge if it is above the limit, and Unavailable if
-        the spool cannot be written.
+        `progress` is called with the size of each chunk. Without attestations their text is empty.
+
+        Raises Invalid if the file cannot be opened (code `invalid_filename`), or it or its name is
+        not valid. Raises TooLarge if it is above the limit, or a quota has no room for it. Raises
+        Forbidden, Conflict and NotFound if the index does not take it, for the reasons and with the
+        codes of `authorize` and `accept`. Raises Unavailable if the spool cannot be written, or the
+        store or an upstream index does not answer.
         """
         readings = self.authorize(path.name, caller)
         writer = SpoolWriter(self.spool, readings, self.rules.max_size, "the upload", {})
@@ -856,7 +896,7 @@ def _check_accepts_uploads(project: Project) -> None:
 
 
 def require_not_released(project: Project, before: Project) -> None:
-    """Raise Unavailable if the name of a project was released after it was as `before`."""
+    """Raise Unavailable (code `overloaded`) if the name was released since `before` was read."""
     # somebody else may have claimed the name since; the same upload again asks who may have it
     if project.is_released and project.revision > before.revision:
         fact = f"The name {quoted(project.name)} was released during this upload."
@@ -877,9 +917,9 @@ def find_identical(
     If `is_lenient`, one version may have several sdists in different formats. `at` is the time, for
     messages.
 
-    Raises Invalid if the filename was deleted, or another spelling of it is listed or was deleted,
-    Forbidden if the project accepts no uploads, and Conflict if the filename is listed with other
-    bytes.
+    Raises Invalid (code `file_exists`) if the filename was deleted, or another spelling of it is
+    listed or was deleted, Forbidden if the project accepts no uploads, and Conflict (code
+    `file_exists`) if the filename is listed with other bytes.
     """
     _check_accepts_uploads(project)
     listed = project.by_filename.get(distribution.filename)

@@ -76,7 +76,7 @@ class WebhookEndpoints(Struct, frozen=True):
         return ""
 
     def make_secret(self, webhook: Webhook) -> str:
-        """Make a secret for a webhook, in place of the one that the store may have."""
+        """Make a secret for a webhook, keep it in place of one that is stored, and return it."""
         # kept for this webhook alone: another one that gets its name later does not get its secret
         random = self.runtime.random.randbytes(SECRET_BYTES)
         secret = SECRET_PREFIX + b64encode(random).decode()

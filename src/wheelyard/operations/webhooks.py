@@ -52,7 +52,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
     """
     Returns the webhooks of the store, and changes them.
 
-    Threads may share it.
+    Threads may share it. Each method raises Unavailable if the store does not answer.
 
     Args:
         records: Those of the store.
@@ -97,8 +97,10 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         """
         Add a webhook, which begins with what happens from now on, and return it.
 
-        It has the new secret, unless a variable has one. Raises as `StoredTables.add`, and Conflict
-        (code `too_many_webhooks`) if there are 50.
+        It has the new secret, unless a variable has one, or none is needed. Raises Invalid (code
+        `invalid_field`), with the key, if it or the note is wrong. Raises Conflict (code
+        `webhook_exists`) if another one has its name, and (code `too_many_webhooks`) if there are
+        50. Raises NotFound if another process has removed it meanwhile.
         """
         added = super().add(keys, by, note)
         return self._with_secret(added.name, is_new=True)
@@ -107,8 +109,8 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         """
         Have dead letters be sent again, all of them for None, and return their ids.
 
-        A server sends them that runs on the store. Raises NotFound, and changes nothing, if there
-        is no such webhook, or no such dead letter.
+        A server sends them that runs on the store. The log says who has asked for it. Raises
+        NotFound, and changes nothing, if there is no such webhook, or no such dead letter.
         """
         table = self.require_stored(name, self.read_stored())
         resending = _Resending(name, ids)
@@ -130,8 +132,9 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         """
         Make another secret for a webhook, and return it with that.
 
-        The old one signs nothing from then on. Raises NotFound if there is no such webhook. Raises
-        Conflict (code `secret_in_variable`) if a variable has the secret, or none is needed.
+        The old one signs nothing from then on. Raises NotFound if there is no such webhook, and
+        Invalid if its keys are wrong. Raises Conflict (code `secret_in_variable`) if a variable has
+        the secret, or none is needed.
         """
         webhook = self.find(name)
         if not webhook.is_signed:
@@ -156,8 +159,9 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         """
         Commit events, log them, and have webhooks begin where feeds are now.
 
-        Of a webhook that was removed, the secret goes, and what waits for it. `is_end` is for
-        events that may be committed on a full disk.
+        Of a webhook that was removed, the secret goes, and what waits for it. Then each server
+        looks at all webhooks. `is_end` is for events that may be committed on a full disk. Raises
+        what `intent` raises.
         """
         # before the commit, so that nothing of what is answered afterwards is passed over
         ends = self._find_ends()
@@ -184,7 +188,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
             return canonical_webhook(keys)
 
     def require_fit(self, event: AnyWebhookEvent, stored: WebhookList) -> None:
-        """Raise Conflict if there are too many."""
+        """Raise Conflict (code `too_many_webhooks`) if there are too many."""
         if isinstance(event, WebhookAdded):
             self.require_few(len(stored.tables) + 1)
 

@@ -261,7 +261,11 @@ class Terminal(Struct, frozen=True):
     """The index of a command that names none."""
 
     def commands(self, advice: Advice) -> list[str]:
-        """Return the command that does what an advice says, and that of the answer, for a shell."""
+        """
+        Return the command that does what an advice says, and that of the answer, for a shell.
+
+        There is no command if an option of the one that failed does it, and mostly no answer.
+        """
         wording = WORDINGS[advice.remedy]
         templates = filter(None, (wording.command, wording.answer))
         return [self._fill(template, advice) for template in templates]
@@ -298,7 +302,7 @@ class Terminal(Struct, frozen=True):
         return " ".join(quote(escaped(word)) for word in line)
 
     def message(self, message: str, advice: Advice | None) -> str:
-        """Return a message with the sentence that says which command helps."""
+        """Return a message with the sentence that says which command helps, if there is advice."""
         if advice is None:
             return message
         commands = [f"'{command}'" for command in self.commands(advice)]

@@ -62,7 +62,9 @@ def project_feed(
     Return the feed of a project, with the newest of its releases and of its other changes.
 
     `changes` are those of whole commits. Without `root_url`, links are relative. `index` is the
-    name of the index, so that readers take equal entries of several indexes for different ones.
+    name of the index, or empty for main, so that readers take equal entries of several indexes for
+    different ones. Raises Invalid (code `invalid_filename` or `invalid_version`) if a change is of
+    a file that cannot be of the project.
     """
     name = project.name
     releases = releases_of(project)
@@ -82,8 +84,8 @@ def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry], index: s
     """
     Return the feed of all projects, with the newest of these entries.
 
-    Without `root_url`, links are relative. `index` is the name of the index, so that readers take
-    equal entries of several indexes for different ones.
+    Without `root_url`, links are relative. `index` is the name of the index, or empty for main, so
+    that readers take equal entries of several indexes for different ones.
     """
     title = _title(brand, index)
     newest = _newest(entries, INDEX_FEED_ENTRIES)
@@ -95,7 +97,12 @@ def _title(brand: str, index: str) -> str:
 
 
 def latest_entries(project: Project) -> list[FeedEntry]:
-    """Return the newest releases of a project, and the changes of its last commit."""
+    """
+    Return the newest releases of a project, and the changes of its last commit.
+
+    Raises Invalid (code `invalid_filename` or `invalid_version`) if a change is of a file that
+    cannot be of the project.
+    """
     name = project.name
     commit = project.commit
     releases = releases_of(project)
@@ -156,7 +163,9 @@ def change_entry(
     """
     Return the entry of a change that is no upload, event `number` of its commit.
 
-    If it is of one release, and that is among the versions `with_pages`, it links to its page.
+    If it is of one release, and that is among the versions `with_pages`, it links to its page, else
+    to that of the project. Raises Invalid (code `invalid_filename` or `invalid_version`) if it is
+    of a file that cannot be of the project.
     """
     versions = versions_of(change.files, name)
     path = f"project/{name}/"

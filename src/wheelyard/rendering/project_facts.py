@@ -116,7 +116,11 @@ def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[File
 
 
 def find_release(project: ShownProject[FileT], text: str) -> ReleaseOf[FileT] | None:
-    """Return the release whose version somebody has sent, in any spelling, or None."""
+    """
+    Return the release whose version somebody has sent, in any spelling.
+
+    Return None if the text is no version, there is no such release, or the project is quarantined.
+    """
     try:
         return release_of(project, parse_version(text))
     except Invalid:
@@ -124,7 +128,13 @@ def find_release(project: ShownProject[FileT], text: str) -> ReleaseOf[FileT] | 
 
 
 def versions_of(filenames: Iterable[str], project: NormalizedName | None) -> list[str]:
-    """Return the distinct versions of a project's files, oldest first."""
+    """
+    Return the distinct versions of a project's files, oldest first.
+
+    `project` is None if it is not known. Raises Invalid (codes `invalid_filename` and
+    `invalid_version`) for a name that no file of the project can have. Raises Invalid (code
+    `ambiguous_filename`) if only the project could tell where a version begins.
+    """
     versions = {parse_known_filename(filename, project).version for filename in filenames}
     return list(map(str, sorted(versions)))
 
@@ -278,7 +288,11 @@ def name_facts(name: NormalizedName) -> ProjectFacts:
 def private_facts_of(
     project: Project, latest: Release | None, description: Description
 ) -> ProjectFacts:
-    """Return the facts of a private project, whose own summary stands for a missing one."""
+    """
+    Return the facts of a private project, whose own summary stands for a missing one.
+
+    `latest` is None without releases, and then there is no summary.
+    """
     summary = description.summary or project.summary
     facts = facts_of(project, latest, description._replace(summary=summary))
     changed = 0

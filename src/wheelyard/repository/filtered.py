@@ -27,7 +27,12 @@ class Filtered(Repository, frozen=True):
         return tuple(_filtered(source, self.rules, lookup.moment) for source in projects)
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
-        """Return what is shown of the public pages of a lookup."""
+        """
+        Return what is shown of the public pages of a lookup.
+
+        The first use of an exception from the cooldown is written. Raises Unavailable if the store
+        does not answer.
+        """
         listings = self.unfiltered.find_public(lookup)
         return tuple(self.rules.of_public(listing, lookup.moment) for listing in listings)
 

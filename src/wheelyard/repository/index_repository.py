@@ -145,7 +145,8 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Return where a private project is from. It opens no connection but to the store.
 
-        Raises Unavailable if the store does not answer, or a document is damaged.
+        It has no project if nothing that is shown has the name. Raises Unavailable if the store
+        does not answer, or a document is damaged.
         """
         lookup = ProjectLookup(name, self.moment)
         projects = self.find_projects(lookup)
@@ -156,8 +157,9 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Return what layers and rules show of what upstream indexes have of a public project.
 
-        It is one listing, unless the name is merged, and none if the layers have just changed.
-        Raises Unavailable if the store does not answer.
+        It is one listing, unless the name is merged, and none if the layers have just changed. The
+        first use of an exception from the cooldown is written. Raises Unavailable if the store does
+        not answer.
         """
         if not listings:
             return ()
@@ -167,6 +169,7 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Return whether rules need licences of a public project that nobody knows yet.
 
+        Only its newest releases count. The first use of an exception from the cooldown is written.
         Raises Unavailable if the store does not answer.
         """
         index_rules = self._rules_of(listing)
@@ -176,7 +179,9 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Look up licences that rules need, for which core metadata may have to be fetched.
 
-        Raises Unavailable if the store does not answer.
+        They are those of the newest releases. One that cannot be had now stays unknown. The first
+        use of an exception from the cooldown is written. Raises Unavailable if the store does not
+        answer.
         """
         # in a thread that may wait for other servers, and in no handler
         for rules in self._rules_of(listing):
@@ -194,8 +199,9 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Return why rules refuse a public file, or None if it may be sent.
 
-        Its core metadata and provenance may be fetched. Raises Unavailable if they cannot be had
-        now.
+        Its core metadata and provenance may be fetched. A licence that hides it is noted in the
+        store, and so is the first use of an exception from the cooldown. Raises Unavailable if
+        metadata or provenance cannot be had now, or the store does not answer.
         """
         is_listed = listing.origin.page.by_filename.get(file.filename) is file
         for rules in self._rules_of(listing):
@@ -237,14 +243,16 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         Return the facts of a project as they are shown, or None if no file is.
 
-        `facts` are those of the first layer that has the project, without rules. Raises Unavailable
-        if the store does not answer.
+        `facts` are those of the first layer that has the project, without rules. Of a public
+        project the first use of an exception from the cooldown is written. Raises Unavailable if
+        the store does not answer. Raises Invalid (code `bad_setting`) if no database of advisories
+        can be used.
         """
         return self._facts_reader.read(facts).shown
 
     def summary_of(self, sources: ProjectSources) -> str:
         """
-        Return the summary of the latest release that is shown of a private project, if any.
+        Return the summary of the latest release shown of a private project, or an empty text.
 
         Raises Unavailable if the store does not answer.
         """

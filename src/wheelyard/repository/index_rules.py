@@ -111,7 +111,8 @@ class IndexRules:
         """
         Return a public project with the files that are shown, and the reasons for the others.
 
-        Raises Unavailable if the store does not say what was decided.
+        The first use of an exception from the cooldown is written. Raises Unavailable if the store
+        does not answer.
         """
         now = self._runtime.now()
         policy_view = listing.origin.view
@@ -155,7 +156,9 @@ class IndexRules:
         """
         Return files of the newest releases that are shown although nobody knows their licence yet.
 
-        Raises Unavailable if the store does not say what was decided.
+        There is none if no rule asks for licences, and one of all files with the same core
+        metadata. The first use of an exception from the cooldown is written. Raises Unavailable if
+        the store does not answer.
         """
         if not self._facts.asks_licences:
             return []
@@ -175,8 +178,8 @@ class IndexRules:
         Look up the licences of the newest releases, whose core metadata may have to be fetched.
 
         An installer takes the newest release, and gives up if it gets none of its files. A licence
-        that cannot be had now stays unknown. Raises Unavailable if the store does not say what was
-        decided.
+        that cannot be had now stays unknown. The first use of an exception from the cooldown is
+        written. Raises Unavailable if the store does not answer.
         """
         licences = listing.origin.policy.sidecar_facts.licences
 
@@ -198,8 +201,9 @@ class IndexRules:
         """
         Return why a public file that is listed is not sent, or None if it may be.
 
-        Its core metadata and provenance may be fetched. Raises Unavailable if they cannot be had
-        now.
+        Its core metadata and provenance may be fetched. A licence that hides it is noted in the
+        store, and so is the first use of an exception from the cooldown. Raises Unavailable if
+        metadata or provenance cannot be had now, or the store does not answer.
         """
         now = self._runtime.now()
         page = listing.origin.page

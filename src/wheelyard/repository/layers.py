@@ -55,6 +55,7 @@ class Repository(Struct, frozen=True):
         """
         Return where a private project is from: one, unless the name is merged.
 
+        There is none if nothing shown has the name. The lookup notes what the answer follows from.
         Raises Unavailable if the store does not answer, or a document is damaged.
         """
         del lookup
@@ -64,7 +65,8 @@ class Repository(Struct, frozen=True):
         """
         Return what is shown of the public pages of a lookup.
 
-        Raises Unavailable if the store does not answer.
+        It is one listing, unless the name is merged, and none if no page is shown. Raises
+        Unavailable if the store does not answer.
         """
         del lookup
         return ()
@@ -102,7 +104,12 @@ class Own(Repository, frozen=True):
     """The table of these packages."""
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """Return where a private project is from: one project, unless the name is merged."""
+        """
+        Return the project of a lookup, or nothing if the index has none of its own.
+
+        The lookup notes the version of the document that says so. Without one it is not complete.
+        Raises Unavailable if the store does not answer, or a document is damaged.
+        """
         # noted before it is read: a name that is listed meanwhile ends the answer
         names = self.projects.names.peek("any")
         snapshot = self.projects.load(lookup.name)
@@ -154,7 +161,12 @@ class Layers(Repository, frozen=True):
     merge: NamePatterns
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
-        """Return where a private project is from: one project, unless the name is merged."""
+        """
+        Return where a private project is from: one project, unless the name is merged.
+
+        A project that came after the day that is looked at counts only if no layer has another one.
+        Raises Unavailable if the store does not answer, or a document is damaged.
+        """
         projects = list[FoundProject]()
         later = list[FoundProject]()
         for layer in self.layers:
@@ -215,8 +227,8 @@ def merged_project(projects: Sequence[Project]) -> Project:
     """
     Return one project with the files of several of one name, of which the first counts most.
 
-    Its status is that of the first. A file that one of them has deleted, or has in quarantine,
-    is not taken from one behind it.
+    There has to be one. Its status is that of the first. A file that one of them has deleted, or
+    has in quarantine, is not taken from one behind it.
     """
     first = projects[0]
     if len(projects) == 1:

@@ -64,7 +64,11 @@ class Advisories(Struct, frozen=True):
     """The same database with more vulnerabilities, or None if that of `[upstream]` has enough."""
 
     def current(self) -> "AdvisoryTable | None":
-        """Return them now, or None if nobody knows them: that hides files."""
+        """
+        Return them now, or None if nobody knows them: that hides files.
+
+        Raises Unavailable if the store does not answer.
+        """
         source = self.own or self.of_upstream
         # what was refused at the start has nothing before it to fall back to
         if self.own is not None and self.of_upstream.error and not self.own.in_force.entries:
@@ -121,7 +125,8 @@ class FactFinder:
 
         Who may publish here has approved what they publish. Databases of advisories are about
         public packages. The provenance that a file has was verified at its upload. A promoted file
-        counts from its promotion on. Raises Unavailable if the store does not answer.
+        counts from its promotion on. A licence is `LOOKED_UP_LATER` if no rule asks for it. Raises
+        Unavailable if the store does not answer.
         """
         read = partial(self._files.core_metadata, project.name)
         for file in project.files:
@@ -142,9 +147,11 @@ class FactFinder:
 
     def state(self, listing: "UpstreamListing", now: datetime) -> PublicState:
         """
-        Return what decides about public files now, after exceptions for a page are used.
+        Return what decides about public files now, besides the page and the decisions.
 
-        Raises Unavailable if the store does not answer, or a first use cannot be written.
+        The first use of an exception from the cooldown for the page is written. Only what rules ask
+        for is read. Raises Unavailable if the store does not answer, or a first use cannot be
+        written.
         """
         licences: Snapshot[Any] = NOTHING_NOTED
         first_uses: Snapshot[Any] = NOTHING_NOTED
@@ -170,7 +177,8 @@ class FactFinder:
         """
         Return the licences of the files of some versions, as far as they are known, by filename.
 
-        Raises Unavailable if the store does not answer.
+        One that nobody has looked up yet is `LOOKED_UP_LATER`. `versions` are written as on the
+        page. Raises Unavailable if the store does not answer.
         """
         page = listing.origin.page
         files = [file for file in page.files if file.version in versions]
@@ -180,10 +188,11 @@ class FactFinder:
         self, listing: "UpstreamListing", state: PublicState, *, with_sidecars: bool = True
     ) -> "PageFacts":
         """
-        Return what is known of the files of a public project, perhaps without their sidecars.
+        Return what is known of the files of a public project.
 
-        A licence that nobody has looked up yet is `LOOKED_UP_LATER`. Raises Unavailable if the
-        store does not say what was decided.
+        `state` is what the method of that name has returned. A licence that nobody has looked up
+        yet is `LOOKED_UP_LATER`. Unless `with_sidecars` is set, each licence is, and attestations
+        count as not looked at. Raises Unavailable if the store does not answer.
         """
         # only whoever has a page of an upstream index has loaded this
         from wheelyard.upstream.policy.facts import PageFacts  # noqa: PLC0415

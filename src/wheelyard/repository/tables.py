@@ -166,8 +166,10 @@ class ShownFactsReader(Struct, frozen=True):
         """
         Return what is shown of a project, by its facts in the first layer that has it.
 
-        Rules show nothing of a project that cannot be read. Raises Unavailable if the store does
-        not answer.
+        Rules show nothing of a project that cannot be read. Without rules it is shown as its first
+        layer has it. Of a public project the first use of an exception from the cooldown is
+        written. Raises Unavailable if the store does not answer. Raises Invalid (code
+        `bad_setting`) if no database of advisories can be used.
         """
         if not (self.repository.hides_files or self._is_merged(facts)):
             return ShownFacts(facts, facts, None)

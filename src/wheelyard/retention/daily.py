@@ -86,7 +86,11 @@ class DailyRetention:
             self._runtime.pause(self._runtime.random.uniform(*seconds))
 
     def announce(self) -> None:
-        """Log when the first run comes, and what it would delete, if it is still to come."""
+        """
+        Log when the first run comes, and what it would delete, if it is still to come.
+
+        New rules are written down as known from now. A failure is logged, and not raised.
+        """
         try:
             retention = self._find()
             if retention is not None:
@@ -95,7 +99,11 @@ class DailyRetention:
             self._log(error.message)
 
     def run_if_due(self) -> None:
-        """Apply the rules if that is due. A failure of the store is logged, and not raised."""
+        """
+        Apply the rules if that is due. A failure of the store is logged, and not raised.
+
+        New rules are written down as known from now, and are not applied yet.
+        """
         report = None
         try:
             retention = self._find()

@@ -71,8 +71,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     """
     Shows what rules delete, and deletes it.
 
-    Each method raises Forbidden unless the caller is an administrator. It raises NotFound if there
-    is no index of the name that is asked for, and Unavailable if the store does not answer.
+    Each method that takes a caller raises Forbidden unless that is an administrator. Each method
+    raises Unavailable if the store does not answer.
     """
 
     rules: Sequence[RetentionRule]
@@ -88,7 +88,11 @@ class Retention(Struct, frozen=True, kw_only=True):
     is_read_only: bool
 
     def last_run(self) -> datetime | None:
-        """Return when a run was complete last, or None if none was."""
+        """
+        Return when a run of all rules was complete last.
+
+        It is None if none was, or if that is not known.
+        """
         return last_completed(self.documents, JOB)
 
     def preview(
@@ -97,7 +101,8 @@ class Retention(Struct, frozen=True, kw_only=True):
         """
         Return what a run would delete, and if `keeps` is set, what it would keep and why.
 
-        `only`: the name of one index whose rules are applied, or None for all rules.
+        `only`: the name of one index whose rules are applied, or None for all rules. Without rules
+        about it, the report is empty, also if there is no such index.
         """
         _require_administrator(caller)
         return _Pass(self, caller, self.clock.estimate(), keeps=keeps).report(only)
@@ -122,14 +127,18 @@ class Retention(Struct, frozen=True, kw_only=True):
         """
         Delete what rules say, and return what was deleted, and if `keeps` is set, what was kept.
 
-        `only`: the name of one index whose rules are applied, or None for all rules.
-        `plan` is that of a preview, of which nothing else is deleted. Raises Conflict if a preview
-        has another plan by now, and then deletes nothing.
+        `only`: the name of one index whose rules are applied, or None for all rules. Only a run of
+        all rules counts as complete for `every`. `plan` is that of a preview, of which nothing else
+        is deleted. Raises Conflict if a preview has another plan by now, and then deletes nothing.
 
-        Return None if a run was complete within `every`. Raises Conflict (code `retention_running`)
-        while another process does the same, and Forbidden on a read-only server. Raises Unavailable
-        (code `clock_differs`), before anything is deleted, if the machine's clock is wrong. After
-        any other Unavailable some projects may be done.
+        With `every`, return None if a run was complete within it, or another process does the same
+        now. Without it, raises Conflict (code `retention_running`) while another process does.
+        Raises that, too, if another process has taken over meanwhile. Then some projects may be
+        done.
+
+        Raises NotFound if there is no index `only`. Raises Forbidden (code `read_only`) on a
+        read-only server. Raises Unavailable (code `clock_differs`), before anything is deleted, if
+        the machine's clock is wrong. After any other Unavailable some projects may be done.
         """
         _require_administrator(caller)
         if self.is_read_only:

@@ -188,7 +188,8 @@ def load_settings(
             earlier version. That has no effect.
 
     Raises Invalid (code `bad_setting`) if the file is missing or malformed, or named besides
-    `$WHEELYARD_TOML`. Raises it, too, if a key or a `WHEELYARD_*` variable is unknown, a value is
+    `$WHEELYARD_TOML`, if it has a secret, or if it describes the index without
+    `passes_over_index`. Raises it, too, if a key or a `WHEELYARD_*` variable is unknown, a value is
     wrong, or settings contradict each other.
     """
     _require_known_variables(environ, passes_over_index=passes_over_index)
@@ -270,7 +271,11 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return the names of the `WHEELYARD_*` variables that this version does not know, sorted."""
+    """
+    Return the names of the `WHEELYARD_*` variables that this version does not know, sorted.
+
+    Empty ones are passed over. Those of settings that were removed are among them.
+    """
     variables = {setting.variable for setting in all_settings().values()} | NON_SETTING_VARIABLES
     unknown = list[str]()
     for name, value in environ.items():

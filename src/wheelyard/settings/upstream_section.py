@@ -125,7 +125,7 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def indexes(self) -> tuple[UpstreamIndexSettings, ...]:
         """
-        The upstream indexes in order, or none if no URL is set.
+        The upstream indexes in order, also while they are off, or none if no URL is set.
 
         One that lacks `allow`, `deny`, `page_ttl` or `timeout` has that of `[upstream]`.
         """

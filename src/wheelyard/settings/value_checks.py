@@ -133,8 +133,9 @@ def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) 
             return ""
     except UnicodeEncodeError:
         return f"expected text in UTF-8{remark}"
-    except (ValidationError, Invalid, ValueError, RecursionError):
-        # msgspec's message is for programmers, and may have the value in it
+    except (ValidationError, Invalid, ValueError, OverflowError, RecursionError):
+        # OverflowError is for a time that is outside of the years 1 to 9999 in UTC. The message of
+        # msgspec is for programmers, and may have the value in it.
         pass
     return f"expected {expected(hint)}{remark}"
 
@@ -156,7 +157,7 @@ def _members(value: object, kind: Any) -> Iterator[tuple[object, Any]]:  # noqa:
 def table_problems(
     place: str, tables: Sequence[Mapping[str, object]], section: type[Struct]
 ) -> Iterator[str]:
-    """Yield a sentence for each key of the tables `[[place]]` that is wrong or missing."""
+    """Yield a sentence for each key of the tables `[[place]]` that is unknown, wrong or missing."""
     fields_by_name = {field.name: field for field in fields(section)}
     keys = ", ".join(name for name in fields_by_name if name not in TABLE_SECRETS)
     for number, table in enumerate(tables, 1):

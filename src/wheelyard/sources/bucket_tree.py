@@ -133,8 +133,9 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
     """
     Return the file tree of a folder, without `excluded` folders, or of a place in a bucket.
 
-    Raises Invalid (code `bad_source`) if it is neither. Raises Unavailable without credentials for
-    a bucket.
+    No request is sent. Raises Invalid (code `bad_source`) if it is neither, or the folder cannot be
+    read. Raises Invalid (code `bad_setting`) if the library of a bucket is missing, and Unavailable
+    without credentials for it.
     """
     if is_bucket(text):
         return _open_bucket(text, runtime)
@@ -161,9 +162,11 @@ def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Run
     """
     Return the file tree of a folder or a bucket to watch, without a store below the folder.
 
-    `stores` has the locations of the parts of the store, `files` the key prefix of distributions.
-    Raises what `open_tree` does, and Invalid (code `bad_setting`) if the store's distributions
-    would be seen.
+    `stores` has the locations of the parts of the store, `files` the key prefix of distributions. A
+    `~` in `text` is the home folder. Raises Invalid (code `bad_source`) if it is neither a folder
+    nor a bucket, or the folder cannot be read. Raises Invalid (code `bad_setting`) if the store's
+    distributions would be seen, or the library of a bucket is missing. Raises Unavailable without
+    credentials for a bucket.
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for unknown users
     # its own files would be imported again and again
@@ -248,8 +251,9 @@ class S3pypiSource:
         """
         Yield each distribution with the digest in its page, and `Skipped` for unlisted ones.
 
-        If a page cannot be used, its files have a warning instead. Raises what `FileTree.entries`
-        does.
+        If a page cannot be used, its files have a warning instead. Raises Invalid (code
+        `bad_source`) if the tree does not exist, or a folder cannot be read. Raises Unavailable if
+        the tree does not answer.
         """
         current: str | None = None
         links = dict[str, Link]()
@@ -292,7 +296,7 @@ def looks_like_s3pypi(tree: FileTree, distribution: Candidate) -> bool:
     """
     Return whether there is a page of s3pypi beside a distribution, and lists it.
 
-    Raises Unavailable if the tree does not answer.
+    A page that cannot be used is none. Raises Unavailable if the tree does not answer.
     """
     try:
         page = _read_page(tree, _folder_of(distribution))
@@ -350,7 +354,8 @@ class PypicloudFiles(Struct, frozen=True):
         """
         Yield a file with its custom metadata, or with that of its .meta file.
 
-        If these are damaged, the file has a warning instead.
+        If these are damaged, the file has a warning instead. If there are none, it is yielded as it
+        is. Raises Unavailable if the tree does not answer.
         """
         file = _with_attributes(self.tree, file)
         declared = dict[str, str]()
@@ -377,7 +382,7 @@ def looks_like_pypicloud(tree: FileTree, paths: set[str], distributions: list[Ca
     Return whether the distributions at the beginning of a listing look like pypicloud's.
 
     The paths or the metadata decide. `paths` has all files of that beginning, also `.meta` files.
-    Raises Unavailable if the tree does not answer.
+    There has to be one distribution at least. Raises Unavailable if the tree does not answer.
     """
     if all(map(_has_hash, distributions)):
         return True
@@ -424,7 +429,12 @@ class BackupniFiles(Struct, frozen=True):
     """The bucket with a .meta file for each of them."""
 
     def describe(self, file: Candidate) -> Iterator[SourceItem]:
-        """Yield a file with the data of its .meta file, or with a warning if that is damaged."""
+        """
+        Yield a file with the data of its .meta file, or with a warning if that is damaged.
+
+        Without a .meta file, it is yielded as it is. Raises Unavailable if a bucket does not
+        answer.
+        """
         path = file.path + BACKUPNI_META_SUFFIX
         try:
             meta_file = self.meta.find(path)

@@ -129,7 +129,7 @@ class Source(Protocol):
         """
         Yield all candidates and what is skipped, in a stable order.
 
-        Raises WheelyardError if the source is unusable.
+        Raises Invalid if the source is unusable, and Unavailable if it does not answer.
         """
         ...
 
@@ -197,7 +197,11 @@ def version_in(filename: str, project: NormalizedName) -> str:
 
 
 def matches(project: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether a normalised project name matches one of the patterns, or there are none."""
+    """
+    Return whether a normalised project name matches one of the patterns, or there are none.
+
+    The patterns need not be normalised.
+    """
     # canonicalize_name does not change `*`, `?` and `[...]`; a range such as [a-z] keeps its "-"
     names = map(canonicalize_name, patterns)
     return not patterns or any(fnmatchcase(project, name) for name in names)
@@ -297,8 +301,9 @@ def sound_digests(declared: object) -> tuple[dict[str, str], str]:
     """
     Return the digests of known algorithms, by algorithm, and the algorithm of a malformed digest.
 
-    The latter is empty if no digest is malformed. A digest of BLAKE2 may be shorter than the
-    longest.
+    The latter is that of the last one, and empty if no digest is malformed. Unknown algorithms and
+    null values are left out. What is no mapping has none. A digest of BLAKE2 may be shorter than
+    the longest.
     """
     digests: dict[str, str] = {}
     malformed = ""
@@ -324,8 +329,8 @@ def parse_digests(declared: object) -> dict[str, str]:
     """
     Return digests that can be compared, by algorithm.
 
-    Unknown algorithms and null values are left out. What is no mapping has none. Raises BadDigest
-    if a digest is malformed.
+    Unknown algorithms, null values, and shorter digests of BLAKE2 are left out. What is no mapping
+    has none. Raises BadDigest if a digest is malformed.
     """
     digests, malformed = sound_digests(declared)
     if malformed:
@@ -336,7 +341,7 @@ def parse_digests(declared: object) -> dict[str, str]:
 
 def parse_hash(text: str) -> dict[str, str]:
     """
-    Return the digests in `sha256=...` or a URL's fragment.
+    Return the digests in `sha256=...` or a URL's fragment, by algorithm.
 
     Raises BadDigest if one is malformed.
     """
@@ -345,7 +350,7 @@ def parse_hash(text: str) -> dict[str, str]:
 
 def stated_hashes(text: str) -> dict[str, str]:
     """
-    Return what `sha256=...` or a URL's fragment says, by algorithm.
+    Return what `sha256=...` or a URL's fragment says, by algorithm, without a check.
 
     The first of two for an algorithm counts.
     """

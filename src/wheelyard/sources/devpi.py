@@ -108,9 +108,10 @@ class DevpiSource(Struct, frozen=True):
         Yield a `Candidate` for each package of the chosen indexes.
 
         Yield a `Skipped` for each other index that has files, each other type of file in a chosen
-        index, and each package that is missing or has a malformed digest. Raises Invalid if the
-        export cannot be read, it lacks a chosen index, none of several is chosen, or there is no
-        package in the chosen ones. Raises Unavailable if the tree does not answer.
+        index, and each package that is missing or has a malformed digest. Raises Invalid (code
+        `bad_source`) if the export cannot be read, it lacks a chosen index, none of several is
+        chosen, or there is no package in the chosen ones. Raises Unavailable if the tree does not
+        answer.
         """
         indexes = self._read_export().indexes
         chosen = self.chosen or _default_indexes(indexes, mirrors=self.mirrors)

@@ -55,8 +55,9 @@ class DumbPypiSource(Struct, frozen=True):
         """
         Yield a `Candidate` for each file, and a `Skipped` for each wrong line and missing file.
 
-        Raises Invalid if the list cannot be read, or has a line of a megabyte. Raises Unavailable
-        if the place of the list or of the files does not answer.
+        Empty lines are passed over. Raises Invalid (code `bad_source`) if the list cannot be read,
+        or has a line of a megabyte. Raises Unavailable if the place of the list or of the files
+        does not answer.
         """
         # each file is looked for in its place, perhaps by a request, so several threads do that
         yield from prefetch_map(self._candidate_of, _numbered_lines(self.packages))
@@ -89,7 +90,7 @@ def is_package_list(text: str) -> bool:
 
 def resolve_packages_url(text: str, reference: str) -> str:
     """
-    Return the location of the files of the list at `text`.
+    Return the location of the files of the list at `text`, which is not looked for.
 
     `reference` is the `--packages-url` of dumb-pypi: absolute, or relative to a project's page. For
     a list in a file it may also be a folder relative to the working directory.

@@ -222,7 +222,8 @@ class FileTreeSource(Struct, frozen=True):
         """
         Yield each distribution as it is described, and every `Skipped` of `distribution_files`.
 
-        Raises what `FileTree.entries` does.
+        Raises Invalid (code `bad_source`) if the tree does not exist, or at the end if one of its
+        folders cannot be read. Raises Unavailable if the tree does not answer.
         """
         if self.describer is None:
             return distribution_files(self.tree)
@@ -233,7 +234,7 @@ class FileTreeSource(Struct, frozen=True):
         """
         Return the number of distributions, after a scan of the folder, or None for a bucket.
 
-        Raises Invalid if the folder cannot be read.
+        Raises Invalid (code `bad_source`) if the folder, or one in it, cannot be read.
         """
         if not isinstance(self.tree, FolderTree):
             return None
@@ -251,8 +252,9 @@ def distribution_files(tree: FileTree) -> Iterator[SourceItem]:
     Yield the files of a tree that are named like distributions, and `Skipped` for other files.
 
     Hidden files, files in hidden folders, and sidecars (`is_sidecar`) are omitted. What a wheelyard
-    store has of upstream indexes is skipped, too: an import would make it private. Raises what
-    `FileTree.entries` does.
+    store has of upstream indexes is skipped, too: an import would make it private. Raises Invalid
+    (code `bad_source`) if the tree does not exist, or at the end if one of its folders cannot be
+    read. Raises Unavailable if the tree does not answer.
     """
     for file in tree.entries():
         if isinstance(file, Skipped):

@@ -171,8 +171,8 @@ class ResumableDownload:
         """
         Request the file, and yield, for a `with` block, an iterator over its chunks.
 
-        Raises OSError if that or the reading fails. Raises Unavailable if the server is
-        unreachable.
+        After a break, the rest is requested. Raises OSError if that or the reading fails. Raises
+        Unavailable (code `source_unavailable`) if the server is unreachable.
         """
         with _translated_errors(self.url):
             response = self.web.open(self.url, IDENTITY_ENCODING)

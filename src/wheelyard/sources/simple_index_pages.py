@@ -35,7 +35,9 @@ def require_files_of_pages(tree: FileTree) -> None:
     """
     Raise Invalid (code `bad_source`) for a tree that has pages of an index, and no package.
 
-    The message says what can be imported instead. Raises what `FileTree.entries` does.
+    The message says what can be imported instead. Raises Invalid (code `bad_source`) also if the
+    tree does not exist, or has no package and a folder that cannot be read. Raises Unavailable if
+    the tree does not answer.
     """
     if any(isinstance(entry, Candidate) for entry in distribution_files(tree)):
         return

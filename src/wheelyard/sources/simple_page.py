@@ -121,10 +121,10 @@ class HtmlPage(Struct, frozen=True):
 
 def read_links(body: bytes | bytearray, content_type: str, limit: int) -> tuple[str, list[Link]]:
     """
-    Return the base URL of a page and its anchors.
+    Return the base URL of a page, which is empty if it names none, and its anchors.
 
-    Raises FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
-    too long.
+    `content_type` tells the charset. Raises FetchError if it has more than `limit` anchors, or
+    `<meta>` elements, or the base URL is too long.
     """
     page = read_page(body.decode("latin-1"), content_type, limit)
     return page.base, page.links
@@ -132,10 +132,10 @@ def read_links(body: bytes | bytearray, content_type: str, limit: int) -> tuple[
 
 def read_page(latin: str, content_type: str, limit: int) -> HtmlPage:
     """
-    Return the links of a page, whose bytes were decoded as Latin-1.
+    Return the links and the `<meta>` elements of a page, whose bytes were decoded as Latin-1.
 
-    Raises FetchError if it has more than `limit` anchors, or `<meta>` elements, or the base URL is
-    too long.
+    `content_type` tells the charset, which is UTF-8 if it names none. Raises FetchError if it has
+    more than `limit` anchors, or `<meta>` elements, or the base URL is too long.
     """
     codec = "utf-8"
     charset = _CHARSET.search(content_type)
@@ -282,8 +282,8 @@ def read_simple_page(page: FetchedPage, limit: int) -> SimplePage:
     """
     Return what a page of at most `limit` files or links says.
 
-    It is JSON if its content type says so, or its body begins with `{"`. Raises FetchError if it is
-    unusable.
+    It is JSON if its content type says so, or its body begins with `{"`. Its files and projects can
+    be read once. Raises FetchError if it is unusable, or lists more.
     """
     # a page in a folder or a bucket has no content type
     if "json" in page.content_type.lower() or page.body[:64].lstrip().startswith(b'{"'):

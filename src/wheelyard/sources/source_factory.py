@@ -95,7 +95,8 @@ class OpenedSource(Struct, frozen=True):
         """
         Return the number of candidates after a scan of a folder, or None if it is unknown.
 
-        Raises Invalid if the folder cannot be read.
+        Only that of a whole folder is known. Raises Invalid (code `bad_source`) if the folder, or
+        one in it, cannot be read.
         """
         if self.projects or not isinstance(self.source, FileTreeSource):
             return None
@@ -107,7 +108,7 @@ class OpenedSource(Struct, frozen=True):
 
         A candidate of which nothing is known but an ambiguous filename may be of another project.
 
-        Raises what `Source.candidates` does.
+        Raises Invalid if the source is unusable, and Unavailable if it does not answer.
         """
         for file in self.source.candidates():
             if isinstance(file, Skipped) or self._may_want(file):
@@ -128,9 +129,10 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
     """
     Open the source of a request, and return it.
 
-    It may list the source. Raises Invalid if the request cannot be used, if the folder cannot be
-    read, or if it has pages of an index alone. Raises Unavailable if the source does not answer, or
-    there are no credentials for its bucket.
+    It may list the source, and reads the netrc file. Raises Invalid (code `bad_source`) if the
+    request cannot be used, if the folder cannot be read, or if it has pages of an index alone.
+    Raises Invalid (code `bad_setting`) if the library of a bucket is missing. Raises Unavailable if
+    the source does not answer, or there are no credentials for its bucket.
     """
     with ExitStack() as connections:
         factory = _SourceFactory(request, runtime, connections)
@@ -147,7 +149,8 @@ def detect_kind(tree: FileTree) -> str:
     """
     Return the kind of a tree, as its first files suggest: `files` if they suggest no other.
 
-    Raises what `FileTree.entries` does.
+    Only the beginning of the tree is listed. Raises Invalid (code `bad_source`) if the tree does
+    not exist, or one of its folders cannot be read. Raises Unavailable if the tree does not answer.
     """
     if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"

@@ -65,8 +65,9 @@ def parse_projects(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink 
     """
     Yield the projects of an index's root page, or its files.
 
-    A `Skipped` is yielded for an invalid entry and a link from https to http. Raises FetchError if
-    the page is invalid.
+    A `Skipped` is yielded for an invalid entry and a link from https to http. Links to elsewhere
+    and sidecars are left out. `web` downloads the files later. Raises FetchError if the page is
+    invalid.
     """
     root = read_simple_page(page, MAX_LINKS)
     if root.is_html:
@@ -104,9 +105,10 @@ def _link_entries(
 
 def parse_files(page: FetchedPage, web: IndexClient, name: str = "") -> Iterator[SourceItem]:
     """
-    Yield the files of the page of the project `name`, without sidecars.
+    Yield the files of the page of the project `name`, and `Skipped` for what is none.
 
-    Raises FetchError if the page is invalid.
+    Sidecars are left out. `name` is normalised, or empty if it is not known. `web` downloads the
+    files later. Raises FetchError if the page is invalid.
     """
     project = read_simple_page(page, MAX_LINKS)
     if project.files is None:
@@ -167,7 +169,11 @@ def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> It
 
 
 def project_at(base: Url, url: Url) -> str:
-    """Return the name of the project that a link of the root page leads to, or an empty string."""
+    """
+    Return the name of the project that a link of the root page leads to, or an empty string.
+
+    It is as the link has it, and not normalised.
+    """
     if not base.contains(url):
         return ""
     folder, _, _ = base.path.rpartition("/")
@@ -221,8 +227,9 @@ class IndexSource(Struct, frozen=True):
         """
         Yield the files of the projects, and a `Skipped` for each page or entry without use.
 
-        Raises Invalid if the root page cannot be used, or lists more than `MAX_PROJECTS`. Raises
-        Unavailable if the server does not answer, or stops answering.
+        Raises Invalid (code `bad_source`) if the root page cannot be used, or lists more than
+        `MAX_PROJECTS`. Raises Unavailable (code `source_unavailable`) if the server does not
+        answer, or stops answering.
         """
         failures = 0  # in a row, as pages come in the order of their projects
         for page in prefetch_map(self._files_of, self._projects()):

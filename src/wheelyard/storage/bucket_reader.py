@@ -73,8 +73,8 @@ class BucketReader(ABC):
         """
         Yield every object below the prefix, sorted by name.
 
-        A folder's own object may be left out. Raises Unavailable (code `storage_refused`) if the
-        bucket has names that cannot be listed.
+        A folder's own object may be left out. Raises Invalid (code `bad_source`) if the bucket has
+        names that cannot be listed.
         """
         with self._faults(LIST):
             yield from self._objects()

@@ -81,7 +81,8 @@ class UrlSigner(Protocol):
         """
         Return the URL of the object `name`, or None if no URL of it can be signed.
 
-        Raises Unavailable if signing is denied, or if the service does not answer.
+        Raises Unavailable if signing is denied (code `signing_denied`), or if the service does not
+        answer (code `signing_unavailable`).
         """
         ...
 
@@ -107,8 +108,8 @@ class SignedUrls:
         """
         Return a URL, valid for half of `lifetime` at least, or None if none can be signed.
 
-        Raises Unavailable if signing is denied, or if the service does not answer. An error is not
-        cached.
+        Raises Unavailable if signing is denied (code `signing_denied`), or if the service does not
+        answer (code `signing_unavailable`). An error is not cached.
         """
         # all calls in one window of time get the same URL, so that a client can cache the download
         half_seconds = max(1, int(lifetime.total_seconds()) // 2)
@@ -146,7 +147,7 @@ def download_urls(
     Return the URLs of a bucket, or None if the server streams its files.
 
     Args:
-        downloads: How clients get files.
+        downloads: How clients get files. With `auto` the server streams if nothing can sign.
         public_base: The URL of the bucket, with a slash at the end.
         signer: None if the credentials cannot sign.
         now: The clock, in seconds.
@@ -189,8 +190,8 @@ class Outage(Struct):
         """
         Return whether this call is the one that asks whether an outage has ended.
 
-        It is False if there is no outage. Raises Failure (OUTAGE) if another call asks, or if it is
-        too early to ask.
+        It is False if there is no outage. After True, other calls fail until `end`, or for
+        `PROBE_SECONDS`. Raises Failure (OUTAGE) if another call asks, or if it is too early to ask.
         """
         # without the lock: a call that misses the beginning of an outage only asks in vain
         if not self._asked_again_at:
@@ -294,7 +295,7 @@ class BucketStore(base.Store, ABC):
         return self.location.name_of(key)
 
     def account_email(self) -> str | None:
-        """Return the e-mail of the account, or None until it is known, after the first use."""
+        """Return the e-mail of the account, or None if it is unknown, as before the first use."""
         return None
 
     def before_write(self) -> None:
@@ -308,7 +309,12 @@ class BucketStore(base.Store, ABC):
             raise self.fault(failure, failures.READ) from failure
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return an iterator of the bytes, or raise NotFound if the object does not exist."""
+        """
+        Return an iterator of the bytes from `start` up to `stop`.
+
+        Raises NotFound, before it returns, if the object does not exist. The iterator raises
+        Unavailable if the download breaks off, as of an object that was replaced meanwhile.
+        """
         is_empty = stop is not None and stop <= start
         if is_empty:
             # no service has empty ranges; that the object exists, its first byte shows as well
@@ -336,7 +342,12 @@ class BucketStore(base.Store, ABC):
         expect: base.ObjectVersion | None,
         kind: base.WebType | None = None,
     ) -> base.ObjectVersion:
-        """Write a document if it has the version `expect`, and return its new version."""
+        """
+        Write a document if it has the version `expect`, and return its new version.
+
+        Raises Conflict if it has another one. After Unavailable the write may have happened, or
+        still may.
+        """
         self.before_write()
         kind = kind or self._web_type(key)
         try:
@@ -346,7 +357,11 @@ class BucketStore(base.Store, ABC):
             return self._version_after(key, body, expect, failure)
 
     def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
-        """Write a file: bytes by one request, a body on disk by one or several."""
+        """
+        Write a file: bytes by one request, a body on disk by one or several.
+
+        Only some large ones are sent at a time. The others wait.
+        """
         self.before_write()
         name = self.name_of(key)
         kind = kind or self._web_type(key)
@@ -387,7 +402,13 @@ class BucketStore(base.Store, ABC):
             raise self.fault(failure, failures.LIST) from failure
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a URL for the download, or None if the server streams downloads itself."""
+        """
+        Return a URL for the download, or None if the server has to stream it.
+
+        That is so of all objects, or of one whose URL cannot be signed. Raises Unavailable if
+        signing is denied (code `signing_denied`), or if the service does not answer (code
+        `signing_unavailable`).
+        """
         if self._urls is None:
             return None
         return self._urls.url(self.name_of(key), lifetime)
@@ -402,8 +423,9 @@ class BucketStore(base.Store, ABC):
         """
         Return what a request returns, sent again after failures that pass.
 
-        No try begins after `seconds`. During an outage there is one, or none. Raises the Failure of
-        the last try, whose `is_unclear` says whether any try may have been executed.
+        No try begins after `seconds`. During an outage there is one, or none. Any answer ends it.
+        Raises the Failure of the last try, whose `is_unclear` says whether any try may have been
+        executed, or Failure (OUTAGE) without a try.
         """
         end = self.runtime.monotonic()
         # the call that asks during an outage has one try: others fail until it has ended
@@ -433,7 +455,11 @@ class BucketStore(base.Store, ABC):
             self.runtime.pause(pause)
 
     def fault(self, failure: Failure, rights: failures.Rights) -> Unavailable:
-        """Return the Unavailable for a call that is given up, and log it."""
+        """
+        Return the Unavailable for a call that is given up, and log it, up to a limit.
+
+        An outage begins if the bucket does not answer. A call that failed by one is not logged.
+        """
         fault = failures.unavailable(failure, self.location, rights)
         if failure.kind in failures.SILENCE:
             self._outage.begin(failure)

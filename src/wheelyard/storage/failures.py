@@ -204,7 +204,9 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
     """
     Return the Unavailable for a failed request: what is wrong, and what an operator can do.
 
-    `rights` are those that the request needs. If the answer names another one, the message does.
+    `rights` are those that the request needs. If the answer names another one, the message does. A
+    failure of the kind ABSENT is that of a missing bucket (code `bucket_missing`). Only what passes
+    has a `retry_after`.
     """
     kind = failure.kind
     if kind in (FailureKind.UNCLEAR, FailureKind.OUTAGE):

@@ -97,7 +97,7 @@ def open_no_follow(path: str, flags: int) -> int:
     made. Elsewhere the path is resolved after opening, so a folder that was a link only in between
     is not noticed.
 
-    Raises OSError (ELOOP) if the path has a symbolic link in it.
+    Raises OSError if it cannot be opened, with ELOOP if the path has a symbolic link in it.
     """
     # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link
     if not flags & os.O_DIRECTORY:
@@ -116,8 +116,9 @@ def walk_no_follow(
     """
     Yield the visible files whose paths begin with `prefix` and are greater than `after`, sorted.
 
-    Paths are relative to `root`. A folder that is missing has no files. Raises OSError as
-    `open_no_follow` does.
+    Paths are relative to `root`. Names that begin with a dot are left out. A folder that is missing
+    has no files. `folder` is where to begin, by `prefix` if it is empty. Raises OSError if a folder
+    cannot be read, with ELOOP if it is a symbolic link, or behind one.
     """
     folder = folder or prefix[: prefix.rfind("/") + 1]
     for name, is_folder in _names(f"{root}/{folder}".rstrip("/")):

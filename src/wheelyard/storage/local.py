@@ -120,7 +120,11 @@ class LocalStore(base.Store):
             raise _unreadable(key, error) from error
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return an iterator of the bytes, or raise NotFound if the object does not exist."""
+        """
+        Return an iterator of the bytes from `start` up to `stop`, of one version of the object.
+
+        Raises NotFound, before it returns, if the object does not exist.
+        """
         try:
             path = self._path(key)
             file = open(path, "rb", buffering=0, opener=filesystem.open_no_follow)  # noqa: SIM115 - the stream's
@@ -138,7 +142,13 @@ class LocalStore(base.Store):
         expect: base.ObjectVersion | None,
         kind: base.WebType | None = None,
     ) -> base.ObjectVersion:
-        """Write a document atomically and durably, and return its version, or raise Conflict."""
+        """
+        Write a document atomically and durably, and return its version.
+
+        The first write of a process makes the reserve of the disk, too, if there is room. Raises
+        Conflict if the object has another version than `expect`, and Unavailable (code
+        `storage_full`) if there is no room.
+        """
         del kind
         # what is there already must not be lost
         is_synced = expect != ABSENT or not self._refetchable.match(key)
@@ -155,9 +165,10 @@ class LocalStore(base.Store):
 
     def put_file(self, key: Key, body: base.FileBody, kind: base.WebType | None = None) -> None:
         """
-        Write a file atomically and durably, whatever is there.
+        Write a file atomically, and durably unless it is `refetchable`, whatever is there.
 
-        A body in the spool is linked, not copied.
+        A body in the spool is linked, not copied. Raises Unavailable (code `storage_full`) if there
+        is no room but that of the reserve.
         """
         del kind
         is_synced = not self._refetchable.match(key)
@@ -209,7 +220,8 @@ class LocalStore(base.Store):
         """
         Return the result of an action, called again with the reserve if there is no room for it.
 
-        Afterwards the reserve is made again, as far as there is room.
+        The action says so by Unavailable (code `storage_full`). Afterwards the reserve is made
+        again, as far as there is room.
         """
         try:
             result = action()

@@ -40,7 +40,7 @@ class MemoryStore(base.Store):
         return stored
 
     def read(self, key: base.Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return an iterator of the bytes, or raise NotFound."""
+        """Return an iterator of the bytes from `start` up to `stop`, or raise NotFound."""
         dated = self._objects.get(key)
         if dated is None:
             raise NotFound(f"The store holds nothing at {key}.")
@@ -56,7 +56,11 @@ class MemoryStore(base.Store):
         expect: base.ObjectVersion | None,
         kind: base.WebType | None = None,
     ) -> base.ObjectVersion:
-        """Write the object, and return its version, or raise Conflict."""
+        """
+        Write the object, and return its version.
+
+        Raises Conflict if the object has another version than `expect`.
+        """
         del kind
         with self._lock:
             dated = self._objects.get(key)

@@ -122,7 +122,11 @@ class Spool:
                     os.close(descriptor)
 
     def with_reserve_kept(self) -> AbstractContextManager[None]:
-        """Return what lets a block write a part of a file, while the reserve has its size."""
+        """
+        Return what lets a block write a part of a file, while the reserve has its size.
+
+        To enter it raises OSError (ENOSPC) if the reserve cannot get its size.
+        """
         if self._reserve is None:  # the spool of a bucket, on a disk that has no objects
             return nullcontext()
         return self._reserve.kept()

@@ -144,10 +144,10 @@ class UpstreamChain:
         """
         Return the page of a project, or None if no upstream index has it, or it is contested.
 
-        Raises Unavailable (code `upstream_unavailable`) if that cannot be said now. Raises
-        Unavailable (code `bad_upstream`) if the answer cannot be used. Neither is raised if there
-        is an older page that may be served. Raises Unavailable (code `upstream_refused`) if an
-        index refuses the name, whatever there is.
+        Raises Unavailable (code `upstream_unavailable`, or `upstream_busy` if too many wait for an
+        index) if that cannot be said now. Raises Unavailable (code `bad_upstream`) if the answer
+        cannot be used. Neither is raised if there is an older page that may be served. Raises
+        Unavailable (code `upstream_refused`) if an index refuses the name, whatever there is.
         """
         peeked = self.peek_memory(name)
         if peeked is not None:
@@ -156,7 +156,11 @@ class UpstreamChain:
         return page
 
     def peek_memory(self, name: NormalizedName) -> PeekedPage | None:
-        """Return the page if memory alone says what clients get now, else None."""
+        """
+        Return the page if memory alone says what clients get now, else None.
+
+        A result without a page says that clients get none.
+        """
         held = self._peek_owner(name)
         if held is None:
             return PeekedPage(None) if self._is_absent(name) else None
@@ -175,7 +179,11 @@ class UpstreamChain:
         return PeekedPage(self._as_stale(held, peeked.page))
 
     def read_fresh(self, name: NormalizedName) -> PeekedPage | None:
-        """Return the page if memory and the store say what clients get now, else None."""
+        """
+        Return the page if memory and the store say what clients get now, else None.
+
+        A result without a page says that clients get none.
+        """
         peeked = self.peek_memory(name)
         if peeked is not None:
             return peeked
@@ -212,24 +220,26 @@ class UpstreamChain:
         Ask the upstream indexes for a page now, store it, and return it.
 
         Return None if no index has it, or it is contested. Other processes have it within
-        `LOOK_SECONDS`. Raises Unavailable with the codes of `ask_if_due`, also if there is an older
-        page.
+        `LOOK_SECONDS`. Raises Unavailable (a code of `UPSTREAM_CODES`) if an index does not answer,
+        refuses the name, or sends what cannot be used, also if there is an older page. Raises
+        Unavailable (code `upstream_unavailable`) if no index is ever asked.
         """
         self.require_online(name)
         _, page = self._resolve(name, _NEWEST)
         return page
 
     def require_online(self, name: NormalizedName) -> None:
-        """Raise Unavailable for a name if no upstream index is ever asked."""
+        """Raise Unavailable (code `upstream_unavailable`) if no upstream index is ever asked."""
         self._pages.require_online(name)
 
     def ask(self, name: NormalizedName) -> bool:
         """
         Return whether an upstream index has a name, as an upload needs it.
 
-        A no is an answer of now, and a yes may be a minute old. Raises Unavailable if that cannot
-        be said now. Raises Unavailable (code `upstream_unproven`) if nothing has shown that the
-        indexes which say no are ones.
+        A no is an answer of now, and a yes may be a minute old. A contested name is a yes. While
+        offline, only a stored page says yes. Raises Unavailable (a code of `UPSTREAM_CODES`) if
+        that cannot be said now. Raises Unavailable (code `upstream_unproven`) if nothing has shown
+        that the indexes which say no are ones. Their roots may be asked for that.
         """
         if self._config.offline:
             if self.read_stored(name) is None:
@@ -268,14 +278,22 @@ class UpstreamChain:
         return page
 
     def read_gone(self, name: NormalizedName) -> UpstreamPage | None:
-        """Return what is remembered of a page that its owner has no more, or None."""
+        """
+        Return what is remembered of a page that its owner has no more, or None.
+
+        It is None, too, if the owner is not in memory. The store may be read.
+        """
         held = self._peek_owner(name)
         if held is None:
             return None
         return self._pages.read_gone(self._key(held, name))
 
     def stored_owners(self) -> Iterator[tuple[NormalizedName, Entry]]:
-        """Yield the names whose owner is stored, by a listing, with the object that says it."""
+        """
+        Yield the names whose owner is stored, by a listing, with the object that says it.
+
+        There are none in a chain of one index, which owns each name.
+        """
         if self._only is None:
             yield from self._owners.list()
 
@@ -283,7 +301,8 @@ class UpstreamChain:
         """
         Remove what is stored of a name for all chains, and return the label of its owner here.
 
-        It is empty if nothing was stored. Other processes follow when they ask for the page next.
+        That is its owners, the pages of all indexes, and the digests of its files. The label is
+        empty if nothing was stored. Other processes follow when they ask for the page next.
         """
         held = self._load(name)
         owner = "" if held is None else held.ownership.owner

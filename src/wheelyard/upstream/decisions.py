@@ -100,15 +100,17 @@ class Deciding(Struct, frozen=True):
         Approve a project, or the files of one version, and return all decisions about the project.
 
         The approval of a project is also about files and versions that are added later. That of a
-        version is about the files that its upstream index lists now, or those of `sha256`.
-        `reason` is one line, or empty. `despite` has the codes of rules that are lifted, too.
-        Approving a version always lifts the cooldown.
+        version is about the files that its upstream index lists now, or those of `sha256`. Without
+        `sha256` the index is asked for its page, and a file whose page says no digest is fetched
+        into the store. `reason` is one line, or empty. `despite` has the codes of rules that are
+        lifted, too. Approving a version always lifts the cooldown.
 
-        Raises Conflict if the name is private (code `private_name`) or there is no upstream index
-        to ask (code `no_upstream`). Raises Invalid if a rule cannot be lifted, a text of `sha256`
-        is no digest, or the reason has control characters. Raises NotFound if no upstream index
-        has the project or the version. Raises Unavailable if that cannot be said now, or the
-        store does not answer.
+        Raises Conflict (code `private_name`) if the name is private, and the principal may know
+        that. Raises Conflict (code `no_upstream`) if there is no upstream index to ask. Raises
+        Invalid (code `invalid_field`) if a rule cannot be lifted, a digest is none or has no
+        version, or the reason is not one line or too long. Raises NotFound if no upstream index has
+        the project or the version, or the name is contested. Raises Unavailable if that cannot be
+        said now, or the store does not answer.
         """
         self._require_decidable(project, reason)
         lifted = tuple(sorted(set(despite)))
@@ -130,7 +132,8 @@ class Deciding(Struct, frozen=True):
         Block a project, or one version of it, and return all decisions about the project.
 
         No upstream index is asked. Raises Conflict (code `private_name`) if the name is private,
-        and Invalid if the reason is not one line. Raises Unavailable if the store does not answer.
+        and the principal may know that. Raises Invalid (code `invalid_field`) if the reason is not
+        one line, or too long. Raises Unavailable if the store does not answer.
         """
         self._require_decidable(project, reason)
         return self._decide(Verdict.BLOCKED, project, version, reason)
@@ -148,14 +151,16 @@ class Deciding(Struct, frozen=True):
         """
         Approve or block several packages by one commit, or in a dry run none, and say which.
 
-        An approval of a version adds to an earlier one: its files and lifted rules stay approved.
-        What is blocked stays so unless `unblock` is set. If all of it is decided already, nothing
-        is written.
+        For an approval without digests, upstream indexes are asked, also in a dry run. Their pages
+        are stored, and a file whose page says no digest is fetched into the store. An approval of a
+        version adds to an earlier one: its files and lifted rules stay approved. What is blocked
+        stays so unless `unblock` is set. If all of it is decided already, nothing is written.
 
         Raises Conflict (code `decisions_changed`) if somebody has decided about one of the projects
-        after `as_of`. Raises Invalid if the reason is not one line, a digest is none or has no
-        version, or a rule cannot be lifted. Raises Unavailable if the store does not answer. What
-        no upstream index has, or cannot say, is in the result.
+        after `as_of`. With None, that is not checked. Raises Invalid (code `invalid_field`) if the
+        reason is not one line or too long, a digest is none or has no version, or a rule cannot be
+        lifted. Raises Unavailable if the store does not answer. Names that are private, and what no
+        upstream index has, or cannot say, are in the result.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
         targets = tuple(_merged(targets))

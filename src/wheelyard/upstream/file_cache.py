@@ -123,7 +123,8 @@ class PinnedDigests:
         Add a digest that `pin` has kept to those of the project's page.
 
         If the process dies before that, the object of the file still says the digest, and the next
-        fetch of the file adds it. Raises Unavailable if too many others do so at once.
+        fetch of the file adds it. Raises Unavailable (code `overloaded`) if too many others do so
+        at once.
         """
         key = keys.upstream_digests(name)
         for _ in self._retries.attempts():
@@ -151,8 +152,9 @@ def load_pins(
     """
     Return the pins of a project, by filename, and the version of the object that has them.
 
-    Raises Unavailable if the store does not answer, or the object is damaged. With `is_whole`,
-    raises it also if the object has parts that this version does not know.
+    Without an object, there are none, and its version is ABSENT. Raises Unavailable if the store
+    does not answer, or the object is damaged. With `is_whole`, raises it also if the object has
+    parts that this version does not know.
     """
     key = keys.upstream_digests(name)
     stored = store.get(key)
@@ -238,7 +240,11 @@ class FileCache:
         return self.store.path_of(Key(keys.UPSTREAM_FILES)) is not None
 
     def find(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
-        """Return a file with a digest, and note its use, or return None if the store lacks it."""
+        """
+        Return a file with a digest, and note its use, or return None if the store lacks it.
+
+        It lacks one that has another size there.
+        """
         key = keys.distribution(name, file.sha256, file.filename)
         stored = self._find_entry(key)
         if stored is None or file.size not in (None, stored.size):
@@ -247,7 +253,11 @@ class FileCache:
         return StoredFile(name, as_listed(file, stored.size), self.files)
 
     def find_again(self, name: NormalizedName, file: UpstreamFile) -> StoredFile | None:
-        """Return a file if it was stored a moment ago. A bucket is not asked."""
+        """
+        Return a file if it was stored a moment ago, and note its use, else return None.
+
+        A bucket is not asked.
+        """
         if not file.sha256:
             return None
         key = keys.distribution(name, file.sha256, file.filename)
@@ -289,7 +299,12 @@ class FileCache:
 
 
 def as_listed(file: UpstreamFile, size: int) -> File:
-    """Return a file as the record of a private one, which the delivery of files takes."""
+    """
+    Return a file as the record of a private one, which the delivery of files takes.
+
+    Its `uploaded_by` is empty. Without an upload time, `uploaded_at` is when the file was first
+    seen, or `EPOCH`.
+    """
     sidecars = dict[str, str]()
     if file.core_metadata:
         sidecars[METADATA_SUFFIX] = file.core_metadata
@@ -310,7 +325,8 @@ def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> Upstrea
     """
     Return a file without the core metadata and the provenance that the store lacks.
 
-    Return None if the store lacks the file.
+    Return None if the store lacks the file, or has it in another size. `sizes` is what
+    `FileCache.sizes` returns for the project.
     """
     size = sizes.get(keys.distribution(name, file.sha256, file.filename))
     # of another size it is not the file that the page has now

@@ -71,8 +71,8 @@ class FileSource(Protocol):
         Ask an upstream for a file, and return its answer, once it begins.
 
         `upstream` is the id of the upstream. Raises NotFound if it has no such file. Raises
-        Unavailable if it does not answer, or with what cannot be used, or if nothing may be fetched
-        from this URL.
+        Unavailable (a code of `UPSTREAM_CODES`) if it does not answer, refuses the file, or answers
+        with what cannot be used, or if nothing may be fetched from this URL.
         """
         ...
 
@@ -145,8 +145,10 @@ class PassedOnFiles:
         """
         Ask the upstream for a file now, and return what its one reader reads from.
 
-        Raises Unavailable (code `overloaded`) if too many are passed on already, and (code
-        `bad_upstream`) if the answer has another size. Raises what `FileSource.open_file` does.
+        Raises NotFound if the upstream has no such file. Raises Unavailable (code `overloaded`) if
+        too many are passed on already. Raises Unavailable (a code of `UPSTREAM_CODES`) if the
+        upstream does not answer, refuses the file, or sends what cannot be used, such as an answer
+        of another size.
         """
         # No slot is held until the answer begins: slow files of one index would take all of them.
         # How many wait for an answer is bounded by the threads that call this: one index has half
@@ -167,8 +169,9 @@ class PassedOnFiles:
         """
         Ask for a file to pass on, in the thread that sends it, and return the answer.
 
-        Raises Unavailable (code `overloaded`) if too many are passed on already. Raises what
-        `FileSource.open_file` does.
+        Raises NotFound if the upstream has no such file. Raises Unavailable (code `overloaded`) if
+        too many are passed on already. Raises Unavailable (a code of `UPSTREAM_CODES`) if the
+        upstream does not answer, refuses the file, or sends what cannot be used.
         """
         self._slots.take(cache.upstream)
         try:
@@ -203,8 +206,12 @@ class PassedOnFile(Struct, frozen=True):
         """
         Yield the chunks of the whole file, the last ones once all are verified.
 
-        Raises Unavailable if they are not the right ones, or break off. If each reader asks for an
-        answer, raises what `PassedOnFiles.open` does.
+        A digest that the page does not say is pinned in the store. Raises Unavailable (code
+        `bad_upstream`) if the bytes are not the right ones, and Unavailable if they break off, or
+        the store does not take the pin.
+
+        If each reader asks for an answer, raises NotFound if the upstream has no such file, and
+        Unavailable if it does not answer, or too many are passed on already (code `overloaded`).
         """
         observation = self.source.observation
         check = FileCheck(self.name, self.file, self.size, self.cache.digests, observation)

@@ -58,8 +58,8 @@ def find_file_hosts(client: UpstreamClient, now: datetime) -> FoundHosts | None:
     Return the hosts of files of an index, or None if no page that was asked for has a file.
 
     No private name is asked for, and none that the settings do not want to ask for. Raises
-    FetchError if the index does not answer, or with what is none, or if a host of its files has a
-    private address that is not allowed.
+    FetchError if the index does not answer, or with what is none. Raises FetchError if the files of
+    a page are on too many hosts, or one of these has a private address that is not allowed.
     """
     for name in _candidates(client):
         if not client.may_ask_for(name):

@@ -249,7 +249,7 @@ class FollowedBody:
 
     @property
     def remaining(self) -> int:
-        """The bytes that are still to be read, if it is known where they end."""
+        """The bytes that are still to be read. 0 or less if it is not known where they end."""
         return (self._stop or 0) - self._position
 
     def __iter__(self) -> Iterator[bytes]:

@@ -47,7 +47,7 @@ class HiddenPages:
 
     def ask_now(self, name: NormalizedName) -> None:
         """
-        Return None, whatever is remembered.
+        Return None, whatever is remembered, and remember that nobody has the name.
 
         Raises Unavailable if no index is ever asked, or one is left alone for a while.
         """

@@ -91,10 +91,14 @@ class Explainer(Struct, frozen=True):
         """
         Return what clients get for a name, or for one version of it.
 
-        `may_read` is whether the caller may read it if it is private, and so learn that it is.
-        That an upstream index does not say whether it has the name is a part of the result. Raises
-        what `Policy.refuses_file` does, and Unavailable if the store does not say whether the name
-        is private.
+        `may_read` is whether the caller may read it if it is private, and so learn that it is. That
+        an upstream index does not say whether it has the name is a part of the result. What is
+        fetched is stored, and the first use of an exception from the cooldown is written. Metadata
+        and provenance are looked at only for one version, or while offline.
+
+        Raises Unavailable if the store does not answer. Raises Unavailable if metadata or
+        provenance cannot be had now, which is a part of the result while offline. Raises Invalid
+        (code `bad_setting`) if no database of advisories can be used.
         """
         places = self.upstream.places_of(name)
         if may_read and places == (self.upstream.hidden_pages,):
@@ -387,7 +391,7 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         return self.origin.view.changes_at
 
     def listing_of(self, filename: str) -> "UpstreamListing":
-        """Return the listing of the one page that has a file."""
+        """Return the listing of the one page that there is, which is this one, for any filename."""
         del filename
         return self
 
@@ -534,9 +538,11 @@ class UpstreamIndex:
         """
         Return the empty listing of a name that no upstream index may be asked for, else None.
 
-        `state` is what `policy.state` has just returned. `caller` is the one whose installer wants
-        the project, if it does. Raises NotFound for a name that is answered as one that nobody has.
-        Raises Unavailable if the store does not say.
+        A refusal is counted. `state` is what `policy.state` has just returned. `caller` is the one
+        whose installer wants the project, if it does. That is noted, unless the name is denied.
+
+        Raises NotFound, with the code of the rule, for a name that is answered as one that nobody
+        has. Raises Unavailable if the store does not answer.
         """
         refusal = self.policy.refuses_name(name, state)
         if refusal is None:
@@ -556,7 +562,9 @@ class UpstreamIndex:
         """
         Return what clients may see of a page now.
 
-        Without `state`, what decides is read. Raises what `Policy.view` does.
+        The first use of an exception from the cooldown is written. Without `state`, decisions,
+        advisories and notes are read. Raises Unavailable if the store does not answer. Raises
+        Invalid (code `bad_setting`) if no database of advisories can be used.
         """
         page = self.files.with_digests(current.page)
         view = self.policy.view(page, self.runtime.now(), state)
@@ -581,7 +589,9 @@ class UpstreamIndex:
         """
         Return what clients may see now of a name from each place that has a page.
 
-        Each page comes with the place where it was looked up. Raises what `Policy.view` does.
+        Each page comes with the place where it was looked up, or None if that has none. It is
+        served as by `serve`. Raises Unavailable if the store does not answer. Raises Invalid (code
+        `bad_setting`) if no database of advisories can be used.
         """
         listings = list[tuple[PagesOfName, UpstreamListing | None]]()
         for place, page in looked_up:
@@ -592,7 +602,11 @@ class UpstreamIndex:
         return _in_order(name, listings)
 
     def note_hidden(self, listings: Sequence[UpstreamListing], caller: Caller) -> None:
-        """Note that an installer wants a project, if the policy hides each file of it."""
+        """
+        Note that an installer wants a project, if the policy hides each file of it.
+
+        Noted is the newest release that the first listing with hidden files hides.
+        """
         hiding = [listing for listing in listings if listing.hidden]
         if not hiding or any(listing.origin.view.shown for listing in listings):
             return
@@ -616,7 +630,11 @@ class UpstreamIndex:
         """
         Return the codes of all rules that hide files of a version whose page is in the store.
 
-        Metadata and provenance may be fetched. Raises what `Policy.view` does.
+        There are none without a version. Metadata and provenance may be fetched, and if they cannot
+        be had now, codes that need them are missing. The first use of an exception from the
+        cooldown is written, and so is a licence that hides a file. Raises Unavailable if the store
+        does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can be
+        used.
         """
         if not version:
             return ()
@@ -647,8 +665,10 @@ class UpstreamIndex:
         """
         Return what clients may see now of the pages of the store: one, unless the name is merged.
 
-        It asks nobody, counts nothing, and does not look whether the name is private. Raises what
-        `Policy.view` does.
+        There is none if the store has none. Their versions are empty. It asks nobody for a page,
+        and does not look whether the name is private. The first use of an exception from the
+        cooldown is written. Raises Unavailable if the store does not answer. Raises Invalid (code
+        `bad_setting`) if no database of advisories can be used.
         """
         places = self._public_places(name)
         return _in_order(name, [(place, self._read_stored_in(place, name)) for place in places])
@@ -663,11 +683,16 @@ class UpstreamIndex:
 
     def refresh(self, name: NormalizedName, *, may_read: bool) -> RefreshedPage:
         """
-        Ask the upstream indexes for a page now, and return what has come.
+        Ask the upstream indexes for a page now, store it, and return what has come.
 
-        `may_read` is whether the caller may read the name if it is private. Raises Forbidden if it
-        is and they may, or if the policy does not let anybody ask for it. Raises Unavailable if the
-        store or the upstream index does not answer, or the index with what cannot be used.
+        If no index has it, the result has no files, and no upstream. Provenances that did not hold
+        are looked at again from now on. `may_read` is whether the caller may read the name if it is
+        private.
+
+        Raises Forbidden if it is and they may, or, with the code of the rule, if the policy does
+        not let anybody ask for it. Raises Unavailable (a code of `UPSTREAM_CODES`) if an index does
+        not answer, refuses the name, or sends what cannot be used. Raises Unavailable if the store
+        does not answer.
         """
         places = self.places_of(name)
         # who may not read it gets what is said of an unknown name, by the hidden pages
@@ -707,8 +732,12 @@ class UpstreamIndex:
         Return what clients get for a name or one version of it, and why.
 
         It may ask the upstream indexes. `may_read` is whether the caller may read the name if it is
-        private. Raises what `Policy.refuses_file` does, and Unavailable if the store does not say
-        whether the name is private.
+        private. What is fetched is stored, and the first use of an exception from the cooldown is
+        written.
+
+        Raises Unavailable if the store does not answer. Raises Unavailable if metadata or
+        provenance cannot be had now, which is a part of the result while offline. Raises Invalid
+        (code `bad_setting`) if no database of advisories can be used.
         """
         return Explainer(self).explain(name, version, may_read=may_read)
 

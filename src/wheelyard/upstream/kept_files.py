@@ -163,7 +163,7 @@ class KeptSize:
 
     def latest(self) -> CountedSize:
         """
-        Return the size, which is counted at most every ten minutes.
+        Return the size, which is counted at most every ten minutes, and when it was counted.
 
         No object is read. Raises Unavailable if the store does not answer.
         """

@@ -103,7 +103,8 @@ def read_lock_text(path: Path) -> str:
     """
     Return the text of a lock file, in which a newline alone ends each line.
 
-    Raises Invalid if it cannot be read, is too large or is not UTF-8.
+    `STANDARD_INPUT` is read from there. Raises Invalid (code `bad_lock_file`) if it cannot be read,
+    is too large, or is neither UTF-8 nor UTF-16 with a byte order mark.
     """
     is_piped = path == STANDARD_INPUT
     source = 0 if is_piped else path
@@ -140,9 +141,9 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
     """
     Return what these lock files list together.
 
-    Raises Invalid, which names the file, if one cannot be read, is no `pylock.toml`, is malformed,
-    has a digest that is not a SHA-256, or lists no package of an index: the command that should
-    have written it may have failed.
+    Raises Invalid (code `bad_lock_file`), which names the file, if one cannot be read, is no
+    `pylock.toml`, is malformed, has a digest that is not a SHA-256, or lists no package of an
+    index: the command that should have written it may have failed.
     """
     files = dict[NormalizedName, dict[Sha256, LockedFile]]()
     foreign = dict[ForeignPackage, None]()

@@ -55,12 +55,20 @@ class MergedListing(Listing, frozen=True, kw_only=True):
         return min(filter(None, times), default=None)
 
     def listing_of(self, filename: str) -> UpstreamListing:
-        """Return the listing of the page that decides about a file."""
+        """
+        Return the listing of the page that decides about a file.
+
+        Raises KeyError for a file about which none decides.
+        """
         return self.places[filename]
 
 
 def merged_listing(listings: tuple[UpstreamListing, ...]) -> UpstreamListing | MergedListing:
-    """Return what clients may see of a project that some upstream indexes have, at least one."""
+    """
+    Return what clients may see of a project that some upstream indexes have, at least one.
+
+    It is the only listing itself, unless an index before it has had files that it has no more.
+    """
     first = listings[0]
     # of one page, unless an index before it has had files: these are not taken from another index
     if len(listings) == 1 and not first.origin.gone_before:

@@ -159,7 +159,11 @@ class Observation:
 
     @contextmanager
     def request(self, kind: Kind, name: NormalizedName, label: str) -> Iterator[UpstreamRequest]:
-        """Observe one request to the upstream `label`, until the end of its body."""
+        """
+        Observe one request to the upstream `label`, until the end of its body.
+
+        It is counted and logged. What has come of it is in `latest`, unless it was not sent.
+        """
         request = UpstreamRequest()
         began_at = self._runtime.monotonic()
         self._gauges["inflight"].inc()

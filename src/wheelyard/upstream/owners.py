@@ -40,7 +40,7 @@ class StoredOwner(Struct, frozen=True):
     """What the store has of the owner of a name."""
 
     ownership: Ownership | None
-    """None if there is none."""
+    """None if there is none, or it is damaged."""
     version: ObjectVersion
 
 
@@ -59,7 +59,12 @@ class StoredOwners(Struct, frozen=True):
     """Letters and digits that no other chain has."""
 
     def load(self, name: NormalizedName, unless: ObjectVersion | None = None) -> StoredOwner | None:
-        """Return the owner of a name, or None if the version of its object is `unless`."""
+        """
+        Return what the store has of the owner, or None if its version is still `unless`.
+
+        Its `ownership` is None if there is none, and then its version is ABSENT. It is None, too,
+        if the object is damaged, which is logged and no error.
+        """
         key = keys.upstream_owner(name, self.chain)
         stored = self.store.get(key, unless or None)
         if isinstance(stored, NotModified):

@@ -167,10 +167,12 @@ def merge(
     first_fetched: Mapping[str, str] = NO_DIGESTS,
 ) -> MergedPage:
     """
-    Return the page `fresh`, which came at `now`, with what the `last` one before it tells.
+    Return the page `fresh`, which came at `now`, with what the `last` one before it tells, if any.
 
-    `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for which the last
-    page says none.
+    A new file without an upload time is seen first at `now`. One that has another digest than
+    before is left out, and is among `changed` as it was. One that is not listed any more is among
+    `removed`. `first_fetched` has the SHA-256 of fetched files, by filename: that of a file for
+    which the last page says none.
     """
     remembered = dict[str, UpstreamFile]()
     if last is not None:
@@ -266,8 +268,9 @@ def places_of_files(pages: Sequence[UpstreamPage]) -> dict[str, int]:
     """
     Return which of several pages of a project decides about a file, by filename.
 
-    `pages` are in the order of their indexes. A page decides about no file that one before it has
-    listed with another digest.
+    `pages` are in the order of their indexes, and the result has positions in them. A page decides
+    about no file that one before it has listed with another digest. A file about which no page
+    decides is left out.
     """
     places = dict[str, int]()
     earlier_digests = dict[str, set[str]]()

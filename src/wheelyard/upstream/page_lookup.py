@@ -85,7 +85,12 @@ class StoredPages(Struct, frozen=True):
     def load(
         self, upstream_id: str, name: NormalizedName, unless: ObjectVersion | None = None
     ) -> StoredPage | None:
-        """Return the page of a project, or None if the version of its object is `unless`."""
+        """
+        Return what the store has of the page, or None if its object still has the version `unless`.
+
+        Its `page` is None if there is none, and then its version is ABSENT. It is None, too, if the
+        page is damaged, which is logged and no error. With ABSENT as `unless`, the page is read.
+        """
         stored = self.store.get(keys.upstream_page(upstream_id, name), unless or None)
         if isinstance(stored, NotModified):
             return None
@@ -106,7 +111,11 @@ class StoredPages(Struct, frozen=True):
         return StoredPage(None, stored.version)
 
     def has_files(self, upstream_id: str) -> bool:
-        """Return whether one of the first pages of an index that are stored has listed a file."""
+        """
+        Return whether one of the first pages of an index that are stored has listed a file.
+
+        A damaged page counts as one without files.
+        """
         entries = self.store.list(f"{keys.upstream(upstream_id)}{keys.UPSTREAM_PAGES}")
         for entry in islice(entries, MAX_LOOKED_AT):
             stored = self.store.get(entry.key)
@@ -221,7 +230,11 @@ class IndexProof:
         return self._stored.has_files(upstream_id)
 
     def ask(self, client: UpstreamClient) -> str:
-        """Return why the root of an index shows no index, or an empty text if it does."""
+        """
+        Return why the root of an index shows no index, or an empty text if it does.
+
+        The reason is remembered for a few seconds, in which `why_not` does not ask again.
+        """
         with self._observation.request(Kind.ROOT, THE_LIST, client.server.label) as request:
             try:
                 root = client.root()
@@ -262,7 +275,8 @@ class PageRequests:
         """
         Return the page that an index has of a project, or None if it has none.
 
-        Raises Unavailable if it does not answer, or with what cannot be used.
+        Raises Unavailable (a code of `UPSTREAM_CODES`) if it does not answer, refuses the name, or
+        sends what cannot be used.
         """
         answer = self._answer(client, name, kind, "")
         if not isinstance(answer, UpstreamPage):
@@ -273,7 +287,10 @@ class PageRequests:
         """
         Return the page that takes the place of the `last` one, or None if that stays.
 
-        Raises Unavailable if its index does not say what it has, or if the store does not answer.
+        If the index has the project no more, it is a page that is gone. Changed digests are counted
+        and logged. Raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer,
+        refuses the name, or sends what cannot be used. Raises Unavailable if the store does not
+        answer.
         """
         client = self._clients[last.upstream]
         etag = last.etag

@@ -121,8 +121,9 @@ class UpstreamPages:
     store, and `ask` may send a request to the index.
 
     Threads may share it. Threads that ask for the same page at the same time each ask its index.
-    What is fetched is returned first, and then stored in a thread of `start_saving`. Every method
-    that reads the store may raise Unavailable if that does not answer.
+    What is fetched is returned first, and then stored in a thread of `start_saving`. If the store
+    does not answer, the page in memory counts, or none. While offline, a method that reads the
+    store raises Unavailable then.
     """
 
     def __init__(
@@ -162,10 +163,11 @@ class UpstreamPages:
         With `Kind.CHECK`, as an upload needs it, a no is an answer of now, and a yes may be a
         minute old. `owns` is whether the index owns the name among all, if it has it.
 
-        Raises Unavailable (code `upstream_unavailable`) if that cannot be said now. Raises
-        Unavailable (code `bad_upstream`) if the answer cannot be used. Neither is raised if there
-        is an older page that may be served. Raises Unavailable (code `upstream_refused`) if the
-        index refuses the name, whatever there is.
+        Raises Unavailable (code `upstream_unavailable`, or `upstream_busy` if too many wait for the
+        index) if that cannot be said now. Raises Unavailable (code `bad_upstream`) if the answer
+        cannot be used. With `Kind.PAGE`, neither is raised if there is an older page that may be
+        served. Raises Unavailable (code `upstream_refused`) if the index refuses the name, whatever
+        there is.
         """
         if kind is Kind.PAGE:
             peeked = self.peek_memory(key)
@@ -182,7 +184,11 @@ class UpstreamPages:
         return self._found_page(held, is_confirmed=not held.retry_at)
 
     def peek_memory(self, key: PageKey) -> PeekedPage | None:
-        """Return the page if memory alone says what clients get now, else None."""
+        """
+        Return the page if memory alone says what clients get now, else None.
+
+        A result without a page says that the index does not have it. Such an answer is counted.
+        """
         now = self.runtime.monotonic()
         held = self._memory.get(key)
         if held is not None:
@@ -209,7 +215,7 @@ class UpstreamPages:
         return held.page.version
 
     def peek_stale(self, key: PageKey) -> FoundPage | None:
-        """Return the page in memory that may be served while another thread asks the index."""
+        """Return the page in memory that may be served while a thread asks the index, or None."""
         held = self._memory.get(key)
         if held is None or not self._may_serve(held):
             return None
@@ -224,7 +230,11 @@ class UpstreamPages:
         return bool(self._absent.get(key))
 
     def read_fresh(self, key: PageKey) -> PeekedPage | None:
-        """Return the page if memory and the store say what clients get now, else None."""
+        """
+        Return the page if memory and the store say what clients get now, else None.
+
+        A result without a page says that the index does not have it.
+        """
         peeked = self.peek_memory(key)
         if peeked is not None:
             return peeked
@@ -244,9 +254,11 @@ class UpstreamPages:
         """
         Ask the upstream index for a page now, store it, and return it.
 
-        Return None if the index does not have it. Other processes have it within `LOOK_SECONDS`.
-        Raises Unavailable with the codes of `ask_if_due`, also if there is an older page, and if no
-        index is ever asked.
+        Return None if the index does not have it. Other processes have it within `LOOK_SECONDS`. If
+        the store does not take it, that is logged. Raises Unavailable (a code of `UPSTREAM_CODES`)
+        if the index does not answer, refuses the name, or sends what cannot be used, also if there
+        is an older page. Raises Unavailable (code `upstream_unavailable`) if no index is ever
+        asked.
         """
         self.require_online(key.name)
         held = self._request(key, Kind.PAGE, self._load(key), owns=owns)
@@ -260,7 +272,7 @@ class UpstreamPages:
         return self._found_page(held, is_confirmed=True)
 
     def require_online(self, name: NormalizedName) -> None:
-        """Raise Unavailable for a name if no upstream index is ever asked."""
+        """Raise Unavailable (code `upstream_unavailable`) if no upstream index is ever asked."""
         if self.config.offline:
             raise is_offline(f"a newer page of {name}")
 
@@ -286,7 +298,8 @@ class UpstreamPages:
         """
         Return what is remembered of a page that its index has no more, or None.
 
-        It reads the store if memory was not compared with it in the last `LOOK_SECONDS`.
+        It is None for a page that the index has, too. It reads the store if memory was not compared
+        with it in the last `LOOK_SECONDS`.
         """
         held = self._memory.get(key)
         is_current = bool(self._looked_absent.get(key))
@@ -305,9 +318,10 @@ class UpstreamPages:
 
     def forget(self, name: NormalizedName) -> None:
         """
-        Remove the pages of a name that are stored, of all indexes.
+        Remove the pages of a name that are stored, of all indexes, and the digests of its files.
 
-        Other processes follow when they ask for the page next.
+        Other processes follow when they ask for the page next. Raises Unavailable if the store does
+        not answer.
         """
         for client in self._clients.in_order:
             key = PageKey(client.server.id, name)

@@ -106,9 +106,10 @@ def parse_page(
     fetched: FetchedPage, name: NormalizedName, server: UpstreamServer, now: datetime
 ) -> UpstreamPage:
     """
-    Return the page of a project of `server`.
+    Return the page of a project of `server`, which has come at `now`.
 
-    Raises FetchError if it cannot be used.
+    A link that cannot be used is left out, and counted. Raises FetchError if the page cannot be
+    used. It has `is_refused` if none of the files may be fetched.
     """
     kind = fetched.content_type.partition(";")[0].lower()
     if "json" not in kind and "html" not in kind:
@@ -596,7 +597,11 @@ def _why_not_json(root: RootPage) -> str:
 
 
 def first_projects(root: RootPage) -> list[NormalizedName]:
-    """Return the projects in the start of a root that shows an index, in its order."""
+    """
+    Return the projects in the start of a root that shows an index, in its order.
+
+    What is no name of a project is left out. Raises FetchError if a page in HTML cannot be read.
+    """
     texts = list[object]()
     if "json" in root.content_type.lower():
         document = _document(root)

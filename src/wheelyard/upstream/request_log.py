@@ -80,7 +80,9 @@ class RequestLog:
         """
         Remember that a caller asked for a project, or one version of it, and why it is hidden.
 
-        `until` is when it is shown by time alone. It never waits for the store.
+        `version` is empty for the project. `until` is when it is shown by time alone, or None if it
+        never is. It never waits for the store, and a timer writes it later. If too many are
+        remembered, of all or of this caller, a new one is left out.
         """
         if self._is_off:
             return
@@ -182,7 +184,11 @@ class RequestLog:
                     self._count_by_caller[request.counts_for] += 1
 
     def close(self) -> None:
-        """Write what was remembered, and remember nothing more, before the process ends."""
+        """
+        Write what was remembered, and remember nothing more, before the process ends.
+
+        What the store does not take is lost.
+        """
         with self._lock:
             self._is_off = True
             timer = self._timer

@@ -69,15 +69,15 @@ class PublicProjectList(Struct):
     _owners: Pages = field(default_factory=dict)
     """What is stored of the owners of names, if there are several upstream indexes."""
     _list_at: float = -inf
-    """When they are listed again."""
+    """The monotonic time from which the stored pages are listed again."""
     _kept: frozenset[NormalizedName] = frozenset()
     """Projects of which a file is kept. They are only listed if there are old pages."""
     _kept_at: float = -inf
-    """When that was listed."""
+    """The monotonic time at which the kept files were listed."""
     _left_out: dict[NormalizedName, str] = field(default_factory=dict)
     """Projects of which nothing is shown, so that they are not read each time."""
     _undescribed: dict[NormalizedName, _Look] = field(default_factory=dict)
-    """The first look at projects whose core metadata was not kept then."""
+    """The first look at projects without a summary, whose core metadata may be kept later."""
 
     def may_show(self, name: NormalizedName) -> bool:
         """
@@ -111,7 +111,13 @@ class PublicProjectList(Struct):
     def read(
         self, versions: Collection[tuple[NormalizedName, str]]
     ) -> dict[NormalizedName, ProjectFacts | None]:
-        """Return the facts of these projects, with None for one of which nothing is shown."""
+        """
+        Return the facts of these projects, by name.
+
+        It is None for one of which nothing is shown, or that cannot be read. `versions` then leaves
+        it out until its version is another one. The first use of an exception from the cooldown is
+        written. Raises Invalid (code `bad_setting`) if no database of advisories can be used.
+        """
         # before they are read: what is kept meanwhile is looked at again
         looks = {name: self._look(name) for name, _ in versions}
         # threads are for waiting, and a folder answers at once
@@ -205,14 +211,15 @@ class PublicProjectList(Struct):
         now = self.upstream.runtime.seconds()
         # not all at the same time of the day
         day = int(now + crc32(name.encode())) // DAY_SECONDS
-        # clients ask for the page first, and then for core metadata. What this process keeps of it
-        # counts at once, what others keep in 1, 2, 4, ... minutes
+        # Clients ask for the page first, and then for core metadata, which may have the summary.
+        # What this process has kept of it since the first look changes the text at once. What
+        # another process keeps tells nobody, so the text changes 1, 2, 4, 8, ... minutes after it.
         look = self._look(name)
         first = self._undescribed.get(name, look)
-        looks = (int(look.at - first.at) // 60).bit_length()
-        looks += look.metadata_kept - first.metadata_kept
+        retries = (int(look.at - first.at) // 60).bit_length()
+        newly_kept = look.metadata_kept - first.metadata_kept
         states = " ".join(f"{place} {entry.state(now)}" for place, entry in objects.items())
-        return f"{states} {decided} {day}.{looks}"
+        return f"{states} {decided} {day}.{retries + newly_kept}"
 
     def _look(self, name: NormalizedName) -> _Look:
         """Return what is so now, for `_version` to compare with."""
@@ -235,8 +242,9 @@ def facts_of(
     """
     Return the facts of what is shown of a project, with the core metadata that is stored.
 
-    `listings` is what upstream indexes have of it, at least one. Raises Unavailable if the store
-    does not answer.
+    `listings` is what upstream indexes have of it, at least one. `document` is the text that
+    `PublicProjectList.versions` has returned for it. Raises Unavailable if the store does not
+    answer.
     """
     listing = merged_listing(listings)
     latest = latest_release(releases_of(listing))

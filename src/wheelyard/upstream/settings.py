@@ -180,7 +180,12 @@ def is_outage(fault: FetchError) -> bool:
 
 
 def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
-    """Return the error for a project whose upstream index has no answer, or one of no use."""
+    """
+    Return the error for a project whose upstream index has no answer, or one of no use.
+
+    Its code is `upstream_unavailable` or `upstream_busy` if the index may answer later, and
+    `upstream_refused` if it answers other requests. Else it is `bad_upstream`.
+    """
     if is_outage(fault):
         return Unavailable(
             f"The upstream index {label} does not say what it has of {name}: {fault.why}.",

@@ -52,7 +52,7 @@ class Sidecar(Struct, frozen=True, kw_only=True):
 
 
 def core_metadata_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
-    """Return the core metadata of a file of a page (PEP 658)."""
+    """Return the core metadata of a file of a page (PEP 658), whether or not there is any."""
     title = f"{file.filename}.metadata"
     key = None
     # without its digest, nobody could tell whether what is stored is still what the index has
@@ -70,7 +70,7 @@ def core_metadata_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
 
 
 def provenance_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
-    """Return the provenance of a file of a page (PEP 740)."""
+    """Return the provenance of a file of a page (PEP 740), whether or not there is one."""
     key = None
     if file.has_provenance:
         key = keys.upstream_provenance(page.name, file.sha256, file.filename)

@@ -140,8 +140,8 @@ class UpstreamClient:
         """
         Ask for the page of a project, which is to be parsed within the block.
 
-        `etag` is that of the page from the last time. With `has_slot`, it takes one of the `slots`.
-        Raises FetchError if there is no answer, or none that can be used.
+        `etag` is that of the page from the last time, or empty. With `has_slot`, it takes one of
+        the `slots`. Raises FetchError if there is no answer, or none that can be used, or no slot.
         """
         slot = self.slots.hold() if has_slot else nullcontext()
         with slot:
@@ -173,15 +173,17 @@ class UpstreamClient:
         """
         Request what is at a URL that a page has named, and return the open response.
 
-        Return None if nothing is there. The body is the bytes of the file: of an sdist, some
-        servers say that its own compression is the coding of the response. Raises FetchError if
-        there is no answer, or none that can be used.
+        Return None if nothing is there. The caller closes the response. The body is the bytes of
+        the file: of an sdist, some servers say that its own compression is the coding of the
+        response. Raises FetchError if there is no answer, or none that can be used.
         """
         accepted = MISSING_STATUSES | {HTTPStatus.OK}
         response = self._open_if_allowed(url, {"Accept-Encoding": "identity"}, accepted)
         if response.status == HTTPStatus.OK:
             # a page that was recorded stays: to ask for it again costs less than for a file
-            if self._answering.last(response.url) is None or not self.server.is_own(response.url):
+            if self._answering.last_answered_url(response.url) is None or not self.server.is_own(
+                response.url
+            ):
                 self._answering.record(response.url, url)
             return response
         response.close()
@@ -291,12 +293,12 @@ class UpstreamClient:
             if self._answers(url, name):
                 return True
         # remembered, so that a host which refuses everything is not asked twice for each request
-        self._answering.record_silence(refused)
+        self._answering.record_refusal(refused)
         return False
 
     def _urls_to_try(self, refused: Url, asked: Url) -> Iterator[tuple[Url, NormalizedName | None]]:
         """Yield what shows that a host answers, with the projects whose pages they are."""
-        last = self._answering.last(refused)
+        last = self._answering.last_answered_url(refused)
         if last is not None and last != asked:
             yield last, None
         if refused.origin == self.server.url.origin:
@@ -419,7 +421,7 @@ class FileDownload(Struct, frozen=True):
         """
         Yield the bytes of the file.
 
-        Raises Unavailable if they break off, or come too slowly.
+        Raises Unavailable (a code of `UPSTREAM_CODES`) if they break off, or come too slowly.
         """
         try:
             for chunk in self._chunks:
@@ -438,7 +440,8 @@ class UpstreamClients:
     """
     The clients of upstream indexes, in their order. Threads may share it.
 
-    Raises Invalid if an index needs a token of Google's, and the library for it is not installed.
+    Raises Invalid (code `bad_setting`) if an index needs a token of Google's, and the library for
+    it is not installed.
     """
 
     def __init__(self, config: UpstreamConfig, runtime: Runtime, observation: Observation) -> None:
@@ -453,7 +456,11 @@ class UpstreamClients:
         self._observation = observation
 
     def of_labels(self, labels: Iterable[str]) -> "UpstreamClients":
-        """Return those of the indexes with these labels, in this order."""
+        """
+        Return those of the indexes with these labels, in this order.
+
+        Raises KeyError for a label that none has.
+        """
         by_label = {client.server.label: client for client in self.in_order}
         clients = copy(self)
         clients.in_order = tuple(by_label[label] for label in labels)
@@ -476,7 +483,8 @@ class UpstreamClients:
         """
         Raise the error of a page whose index is left alone now, and ask none.
 
-        It is Unavailable, of the first such index that would be asked for the name.
+        It is Unavailable (a code of `UPSTREAM_CODES`), of the first such index that would be asked
+        for the name.
         """
         for client in self.asked_for(name):
             try:
@@ -490,7 +498,8 @@ class UpstreamClients:
 
         `upstream` is the id of the upstream. Raises NotFound if it has no such file. Raises
         Unavailable (code `upstream_unavailable`) if it does not answer, or the settings forbid
-        connections. Raises Unavailable (code `bad_upstream`) if its answer cannot be used, or
+        connections. Raises Unavailable (code `upstream_refused`) if it refuses this file, and
+        answers others. Raises Unavailable (code `bad_upstream`) if its answer cannot be used, or
         nothing may be fetched from this URL.
         """
         client = self._by_id[upstream]

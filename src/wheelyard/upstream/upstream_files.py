@@ -108,9 +108,9 @@ class UpstreamFiles:
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
         """
-        Return a file if the store has it, else None.
+        Return a file if the store has it, and note its use, else return None.
 
-        On a bucket, this may be a request to it.
+        A file without a digest is never found. On a bucket, this may be a request to it.
         """
         stored = self._find(page, file)
         result = CacheResult.HIT if stored else CacheResult.MISS
@@ -123,9 +123,15 @@ class UpstreamFiles:
         """
         Begin to fetch a file, unless that has begun already, and return what it can be read from.
 
-        One index has at most half of the threads, and one client, if it is named, half of those.
-        The result is there with the first bytes. The future raises what `FileSource.open_file`
-        does, and Unavailable (code `bad_upstream`) for a small file that is not what its page says.
+        It is stored then, unless the rules say that it is only passed on. One index has at most
+        half of the threads, and one client, if it is named, half of those. The result is there with
+        the first bytes.
+
+        The future raises NotFound if the index has no such file. It raises Unavailable (a code of
+        `UPSTREAM_CODES`) if the index does not answer, refuses the file, or sends what cannot be
+        used, such as a small file that is not what its page says. It raises Unavailable (code
+        `overloaded`) if too many files are passed on, and Unavailable if the store or the spool
+        fails.
         """
         limit = self._rules.max_kept_bytes
         is_too_large = limit is not None and file.size is not None and file.size > limit
@@ -139,8 +145,10 @@ class UpstreamFiles:
         """
         Return a file once it is in the store, whatever the rules say, and fetch it if necessary.
 
-        Blocks. Raises what the future of `fetch` does, and Unavailable if the store does not take
-        the file.
+        Blocks. Raises NotFound if the index has no such file. Raises Unavailable (a code of
+        `UPSTREAM_CODES`) if the index does not answer, refuses the file, or sends what is not the
+        file of the page. Raises Unavailable if the store does not take the file, or the spool has
+        no room.
         """
         stored = self._find(page, file)
         if stored is not None:
@@ -164,10 +172,11 @@ class UpstreamFiles:
 
     def fetch_sidecar(self, sidecar: Sidecar, client: str = "") -> Future[bytes]:
         """
-        Begin to fetch a document about a file, unless that has begun already.
+        Begin to fetch a document about a file, unless that has begun already, and keep it.
 
-        The future raises what `FileSource.open_file` does, and Unavailable (code `bad_upstream`) if
-        it is not what its page says.
+        That the store does not take it is no error. The future raises NotFound if the index has no
+        such document. It raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not
+        answer, refuses the document, or sends what is not what its page says.
         """
         with self._lock:
             future = self._sidecars.get(sidecar.identity)
@@ -183,7 +192,9 @@ class UpstreamFiles:
         """
         Return a document about a file, from the store or the upstream.
 
-        Blocks. Raises what the future of `fetch_sidecar` does.
+        Blocks. One that is fetched is kept. Raises NotFound if the index has no such document.
+        Raises Unavailable (a code of `UPSTREAM_CODES`) if the index does not answer, refuses the
+        document, or sends what is not what its page says.
         """
         return self.find_sidecar(sidecar) or self.fetch_sidecar(sidecar).result()
 

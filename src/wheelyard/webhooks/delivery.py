@@ -79,10 +79,10 @@ class Delivery:
 
     def run(self) -> None:
         """
-        Deliver all that is due.
+        Deliver all that is due, and write after each batch how far the webhook is.
 
-        Raises Unavailable if the store does not answer. Raises Conflict if another process has
-        delivered meanwhile.
+        It ends without an error if another process may begin to deliver. Raises Unavailable if the
+        store does not answer. Raises Conflict if another process has delivered meanwhile.
         """
         webhook = self._webhook
         while True:

@@ -118,7 +118,12 @@ class WebhookDispatcher:
             self._committed.clear()
 
     def deliver_if_due(self) -> float:
-        """Deliver what is due, and return after how many seconds to look again."""
+        """
+        Deliver what is due, and return after how many seconds to look again.
+
+        It takes the lease for that, and waits until all is delivered. A failure of the store is
+        logged, and not raised. What waits is noted in the metrics.
+        """
         try:
             if not self._is_due():
                 return self._seconds_to_look()

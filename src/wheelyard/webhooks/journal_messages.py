@@ -67,7 +67,9 @@ class MessageSource:
         `event` is what the first one is about, if that was found out before, else empty: it depends
         on what else the project has. The commits in `copied` came from another store.
 
-        Raises NotFound if the journal is gone, and LostCommit when it comes to a damaged commit.
+        The iterator raises NotFound if the journal or its index is gone, and LostCommit when it
+        comes to a damaged commit. The number of that is the one of the place if the document is
+        damaged.
         """
         if place.index:
             return self._of_project(place, ranges, event, copied)

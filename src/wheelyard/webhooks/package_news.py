@@ -40,7 +40,12 @@ class PackageNews(Struct, frozen=True):
 def find_news(
     webhook: Webhook, state: WebhookState, find_waiting: FindWaiting, now: datetime
 ) -> PackageNews | None:
-    """Return what a message about requests is due about, or None if none is due."""
+    """
+    Return what a message about requests is due about, or None if none is due.
+
+    None is due within an hour of the last one, while that waits, or if the webhook is not told of
+    requests. Raises what `find_waiting` raises.
+    """
     if WebhookEvent.PACKAGE_REQUESTED not in webhook.events or REQUESTS in state.waiting:
         return None
     last = state.last_request_at

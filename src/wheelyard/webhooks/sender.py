@@ -135,7 +135,11 @@ class WebhookSender:
         return SendResult(attempt, wait)
 
     def test(self, webhook: Webhook, by: str) -> DeliveryAttempt:
-        """Send a message that tries the webhook, and return what became of it."""
+        """
+        Send a message that tries the webhook, and return what became of it.
+
+        `by` is the principal who tries it. A failure is part of the result.
+        """
         now = self._runtime.now()
         message = TrialMessage(
             type="webhook.test", time=now, by=by, webhook=webhook.name, url=f"{self._urls.base}/"

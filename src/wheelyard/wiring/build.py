@@ -114,7 +114,15 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     *,
     is_server: bool = False,
 ) -> Index:
-    """Return an index over stores (local without `traits`), and write the format of a new one."""
+    """
+    Return main over stores (local without `traits`), and write the format of a new store.
+
+    `documents` is how documents are cached, None for what the settings say. `is_server` is for a
+    process that serves the indexes: it begins to read what the first requests need.
+
+    Raises Invalid for a wrong setting, or a store that this version cannot open. Raises Unavailable
+    if the store does not answer.
+    """
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     policy = documents or cache_policy_in(traits, settings.store)

@@ -86,7 +86,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         Return the index of the store that has this name.
 
-        Raises NotFound if there is none. Raises Unavailable if the store does not answer.
+        Raises NotFound if there is none. Raises Unavailable if the store does not answer, or what
+        it says of the index does not fit (code `wrong_index`).
         """
         if name == self.name:
             return self
@@ -97,12 +98,18 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         What it shows.
 
-        Raises Unavailable if that follows from other indexes, and the store does not say which.
+        If that follows from other indexes, raises Unavailable if the store does not say which, and
+        NotFound if the index is not served any more.
         """
         return self._own_repository or self.server.indexes.repository(self.name)
 
     def peek_repository(self) -> IndexRepository | None:
-        """Return what it shows, or None if a remote store has to be read first."""
+        """
+        Return what it shows, or None if a remote store has to be read first.
+
+        If that follows from other indexes, raises Unavailable if the store does not say which, and
+        NotFound if the index is not served any more.
+        """
         return self._own_repository or self.server.indexes.peek_repository(self.name)
 
     @property
@@ -130,7 +137,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         Return this index at the end of a day (UTC), which takes no changes.
 
-        Raises NotFound if the day has not begun.
+        Raises NotFound if the day has not begun. Raises Unavailable if the store does not say what
+        its layers are.
         """
         if day > self.server.runtime.now().date():
             raise day_to_come(day)

@@ -88,7 +88,10 @@ class IndexBuilder(Struct, frozen=True):
         Return the index of a definition.
 
         `layers` are its upstream indexes, or None for main. `defaults` are the quotas of an index
-        without its own.
+        without its own. When main is built again, it keeps its catalog and its connections.
+
+        Raises Invalid (code `bad_setting`) for a wrong rule. For main, raises Invalid or
+        Unavailable if its upstream indexes, or the place of what is kept of them, cannot be used.
         """
         server = self.server
         name = definition.name

@@ -45,8 +45,8 @@ class Indexes(Generic[IndexT]):
     """
     The indexes of a store by name, each of which is built when it is first asked for.
 
-    Threads may share it. Every method raises Unavailable if the definitions in the store cannot be
-    read.
+    Threads may share it. Every method that needs the definitions in the store raises Unavailable if
+    they cannot be read, but for `main` and `catalog_of`.
 
     Args:
         definitions: Those of all indexes.
@@ -133,7 +133,9 @@ class Indexes(Generic[IndexT]):
         """
         Return the index at the root of the server.
 
-        While its definition cannot be read, it is one that opens and takes nothing.
+        While its definition cannot be read, or does not fit, it is one that opens and takes
+        nothing. When it is built, raises Invalid (code `bad_setting`) or Unavailable if its
+        upstream indexes cannot be used.
         """
         try:
             return self.get(MAIN)
@@ -156,11 +158,21 @@ class Indexes(Generic[IndexT]):
         return self._built.get(name)
 
     def repository(self, name: str) -> IndexRepository:
-        """Return what an index beside main shows. Raises NotFound if it is not served."""
+        """
+        Return what an index beside main shows.
+
+        Raises NotFound if it is not served, and Unavailable (code `wrong_index`) if what the store
+        says of it does not fit.
+        """
         return self._repository_by(self._definitions.load(), name)
 
     def peek_repository(self, name: str) -> IndexRepository | None:
-        """Return what an index beside main shows, or None if that has to be read first."""
+        """
+        Return what an index beside main shows, or None if that has to be read first.
+
+        Raises NotFound if it is not served, and Unavailable (code `wrong_index`) if what the store
+        says of it does not fit.
+        """
         in_force = self._definitions.peek()
         if in_force is None:
             return None

@@ -66,7 +66,12 @@ class Repositories:
             return self._main[1]
 
     def get(self, name: str, definitions: Mapping[str, IndexDefinition]) -> IndexRepository:
-        """Return what an index beside main shows now. `definitions` are all of these."""
+        """
+        Return what an index beside main shows now.
+
+        `definitions` are those of all indexes but main. Raises NotFound if the index, or a layer of
+        it, is not served. Raises Unavailable if the store does not say what they are.
+        """
         with self._lock:
             # the same object until one of them changes, whatever index it is
             if definitions is not self._definitions:
@@ -80,7 +85,12 @@ class Repositories:
         return repository
 
     def as_of(self, name: str, day: date) -> IndexRepository:
-        """Return what an index has shown at the end of a day."""
+        """
+        Return what an index, which may be main, has shown at the end of a day.
+
+        Its layers are those of now. Raises NotFound if it, or a layer of it, is not served. Raises
+        Unavailable if the store does not say what they are.
+        """
         # nothing of it is loaded while nobody asks for a day
         from wheelyard.repository.as_of import KnownJournals
 

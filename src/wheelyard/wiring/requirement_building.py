@@ -22,7 +22,12 @@ def requirement_check(
     files: Files,
     settings: Settings,
 ) -> RequirementCheck:
-    """Return what finds them, for who is this caller in each index of the store."""
+    """
+    Return what finds requirements that the indexes do not show, for a caller.
+
+    `indexes` returns all indexes of the store. `caller_in` returns the caller with the rights in
+    one of them, when that is needed.
+    """
     # a pattern that matches every name says of none that it is private
     patterns = [text for text in settings.upstream_private if text != EVERY_PROJECT]
     return RequirementCheck(

@@ -306,7 +306,7 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     @property
     def applying(self) -> "Applying":
         """What puts into force what a file says of the index."""
-        # only administrators need it
+        # few processes apply files
         from wheelyard.operations.applying import Applying
 
         return Applying(
@@ -380,7 +380,7 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
     @cached_property
     def webhook_metrics(self) -> "WebhookMetrics":
         """What counts the messages to webhooks."""
-        # few have webhooks
+        # commands count nothing
         from wheelyard.webhooks.metrics import WebhookMetrics
 
         return WebhookMetrics()
@@ -391,7 +391,11 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         return Event()
 
     def index_journals(self) -> dict[str, IndexJournals]:
-        """Return the journals and the feed of each index of the store, by its name."""
+        """
+        Return the journals and the feed of each index of the store, by its name.
+
+        Raises Unavailable if the store does not say which indexes there are.
+        """
         stored = self.definitions.snapshot("fresh").value or IndexList()
         created = {table.name: table.created for table in stored.tables}
         journals = dict[str, IndexJournals]()
@@ -452,7 +456,7 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
         """
         What counts how much public packages take, also if no upstream index is configured.
 
-        Raises Invalid or Unavailable as `upstream_store` does.
+        Raises Invalid or Unavailable if none is, and `upstream.bucket` cannot be used.
         """
         # only administrators need it
         from wheelyard.upstream.kept_files import KeptSize
@@ -473,8 +477,12 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     @property
     def merged_journal(self) -> "MergedJournal":
-        """The journals of everything as one."""
-        # only pages for administrators need it
+        """
+        The journals of everything as one.
+
+        Raises Unavailable if the store does not say which indexes there are.
+        """
+        # one operation reads it
         from wheelyard.operations.merged_journal import DECISIONS, MergedJournal
 
         journals = self.access_journals
@@ -498,10 +506,14 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
         """
-        Add a grant, and return it, with warnings by the settings and of absent names.
+        Add a grant, or find an equal one, and return it in words, with warnings.
 
-        Raises Invalid as `AccessControl.grant` does, and if there is no such index. Raises
-        Unavailable if the store does not answer.
+        The warnings are by the settings and of absent names, or that it was revoked meanwhile. `by`
+        is the principal of who adds it.
+
+        Raises Invalid for a wrong field. Raises Conflict for an unknown index or group (code
+        `unknown_index` or `unknown_group`), or while an index of an earlier version is called main
+        (code `index_in_use`). Raises Unavailable if the store does not answer.
         """
         self.index_administration.require_known(fields.index)
         grant_id = self.access.grant(fields, by)

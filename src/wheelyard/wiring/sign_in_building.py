@@ -28,7 +28,11 @@ def build_sign_in(
     runtime: Runtime,
     start: Callable[[Callable[[], None]], None] = in_thread,
 ) -> SignIn:
-    """Return what signs people in, without a connection to the providers."""
+    """
+    Return what signs people in, without a connection to the providers.
+
+    `start` runs a function in a thread of its own.
+    """
     providers = build_providers(settings, runtime)
     sealers = dict[str, Sealer]()
     for name, provider in providers.items():

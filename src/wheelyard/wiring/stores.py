@@ -72,8 +72,9 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     Return the store that the settings name, with `credentials/` in its own location if they say so.
 
     Missing folders are made with `create`, and `wheelyard.json` is not written. Raises Invalid if a
-    folder or a store is missing without `create`, or the settings cannot be used. Raises
-    Unavailable if a store does not answer, or a folder cannot be used.
+    folder or a store is missing without `create`, the settings cannot be used, or this version
+    cannot read the store in a bucket. Raises Unavailable if a store does not answer, or a folder
+    cannot be used.
     """
     credentials = settings.access.credentials_store
     counter = OperationCounter()
@@ -107,7 +108,8 @@ def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
     """
     Raise Invalid unless this process keeps credentials where the servers of the store do.
 
-    Raises Unavailable if the store does not answer.
+    A store without `wheelyard.json` has no servers yet. Raises Invalid, too, if this version cannot
+    read the store. Raises Unavailable if it does not answer.
     """
     # An earlier server has written it there. Grants in another place would have no effect, and the
     # command that adds them would not say so.
@@ -123,7 +125,11 @@ def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
 
 
 def has_store(settings: Settings) -> bool:
-    """Return whether all folders of the settings are there, with a store in that of the index."""
+    """
+    Return whether all folders of the settings are there, with a store in that of the index.
+
+    Buckets are not looked at.
+    """
     return not any(_missing_folders(settings))
 
 
@@ -131,7 +137,8 @@ def makes_store(settings: Settings) -> bool:
     """
     Return whether a server of these settings makes its store, as there is none.
 
-    Raises Invalid or Unavailable if a bucket cannot be asked.
+    Raises Invalid if a bucket cannot be opened, or this version cannot read the store in it. Raises
+    Unavailable if the bucket does not answer, or there are no credentials for it.
     """
     location = settings.store.location
     # it writes nothing, so it fails if there is none
@@ -157,7 +164,7 @@ def require_places(settings: Settings) -> None:
     """
     Check that each folder of the settings may be made, or written, without making one.
 
-    Raises Unavailable if one may not.
+    A temporary file is made and removed. Raises Unavailable if one of them may not be.
     """
     for _, folder in _folders(settings):
         require_place(Path(folder))
@@ -237,8 +244,11 @@ def store_in(
     """
     Return the store at a bucket, or at a folder, which is made.
 
-    Raises Unavailable if the folder cannot be used. Raises Invalid or Unavailable as `open_bucket`
-    does, which sends no request.
+    No request is sent. `downloads` is how clients get files from a bucket.
+
+    Raises Unavailable if the folder cannot be used, or there are no credentials for the bucket.
+    Raises Invalid (code `bad_setting`) if its URL is malformed, or its library or something of the
+    environment is missing.
     """
     counter = operation_counter or OperationCounter()
     opened = _open_separate(location, counter, system_runtime(), downloads=downloads)
@@ -249,8 +259,11 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
     """
     Return the store with what is kept of upstream indexes, for these stores of an index.
 
-    It is `upstream.bucket`, a bucket or a folder, if that is set. Raises
-    Unavailable if the folder cannot be used, and Invalid or Unavailable if the bucket cannot.
+    It is `upstream.bucket`, a bucket or a folder, which is made. If that is not set, it is the
+    store of the documents.
+
+    Raises Unavailable if the folder cannot be used, or there are no credentials for the bucket.
+    Raises Invalid (code `bad_setting`) if the bucket cannot be used otherwise.
     """
     location = settings.upstream.bucket
     if not location:
@@ -263,7 +276,12 @@ def upstream_store(settings: Settings, stores: Stores, counter: OperationCounter
 
 
 def bucket_errors(settings: Settings) -> Iterator[WheelyardError]:
-    """Try the operations of an index on its buckets, and yield each error."""
+    """
+    Try the operations of an index on its buckets, and yield each error.
+
+    Unless the server is read-only, that writes `wheelyard.json` again with its own bytes, or writes
+    and deletes a trial object.
+    """
     runtime = system_runtime()
     # an object of this command alone, as several may run at once
     key = keys.probe("", runtime.new_id())

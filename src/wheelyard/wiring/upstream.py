@@ -80,8 +80,9 @@ def build_upstream(
     """
     Return the upstream indexes that the settings name, without a connection to them.
 
-    Raises Invalid (code `bad_setting`) if `upstream.ca_file` cannot be used, or a rule is wrong.
-    Raises Invalid or Unavailable as `upstream_store` does.
+    `names` are the private names. Raises Invalid (code `bad_setting`) if `upstream.ca_file` or the
+    bucket of `upstream.bucket` cannot be used, or a rule is wrong. Raises Unavailable if a folder
+    of `upstream.bucket` cannot be used, or there are no credentials for the bucket.
     """
     upstream = settings.upstream
     is_read_only = settings.server.read_only
@@ -171,7 +172,11 @@ class _KeptProvenances(Struct, frozen=True):
         return self.settings.upstream.offline
 
     def read(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
-        """Return the provenance of a file, from the store or from its upstream index."""
+        """
+        Return the provenance of a file, from the store or from its upstream index.
+
+        Raises NotFound if there is none. Raises Unavailable if it cannot be had now.
+        """
         return self.files.bring_sidecar(provenance_of(page, file))
 
     def forget(self, page: UpstreamPage, file: UpstreamFile) -> None:
@@ -189,10 +194,13 @@ def with_file_hosts(
     """
     Return settings that name the hosts of the files of the upstream index, and a sentence.
 
-    It asks the index. The settings stay as they are if it shows no file yet, or if `is_optional` is
-    set, and it does not answer or does not show that it is an index: then each process asks it
-    again with the first page it reads. Raises Invalid (code `bad_setting`) or Unavailable if it
-    cannot be used.
+    The settings have one upstream index, which is asked. The sentence tells an operator what was
+    found. The settings stay as they are if it shows no file yet, or if `is_optional` is set, and it
+    does not answer or does not show that it is an index: then each process asks it again with the
+    first page it reads.
+
+    Otherwise raises Unavailable (code `upstream_unavailable`) if it does not answer, and Invalid
+    (code `bad_setting`) if it, or a host of its files, cannot be used.
     """
     config = upstream_config(settings)
     if is_optional:
@@ -303,7 +311,8 @@ def build_policy(  # noqa: PLR0913 - all that it depends on
     Return the policy of the settings.
 
     `store` has what is below `upstream/`. The database of `osv` is not read before `Policy.load`.
-    Raises Invalid (code `bad_setting`) for a wrong licence.
+    `read_metadata` and `provenances` are asked only if a rule needs them. Raises Invalid (code
+    `bad_setting`) for a wrong rule.
     """
     runtime = decisions.commits.runtime
     retries = decisions.commits.retries

@@ -38,7 +38,8 @@ def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
     """
     Return the certificate and key of the server, or an empty tuple if the settings name none.
 
-    Raises Invalid if they cannot be read, or do not belong together.
+    Raises Invalid (code `bad_setting`) if a file cannot be read, they do not belong together, or
+    the certificate is not valid now.
     """
     if not settings.server.certificate:
         return ()
@@ -131,7 +132,12 @@ def password_warnings(index: Index) -> Iterator[Caution]:
 
 
 def server_warnings(index: Index) -> Iterator[Caution]:
-    """Yield all warnings about an index that is served: those that `serve` prints at its start."""
+    """
+    Yield all warnings about an index that is served: those that `serve` prints at its start.
+
+    A certificate that cannot be used, or a damaged document, is one of them. What a store that does
+    not answer would say is left out.
+    """
     yield from map(Caution, settings_without_effect(index.server.sources))
     try:
         yield from settings_warnings(index.settings, index.authenticator)
@@ -155,7 +161,8 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     """
     Yield the warnings about indexes and rights, and about settings that name none of the indexes.
 
-    Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
+    Raises Unavailable if the store does not answer, or what it says of indexes, rights, publishers
+    or retention is damaged, or only known to a newer version.
     """
     yield from validation.access_warnings(index.server.settings, index.server.access.load())
     yield from _undecided(index)

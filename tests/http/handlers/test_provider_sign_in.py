@@ -22,6 +22,7 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import toml_of
+from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.http.work_limits import PROVIDER_THREADS
@@ -474,6 +475,29 @@ def test_who_comes_back_while_the_provider_is_away_waits_for_it(place: Place) ->
     place.acme.repair()
     place.server.clock.advance(minutes=2)
     assert browser.open("/project/demo/").status == 200
+
+
+def test_a_confirmation_that_ends_in_the_middle_of_a_request(
+    providers: ProviderServer, tmp_path: Path
+) -> None:
+    """A page that also tells of other indexes is answered in the second in which it ends."""
+    clock = Clock()
+    acme = providers.provider(clock.seconds)
+    acme.claims["groups"] = ["platform"]
+    grant = {"who": ["oidc:acme:group:platform"], "projects": ["*"], "index": "main,dev"}
+    tables = toml_of(index=[{"name": "dev"}], grant=[{**grant, "actions": ["read", "upload"]}])
+    with in_process(tmp_path, settings_for(acme, acme), clock=clock, tables=tables) as server:
+        server.publish_to("dev", make_wheel("demo", "1.0"))
+        browser = Browser(server)
+        Place(server, acme, acme).sign_in(browser, "/dev/project/demo/")
+        acme.break_off()
+        clock.advance(minutes=59, seconds=59.5)
+        assert browser.open("/dev/project/demo/1.0/").status == 200
+        # the caller is still remembered in dev, and has to be confirmed in main
+        clock.advance(seconds=0.75)
+        assert browser.open("/dev/project/demo/1.0/").status == 200
+        form = browser.open("/dev/project/demo/1.0/promote/")
+    assert (form.status, "retry-after" in form.headers) == (503, True)
 
 
 def test_no_secret_of_a_sign_in_is_in_the_log(

@@ -155,6 +155,25 @@ def test_signing_out_reaches_every_server(tmp_path: Path) -> None:
         assert elsewhere.send("/-/upload/", {}).status == 401
 
 
+def test_signing_out_of_a_read_only_server(tmp_path: Path) -> None:
+    """A server that cannot end a session takes the cookie of it from the browser all the same."""
+    store, settings = MemoryStore(Clock().seconds), settings_in(tmp_path)
+    reading = structs.replace(settings, server=structs.replace(settings.server, read_only=True))
+    with (
+        in_process(tmp_path, settings, store=store) as server,
+        in_process(tmp_path, reading, store=store) as reader,
+    ):
+        server.publish(wheel("demo"))
+        browser = Browser(server)
+        browser.sign_in("ana", PASSWORD)
+        elsewhere = Browser(reader, dict(browser.cookies))
+        assert elsewhere.open("/simple/demo/").status == 200
+
+        out = elsewhere.send("/-/sign-out/", {})
+        assert (out.status, out.headers["location"]) == (303, "/-/sign-in/?signed-out")
+        assert elsewhere.open("/simple/demo/").status == 401
+
+
 @pytest.mark.parametrize(
     ("address", "cookie", "attributes"),
     [

@@ -10,7 +10,7 @@ from packaging import tags
 
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.rendering.web.tags import ARCHITECTURES, compatibility_of
+from wheelyard.rendering.web.compatibility import ARCHITECTURES, compatibility_of
 
 IN_WORDS = {
     "py3-none-any": "any Python 3",

@@ -82,7 +82,11 @@ class Attempts(Struct, frozen=True):
     def begin(
         self, provider: str, browser: str, next_path: str, session: SessionId | None = None
     ) -> AuthorizationRequest:
-        """Return the request to a provider, for the browser with this cookie and session."""
+        """
+        Return the request to a provider, for the browser with this cookie and session.
+
+        A `next_path` that is longer than `MAX_NEXT_CHARS` counts as empty.
+        """
         key = self.key()
         now = int(self.runtime.seconds())
         if len(next_path) > MAX_NEXT_CHARS:

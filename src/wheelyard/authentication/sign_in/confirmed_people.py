@@ -49,8 +49,9 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
 
     def sign_in(self, provider: Provider, confirmation: Confirmation) -> Person:
         """
-        Return the record of a person who has just signed in, as it is stored now.
+        Write the record of a person who has just signed in, and return it as stored.
 
+        The name is claimed first. A refresh token that is there stays if the provider sends none.
         Raises Forbidden (code `sign_in_refused`) if an administrator has ended the person, and
         Conflict (code `name_taken`) if somebody else had the name first.
         """
@@ -109,9 +110,10 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
         """
         Have a provider confirm a person anew, and return whether it was asked.
 
-        It is not if another process asks it, if it is not due, or if there is nothing to ask with.
-        If the provider refuses, all sessions of the person end, and tokens wait for a sign-in. If
-        it does not answer, nothing changes, and nobody asks again for a minute.
+        It is not if another process asks it, if it is not due, if there is nothing to ask with, or
+        if the person was ended. What it confirms is written into the record. If it refuses, all
+        sessions of the person end, and tokens wait for a sign-in. If it does not answer, nothing
+        changes, and nobody asks again for a minute.
         """
         leased = self._leased(provider, person_id)
         if leased is None:

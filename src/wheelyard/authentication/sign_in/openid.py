@@ -129,8 +129,9 @@ class OpenIdProvider:
         """
         Return who the person is now, whose refresh token it is.
 
-        Raises Forbidden (code `sign_in_refused`) if the provider refuses it, or it is about
-        somebody else than `subject`, and Unavailable if the provider does not answer.
+        Raises Forbidden (code `sign_in_refused`) if the provider refuses it, if it is about
+        somebody else than `subject`, or about nobody who may sign in. Raises Unavailable if the
+        provider does not answer, or its ID token cannot be verified.
         """
         endpoints = self.endpoints()
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}

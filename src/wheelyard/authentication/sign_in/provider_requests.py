@@ -111,7 +111,8 @@ class ProviderRequests:
         """
         Return the form that exchanges the code of an answer, without the client's secret.
 
-        Raises Forbidden or Unavailable if there is an error in its place.
+        Without a code, raises Forbidden (code `sign_in_refused`) for a known refusal, or if there
+        is no error either. Raises Unavailable (code `identity_unavailable`) for any other error.
         """
         if answer.error or not answer.code:
             self.refuse(answer.error or NO_CODE)
@@ -128,7 +129,8 @@ class ProviderRequests:
         """
         Return the JSON object that an endpoint answers.
 
-        Raises Forbidden if it refuses what was sent, and Unavailable for any other error.
+        Raises Forbidden (code `sign_in_refused`) if it refuses what was sent, and Unavailable (code
+        `identity_unavailable`) for any other error.
         """
         try:
             response = self.fetch(url, authorization, form)
@@ -149,7 +151,11 @@ class ProviderRequests:
         )
 
     def give_up(self, fault: FetchError) -> NoReturn:
-        """Raise the error for a provider that does not answer, or with what makes no sense."""
+        """
+        Raise the error for a provider that does not answer, or with what makes no sense.
+
+        It is Unavailable (code `identity_unavailable`). Why is logged.
+        """
         logger.warning("%s cannot be asked: %s", self._config.name, fault.why)
         self.refuse(SILENT)
 
@@ -157,7 +163,9 @@ class ProviderRequests:
         """
         Raise the error of ours for an error code of the provider.
 
-        Only a known refusal ends sessions, and not what a gateway may have sent.
+        It is Forbidden (code `sign_in_refused`) for one of `REFUSALS`, and Unavailable (code
+        `identity_unavailable`) for any other, which is logged. Only a known refusal ends sessions,
+        and not what a gateway may have sent.
         """
         title = self._config.title
         code = known_code(error)

@@ -185,10 +185,15 @@ class SignIn(Struct, frozen=True, kw_only=True):
         """
         Return who has signed in at a provider, which has sent the browser back with an answer.
 
-        Waits for the provider. An attempt counts for the rate limit of the network of `address` at
-        this provider, until it succeeds. Failures are logged. Raises Invalid (code
-        `sign_in_expired`) if the answer belongs to no sign-in of this browser, and Forbidden or
-        Conflict if nobody is signed in. Raises Unavailable (code `rate_limited`) after too many
+        Waits for the provider, and writes the record of the person. `browser` is the text in the
+        cookie of the browser. An attempt counts for the rate limit of the network of `address` at
+        this provider, until it succeeds. Failures are logged. Some used ID tokens and sign-ins that
+        have expired are removed.
+
+        Raises NotFound if there is no provider of this name. Raises Invalid (code
+        `sign_in_expired`) if the answer belongs to no sign-in of this browser. Raises Forbidden
+        (code `sign_in_refused`) if that is nobody who may sign in, and Conflict (code `name_taken`)
+        if somebody else had the name first. Raises Unavailable (code `rate_limited`) after too many
         attempts, and if the provider or the store does not answer.
         """
         provider = self.provider(name)

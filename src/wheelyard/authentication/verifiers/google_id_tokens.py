@@ -69,7 +69,12 @@ class GoogleAccounts(Struct, frozen=True):
     allowed_domains: frozenset[str]
 
     def identify(self, claims: Claims) -> Identity:
-        """Return the identity for verified claims, or raise CredentialRejected."""
+        """
+        Return the identity for verified claims.
+
+        Raises CredentialRejected if the address is malformed or not verified, if the domain of a
+        user is not allowed, or if the token is for gcloud itself, and so for no service.
+        """
         # what `gcloud auth print-identity-token` prints by itself: any service that gets it could
         # send it to any other one
         if claims.get("azp") == GCLOUD_CLIENT_ID and claims.get("aud") == GCLOUD_CLIENT_ID:
@@ -97,7 +102,12 @@ class IapAccounts(Struct, frozen=True):
     """The Google accounts that assertions of Identity-Aware Proxy name."""
 
     def identify(self, claims: Claims) -> Identity:
-        """Return the identity for verified claims, or raise CredentialRejected."""
+        """
+        Return the identity for verified claims.
+
+        Grants cannot name a service account by it. Raises CredentialRejected if it is no account of
+        Google's, or the address or the domain is malformed.
+        """
         if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
             raise CredentialRejected("jwt_email")
         email = _email_of(claims)

@@ -271,7 +271,7 @@ class HtpasswdVerifier:
         """
         Return the identity of a user, from the cache or by hashing.
 
-        Raises Unauthenticated if name or password is wrong.
+        Raises Unauthenticated if name or password is wrong, or the line of the user is outdated.
         """
         cached = self.cached_identity(credential)
         if cached is not None:
@@ -329,7 +329,11 @@ def line_digest(name: str, hashed: str) -> str:
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
-    """Return a parsed htpasswd file, with warnings, or raise Invalid for a line that is wrong."""
+    """
+    Return a parsed htpasswd file, with warnings.
+
+    Raises Invalid (code `bad_setting`), with the number of the line, if one is wrong.
+    """
     hashes = dict[str, str]()
     warnings = list[str]()
     kinds = dict[str, HashKind]()

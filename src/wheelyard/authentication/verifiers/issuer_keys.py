@@ -62,8 +62,9 @@ class RemoteDocument(Struct, Generic[T]):
         """
         Return the document, or None if it cannot be had.
 
-        Fetches it if it is old, or not enough. A caller for whom it is enough does not wait while
-        another one fetches.
+        Fetches it if it is old, or not enough. It may still not be enough then, or be as old as a
+        day. A fetch that fails is logged. A caller for whom the document is enough does not wait
+        while another one fetches.
         """
         value = self._usable()
         has_enough = value is not None and is_enough(value)

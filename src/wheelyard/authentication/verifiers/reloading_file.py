@@ -94,7 +94,8 @@ class ReloadingFile(Generic[T]):
         """
         Return the last valid value, after a check of the file for changes if one is due.
 
-        While one thread checks, the others get the old value at once.
+        A change that is invalid is logged, and no error. While one thread checks, the others get
+        the old value at once.
         """
         # `_content` is replaced as a whole, so a reader needs no lock
         is_due = self._monotonic() - self._checked_at >= CHECK_INTERVAL_SECONDS

@@ -133,7 +133,7 @@ class StaticTokens:
         Return the static token that the first of these secrets is, or None.
 
         The secrets are both halves of Basic credentials, or a Bearer token. May reload the file.
-        Raises Unauthenticated if that token has expired.
+        Raises Unauthenticated (code `token_expired`) if that token has expired.
         """
         in_file = self.file.current() if self.file else {}
         for secret in secrets:
@@ -149,7 +149,11 @@ class StaticTokens:
         return None
 
     def named(self, principal: str) -> StaticToken:
-        """Return the static token of a principal, or raise Unauthenticated if it does not hold."""
+        """
+        Return the static token of a principal. May reload the file.
+
+        Raises Unauthenticated if there is none, or (code `token_expired`) if it has expired.
+        """
         for token in self.all().values():
             if token.identity.principal == principal:
                 return self._unexpired(token)
@@ -175,7 +179,8 @@ def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
     """
     Return the static tokens in a text by their SHA-256.
 
-    Raises Invalid, with the number of the table, if one is wrong.
+    Raises Invalid (code `bad_setting`), with the number of the table if one is wrong, or if the
+    text is no TOML or has anything else in it.
     """
     tokens: dict[str, StaticToken] = {}
     principals = {f"static:{ENVIRONMENT_TOKEN}"}

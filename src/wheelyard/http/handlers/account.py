@@ -33,7 +33,9 @@ def answer_account(request: IndexRequest) -> Response:
     """
     Handle GET: the account of the caller.
 
-    Raises Unauthenticated for an anonymous one.
+    With `?projects=all` all of their projects are shown, else the first ones. None are while the
+    store does not say which these are. Raises Unauthenticated for an anonymous caller. Raises
+    Unavailable if the key of forms cannot be read.
     """
     caller = request.caller
     if caller.is_anonymous:
@@ -81,7 +83,7 @@ def _rights_elsewhere(request: IndexRequest) -> dict[str, tuple[str, ...]]:
     rights_here = rights_of(request.caller)
     caller_in = request_authentication.CallerElsewhere(request, main)
     rights_elsewhere: dict[str, tuple[str, ...]] = {}
-    with suppress(Unavailable):
+    with suppress(Unauthenticated, Unavailable):
         for index in main.server.indexes.all():
             rights = rights_of(caller_in(index))
             if rights and rights != rights_here:
@@ -101,7 +103,13 @@ def _own_projects(request: IndexRequest) -> list[ProjectFacts]:
 
 
 def show_sign_in(request: IndexRequest) -> Response:
-    """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
+    """
+    Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page.
+
+    `?next=` is the next page, without it the one whose link was followed. Neither leads outside
+    this server. With `?again` the form is shown also to somebody who is signed in. Raises NotFound
+    for the form if the settings allow no sessions.
+    """
     index = request.context.index
     server = index.settings.server
     next_path = request.query_field("next")
@@ -119,7 +127,13 @@ def show_sign_in(request: IndexRequest) -> Response:
 
 
 def sign_in(request: IndexRequest) -> Response:
-    """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
+    """
+    Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong.
+
+    A session that the browser had before is ended. A credential that is refused, or a store that
+    does not answer, is told on the form. Raises NotFound if the settings allow no sessions. Raises
+    Waiting until the body has come, Invalid for what is no form, and TooLarge if it is too long.
+    """
     cookie = _require_cookie(request)
     index = request.context.index
     # the handler is called again once the body has come, and changes nothing before
@@ -146,14 +160,23 @@ def sign_in(request: IndexRequest) -> Response:
 
 
 def sign_out(request: IndexRequest) -> Response:
-    """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
+    """
+    Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser.
+
+    Without a session only the cookie goes. Raises NotFound if the settings allow no sessions.
+    Raises Forbidden if the form is too old or of another session (code `stale_form`), or on a
+    read-only server (code `read_only`). Raises Unavailable if the store does not answer: then the
+    session may go on. Raises Waiting until the body has come, Invalid for what is no form, and
+    TooLarge if it is too long.
+    """
     cookie = _require_cookie(request)
     context = request.context
     fields = forms.read_form(request)
     request.authenticator.use_session(request)
     # Without a session there is nothing that another site could end by sending this form. The
-    # cookie goes in any case: it may be of a session that has ended.
-    if request.browser_session is not None:
+    # cookie goes in any case: it may be of a session that has ended. A read-only server can end no
+    # session, for which it would have to write.
+    if request.browser_session is not None and not context.index.settings.server.read_only:
         forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
         context.index.sessions.end(request.browser_session, request.caller.principal)
     target = request.web.path("-", "sign-in", query=b"signed-out")

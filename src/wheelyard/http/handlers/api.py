@@ -76,9 +76,13 @@ class OperationHandler(Struct, frozen=True):
 
     def handle(self, request: IndexRequest) -> Response:
         """
-        Do the operation, and return its answer as JSON.
+        Do the operation, and return its answer as JSON, or 204 without one.
 
-        Raises WheelyardError if it fails, and Waiting for the body or an upstream index.
+        The right of its row is checked before a body is read: raises Unauthenticated, Forbidden, or
+        NotFound for a malformed name. Raises Forbidden if a change comes from another site, and
+        Invalid (412) if it has If-Match. Raises Invalid for a body or a query that is malformed,
+        and TooLarge for a body that is too long. Raises Waiting for the body or an upstream index.
+        Raises what the operation raises.
         """
         operation = self.operation
         upstream = request.context.upstream
@@ -164,7 +168,13 @@ class TrustedPublishingApi:
         """Counts all well-formed tokens, before they are verified."""
 
     def discovery(self, request: IndexRequest) -> Response:
-        """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
+        """
+        Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token.
+
+        The response is 404 if there is no publisher, the settings name no host, or `?discover=` is
+        no upload URL of an index that takes uploads. It is 406 if the client accepts no JSON.
+        Raises Unavailable if the publishers of the store cannot be read.
+        """
         if _publishing_in_use(request) is None:
             return _problem_response(404)
         accept = request.joined_headers.get(b"accept", b"").decode("latin-1").lower()
@@ -184,7 +194,12 @@ class TrustedPublishingApi:
         return json_response(200, body)
 
     def audience(self, request: IndexRequest) -> Response:
-        """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
+        """
+        Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for.
+
+        The response is 404 if there is no publisher. Raises Unavailable if the publishers of the
+        store cannot be read.
+        """
         publishing = _publishing_in_use(request)
         if publishing is None:
             return _not_enabled()
@@ -210,11 +225,21 @@ class TrustedPublishingApi:
         return False
 
     async def mint(self, request: IndexRequest) -> Response:
-        """Handle POST `/_/oidc/mint-token`: return an upload token for an ID token."""
+        """
+        Handle POST `/_/oidc/mint-token`: return an upload token for an ID token.
+
+        What fails is answered, and all but a rate limit is logged. Raises ClientDisconnected or
+        SlowClient if the body does not come.
+        """
         return await self._handle(request, "mint")
 
     async def burn(self, request: IndexRequest) -> Response:
-        """Handle POST `/_/oidc/burn-token`: revoke an upload token before it expires."""
+        """
+        Handle POST `/_/oidc/burn-token`: revoke an upload token before it expires.
+
+        What fails is answered, and all but a rate limit is logged. Raises ClientDisconnected or
+        SlowClient if the body does not come.
+        """
         return await self._handle(request, "burn")
 
     async def _handle(self, request: IndexRequest, step: Step) -> Response:

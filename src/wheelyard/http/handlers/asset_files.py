@@ -17,7 +17,11 @@ _compressed = lru_cache(compressed)
 
 
 def answer_asset(request: IndexRequest) -> Response:
-    """Handle GET `/-/assets/<name>`: a file of the pages, whose digest is in its name."""
+    """
+    Handle GET `/-/assets/<name>`: a file of the pages, whose digest is in its name.
+
+    Raises NotFound if this version of the server has no such file.
+    """
     by_name = {asset.name: asset for asset in request.web.environment.assets.values()}
     asset = by_name.get(request.path_params["asset"])
     if asset is None:

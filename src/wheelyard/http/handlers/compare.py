@@ -27,7 +27,15 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/compare/?old=&new=`: two releases, the latest two by default.
 
-    Raises NotFound if there is no such release, or none at all.
+    With `new` alone, the other release is the one before it, and with `old` alone the latest. A
+    project with one release gets a page that compares nothing. Another spelling of the name is
+    redirected.
+
+    Raises Unauthenticated or Forbidden if the caller may not ask for the project, and NotFound if
+    there is none that the caller may read. Raises NotFound, too, if there is no such release, or
+    none at all. Raises Forbidden if the policy refuses a file that describes one of them. Raises
+    Unavailable if the store does not answer or has lost metadata, or no upstream index answers.
+    Raises Waiting if one has to be asked.
     """
     name = request.web.require_lookup(request)
     if name != request.path_params["name"]:

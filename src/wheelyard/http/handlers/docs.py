@@ -38,7 +38,12 @@ _MEDIA_TYPES: Final = {
 
 
 def answer(request: IndexRequest) -> Response:
-    """Handle GET `/-/docs/<path>`: a page or a picture, or a redirect to its usual path."""
+    """
+    Handle GET `/-/docs/<path>`: a page or a picture, or a redirect to its usual path.
+
+    With `?q=` the front page is what a search finds. For any other path it is a page that says so
+    (404). Raises Waiting while another process renders the page.
+    """
     path: str = request.path_params["path"]
     folder = _folder(request)
     words = (request.query_field("q") or "")[:WORDS_LIMIT].strip()

@@ -19,8 +19,11 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/downloads/`: by version, in the last days.
 
-    Raises NotFound if there is no such private project, and Invalid for days that the page does not
-    offer.
+    `?days=` is how many. Another spelling of the name is redirected. Raises Unauthenticated or
+    Forbidden if the caller may not ask for the project. Raises NotFound if there is no such private
+    project, and Invalid (code `invalid_field`) for days that the page does not offer. Raises
+    Unavailable if the store does not answer, or no upstream index does. Raises Waiting if one has
+    to be asked.
     """
     name = request.web.require_lookup(request)
     if name != request.path_params["name"]:

@@ -31,8 +31,12 @@ def answer_history(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/history/` and `/project/<name>/history/<number>/`.
 
-    Without a number it is the newest page. That of a public project is what was decided about
-    it, on one page.
+    Without a number it is the newest page. That of a public project is what was decided about it,
+    on one page. Another spelling of the name is redirected. Raises Unauthenticated or Forbidden if
+    the caller may not ask for the project, and NotFound if there is none that the caller may read.
+    Raises NotFound, too, if a number is none, or of a public project, and NoSuchPage if the history
+    has no such page. Raises Unavailable if the store does not answer, or no upstream index does.
+    Raises Waiting if one has to be asked.
     """
     sent_number = request.path_params.get("number")
     name = request.web.require_lookup(request)
@@ -165,7 +169,12 @@ def _entries_about_shown_files(
 
 
 def answer_feed(request: IndexRequest) -> Response:
-    """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
+    """
+    Handle GET `/feed.xml`: the newest changes of all projects that the caller may read.
+
+    They are private ones, of the index and its layers. Raises Unavailable if the store does not
+    answer.
+    """
     hidden_indexes = request.web.index_viewer(request).hidden_indexes
     table = load_projects(request.context)
     version = str(table.generation)
@@ -217,7 +226,13 @@ def _read_for_feed(
 
 
 def answer_project_feed(request: IndexRequest) -> Response:
-    """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
+    """
+    Handle GET `/project/<name>/feed.xml`: releases and changes of a project.
+
+    Another spelling of the name is redirected. Raises Unauthenticated, Forbidden or NotFound if the
+    caller may not read the project, and NotFound if there is no such private one. Raises
+    Unavailable if the store does not answer.
+    """
     name = request.web.require_reader(request)
     if name != request.path_params["name"]:
         return redirect(301, f"{request.web.path('project', name)}feed.xml")

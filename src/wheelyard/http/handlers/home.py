@@ -35,7 +35,11 @@ def answer_home(request: IndexRequest) -> Response:
     """
     Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
 
-    With `?page=` and no words, redirect to that page of the list of all names.
+    With `?page=` and no words, redirect to that page of the list of all names. An upstream index
+    that does not answer a search in time is told on the page. Raises NotFound if `page` is no
+    number, and NoSuchPage if the search has no such page. Raises Invalid (code `invalid_field`) for
+    an order or a filter that the form does not offer. Raises Unavailable if the store does not
+    answer. Raises Waiting while an upstream index is asked.
     """
     words = (request.query_field("q") or "").strip()
     page = request.query_field("page")
@@ -64,7 +68,13 @@ def _render_home(
 
 
 def answer_list(request: IndexRequest) -> Response:
-    """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
+    """
+    Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read.
+
+    The query sorts and filters them. Raises NotFound if the number is none, and NoSuchPage if the
+    list has no such page. Raises Invalid (code `invalid_field`) for an order or a filter that the
+    form does not offer. Raises Unavailable if the store does not answer.
+    """
     number = _page_number(request.path_params["number"])
     query = _list_query(request)
     viewer = request.web.index_viewer(request)

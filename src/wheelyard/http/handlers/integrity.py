@@ -14,9 +14,10 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET of the provenance of a file, which is 404 where the file is, or if it has none.
 
-    The filename decides, and the version has to be that of the file. Raises Unauthenticated or
-    Forbidden if the caller may not ask for the project. Raises Unavailable if the store does not
-    answer, or no upstream index does. Raises Waiting if one has to be asked.
+    The filename decides, and the version has to be that of the file. The response is 406 if the
+    client accepts no JSON. Raises Unauthenticated or Forbidden if the caller may not ask for the
+    project. Raises Unavailable if the store does not answer, or no upstream index does. Raises
+    Waiting if one has to be asked.
     """
     params = request.path_params
     filename = params["filename"]

@@ -1,4 +1,9 @@
-"""Handlers of the pages on which people manage a project."""
+"""
+Handlers of the pages on which people manage a project.
+
+They are about projects of the index's own packages. Each raises Unauthenticated, Forbidden or
+NotFound unless the caller may manage the project, and Unavailable if the store does not answer.
+"""
 
 import re
 from collections.abc import Collection, Sequence
@@ -11,7 +16,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import project_operations
-from wheelyard.api.table import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.http import forms
@@ -57,7 +62,14 @@ _VERSION_START: Final = re.compile("[0-9vV]")
 
 
 def answer_manage(request: IndexRequest) -> Response:
-    """Handle GET: what can be changed, the files of one release, or the form of one change."""
+    """
+    Handle GET: what can be changed, the files of one release, or the form of one change.
+
+    `?version=` is the release, `?action=` the change, and `?commit=` the number of the commit that
+    the page tells of. Another spelling of the name is redirected. A version that is malformed or
+    not there is told on the page, which then has the status of that error. Raises Forbidden (code
+    `read_only`) on a read-only server, and NotFound if there is no such project.
+    """
     context = request.context
     name = request.web.require_manager(request)
     if name != request.path_params["name"]:
@@ -105,8 +117,11 @@ def answer_change(request: IndexRequest) -> Response:
     """
     Handle POST: make the change of a form, and redirect to a page that says what it was.
 
-    A form in which releases or files were chosen changes nothing yet: the answer is the form
-    that names all of their files.
+    A form in which releases or files were chosen changes nothing yet: the answer is the form that
+    names all of their files. A name that is released has a page of its own, without a redirect.
+    What is refused is told on the form, which then has the status of the error. Raises Waiting
+    until the body has come, Invalid for what is no form, and TooLarge if it is too long. Raises
+    Invalid, too, for an action that no form has, and NotFound if there is no such project.
     """
     name = request.web.require_manager(request)
     # the handler is called again once the body has come, and changes nothing before

@@ -1,7 +1,8 @@
 """
 Handlers of what programs ask for: the Simple API, PyPI's JSON, the list for searches, and files.
 
-Each is for whoever may read the project.
+Each is for whoever may read the project. Each raises Unavailable if the store does not answer, or a
+document that it needs is damaged.
 """
 
 from collections.abc import Mapping
@@ -54,7 +55,13 @@ _SENDING: Final = frozenset({200, 206, 302})
 
 
 def project_list(request: IndexRequest) -> Response:
-    """Handle GET `/simple/`: the names of the projects that the caller may read."""
+    """
+    Handle GET `/simple/`: the names of the projects that the caller may read.
+
+    They are private ones, of the index and its layers. In JSON they have serials, if the index
+    shows its own packages alone, and all files of them. The response is 406 if the client accepts
+    none of the media types.
+    """
     media_type = responses.requested_media_type(request)
     if media_type is None:
         return responses.not_acceptable()
@@ -135,7 +142,16 @@ def _listed_names(
 
 
 def project_detail(request: IndexRequest) -> Response:
-    """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""
+    """
+    Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL.
+
+    A private name without a project may have a page without files, so that uv asks no other index.
+    The response is 406 if the client accepts none of the media types. If the policy hides each file
+    of a public project, it is noted that somebody wants it. Raises Unauthenticated or Forbidden if
+    the caller may not ask for the project, and NotFound if there is none that the caller may read.
+    Raises Unavailable if the store does not answer, or no upstream index does. Raises Waiting if
+    one has to be asked.
+    """
     name = parse_project_name(request.path_params["name"])
     # the right first: whoever may not ask for a name gets one answer in each spelling of it
     request.context.read_policy.require_lookup(request.caller, name)
@@ -202,7 +218,12 @@ def _detail_json(
 
 
 def redirect_to_slash(request: IndexRequest) -> Response:
-    """Handle GET of a path without its slash: redirect, if the caller may read the project."""
+    """
+    Handle GET of a path without its slash: redirect, if the caller may ask for the project.
+
+    Raises Unauthenticated, Forbidden or NotFound if they may not, and NotFound for a malformed
+    name. It is not looked whether there is such a project.
+    """
     if "name" in request.path_params:
         name = parse_project_name(request.path_params["name"])
         request.context.read_policy.require_lookup(request.caller, name)
@@ -211,7 +232,15 @@ def redirect_to_slash(request: IndexRequest) -> Response:
 
 
 def answer_pypi_json(request: IndexRequest) -> Response:
-    """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling."""
+    """
+    Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling.
+
+    The page of an own project of the index has its serial. Raises Unauthenticated or Forbidden if
+    the caller may not ask for the project, and NotFound if there is none that the caller may read.
+    Raises NotFound, too, if there is no such release, or none at all, or the name or version is
+    malformed. In main that error names the other indexes. Raises Unavailable if the store does not
+    answer, or no upstream index does. Raises Waiting if one has to be asked.
+    """
     with naming_alternatives(request.context.index):
         return _answer_pypi_json(request)
 
@@ -362,8 +391,8 @@ def answer_search(request: IndexRequest) -> Response:
     """
     Handle GET `/search.json`: names, versions and summaries of projects the caller may read.
 
-    With `?q=`, those that have these words: how many, the first of them, and the upstream indexes
-    that a page of results looks the name up in.
+    With `?q=`, also an empty one, those that have these words: how many, the first of them, and the
+    upstream indexes that a page of results looks the name up in.
     """
     table = responses.load_projects(request.context)
     words = request.query_field("q")
@@ -403,7 +432,12 @@ def answer_file(request: IndexRequest) -> Response:
     """
     Handle GET of a distribution or its core metadata, which is 404 if no project serves it.
 
-    The path has the name of the project and the SHA-256, or the name in any spelling, or none.
+    The path has the name of the project and the SHA-256, or the name in any spelling, or none. A
+    download of a private file is counted, if the index counts them, unless only a later part is
+    sent. Raises Unauthenticated, Forbidden or NotFound if the caller may not ask for the project.
+    Raises NotFound if there is none, or a rule hides the file. Raises Unavailable if the store has
+    lost the file or does not answer, or no upstream index does. Raises Waiting if one has to be
+    asked.
     """
     sent_project = request.path_params.get("project")
     sha256 = request.path_params.get("sha256")

@@ -47,7 +47,8 @@ class Probes:
         Handle GET `/ready`, the readiness probe: 503 unless the store can be read and written.
 
         That means that the list of projects can be read, or is cached and not too old, and that a
-        write has succeeded since the start, unless the server is read-only.
+        write has succeeded since the start, unless the server is read-only. Nothing is written for
+        it. An error of the store is logged, and not raised.
         """
         process = request.context.process
         try:

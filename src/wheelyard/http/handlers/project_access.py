@@ -14,7 +14,10 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/project/<name>/access/`: the effective rights on a project.
 
-    On a bucket it reads all tokens. Raises Forbidden unless the caller manages the project.
+    It is one of the index's own packages. Another spelling of the name is redirected. On a bucket
+    it reads all tokens. Raises Unauthenticated for an anonymous caller, Forbidden unless the caller
+    manages the project, and NotFound if they may not read it, or there is none. Raises Unavailable
+    if the store does not answer.
     """
     index = request.context.index
     name = request.web.require_manager(request)

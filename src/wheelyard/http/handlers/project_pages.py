@@ -1,4 +1,14 @@
-"""Handlers of the pages of a project and of its releases."""
+"""
+Handlers of the pages of a project and of its releases.
+
+A page redirects from another spelling of the name or version. A release that is not there has a
+page that says so (404), and so has a project without releases (200). That an own project has files
+is noted, so that no upload asks whether the index is in use.
+
+Each page raises Unauthenticated or Forbidden if the caller may not ask for the project, and
+NotFound if there is none that the caller may read. Each raises Unavailable if the store does not
+answer, or no upstream index does, and Waiting if one has to be asked.
+"""
 
 import re
 from asyncio import wait, wrap_future
@@ -174,7 +184,13 @@ class _DescriptionPage(Struct, frozen=True, kw_only=True):
 
 
 def answer_description(request: IndexRequest) -> Response:
-    """Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description."""
+    """
+    Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description.
+
+    A description that takes too long is shown as plain text for now. `?pin=` and `?extras=` are for
+    the commands on the page. Raises Invalid (code `invalid_field`) for a `pin` that the page does
+    not offer. Raises Forbidden if the policy refuses the file that describes the release.
+    """
     subject = _subject(request)
     if isinstance(subject, Response):
         return subject
@@ -210,7 +226,12 @@ def answer_description(request: IndexRequest) -> Response:
 
 
 def answer_dependencies(request: IndexRequest) -> Response:
-    """Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project."""
+    """
+    Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project.
+
+    Only projects that the caller may read are linked or named as users. Raises Forbidden if the
+    policy refuses the file that describes the release.
+    """
     subject = _subject(request)
     if isinstance(subject, Response):
         return subject
@@ -244,7 +265,12 @@ def _render_dependencies(
 
 
 def answer_files(request: IndexRequest) -> Response:
-    """Handle GET `/project/.../files/`: the files of a release, filtered by the query."""
+    """
+    Handle GET `/project/.../files/`: the files of a release, filtered by the query.
+
+    Raises Invalid (code `invalid_field`) for a type that the page does not offer, or for a page
+    that is no number. Raises NoSuchPage if the list has no page of this number.
+    """
     subject = _subject(request)
     if isinstance(subject, Response):
         return subject
@@ -286,7 +312,12 @@ def _render_files(
 
 
 def answer_old_files(request: IndexRequest) -> Response:
-    """Handle GET `/project/.../files/<facet>/<number>/`, as older pages had it: redirect."""
+    """
+    Handle GET `/project/.../files/<facet>/<number>/`, as older pages had it: redirect.
+
+    It is not looked whether there is such a project. Raises Unauthenticated, Forbidden or NotFound
+    if the caller may not ask for it.
+    """
     name = request.web.require_lookup(request)
     params = request.path_params
     facet = params["facet"]
@@ -307,14 +338,24 @@ def answer_old_files(request: IndexRequest) -> Response:
 
 
 def answer_link_of_hatch(request: IndexRequest) -> Response:
-    """Handle GET `/legacy/<name>/<version>/`, as `hatch publish` prints it: redirect."""
+    """
+    Handle GET `/legacy/<name>/<version>/`, as `hatch publish` prints it: redirect.
+
+    It is not looked whether there is such a project. Raises Unauthenticated, Forbidden or NotFound
+    if the caller may not ask for it.
+    """
     name = request.web.require_lookup(request)
     version = request.path_params["version"]
     return redirect(301, request.web.path("project", name, version))
 
 
 def answer_requirements(request: IndexRequest) -> Response:
-    """Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes."""
+    """
+    Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes.
+
+    `?extras=` are added, but for those that the release does not have. Only then its core metadata
+    is read: raises Forbidden if the policy refuses the file that has it.
+    """
     subject = _subject(request)
     if isinstance(subject, Response):
         return subject
@@ -349,7 +390,13 @@ def answer_requirements(request: IndexRequest) -> Response:
 
 
 def answer_releases(request: IndexRequest) -> Response:
-    """Handle GET `/project/<name>/releases/`: those of a project, filtered by the query."""
+    """
+    Handle GET `/project/<name>/releases/`: those of a project, filtered by the query.
+
+    Of a private project, those in other indexes are there, too. Raises Invalid (code
+    `invalid_field`) for a page that is no number, and NoSuchPage if the list has no page of this
+    number.
+    """
     subject = _subject(request)
     if isinstance(subject, Response):
         return subject

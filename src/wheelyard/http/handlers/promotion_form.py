@@ -7,8 +7,8 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.api.local import LocalApi
 from wheelyard.api.promotion_operations import PromotedRelease, ReleasePromotion, promote
-from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, WheelyardError
 from wheelyard.http import forms
@@ -27,7 +27,14 @@ PROMOTE: Final = "promote"
 
 
 def answer(request: IndexRequest) -> Response:
-    """Handle GET: to which indexes the caller may promote a release, and what forbids it."""
+    """
+    Handle GET: to which indexes the caller may promote a release, and what forbids it.
+
+    Each is found by a dry run, in which nothing is written. Raises Unauthenticated for an anonymous
+    caller, and Unauthenticated, Forbidden or NotFound if the caller may not read the project.
+    Raises NotFound if the index has no such release of its own, and Forbidden (code `read_only`) on
+    a read-only server. Raises Unavailable if the store does not answer.
+    """
     name, version = _require_release(request)
     if request.context.index.settings.server.read_only:
         raise request.context.read_only()
@@ -36,7 +43,14 @@ def answer(request: IndexRequest) -> Response:
 
 
 def answer_form(request: IndexRequest) -> Response:
-    """Handle POST: promote the release, and redirect to the page, which says where it is now."""
+    """
+    Handle POST: promote the release, and redirect to the page, which says where it is now.
+
+    What is refused is told on the page, which then has the status of the error. Raises
+    Unauthenticated, Forbidden or NotFound if the caller may not read the project, and NotFound if a
+    version is malformed or not there. Raises Waiting until the body has come, Invalid for what is
+    no form, and TooLarge if it is too long. Raises Waiting, too, while an upstream index is asked.
+    """
     name, version = _require_release(request)
     # the handler is called again once the body has come, and changes nothing before
     fields = forms.read_form(request)

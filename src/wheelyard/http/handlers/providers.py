@@ -57,7 +57,13 @@ class ProviderPages:
         self._browser_cookie = SessionCookie.named(BROWSER_COOKIE, "Lax", settings)
 
     def begin(self, request: IndexRequest) -> Response:
-        """Handle GET `/-/sign-in/NAME/`: send the browser to the provider."""
+        """
+        Handle GET `/-/sign-in/NAME/`: send the browser to the provider.
+
+        The browser gets a cookie to which the attempt belongs. `?next=` is the page to go on to, of
+        this server alone. What fails is told on the page to sign in, and not raised. Raises Waiting
+        for the provider.
+        """
         server = request.context.index.settings.server
         name = request.path_params["provider"]
         target = local_path(request.query_field("next") or "", server)
@@ -73,7 +79,12 @@ class ProviderPages:
         return redirect(SEE_OTHER, url, NO_STORE, cookie)
 
     def finish(self, request: IndexRequest) -> Response:
-        """Handle GET `/-/sign-in/NAME/callback`: begin a session, and lead on to the next page."""
+        """
+        Handle GET `/-/sign-in/NAME/callback`: begin a session, and lead on to the next page.
+
+        Sessions that the browser had before are ended. What fails is told on the page to sign in,
+        and not raised. Raises Waiting for the provider.
+        """
         try:
             begun = self._ask(request, self._finish, request)
         except WheelyardError as error:

@@ -13,7 +13,11 @@ TOKEN_PAGES: Final = (("-", "account"), ("-", "account", "tokens"))
 
 
 def answer(request: IndexRequest) -> Response:
-    """Handle GET: redirect to the same path without that of the index."""
+    """
+    Handle GET: redirect to the same path without that of the index.
+
+    The form of a token is told which index it was, unless the query names one.
+    """
     index = request.context.index
     query = request.query_string
     # below main, the page cannot know any more from which index somebody has come

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from wheelyard.api import project_operations
-from wheelyard.api.table import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.client_choice import remember_client
 from wheelyard.http.context import IndexRequest
@@ -30,7 +30,10 @@ def answer(request: IndexRequest) -> Response:
     """
     Handle GET `/setup/` for a browser: the settings of each client for this index.
 
-    `?client=` is the client to show, `?project=` the project whose name to fill in.
+    `?client=` is the client to show. Without one that is known, it is the one that this browser has
+    chosen, if there is one. `?project=` is the project whose name to fill in. One that does not
+    exist is told on the page, which then has the status of the error. Raises Unauthenticated or
+    Forbidden if the caller may not read it. Raises Unavailable if the store does not answer.
     """
     viewer = request.web.choosing_viewer(request)
     index = request.context.index
@@ -92,8 +95,9 @@ def choose_client(request: IndexRequest) -> Response:
     """
     Handle GET `/-/client/?client=`: keep the choice in a cookie, and go back to the page.
 
-    It is for browsers that run no script. It changes nothing that anybody else sees. Raises
-    Invalid (code `invalid_field`) for a client that no page offers.
+    It is for browsers that run no script. It changes nothing that anybody else sees. The page is
+    the one whose link was followed, or the home page. Raises Invalid (code `invalid_field`) for a
+    client that no page offers.
     """
     client = request.query_field("client")
     server = request.context.index.settings.server
@@ -108,7 +112,9 @@ def explain_upload_url(request: IndexRequest) -> Response:
     """
     Handle GET `/legacy/`, the upload URL: a text that says what the URL is for.
 
-    Raises Forbidden if the index takes no uploads. Its layers are not named: anybody may ask.
+    Raises Forbidden if the index takes no uploads, with a code for each reason: `read_only`,
+    `no_own_packages`, `promotions_only` or `index_not_named`. Its layers are not named: anybody may
+    ask.
     """
     index = request.context.index
     if index.takes_uploads:

@@ -1,4 +1,9 @@
-"""Namespaces (PEP 752) in the Simple API: all of them, and one with those in and around it."""
+"""
+Namespaces (PEP 752) in the Simple API: all of them, and one with those in and around it.
+
+Each handler answers 406 if the client accepts no JSON, and raises Unavailable if the store does not
+answer, or the namespaces are damaged.
+"""
 
 from collections.abc import Collection, Sequence
 
@@ -26,7 +31,8 @@ def answer_one(request: IndexRequest) -> Response:
     """
     Handle GET of a namespace, which is 404 if the caller may read no name of it.
 
-    Of its parent and its children, those are named that the caller would be shown.
+    Of its parent and its children, those are named that the caller would be shown. The parent is
+    null if there is none of these.
     """
     try:
         name = parse_name(request.path_params["namespace"])

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.table import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.token_list import WORKING_STATES, MarkedToken, marked
@@ -29,7 +29,13 @@ _NOT_A_PERSON: Final = (
 
 
 def answer(request: IndexRequest) -> Response:
-    """Handle GET: the tokens with the form for a new one, a new token, or a question about one."""
+    """
+    Handle GET: the tokens with the form for a new one, a new token, or a question about one.
+
+    A new token is shown once: the page takes it from the browser. An id in the query that is of no
+    token of the caller counts as none. Raises Unauthenticated for an anonymous caller, Invalid for
+    a malformed query, and Unavailable if the store does not answer.
+    """
     fields = forms.parse_form(request.query_string)
     view = _view(request, fields)
     rows = _rows(request)
@@ -56,7 +62,14 @@ def answer(request: IndexRequest) -> Response:
 
 
 def answer_form(request: IndexRequest) -> Response:
-    """Handle POST: make or rotate a token, which the next page shows once, or revoke one."""
+    """
+    Handle POST: make or rotate a token, which the next page shows once, or revoke one.
+
+    What is refused is told on the form, which then has the status of the error. The form may lack
+    the list of tokens while the store does not answer. Raises Unauthenticated for an anonymous
+    caller. Raises Waiting until the body has come, Invalid for what is no form, and TooLarge if it
+    is too long.
+    """
     # the handler is called again once the body has come, and changes nothing before
     fields = forms.read_form(request)
     view = _view(request, fields)

@@ -30,8 +30,8 @@ from wheelyard.operations.uploads import FILE_EXISTS, PublishedFile
 from wheelyard.remedies import Remedy
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.compatibility import compatibility_of
 from wheelyard.rendering.web.project_frame import version_path
-from wheelyard.rendering.web.tags import compatibility_of
 from wheelyard.settings.sections import MIB
 
 MAX_FILES: Final = 100
@@ -95,7 +95,13 @@ class UploadPage:
         self._uploads = uploads
 
     def answer_page(self, request: IndexRequest) -> Response:
-        """Handle GET: the form."""
+        """
+        Handle GET: the form.
+
+        Raises Unauthenticated or Forbidden unless the caller may upload to some project. Raises
+        Forbidden if the index takes no uploads (codes `read_only`, `no_own_packages`,
+        `promotions_only` and `index_not_named`). Raises Unavailable if the store does not answer.
+        """
         require_upload(request.caller)
         if request.context.index.settings.server.read_only:
             raise request.context.read_only()
@@ -103,7 +109,14 @@ class UploadPage:
         return self._page(request, 200, FormState(forms.form_token(request)))
 
     async def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: upload the file, and answer with what became of it."""
+        """
+        Handle POST: upload the file, and answer with what became of it.
+
+        The answer is JSON for a client that accepts it, and else the page. What is refused is told
+        in it, with the status of the error. Raises Unauthenticated, so that a browser gets to the
+        page to sign in. Raises TimeoutError, SlowClient or ClientDisconnected if the body does not
+        come. Raises Unavailable if the page with the form cannot be made.
+        """
         # a coroutine, as the body is streamed: what may wait for the store runs in a thread
         context = request.context
         pools = context.process.pools
@@ -163,7 +176,15 @@ class UploadPage:
 
 
 def answer_check(request: IndexRequest) -> Response:
-    """Handle POST `check/`: what would become of files, in their order, as JSON."""
+    """
+    Handle POST `check/`: what would become of files, in their order, as JSON.
+
+    No file is stored. Why one would be refused is told in the answer, and no error. Raises
+    Unauthenticated or Forbidden unless the caller may upload to some project. Raises Forbidden if
+    the form is too old (code `stale_form`), or on a read-only server (code `read_only`). Raises
+    Invalid if a field is wrong or missing, or there are none or too many files. Raises TooLarge for
+    a form that is too long, and Waiting until it has come, and while an upstream index is asked.
+    """
     require_upload(request.caller)
     # the handler is called again once the body has come
     fields = forms.read_form(request)
@@ -297,8 +318,9 @@ def _uploaded(request: IndexRequest, published: PublishedFile) -> UploadedFile:
     """Return what the page shows of an uploaded file."""
     name = NormalizedName(published.project)
     promotion = ""
-    # the file is there in any case: the answer says so, also while a link to promote it is unknown
-    with suppress(Unavailable):
+    # the file is there in any case: the answer says so, also while a link to promote it is unknown,
+    # or if the credential has ended while the file came
+    with suppress(Unauthenticated, Unavailable):
         if next(request.web.promotion_targets(request, name), None) is not None:
             version = parse_known_filename(published.filename, name).version
             promotion = f"project/{name}/{version_path(str(version))}/promote/"

@@ -48,8 +48,8 @@ def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
     """
     Add the commits that the target lacks of a document to it, and return how many.
 
-    Raises Conflict if that of the target is not an earlier state of that of the source, or one of
-    them is damaged. Raises Unavailable if a store does not answer.
+    Raises Conflict if that of the target is not an earlier state of that of the source, one of them
+    is damaged, or that of the source is lost. Raises Unavailable if a store does not answer.
     """
     kind = target.kind
     with source_faults(source):
@@ -89,7 +89,11 @@ def commits_of(kind: JournalKind[D, C], source: Store, in_source: D, numbers: ra
 
 @contextmanager
 def source_faults(source: Store) -> Iterator[None]:
-    """Raise Conflict if an object of `source` is unreadable, Unavailable if all of it is."""
+    """
+    Raise Conflict if an object of `source` is unreadable, Unavailable if all of it is.
+
+    A NotFound stays one.
+    """
     try:
         yield
     except NotFound as fault:
@@ -101,7 +105,7 @@ def source_faults(source: Store) -> Iterator[None]:
 
 @contextmanager
 def target_faults() -> Iterator[None]:
-    """Raise Conflict if a document of the target is damaged."""
+    """Raise Conflict if a document of the target is damaged. Any other Unavailable stays one."""
     try:
         yield
     except Unavailable as fault:
@@ -151,7 +155,8 @@ class CredentialCopy(Struct, frozen=True):
         Copy the object of a key, if it is newer, and return how many objects were written.
 
         For what has a journal, that is the number of commits. Raises Conflict or Unavailable if the
-        object is damaged or lost, or cannot be read in the source.
+        object is damaged or lost, or cannot be read in the source, and Conflict if the target has
+        commits of it that the source lacks.
         """
         for records in self.rights:
             if key == records.kind.key:
@@ -273,7 +278,12 @@ class UpstreamCopy(Struct, frozen=True):
         return kept_upstream_keys(self.source)
 
     def copy(self, key: Key) -> int:
-        """Copy what the target lacks of the object of a key, and return how many were written."""
+        """
+        Copy what the target lacks of the object of a key, and return how many were written.
+
+        It is 0 for an object that is gone, and a damaged page. Raises Conflict or Unavailable if
+        another object is damaged, or cannot be read in the source.
+        """
         with source_faults(self.source):
             in_source = self.source.get(key)
             if not isinstance(in_source, Stored) or not _is_sound(key, in_source.body):

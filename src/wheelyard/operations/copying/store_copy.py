@@ -157,9 +157,12 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
         """
         Copy projects, names, decisions, owners of public names, and credentials if asked for.
 
-        Outdated lines of htpasswd files are copied in any case, so that none counts at a server of
-        the target. A damaged project is reported and left out. Raises Conflict or Unavailable,
-        before anything is copied, if the list of indexes of the source is damaged or lost. Raises
+        With main, the definitions and the packages of all other indexes are copied as well. Counts
+        of downloads always are. Outdated lines of htpasswd files are copied in any case, so that
+        none counts at a server of the target. `progress` is called from several threads.
+
+        A damaged project is reported and left out. Raises Conflict or Unavailable, before any
+        package is copied, if the list of indexes of the source is damaged or lost. Raises
         Unavailable if one of the stores does not answer, or is full. A later copy continues.
         """
         copying = _Copying(self, progress)
@@ -202,7 +205,11 @@ class IndexCopies(Struct, frozen=True, kw_only=True):
     """Returns the catalog of an index in the target."""
 
     def names(self, source: Stores) -> list[str]:
-        """Return the names of the other indexes of which a store has something."""
+        """
+        Return the names of the other indexes of which a store has something.
+
+        Raises Unavailable if the store does not answer.
+        """
         clock = StoreClock(source.documents, self.records.commits.runtime)
         removal = FileRemoval(source, clock)
         return [name for name in map(keys.index_in, removal.indexes()) if name != MAIN]

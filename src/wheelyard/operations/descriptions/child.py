@@ -546,7 +546,11 @@ def _is_definition_list(element: _Element) -> bool:
 
 
 def main() -> None:
-    """Answer the requests on standard input, until it ends."""
+    """
+    Answer the requests on standard input, until it ends.
+
+    First this process limits itself, for good.
+    """
     _limit_resources()
     _write({"ready": ""})
     for line in sys.stdin.buffer:

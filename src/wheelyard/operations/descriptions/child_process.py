@@ -38,8 +38,9 @@ class RenderProcess:
         """
         Return the answer of the process, or a `problem`, whatever happens to the process.
 
-        The answer has `html` or `problem`. The latter is `slow`, `complex`, `markup`, or
-        `unavailable` if the process cannot be started or ends by no fault of the description.
+        `markup` is `rst`, `GFM` or `CommonMark`. The answer has `html` or `problem`. The latter is
+        `slow`, `complex`, `markup`, or `unavailable` if the process cannot be started or ends by no
+        fault of the description.
         """
         request = {"text": text, "markup": markup, "own": self._is_own}
         # somebody may kill it, or the machine lack memory: a second attempt tells
@@ -65,7 +66,11 @@ class RenderProcess:
             process.kill()
 
     def close(self) -> int:
-        """End the process, if there is one, and return the signal that has ended it, or 0."""
+        """
+        End the process, if there is one, and return the signal that has ended it.
+
+        It is 0 without a process, and 0 or less for one that has ended by itself.
+        """
         process = self._process
         self._process = None
         if process is None:

@@ -144,7 +144,10 @@ class Descriptions:
         """
         Return the description of a release.
 
-        One that is not rendered yet is plain text, which is not final. Rendering it begins.
+        One that is not rendered yet is plain text, which is not final. Rendering it begins, unless
+        too many wait, or it has failed within the last minute: then `job` is None. If callers are
+        to wait, this waits for the result. What is too long or cannot be rendered is plain text
+        with the reason, which is final.
         """
         description = _parse(core)
         if description is None:

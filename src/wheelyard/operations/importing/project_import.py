@@ -194,10 +194,12 @@ class ImportContext:
 
     def require_free(self, name: NormalizedName) -> None:
         """
-        Raise Forbidden or Unavailable unless a new name may become private.
+        Raise an error unless a new name may become private. Without an upstream index, each may.
 
         Upstream indexes are asked about a name once in an import. Two threads may ask at the same
-        time, and get the same answer.
+        time, and get the same answer. Raises Forbidden (code `public_name`) if an upstream index
+        has the name, and Unavailable if nobody can say that (codes `upstream_unavailable` and
+        `upstream_unproven`), or the store does not answer.
         """
         claims = self.uploads.claims
         if claims is not None and name not in self._refusals:
@@ -240,7 +242,8 @@ class ImportContext:
         """
         Store `files` and commit `intent`, or in a dry run, apply it to the project in memory.
 
-        Raises Unavailable if the store does not answer, or the document is damaged.
+        The name of the project is not listed: `list_names` does that. Raises what `intent` raises,
+        and Unavailable if the store does not answer, or the document is damaged.
         """
         if self.dry_run_projects is None:
             # the bytes first: what a commit lists has to be there, and a crash in between leaves
@@ -264,7 +267,8 @@ def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
 
     If the project's document is damaged, all files that are left are refused. If `context.stopped`
     is set, the import ends before the next file, and files that wait for a commit are not imported:
-    then outcomes are missing. Raises Unavailable if the store does not answer.
+    then outcomes are missing. The project is added to `context.unlisted` if it exists then. Raises
+    Unavailable if the store does not answer.
     """
     name = batch[0].distribution.project
     work = ProjectImport(context, name)
@@ -311,9 +315,10 @@ class ProjectImport:
 
     def run(self, batch: Batch) -> None:
         """
-        Import the files of a batch.
+        Import the files of a batch, and add their outcomes to `outcomes`.
 
-        Raises Unavailable if the store does not answer, or the document is damaged.
+        If `stopped` of the context is set, it ends before the next file, and what waits is not
+        committed. Raises Unavailable if the store does not answer, or the document is damaged.
         """
         self.project = self._context.latest(self.project.name)
         for source_file in batch:
@@ -435,7 +440,8 @@ def find_distribution(candidate: Candidate, context: ImportContext) -> KnownDist
     Return the distribution that a candidate is, by its filename and what its source says of it.
 
     If neither decides, the file itself does, for which it is fetched. Raises Invalid if it is none
-    or nothing decides, TooLarge if it is too large, and Unavailable if the spool cannot be written.
+    or nothing decides, and TooLarge if it is too large. Raises Unavailable if the spool cannot be
+    written, or this machine is too busy (code `too_busy`).
     """
     readings = known_filename_readings(candidate.filename)
     for reading in readings:

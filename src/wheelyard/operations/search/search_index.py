@@ -187,16 +187,16 @@ class SearchIndex(Struct):
 
     @property
     def in_memory(self) -> ProjectTable:
-        """The table as this process has it, which may be outdated, without reading the store."""
+        """The table as this process has it, perhaps outdated or empty. The store is not read."""
         return self._table or ProjectTable()
 
     def table(self, max_age: float = inf) -> ProjectTable:
         """
         Return the table, with all commits of this process, and begin to refresh it if that is due.
 
-        It is due also if the last refresh has begun more than `max_age` seconds ago.
-
-        Raises Unavailable if there is no table yet, and the store does not answer.
+        It is due also if the last refresh has begun more than `max_age` seconds ago. Whoever begins
+        one waits for it, a second at most. A refresh also stores the table. Raises Unavailable if
+        there is no table yet, and the store does not answer.
         """
         with self._lock:
             names = self.reader.projects.names

@@ -33,7 +33,11 @@ def accent_css(accent: str) -> str:
 
 
 def readable_on(surfaces: tuple[str, ...], accent: str, end: _Colour) -> str:
-    """Return the colour nearest to `accent`, on its way to `end`, readable on all surfaces."""
+    """
+    Return the colour nearest to `accent`, on its way to `end`, readable on all surfaces.
+
+    It is `end` if none is.
+    """
     backgrounds = [parse_colour(surface) for surface in surfaces]
     start = parse_colour(accent)
     for step in range(STEPS + 1):

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
+from wheelyard.rendering.web.compatibility import compatibility_of
 from wheelyard.rendering.web.core_metadata import parse_dependency
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.rendering.web.file_list import size_in_words
 from wheelyard.rendering.web.project_frame import COMPARE
 from wheelyard.rendering.web.release_page import ReleaseHead, license_of, release_date
-from wheelyard.rendering.web.tags import compatibility_of
 from wheelyard.rendering.web.viewer import Viewer
 
 MAX_OFFERED: Final = 300
@@ -109,7 +109,12 @@ def compare_page(
     releases: Sequence[ReleaseOf[ShownFile]],
     compared: tuple[ComparedRelease, ComparedRelease] | None,
 ) -> bytes:
-    """Return the bytes of the page, which compares nothing if there is one release alone."""
+    """
+    Return the bytes of the page, which compares nothing if there is one release alone.
+
+    Then `compared` is None, else the older and the newer release. `releases` are all of the
+    project, newest first.
+    """
     values: dict[str, object] = {
         # somebody can still type an older one into the URL
         "versions": [release.version for release in releases[:MAX_OFFERED]],

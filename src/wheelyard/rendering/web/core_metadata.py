@@ -134,7 +134,8 @@ def dependency_groups(
     """
     Return the dependencies of a release by extra: those of no extra under an empty text, first.
 
-    `extras` are all extras of the release, of which some may need nothing.
+    `extras` are all extras of the release, of which some may need nothing. Without dependencies of
+    no extra, there is no empty text.
     """
     groups: dict[str, list[Dependency]] = {"": []}
     for extra in extras:
@@ -380,7 +381,12 @@ def install_line(
     *,
     usual: str,
 ) -> InstallLine:
-    """Return what the lines of a page ask for, which is the `usual` of `PINS` without a choice."""
+    """
+    Return what the lines of a page ask for, which is the `usual` of `PINS` without a choice.
+
+    The choice of a pin that the version cannot have counts as none. Extras that the release does
+    not have are left out.
+    """
     extras = _offered_extras(provides_extra)
     pins = _pins(version)
     by_value = {pin.value: pin for pin in pins}

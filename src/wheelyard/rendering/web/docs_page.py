@@ -88,7 +88,7 @@ class LinkTargets(Struct, frozen=True):
 def docs_page(
     environment: PageEnvironment, viewer: Viewer, content: DocsContent, targets: LinkTargets
 ) -> bytes:
-    """Return the bytes of a page of the documentation."""
+    """Return the bytes of a page of the documentation, whose links lead where `targets` says."""
     html = Markup(_with_links(content, targets))  # noqa: S704 - only links were changed
     headings = list(_headings_in(html))
     if len(headings) < LISTED_HEADINGS:
@@ -164,7 +164,11 @@ def docs_search_page(
     words: str,
     version: str,
 ) -> bytes:
-    """Return the bytes of the page with what a search for words finds in the documentation."""
+    """
+    Return the bytes of the page with what a search for words finds in the documentation.
+
+    A page is found if it has all words, in any case. So without words, each page is.
+    """
     folded = words.casefold().split()
     matches = [_match(page, folded) for page in pages]
     # pages of one rank stay in the order in which they come

@@ -32,7 +32,11 @@ class ListedVersion(Struct, frozen=True):
 
 
 def figure_of(report: DownloadReport) -> Markup:
-    """Return the figure of the versions of a report over its days, or its weeks if it is long."""
+    """
+    Return the figure of the versions of a report over its days, or its weeks if it is long.
+
+    Versions that are not among its frequent ones are one area. The first week may be shorter.
+    """
     frequent = sorted(report.frequent, key=lambda days: listed_version(days.version), reverse=True)
     totals = [count.downloads for count in report.days]
     # the first one is the lowest area, which alone has a straight base: the newest version
@@ -81,7 +85,11 @@ def downloads_page(
     report: DownloadReport,
     versions: Collection[str],
 ) -> bytes:
-    """Return the bytes of the page with the downloads of a project, which has these versions."""
+    """
+    Return the bytes of the page with the downloads of a project, which has these versions.
+
+    Other versions of the report were deleted since, and are named without a link.
+    """
     frame = ProjectFrame(
         name=name, tab=DOWNLOADS, may_manage=viewer.may_manage, counts_downloads=True
     )

@@ -261,7 +261,11 @@ def _templates() -> Environment:
 
 
 def contact_link(contact: str) -> Markup:
-    """Return `[web] contact` as HTML, with a link if it is an e-mail address or a URL."""
+    """
+    Return `[web] contact` as HTML, with a link if it is an e-mail address or a URL.
+
+    If it is empty, that is the operator of the index in words.
+    """
     if contact.startswith(("https://", "http://")):
         url = contact
     elif "@" in contact and " " not in contact:

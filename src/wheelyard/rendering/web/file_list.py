@@ -26,9 +26,9 @@ from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.simple_pages import timestamp
+from wheelyard.rendering.web.compatibility import Compatibility, Facet, compatibility_of
 from wheelyard.rendering.web.environment import ROWS_PER_PAGE, PageEnvironment
 from wheelyard.rendering.web.page_numbers import FilteredPage, page_count
-from wheelyard.rendering.web.tags import Compatibility, Facet, compatibility_of
 
 FILTERED_FILES: Final = 10
 """With more files, there is a form that filters them."""
@@ -152,7 +152,11 @@ def file_list(
     number: int = 1,
     size: int = ROWS_PER_PAGE,
 ) -> FileList | None:
-    """Return a page of the files of a release, or None if there is no page of this number."""
+    """
+    Return a page of the files of a release, or None if there is no page of this number.
+
+    A page has `size` files. If no file is `selected`, there is one page without files.
+    """
     files = [DescribedFile(file, compatibility_of(file.filename)) for file in release.files]
     files.sort(key=lambda file: file.order)
     matching = list(filter(selected.matches, files))
@@ -356,7 +360,11 @@ def yank_mark(reason: str) -> str:
 
 
 def pinned_hashes(release: ReleaseOf[ShownFile]) -> list[str]:
-    """Return the SHA-256 of the files that a pinned requirement allows: of those not yanked."""
+    """
+    Return the SHA-256 of the files that a pinned requirement allows: of those not yanked.
+
+    If all are yanked, it is that of all of them. Files without a known SHA-256 are left out.
+    """
     files: Iterable[ShownFile] = release.files
     if not release.is_yanked:
         # installers prefer a file that is not yanked (PEP 592), so nobody needs the hash of one
@@ -368,7 +376,8 @@ def pinned_requirement(package: str, release: ReleaseOf[ShownFile]) -> str:
     """
     Return the lines of a requirements file with a release and the hashes of its files.
 
-    `package` is the name of its project, perhaps with extras in brackets.
+    `package` is the name of its project, perhaps with extras in brackets, or empty if the caller
+    writes it before the lines.
     """
     lines = [f"{package}=={release.version}"]
     lines += [f"--hash=sha256:{digest}" for digest in pinned_hashes(release)]

@@ -173,6 +173,7 @@ class ListQuery(Struct, frozen=True):
         Return projects in the order of the list, and those that are equal in it as they come.
 
         They come as the best matches, or in a list of all by name. `downloads` has those of names.
+        While it is None or empty, an order by downloads is the order in which they come.
         """
         # sorting keeps the order of equal ones, also with `reverse`
         match self.sort:
@@ -235,8 +236,9 @@ def home_page(
     takes_uploads: bool = True,
 ) -> bytes:
     """
-    Return the bytes of the home page, with those of `projects`, which the viewer may read.
+    Return the bytes of the home page, with the newest of `projects`.
 
+    These are all that the viewer may read. Public packages are named only if no project is private.
     `takes_uploads` is whether files can be published to this index now.
     """
     root = "./"

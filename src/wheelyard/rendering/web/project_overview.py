@@ -60,7 +60,7 @@ class ProjectContent(Struct, frozen=True, kw_only=True):
 
 
 def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
-    """Return the bytes of the page of a project with releases."""
+    """Return the bytes of the page of a project with releases, whose `latest` is not None."""
     latest = content.latest
     releases = content.releases
     assert latest is not None  # noqa: S101 - without releases it is `empty_page`
@@ -121,7 +121,13 @@ def empty_page(  # noqa: PLR0913 - all that is on it
     not_shown: OriginNotes | None = None,
     other_index: str | None = None,
 ) -> bytes:
-    """Return the bytes of the page of a tab for a project without files that can be installed."""
+    """
+    Return the bytes of the page of a tab for a project without files that can be installed.
+
+    `public` is None for a private project, of which `not_shown` says what a view hides, if so.
+    `status_set` is what `status_set_in` returns. `other_index` is the name of the index that the
+    project is from, if that is another one.
+    """
     frame = ProjectFrame(
         name=project.name,
         tab=tab,
@@ -160,7 +166,7 @@ class ListedRelease(Struct, frozen=True):
 
 
 def listed_release(release: ReleaseOf[ShownFile]) -> ListedRelease:
-    """Return a release as pages name it."""
+    """Return a release as pages name it, with marks if it is a pre-release or yanked."""
     version = release.version
     is_prerelease = listed_version(version).is_prerelease
     marks = ""
@@ -268,7 +274,9 @@ def changes_of(
     """
     Return entries as changes, newest first, uploads of one release by one person as one.
 
-    Of `hidden_indexes` it is not said that something came from there, or that a right is about one.
+    `entries` come as in a journal, the oldest first. Of `hidden_indexes` it is not said that
+    something came from there, or that a right is about one. Raises Invalid (code
+    `invalid_filename` or `invalid_version`) if an entry has a file that cannot be of its project.
     """
     # a journal has the oldest entry first
     groups = groupby(reversed(entries), key=_group)

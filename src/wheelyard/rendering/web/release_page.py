@@ -251,7 +251,11 @@ def release_date(release: ReleaseOf[ShownFile]) -> str:
 
 
 def license_of(core: CoreMetadata) -> str:
-    """Return the licence by the first field that names one: expression, classifiers, text."""
+    """
+    Return the licence by the first field that names one: expression, classifiers, text.
+
+    It is empty if none does. All but an expression is cut at `TEXT_LIMIT` characters.
+    """
     if core.license_expression:
         # PEP 639: it takes the place of the classifiers and of the text
         return core.license_expression

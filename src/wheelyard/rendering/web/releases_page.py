@@ -149,7 +149,7 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
     """
     Return the bytes of a page with the releases of a project.
 
-    Raises NoSuchPage if there are not so many pages.
+    The number of the page is at least 1. Raises NoSuchPage, a NotFound, if there are not so many.
     """
     downloads = content.downloads
     last_downloads = None

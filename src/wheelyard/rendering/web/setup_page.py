@@ -90,7 +90,11 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     """The name of today's view, such as `as-of-2026-01-31`."""
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
-        """Return the bytes of the page."""
+        """
+        Return the bytes of the page.
+
+        If the index has no use for the client, or does not know it, the first one is shown.
+        """
         # all pages of an index share its settings, and only this one knows these
         settings = replace(
             environment.client_settings,

@@ -136,7 +136,12 @@ class GoogleSigner:
             self._credentials = credentials.with_scopes([SCOPE])
 
     def sign(self, name: str, lifetime: timedelta) -> str:
-        """Return the URL of the object `name`, or raise Unavailable if nothing signs it."""
+        """
+        Return the URL of the object `name`.
+
+        Raises Unavailable if signing is denied (code `signing_denied`), or if it fails otherwise
+        (code `signing_unavailable`).
+        """
         blob = self._bucket.blob(name)
         try:
             url = blob.generate_signed_url(
@@ -172,7 +177,11 @@ class GoogleSigner:
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
-    """Return a reader of a bucket that is no store, whose requests are counted for nobody."""
+    """
+    Return a reader of a bucket that is no store, whose requests are counted for nobody.
+
+    Raises Unavailable (code `storage_credentials`) if there are no credentials.
+    """
     client = _connect(location, OperationCounter())
     return GcsReader(GcsStore(client, location, runtime, None, ""))
 
@@ -180,7 +189,11 @@ def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> GcsReader:
 def store_opener(
     location: BucketLocation, runtime: Runtime, counter: OperationCounter
 ) -> "GcsStoreOpener":
-    """Return what opens stores by one client, with `location` for messages."""
+    """
+    Return what opens stores by one client, with `location` for messages.
+
+    Raises Unavailable (code `storage_credentials`) if there are no credentials.
+    """
     return GcsStoreOpener(_connect(location, counter), runtime)
 
 
@@ -191,7 +204,11 @@ class GcsStoreOpener(Struct, frozen=True):
     runtime: Runtime
 
     def open_store(self, location: BucketLocation, downloads: Downloads, caching: str) -> GcsStore:
-        """Return the store at a location, whose objects have `caching` as their Cache-Control."""
+        """
+        Return the store at a location, whose objects have `caching` as their Cache-Control.
+
+        Raises Invalid (code `bad_setting`) if `downloads` needs signed URLs, and nothing can sign.
+        """
         credentials = gcs_store.credentials_of(self.client)
         endpoint = str(self.client.api_endpoint)
         if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":

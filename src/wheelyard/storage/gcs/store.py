@@ -119,7 +119,11 @@ def google_failures(malformed: FailureKind = FailureKind.UNCLEAR) -> Iterator[No
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return what an exception of Google's libraries says."""
+    """
+    Return what an exception of Google's libraries says.
+
+    Without an answer that is UNCLEAR, or NO_TOKEN if the servers of tokens gave none.
+    """
     if isinstance(error, auth.TransportError):
         return Failure(FailureKind.NO_TOKEN)
     if isinstance(error, auth.GoogleAuthError):
@@ -141,8 +145,8 @@ def failure_of_response(response: requests.Response) -> Failure:
     """
     Return the Failure that an HTTP answer with an error status means.
 
-    Reads the body, so for a streamed answer it raises what requests raises. Call it within
-    `google_failures`.
+    Reads the body, so it raises RequestException if a streamed answer breaks off. Call it within
+    `google_failures`. A `Retry-After` that is a date counts as none.
     """
     status = response.status_code
     # whoever has answered, a proxy perhaps: only known words are looked for in it
@@ -185,7 +189,12 @@ class GcsStore(bucket_store.BucketStore):
         return email_of(credentials_of(self.client))
 
     def get_once(self, name: str, unless: ObjectVersion | None) -> Stored:
-        """Return an object, or raise Failure, of the kind UNCHANGED if its version is `unless`."""
+        """
+        Return an object, whole.
+
+        Raises Failure, of the kind UNCHANGED if its version is `unless`, ABSENT if there is none,
+        and UNCLEAR if its bytes are damaged.
+        """
         generation = generation_of(unless)
         query = {}
         if generation:
@@ -216,7 +225,12 @@ class GcsStore(bucket_store.BucketStore):
     def put_once(
         self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
     ) -> ObjectVersion:
-        """Write an object if it has the version `expect`, and return its new version."""
+        """
+        Write an object if it has the version `expect`, and return its new version.
+
+        Raises Failure, of the kind CONFLICT if it has another version, or if another writer has
+        just written it (status 429).
+        """
         blob = self._new_blob(name, kind)
         timeouts = WRITE_TIMEOUTS if len(body) <= SMALL_BODY_BYTES else UPLOAD_TIMEOUTS
         try:
@@ -236,7 +250,11 @@ class GcsStore(bucket_store.BucketStore):
             raise
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
-        """Write the file at a path, a large one in chunks, each of which is repeated."""
+        """
+        Write the file at a path, a large one in chunks, each of which is repeated.
+
+        Raises Failure. Raises Unavailable if the file cannot be opened.
+        """
         blob = self._new_blob(name, kind)
         announced_size: int | None = size
         if size > UPLOAD_CHUNK_BYTES:
@@ -256,7 +274,11 @@ class GcsStore(bucket_store.BucketStore):
             self._bucket.blob(name).delete(timeout=READ_TIMEOUTS, retry=None)
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """Yield the entries of a listing, sorted, or raise Failure."""
+        """
+        Yield the entries whose key begins with `prefix` and is greater than `after`, sorted.
+
+        Raises Failure, of the kind REFUSED if the listing repeats itself, or is not sorted.
+        """
         start = self.name_of(Key(after)) if after else None
         # each page was an answer, and was asked for again until its JSON could be read
         with google_failures(malformed=FailureKind.REFUSED):

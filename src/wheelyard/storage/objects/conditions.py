@@ -64,9 +64,9 @@ class ConditionCheck:
         """
         Raise Unavailable (code `conditions_ignored`) unless the bucket keeps conditions.
 
-        The bucket is asked once. After a lost answer it is asked again for some time, with another
-        key. Raises Failure if that does not help, or after any other error: then the next write
-        asks again.
+        The bucket is asked once, by writes of an object that is deleted again. After a lost answer
+        it is asked again for some time, with another key. Raises Failure if that does not help, or
+        after any other error: then the next write asks again.
         """
         if self._is_kept is None:
             with self._lock:

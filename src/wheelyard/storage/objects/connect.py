@@ -212,7 +212,13 @@ class ObjectStoreOpener(Struct, frozen=True):
     def open_store(
         self, location: BucketLocation, downloads: Downloads, caching: str
     ) -> ObjectStore:
-        """Return the store at a location, whose objects have `caching` as their Cache-Control."""
+        """
+        Return the store at a location, whose objects have `caching` as their Cache-Control.
+
+        Raises Invalid (code `bad_setting`) if the environment lacks something or is malformed, or
+        if `downloads` needs signed URLs, and nothing can sign. Raises Unavailable (code
+        `storage_credentials`) if there are no credentials.
+        """
         service = _service(location)
         clients = object_store.make_clients(location, service.config)
         # one check for all stores of a bucket, also for a store that is opened again
@@ -227,7 +233,12 @@ class ObjectStoreOpener(Struct, frozen=True):
 
 
 def open_bucket_reader(location: BucketLocation, runtime: Runtime) -> ObjectReader:
-    """Return a reader of a bucket that is no store."""
+    """
+    Return a reader of a bucket that is no store.
+
+    Raises Invalid (code `bad_setting`) if the environment lacks something or is malformed, and
+    Unavailable (code `storage_credentials`) if there are no credentials.
+    """
     del runtime
     service = _service(location)
     return ObjectReader(location, service.config, service.public_base)
@@ -256,7 +267,12 @@ class ObjectSigner(Struct, frozen=True):
     location: BucketLocation
 
     def sign(self, name: str, lifetime: timedelta) -> str | None:
-        """Return the URL of the object `name`, or None if obstore would sign it wrongly."""
+        """
+        Return the URL of the object `name`, or None if obstore would sign it wrongly.
+
+        Raises Unavailable if signing is denied (code `signing_denied`), or if it fails otherwise
+        (code `signing_unavailable`).
+        """
         if self.location.scheme == AZURE and not _SIGNED_BY_AZURE.fullmatch(name):
             return None
         try:

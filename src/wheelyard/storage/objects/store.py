@@ -215,7 +215,12 @@ class ObjectStore(BucketStore):
         self._check = check
 
     def get_once(self, name: str, unless: ObjectVersion | None) -> base.Stored:
-        """Return an object, or raise Failure, of the kind UNCHANGED if its version is `unless`."""
+        """
+        Return an object, whole.
+
+        Raises Failure, of the kind UNCHANGED if its version is `unless`, ABSENT if there is none,
+        and UNCLEAR if the answer breaks off.
+        """
         options: GetOptions = {}
         if unless:
             options = {"if_none_match": f'"{unless}"'}
@@ -230,7 +235,11 @@ class ObjectStore(BucketStore):
     def put_once(
         self, name: str, body: bytes, expect: ObjectVersion | None, kind: WebType
     ) -> ObjectVersion:
-        """Write an object if it has the version `expect`, and return its new version."""
+        """
+        Write an object if it has the version `expect`, and return its new version.
+
+        Raises Failure, of the kind CONFLICT if it has another version.
+        """
         try:
             return self.write_once(name, body, expect, kind)
         except Failure as failure:
@@ -246,7 +255,11 @@ class ObjectStore(BucketStore):
         expect: ObjectVersion | None,
         kind: WebType = PROBE_TYPE,
     ) -> ObjectVersion:
-        """Send one request that writes an object, and return its version, or raise Failure."""
+        """
+        Send one request that writes an object, and return its version, or raise Failure.
+
+        `expect` is the version to replace: ABSENT if the object must be new, None for any.
+        """
         mode: PutMode = "overwrite" if expect is None else "create"
         if expect:
             mode = {"e_tag": f'"{expect}"'}
@@ -263,7 +276,11 @@ class ObjectStore(BucketStore):
         return version_of(written["e_tag"])
 
     def send_once(self, name: str, path: Path, size: int, kind: WebType) -> None:
-        """Write the file at a path, a large one in parts that obstore repeats."""
+        """
+        Write the file at a path, a large one in parts that obstore repeats.
+
+        Raises Failure. Raises Unavailable if there is no such file.
+        """
         parts = -(-size // PART_BYTES)
         if parts > 1:
             # one more begins the upload; the insert completes it
@@ -288,7 +305,12 @@ class ObjectStore(BucketStore):
             raise
 
     def stream_once(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Return the chunks of an object. Obstore resumes the stream after a broken connection."""
+        """
+        Return the chunks of an object from `start` up to `stop`, or raise Failure.
+
+        It is of the kind ABSENT if there is none, and OUT_OF_RANGE if it ends before `start`.
+        Obstore resumes the stream after a broken connection. The iterator raises Failure, too.
+        """
         options: GetOptions = {}
         if stop is not None:
             options = {"range": (start, stop)}
@@ -302,7 +324,12 @@ class ObjectStore(BucketStore):
         self._ask(DELETED, obstore.delete, self._clients.reads, name)
 
     def entries(self, prefix: str, after: str) -> Iterator[base.Entry]:
-        """Yield the entries of a listing, which goes on after its last key if it breaks off."""
+        """
+        Yield the entries whose key begins with `prefix` and is greater than `after`, sorted.
+
+        A listing that breaks off goes on after its last key. Raises Failure, of the kind REFUSED if
+        it repeats itself, or is not sorted.
+        """
         listing = _Listing(prefix, after)
         is_more = True
         while is_more:
@@ -334,7 +361,12 @@ class ObjectStore(BucketStore):
         return super().name_of(key)
 
     def before_write(self) -> None:
-        """Raise Unavailable unless the service keeps the conditions of writes."""
+        """
+        Raise Unavailable (code `conditions_ignored`) unless the service keeps conditions of writes.
+
+        The first call of a process asks it, by writes of an object that is deleted again. Raises
+        Unavailable if the service does not say.
+        """
         try:
             self._check.ensure(self)
         except Failure as failure:

@@ -268,7 +268,7 @@ class OsvReader(Struct):
 
     def read(self, body: bytes, where: str) -> None:
         """
-        Add the advisories of one entry, or of a list of entries, without those that are malformed.
+        Add the advisories of one entry, or of a list of them, and count those that are malformed.
 
         `where` is the name of the file.
         """

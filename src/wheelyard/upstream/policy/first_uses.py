@@ -40,9 +40,10 @@ class FirstUses(Struct, frozen=True):
         self, page: UpstreamPage, now: datetime, noted: Snapshot[NoteDocument[datetime]]
     ) -> Snapshot[NoteDocument[datetime]]:
         """
-        Return what is `noted`, after the exceptions for versions of a page are used.
+        Write when exceptions for versions of a page are first used, and return what is noted then.
 
-        Raises Unavailable if a first use cannot be written down.
+        `noted` is what was noted before. A first use that is there stays. With `is_read_only`,
+        nothing is written. Raises Unavailable if a first use cannot be written down.
         """
         keys = dict[str, str]()
         if not self.is_read_only:

@@ -161,9 +161,10 @@ class OsvSource:
         """
         Return the accepted content, which is read if it never was.
 
-        If the database is refused, that is what the store has of the one before, and what the
-        refused one adds. Raises Invalid (code `bad_setting`) if there is neither: without it
-        malicious versions would be served. Raises Unavailable if the store does not answer.
+        What is accepted is kept in the store. If the database is refused, that is logged, and the
+        content is what the store has of the one before, and what the refused one adds. Raises
+        Invalid (code `bad_setting`) if there is neither: without it malicious versions would be
+        served. Raises Unavailable if the store does not answer.
         """
         with self._lock:
             if self._table is None:
@@ -190,8 +191,12 @@ class OsvSource:
         """
         Return the accepted content, after a look for changes if one is due.
 
-        While one thread looks or reads, the others get the old content at once. Raises what `load`
-        does, if that was never called.
+        A changed database is put into force, and kept in the store. One that is refused is logged,
+        and the one before it stays. While one thread looks or reads, the others get the old content
+        at once.
+
+        Only while nothing was accepted yet, raises Invalid (code `bad_setting`) if the database
+        cannot be used, and Unavailable if the store does not answer.
         """
         table = self._table or self.load()
         if self.peek() is None and self._lock.acquire(blocking=False):
@@ -205,8 +210,9 @@ class OsvSource:
         """
         Accept the database as it is, and return what was accepted before, and what is now.
 
-        The first is None if none was, or it is damaged. Raises Invalid if the database cannot be
-        read, or has no usable entry. Raises Unavailable if the store does not answer.
+        The first is None if none was, or it is damaged. It is kept in the store. Raises Invalid
+        (code `bad_setting`) if the database cannot be read, or has no usable entry. Raises
+        Unavailable if the store does not answer.
         """
         assert self._record is not None  # noqa: S101 - only commands that have a store call it
         with self._lock:

@@ -31,16 +31,22 @@ class PageLicences(Struct, frozen=True):
         *,
         is_of_store: bool = False,
     ) -> Mapping[str, str]:
-        """Return the licences of the files of a page as far as they were found, by filename."""
+        """
+        Return the licences of the files of a page as far as they were found, by filename.
+
+        Another one is `LOOKED_UP_LATER`. With `is_of_store` they are what is `noted`, and not what
+        this process alone has found.
+        """
         return self.finder.remembered_licences(
             page.name, page.files, noted, is_of_store=is_of_store
         )
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> str:
         """
-        Return the licence of a file of a page.
+        Return the licence of a file of a page, whose metadata may be fetched.
 
-        Raises Unavailable if its metadata cannot be had now.
+        Without metadata of its own, it is that of its release. It is `UNKNOWN` if there is none.
+        Raises Unavailable if the metadata cannot be had now.
         """
         read = partial(self.read_metadata, page)
         return self.finder.find(page.name, file, page.files, read)
@@ -51,7 +57,8 @@ class PageLicences(Struct, frozen=True):
         """
         Return the licence of a file that is wanted, and note it in the store if a rule hides it.
 
-        Raises Unavailable if its metadata cannot be had now.
+        `hides` says whether a rule does. Raises Unavailable if its metadata cannot be had now. That
+        the store does not take the note is no error.
         """
         licence = self.find(page, file)
         if hides(licence):

@@ -81,7 +81,8 @@ class PageProvenances:
         """
         Return by filename why attestations do not hold, as far as that needs no connection.
 
-        While offline, the store says it of these files: nobody could look later then.
+        While offline, the store says it of these files: nobody could look later then. What it
+        cannot say is a fault then.
         """
         if not self._source.is_offline:
             return self.remembered(files)
@@ -97,7 +98,9 @@ class PageProvenances:
         """
         Return in sentences why the attestations of a file do not hold, or an empty text.
 
-        Raises Unavailable if its provenance cannot be had now.
+        Its provenance may be fetched. One that does not hold is removed from the store, unless
+        nothing is fetched, so that it is fetched anew. Raises Unavailable if the provenance cannot
+        be had now.
         """
         if self._held.get(_key(file)):
             return ""

@@ -202,8 +202,8 @@ class Policy:
         """
         Read the database of advisories, without which no server starts, and return its warnings.
 
-        Raises Invalid (code `bad_setting`) if it cannot be read and none was accepted before.
-        Raises Unavailable if the store does not say what was.
+        What is accepted is kept in the store. Raises Invalid (code `bad_setting`) if it cannot be
+        read and none was accepted before. Raises Unavailable if the store does not say what was.
         """
         if self.osv is None:
             return ()
@@ -231,8 +231,9 @@ class Policy:
         Return what of a page is shown.
 
         It is cached as long as nothing that decides changes. Without `state`, what decides is read.
-        Raises what the method `state` does, and Unavailable if the first use of an exception cannot
-        be written.
+        The first use of an exception from the cooldown is written. Raises Unavailable if the store
+        does not answer. Raises Invalid (code `bad_setting`) if no database of advisories can be
+        used.
         """
         # first uses are written down before the view, whose generation has them
         state = self._note_first_uses(page, now, state)
@@ -250,7 +251,9 @@ class Policy:
         """
         Return every reason why files of a page are not shown, by filename.
 
-        A file that is shown has no entry. Raises what `view` does.
+        A file that is shown has no entry. The first use of an exception from the cooldown is
+        written. Raises Unavailable if the store does not answer. Raises Invalid (code
+        `bad_setting`) if no database of advisories can be used.
         """
         facts = self._facts(page, self._note_first_uses(page, now))
         by_filename = dict[str, tuple[FileReason, ...]]()
@@ -267,8 +270,13 @@ class Policy:
         Return why a file of a page, or its metadata, is not sent, or None if it may be.
 
         It may also be one that the page does not list any more, and that is kept. `view` is the one
-        of the page that has just been made. Without it, it is made. Raises what `view` and
-        `refuses_by_sidecars` do.
+        of the page that has just been made. Without it, it is made. Metadata and provenance of the
+        file may be fetched. A licence that hides it is noted in the store, and so is the first use
+        of an exception from the cooldown.
+
+        Raises Unavailable (a code of `UPSTREAM_CODES`) if metadata or provenance cannot be had now.
+        Raises Unavailable if the store does not answer. Raises Invalid (code `bad_setting`) if no
+        database of advisories can be used.
         """
         now = self._runtime.now()
         if page.by_filename.get(file.filename) == file:
@@ -292,8 +300,9 @@ class Policy:
         """
         Return why a file is not sent by its licence or its attestations, unless that is lifted.
 
-        Its metadata and its provenance may be fetched. Raises Unavailable if they cannot be had
-        now.
+        Its metadata and its provenance may be fetched. A licence that hides it is noted in the
+        store. Raises Unavailable (a code of `UPSTREAM_CODES`) if they cannot be had now. Raises
+        Unavailable if the store does not answer.
         """
         if not self.asks_sidecars:
             return None

@@ -30,7 +30,9 @@ class SidecarFacts(Struct, frozen=True):
         """
         Return the facts about a file with those that rules with some codes ask for.
 
-        Raises Unavailable if its metadata or its provenance cannot be had now.
+        Metadata and provenance may be fetched. A licence that `licence_rule` hides is noted in the
+        store. Without that rule, no licence is looked up. Raises Unavailable if metadata or
+        provenance cannot be had now.
         """
         if Code.LICENCE in codes and licence_rule is not None:
             licence = self.licences.find_and_note(page, file, licence_rule.hides)

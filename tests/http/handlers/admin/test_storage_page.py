@@ -24,7 +24,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import file_of
 from tests.upstream.settings import close, upstream_section
 from tests.waiting import until
-from wheelyard.api.server_operations import ProjectUsage, show_usage
+from wheelyard.api.usage_operations import ProjectUsage, show_usage
 from wheelyard.catalog import keys
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.distribution_filename import parse_version

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from msgspec import Struct
 from msgspec.structs import replace
 
+from wheelyard.api.local import LocalApi
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import HistoryQuery
-from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_server_admin
 from wheelyard.errors import Conflict, Invalid, NoSuchPage, NotFound, WheelyardError
 from wheelyard.http import forms
@@ -110,7 +110,8 @@ class AdminPages:
         """
         Return the names of those principals that are API tokens.
 
-        Raises Unavailable if the store does not answer.
+        The name of a token that is not there is an empty text. Raises Unavailable if the store does
+        not answer.
         """
         api = self.api(request)
         names: dict[str, str] = {}
@@ -131,7 +132,8 @@ class AdminPages:
         """
         Return a page in the frame of the section whose path below `-/admin/` is `section`.
 
-        `template` is below `admin/`. The path of the request has to end with a slash.
+        `template` is below `admin/`. The path of the request has to end with a slash. No right is
+        checked here.
         """
         root = "../" * len(request.segments)
         viewer = request.web.viewer(request.caller)
@@ -153,7 +155,9 @@ class AdminPages:
         """
         Handle GET: the changes of a document, the newest first.
 
-        Raises Unavailable if the store does not answer.
+        Raises Unauthenticated or Forbidden unless the caller may see the page, and Invalid for a
+        malformed query. Raises NoSuchPage if there is no page of the number in the query. Raises
+        Unavailable if the store does not answer, or its journal has lost a change.
         """
         query = self.query(request)
         api = self.api(request)
@@ -182,6 +186,7 @@ class AdminPages:
         """
         Handle POST: do what a form asks for, or show it again with what was typed, and why.
 
+        It is shown again with the status of the error. If it cannot be shown, the error is raised.
         The form has at most `limit` bytes. Raises Unauthenticated or Forbidden unless the caller
         may see the page. Raises Invalid for what is no form, or has too many fields, and TooLarge
         if it is too long. Raises Waiting until it has come.
@@ -210,7 +215,7 @@ class AdminPages:
 
 @contextmanager
 def refused_for(field: str) -> Iterator[None]:
-    """Name `field` as what each Invalid and NotFound of this block is about."""
+    """Name `field` as what each Invalid and NotFound of this block is about that names none."""
     try:
         yield
     except (Invalid, NotFound) as error:
@@ -255,7 +260,7 @@ def paged(rows: Sequence[T], query: forms.FormFields, size: int) -> tuple[Sequen
     """
     Return the rows of a list on the page that a query asks for, and which page it is.
 
-    Raises NoSuchPage if the list has no page of this number.
+    `size` is how many rows a page has. Raises NoSuchPage if the list has no page of this number.
     """
     numbers = page_numbers(query, len(rows), size)
     end = numbers.number * size

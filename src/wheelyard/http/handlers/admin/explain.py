@@ -29,7 +29,14 @@ class ExplainPage:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the form, and the answer to it."""
+        """
+        Handle GET: the form, and the answer to it.
+
+        There is an answer if the query names a project. What is wrong with the query is told on the
+        page, which then has the status of the error. An action that there is not counts as `read`.
+        Raises Unauthenticated or Forbidden unless the caller is an administrator. Raises Invalid
+        for a malformed query, and Unavailable if the store does not answer.
+        """
         query = self._pages.query(request)
         form = FormState("", query.values)
         status = 200

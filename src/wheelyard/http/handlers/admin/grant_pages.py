@@ -38,7 +38,12 @@ class GrantPages:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, the form for a new grant, or the question whether to revoke one."""
+        """
+        Handle GET: the list, the form for a new grant, or the question whether to revoke one.
+
+        The question is also shown for a grant that is gone, and says so. `?search=` selects rows of
+        the list.
+        """
         query = self._pages.query(request)
         if query.text("action") == "add":
             return self._grant_form(request, self._preset(request, query), 200)
@@ -48,7 +53,12 @@ class GrantPages:
         return self._list(request, query, 200)
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: add a grant, or revoke one."""
+        """
+        Handle POST: add a grant, or revoke one.
+
+        After an addition the answer is the list with its warnings (201), and after a revocation a
+        redirect to it. What is refused is told on the form.
+        """
 
         def act(fields: FormFields) -> Response:
             if fields.action("add", "revoke") == "revoke":

@@ -51,7 +51,11 @@ class GroupPages:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, one group, the form for a new one, or whether to delete one."""
+        """
+        Handle GET: the list, one group, the form for a new one, or whether to delete one.
+
+        `?search=` selects rows of the list. Raises NotFound if there is no such group.
+        """
         query = self._pages.query(request)
         form = self._pages.form(request)
         if query.text("action") == "make":
@@ -62,7 +66,12 @@ class GroupPages:
         return self._list(request, query)
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: make or delete a group, or change its members."""
+        """
+        Handle POST: make or delete a group, or change its members.
+
+        The answer is a redirect, or the page of the group if there are warnings about its new
+        members. What is refused is told on the form.
+        """
 
         def act(fields: FormFields) -> Response:
             return self._change(request, fields)

@@ -15,7 +15,11 @@ class HealthPages:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: what works, and what asks for a look."""
+        """
+        Handle GET: what works, and what asks for a look.
+
+        Files of credentials are read again if they have changed.
+        """
         health = self._pages.api(request).call(health_operations.show_health)
         return self._pages.show(request, "health/", "health.html", {"health": health})
 

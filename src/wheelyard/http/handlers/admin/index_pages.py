@@ -63,7 +63,11 @@ class IndexPages(TablePages):
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
     ) -> dict[str, object]:
-        """Return the fields of an index, and what stands for keys of earlier versions."""
+        """
+        Return the fields of an index, and what stands for keys of earlier versions.
+
+        `before` is the index that the form changes, or None for a new one.
+        """
         del request, variant
         is_main = before is not None and before.name == MAIN
         says_read = before is None or "read" in before.keys
@@ -81,7 +85,9 @@ class IndexPages(TablePages):
         """
         Return what removing an index leads to.
 
-        Raises NotFound, Invalid or Conflict unless it can be removed.
+        Whether it is empty is not looked at. Raises NotFound if there is no such index, and Invalid
+        (code `invalid_index`) for main. Raises Conflict (code `index_in_use`) for main while an
+        index of an earlier version is called so.
         """
         administration = request.context.index.server.index_administration
         administration.require_removable(name, administration.read_stored())
@@ -95,7 +101,11 @@ class IndexPages(TablePages):
         return texts_of_index(keys)
 
     def keys_in(self, fields: FormFields) -> IndexKeys:
-        """Return the keys that a form says, also those of earlier versions that it takes away."""
+        """
+        Return the keys that a form says, with None for an empty field.
+
+        None also stands for a key of an earlier version whose box is ticked.
+        """
         form_keys = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
         # a field that was emptied takes the key away
         keys: IndexKeys = {key: form_keys.get(key) for key in INDEX_KEYS}

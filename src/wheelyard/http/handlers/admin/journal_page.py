@@ -30,7 +30,14 @@ class JournalPages:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: some entries, the newest first, and a form that filters them."""
+        """
+        Handle GET: some entries, the newest first, and a form that filters them.
+
+        What is wrong with the filter is told on the page, which then has the status of the error.
+        So is what could not be read, with status 200. Raises Unauthenticated or Forbidden unless
+        the caller is an administrator. Raises Invalid for a malformed query, and Unavailable if the
+        store does not answer.
+        """
         api = self._pages.api(request)
         query = self._pages.query(request)
         fields = {name: query.text(name) for name in FIELDS}

@@ -49,7 +49,12 @@ class NamePages:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, the form to reserve a name, or whether to release one."""
+        """
+        Handle GET: the list, the form to reserve a name, or whether to release one.
+
+        The question is also shown for a name that is not private. `?search=` and `?state=` select
+        rows of the list. A state that there is not selects all.
+        """
         query = self._pages.query(request)
         if query.text("action") == "reserve":
             return self._reserve_form(request, self._pages.form(request, query), 200)
@@ -59,7 +64,12 @@ class NamePages:
         return self._list(request, query)
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: reserve or release a name."""
+        """
+        Handle POST: reserve or release a name.
+
+        The answer is a redirect to the list, also if the name was private before. What is refused
+        is told on the form.
+        """
 
         def act(fields: FormFields) -> Response:
             return self._change(request, fields)

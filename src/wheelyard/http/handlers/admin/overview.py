@@ -10,10 +10,10 @@ from wheelyard.api import (
     access_operations,
     health_operations,
     package_request_operations,
-    server_operations,
+    usage_operations,
 )
 from wheelyard.api.download_operations import count_all_downloads
-from wheelyard.api.table import LocalApi
+from wheelyard.api.local import LocalApi
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.admin_pages import AdminPages
@@ -46,7 +46,11 @@ class OverviewPage:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET `/-/admin/`: figures, and what the pages are for."""
+        """
+        Handle GET `/-/admin/`: figures, and what the pages are for.
+
+        A figure that cannot be had says why, and is no error.
+        """
         # for the right alone: the page has no fields
         self._pages.query(request)
         overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]
@@ -104,7 +108,7 @@ class _Figures(Struct, frozen=True):
         return Tile("health/", f"{number:,}", words, asks=number > 0)
 
     def _storage(self) -> Tile:
-        usage = self.api.call(server_operations.show_usage)
+        usage = self.api.call(usage_operations.show_usage)
         size = readable_size(usage.stored_bytes)
         damaged = [index.index for index in (usage, *usage.indexes) if index.problem is not None]
         if damaged:

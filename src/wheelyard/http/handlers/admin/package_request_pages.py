@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from wheelyard.api import package_request_operations, public_package_operations
+from wheelyard.api.local import LocalApi
 from wheelyard.api.package_request_operations import (
     PackageAsk,
     RequestedPackage,
@@ -27,7 +28,6 @@ from wheelyard.api.public_package_operations import (
     PackageQuestion,
     SeveralDecisions,
 )
-from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http import forms
@@ -65,7 +65,12 @@ class RequestPages:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: what waits, or the form to approve or block some of it."""
+        """
+        Handle GET: what waits, or the form to approve or block some of it.
+
+        Packages of the query that do not wait, or that the caller may not decide, are left out.
+        Raises Waiting while an upstream index is asked.
+        """
         query = self._pages.query(request)
         if query.text("decide"):
             return self._question(request, query, self._pages.form(request), 200)
@@ -75,7 +80,13 @@ class RequestPages:
         return self._list(request, notice)
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: approve or block packages, or show the form for those that are selected."""
+        """
+        Handle POST: approve or block packages, or show the form for those that are selected.
+
+        A selection decides nothing yet. The answer to a decision is a redirect to the list, or the
+        list with notes on what was not decided, or is hidden all the same. What is refused is told
+        on the form. Raises Waiting, too, while an upstream index is asked.
+        """
 
         def act(fields: forms.FormFields) -> Response:
             if not fields.text("select"):
@@ -205,7 +216,11 @@ def find_chosen(api: LocalApi, targets: Collection[str]) -> WaitingRequests:
     """
     Return the requests for some packages.
 
-    A single one that nobody has asked for can be decided, too: a page about it leads there.
+    `targets` are names, each with a blank and a version behind it if it is about one. A single one
+    that nobody has asked for can be decided, too: a page about it leads there. What the caller may
+    not decide is left out. An upstream index may be asked. Raises Unauthenticated, Forbidden or
+    NotFound if the caller may not know about a single name that nobody has asked for. Raises
+    Unavailable if the store does not answer, or it cannot be said now what hides that one.
     """
     listed = package_request_operations.find_requests(api, targets)
     if listed.requests or len(targets) != 1 or api.index.upstream is None:
@@ -245,7 +260,11 @@ def decide_all(api: LocalApi, body: SeveralDecisions) -> DecisionOutcome:
     """
     Approve or block packages by one commit, and say which of them are hidden all the same.
 
-    Those wait on. Raises WheelyardError if nothing is decided.
+    Those wait on. An upstream index may be asked. Raises Unauthenticated or Forbidden if the caller
+    may not approve one of them. Raises Invalid if a name, a version, a digest or the reason is
+    malformed, or a rule cannot be lifted. Raises Conflict (code `decisions_changed`) if somebody
+    has decided about one of them after `as_of`. Raises Unavailable if the store does not answer:
+    they may be decided all the same.
     """
     summary = api.call(public_package_operations.decide, body)
     notes = list(_undecided(summary))
@@ -272,7 +291,13 @@ def _undecided(summary: DecisionSummary) -> Iterator[str]:
 
 
 def answer_ask(request: IndexRequest) -> Response:
-    """Handle GET `/-/request/`: the form, or that somebody has asked."""
+    """
+    Handle GET `/-/request/`: the form, or that somebody has asked.
+
+    The query fills the form in. `?asked=` counts only for what the caller has asked for. Raises
+    Unauthenticated for an anonymous caller, Invalid for a malformed query, and Unavailable if the
+    store does not answer.
+    """
     _require_credential(request)
     query = forms.parse_form(request.query_string)
     form = FormState(forms.form_token(request), query.values)
@@ -280,7 +305,14 @@ def answer_ask(request: IndexRequest) -> Response:
 
 
 def answer_ask_form(request: IndexRequest) -> Response:
-    """Handle POST: ask for a package."""
+    """
+    Handle POST: ask for a package.
+
+    The answer is a redirect to the page that says so. What is refused is told on the form, which
+    then has the status of the error. Raises Unauthenticated for an anonymous caller. Raises Waiting
+    until the body has come, Invalid for what is no form, and TooLarge if it is too long. Raises
+    Waiting, too, while an upstream index is asked.
+    """
     _require_credential(request)
     fields = forms.read_form(request)
     try:

@@ -43,27 +43,38 @@ class PeoplePages:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, one person, or the question whether to change their access."""
+        """
+        Handle GET: the list, one person, or the question whether to change their access.
+
+        A principal that appears nowhere has a page, too. `?search=`, `?state=` and `?group=` select
+        rows of the list. Raises Invalid (code `invalid_field`) for what is no principal of a person
+        or a service account.
+        """
         query = self._pages.query(request)
         who = query.text("who")
         action = query.text("action")
         if who and action in CHANGES:
-            return self._question(request, who, action, self._pages.form(request), 200)
+            return self._confirmation_page(request, who, action, self._pages.form(request), 200)
         if who:
             return self._person(request, who, query.text("done"))
         return self._list(request, query)
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: end somebody's access, admit them again, or release their name."""
+        """
+        Handle POST: end somebody's access, admit them again, or release their name.
+
+        The answer is a redirect to the page of the person. What is refused is told on the form.
+        """
 
         def act(fields: FormFields) -> Response:
             return self._change(request, fields)
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
             action = fields.text("action")
+            # a form without an action that is known: the page of the first one says what is wrong
             if action not in CHANGES:
                 action = CHANGES[0]
-            return self._question(request, fields.text("who"), action, form, status)
+            return self._confirmation_page(request, fields.text("who"), action, form, status)
 
         return self._pages.answer_form(request, act, ask_again)
 
@@ -96,16 +107,16 @@ class PeoplePages:
         }
         return self._pages.show(request, SECTION, "people.html", values)
 
-    def _question(
+    def _confirmation_page(
         self, request: IndexRequest, who: str, action: str, form: FormState, status: int
     ) -> Response:
         """
         Return the page that asks whether to make a change of somebody's access.
 
-        Raises NotFound if there is no such person.
+        Raises Invalid for what is no principal of a person or a service account.
         """
-        question = people_operations.PersonQuestion(who)
-        answer = self._pages.api(request).call(people_operations.show_person, question)
+        query = people_operations.PersonQuestion(who)
+        answer = self._pages.api(request).call(people_operations.show_person, query)
         values = {"form": form, "person": answer.person, "action": action}
         return self._pages.show(request, SECTION, "person_change.html", values, status)
 
@@ -133,7 +144,7 @@ class PeoplePages:
         return self._pages.done(request, urlencode({"who": person.who, "done": action}))
 
     def _person(self, request: IndexRequest, who: str, done: str) -> Response:
-        """Return the page of one person. Raises NotFound if there is none."""
+        """Return the page of one person. Raises Invalid for what is no principal of a person."""
         question = people_operations.PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {

@@ -43,7 +43,11 @@ class PublisherPages(TablePages):
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
     ) -> dict[str, object]:
-        """Return the fields of the form of a provider, and the indexes to choose from."""
+        """
+        Return the fields of the form of a provider, and the indexes to choose from.
+
+        `variant` is the name of the provider, which has to be one of `PROVIDERS`.
+        """
         del before
         provider = PROVIDERS[variant]
         return {
@@ -77,7 +81,8 @@ class PublisherPages(TablePages):
         """
         Return the keys that a form says, with None for an empty field.
 
-        Raises Invalid, with the key, if a text is wrong, or if the form names no provider.
+        Raises Invalid (code `invalid_field`), with the key, if a text is wrong, and (code
+        `missing_field`) if the form names no provider.
         """
         # the providers take a while to import
         from wheelyard.model.publisher_texts import keys_of_texts  # noqa: PLC0415

@@ -49,11 +49,21 @@ class RetentionPage:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the rules, and what they would delete now, or keep."""
+        """
+        Handle GET: the rules, and what they would delete now, or keep.
+
+        Nothing is deleted. Without a rule the page says so.
+        """
         return self._show(request, self._pages.query(request), self._pages.form(request), 200)
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: delete what the rules say, once that is confirmed."""
+        """
+        Handle POST: delete what the rules say, once that is confirmed.
+
+        Nothing else is deleted than the page has shown. The answer is a redirect to it. If there is
+        no rule any more, the rules would delete something else by now, or another process does the
+        same, it is told on the page with status 409.
+        """
 
         def act(fields: FormFields) -> Response:
             with checking("confirmation"):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from wheelyard.api import server_operations
+from wheelyard.api import usage_operations
 from wheelyard.errors import NotFound
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.admin_pages import AdminPages, paged, query_of
@@ -14,7 +14,7 @@ from wheelyard.rendering.web.figures import draw_share
 
 SECTION: Final = "storage/"
 ROWS_ON_A_PAGE: Final = 100
-Order = tuple[str, Callable[[server_operations.ProjectUsage], Any]]
+Order = tuple[str, Callable[[usage_operations.ProjectUsage], Any]]
 """The words of an order of projects, and the function that returns what they are sorted by."""
 ORDERS: Final[Mapping[str, Order]] = MappingProxyType(
     {
@@ -35,10 +35,14 @@ class StoragePage:
         """
         Handle GET: how much is stored, in the order that was chosen.
 
-        Raises NotFound if the query names an index that does not exist, or has no packages.
+        It is of main, unless the query names another index. An order that there is not is that by
+        size. Raises Unauthenticated or Forbidden unless the caller is an administrator. Raises
+        NotFound if the query names an index that does not exist, or has no packages, and NoSuchPage
+        if its list has no page of the number in the query. Raises Invalid for a malformed query,
+        and Unavailable if the store does not answer.
         """
         query = self._pages.query(request)
-        usage = self._pages.api(request).call(server_operations.show_usage)
+        usage = self._pages.api(request).call(usage_operations.show_usage)
         all_indexes = (usage, *usage.indexes)
         name = read_index_name(query.text("index"))
         index_usage = next((index for index in all_indexes if index.index == name), None)

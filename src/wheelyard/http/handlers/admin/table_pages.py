@@ -64,7 +64,12 @@ class TablePages:
         self.section = f"{self.kind.plural}/"
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, the form of a table, or the question whether to remove one."""
+        """
+        Handle GET: the list, the form of a table, or the question whether to remove one.
+
+        A table that no form here can change has the question in its place. `?search=` selects rows
+        of the list. Raises NotFound if there is no such table.
+        """
         # the right is checked by this, before anything else is looked at
         query = self.pages.query(request)
         form = self.pages.form(request)
@@ -77,7 +82,12 @@ class TablePages:
         return self._list(request, query)
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: add, change or remove a table."""
+        """
+        Handle POST: add, change or remove a table.
+
+        The answer is a redirect to the list, or the list itself if an addition has warnings. What
+        is refused is told on the form.
+        """
         act = partial(self.act, request)
         ask_again = partial(self.ask_again, request)
         return self.pages.answer_form(request, act, ask_again)
@@ -92,7 +102,11 @@ class TablePages:
     def ask_again(
         self, request: IndexRequest, fields: FormFields, form: FormState, status: int
     ) -> Response:
-        """Return the page of a form that was refused. A kind may have more forms."""
+        """
+        Return the page of a form that was refused. A kind may have more forms.
+
+        Raises NotFound if the table that it is about is gone.
+        """
         action = fields.text("action")
         if action in {"change", "remove"}:
             name = fields.text(self.name_key)
@@ -100,7 +114,12 @@ class TablePages:
         return self._form_of(request, self.variant_in(fields), None, form, status)
 
     def answer_added(self, request: IndexRequest, row: ListedTable) -> Response:
-        """Return what is shown once a table is added. A kind may show more."""
+        """
+        Return what is shown once a table is added. A kind may show more.
+
+        That is the list with warnings (201) if the list does not show them all the time, or else a
+        redirect to it.
+        """
         new_warnings = self._new_warnings(request, row)
         # without a redirect, as the warnings are shown once
         if new_warnings:
@@ -136,7 +155,12 @@ class TablePages:
     def form_values(
         self, request: IndexRequest, variant: str, before: ListedTable | None
     ) -> dict[str, object]:
-        """Return what the template of a form needs more, with the fields as `keys`."""
+        """
+        Return what the template of a form needs more, with the fields as `keys`.
+
+        `variant` is the name of the form. `before` is the table that it changes, or None for a new
+        one.
+        """
         del request, variant, before
         keys = [key for key in self.kind.keys if key != self.name_key]
         return {"keys": [FormField(key, key.replace("_", " ").capitalize()) for key in keys]}
@@ -147,7 +171,11 @@ class TablePages:
         return {"cells": self.kind.cells}
 
     def question_values(self, request: IndexRequest, name: str) -> dict[str, object]:
-        """Return what the template of the question needs more."""
+        """
+        Return what the template of the question needs more.
+
+        A kind may raise an error if the table cannot be removed.
+        """
         del request, name
         return {}
 

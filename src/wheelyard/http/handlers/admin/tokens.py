@@ -58,7 +58,13 @@ class TokenAdministration:
         self._pages = pages
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, the form for a new token, a new one, or the question to revoke."""
+        """
+        Handle GET: the list, the form for a new token, a new one, or the question to revoke.
+
+        A new token is shown once: the page takes it from the browser. A search for a whole token is
+        redirected to one for its id. Without `?state=` the list has the active ones. Raises
+        NotFound for a new token that is not there.
+        """
         query = self._pages.query(request)
         if query.text("action") == "make":
             return self._token_form(request, self._pages.form(request), 200)
@@ -81,7 +87,12 @@ class TokenAdministration:
         return redirect(301, request.web.path("-", "admin", "tokens"))
 
     def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: make a token, which the next page shows once, or revoke some."""
+        """
+        Handle POST: make a token, which the next page shows once, or revoke some.
+
+        They are revoked one by one. If one cannot be, those before it are revoked. What is refused
+        is told on the form.
+        """
 
         def act(fields: FormFields) -> Response:
             if fields.action("create", "revoke") == "revoke":

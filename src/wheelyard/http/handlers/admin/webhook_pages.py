@@ -33,7 +33,12 @@ class WebhookPages(TablePages):
     NAME_FIELD: ClassVar[FormField] = NAME_FIELD
 
     def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: a webhook with its deliveries, a new secret, the list, or a form."""
+        """
+        Handle GET: a webhook with its deliveries, a new secret, the list, or a form.
+
+        A secret is shown once: the page takes it from the browser. Raises NotFound if there is no
+        such webhook.
+        """
         query = self.pages.query(request)
         if query.text("secret"):
             return self._show_secret(request, query.text("secret"))
@@ -47,7 +52,8 @@ class WebhookPages(TablePages):
         """
         Do what a form asks for, also to the secret and the messages of a webhook.
 
-        Raises WheelyardError to refuse it.
+        A test is sent at once, and noted among the deliveries. The answer has what came of it. Any
+        other change leads to a redirect. Raises WheelyardError to refuse it.
         """
         name = fields.text("name")
         api = self.pages.api(request)
@@ -73,7 +79,12 @@ class WebhookPages(TablePages):
     def ask_again(
         self, request: IndexRequest, fields: FormFields, form: FormState, status: int
     ) -> Response:
-        """Return the page of a form that was refused, perhaps that of one webhook."""
+        """
+        Return the page of a form that was refused, perhaps that of one webhook.
+
+        The URL of a webhook for Slack is not shown again, as it is a secret. Raises NotFound if the
+        webhook is gone.
+        """
         if fields.text("action") in ACTIONS:
             return self._show(request, fields.text("name"), form, status)
         if fields.text("format") == WebhookFormat.SLACK:
@@ -98,7 +109,11 @@ class WebhookPages(TablePages):
         return {"keys": FIELDS, "index_names": names}
 
     def keys_in(self, fields: FormFields) -> TableKeys:
-        """Return the keys that a form says, with None for an empty field."""
+        """
+        Return the keys that a form says, but the secret, with None for an empty field.
+
+        Raises Invalid (code `invalid_field`), with the key, if a text is wrong.
+        """
         keys = super().keys_in(fields)
         # a form says nothing of the secret, so that a change leaves it as it is
         del keys["secret"]

@@ -21,7 +21,12 @@ class EntryRow(Struct, frozen=True):
 
     @property
     def what(self) -> str:
-        """What has happened, without its files and its reason."""
+        """
+        What has happened, without its files and its reason.
+
+        Raises Invalid (code `invalid_filename` or `invalid_version`) if a file cannot be of the
+        project.
+        """
         entry = self.entry
         if entry.change:
             return entry.change
@@ -48,7 +53,12 @@ class EntryRow(Struct, frozen=True):
 
 
 def entry_rows(entries: Iterable[JournalEntry]) -> list[EntryRow]:
-    """Return the rows for entries, which come newest first."""
+    """
+    Return the rows for entries, which come newest first.
+
+    Raises Invalid (code `invalid_filename` or `invalid_version`) if an upload is of a file that
+    cannot be of its project.
+    """
     rows: list[EntryRow] = []
     # neighbours only, so that the order of the journal stays
     for _, group in groupby(entries, _row_key):

@@ -134,6 +134,17 @@ class Facet(NamedTuple):
     label: str
 
 
+class _Platform(NamedTuple):
+    """What a platform tag names."""
+
+    system: str
+    """Empty for a tag that is not known."""
+    architecture: str
+    """The tag itself if it is not known."""
+    version: Version
+    """The lowest version of the system, or nothing."""
+
+
 _STABLE: Final = Facet("stable-abi", "Stable ABI of CPython")
 
 
@@ -178,8 +189,8 @@ def _tags(filename: str) -> str:
 def _of_wheel(tags: str) -> Compatibility:
     """Return what a wheel is for, by its three tags, each of which may be several with dots."""
     pythons, abis, platforms = (tag.split(".") for tag in tags.split("-"))
-    text = _interpreters(pythons, abis)
-    places = "; ".join(_platform_words(platforms))
+    text = _describe_interpreters(pythons, abis)
+    places = "; ".join(_describe_platforms(platforms))
     if places:
         text += f", {places}"
     families = tuple(dict.fromkeys(map(_family, platforms)))
@@ -206,24 +217,24 @@ def _of_obsolete(filename: str) -> Compatibility:
 # --- interpreters ---------------------------------------------------------------------------------
 
 
-def _interpreters(pythons: list[str], abis: list[str]) -> str:
+def _describe_interpreters(pythons: list[str], abis: list[str]) -> str:
     """Return in words which interpreters, and which builds of them, a wheel is for."""
     is_stable = any(abi.startswith("abi3") for abi in abis)
     if set(pythons) == {"py2", "py3"}:
         words = "any Python"
     elif is_stable or all(map(_PYTHON_3.fullmatch, pythons)):
         # an interpreter takes what is for its own version, or for an older one
-        words = f"{_interpreter(min(pythons, key=_split_interpreter))} or newer"
+        words = f"{_describe_interpreter(min(pythons, key=_split_interpreter))} or newer"
     else:
-        words = " or ".join(dict.fromkeys(map(_interpreter, pythons)))
-    builds = dict.fromkeys(_build(abi, pythons) for abi in abis)
+        words = " or ".join(dict.fromkeys(map(_describe_interpreter, pythons)))
+    builds = dict.fromkeys(_describe_build(abi, pythons) for abi in abis)
     if set(builds) == {""}:
         return words
     named_builds = " or ".join(build or "usual build" for build in builds)
     return f"{words} ({named_builds})"
 
 
-def _interpreter(tag: str) -> str:
+def _describe_interpreter(tag: str) -> str:
     """Return an interpreter tag in words: `cp312` as `CPython 3.12`."""
     name, major, _ = _split_interpreter(tag)
     if name not in INTERPRETERS:
@@ -245,7 +256,7 @@ def _split_interpreter(tag: str) -> tuple[str, int, int]:
     return match[1], int(match[2] or 0), int(match[3] or 0)
 
 
-def _build(abi: str, pythons: list[str]) -> str:
+def _describe_build(abi: str, pythons: list[str]) -> str:
     """Return in words what an ABI tag says that the interpreter tags do not say."""
     if abi in {"none", "abi3"} or abi.startswith(("pypy", "graalpy")):
         return ""
@@ -267,7 +278,7 @@ def _interpreter_facets(pythons: list[str], abis: list[str]) -> tuple[Facet, ...
         return (_STABLE,)
     facets: list[Facet] = []
     for tag in pythons:
-        words = _interpreter(tag)
+        words = _describe_interpreter(tag)
         facets.append(Facet(tag, f"{words[0].upper()}{words[1:]}"))
     return tuple(facets)
 
@@ -275,14 +286,14 @@ def _interpreter_facets(pythons: list[str], abis: list[str]) -> tuple[Facet, ...
 # --- platforms ------------------------------------------------------------------------------------
 
 
-def _platform_words(tags: Iterable[str]) -> Iterator[str]:
+def _describe_platforms(tags: Iterable[str]) -> Iterator[str]:
     """Yield the platforms in words, but none for `any`."""
     lowest: dict[tuple[str, str], Version] = {}
     for tag in tags:
-        for system, architecture, version in _platforms(tag):
-            key = system, architecture
+        for platform in _platforms(tag):
+            key = platform.system, platform.architecture
             # installers take a wheel from the lowest version on, whatever other tags it has
-            lowest[key] = min(version, lowest.get(key, version))
+            lowest[key] = min(platform.version, lowest.get(key, platform.version))
     groups: dict[tuple[str, Version, str], list[str]] = {}
     for (system, architecture), version in lowest.items():
         group = (system, version, architecture)
@@ -291,10 +302,10 @@ def _platform_words(tags: Iterable[str]) -> Iterator[str]:
             group = (system, version, "")
         groups.setdefault(group, []).append(architecture)
     for (system, version, _), architectures in groups.items():
-        yield _words_of(system, version, " and ".join(architectures))
+        yield _describe_platform(system, version, " and ".join(architectures))
 
 
-def _words_of(system: str, version: Version, architectures: str) -> str:
+def _describe_platform(system: str, version: Version, architectures: str) -> str:
     if not system:
         return architectures  # the tag itself
     if system == "Linux" and not version:
@@ -306,13 +317,13 @@ def _words_of(system: str, version: Version, architectures: str) -> str:
     )
 
 
-def _platforms(tag: str) -> Iterator[tuple[str, str, Version]]:
-    """Yield system, architecture and lowest version of a platform tag, or an unknown tag itself."""
+def _platforms(tag: str) -> Iterator[_Platform]:
+    """Yield the platforms of a platform tag, one for each architecture."""
     if tag == "any":
         return
     system, match = _parse(tag)
     if match is None:
-        yield "", tag, ()
+        yield _Platform("", tag, ())
         return
     groups = match.groupdict()
     # `win32` alone names no architecture
@@ -322,10 +333,10 @@ def _platforms(tag: str) -> Iterator[tuple[str, str, Version]]:
         version = tuple(map(int, groups["version"].split("_")))
     version = _OLD_MANYLINUX.get(tag.partition("_")[0], version)
     if system != "macOS":
-        yield system, ARCHITECTURES.get(architecture, architecture), version
+        yield _Platform(system, ARCHITECTURES.get(architecture, architecture), version)
         return
     for name in _APPLE_FORMATS.get(architecture, (architecture,)):
-        yield system, _APPLE.get(name, name), version
+        yield _Platform(system, _APPLE.get(name, name), version)
 
 
 def _parse(tag: str) -> tuple[str, re.Match[str] | None]:

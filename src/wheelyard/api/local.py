@@ -1,0 +1,92 @@
+"""Operations on the index of a store, as `remote.py` has them for a server."""
+
+from collections.abc import Callable
+from inspect import signature
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from packaging.utils import NormalizedName
+
+from wheelyard.api.operation import Call
+from wheelyard.api.table import ROWS
+from wheelyard.operations.journal_reader import JournalSource, StoreJournals
+from wheelyard.operations.uploads import PublishedFile
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BUCKET_UPLOADS: Final = 8
+"""Concurrent uploads to a bucket, which answers slowly, while one project's share a commit."""
+
+
+class LocalApi(Call, frozen=True):
+    """The index of a store, for the sender of a form or the user of a command."""
+
+    @property
+    def url(self) -> str:
+        """The root URL for clients without a slash at its end, empty if it is not known."""
+        settings = self.index.settings
+        if not settings.server.public_url:
+            return ""
+        return settings.base_url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is on this machine, so that reads cost next to nothing."""
+        return self.index.server.is_local
+
+    @property
+    def concurrent_uploads(self) -> int:
+        """The number of files to upload at a time."""
+        if self.index.server.is_local:
+            return 1
+        return BUCKET_UPLOADS
+
+    def call(
+        self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """
+        Do an operation.
+
+        Raises what the function raises, and Unauthenticated or Forbidden unless the caller has the
+        right of the row.
+        """
+        # None stands for the call. All arguments but this and the body are texts of the path.
+        arguments = signature(operation).bind(None, *args, **kwargs).arguments
+        in_path = {name: value for name, value in arguments.items() if isinstance(value, str)}
+        row = ROWS[operation]
+        # for the check of the right, which a server makes in the same way before it reads a body
+        row.arguments(self, in_path)
+        with row.naming_alternatives(self, in_path):
+            return operation(self, *args, **kwargs)
+
+    def name_of(self, principal: str) -> str:
+        """
+        Return the name of the API token that is this principal, or an empty text.
+
+        Raises Unavailable if the store does not answer.
+        """
+        return self.index.tokens.records.name_of(principal)
+
+    def journals(self, only: NormalizedName | None) -> JournalSource:
+        """Return the journals of all projects for None, or that of one. Nothing is read yet."""
+        return StoreJournals(
+            self.index.projects, self.index.changes, self.index.tokens.records, only
+        )
+
+    def upload(
+        self, path: Path, progress: Callable[[int], None], attestations: str = ""
+    ) -> PublishedFile:
+        """
+        Upload a file with the JSON of its attestations, or without any for an empty text.
+
+        `progress` is called with the size of each chunk. Raises Invalid if the file cannot be
+        opened or is not valid, or its name is malformed or cannot be used again. Raises Forbidden
+        if the caller may not upload to the project, the index or the project takes no uploads, or
+        an upstream index has the name (code `public_name`). Raises Conflict if the filename is
+        listed with other bytes (code `file_exists`), or a new project is in a namespace of others
+        (code `namespace_reserved`). Raises TooLarge if the file is above the limit, or a quota has
+        no room for it (code `quota_exceeded`). Raises Unavailable if the store or an upstream index
+        does not answer, or the spool cannot be written.
+        """
+        return self.index.uploads.accept_path(path, self.caller, progress, attestations)
