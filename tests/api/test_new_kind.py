@@ -147,7 +147,7 @@ def server(
     pages = (*routes.TABLE_PAGES, (TablePages, ANNOUNCEMENTS))
     monkeypatch.setattr(routes, "TABLE_PAGES", pages)
     monkeypatch.setattr(routes, "OPERATIONS", (*table.OPERATIONS, *ANNOUNCEMENTS.rows))
-    monkeypatch.setattr(local, "ROWS", {**local.ROWS, **operations})
+    monkeypatch.setattr(local, "ROWS", {**table.ROWS, **operations})
     folder = tmp_path_factory.mktemp("server")
     with in_process(folder, settings_in(folder), tables=TABLES) as opened:
         yield opened
