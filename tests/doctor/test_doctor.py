@@ -121,7 +121,9 @@ def test_each_check_is_ok_where_all_is_well(laptop: Laptop, server: RunningServe
     assert one(findings, "page").text == f"{server.url}/simple/demo/ lists 1 file"
 
 
-@pytest.mark.parametrize("path", ["", "/", "/simple", "/legacy/", "/simple/demo/", "/pypi/simple/"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "/simple", "/legacy/", "/simple/demo/", "/project/demo/", "/pypi/simple/"]
+)
 def test_every_url_leads_there(laptop: Laptop, server: RunningServer, path: str) -> None:
     """The server's root, its index and the URL for uploads lead to the same index."""
     findings = laptop.examine(with_token(server, server.token, path))

@@ -123,6 +123,9 @@ def test_a_page_has_the_document_of_each_release(server: InProcessServer) -> Non
     expected["variants"] |= variant_json("v2")["variants"] | {"null": {}}
     assert json.loads(answer.body) == expected
     assert "immutable" in answer.headers["cache-control"]
+    # a client that asks for a range gets all of the small document, as HTTP allows
+    ranged = server.get(path_of(file), ("Range", "bytes=0-3"))
+    assert (ranged.status, ranged.body) == (200, answer.body)
     html = server.get("/simple/demo/", ("Accept", "text/html")).body.decode()
     assert f'{file["url"]}#sha256={file["hashes"]["sha256"]}"' in html
     assert server.index.server.check.run(rebuild=False).problems == []

@@ -94,9 +94,10 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     List entries of the journals of all indexes, of grants and of decisions, the newest first.
 
     Only so many commits are looked at for one answer. So it may have fewer entries than `limit`, or
-    none, and still a `next`. A journal that cannot be read is one of its `problems`, and no error.
-    Raises Invalid if the name of the project or the place is malformed, or `what` means no entry,
-    and NotFound if there is no such index.
+    none, and still a `next`. It has more if the last commit does: no commit is divided. A journal
+    that cannot be read is one of its `problems`, and no error. Raises Invalid if the name of the
+    project or `before` is malformed, or `what` means no entry, and NotFound if there is no such
+    index.
     """
     _require_index(call, body)
     server = call.index.server

@@ -140,9 +140,11 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     """
     Return the requests for some packages, also those that were decided since.
 
-    `targets` are names, each with a blank and a version behind it if it is about one. A request
-    that the caller may not decide is left out. Each has all rules that hide it now, for which an
-    upstream index may be asked.
+    `targets` are normalized names, each with a blank and a version behind it if it is about one. A
+    request is left out if the caller may not decide it, or if its name has become private and the
+    caller may read it. `despite` is about the rule that was noted and, with a version, about all
+    that hide it now. An upstream index may be asked for that. What it does not answer is missing.
+    Raises Invalid (code `bad_setting`) if no database of advisories can be used.
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     stored = call.index.server.package_requests.get().requests

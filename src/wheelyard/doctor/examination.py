@@ -421,8 +421,9 @@ def examination(text: str | None, project: str, machine: Machine, runtime: Runti
     """
     Return the examination of the URL `text`, or if it is None of the first that pip or uv asks.
 
-    Of `text`, any URL of a server is taken for that of its index. `project` is normalized, or empty
-    for the list of projects. The settings of the clients are read, and nothing is sent yet. Raises
+    `text` may be the root of an index, its URL for uploads, a URL in its Simple API, or the page of
+    a project. Folders that the clients ask are passed over. `project` is normalized, or empty for
+    the list of projects. The settings of the clients are read, and nothing is sent yet. Raises
     Invalid (code `bad_setting`) if there is no such URL, or it is none of http or https.
     """
     settings = ConfiguredClients(machine)
@@ -436,10 +437,12 @@ def examination(text: str | None, project: str, machine: Machine, runtime: Runti
         raise Invalid(f"{why}. Give one that begins with https://.", code="bad_setting")
     if text is not None:
         # people copy any URL of a server: of its root, of an upload, or of the page of a project
-        root, simple, _ = url.as_folder().path.partition("/simple/")
-        if not simple:
-            root = root.rstrip("/").removesuffix("/legacy")
-        url = replace(url, path=f"{root}/simple/", query="", fragment="")
+        root = url.as_folder().path
+        for folder in ("/simple/", "/project/", "/legacy/"):
+            root, is_there, _ = root.partition(folder)
+            if is_there:
+                break
+        url = replace(url, path=f"{root.rstrip('/')}/simple/", query="", fragment="")
     return Examination(settings, url, index.source, project, runtime)
 
 

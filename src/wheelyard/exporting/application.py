@@ -187,10 +187,10 @@ class SiteApplication:
 
     def ask(self, question: Question) -> Page:
         """
-        Return the page that answers a question.
+        Return the page that answers a question, whose path has a route.
 
-        Raises WheelyardError if there is no such page, or it cannot be made. Raises Unavailable if
-        the store does not answer, or the status is not 200.
+        Raises what the handler of the page raises, such as NotFound. Raises Unavailable if the
+        store does not answer, or the handler returns a file, or another status than 200, also 404.
         """
         path = f"/{question.path}"
         route = self._routes.find(path, "GET")

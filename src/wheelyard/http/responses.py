@@ -317,9 +317,12 @@ def file_response(request: Request, context: IndexContext, file: FileToSend) -> 
     """
     Return the response to GET or HEAD of a distribution.
 
-    Raises Invalid (412) if If-Match has another ETag. If the body is a `StoredBody`, raises
-    NotFound if the store lacks the file, Unavailable if the store does not answer or has other
-    bytes, and OSError if this process can open no more files.
+    Its status is 200, 206, 304 or 416, or 302 to a signed URL. Only a `StoredBody` is opened here,
+    and only if its bytes are needed. Any other body has to be the part that `requested_part`
+    returns already. Raises Invalid (status 412) if If-Match has another ETag. Of a `StoredBody`,
+    raises NotFound if the store lacks the file, or a folder has one of another size. Raises
+    Unavailable if the store does not answer or has other bytes, and OSError if this process can
+    open no more files.
     """
     response = response_without_bytes(request, file)
     if response is not None:

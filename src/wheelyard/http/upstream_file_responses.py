@@ -462,10 +462,10 @@ class MergedFiles(Struct, frozen=True):
 
     def page_files(self) -> Sequence[ShownFile]:
         """
-        Return the files on the page of the Simple API, and the documents about some of them.
+        Return the files on the page of the Simple API, and the documents about wheels with a label.
 
-        Of a release with wheels with a label, those are left out that are not from the first index
-        with a document about some.
+        Of the wheels with a label of a release, only those of the first index that has a document
+        about them are shown, and none if no index has one. All other files are shown.
         """
         owners = self._variant_owners
         files = list[UpstreamFile]()

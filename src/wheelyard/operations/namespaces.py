@@ -316,7 +316,13 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         self.require_no_overlap(event, stored)
 
     def require_no_overlap(self, event: AnyNamespaceEvent, stored: NamespaceList) -> None:
-        """Raise Conflict (code `namespace_overlaps`) if it overlaps a namespace of other owners."""
+        """
+        Raise Conflict (code `namespace_overlaps`) if a namespace is in, or around, another one.
+
+        `event` grants or changes it. One that revokes is always fine. `stored` has the others, and
+        may have itself. One with exactly the same owners does not count, nor do those of the
+        settings.
+        """
         if isinstance(event, NamespaceRevoked):
             return
         namespace = parse_namespace(event.keys, event.at)

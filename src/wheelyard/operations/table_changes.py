@@ -98,10 +98,11 @@ class StoredTables(Generic[L, C, E, R]):
         """
         Give other values to keys of a table, and return it.
 
-        None leaves a key out. Raises NotFound if there is no such table. Raises Invalid (code
-        `invalid_field`), with the key, if it is wrong, or one that stays as it is, or for a wrong
-        note. Raises Conflict (code `..._changed`) if `as_of` is not when it was last changed, where
-        None is no matter. Raises Invalid or Conflict if it does not fit the others.
+        With the same values nothing is written. None leaves a key out. Raises NotFound if there is
+        no such table, or another process has removed it meanwhile. Raises Invalid (code
+        `invalid_field`), with the key, if a key is wrong or may not be changed, or for a wrong
+        note. Raises Conflict (code `..._changed`) unless `as_of` is None or the time of its last
+        change. Raises Invalid or Conflict if it does not fit the others.
         """
         committed = self.commit_changed(name, keys, by, note, as_of, self.require_fit)
         return self.listed_after(committed, name)

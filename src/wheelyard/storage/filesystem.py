@@ -116,9 +116,10 @@ def walk_no_follow(
     """
     Yield the visible files whose paths begin with `prefix` and are greater than `after`, sorted.
 
-    Paths are relative to `root`. Names that begin with a dot are left out. A folder that is missing
-    has no files. `folder` is where to begin, by `prefix` if it is empty. Raises OSError if a folder
-    cannot be read, with ELOOP if it is a symbolic link, or behind one.
+    All that is no folder is a file here, also a symbolic link, with its own status. Paths are
+    relative to `root`. Names that begin with a dot are left out. A folder that is missing has no
+    files. `folder` is for the walk itself: the one to read, with a slash at its end. Raises OSError
+    if a folder cannot be read, with ELOOP if `root` or `folder` leads through a symbolic link.
     """
     folder = folder or prefix[: prefix.rfind("/") + 1]
     for name, is_folder in _names(f"{root}/{folder}".rstrip("/")):

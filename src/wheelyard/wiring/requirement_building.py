@@ -23,10 +23,11 @@ def requirement_check(
     settings: Settings,
 ) -> RequirementCheck:
     """
-    Return what finds requirements that the indexes do not show, for a caller.
+    Return what warns of requirements that a promotion or a deletion leaves unmet in an index.
 
-    `indexes` returns all indexes of the store. `caller_in` returns the caller with the rights in
-    one of them, when that is needed.
+    `indexes` returns all indexes of the store. It is called for each check. `caller_in` returns the
+    caller with the rights in one of them, and is called when that index is looked into. `files` has
+    the metadata of releases, and `settings` the patterns of private names.
     """
     # a pattern that matches every name says of none that it is private
     patterns = [text for text in settings.upstream_private if text != EVERY_PROJECT]
