@@ -53,7 +53,7 @@ from wheelyard.model.stored_tables import TableList
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
-"""Documents whose last journalled commit is cached, to save creates that change nothing."""
+"""Documents whose last journalled commit is cached, so that it is not looked for again."""
 
 D = TypeVar("D", bound=Project | AccessRules | DecisionList | TableList[Any])
 C = TypeVar("C", bound=Commit | EventCommit[Any])
@@ -353,7 +353,8 @@ class Commits(Generic[D, C, E]):
     """
     Changes documents of one class, and writes their journals.
 
-    Nothing else writes them but `wheelyard check`, which repairs them. Threads may share it.
+    Besides it, `wheelyard check` repairs journals, and who gives a serial to a copied commit writes
+    its entry. Threads may share it.
 
     Args:
         threads: The number of entries of a journal that are read concurrently.
@@ -528,11 +529,12 @@ class Commits(Generic[D, C, E]):
             return False
         mark: Key | None = None
         if kind.project is not None:
-            # a crash after this leaves a mark without a commit, which the daily sweep deletes
             copied = list(earlier)
             last = kind.last_commit(after)
+            # a mark with a commit in it is that of a copy: without earlier ones, it has the last
             if is_copied and not earlier and last is not None:
                 copied.append(last)
+            # a crash after this leaves a mark without a commit, which the daily sweep deletes
             bodies = [kind.commits.encode(commit) for commit in copied]
             mark = mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
             if self._require_free is not None and kind.makes_name(document, after):
@@ -554,8 +556,9 @@ class Commits(Generic[D, C, E]):
         """
         Raise an error if no project may take a name, for which there is a mark.
 
-        Whoever makes an index writes its definition, and looks for marks and documents then. So
-        one of both sees the other.
+        Another process may make an index of that name at the same time. It first writes the
+        definition, and then looks for marks and documents. Here the mark is written first, and
+        then the definitions are read. So at least one of the two sees what the other has written.
         """
         try:
             require_free(name)

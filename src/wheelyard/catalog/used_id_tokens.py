@@ -1,4 +1,4 @@
-"""The OIDC ID tokens that were used, each of which counts once."""
+"""What counts once, and was used: OIDC ID tokens, and the states of sign-ins at providers."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -38,10 +38,11 @@ class UsedIdTokens(Struct, frozen=True):
 
     def consume(self, issuer: str, jti: str, expires_at: datetime, token_id: str) -> None:
         """
-        Record that an ID token is used.
+        Record that an ID token, or the state of a sign-in, is used.
 
-        `issuer` and `jti` are its claims. The record is not needed after `expires_at`. `token_id`
-        is the API token that the ID token is exchanged for, or empty for a sign-in at a provider.
+        `issuer` and `jti` are claims of the ID token, or stand for a provider and a state. The
+        record is not needed after `expires_at`. `token_id` is the API token that the ID token is
+        exchanged for, or empty for a sign-in at a provider.
 
         Raises Conflict if the ID token was used before.
         """

@@ -143,7 +143,7 @@ class _DecisionEvents(Struct, frozen=True):
     only: NormalizedName | None
 
     def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
-        # NotFound: another index than main has none
+        # NotFound: a server without an upstream index has none
         with suppress(Forbidden, Unauthenticated, NotFound):
             # on a bucket each entry is a request, and most projects have none
             if self.only is not None:
@@ -162,7 +162,7 @@ class _StoredEvents(Struct, frozen=True):
     history: Callable[[Call, project_operations.HistoryQuery], Any]
 
     def events_after(self, number: int) -> Iterator[tuple[int, project_json.OtherEvent]]:
-        # NotFound: an older server has no such document, and another index than main has none
+        # NotFound: an older server has no such document
         with suppress(Forbidden, Unauthenticated, NotFound):
             for commit in self.api.call(
                 self.history, project_operations.HistoryQuery(number)

@@ -217,13 +217,13 @@ def main() -> None:
     """Run the command line of this process, and exit."""
     # before anything is printed
     take_over_output()
-    # errors are printed by `_run`; only `serve` and `run` have a log
+    # commands print their errors: only `serve` and `run` have a log
     logging.getLogger("wheelyard").addHandler(logging.NullHandler())
     if logging.lastResort is not None:  # prints the warnings of libraries where there is no log
         logging.lastResort.setFormatter(logging.Formatter("wheelyard: warning: %(message)s"))
     status = _run()
     if status == INTERRUPTED_STATUS:
-        # Python would wait for threads that wait for a store; it survives an exit at any time
+        # Python would wait for threads that wait for a store, which survives an exit at any time
         os._exit(status)
     sys.exit(status)
 

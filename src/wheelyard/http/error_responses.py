@@ -102,7 +102,7 @@ def error_response(
     index: str = "",
 ) -> Response:
     """
-    Return an error as JSON: programs read `code`, and uv shows the first sentence.
+    Return an error as JSON, with `code` for programs, and a first sentence that uv shows.
 
     `advice` is added to the message as for a terminal, where its commands name the index `index`.
     """

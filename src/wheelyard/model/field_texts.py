@@ -93,7 +93,7 @@ def text_of_value(value: object) -> str:
 
 
 def _claim_text(value: object) -> str:
-    """Return the expected value of a claim as `_claim` reads it."""
+    """Return the expected value of a claim as people write it."""
     if isinstance(value, str) and value in _BOOLEANS:
         return f'"{value}"'
     return text_of_value(value)

@@ -51,7 +51,7 @@ _EVENTS: Final[Mapping[str, WebhookEvent]] = {
     EventKind.STATUS: WebhookEvent.STATUS,
     EventKind.RESERVED: WebhookEvent.RESERVED,
 }
-"""The event of a webhook for each kind of event in a journal, but for uploads."""
+"""The event of a webhook for each kind of event that messages tell of, but for uploads."""
 
 
 class MessageFile(Struct, frozen=True, kw_only=True):
@@ -203,7 +203,7 @@ class EventGroup(Struct, frozen=True, kw_only=True):
     position: int
     """Which group of the commit it is, counted from 0."""
     event: WebhookEvent
-    """`RELEASED` for each upload: whether it is the first one, only the project can say."""
+    """`RELEASED` for each upload here, as only the project says whether it is the first one."""
     release: str
     is_imported: bool
     """Whether it came by an import."""

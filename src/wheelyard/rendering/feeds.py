@@ -258,7 +258,7 @@ def _entry(root: str, entry: FeedEntry, index: str) -> str:
 
 
 def _id(identity: str, index: str) -> str:
-    """Return the id of a feed or an entry, which follows from names alone."""
+    """Return the id of a feed or an entry, which is the same on each server."""
     # main has no name here, so that nothing stands before the identity
     return f"urn:uuid:{uuid5(_IDS, f'{index} {identity}'.lstrip())}"
 

@@ -67,7 +67,7 @@ Minutes = Annotated[int, Meta(ge=5, le=60)]
 
 
 class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One provider of a table `[[sign_in]]`."""
+    """A provider, which is a table `[[sign_in]]`."""
 
     name: Name
     issuer: kinds.Url

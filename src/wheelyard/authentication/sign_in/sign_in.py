@@ -36,7 +36,7 @@ MAX_UNCONFIRMED: Final = timedelta(hours=1)
 REMOVED_AT_ONCE: Final = 100
 """How many records of used states a sign-in removes, once they have expired."""
 MAX_RENEWALS: Final = 8
-"""Renewals that a process has under way. More wait for the next request of their person."""
+"""Renewals in the background at a time. More wait for the next request of their person."""
 WAIT_SECONDS: Final = 15.0
 """How long a request waits for a renewal by another process."""
 POLL_SECONDS: Final = 0.5
@@ -129,7 +129,8 @@ def in_thread(work: Callable[[], None]) -> None:
     """
     Run `work` in a thread of its own.
 
-    The process does not exit before it ends: a new refresh token has to be written.
+    It is no daemon thread, as it has to write a new refresh token. A server that stops ends it all
+    the same, and then the person signs in again.
     """
     Thread(target=work, name="renew").start()
 

@@ -49,8 +49,8 @@ class ProjectFrame(Struct, frozen=True, kw_only=True):
     """
     What is around the content of a page of a project.
 
-    It says nothing that a change of the project changes, unless that changes the page anyway: older
-    pages of a history stay as they are in a static site.
+    Nothing in it may depend on what changes later, unless the content of the page changes with it:
+    a static site does not write older pages of a history again.
     """
 
     name: NormalizedName
