@@ -116,6 +116,7 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     index = call.index.named(body.index or call.index.name)
     name = parse_name(body.project)
     action = ACTIONS[body.action]
+
     # what is decided about public packages counts in all indexes
     if action is Action.APPROVE:
         index = index.named(MAIN)

@@ -206,6 +206,7 @@ def _server_part(index: Index) -> HealthPart:
 def _store_parts(index: Index) -> Iterator[HealthPart]:
     """Yield whether the store answers and takes writes, and when leftovers were last removed."""
     place = escaped(index.settings.store.location)
+
     # a read past all caches, so that an answer means that the store has given one
     try:
         index.projects.names.get_current()

@@ -108,6 +108,7 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     commits_left = LOCAL_COMMITS if server.is_local else REMOTE_COMMITS
     place: JournalPlace | None = None
     next_place = ""
+
     # closed here, as `problems` is complete only then
     with closing(server.merged_journal.read(journal_filter, problems, start)) as steps:
         for step in steps:

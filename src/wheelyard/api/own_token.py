@@ -105,6 +105,7 @@ def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerR
         raise Unauthenticated(fault.message, code=fault.code) from fault
     finally:
         connection.close()
+
     # a public index answers also those whose header was lost on the way
     if caller.principal != f"token:{token.id}":
         raise Invalid(

@@ -168,11 +168,13 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     """
     decided = call.index.server.decisions.get("current").value or DecisionList()
     name, version = question.parsed
+
     # first: only for who decides may a page have an upstream index asked
     if not call.caller.may(Action.APPROVE, name):
         return WaitingRequests((), _as_of(decided))
     explanation = explain_package(call, question)
     rows = []
+
     # nothing hides it, or nobody has it: then there is nothing to approve
     with suppress(Conflict, NotFound):
         wanted, why = _hidden(explanation, name, version)
@@ -244,6 +246,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
     except WheelyardError:  # it is approved all the same
         return ""
     files = explanation.files
+
     # one file is enough to install it
     if any(file.shown for file in files) or not (files or explanation.reasons):
         return ""
@@ -262,6 +265,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
         last=now,
         until=why.changes_at,
     )
+
     # a reason that nobody here can lift (no such file, another owner) is no request
     is_ruled = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
     if is_ruled and (newest is None or _is_decidable(newest)):
@@ -314,6 +318,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         return stored.with_noted((request,), now)
 
     call.index.server.package_requests.change(change)
+
     # after the write: the log says what was stored
     log_request(by, request.target, reason)
     return RequestedPackage(name, request.version, why)

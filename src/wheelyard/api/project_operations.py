@@ -430,6 +430,7 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
         if not project.is_released:
             raise
     size = LOCAL_PAGE if call.index.server.is_local else REMOTE_PAGE
+
     # the document has the number of its last commit, of which the journal may lack the entry
     last = min(body.after + size, project.revision)
     numbers = range(body.after + 1, last + 1)
@@ -611,6 +612,7 @@ def list_names(call: Call, body: NamesQuery = ALL_NAMES) -> PrivateNameList:
     files if others are wanted, as far as the table for searches knows them.
     """
     private_names = call.index.names
+
     # names are listed in their normal form, and people type them in any other
     search = canonicalize_name(body.search)
     names = [name for name in private_names.listed() if search in name]

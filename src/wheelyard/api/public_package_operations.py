@@ -219,6 +219,7 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
         name, version = package.parsed
         sha256 = frozenset(package.sha256)
         targets.append(Target(name, version, sha256, frozenset(package.despite)))
+
     # all or nothing: the decisions are one commit
     _require_all(call, {target.project for target in targets})
     summary = _deciding(call).decide(
@@ -310,6 +311,7 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     read_policy.require_lookup(caller, name)
     upstream = _upstream(call)
     upstream.pages.require_online(name)
+
     # refused where the name turns out to be private, which only its readers may learn
     try:
         page = upstream.refresh(name, may_read=caller.may(Action.READ, name))
@@ -317,6 +319,7 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
         if refusal.code in ABSENT_CODES:
             read_policy.require_project_read(caller, name)
         raise
+
     # nobody learns whether a name is private or unknown
     if not page.upstream:
         read_policy.require_project_read(caller, name)

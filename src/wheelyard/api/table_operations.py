@@ -149,6 +149,7 @@ class TableOperations:
             ApiOperation, "POST", right=RequiredRight.OWN_ADMIN, what=texts.right_to_change
         )
         path = kind.plural
+
         # an addition or a removal that comes twice would be answered by an error the second time
         self.rows: Final = (
             see(path, self.list),

@@ -263,6 +263,7 @@ def _read_served(table: _IndexTable, names_in_several: Container[NormalizedName]
     for facts in private:
         if facts.has_kept_files or facts.name in names_in_several:
             names.append(facts.name)
+
     # in threads: on a bucket each document is a request
     threads = 1 if index.server.is_local else PREFETCH_THREADS
     now = index.lifecycle.removal.clock.estimate()

@@ -148,6 +148,7 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
     It may be one whose keys are wrong. Raises NotFound if there is no such webhook.
     """
     webhooks = call.index.server.webhooks
+
     # also one whose keys are wrong
     table = webhooks.require_stored(body.name, webhooks.read_stored())
     state = webhooks.states.read_stored(body.name, table.created)

@@ -162,6 +162,7 @@ class AttestationVerifier:
         Invalid (code `bad_setting`) if the extra is missing, or the trusted root cannot be used.
         """
         verifier = self._verifier()
+
         # imported above, so they are there
         from pydantic import ValidationError  # noqa: PLC0415
         from pypi_attestations import Attestation as Parsed  # noqa: PLC0415

@@ -108,6 +108,7 @@ def decide_reading(
     for reading in readings:
         if is_name_of(name, reading):
             return reading
+
     # second: among names that differ in punctuation alone, the exact one is meant
     if is_lenient:
         for reading in readings:

@@ -273,6 +273,7 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
 def _read_header(stream: TarStream) -> _Header | None:
     """Return the next header, or None at the end of the archive."""
     block = stream.read(TAR_BLOCK_BYTES)
+
     # one block of zeros or two end an archive; some writers leave them out
     if not block.strip(b"\0") and len(block) in {0, TAR_BLOCK_BYTES}:
         if not stream.ends_in_zeros():
@@ -281,6 +282,7 @@ def _read_header(stream: TarStream) -> _Header | None:
     if len(block) < TAR_BLOCK_BYTES:
         raise damaged_archive("it is not a tar archive, or was cut off")
     fields = _HEADER.unpack(block)
+
     # the first header of the archive: programs tell the format by it
     if stream.position == TAR_BLOCK_BYTES:
         _check_first_name(fields[0], fields[9])
@@ -288,6 +290,7 @@ def _read_header(stream: TarStream) -> _Header | None:
     prefix = fields[15].partition(b"\0")[0]
     name = name.partition(b"\0")[0]
     short_name = name
+
     # before any other field is looked at: a damaged header may say anything
     if not _is_checksum(block, checksum):
         raise damaged_archive("the header of a member is damaged", name)
@@ -422,6 +425,7 @@ def _build_member(header: _Header, extensions: dict[str, str], *, has_extension:
     kind = _KINDS.get(header.type)
     if kind is None:
         raise unsafe_archive("a member is neither a file, a folder nor a link", name)
+
     # writers of before POSIX mark a folder by the slash alone
     if header.type == b"\0" and name.endswith("/") and header.short_name.endswith(b"/"):
         if has_extension:  # newer versions of Python take it for a file then

@@ -282,6 +282,7 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
     limits = archive.context.limits
     unhashed = _unhashed(path)
     raw = archive.read_path(path, limits.record)
+
     # before the lines are parsed: a table of commas alone would take much memory
     lines = raw.count(b"\n")
     lines_of_commas = raw.count(b",") // _COMMAS_PER_LINE

@@ -176,6 +176,7 @@ class ZipArchive(Struct, frozen=True):
             yield self._contents[member.name]
             return
         source = self._compressed(member)
+
         # old build tools deflated folders to no bytes, where no stream has to be complete
         is_bare = member.kind is MemberKind.FOLDER and not member.compressed_size
         is_inflated = member.method == _DEFLATED and not is_bare
@@ -257,6 +258,7 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
         position = data_offsets[member.name] + member.compressed_size
     if position != directory.offset:
         raise invalid_archive("it has bytes that belong to no member")
+
     # the sizes of the headers; reading a member checks that its size is true
     allowed = limits.inflatable(file_size, limits.zip_inflated)
     if sum(member.size for member in listed) > allowed:
@@ -293,6 +295,7 @@ def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
         raise damaged_archive("it is not a ZIP file, or was cut off")
     _check_comment(tail, record_at)
     _, *numbers, _ = _EOCD.unpack_from(tail, record_at)
+
     # where the directory has to end: at the first of the end records
     stop = tail_offset + record_at
     zip64_numbers = _read_zip64_record(descriptor, stop)
@@ -447,6 +450,7 @@ def _check_local_header(descriptor: int, member: ZipMember) -> int:
     sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, at), 0)
     numbers = (flags, method, crc, sizes.compressed, sizes.inflated)
     listed = (member.flags, member.method, member.crc, member.compressed_size, member.size)
+
     # readers of a stream believe this header, and others the directory
     if numbers != listed:
         raise invalid_archive("a member's header differs from the directory", member.name)

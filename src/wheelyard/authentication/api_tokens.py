@@ -144,6 +144,7 @@ class ApiTokens(Struct, frozen=True):
             )
         now = self.runtime.now()
         token = new_token(self.runtime.random)
+
         # only the digest is stored: this is the one moment at which somebody can see the token
         index = right_index_text(request.indexes)
         scope = IndexScope(index, int(request.actions), request.projects)
@@ -266,6 +267,7 @@ class ApiTokens(Struct, frozen=True):
         for record in self.all():
             if record.name == text and not record.publishers:
                 named[record.id] = record
+
         # within the overlap of a rotation two work, and the name means the new one
         active = list[TokenRecord]()
         for record in named.values():
@@ -313,6 +315,7 @@ class ApiTokens(Struct, frozen=True):
             owner=old.token_owner,
         )
         token, new = self.create(request, by)
+
         # a crash here leaves two working tokens, the new one shown to nobody
         try:
             shorter = self._shorten(old, new.id, overlap, by)

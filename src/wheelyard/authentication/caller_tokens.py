@@ -83,6 +83,7 @@ class CallerTokens(Struct, frozen=True):
             sent = self._find(caller.principal.removeprefix("token:"))
             if sent is not None:
                 records.append(sent)
+
         # the days are in objects of their own, which nobody needs to read for no token
         days = dict[str, date]()
         if records:

@@ -367,6 +367,7 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
                 state = "of a publisher that is gone"
         return AccessSubject(frozenset({f"token:{record.id}", access.ANONYMOUS}), state, (record,))
     people, state = _people(principals, authenticator.owners)
+
     # as for a caller: rights of `anonymous` and of all who are authenticated count, too
     names = with_implied(principals)
     for person in people:
@@ -444,6 +445,7 @@ def explain(
     the list of indexes, or the record of an owner, cannot be read.
     """
     all_rights = rights(authenticator, subject.records)
+
     # the order of these answers is that of the checks of a request (`ReadPolicy`)
     if subject.state != "active":
         why = _STATES.get(subject.state) or f"the token is {subject.state}"

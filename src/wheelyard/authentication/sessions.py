@@ -145,6 +145,7 @@ class Sessions:
         key = self.records.key()
         session = self._verified(cookie, key)
         monotonic = self.runtime.monotonic()
+
         # two threads may both read it here, which does no harm
         if session is None and monotonic - self._reread_at >= REREAD_SECONDS:
             self._reread_at = monotonic

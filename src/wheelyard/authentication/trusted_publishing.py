@@ -92,6 +92,7 @@ class ReplayProtection:
         `invalid-token`). Raises Unavailable if the store does not answer.
         """
         jti: object = token_id
+
         # a use without a jti is recorded as well, so that cleanup finds the API token
         if is_single_use:
             jti = claims.get("jti")
@@ -100,6 +101,7 @@ class ReplayProtection:
                 "The ID token has no claim jti, so it cannot be told whether it was used before.",
                 code=INVALID_TOKEN,
             )
+
         # of the signed part alone: the last letter of a signature can be written in several ways
         digest = sha256(id_token.rpartition(".")[0].encode()).digest()
         if not is_single_use and not self._count_use(digest):
@@ -108,9 +110,11 @@ class ReplayProtection:
                 "files, or ask for a new ID token.",
                 code=INVALID_REUSE,
             )
+
         # the checks of every publisher include `exp`
         expiry = numeric_date(claims.get("exp")) or 0.0
         expires_at = datetime.fromtimestamp(expiry, UTC)
+
         # create-only: of two processes that get the ID token at once, one is told that it was used
         try:
             self._used_id_tokens.consume(str(claims["iss"]), jti, expires_at, token_id)
@@ -191,8 +195,10 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         digest = self.replay_protection.consume(
             id_token, claims, token.id, is_single_use=is_single_use
         )
+
         # a crash before this costs the job its ID token, and makes no token
         token, record = self._store(token, publishers, job_name(publishers[0], claims))
+
         # what fails here is done by a later run; the job has its token
         with suppress(WheelyardError):
             self.cleanup.run(CLEANED_PER_MINT)
@@ -260,10 +266,12 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
     ) -> tuple[ApiToken, TokenRecord]:
         """Store the API token of a job for these publishers, and return it with its record."""
         now = self.tokens.runtime.now()
+
         # rounded up, as the job is told whole seconds
         rounded = now
         if now.microsecond != 0:
             rounded = now.replace(microsecond=0) + timedelta(seconds=1)
+
         # A record has one scope, which is as wide as all of them together. `identity` cuts it down
         # to each of the publishers at every use.
         projects = list[Pattern]()

@@ -515,6 +515,7 @@ class Changes(Struct, frozen=True):
         """
         log = NO_CHANGES
         unnumbered = list[tuple[NormalizedName, int]]()
+
         # out of attempts, the changes are told without serials, and get them from the next caller
         for _ in self.retries.attempts():
             before = self.documents.get(keys.CHANGES, "current")
@@ -692,6 +693,7 @@ class Changes(Struct, frozen=True):
         late = dict[int, int]()
         several = dict[int, int]()
         copied = dict[int, int]()
+
         # not below the clock, so that a feed that was made again repeats no serial
         serial = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
         for (name, revision), made in zip(changed, moments, strict=True):

@@ -522,6 +522,7 @@ class Commits(Generic[D, C, E]):
         would contradict the journal.
         """
         number = earlier[0].number if earlier else after.revision
+
         # an entry of this number is another writer's, or the store's document is from a backup
         if self.store.get(kind.entry_key(number)) is not None:
             if self.documents.get(kind.key, "current").version == before:
@@ -539,6 +540,7 @@ class Commits(Generic[D, C, E]):
             mark = mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
             if self._require_free is not None and kind.makes_name(document, after):
                 self._require_free_after(mark, kind.project, self._require_free)
+
         # the commit point: a crash after it leaves a journal without the last entry, which the
         # next writer adds
         was_written = partial(kind.was_written, self.store, after)

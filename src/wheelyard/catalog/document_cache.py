@@ -412,6 +412,7 @@ class DocumentCache(Generic[T]):
     def _revalidate(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
         """Return the document as it is in the store now, and cache it."""
         cached = self._cache.get(key)
+
         # before the read: what is written during it is not in the answer
         now = self._runtime.monotonic()
         cached_version: ObjectVersion | None = None

@@ -128,9 +128,11 @@ def open_catalog(
     stores = writable(stores, written)
     store = stores.documents
     credentials = stores.credentials
+
     # a bucket takes about one write of an object a second, so writers wait longer there
     make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
     retries = make_retries(runtime=runtime)
+
     # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
@@ -220,6 +222,7 @@ def open_projects(
     None is for any name.
     """
     runtime = retries.runtime
+
     # the two need each other: what has vanished is known by the list, and asked when that is gone
     lists = DocumentCache(
         store,

@@ -104,6 +104,7 @@ def removed_filter_warning(name: str, text: str) -> Caution:
     if not is_whole:  # by the keys alone it would show more than it did
         how = "Give it keys that hide what it is to hide, and with them an empty filter."
         return Caution(f"{fact} {how}", Advice(Remedy.CHANGE_INDEX, name))
+
     # the filter is emptied by the same command: between two, the index would show too much
     assignments = [f"{FILTER}="]
     assignments += [f"{key}={text_of_value(value)}" for key, value in replacement.keys.items()]

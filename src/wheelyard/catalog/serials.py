@@ -185,6 +185,7 @@ class ProjectSerials(Struct):
         new_changes = {change.project: change for change in changes if change.serial != NO_SERIAL}
         if not new_changes and newest == table_before.newest:
             return
+
         # before the table has them: a mirror asks for the page of each project that it sees
         revision = self._list_names(new_changes)
         with self._lock:

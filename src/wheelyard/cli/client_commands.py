@@ -128,6 +128,7 @@ def print_settings_command(
     token = ""
     if with_token:
         token = _parse_token(process_environment().get(TOKEN_VARIABLE, ""))
+
     # each project once, in the order given
     project_names = tuple(dict.fromkeys(map(parse_name, projects)))
     root = _parse_root(url) if url is not None else None
@@ -143,6 +144,7 @@ def print_settings_command(
         output.warn(
             "there is a secret in this text: commit neither the file nor a lock file made from it"
         )
+
     # an empty line first, as the last line of a file may have no end
     click.echo(f"\n{text}", nl=False)
 

@@ -231,17 +231,20 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     server = program.chosen_server()
     if server is None:
         return None
+
     # refused, as a server has a store and settings of its own: these would have no effect
     for name in program.LOCAL_OPTIONS:
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
             raise click.UsageError(message)
+
     # imported only if needed, as the HTTP client takes a while to import
     from wheelyard.api.remote import RemoteApi
     from wheelyard.api_client import open_connection
 
     chosen_name = _or_given(index)
     environment = load.process_environment()
+
     # operations about the whole server are at the root alone, whichever index is chosen
     root = open_connection(str(server), environment, system_runtime(), MAIN)
     click.get_current_context().call_on_close(root.close)

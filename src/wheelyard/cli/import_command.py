@@ -95,6 +95,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         )
     settings = command_context.command_settings()
     dry_run = options["dry_run"]
+
     # before the store, which is not made for a source that cannot be read
     opened = source_factory.open_source(_request(options, settings), system_runtime())
     try:
@@ -113,6 +114,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         report = import_source(importer, opened, caller, projects=opened.projects, dry_run=dry_run)
     finally:
         opened.close()
+
     # a URL may have a password in it
     lines = [f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"]
     for rule, count in sorted(report.waived_rules.items()):
@@ -126,10 +128,12 @@ def _request(options: Mapping[str, Any], settings: Settings) -> source_factory.S
     username = environ.get(USERNAME, "")
     password = environ.get(PASSWORD, "")
     login = None
+
     # either of them alone may be a token
     if username or password:
         login = UserPassword(username, password)
     netrc = None
+
     # curl and pip take it from this variable, too
     if environ.get("NETRC"):
         netrc = Path(environ["NETRC"]).expanduser()

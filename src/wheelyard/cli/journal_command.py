@@ -88,6 +88,7 @@ def journal_command(
         project_json.require_entry_kind(filters["what"])
     api = open_api()
     journals = api.journals(name)
+
     # one moment for both: from --since 2h to --until 1h it is an hour
     now = system_runtime().now()
     since = BEGINNING
@@ -211,11 +212,13 @@ def _print(part: JournalPart, printed: Collection[str] = (), *, as_json: bool) -
 def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
     """Print entries as they come, until nobody reads the output any more, and return the status."""
     pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
+
     # the first look may be at thousands of projects, later ones at those that have changed
     read = _read_with_progress
     printed = list[str]()
     is_away = False
     status = 0
+
     # `wheelyard journal --follow | head` ends when head has ended
     while not is_output_lost():
         try:

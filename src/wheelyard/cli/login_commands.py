@@ -248,6 +248,7 @@ def login_command(  # noqa: PLR0913 - one for each option
     opens_browser = not no_browser and _has_browser(environ)
     token = _ask_on(form_address(root, new_token), opens=opens_browser)
     rights = check_token(server, token, system_runtime())
+
     # raises for rights that are none, before anything is stored of what is no index
     described = _describe(rights)
     netrc = ""
@@ -288,6 +289,7 @@ def logout_command(url: str, index: str) -> None:
             f"{escaped(store.netrc_name)} nor in the keyring.",
             code="bad_setting",
         )
+
     # each is revoked before it is removed here: a token that nobody has any more would live on
     for place, token in tokens.items():
         try:

@@ -254,6 +254,7 @@ def _run() -> int:
             # a full disk, or a pipe that was closed for another reason
             what = "The output"
         return _print_error(f"{what} cannot be used: {error.strerror or error}.")
+
     # a command that returns nothing has succeeded
     if isinstance(status, int):
         return status

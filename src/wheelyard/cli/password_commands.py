@@ -57,6 +57,7 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
     number = None
     if file is not None:
         number = passwords.line_number(_read(file), name)
+
     # before somebody types a password for nothing
     if number is not None and not replace:
         raise Conflict(
@@ -72,6 +73,7 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
     if file is None:
         click.echo(f"{name}:{hashed}")
         return
+
     # read again, as somebody may have written it while the password was typed
     content = passwords.with_line(_read(file), name, hashed).encode()
     replace_file(file, content, NEW_FILE_MODE, keeps_mode=True)
@@ -106,6 +108,7 @@ def _ask(check: Callable[[str], str]) -> str:
             "There is no password on standard input. Write one there, or use a terminal.",
             code="invalid_field",
         )
+
     # the check refuses bytes that are no UTF-8, with a sentence about them
     text = line.decode("utf-8", "surrogateescape")
     return check(text.removesuffix("\n").removesuffix("\r"))

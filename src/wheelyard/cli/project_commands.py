@@ -95,6 +95,7 @@ def _file_lines(project: project_operations.ProjectAnswer, api: Api) -> Iterator
             sentence += f": {project.status.reason}"
         # not on standard output, where a script expects files alone
         click.echo(f"wheelyard: {escaped(sentence)}", err=True)
+
     # older versions did not store the names
     unnamed = {file.uploaded_by for file in project.files if not file.uploaded_by_name}
     names = token_names(api, unnamed)

@@ -236,6 +236,7 @@ def _delete_once_agreed(
             raise Conflict(message)
     deleted = delete(dry_run=False)
     _print_lines(deleted.lines)
+
     # who was asked has seen the warnings before
     if shared_options.given_option("yes"):
         _print_warnings(deleted)
@@ -406,6 +407,7 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     restored = api.call(project_operations.restore, name, change)
     done = "would be restored" if dry_run else "restored"
     _print_files(restored, change, done, "nothing of it is deleted")
+
     # the rule that has deleted them would do so again at its next run
     if any(file.pinned for file in restored.changed):
         undo = command_line("unpin", *_words_of(restored, change))

@@ -200,6 +200,7 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
         protected = _parse_actions(options["actions"])
     has_no_passwords = passwords == NOTHING_PROTECTED
     protects_nothing = protected == frozenset()
+
     # pypiserver, too, takes these two only together
     if has_no_passwords != protects_nothing:
         raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
@@ -275,9 +276,11 @@ def run_index(
     require_telemetry(settings)
     require_attestations(settings)
     sections.require_sign_in_secrets(settings)
+
     # these raise Invalid before a store is made
     _require_folders(options.places, settings.store.location)
     tls_files(settings)
+
     # an address and not a name, so that all worker processes listen on the same
     settings = replace(settings, server=resolve_bind_address(settings.server))
     settings = _with_file_hosts(settings)
@@ -353,9 +356,11 @@ class ServedIndex:
         """
         settings = self._settings
         is_read_only = settings.server.read_only
+
         # a worker process has no context of its command where it is not forked
         context = click.Context(serve_command)
         context.meta.update(self._place)
+
         # without cleanup, as the index stays open until the process ends
         with context.scope(cleanup=False):
             _prepare_log(settings)
@@ -482,6 +487,7 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
         # in pypiserver, a user who may publish may also delete
         "access": {"htpasswd_may": ["manage"]},
     }
+
     # the image of pypiserver has it, so its users may set it
     port = process_environment().get("PYPISERVER_PORT")
     if port:
@@ -490,6 +496,7 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
     for name, why in _IGNORED_OPTIONS.items():
         if options[name] is not None:
             output.warn(f"--{name.replace('_', '-')} does nothing here: {why}")
+
     # the first import comes before the start, as pypiserver serves all files from its start on
     watched = WatchOptions(
         places=tuple(map(str, packages)), lenient=options["lenient"], import_first=True

@@ -63,6 +63,7 @@ def check() -> None:
     settings = loaded.settings
     index = index_without_store(settings)
     authenticator = index.authenticator
+
     # all of them before the first is printed: a file that cannot be read is the only message then
     lines = list(_summary(settings, loaded.config_source))
     lines += _changed_settings(loaded)
@@ -84,6 +85,7 @@ def check() -> None:
     _check_upstreams(settings, index)
     _check_providers(settings)
     _check_store(loaded, index)
+
     # last, as it raises for tables that describe the index, which would stop a server
     command_context.loaded_settings()
 
@@ -226,6 +228,7 @@ def _summary(settings: sections.Settings, config_source: str) -> Iterator[str]:
     if settings.access.credentials_store:
         line += f"; tokens in {settings.access.credentials_store}"
     is_folder = not is_bucket(location) and location != sections.MEMORY_LOCATION
+
     # whether a bucket has a store is asked later: it may not answer
     if is_folder and not Path(location, keys.FORMAT).is_file():
         line += "; there is none yet"
@@ -263,6 +266,7 @@ def _check_upstreams(settings: sections.Settings, index: Index) -> None:
     upstream = index.upstream
     if upstream is None or settings.upstream.offline:
         return
+
     # without an upstream index, nothing of it is loaded
     from wheelyard.upstream.settings import not_proven
 

@@ -67,6 +67,7 @@ def _first_token(index: Index) -> ApiToken | None:
     """
     settings = index.settings
     is_local = index.server.is_local and settings.server.is_loopback
+
     # an index with its own access rules gets no token that bypasses them
     has_rules = settings.access.htpasswd_file or settings.access.anonymous_uploads
     if settings.server.read_only or not is_local or has_rules:

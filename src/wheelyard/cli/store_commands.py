@@ -194,6 +194,7 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     that are outdated in FROM are so in TO.
     """
     settings = command_context.command_settings()
+
     # as early as possible: first the places that were typed, before a store is opened, and then
     # those in which each store has its files and credentials, before the target is made
     _require_apart([source], [target])
@@ -242,6 +243,7 @@ def _store_copy(
     upstream = stores.upstream_store(settings, target_index.stores, counter)
     copied: UpstreamCopy | None
     copied = UpstreamCopy(opened.upstream, upstream, target_index.server.retries)
+
     # with a bucket of its own, both stores see the same memory of upstream indexes
     if settings.upstream.bucket:
         copied = None
@@ -378,6 +380,7 @@ def export_command(
         files_url = ""
     elif files:
         files_url = _url(files, "--files")
+
     # None keeps what the last export of the site had, and an empty text takes it away
     requested = RequestedOptions(base_url=base_url, files_url=files_url, is_gzipped=is_gzipped)
     index = command_context.existing_index()
@@ -386,6 +389,7 @@ def export_command(
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
     sites = _open(index, dest, requested)
     results = list["ExportResult"]()
+
     # before the first site is written, whose pages link to the others; --all repairs what it finds
     if not everything:
         for _, export in sites:
@@ -485,6 +489,7 @@ def _report_sites(
             click.echo(f"wheelyard: {message}", err=True)
         described.append(_described(place, result))
     status = int(any(result.failed for result in results))
+
     # those of other indexes are inside that of main, or of the only one
     answer = described[0]
     if len(described) > 1:

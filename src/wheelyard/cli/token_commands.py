@@ -94,6 +94,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     days: int | None
     days, rest = divmod(lifetime, timedelta(days=1))
     end = None
+
     # a server counts whole days by its own clock, and any other time needs one of this machine
     if rest:
         days = None
@@ -114,6 +115,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         # asked first, so that no token is made if there is no answer
         lines_for = _ci_lines(ci, indexes, api)
     made = api.call(access_operations.create_token, new_token)
+
     # the token alone is on standard output, so that a pipe can take it
     click.echo(_announcement(made), err=True)
     with show_token(made.id):

@@ -60,6 +60,7 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     settings = command_settings()
     index = open_index(settings, create=False)
     store = upstream_store(settings, index.stores, index.server.traits.operation_counter)
+
     # by the clock of the store, as that of this machine may be wrong
     work = kept_files.UpstreamSweep(StoreClock(store, index.server.runtime))
     report = work.run(rules, dry_run=dry_run)

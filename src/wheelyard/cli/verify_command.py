@@ -131,6 +131,7 @@ def verify_command(file: Path, trusted_root: str, repository: Url | None) -> Non
     for bundle in provenance.attestation_bundles:
         for sent in bundle.attestations:
             attestations.append(_verify(verifier, sent, file.name, sha256))
+
     # after all signatures, as a certificate says nothing unless its signature holds
     if repository is not None:
         for attestation in attestations:

@@ -77,6 +77,7 @@ def build_watchers(
     Unavailable without credentials for a bucket.
     """
     caller = local_caller(index)
+
     # the places of the store, whose own files would be imported again and again
     stores = [index.settings.store.location]
     if index.server.traits.files:

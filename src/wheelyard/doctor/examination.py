@@ -348,6 +348,7 @@ class Examination:
             return _failed("page", f"{without_secrets(url)}: {answer.summary}", advice)
         place = without_secrets(answer.url)
         number = self._count_listed(answer)
+
         # such as a page to log in
         if number is None:
             text = f"{place} is no page of an index: {answer.summary}"
@@ -364,9 +365,11 @@ class Examination:
         """Return how many projects or files a page of an index lists, or None for another page."""
         document = answer.json
         entries = document.files if self.project else document.projects
+
         # a page in JSON (PEP 691)
         if document.meta is not None and entries is not None:
             return len(entries)
+
         # any bytes are letters of latin-1, so that a page in another encoding can be read, too
         page = read_page(answer.body.decode("latin-1"), answer.kind, MAX_LINKS)
         number = 0
@@ -383,6 +386,7 @@ class Examination:
                     if not is_entry and not self.project:
                         is_entry = bool(project_at(base, url))
                     number += is_entry
+
         # an index without projects has no link, and is known by its head
         has_version = any(name == "pypi:repository-version" for name, _ in page.meta)
         if number or has_version or _INDEX_TITLE.search(answer.body):

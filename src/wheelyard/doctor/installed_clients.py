@@ -173,6 +173,7 @@ class ConfiguredClients:
             if settings.index_url:
                 entries.append((UvIndex(settings.index_url, default=True), str(path)))
         asked = [entry for entry in entries if not entry[0].default]
+
         # of several default ones, uv takes the first
         asked += [entry for entry in entries if entry[0].default][:1]
         for entry, source in asked:

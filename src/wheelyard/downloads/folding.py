@@ -95,6 +95,7 @@ def _add(
         document = MONTHS.decode(store.whole_key(key), stored.body)
         version = stored.version
     folded = dict[str, tuple[int, date]]()
+
     # processes come and go, so a month forgets those that have long written nothing
     oldest_day = today - timedelta(FOLDED_DAYS)
     for process, (number, day) in document.folded.items():

@@ -67,10 +67,12 @@ def index_for_site(index: Index, options: Options) -> Index:
     Unavailable if the store does not answer.
     """
     settings = index.server.settings
+
     # the site of another index is a folder in that of main
     base_url = options.base_url.removesuffix(index.definition.segment)
     is_part = not index.definition.is_main
     has_public = options.has_public or (is_part and settings.upstream.is_on)
+
     # what a site cannot do is off: to sign people in, to take changes, to ask upstream indexes
     settings = replace(
         settings,
@@ -81,6 +83,7 @@ def index_for_site(index: Index, options: Options) -> Index:
         http=replace(settings.http, page_cache=0),
         upstream=replace(settings.upstream, enabled=has_public, offline=True),
     )
+
     # a document stays as it was read: all pages of a project are made from one state of it
     kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
     site = build_index(

@@ -180,6 +180,7 @@ class _Run:
             site = export.place.store
             folders = index_folders(self._index, site, before, everything=everything)
         self._folders = folders
+
         # all of them are on the home page
         self._is_full |= before.indexes != folders.names
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
@@ -228,8 +229,10 @@ class _Run:
             page_pool = pool if not self._is_local else None
             pages = project_export.SitePages(app, self._writer, page_pool)
             exported = self._write(pages, existing, progress)
+
         # no page links to these any more; a crash before this leaves them to the next export
         self._delete_obsolete(exported, existing)
+
         # last of all: a crash before this leaves the lease, and then every page is made again
         entries = tuple(map(self._entry, exported.projects))
         self._export.lease.finish(
@@ -275,6 +278,7 @@ class _Run:
         names.update(self._unread)
         if self._is_full:
             names.update(facts.name for facts in table.projects)
+
         # before any page, as each links only to what is shown
         pages.app.show(table)
         if self._is_full:
@@ -288,6 +292,7 @@ class _Run:
             pages.app.show(exported)
             again = self._affected_projects(table.projects, exported.projects)
             self._export_projects(project, exported, again - self._failed.keys(), None)
+
         # after the pages of projects, which they link to
         if self._is_full or before != exported.projects:
             self._write_lists(pages, len(exported.projects))
@@ -510,6 +515,7 @@ def open_export(
         brand=index.server.brand.fingerprint,
         has_public=index.upstream is not None,
     )
+
     # the store may have a location of its own for its files
     owns_files = not files or not is_bucket(dest) or parse_location(dest) != parse_location(files)
     if not requested.merged_with(lease.options, new, dest).files_url and not owns_files:
@@ -553,6 +559,7 @@ def _check_destination(dest: str, index: Index) -> None:
         )
     settings = index.settings
     locations = [settings.store.location, settings.access.credentials_store]
+
     # a bucket of files that everyone may read has nothing that a site beside them would show
     if settings.store.downloads != "public":
         locations.append(index.server.traits.files)

@@ -50,12 +50,15 @@ def index_folders(
     """
     # `definitions` of these are served, `problems` are those that are not, and `names` are both
     stored_indexes = index.server.definitions.load()
+
     # raises if nobody can say what main is
     served_definition(stored_indexes, MAIN)
     folders = set(before.indexes)
+
     # without a whole manifest, which somebody may have removed, the folders say which there are
     if not before.is_whole:
         folders.update(_exported_indexes(site, index.settings))
+
     # the folders of indexes that are not served, or not there any more
     outdated = list[str]()
     for name in sorted(folders - stored_indexes.definitions.keys()):
@@ -63,6 +66,7 @@ def index_folders(
         if _is_exported(site, name, index.settings):
             outdated.append(name)
     removed_by_command = set[str]()
+
     # the journal is read only if it decides about a folder
     if set(outdated) - stored_indexes.names:
         removed_by_command = _removed_indexes(index.server.definitions)

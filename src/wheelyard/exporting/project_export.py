@@ -148,11 +148,13 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         else:
             existing = self.existing.get(name, {})
         obsolete = set[Key]()
+
         # before the pages that link to them
         if self.copies_files:
             documents = listing.open.page_documents()
             obsolete.update(writer.copy_missing(listing, listing.open.store_of, documents))
         project = Project(name=name)
+
         # a public project has no history
         if isinstance(listing.open, PrivateFiles):
             project = listing.open.first.project
@@ -161,6 +163,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         history = (number for number in numbers if number not in unchanged)
         questions = list(project_questions(listing, history))
         is_final = True
+
         # a project may have thousands of pages, which need not be in memory at once
         for start in range(0, len(questions), PAGES_AT_ONCE):
             answers = list(map(app.ask, questions[start : start + PAGES_AT_ONCE]))
@@ -255,6 +258,7 @@ class SiteProjects(Struct, frozen=True):
                 revision = str(self.changed.get(name, previous.document))
                 if previous.document == revision:
                     facts[name] = previous
+
         # one that is not listed was released, or the list is damaged
         stale = sorted((listed | before.keys()) - facts.keys())
         read = self.index.search.reader.read(stale)
@@ -262,6 +266,7 @@ class SiteProjects(Struct, frozen=True):
         for name in damaged:
             facts[name] = before.get(name) or name_facts(name)
         facts.update({name: new for name, new in read.items() if new is not None})
+
         # a private name without any commit
         for name in listed - facts.keys():
             facts[name] = replace(name_facts(name), document=NO_COMMIT)

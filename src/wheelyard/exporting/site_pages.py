@@ -65,6 +65,7 @@ def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Ques
     """
     name = project.name
     releases = releases_of(project)
+
     # that of the project last, as lists link to it, and it links to all others
     yield Question(f"simple/{name}/", HTML, INDEX)
     yield Question(f"simple/{name}/", SIMPLE_JSON, "index.json")
@@ -247,6 +248,7 @@ class SiteWriter:
         site = self.place.store
         local = source.path_of(key)
         original = source.bucket_object(key)
+
         # a link in the store could lead to any file of this machine, which the site would publish
         if local is not None:
             require_no_links(local)

@@ -78,18 +78,24 @@ def _build_process(index: Index, write_failure: Reason, site: StaticSite | None)
     """Return what request handlers share for all indexes of a process."""
     server = index.server
     http = server.settings.http
+
     # remote reads mostly wait for the network
     read_threads = 8 if server.is_local else 32
+
     # from a folder, a document is read again: that costs little
     metadata_bytes = 0 if server.is_local else 8 * MIB
+
     # one thread stays free for passwords that were correct lately
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
+
     # on a bucket, uploads wait for the network more than they compute
     turns = Turns(server.runtime.monotonic) if server.is_local else None
+
     # a static site is made page by page: on a folder, no read is worth a change of threads
     pools_class = NoThreads if site and server.is_local else ThreadPools
     providers = [table.name for table in server.settings.sign_in_providers]
     documents = index.stores.documents
+
     # neither writes the descriptions that it makes into the store
     if site or server.settings.server.read_only:
         documents = ReadOnlyStore(documents)

@@ -161,6 +161,7 @@ class FastPath:
             return None
         caller_key = b""
         variant = [method, scope["http_version"], scope["query_string"]]
+
         # bytes of strangers, before the application has checked anything: whatever is unusual here
         # takes the ordinary path, which knows how to refuse it
         for name, value in headers:
@@ -185,6 +186,7 @@ class FastPath:
                 client = chosen_client(value)
                 if client:
                     variant += (name, client)
+
         # a header wins over a cookie, as where the application authenticates a request
         if not caller_key:
             caller_key = self._session_key(headers)
@@ -258,6 +260,7 @@ class FastPath:
         """
         request: Request = scope[REQUEST]
         response = request.response
+
         # the entry refers to the page of the cache: it ends when the cache drops the page
         if response is None or response.made_from is None or response.cached is None:
             return
@@ -274,6 +277,7 @@ class FastPath:
         variant_bytes = sum(map(len, variant))
         if variant not in self._interned:
             size += 64 * len(variant) + variant_bytes
+
         # an ETag is one page's alone: it would only take the place of what many have in common
         if variant_bytes <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
             variant = self._intern(variant)

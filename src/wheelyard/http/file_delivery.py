@@ -111,6 +111,7 @@ class FileDelivery:
                 return url
         chunks = store.read(key, start, stop)
         chunks = _checked(chunks, stop - start, digest)
+
         # now, as long as an error response can still be sent
         return BegunBody(next(chunks, b""), chunks)
 

@@ -93,6 +93,7 @@ def answer_to_error(request: IndexRequest, error: Exception) -> Response:
                 code=WRONG_INDEX,
             )
         return error_responses.error_response_for(error, request.context.index.name)
+
     # what follows is no answer of a handler: the body did not come, or the program has a fault
     if isinstance(error, ClientDisconnected):
         message = "The body ended before all of it had come. Send it again."
@@ -130,6 +131,7 @@ async def page_of(request: IndexRequest, response: Response) -> Response:
     if response.error is None or not is_page:
         return response
     pools = request.context.process.pools
+
     # the first page reads its template from the disk, for which the event loop must not wait
     content, page_headers = await pools.run_in(
         pools.reads, _page, response, response.error, request
@@ -191,6 +193,7 @@ def _other_pages(request: IndexRequest, last: int | None) -> Mapping[str, str]:
         numbers[f"page {last}, the last one"] = last
     query = request.query_string.decode("latin-1")
     urls: dict[str, str] = {}
+
     # the number is in the path of some lists, and in the query of others
     if request.path_params.get("number"):
         for words, number in numbers.items():

@@ -240,6 +240,7 @@ def log_request(request: Request, seconds: float) -> None:
     if request.route in PROBE_ROUTES and not is_failure:
         return
     scope = request.scope
+
     # nobody has said who a caller is that was refused before
     who = request.caller.principal if request.is_authenticated else None
     path = log_safe(scope["raw_path"])

@@ -305,6 +305,7 @@ class StreamedResponse(Response):
         if scope["method"] == "HEAD":
             await super().__call__(scope, receive, send)
             return
+
         # at most one thread reads the chunks at a time, and `_close` waits for it
         watch: Task[None] | None = None
         wait_for_disconnect = getattr(receive, "wait_for_disconnect", None)

@@ -53,6 +53,7 @@ class Telemetry:
     def __init__(self, endpoint: str, application: ASGIApp, routes: RouteNames) -> None:
         self._application = application
         self._routes = routes
+
         # the names of the stable semantic conventions for HTTP
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # noqa: TID251 - the only way
         base = endpoint.rstrip("/")

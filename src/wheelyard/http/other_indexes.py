@@ -70,6 +70,7 @@ def with_indexes(request: IndexRequest, viewer: Viewer) -> Viewer:
             names = {own, *site.indexes}
         return replace(viewer, indexes=index_marks(names))
     all_indexes = frozenset({MAIN, *context.in_force.names})
+
     # an error may come before the caller is authenticated
     if not request.is_authenticated:
         return replace(viewer, hidden_indexes=all_indexes)

@@ -269,6 +269,7 @@ class CallerElsewhere(Struct, frozen=True):
         else:
             assertion = headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
             return authenticator.authenticate_assertion(assertion)
+
         # a session that has ended meanwhile has no caller
         return caller or Caller(ANONYMOUS, authenticator.policy.public())
 

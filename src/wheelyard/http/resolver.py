@@ -248,12 +248,14 @@ class PrivateFiles(Struct, frozen=True):
             if document.sha256 == digest:
                 body = document.body
                 break
+
         # a client may have an older page, whose documents were kept when it was shown
         body = body or self._kept_variants().find(self.project.name, digest)
         if body is None:
             return file_not_found()
         scope = self.context.read_policy.cache_scope(self.project.name)
         headers = responses.file_cache_headers(scope)
+
         # a range is not cut out of bytes that are at hand, and the document is small
         file_to_send = responses.FileToSend(
             sha256=digest, size=len(body), takes_ranges=False, headers=headers, body=body
@@ -405,12 +407,14 @@ def _find_public(
     """
     if context.upstream is None:
         return None
+
     # whether the name is private is read from the store there, for each request
     listings = context.upstream.find(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
     if listings is None:
         return None
+
     # an installer takes the newest release that it is shown; nobody else waits for licences
     if is_installer:
         for listing in listings:
@@ -418,10 +422,12 @@ def _find_public(
     filtered = context.index.repository.filtered(listings)
     if not filtered:
         raise project_not_found(name)
+
     # no server without an upstream index needs it
     from wheelyard.http.upstream_file_responses import public_files  # noqa: PLC0415
 
     files = public_files(context, context.upstream, filtered)
+
     # the values of a listing, whatever class of `upstream/` it has, in one that opens its files
     fields = {field: getattr(files.listing, field) for field in Listing.__struct_fields__}
     return OpenListing(**fields, open=files)

@@ -408,6 +408,7 @@ def _index(roots: tuple[str, ...] = ()) -> Iterator[Route]:
     for root in ("/pypi/simple", *(f"/{root}/+simple" for root in (*ROOTS, *roots)), "/simple"):
         yield from _simple_api(root)
     yield _page("/legacy/{name}/{version}/", project_pages.answer_link_of_hatch)
+
     # after `/pypi/simple/`, as this is also `/pypi/<name>/`
     yield Route("legacy_json", "/pypi/{name}/json/?", packages.answer_pypi_json)
     yield Route("legacy_json", "/pypi/{name}/{version}/json/?", packages.answer_pypi_json)

@@ -295,11 +295,13 @@ class Dispatcher(Struct, frozen=True):
             raise cross_site_error()
         if is_write and settings.server.read_only and not route.takes_form:
             raise context.read_only()
+
         # readers never wait for the threads of uploads
         pools = context.process.pools
         pool = pools.writes if is_write else pools.reads
         if route.is_instant and is_public:
             return self._call_handler(request, route)
+
         # before: who streams a body, and whose turn it is among long reads, depends on the caller
         if not is_public and (route.is_coroutine or route.is_long):
             await run_blocking(pools, pool, request, self._admit, request, route)
@@ -308,6 +310,7 @@ class Dispatcher(Struct, frozen=True):
         handle = self._call_handler if is_public else self._admit_and_handle
         if not route.is_long:
             return await run_blocking(pools, pool, request, handle, request, route)
+
         # long answers must not take all threads of readers
         async with context.process.long_read_limit.acquire(request.client_key):
             return await run_blocking(pools, pool, request, handle, request, route)

@@ -241,8 +241,10 @@ class WorkerProcess(Struct, frozen=True):
         worker = _WorkerApplication(self.command)
         Thread(target=self._exit_with_manager, daemon=True).start()
         lock = os.open(self.folder.lead, os.O_RDWR | os.O_CREAT, 0o600)
+
         # the kernel frees the lock when its process ends, however it ends
         is_lead = try_lock(lock)
+
         # the other workers wait until the first one has made the store
         while not is_lead and not self.folder.is_open.exists():
             sleep(POLL_SECONDS)

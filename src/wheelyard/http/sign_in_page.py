@@ -85,6 +85,7 @@ def _render(
     user = ""
     if not caller.is_anonymous:
         user = caller.principal
+
     # whoever has signed in otherwise has no name that they could type here
     own_name = ""
     if user.startswith(PASSWORD):

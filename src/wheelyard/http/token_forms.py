@@ -133,6 +133,7 @@ class LinkReader(Struct, frozen=True):
             "name": require_token_name,
             "days": partial(_require_days, self.max_days),
         }
+
         # whoever has made the link may be anybody: what is malformed is left out, and said
         for field, check in checks.items():
             try:
@@ -146,6 +147,7 @@ class LinkReader(Struct, frozen=True):
             linked_scope = self._linked_scope(fields)
         except Invalid:
             return LinkedForm(values, None, is_cut=True)
+
         # no more than the person may give: a link must not talk somebody into more
         scope = self.tokens.most_of(self.caller, linked_scope)
         if scope is None:

@@ -198,6 +198,7 @@ def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
     encoding = headers.get("Content-Transfer-Encoding", "binary").strip(" \t").lower()
     if encoding not in _UNENCODED:
         raise bad_multipart(f"it has a part in the transfer encoding {quoted(encoding)}")
+
     # the library has refused a part without this header
     match = _DISPOSITION.fullmatch(headers["Content-Disposition"])
     if match is None or not match[1].strip('"'):
@@ -211,6 +212,7 @@ def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
             filenames.append(unquote_to_bytes(match[3]).decode())
         except UnicodeDecodeError as error:
             raise bad_encoding("A filename of the form") from error
+
     # some programs send the path of the file, such as C:\dist\x.whl
     base_names = {filename.replace("\\", "/").rpartition("/")[2] for filename in filenames}
     if len(base_names) > 1:
@@ -352,6 +354,7 @@ class FormReader:
             raise _invalid_field(
                 f"The field {quoted(name)} must be text, and it was sent as a file."
             )
+
         # some clients name the field otherwise: then the filename says that it is the package
         is_package = name not in NON_PACKAGE_FIELDS and filename.endswith(self._suffixes)
         if not is_package and name != FILE_FIELD:
@@ -365,6 +368,7 @@ class FormReader:
                 code="invalid_filename",
             )
         uploads = self._uploads
+
         # the right is checked again in `Uploads.accept`, as it may be revoked meanwhile
         size = size_in_form(self._content_length, self._fields_size)
         name_in_form = self._fields.get("name", "")

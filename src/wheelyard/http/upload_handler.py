@@ -172,6 +172,7 @@ def _boundary_of(request: IndexRequest) -> bytes:
     caller = request.caller
     headers = request.joined_headers
     max_size = request.context.index.uploads.rules.max_size
+
     # an anonymous caller learns first that a credential is missing
     if caller.is_anonymous:
         require_upload(caller)
@@ -202,6 +203,7 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
     Raises `refusal` if there is one, and the body does not begin soon.
     """
     pools = request.context.process.pools
+
     # The file may be there already, which is no matter of a quota. Its name is in the body, and
     # most clients send that without asking. So a full index waits for the first chunk.
     seconds = None if refusal is None else FIRST_CHUNK_SECONDS

@@ -113,12 +113,15 @@ class PublicFiles(Struct, frozen=True):
         upstream = self.reader.upstream
         origin = self.listing.origin
         page = origin.page
+
         # a stale page is shown only until its index answers, which may be any time
         if origin.is_stale:
             return None, inf
+
         # digests that a page lacks become known as soon as the files are fetched
         if not page.has_all_digests:
             return None, inf
+
         # while nothing is fetched, a page changes with the files that are brought into the store
         if upstream.config.offline:
             return None, inf
@@ -130,6 +133,7 @@ class PublicFiles(Struct, frozen=True):
             (page_cache.upstream_page_key(page.name, upstream_id), page.version),
             (page_cache.POLICY, origin.view.generation),
         )
+
         # a name becomes private as soon as any index of this store lists or has it
         for absence in absences:
             made_from += (
@@ -297,9 +301,11 @@ class PublicFiles(Struct, frozen=True):
         page = self._page
         view = self.listing.origin.view
         hidden = view.hidden.get(file.filename)
+
         # a view shows nothing of what it hides, not even that the policy refuses it
         if hidden is not None and hidden.code == HIDDEN_BY_VIEW:
             raise NotFound(hidden.text, code=hidden.code)
+
         # a licence or an attestation may have to be fetched, for which no thread waits
         if upstream.policy.asks_sidecars:
             refusal = request.wait(
@@ -312,6 +318,7 @@ class PublicFiles(Struct, frozen=True):
             upstream.note_file(page, file, refusal, request.caller)
             raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
         repository = self.context.index.repository
+
         # most rules have already decided which files the listing has
         if not repository.judges_before_sending(self.listing, file):
             return

@@ -122,6 +122,7 @@ class UpstreamReader:
         places = upstream.places_of(name)
         if places == (upstream.hidden_pages,) and request.caller.may(Action.READ, name):
             return None
+
         # in this order: a page is read after the name was found not to be private
         stored_pages: dict[PagesOfName, PeekedPage | None] = {}
         for pages in places:

@@ -126,6 +126,7 @@ def run_server(settings: Settings, command: ServerCommand) -> NoReturn:
     except SystemExit as end:
         if end.code:
             raise
+
     # Granian's threads may still run, and crash while an interpreter ends
     logging.shutdown()
     if sys.stdout is not None:
@@ -372,6 +373,7 @@ def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFol
     if settings.log.format == "text":
         logger.setLevel(logging.WARNING)  # workers log the rest, once they have started
     server.on_startup(signals.handle)  # called after Granian has set its own handlers
+
     # a signal to all processes may end a worker before Granian stops it, which counts as a failure
     logging.getLogger("_granian").addFilter(lambda _: not signals.is_stopping)
     try:

@@ -462,6 +462,7 @@ class Requester:
             max_connections=self._network.max_connections,
             keepalive_expiry=30.0,
         )
+
         # the last callback is called first: no connection is made while the pool is closed
         self._cleanup.callback(pool.close)
         self._cleanup.callback(backend.close)

@@ -452,6 +452,7 @@ class Circuit(Struct):
             if is_opened and url:
                 # where only these URLs may be to blame, the next one tests it at once
                 self._tested_at = now
+
         # not under the lock: this calls code of others
         if is_opened:
             self.on_change(is_open=True)

@@ -81,6 +81,7 @@ def _require_plain_svg(body: bytes) -> None:
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO") from error
     if root.tag != "{http://www.w3.org/2000/svg}svg":
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO")
+
     # in pages it is an image, which runs nothing; but anybody may open it by its own URL
     is_active = False
     refers_to_others = False

@@ -161,6 +161,7 @@ def _require_valid_fields(
     `above` has the names of the tables that contain the table.
     """
     fields_by_name = {declared.encode_name: declared for declared in fields(kind)}
+
     # a misspelt name first: the field that was meant is missing, which would say less
     for name in table:
         if name not in fields_by_name:

@@ -463,11 +463,13 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
         form = "name-version[-build]-python-abi-platform[-label].whl"
         raise _bad_filename(filename, f"a wheel is {form}")
     tag_sets = match["tags"].split("-")
+
     # packaging makes all combinations of the tags, so they are counted before
     if prod(tag_set.count(".") + 1 for tag_set in tag_sets) > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())
     label = match["label"] or ""
+
     # `demo-1.0-py3-none-any.tar.whl` is one type of archive under the name of another
     has_extension = (label or tag_sets[-1]).endswith(_EXTENSIONS)
     if has_extension or not (is_lenient or _NO_TAGS.isdisjoint(words)):
@@ -479,6 +481,7 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     except (InvalidWheelFilename, InvalidVersion, ValueError) as error:
         raise _bad_filename(filename, str(error)) from error
     _check_project(match["name"], filename)
+
     # packaging gives a build tag as number and rest, by which installers order wheels
     spelled = "".join(map(str, build))
     all_tags = tuple(sorted(map(str, tags)))
@@ -539,6 +542,7 @@ def _split_stem(
     such hyphen.
     """
     pairs = list[tuple[NormalizedName, Version]]()
+
     # a local version has hyphens, too, and the project's name is never behind its plus
     before_local, _, _ = stem.partition("+")
     for hyphen in list(_HYPHEN.finditer(before_local))[-_VERSION_HYPHENS:]:
@@ -550,6 +554,7 @@ def _split_stem(
         if of in (None, project):
             with suppress(Invalid):
                 pairs.append((project, parse_version(version)))
+
     # nothing fits: say what is wrong with the name and the version as a person would divide them
     if not pairs and of is None:
         name, hyphen_of_version, version = stem.rpartition("-")

@@ -100,6 +100,7 @@ def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
     versions = list[CountByVersion]()
     for version, downloads in by_version.items():
         versions.append(CountByVersion(version, downloads, last[version]))
+
     # by name among equals, so that two servers make the same page of the same counts
     versions.sort(key=lambda count: (-count.downloads, count.version))
     frequent = [count.version for count in versions if count.version][:FREQUENT_VERSIONS]
@@ -107,6 +108,7 @@ def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
     for (day, version), number in recent.items():
         if version in numbers_of:
             numbers_of[version][(day - since).days] += number
+
     # a figure needs each day, and a counter has only those with downloads
     count_by_day = list[CountByDay]()
     for offset in range(days):

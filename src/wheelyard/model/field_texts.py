@@ -34,6 +34,7 @@ def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN4
     if isinstance(kind, inspect.DictType):
         return _claims(key, text)
     types = list[inspect.Type]()
+
     # a key that may be missing is a union with None
     for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
         if isinstance(member, inspect.Metadata):
@@ -43,6 +44,7 @@ def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN4
     for member in types:
         if isinstance(member, inspect.VarTupleType):
             return value_of_text(member, key, text)
+
     # any other text stays a text, for the checks of the key to refuse with its own words
     if any(isinstance(member, inspect.BoolType) for member in types):
         return _BOOLEANS.get(text.lower(), text)

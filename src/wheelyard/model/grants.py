@@ -262,6 +262,7 @@ def parse_principal(text: str) -> str:
     if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text
     kind, _, name = text.partition(":")
+
     # other letters than ASCII have look-alikes that become ASCII in lower case
     if kind in _CASE_INSENSITIVE_KINDS and name.isascii():
         name = name.lower()
@@ -290,6 +291,7 @@ def parse_principal(text: str) -> str:
             "htpasswd:NAME, oidc:PROVIDER:NAME, oidc:PROVIDER:group:GROUP, static:NAME, token:ID, "
             "publisher:ID; in a grant, a group is group:NAME."
         )
+
     # whoever confuses a token with its id has typed a secret, which no message repeats
     raise Invalid(f"{quoted(redact_tokens(text))}{why}", code="bad_setting")
 

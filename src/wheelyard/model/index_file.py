@@ -129,6 +129,7 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
             tables += file.of(kind.noun)
         kind.require_different(tables)
         named[kind.noun] = tuple(tables)
+
     # a grant has no name, so the same one may be in several files
     grants = dict[GrantFields, None]()
     for file in files:

@@ -266,6 +266,7 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
     parse_name(name)
     parse_version(release)
     _refuse_mime_headers(headers)
+
     # for the check alone: a control character is refused in any field
     for field in _CHECKED_ALONE:
         headers.every(field)
@@ -549,6 +550,7 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
     for field, values in kept.items():
         lines += "".join(f"{field}: {value}\n" for value in values)
     description = _LENIENT_CONTROL.sub(" ", body)
+
     # the last one has no fields, and is always valid
     for rest in (f"{lines}\n{description}", f"{lines}\n", "\n"):
         try:

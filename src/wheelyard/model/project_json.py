@@ -139,10 +139,12 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return what is shown of an event."""
         is_upload = event.what == EventKind.UPLOADED
         is_promotion = event.what in {EventKind.PROMOTED_TO, EventKind.PROMOTION_APPROVED}
+
         # the data of an event can only be read as that of its own kind
         deletion = event.deletion if event.what == EventKind.DELETED else AS_BEFORE
         file = FileJson.from_file(event.file) if is_upload else None
         summary = event.summary if is_upload else ""
+
         # the file of an upload has its name itself
         filenames = () if is_upload else event.files
         status = event.status if event.what == EventKind.STATUS else None
@@ -318,6 +320,7 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
         status = event.status.value
     uploaded_by = ""
     index = event.index
+
     # an import, a promotion and an upload are stored as the same event, and people tell them apart
     if file is not None and file.promoted_at is not None:
         what = "promoted"

@@ -214,6 +214,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
         raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
     issuer = parsed.provider_issuer
+
     # the metadata server of Google returns an ID token several times
     has_jti = not isinstance(parsed, Google)
     if isinstance(parsed, Oidc):

@@ -175,6 +175,7 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
             raise _wrong(
                 "events", f"{quoted(word)} is none. Choose some of {', '.join(EVENT_WORDS)}"
             )
+
     # a file is in version control, and the arguments of a command in the list of processes
     if checked.get("secret", KEPT) != KEPT:
         raise _wrong(
@@ -183,6 +184,7 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
             f"{variable_of(name, 'SECRET')} of the server, or have it make a secret",
         )
     named = frozenset(WebhookEvent(word) for word in words if word != IMPORTED)
+
     # without any, all names: an empty list of patterns would match none
     patterns = [str(text) for text in checked.get("projects", ())]
     projects: NamePatterns | None = None

@@ -363,6 +363,7 @@ def message_of(
     from_index = ""
     if event is WebhookEvent.PROMOTED:
         from_index = last.file.source_index
+
     # a file may be deleted for good before its message is sent
     records = [files[name] for name in group.filenames if name in files]
     return ProjectMessage(

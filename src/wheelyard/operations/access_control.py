@@ -500,6 +500,7 @@ class _EditGroup(Struct, frozen=True, kw_only=True):
                 added=tuple(sorted(added)),
                 removed=tuple(sorted(removed)),
             )
+
         # a group may be what makes its members administrators
         require_still_admin(self.keep_admin, rules, grants.apply(rules, event))
         return (event,)

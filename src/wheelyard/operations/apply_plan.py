@@ -144,6 +144,7 @@ class Planner:
         """
         self._changes = []
         self._becoming = self._grants_of_file(state.access)
+
         # Each of these notes its changes for the plan, in the order in which people read them: what
         # goes, what changes, what comes.
         taken_rights = list(self._revoked(state.access))

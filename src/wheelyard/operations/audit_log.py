@@ -32,6 +32,7 @@ def log_event(project: Project, event: Event) -> None:
     `pinned` or `unpinned`. What looks like a token in a reason is left out.
     """
     action = event.what
+
     # somebody may have pasted a token into the reason, and logs leave the server
     fields = {"reason": redact_tokens(event.reason)}
     match event.what:

@@ -281,9 +281,11 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
         before = name_list or NameList()
         listed = before.as_set
         self._check_claims(sorted(listed - {project.name for project in checked}), findings)
+
         # a malformed object at the key of a document is not a project
         existing = {project.name for project in checked if project.has_document}
         missing = {name for name in existing - listed if not self._is_released(name)}
+
         # a list that could not be read may be intact, and have private names without a project
         if missing and not read.has_failed:
             body = codec.encode(before.with_names(missing | listed, self.runtime.new_id()))

@@ -156,6 +156,7 @@ class CredentialsCheck(Struct, frozen=True):
                 "backup, or give everybody another line in the htpasswd file, and remove it"
             )
             return
+
         # without such a file nobody knows which lines were replaced
         if self.line_of is None:
             return
@@ -274,6 +275,7 @@ class Check(Struct, frozen=True):
         be written.
         """
         clock = self.sweep.removal.clock
+
         # a wrong clock would let a sweep delete files whose upload is under way
         now = clock.require_agreement() if sweep else clock.estimate()
         findings = Findings()
@@ -344,6 +346,7 @@ class Check(Struct, frozen=True):
     ) -> None:
         """Report the files that no project lists, and the scratch files, or delete them."""
         orphans = 0
+
         # without the list of names, any project may have existed
         may_sweep = sweep and all(index.has_names for index in indexes)
         for project_orphans in self._find_orphans(now, findings):

@@ -124,6 +124,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         wheelyard can read it. Raises Unavailable if the journal cannot be listed.
         """
         self._read_journal()
+
         # read after the journal, so that a concurrent change cannot make the document older
         read = read_or_report(self.store, self.kind.key, self.findings)
         try:
@@ -155,6 +156,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         """Compare the document with `folded`, which its journal says, and return the right one."""
         key = self._key
         unknown = self._unknown(document)
+
         # made again by this version, it would lose what only a newer one knows
         if folded is not None and rebuild and not unknown:
             self._rebuild(folded, stored)
@@ -271,6 +273,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         if last.number in self.commits:
             encode = self.kind.commits.encode
             return encode(self.commits[last.number]) == encode(last)
+
         # the writer of the commit died, or still is between the document and the journal
         self.commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)

@@ -128,6 +128,7 @@ class ImmediateDeletion(Struct, frozen=True):
                 code=LISTED_ELSEWHERE,
                 advice=Advice(Remedy.DELETE_EVERYWHERE, name, sha256=digest),
             )
+
         # a removal that is done already is no error: it may be repeated, as its first answer
         # may have got lost
         if not holdings.filenames and not holdings.objects:

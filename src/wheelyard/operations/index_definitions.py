@@ -180,6 +180,7 @@ class IndexDefinitions:
         for name in definitions.keys() & set(self.labels.in_order):
             problems[name] = _label_of_index(name)
             del definitions[name]
+
         # last, as an index above one that is not served is not served either
         problems |= misfits(definitions, self.labels, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}

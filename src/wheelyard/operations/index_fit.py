@@ -33,6 +33,7 @@ def require_lists_fit(
     later = _readable(definitions, after)
     if not even_if_open and not definitions.is_private:
         _require_main_closed(earlier, later, after)
+
     # only what is new: else nobody could change an index beside one that is wrong
     problems_before = misfits(earlier, definitions.labels.with_assumed(earlier))
     for name, why in misfits(later, definitions.labels.with_assumed(later)).items():

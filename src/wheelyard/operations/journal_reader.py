@@ -337,6 +337,7 @@ class JournalReader(Struct):
         Threads call it, so it changes nothing here.
         """
         limit = since - CLOCK_TOLERANCE
+
         # newest first, down to the commit that was read last: if its number belongs to another
         # commit now, or to none, the store was restored
         commits = list[CommitJson]()
@@ -464,6 +465,7 @@ class HistoryReader(Struct, frozen=True):
                 lost.append(commit_number)
             else:
                 events += ((commit.number, EventJson.from_event(event)) for event in commit.events)
+
         # older events have no name, and a name is looked up once however often it stands here
         names = self._names_of(event.by for _, event in events if not event.by_name)
         entries = list[JournalEntry]()

@@ -256,6 +256,7 @@ class Lifecycle(Struct, frozen=True):
         verified: Mapping[str, File] = {}
         notes: PromotionNotes | None = None
         quotas: FileQuotas | None = None
+
         # What asks the store is asked before the commit: an intent is a pure function.
         if action == "restore":
             verified = self._verified(name, selection)

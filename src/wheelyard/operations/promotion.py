@@ -134,6 +134,7 @@ class Promotion(Struct, frozen=True):
         before = target.projects.read_for_update(name)
         at = self.runtime.now()
         missing = self._missing_in_target(before, files, at, quotas)
+
         # what the target has already is no matter of its rules: it gets a lost provenance at most
         if missing:
             self._check_rules(files)
@@ -141,6 +142,7 @@ class Promotion(Struct, frozen=True):
         if dry_run:
             return self._result(before, before, files, tuple(replaced))
         summary = ""
+
         # A process may die after each of these steps. The same promotion again repairs the rest,
         # so that the last one is done also if nothing is missing.
         if missing:
@@ -178,6 +180,7 @@ class Promotion(Struct, frozen=True):
         if self.source.name == self.target.name:
             message = f"FROM and TO are both {self.source.name}. Name two indexes."
             raise Invalid(message, code="invalid_field")
+
         # whoever may not read a project learns nothing of it
         unknown = NotFound(
             f"The index {self.source.name} has no project {quoted(name)}. Check the spelling, "
@@ -186,6 +189,7 @@ class Promotion(Struct, frozen=True):
         if not self.source.caller.may(Action.READ, name):
             raise unknown
         definition = self.source.uploads.definition
+
         # an index that only has layers, or one as it was on a day
         if not definition.has_packages:
             raise NotFound(

@@ -94,6 +94,7 @@ class AttestationRules(Struct, frozen=True):
                 raise
             advice = "Sign the file again, or upload it without."
             raise Invalid(f"{error.message} {advice}", code=error.code) from error
+
         # nothing of it is loaded without attestations
         from wheelyard.model.attestations import provenance_document  # noqa: PLC0415
 

@@ -125,6 +125,7 @@ class UploadDryRun:
         if uploads.attestations is not None:
             uploads.attestations.permit_unsigned(name)
         identical = self._find_identical(project, file, distribution)
+
         # the same bytes are stored again if the store has lost them
         is_listed = identical is not None and self._is_kept(name, file, identical)
         if identical is None:

@@ -485,6 +485,7 @@ class Uploads(Struct, frozen=True):
         """
         upload = self._decided(upload, caller)
         name = upload.distribution.project
+
         # rights may have been taken away while the bytes came
         caller.require(Action.UPLOAD, name)
         before = self.projects.get_for_update(name)
@@ -493,11 +494,13 @@ class Uploads(Struct, frozen=True):
             self.unused.note_use()
         self.require_uploads()
         sent = self._check_attestations(upload, caller)
+
         # here a file that may be hostile is read as an archive
         validated = self.validate(upload, caller, before, sent)
         warnings = sent.warnings
         if validated.contents is not None:
             warnings = validated.contents.warnings + warnings
+
         # A process may die after each of these steps. The name is private before any byte is
         # there, and bytes are there before a document lists them. The same upload again repairs
         # the rest.
@@ -505,6 +508,7 @@ class Uploads(Struct, frozen=True):
         self.store(name, [validated])
         intent = self.add_files(before, [validated], caller)
         committed = self.projects.change(name, intent)
+
         # what the intent has decided for the project before its commit, which is the last answer
         (decision,) = intent.decide(committed.before)
         if decision.refusal is not None:
@@ -516,6 +520,7 @@ class Uploads(Struct, frozen=True):
             if validated.contents is not None and self.descriptions is not None:
                 self.descriptions.begin(validated.contents.core)
         entry = decision.entry
+
         # one that was listed before, without a provenance or with a lost one, gets it now
         is_attested = bool(sent.provenance) and not self.files.has_intact_provenance(name, entry)
         if is_attested:
@@ -633,6 +638,7 @@ class Uploads(Struct, frozen=True):
             self.runtime.now(),
             is_lenient=self.rules.lenient,
         )
+
         # before the archive is read, as that takes seconds of a processor; a listed file whose
         # bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
@@ -762,6 +768,7 @@ class Uploads(Struct, frozen=True):
         if upload.source_metadata is not None:
             source = upload.source_metadata
             imported_at = now
+
         # the name of the caller is not that of who has uploaded it to another index
         uploader_name = caller.name
         if source.uploaded_by:

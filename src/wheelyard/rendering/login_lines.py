@@ -77,6 +77,7 @@ def login_lines(stored: StoredToken) -> Iterator[str]:
         )
         yield f"  {stored.index_url_with_user}"
     lines = dict(_client_lines(stored))
+
     # the lines are for a POSIX shell, which Windows does not have
     if stored.is_windows and lines:
         yield f"{', '.join(lines)}: give them {USER} and the token, which is the password there."

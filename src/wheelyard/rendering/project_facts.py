@@ -328,6 +328,7 @@ def facts_of(
     keywords = _encodable(description.keywords[:KEYWORDS_LIMIT])
     imports = _imports_of(description)
     uploaded_at, uploader = _latest_upload(project.files)
+
     # an extra of the project may require the project itself
     required = {required_name(text) for text in description.requirements} - {"", name}
     requires = ""

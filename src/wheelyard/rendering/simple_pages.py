@@ -196,6 +196,7 @@ def _file_json(
     }
     if file.requires_python:
         page["requires-python"] = file.requires_python
+
     # without the old name of the key: pip 22.3 to 23.1.2 crash on an object there (PEP 714)
     page["core-metadata"] = metadata_mark(file)
     page["yanked"] = False

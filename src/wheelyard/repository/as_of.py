@@ -122,6 +122,7 @@ class AsOf(Repository, frozen=True):
         for file in project.files:
             if file.filename not in names:
                 hidden[file.filename] = file, self._reason(project, file)
+
         # also of the day: a file that was deleted then, and restored since, is not another layer's
         deleted = set(project.deleted_filenames).union(past.deleted_filenames)
         of_day = replace(
@@ -130,6 +131,7 @@ class AsOf(Repository, frozen=True):
             summary=past.summary,
             deleted_filenames=tuple(sorted(deleted)),
         )
+
         # a quarantine of now holds for every day: it says that nobody should install these files
         if project.status.serves_files:
             of_day = replace(of_day, status=past.status, reason=past.reason)

@@ -65,6 +65,7 @@ def _filtered(source: FoundProject, rules: IndexRules, moment: datetime | None) 
     changes_at = earliest([source.changes_at, judged.changes_at])
     if not judged.hidden:
         return replace(source, changes_at=changes_at, is_filtered=True)
+
     # what a layer has hidden already stays, with the reason that it gave
     hidden = dict(source.hidden)
     files = source.project.by_filename

@@ -128,6 +128,7 @@ class IndexRules:
         made_of = (policy_view.generation, state.made_of, listing.files, empty_versions)
         answer = self._answer(key, made_of, listing.files, look_up, at)
         judged = answer.judged
+
         # advisories and licences become known at no time that could be told before
         look_again_at = None
         if self._facts.looks_again:

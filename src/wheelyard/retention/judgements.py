@@ -72,6 +72,7 @@ def judge(project: Project, rules: Sequence[RuleInForce], now: datetime) -> list
     releases = sorted(_releases(project), key=attrgetter("version"), reverse=True)
     installed = _release_to_install(releases)
     judgements = list[Judgement]()
+
     # newest first: what counts for an older release is which newer ones no rule deletes
     newer = list[_Release]()
     for release in releases:
@@ -167,6 +168,7 @@ def _unmet(
     `newer`: the newer releases that no rule deletes.
     """
     rule = rule_in_force.rule
+
     # Releases that installers choose before this one. A final release is not replaced by a
     # pre-release, and nothing by a release that is yanked.
     preferred = list[_Release]()

@@ -158,6 +158,7 @@ class Retention(Struct, frozen=True, kw_only=True):
             if every:
                 return None
             raise _running()
+
         # should this process die, the lease ends by itself, and the next run does the rest
         try:
             report = _Pass(self, caller, now, lease, agreed, keeps=keeps).report(only)
@@ -255,6 +256,7 @@ class _Pass:
             return
         names = listed.names if listed else ()
         in_force = list[RuleInForce]()
+
         # a rule whose facts are missing deletes nothing, and the others go on
         for rule in rules:
             hindrance, downloads = _facts_for(index, rule)

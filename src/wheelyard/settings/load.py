@@ -195,11 +195,13 @@ def load_settings(
     _require_known_variables(environ, passes_over_index=passes_over_index)
     config_source, in_file = _read_file(file, environ)
     tables = _without_index(in_file, config_source, is_allowed=passes_over_index)
+
     # the last one of a path wins: an option, then the environment, the file, and the command
     values = list(_from_tables(defaults, COMMAND_SOURCE))
     values += _from_tables(tables, config_source)
     values += _from_environment(environ)
     values += _from_tables(overrides, OPTION_SOURCE)
+
     # None is an option that was not given
     given = {value.path: value for value in values if value.value is not None}
     unplaced = list[str]()
@@ -211,10 +213,12 @@ def load_settings(
     effective = [value for path, value in given.items() if path not in _WITHOUT_EFFECT]
     problems = list(_problems(effective, config_source))
     problems += problems_of_webhooks
+
     # only without other problems: a table that is wrong may be why a variable has none
     problems = problems or unplaced
     if problems:
         raise bad_setting(". ".join(problems))
+
     # the types were checked above, by messages that name the setting
     settings = convert(_nested(effective), Settings, strict=False)
     _check_given(settings, given)
@@ -355,6 +359,7 @@ def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict
     import tomllib  # noqa: PLC0415 - only with a settings file
 
     source = TEXT_VARIABLE if text else named or str(DEFAULT_FILE)
+
     # editors of Windows begin a file with a mark of its encoding, which is no TOML
     try:
         tables = tomllib.loads(text or Path(source).read_text(encoding="utf-8-sig"))

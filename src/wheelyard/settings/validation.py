@@ -169,6 +169,7 @@ def _public_url_errors(settings: Settings) -> Iterator[str]:
         why = "so everybody is sent to where no credential is taken. Write https://"
         yield f"access.require_https: server.public_url begins with http://, {why}"
     host = urlsplit(url).netloc
+
     # with or without its port, as `HostPolicy` compares them
     trusted = {name.lower() for name in access.trusted_hosts}
     if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
@@ -182,6 +183,7 @@ def _cookie_errors(settings: Settings) -> Iterator[str]:
     resource = settings.google.access_token.resource
     setting = "sign_in" if settings.sign_in else "access.cookie_login"
     keys = settings.access.credentials_store or settings.store.location
+
     # the right to read that bucket is what signs people in, so many have it
     is_shared = is_bucket(keys) and is_bucket(resource)
     if is_shared and parse_location(keys).root == parse_location(resource).root:
@@ -431,6 +433,7 @@ def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
             "public packages counts in all indexes"
         )
     google = settings.google.id_token
+
     # anybody can make an account at Google
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:

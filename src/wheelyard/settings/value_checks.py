@@ -117,6 +117,7 @@ def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) 
     repeated.
     """
     kind, meta = unpack(hint)
+
     # the message is about the first entry of a list that is wrong
     if get_origin(kind) is tuple and isinstance(value, list):
         for member in value:

@@ -116,6 +116,7 @@ class FolderTree(Struct, frozen=True):
                 is_folder = entry.is_dir(follow_symlinks=False)
                 if is_folder and os.path.realpath(entry.path) not in excluded:
                     folders_to_list.append(entry.path)
+
         # at the end, so that one folder without rights does not keep back all other files
         if fault is not None:
             raise fault

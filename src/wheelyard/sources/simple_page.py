@@ -300,6 +300,7 @@ def _in_json(page: FetchedPage, limit: int) -> SimplePage:
         document = _DOCUMENTS.decode(page.body)
     except (ValueError, RecursionError) as error:
         raise FetchError("its page is not the JSON that it should be") from error
+
     # the entries are decoded one by one, as they are read: all at once need too much memory
     files: Iterator[PageEntry] | None = None
     if document.files is not None:

@@ -136,6 +136,7 @@ def _entry_files(page: Url, base: Url, entry: PageEntry, web: IndexClient) -> It
     """Yield the candidate for a file, or why it is none, and nothing for a sidecar."""
     filename = entry.filename
     reference = entry.url
+
     # a stranger's values, of any type
     if not isinstance(filename, str) or not isinstance(reference, str):
         yield Skipped(page.redacted, "one of its files has no name, or no URL", is_error=True)

@@ -428,6 +428,7 @@ class BucketStore(base.Store, ABC):
         executed, or Failure (OUTAGE) without a try.
         """
         end = self.runtime.monotonic()
+
         # the call that asks during an outage has one try: others fail until it has ended
         if not self._outage.take_turn():
             end += seconds

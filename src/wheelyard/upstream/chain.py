@@ -417,6 +417,7 @@ class UpstreamChain:
     ) -> tuple[_HeldOwner, FoundPage | None]:
         """Return the owner of a name after it, and those before it, were asked, if that is due."""
         page = self._ask(self._key(held, name), question)
+
         # while the owner is silent, what it had stays; those before it are asked when it answers
         is_silent = page is not None and page.is_stale and self._may_serve(held, name)
         if is_silent or self._is_recent(held, question, page):

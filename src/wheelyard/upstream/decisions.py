@@ -170,6 +170,7 @@ class Deciding(Struct, frozen=True):
         decidable = list[Target]()
         private = list[NormalizedName]()
         failed = list[Undecided]()
+
         # each is a question to the store, and perhaps to an upstream index
         for answer in prefetch_map(partial(self._examined, verdict), targets):
             match answer:
@@ -292,6 +293,7 @@ class Deciding(Struct, frozen=True):
                 f"{target} cannot be approved, as its upstream index lists no file of it that can "
                 "be shown."
             )
+
         # if its page tells no digest, that of the bytes which are fetched first is taken
         bring = self.upstream.files.bring
         return {file.sha256 or bring(page, file).file.sha256 for page, file in listed}

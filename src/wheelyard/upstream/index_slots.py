@@ -90,6 +90,7 @@ class IndexSlots:
             number = next(self._numbers)
             self._holders[number] = _Holder(client, now)
             self._of_client[client] += 1
+
         # the lock is free meanwhile: it is held for the books alone, and not for the request
         try:
             yield

@@ -695,12 +695,14 @@ class UpstreamIndex:
         does not answer.
         """
         places = self.places_of(name)
+
         # who may not read it gets what is said of an unknown name, by the hidden pages
         if may_read and places == (self.hidden_pages,):
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
         refusal = self.policy.refuses_name(name)
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
+
         # before any is asked: an answer takes the place of the stored page
         filenames_before = set[str]()
         for place in places:

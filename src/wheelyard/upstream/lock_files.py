@@ -118,6 +118,7 @@ def read_lock_text(path: Path) -> str:
         raise Invalid(message, code=BAD_LOCK_FILE) from error
     if len(raw) > MAX_BYTES:
         raise Place(str(path), 1).fault(f"the file has more than {MAX_BYTES} bytes")
+
     # PowerShell's `>` writes UTF-16, and some editors of Windows a mark before UTF-8
     is_utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     codec = "utf-16" if is_utf_16 else "utf-8-sig"

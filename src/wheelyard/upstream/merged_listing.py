@@ -70,6 +70,7 @@ def merged_listing(listings: tuple[UpstreamListing, ...]) -> UpstreamListing | M
     It is the only listing itself, unless an index before it has had files that it has no more.
     """
     first = listings[0]
+
     # of one page, unless an index before it has had files: these are not taken from another index
     if len(listings) == 1 and not first.origin.gone_before:
         return first

@@ -203,6 +203,7 @@ def merge(
     if last is not None:
         page = with_owner_of(page, last)
         changed_before = frozenset(file.filename for file in last.changed)
+
     # a change is reported once, and not whenever the page is fetched again
     new_changes = tuple(file.filename for file in changed if file.filename not in changed_before)
     return MergedPage(page, new_changes)

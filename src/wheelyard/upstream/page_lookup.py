@@ -311,6 +311,7 @@ class PageRequests:
         page, new_changes = merge(answer, last, answer.fetched_at, first_fetched)
         for filename in new_changes:
             self._observation.digest_change(last.name, filename)
+
         # the page stays the same object, and so does all that was made of it
         if replace(page, fetched_at=last.fetched_at) == last:
             return None

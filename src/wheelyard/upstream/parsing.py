@@ -115,9 +115,11 @@ def parse_page(
     if "json" not in kind and "html" not in kind:
         raise FetchError("its page is neither JSON nor HTML")
     page = read_simple_page(fetched, MAX_FILES)
+
     # a page that says no version is of 1.0 (PEP 629)
     if page.version is not UNSET:
         _check_version(page.version)
+
     # a page in HTML says no name
     if page.name is not UNSET and not _is_name(page.name, name):
         raise FetchError("its page is that of another project")
@@ -134,6 +136,7 @@ def parse_page(
         # a page to sign in with, or of an error, has no links to files either
         raise FetchError("its page has no links to files, and nothing that says what it is")
     by_filename = files.by_filename
+
     # shown as a page without files, it would look as if the project had none
     if files.refused and not by_filename:
         why = next(iter(files.refused.values()))
@@ -328,8 +331,10 @@ class _FileParser(Struct):
         requires_python = _requires_python(entry.requires_python)
         if requires_python is None:
             raise _Unusable("has a malformed requires-python")
+
         # the URL last, as a refused host is remembered: only for files that would be shown
         url = self._allowed_url(reference)
+
         # PEP 714: the member of PEP 658 was renamed, and counts where the new one is missing
         metadata = entry.core_metadata
         if metadata is None:
@@ -355,6 +360,7 @@ class _FileParser(Struct):
             is_attested=isinstance(entry.provenance, str) and entry.provenance != "",
             provenance_url=self._provenance_url(entry.provenance),
         )
+
         # the first of two with a SHA-256 counts, else with another digest, or else the first
         before = self.by_filename.get(filename)
         if before is not None:
@@ -372,6 +378,7 @@ class _FileParser(Struct):
         except Invalid as error:
             raise _Unusable("has no version by PEP 440 in its name") from error
         digest, _ = _digests(entry.hashes)
+
         # it changes with the wheels, so that without a digest nobody knows which one is stored
         if not digest:
             raise _Unusable("has no SHA-256")
@@ -428,6 +435,7 @@ class _FileParser(Struct):
             if parsed is None:
                 return ""
             return str(parsed.version)
+
         # a part is valid if it is in a filename whose other parts are; none of them has a hyphen
         if name not in self._names:
             self._names[name] = _parse_or_none(f"{name}-1-py3-none-any.whl", self.name) is not None
@@ -454,9 +462,11 @@ class _FileParser(Struct):
         scheme, slashes, rest = reference.partition("//")
         host, slash, path = rest.partition("/")
         origin = f"{scheme}{slashes}{host}"
+
         # most URLs: nothing to decode and to resolve, and a host that was allowed before
         if origin in self._origins and _PLAIN_PATH.fullmatch(slash + path):
             return reference
+
         # the same for most relative ones, below a folder whose host was allowed before
         up = ""
         match = _UPWARDS.match(reference)
@@ -469,6 +479,7 @@ class _FileParser(Struct):
             url = self.base.resolved(reference)
         except BadUrl as error:
             raise _Unusable("has a URL that cannot be used") from error
+
         # a credential is what the settings say, and never what a page says
         why = "its URL has a user name" if "@" in host else self.server.refusal_on_page(url)
         if why:

@@ -165,6 +165,7 @@ class PublicProjectList(Struct):
                         kept.add(NormalizedName(owner.project))
             self._kept = frozenset(kept)
             self._kept_at = now
+
         # in a folder, listing costs nothing, so it is done each time
         if not upstream.is_local:
             self._list_at = now + max(REMOTE_SECONDS, 60.0 * listed_count / PAGES_A_MINUTE)

@@ -304,6 +304,7 @@ class _Batch:
         if name == REQUESTS:
             self._send_made(journal)
             return
+
         # it stays where it is until the message is done with, also if a batch ends in between
         self._waiting[name] = journal
         place = journal.place
@@ -366,6 +367,7 @@ class _Batch:
                 )
             )
             return True
+
         # from the end of the try on, and later if the receiver asks for that by Retry-After
         self._waiting[outgoing.place.journal] = replace(
             journal,
@@ -426,6 +428,7 @@ class _Batch:
         message = webhook_messages.requests_message(
             news.requests, news.waiting, self._now, source.urls, self._tools.sender.describe
         )
+
         # it is written down first, and sent by the next batch: no journal could give it again
         self._waiting[REQUESTS] = WaitingJournal(
             place=MessagePlace(REQUESTS, 0),

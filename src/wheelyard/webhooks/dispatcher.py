@@ -236,6 +236,7 @@ class WebhookDispatcher:
         """Read the webhooks and their states, and remember what they are up to."""
         stored = self._webhooks.read_stored()
         webhooks = self._webhooks.in_force(stored)
+
         # the feeds first: what is added meanwhile is found by the next look
         indexes: Mapping[str, IndexJournals] = {}
         ends = dict[str, FeedEnd]()

@@ -100,6 +100,7 @@ class WebhookSender:
         answer = ""
         error = ""
         wait = timedelta()
+
         # whatever the receiver does is a part of the result: only a fault of ours is raised
         try:
             endpoint = self._endpoints.find(webhook)

@@ -94,6 +94,7 @@ def build_authenticator(
     records_usage = not settings.server.read_only
     limit = settings.token_lifetime_limit
     tokens = ApiTokens(catalog.token_records, runtime, limit, records_usage=records_usage)
+
     # one object for both, which reads the file once
     htpasswd = factory.htpasswd()
     owners = TokenOwners(
@@ -205,6 +206,7 @@ class _VerifierFactory(Struct, frozen=True):
         from wheelyard.authentication.verifiers import google_access_tokens
 
         resource = parse_location(options.resource)
+
         # who may write to a bucket with a part of the store bypasses the index
         is_store = False
         access = settings.access

@@ -126,6 +126,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
     policy = documents or cache_policy_in(traits, settings.store)
+
     # Commands give serials with these settings, too: there may be no server that does
     gives_serials = not (is_server and settings.server.read_only)
     catalog = open_catalog(

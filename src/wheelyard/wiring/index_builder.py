@@ -103,6 +103,7 @@ class IndexBuilder(Struct, frozen=True):
         if packages.claims is not None:
             private_names = packages.claims.names
         is_open = definition.is_open and not settings.access.private
+
         # A caller who was just recognised in one index has other rights in another one, so each
         # remembers its own callers.
         authenticator = replace(
@@ -151,6 +152,7 @@ class IndexBuilder(Struct, frozen=True):
         search = SearchIndex(
             reader, catalog.changes, public, is_read_only=server.settings.server.read_only
         )
+
         # called in this order after each commit of this process
         catalog.projects.commits.listeners = (
             log_event,
@@ -273,6 +275,7 @@ class IndexBuilder(Struct, frozen=True):
         """
         if not self.server.settings.upstream.is_on:
             return None, None, None
+
         # nothing of it is loaded without an upstream index
         from wheelyard.catalog.private_names import PrivateNames
         from wheelyard.upstream.search_facts import PublicProjectList
@@ -300,6 +303,7 @@ class IndexBuilder(Struct, frozen=True):
             upstream_of_main = server.indexes.main().upstream
             assert upstream_of_main is not None  # noqa: S101 - `[upstream]` is enabled
             upstream = upstream_of_main.with_names(names)
+
         # a name that any upstream index has is free in no index
         claims = name_claims(upstream, server.settings.upstream)
         if layers is not None:

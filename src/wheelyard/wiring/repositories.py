@@ -149,6 +149,7 @@ class _Composer:
             elif shows_upstream:
                 layers.append(self._upstream(index, Upstream(labels.of_layer(layer))))
         repository: Repository = Layers(tuple(layers), definition.merge)
+
         # most indexes have one, and need no look at what the others lack
         if len(layers) == 1:
             repository = layers[0]

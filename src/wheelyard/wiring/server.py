@@ -252,6 +252,7 @@ class Server(Struct, Generic[IndexT], kw_only=True, dict=True, eq=False):
             line_of,
             self.retries,
         )
+
         # a folder is as fast as its disk, and a bucket answers many requests at a time
         threads = REMOTE_CHECK_THREADS
         if self.is_local:

@@ -404,6 +404,7 @@ def _open_bucket(
         account_email=opened.documents.account_email,
         files=files,
     )
+
     # without a folder of its own, credentials are in the bucket of the documents
     stores = Stores(opened.documents, opened.documents, opened.files)
     return OpenedStore(stores, scratch_spool(), traits)

@@ -87,6 +87,7 @@ def _parse(path: str, now: datetime, key_text: str, chain_text: str) -> ParsedFi
         chain = []
     if not chain:
         raise FaultBeside(f"{path}: There is no whole certificate in it. Put one there, in PEM.")
+
     # RFC 8446: the certificate of the server comes first, and then those that certify it
     leaf = chain[0]
     if leaf.version != Version.v3:
@@ -96,6 +97,7 @@ def _parse(path: str, now: datetime, key_text: str, chain_text: str) -> ParsedFi
             f"It is not the key of the first certificate in {path}. Put the two there that "
             "belong together."
         )
+
     # refused at a start, as each client would refuse it: a running server keeps the one before
     expires = leaf.not_valid_after_utc
     begins = leaf.not_valid_before_utc

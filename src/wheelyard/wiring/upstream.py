@@ -88,6 +88,7 @@ def build_upstream(
     is_read_only = settings.server.read_only
     _require_ca_file(upstream)
     caching = cache_policy_in(traits, settings.store)
+
     # of what is kept of upstream indexes: private names are in the store of the index
     is_local = traits.is_local and not is_bucket(upstream.bucket)
     store = upstream_store(settings, catalog.stores, traits.operation_counter)
@@ -95,10 +96,12 @@ def build_upstream(
         # what is fetched is passed on, and not kept
         store = ReadOnlyStore(store)
     config = upstream_config(settings)
+
     # what is kept of an index may be under the label that it had before
     store = KeptFolders(store, [server.id for server in config.servers])
     observation = Observation(runtime)
     clients = UpstreamClients(config, runtime, observation)
+
     # no request waits until a page is stored; a process that dies asks for the page again
     start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
     files = UpstreamFiles(
@@ -321,6 +324,7 @@ def build_policy(  # noqa: PLR0913 - all that it depends on
         # what was accepted last stays in force where a newer database is broken
         record = AcceptedOsvRecord(store)
         osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
+
     # neither document is read unless a rule needs it: it costs requests to the store
     licences = DocumentCache(store, LICENCES, runtime, caching)
     uses = DocumentCache(store, FIRST_USES, runtime, caching)

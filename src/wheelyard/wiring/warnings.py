@@ -87,6 +87,7 @@ def place_warnings(index: Index) -> Iterator[Caution]:
         )
     if index.server.is_local:
         return
+
     # sign a URL now, to warn before the first download: that works all the same, only slower
     try:
         key = keys.distribution(TRIAL_NAME, "0" * 64, TRIAL_NAME)
@@ -236,6 +237,7 @@ def _undecided(index: Index) -> Iterator[Caution]:
     access = index.server.settings.access
     if not any(grant.source for grant in server.access.show().grants):
         return
+
     # what a command sets by itself, nobody has decided
     decided = {path for path, source in server.sources.items() if source != COMMAND_SOURCE}
     main = server.definitions.stored().main
@@ -274,6 +276,7 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
     the indexes are damaged.
     """
     names = sorted(set(index.server.definitions.names()) - {FORMER_MAIN})
+
     # in a store with main alone, they hold where they did
     if not names:
         return
@@ -282,6 +285,7 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
     now = index.server.runtime.now()
     active = [record for record in index.tokens.all() if record.state(now) == "active"]
     unnamed = [grant for grant in grants if not grant.names_index]
+
     # one to administer is about all indexes, and every other one about main
     of_server = sum(grant.index == EVERY_INDEX for grant in unnamed)
     unnamed_tokens = [record.scope for record in active if not record.names_index]

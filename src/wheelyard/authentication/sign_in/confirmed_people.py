@@ -118,6 +118,7 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
         leased = self._leased(provider, person_id)
         if leased is None:
             return False
+
         # A crash from here on leaves the old refresh token in the record, which the provider may
         # not take again: then the person signs in once more.
         try:

@@ -169,6 +169,7 @@ class OpenIdProvider:
             # exactly: of two issuers of one host, one must not answer for the other
             named = quoted(document.get("issuer"))
             raise FetchError(f"it is of the issuer {named}. Write that in the settings, if it is")
+
         # without the field it is the first one (Discovery 3)
         methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         if not isinstance(methods, list):
@@ -177,6 +178,7 @@ class OpenIdProvider:
         if not takes_basic and "client_secret_post" not in methods:
             raise FetchError("it takes no secret of a client")
         keys_url = self._url_in(document, "jwks_uri")
+
         # keys that were fetched stay as long as the URL does
         if self._keys is None or self._keys_url != keys_url:
             monotonic = self._runtime.monotonic
@@ -243,6 +245,7 @@ class OpenIdProvider:
             lists_audience=True,
         )
         claims = verified_claims(token, {config.issuer: issuer}, self._runtime.seconds())
+
         # Core 3.1.3.7: a token for us that another client has got is not one for this sign-in
         if claims.get("azp", config.client_id) != config.client_id:
             raise CredentialRejected("jwt_azp")

@@ -199,6 +199,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
         """
         provider = self.provider(name)
         network = network_of(address)
+
         # counted first: many may come before the provider has answered one
         tries = f"{AT_PROVIDER}:{name}:{network}"
         wait_of_attempts = self.rate_limit.count_attempt(tries)
@@ -219,6 +220,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
             self._log(provider, fault, network)
             raise
         self.rate_limit.give_back(tries)
+
         # the person has signed in, whatever fails here: a later sign-in, or the sweep, does it
         with suppress(WheelyardError):
             self.cleanup.run(REMOVED_AT_ONCE)

@@ -174,6 +174,7 @@ class AccessTokenVerifier(Struct, frozen=True):
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
+
         # an administrator may be granting the permission just now
         if not actions:
             seconds = REJECTION_CACHE_SECONDS
@@ -187,11 +188,13 @@ class AccessTokenVerifier(Struct, frozen=True):
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None
+
         # the account is real, and may do nothing to the bucket
         if response.status == HTTPStatus.FORBIDDEN:
             return Action(0)
         if response.status == HTTPStatus.NOT_FOUND:
             logger.error("google.access_token.resource: there is no such bucket; look at its name")
+
         # Google leaves the field out if there is no permission
         held = response.document().get("permissions", [])
         if not isinstance(held, list):

@@ -115,6 +115,7 @@ def parse_hash(hashed: str) -> HashKind:
             parsed = scheme.handler.from_string(hashed)
     except ValueError:  # the library's error may contain the hash, so that it is no cause
         parsed = None
+
     # libpass repairs some damage, and takes a hash without a digest
     if parsed is None or parsed.checksum is None or parsed.to_string() != hashed:
         raise ValueError(

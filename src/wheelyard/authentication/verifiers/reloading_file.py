@@ -144,6 +144,7 @@ class ReloadingFile(Generic[T]):
             status, text = _read_file(path)
             statuses.append(status)
             texts.append(text)
+
         # neither error is chained: a cause may have a line of the file, and so a secret
         try:
             content = self._parse(*texts)
@@ -152,6 +153,7 @@ class ReloadingFile(Generic[T]):
         except Invalid as fault:
             raise Invalid(f"{self._escaped_path}: {fault.message}", code="bad_setting") from None
         warnings = list[str]()
+
         # the first file has the secrets; those beside it may be read by everybody
         if statuses[0].st_mode & S_IROTH:
             readable = "every user of this machine may read it; take that away with 'chmod o-r'"

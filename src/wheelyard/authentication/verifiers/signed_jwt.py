@@ -136,6 +136,7 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     key = issuer.keys.key(kid)
     if key is None:
         raise CredentialRejected("jwt_kid")
+
     # by the key alone: a token that names another algorithm must not choose how it is verified
     if key.algorithm_name != header["alg"]:
         raise CredentialRejected("jwt_alg")

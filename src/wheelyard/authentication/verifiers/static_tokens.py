@@ -11,7 +11,8 @@ Static tokens: secrets that the operator already has, each with its own scope.
 
 Only the SHA-256 of a token is kept, and tokens are looked up by it. `projects` has no default, so
 that a truncated file opens nothing that its author did not write. One more token, for reading and
-uploading all projects of main, can come from the environment. If the file has it too, the file decides.
+uploading all projects of main, can come from the environment. If the file has it too, the file
+decides.
 """
 
 import re
@@ -242,6 +243,7 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
         digest = _digest_of(fields.value)
     else:
         digest = (fields.sha256 or "").lower()
+
     # a slip of the operator: `sha256sum` without a token before it
     if digest == _digest_of(""):
         raise Invalid("its digest is that of nothing. Make it with 'printf %s TOKEN | sha256sum'.")

@@ -136,6 +136,7 @@ def sign_in(request: IndexRequest) -> Response:
     """
     cookie = _require_cookie(request)
     index = request.context.index
+
     # the handler is called again once the body has come, and changes nothing before
     fields = forms.read_form(request)
     target = forms.local_path(fields.exact_text("next"), index.settings.server)

@@ -88,6 +88,7 @@ class OperationHandler(Struct, frozen=True):
         upstream = request.context.upstream
         call = self._call(request)
         params = request.path_params
+
         # this checks the right, too, before the body of a stranger is read
         operation.arguments(call, params)
         if operation.method != "GET":
@@ -98,6 +99,7 @@ class OperationHandler(Struct, frozen=True):
         elif operation.body is not None:
             body = decode_body(read_json(request, operation.body_limit), operation.body)
         asks_upstream = operation.asks_upstream and getattr(body, "asks_upstream", True)
+
         # no thread of the handlers may wait for an upstream index
         if asks_upstream and upstream is not None:
             result = request.wait(
@@ -271,12 +273,14 @@ class TrustedPublishingApi:
             is_well_formed = parse_token(token) is not None
         else:
             is_well_formed = _JWT.fullmatch(token) is not None
+
         # before the request takes part in the concurrency limit, whose places are for everybody
         if is_well_formed:
             _require_try(self._well_formed_rate_limit.count_attempt(genuine))
             _require_try(self._rate_limit.seconds_until((genuine,)))
         else:
             _require_try(self._rate_limit.count_attempt(garbage))
+
         # This runs in the event loop: what reads the store, or asks the issuer for keys, runs in a
         # thread.
         pools = request.context.process.pools

@@ -52,6 +52,7 @@ def answer(request: IndexRequest) -> Response:
     compared = None
     if older is not None:
         compared = (_read(request, listing, older), _read(request, listing, newer))
+
     # a page tells how to manage a project only where it is
     own_name = name if listing.origin.is_own else None
     viewer = request.web.index_viewer(request, own_name)
@@ -67,6 +68,7 @@ def answer(request: IndexRequest) -> Response:
         other_index=listing.origin.other_index,
     )
     page = compare_page(request.web.environment, viewer, head, releases, compared)
+
     # there are too many pairs of releases for a cache
     return request.web.uncached_page(request, page, *request.web.security_headers, NO_STORE)
 

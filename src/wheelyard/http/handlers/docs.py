@@ -78,6 +78,7 @@ def _answer_page(request: IndexRequest, page: documentation.DocumentedPage) -> R
     viewer = _viewer(request)
     scope: CacheScope = "public"
     made_from: MadeFrom | None = ()
+
     # who has signed in may sign out any time, so that no identical request may get the same page
     if viewer.name:
         scope = "private"
@@ -122,6 +123,7 @@ def _render_page(
     path_by_source = {page.source: page.path for page in folder.pages.values()}
     targets = docs_page.LinkTargets(folder.version, path_by_source, folder.files, folder.sizes)
     body = docs_page.docs_page(request.web.environment, viewer, content, targets)
+
     # the next request may get a better one
     if html is None:
         raise TemporaryPage(body)

@@ -41,6 +41,7 @@ def answer(request: IndexRequest) -> Response:
     own_name = name if listing.origin.is_own else None
     viewer = request.web.index_viewer(request, own_name)
     viewer = request.web.with_places(request, viewer, name)
+
     # the report may have deleted releases, which have no page that a row could link to
     versions = {file.version for file in listing.files}
     report, until = downloads.report(name, days)

@@ -164,6 +164,7 @@ def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
     public = None
     unanswered = ""
     name = canonicalize_name(words)
+
     # an upstream index is asked at most for the first page, and never for a name that is listed
     if number == 1 and not any(visible.named([name])):
         try:

@@ -124,6 +124,7 @@ def answer_change(request: IndexRequest) -> Response:
     Invalid, too, for an action that no form has, and NotFound if there is no such project.
     """
     name = request.web.require_manager(request)
+
     # the handler is called again once the body has come, and changes nothing before
     fields = forms.read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
     if fields.text("choose") in manage_pages.VERBS:
@@ -141,6 +142,7 @@ def answer_change(request: IndexRequest) -> Response:
     except WheelyardError as error:
         # nothing was changed: a commit is all of a change, or nothing of it
         return _ask_again(request, name, fields, error)
+
     # a redirect, so that nobody sends the form again by loading the page again
     return redirect(303, request.web.path("project", name, "manage", query=b"commit=%d" % number))
 
@@ -310,6 +312,7 @@ def _ask_again(
 ) -> Response:
     """Return the page with the form that was refused, with the reason and what was typed."""
     form = forms.refused_form(request, fields, error)
+
     # a store that does not answer is not asked for more
     is_store_down = isinstance(error, Unavailable)
     if is_store_down:
@@ -320,6 +323,7 @@ def _ask_again(
     status = status_of(error)
     if action == manage_pages.RELEASE and project is not None:
         return _overview(request, status, project, form)
+
     # also for a name to give up, as the overview cannot be shown of a project that is not known
     if action in {manage_pages.STATUS, manage_pages.RELEASE}:
         return _status_form(request, status, name, project, form)
@@ -466,10 +470,12 @@ def _change_files(api: LocalApi, name: NormalizedName, fields: forms.FormFields)
     version = None
     if len(versions) == 1:
         version = versions[0]
+
     # what is typed has to name as much as is deleted: the project, or one release of it
     if action == "delete":
         with forms.checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, version)
+
     # the filenames say what is changed, but the operation also wants a version or a set of them
     change = project_operations.ReleaseChange(file=fields.all("file"), reason=fields.text("reason"))
     if version is None:

@@ -123,18 +123,21 @@ def _listed_names(
     repository = index.repository
     if repository.hides_files:
         return repository.names(), None
+
     # a static site cannot send the header of a page with its serial
     if site is not None:
         return ListedNames(((index.name, site.names.get()),)), None
     if not (is_json and repository.has_own_packages_alone):
         return repository.names(), None
     serials = index.serials.listed()
+
     # Names are read after the serials. Else a project that is new between the two would not be
     # listed, although the list has the serial of a later change, and a mirror would never ask for
     # what came before that.
     listed = repository.names()
     _, snapshot = listed.lists[0]
     names = snapshot.value
+
     # on a bucket, the cached list may be older, and so lack a project that has a serial
     if names is None or names.revision < serials.names_revision:
         listed = ListedNames(((index.name, index.projects.names.read()),))
@@ -153,6 +156,7 @@ def project_detail(request: IndexRequest) -> Response:
     one has to be asked.
     """
     name = parse_project_name(request.path_params["name"])
+
     # the right first: whoever may not ask for a name gets one answer in each spelling of it
     request.context.read_policy.require_lookup(request.caller, name)
     server = request.context.index.settings.server
@@ -271,6 +275,7 @@ def _answer_pypi_json(request: IndexRequest) -> Response:
         return _pypi_json(request, listing, version, request.context.files_from_root)
     serial = NO_SERIAL
     change = serials.changes.get(name)
+
     # another thread may have cached an older document meanwhile: its page has no serial
     if change is not None and change.revision <= files.project.revision:
         serial = change.serial
@@ -292,10 +297,12 @@ def _find_newest(
     """
     find = partial(resolver.find, request.context, name, request)
     index = request.context.index
+
     # rules may show something else without a change of the project, so without a new serial
     if request.context.process.site is not None or index.definition.hides_files:
         return find(), SerialTable()
     serials = SerialTable()
+
     # Somebody may commit between the reads of the document and of its serial, so that these are
     # not of one moment. Then both are read once more.
     for looks in range(MOST_LOOKS):
@@ -454,6 +461,7 @@ def answer_file(request: IndexRequest) -> Response:
             parse_known_filename(filename, name)
     except Invalid:
         return file_not_found()
+
     # a URL with a digest is one of our links, and has the name as these spell it
     if sha256 and name != sent_project:
         return file_not_found()
@@ -478,6 +486,7 @@ def _project_of(filename: str, request: IndexRequest) -> NormalizedName:
     names: list[NormalizedName] = []
     refusals: list[WheelyardError] = []
     readings = known_filename_readings(filename)
+
     # no upstream index gets to know part of the filename, and the file is there without one
     if len(readings) > 1:
         private = [reading.project for reading in readings if _has_private(reading, request)]
@@ -497,6 +506,7 @@ def _project_of(filename: str, request: IndexRequest) -> NormalizedName:
         return names[0]
     if names or not refusals:
         raise ambiguous_filename(filename, readings)
+
     # a client without a credential has to learn that one may help
     for refusal in refusals:
         if isinstance(refusal, Unauthenticated):

@@ -24,6 +24,7 @@ def answer(request: IndexRequest) -> Response:
     if name != request.path_params["name"]:
         path = request.web.path("project", name, ACCESS, query=request.query_string)
         return redirect(301, path)
+
     # a manager of a pattern manages names that do not exist, of which there is nothing to say
     request.context.require_project(name)
     entries = effective_access(name, index.authenticator, index.tokens.all())

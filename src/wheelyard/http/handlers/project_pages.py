@@ -121,6 +121,7 @@ class _PageSubject(Struct, frozen=True, kw_only=True):
         public = public_package(origin)
         assert release is not None and latest is not None  # noqa: S101, PT018 - asked before
         not_shown = notes_on(origin, public)
+
         # the page of one release says nothing of what is hidden of the others
         if self.is_release and public is not None:
             public = public.of_release(release.version)
@@ -364,6 +365,7 @@ def answer_requirements(request: IndexRequest) -> Response:
     assert release is not None  # noqa: S101 - the URL has a version
     package = str(listing.name)
     extras = _extras_in_query(request)
+
     # metadata is read for extras alone: an upstream index may have to send it
     if extras:
         metadata = ReleaseMetadata(request, listing, release.metadata_file)
@@ -374,6 +376,7 @@ def answer_requirements(request: IndexRequest) -> Response:
         return f"{file_list.pinned_requirement(package, release)}\n".encode()
 
     headers = request.web.headers(listing.name, None)
+
     # no shared cache may keep it: the name may become private any time
     if listing.origin.is_upstream:
         headers = page_cache_headers(0, "private")
@@ -405,12 +408,14 @@ def answer_releases(request: IndexRequest) -> Response:
     listing = subject.listing
     downloads, until = _downloads(request, subject)
     elsewhere: tuple[ReleasesElsewhere, ...] = ()
+
     # no upstream index is asked because of another index
     if not listing.origin.is_upstream:
         elsewhere = request.web.releases_elsewhere(request, subject.viewer, listing.name)
     text = " ".join((request.query_field("q") or "").split())[: core_metadata.TEXT_LIMIT]
     number = _page_number(request)
     render = partial(_render_releases, request, subject, downloads, elsewhere, text, number)
+
     # what was typed is no key of a cache: nobody else may ask for it again
     if text:
         return _uncached(request, render)
@@ -494,6 +499,7 @@ def _subject(request: IndexRequest) -> _PageSubject | Response:
             load_projects(request.context)
         raise
     is_own = listing.origin.is_own
+
     # an index with a file is in use: no upload has to read the store to learn that
     unused = request.context.index.uploads.unused
     if unused is not None and is_own and listing.files:
@@ -665,6 +671,7 @@ def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
     """Return the page (404) that says why a project has no release of the version in the path."""
     sent_version = request.path_params["version"]
     public = public_package(listing.origin)
+
     # somebody may have typed what is no version at all, of which nothing is hidden
     version = ""
     with suppress(Invalid):

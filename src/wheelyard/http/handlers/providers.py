@@ -120,9 +120,11 @@ class ProviderPages:
         Raises WheelyardError if the provider or this index refuses it, or one does not answer.
         """
         index = request.context.index
+
         # Anybody can lead a browser here with any query. What of it counts is decided by its
         # `state`, which has to be that of an attempt of the same browser.
         fields = parse_form(request.query_string)
+
         # RFC 9207: a provider that never sends `iss` differs from one that sends an empty text
         issuer = None
         if "iss" in fields.values:
@@ -143,6 +145,7 @@ class ProviderPages:
         caller = index.authenticator.policy.authorize(Identity(person.principal, person.principals))
         index.authenticator.count_sign_in(caller, request.address)
         cookie, session = index.sessions.begin_for_person(self._sign_in, person, signed_in.seconds)
+
         # The session that the browser had before. The attempt knows it, as the strict cookie comes
         # along only from a provider of the same site. It may be a newer one by now.
         for earlier in {signed_in.session, self._session(request)}:

@@ -41,6 +41,7 @@ def answer(request: IndexRequest) -> Response:
     project = _text_field(request, "project")
     now = index.server.runtime.now()
     day_view = ""
+
     # a static site has no views of days, and a view of a day is one itself
     if request.context.process.site is None and index.definition.day is None:
         day_view = f"{DATED}{now.date()}"
@@ -58,6 +59,7 @@ def answer(request: IndexRequest) -> Response:
         days_path=f"{index.settings.server.public_path}/{DATED}",
         today=day_view,
     )
+
     # no cache keeps this one: it depends on what a project needs, and on the caller
     if project:
         status, content = _filled_in(request, content)
@@ -65,6 +67,7 @@ def answer(request: IndexRequest) -> Response:
         return request.web.own_page(request, status, page)
 
     render = partial(content.render, request.web.environment, viewer)
+
     # It is made from no document but the list of indexes, so its version is the day that it names.
     # The next day, an identical request gets another page.
     midnight = datetime.combine(now.date() + timedelta(days=1), time.min, UTC)

@@ -39,6 +39,7 @@ def answer(request: IndexRequest) -> Response:
     fields = forms.parse_form(request.query_string)
     view = _view(request, fields)
     rows = _rows(request)
+
     # the secret is in a cookie, and shown to the owner of the token alone
     if fields.text("made") in rows:
         tokens = [row.token for row in rows.values()]

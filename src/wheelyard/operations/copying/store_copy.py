@@ -176,6 +176,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
             if not copying.deleted:
                 break
             plans = copying.copy_bytes()
+
         # the bytes are there: a copy that dies in between leaves objects that no project lists
         copying.copy_commits(plans)
         copying.copy_counts()
@@ -602,6 +603,7 @@ class _Copying(Struct):
             if not kind.is_state_of(in_target, source, in_source):
                 raise diverged()
         revision = max(in_target.revision, self.revisions.get(name, 0))
+
         # commits were made since that belong to the moment, as their time was taken before
         while revision < in_source.revision:
             (commit,) = self._commits(in_source, revision, revision + 1)
@@ -639,6 +641,7 @@ class _Copying(Struct):
                 if not (is_intact and key in listed):
                     needed.append((file, key, expected))
         objects: Iterable[Entry] = pair.entries or ()
+
         # a listing costs a request: not where nothing is needed
         if pair.entries is None and needed:
             objects = self.copy.target.files.list(keys.files_of(project.name))
@@ -706,6 +709,7 @@ class _Copying(Struct):
         if in_target.revision > plan.revision:  # another copy has brought a later moment
             return False
         commits = self._commits(in_source, in_target.revision, plan.revision)
+
         # the bytes were compared for exactly this document
         if digest(kind.documents.encode(kind.fold_all(in_target, commits))) != plan.sha256:
             unknown = kind.unknown_parts(in_source, commits)

@@ -249,6 +249,7 @@ class _Rewriter(HTMLParser):
         align = _align(element)
         if _has_only_unnamed_images(element):
             return "p", f"<p{name}{align}>{element.html}</p>"
+
         # by its place among the headings above: authors leave levels out
         level = int(element.tag[1])
         while self._levels and self._levels[-1] >= level:
@@ -261,6 +262,7 @@ class _Rewriter(HTMLParser):
         self._headings.append(heading)
         tag = f"h{min(self._heading_above + heading.level, 6)}"
         html = heading.html
+
         # a link has no other within it, and a press on a summary opens what is below it
         if not (self._is_own or self._is_within("a", "summary")):
             html = _linked(heading)
@@ -274,6 +276,7 @@ class _Rewriter(HTMLParser):
         if title:
             title = f' title="{escape(title)}"'
         is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
+
         # a library may write an empty link into a heading, which has the id of the heading
         if target.startswith("#") and not element.has_text and self._open[-1].tag in _HEADINGS:
             self._open[-1].target = target[1:]
@@ -288,6 +291,7 @@ class _Rewriter(HTMLParser):
             return tag, f"<a {_outward(target)}{name}{title}>{element.html}</a>"
         if element.has_text and target and self._is_own:
             return _tag_of_link(element), f'<a href="{escape(target)}"{name}>{element.html}</a>'
+
         # a relative link leads to a file that is not here
         if _tag_of_link(element) == _UNNAMED_IMAGE:
             element.has_text = False
@@ -301,6 +305,7 @@ class _Rewriter(HTMLParser):
         """Return what stands for the tag of an image, and its HTML: a link, or words."""
         source = element.attributes.get("src", "").strip()
         text = " ".join(element.attributes.get("alt", "").split())
+
         # docutils takes the address if there is no text
         is_named = text.casefold() not in _UNNAMED and text != source
         tag = _UNNAMED_IMAGE
@@ -614,6 +619,7 @@ def _limit_resources() -> None:
             resource.setrlimit(limit, (value, value))
     mimetypes.init([])  # docutils asks it about images; it would read files of this machine
     sys.dont_write_bytecode = True
+
     # some installers link the files of packages to those of a cache
     code = tuple(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100
 

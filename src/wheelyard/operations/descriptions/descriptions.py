@@ -172,6 +172,7 @@ class Descriptions:
             return RenderedDescription(html=plain(text, NOT_YET), is_final=False, job=job)
         if not result.html:
             return RenderedDescription(html=plain(text, result.reason))
+
         # the process has sanitised it, and who may write to the store may change packages anyway
         return RenderedDescription(html=Markup(result.html))  # noqa: S704
 

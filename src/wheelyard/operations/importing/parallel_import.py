@@ -98,6 +98,7 @@ class Importer(Struct, frozen=True):
             progress=observer,
             dry_run_projects=dry_run_projects,
         )
+
         # beside an upstream index, which is asked about new names
         is_local = self.is_local and self.uploads.claims is None
         workers = LOCAL_WORKERS if is_local else REMOTE_WORKERS
@@ -153,6 +154,7 @@ class _WorkerPool(Struct):
         if isinstance(offer, Skipped):
             self._report(_skipped(offer))
             return
+
         # the name of a file is a stranger's, and may be one that no index takes
         try:
             distribution = find_distribution(offer, self.context)
@@ -171,9 +173,11 @@ class _WorkerPool(Struct):
         self._waiting_files += 1
         if len(batch) >= self.batch_size:
             self._start(name)
+
         # the oldest batch: sources have the files of a project mostly together
         if self._waiting_files > MAX_PENDING_FILES:
             self._start(next(iter(self._waiting)))
+
         # not the one that may still grow
         if len(self._running) < self.workers:
             oldest = next((waiting for waiting in self._waiting if waiting != name), None)

@@ -424,6 +424,7 @@ class ProjectImport:
         attestations = context.uploads.attestations
         if attestations is not None and candidate.filename not in self.project.by_filename:
             attestations.permit_import(name)
+
         # what can be refused without the bytes is refused by now
         upload = _fetch(candidate, distribution, context)
         try:
@@ -495,6 +496,7 @@ def _fetch(
     """
     uploads = context.uploads
     limit = uploads.rules.max_size
+
     # what the source says of the size saves a download, and the writer counts anyway
     if candidate.size is not None and candidate.size > limit:
         raise file_too_large(limit)
@@ -510,6 +512,7 @@ def _fetch(
     except BaseException:
         writer.remove()
         raise
+
     # closed until its batch is committed, as a batch may have more files than a process may open
     writer.close()
     uploaded_at = candidate.uploaded_at

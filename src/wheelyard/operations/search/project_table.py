@@ -127,6 +127,7 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         if query.is_statement:
             best = _private_first(chain(imported, named))
         begun_otherwise = [*matches[:begin], *matches[end:]]
+
         # lazily: only as far as it is asked for
         ordered = chain(
             best,
@@ -164,6 +165,7 @@ class VisibleProjects(Struct, frozen=True, dict=True):
             # a name that begins so is as near as the furthest one that differs
             start, stop = _range(self.projects, folded)
             distances = dict.fromkeys(self.projects[start:stop], most)
+
         # of so many pieces one is in a name that so few edits have made, and few names have one
         count = most + 2
         cuts = [len(folded) * cut // count for cut in range(count + 1)]
@@ -224,6 +226,7 @@ def edit_distance(source: str, target: str, most: int) -> int:
         target = target[:-1]
     too_many = most + 1
     width = len(target) + 1
+
     # each row has the distances from the first `at` letters to the first `to` letters of the target
     before = [too_many] * width
     last = [min(to, too_many) for to in range(width)]

@@ -39,9 +39,11 @@ def figure_of(report: DownloadReport) -> Markup:
     """
     frequent = sorted(report.frequent, key=lambda days: listed_version(days.version), reverse=True)
     totals = [count.downloads for count in report.days]
+
     # the first one is the lowest area, which alone has a straight base: the newest version
     series = [Series(days.version) for days in frequent]
     downloads: list[Sequence[int]] = [days.downloads for days in frequent]
+
     # the report has each day of the most frequent versions alone: the others are what is left
     remainders = [total - sum(on_day) for total, *on_day in zip(totals, *downloads, strict=True)]
     if any(remainders):
@@ -50,6 +52,7 @@ def figure_of(report: DownloadReport) -> Markup:
     length = 1
     if len(report.days) >= WEEKLY_FROM_DAYS:
         length = WEEK_DAYS
+
     # the last week ends today, and the first one may be shorter
     starts = [0, *range(len(totals) % length or length, len(totals), length)]
     ends = [*starts[1:], len(totals)]

@@ -175,6 +175,7 @@ class PageEnvironment:
             return Markup.escape(text)
         url = self.client_settings.upload_url.removesuffix("/legacy/")
         scheme, _, host = url.partition("://")
+
         # a URL of the index, perhaps with a credential, as far as its last folder
         links = re.compile(
             f"{re.escape(scheme)}://(?P<login>[^/ ]*@)?{re.escape(host)}/(?P<path>[a-z]+/?)"

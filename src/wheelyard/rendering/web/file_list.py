@@ -164,6 +164,7 @@ def file_list(
     if not 1 <= number <= pages:
         return None
     start = (number - 1) * size
+
     # what a form offers is of all files: a choice must not take the others away
     types = {file.type for file in files}
     return FileList(

@@ -214,6 +214,7 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
     def render(self, environment: PageEnvironment, viewer: Viewer, form: FormState) -> bytes:
         """Return the bytes of the page on which one chooses what to change."""
         project = self.project
+
         # all of them: a project in quarantine lists none on its other pages
         releases = [
             (listed_release(release), pin_of(release.files)) for release in all_releases(project)

@@ -65,6 +65,7 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
     releases = content.releases
     assert latest is not None  # noqa: S101 - without releases it is `empty_page`
     is_all_yanked = all(release.is_yanked for release in releases)
+
     # installers take a yanked release only if its version is pinned (PEP 592)
     usual_pin = EXACT if is_all_yanked else LATEST
     figure = None

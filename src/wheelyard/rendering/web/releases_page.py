@@ -156,6 +156,7 @@ def releases_page(environment: PageEnvironment, viewer: Viewer, content: Release
     if downloads is not None:
         last_downloads = _last_downloads(downloads)
     rows = [_row(release, last_downloads, content.elsewhere) for release in content.releases]
+
     # of all rows: a filter finds what stands on other pages, too
     matching = [row for row in rows if row.has(content.text)]
     size = environment.rows_per_page

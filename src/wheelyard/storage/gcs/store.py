@@ -280,6 +280,7 @@ class GcsStore(bucket_store.BucketStore):
         Raises Failure, of the kind REFUSED if the listing repeats itself, or is not sorted.
         """
         start = self.name_of(Key(after)) if after else None
+
         # each page was an answer, and was asked for again until its JSON could be read
         with google_failures(malformed=FailureKind.REFUSED):
             blobs = self.client.list_blobs(

@@ -295,6 +295,7 @@ def _s3(location: BucketLocation, environ: Mapping[str, str]) -> _Service:
     else:
         config["virtual_hosted_style_request"] = True
         public_base = f"https://{location.bucket}.s3.{region}.amazonaws.com/"
+
     # explicit keys: obstore, which reads another copy of the environment, looks nowhere else then
     for name in KEYS:
         if environ.get(name):

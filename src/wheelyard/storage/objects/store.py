@@ -396,6 +396,7 @@ class ObjectStore(BucketStore):
         listing.pages = None  # after a failure they end
         page: Sequence[ObjectMeta] = self._ask(LISTED, next, pages, ())
         first = page[0]["path"] if page else ""
+
         # a service that ignores where to go on would send this page for ever
         if page and first == listing.first:
             raise repeated_listing()

@@ -100,6 +100,7 @@ class _Releases:
             any_affected |= affected
         hits = dict[str, Hit]()
         clean_after = ""
+
         # from the newest, so that `clean_after` is a later one
         for version in reversed(self._public):
             bits = self._bits[version]

@@ -36,6 +36,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
         page = self.page
         malware, vulnerabilities = self._known_of(file.version)
         candidates = self._candidates_for(file.version)
+
         # the digest decides: a file that was added to an approved version is not approved with it
         decision, other_approval = decided_about(candidates, file.sha256)
         return Facts(

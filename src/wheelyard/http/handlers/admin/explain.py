@@ -42,6 +42,7 @@ class ExplainPage:
         status = 200
         answer = None
         who = ""
+
         # the form was sent, and is no form that somebody has just opened
         if query.text("project"):
             try:

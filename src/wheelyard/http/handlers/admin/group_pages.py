@@ -163,9 +163,11 @@ class GroupPages:
             even_if_own=bool(fields.text("even_if_own")),
         )
         field = "group"
+
         # whoever adds a member is on the page of the group, so that the name typed is the member's
         if action == "add":
             field = "who"
+
         # nobody locks themselves out without having ticked a box that says so
         with confirmed_by("even_if_own", access_control.OWN_ACCESS), refused_for(field):
             edited = self._pages.api(request).call(access_operations.edit_group, edit)

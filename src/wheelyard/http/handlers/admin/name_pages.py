@@ -83,6 +83,7 @@ class NamePages:
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state = None
+
         # a link may say anything: what is no state selects none
         if query.text("state") and query.text("state") in STATES:
             state = convert(query.text("state"), project_operations.NameSelection)

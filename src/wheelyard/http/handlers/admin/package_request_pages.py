@@ -148,6 +148,7 @@ class RequestPages:
         rows: Sequence[WaitingRequest] = listed.requests
         not_approvable: Sequence[WaitingRequest] = ()
         is_approval = fields.text("decide") != "block"
+
         # anything can be blocked, but some of what is hidden no approval can show
         if is_approval:
             rows = [row for row in listed.requests if row.approvable]
@@ -205,6 +206,7 @@ class RequestPages:
             )
         if not outcome.notes:
             return self._pages.done(request, "done=1")
+
         # without a redirect, as the notes are shown once
         notice = ""
         if outcome.decided:

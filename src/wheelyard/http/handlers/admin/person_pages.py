@@ -80,6 +80,7 @@ class PeoplePages:
 
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state: PersonState | None = None
+
         # a link may say anything: what is no state selects none
         if query.text("state") in get_args(PersonState):
             state = convert(query.text("state"), PersonState)
@@ -129,6 +130,7 @@ class PeoplePages:
         api = self._pages.api(request)
         change = people_operations.PersonChange(who, note)
         question = people_operations.PersonQuestion(who)
+
         # before the change, as nobody is found any more by a name that is released
         person = api.call(people_operations.show_person, question).person
         with refused_for("who"):

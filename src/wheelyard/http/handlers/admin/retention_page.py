@@ -113,6 +113,7 @@ def _preview_values(retention: "Retention", caller: Caller, query: FormFields) -
     else:
         projects = list(_freed(preview.projects))
         rows, numbers = paged(report.deleted, query, ROWS_ON_A_PAGE)
+
     # a project of one name may be in several indexes
     all_projects = {(release.index, release.project) for release in report.deleted}
     return {

@@ -55,6 +55,7 @@ class StoragePage:
             sort = "size"
         _, sort_key = ORDERS[sort]
         rows, numbers = paged(sorted(index_usage.projects, key=sort_key), query, ROWS_ON_A_PAGE)
+
         # an index may store nothing yet, and nothing is a share of that
         total = max(index_usage.bytes, 1)
         values = {

@@ -223,6 +223,7 @@ class TablePages:
         search = query.text("search")
         name = query.text(self.name_key)
         done = query.text("done")
+
         # A link of somebody else may say anything. What was removed is not in the list any more,
         # and all else that was done is about a table that is there.
         is_listed = any(row.name == name for row in answer.tables)
@@ -241,6 +242,7 @@ class TablePages:
             "warnings": warnings,
             "names": self.pages.names_of(request, (row.created_by for row in rows)),
         }
+
         # what the kind says comes last, and wins
         values |= self.list_values(request, answer)
         return self.pages.show(request, self.section, self.LIST, values, status)

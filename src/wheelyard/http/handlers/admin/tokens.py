@@ -109,6 +109,7 @@ class TokenAdministration:
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state: token_list.TokenSelection | None = None
         sort: token_list.TokenOrder = "-created"
+
         # The field may be empty, which selects all tokens. A link may say anything: what is no
         # state does, too.
         if "state" not in query.values:
