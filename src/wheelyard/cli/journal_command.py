@@ -197,15 +197,15 @@ def _read_with_progress(reader: JournalReader) -> JournalPart:
         return reader.read(progress.advance_of)
 
 
-def _print(part: JournalPart, printed: Collection[str] = (), *, as_json: bool) -> None:
-    """Print the entries of a part, and those of its problems that were not `printed` before."""
+def _print(part: JournalPart, told_problems: Collection[str] = (), *, as_json: bool) -> None:
+    """Print the entries of a part, and its problems but those of `told_problems`."""
     for entry in part.entries:
         if as_json:
             click.echo(encode(entry))
         else:
             click.echo(_line(entry))
     for problem in dict.fromkeys(part.problems):
-        if problem not in printed:
+        if problem not in told_problems:
             warn(problem)
 
 
@@ -215,7 +215,7 @@ def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
 
     # the first look may be at thousands of projects, later ones at those that have changed
     read = _read_with_progress
-    printed = list[str]()
+    told_problems = list[str]()
     is_away = False
     status = 0
 
@@ -232,8 +232,8 @@ def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
             if is_away:
                 print_message(logging.INFO, "the journal can be read again")
             is_away = False
-            _print(part, printed, as_json=as_json)
-            printed = part.problems
+            _print(part, told_problems, as_json=as_json)
+            told_problems = part.problems
             if part.problems:
                 status = 1
             read = _read_quietly
@@ -246,7 +246,10 @@ def _read_quietly(reader: JournalReader) -> JournalPart:
 
 
 def _line(entry: project_json.JournalEntry) -> str:
-    detail = "at once" if entry.at_once else entry.status or entry.other_index
+    # of a deletion whether the bytes went at once, of other entries what they changed to
+    detail = entry.status or entry.other_index
+    if entry.at_once:
+        detail = "at once"
     by = with_name(entry.by, entry.by_name)
     if entry.owner:
         by += f" of {entry.owner}"

@@ -28,6 +28,7 @@ from wheelyard.exporting.index_folders import (
     store_id,
 )
 from wheelyard.exporting.site_pages import LISTS, SitePlace, SiteWriter, list_questions
+from wheelyard.exporting.site_projects import SiteProjects
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.advice import Terminal
@@ -185,9 +186,7 @@ class _Run:
         self._is_full |= before.indexes != folders.names
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
         changed = self._changed_revisions(before.serial)
-        self._table, self._unread = project_export.SiteProjects(
-            self._index, self._before, changed
-        ).read()
+        self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
         self._entries = dict[NormalizedName, site_folder.ManifestEntry]()
         """The projects that were exported."""
         self._failed = dict[NormalizedName, str]()

@@ -1,8 +1,9 @@
 """
 Values of keys as texts, as a form or a command has them, and back.
 
-A list is a text with commas or line breaks between its elements. A table of claims has a line for
-each, `CLAIM = VALUE`, where true and false are booleans unless they are in quotes.
+The keys are those of a table of the store, such as `[[publisher]]` or `[[index]]`. A list is a text
+with commas or line breaks between its elements. A table has a line for each entry, `NAME = VALUE`,
+where true and false are booleans unless they are in quotes.
 """
 
 import re
@@ -24,31 +25,30 @@ def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN4
     Return the value of a text for a key of this type, which is not checked further.
 
     A text that is no number or boolean stays a text, for later checks to refuse. Raises Invalid
-    (code `invalid_field`), with the key, if a table of claims has a line without a name and `=`, or
-    a claim twice.
+    (code `invalid_field`), with the key, if a table has a line without a name and `=`, or a name
+    twice.
     """
-    if isinstance(kind, inspect.Metadata):
-        return value_of_text(kind.type, key, text)
-    if isinstance(kind, inspect.VarTupleType):
+    types = _member_types(kind)
+    if any(isinstance(member, inspect.VarTupleType) for member in types):
         return list(filter(None, map(str.strip, _ELEMENTS.split(text))))
-    if isinstance(kind, inspect.DictType):
-        return _claims(key, text)
-    types = list[inspect.Type]()
-
-    # a key that may be missing is a union with None
-    for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
-        if isinstance(member, inspect.Metadata):
-            types.append(member.type)
-        else:
-            types.append(member)
-    for member in types:
-        if isinstance(member, inspect.VarTupleType):
-            return value_of_text(member, key, text)
-
-    # any other text stays a text, for the checks of the key to refuse with its own words
+    if any(isinstance(member, inspect.DictType) for member in types):
+        return _table(key, text)
+    # what is no boolean or number stays a text, for the checks of the key to refuse
     if any(isinstance(member, inspect.BoolType) for member in types):
         return _BOOLEANS.get(text.lower(), text)
     return _number(types, text)
+
+
+def _member_types(kind: inspect.Type) -> list[inspect.Type]:
+    """Return the types that a value may have: a key that may be missing is a union with None."""
+    if isinstance(kind, inspect.Metadata):
+        return _member_types(kind.type)
+    if not isinstance(kind, inspect.UnionType):
+        return [kind]
+    types = list[inspect.Type]()
+    for member in kind.types:
+        types += _member_types(member)
+    return types
 
 
 def _number(types: Sequence[inspect.Type], text: str) -> int | float | str:
@@ -61,26 +61,26 @@ def _number(types: Sequence[inspect.Type], text: str) -> int | float | str:
     return text
 
 
-def _claims(key: str, text: str) -> dict[str, str | bool]:
-    """Return the table of claims in a text that has a line for each."""
-    claims = dict[str, str | bool]()
+def _table(key: str, text: str) -> dict[str, str | bool]:
+    """Return the table in a text that has a line for each entry."""
+    table = dict[str, str | bool]()
     for line in filter(str.strip, text.splitlines()):
-        claim, value = _claim(key, line)
-        if claim in claims:
-            raise wrong_text(key, f"{quoted(claim)} is there twice. Leave one out.")
-        claims[claim] = value
-    return claims
+        name, value = _entry(key, line)
+        if name in table:
+            raise wrong_text(key, f"{quoted(name)} is there twice. Leave one out.")
+        table[name] = value
+    return table
 
 
-def _claim(key: str, line: str) -> tuple[str, str | bool]:
-    """Return the name and the expected value of a claim on a line."""
-    claim, equals, value = map(str.strip, line.partition("="))
-    if not equals or not claim:
+def _entry(key: str, line: str) -> tuple[str, str | bool]:
+    """Return the name and the value on a line."""
+    name, equals, value = map(str.strip, line.partition("="))
+    if not equals or not name:
         raise wrong_text(key, f"Write each on a line, as NAME = VALUE: {quoted(line)}.")
     # the text `true` is in quotes, as a claim of another type than expected is wrong
     if len(value) > 1 and value[0] == value[-1] == '"':
-        return claim, value[1:-1]
-    return claim, _BOOLEANS.get(value, value)
+        return name, value[1:-1]
+    return name, _BOOLEANS.get(value, value)
 
 
 def text_of_value(value: object) -> str:
@@ -88,14 +88,14 @@ def text_of_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return "\n".join(f"{claim} = {_claim_text(inner)}" for claim, inner in value.items())
+        return "\n".join(f"{name} = {_entry_text(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)
 
 
-def _claim_text(value: object) -> str:
-    """Return the expected value of a claim as people write it."""
+def _entry_text(value: object) -> str:
+    """Return the value of an entry of a table as people write it."""
     if isinstance(value, str) and value in _BOOLEANS:
         return f'"{value}"'
     return text_of_value(value)

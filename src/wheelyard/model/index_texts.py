@@ -1,8 +1,8 @@
 """
 The keys of an index as texts, as a form or a command has them, and back.
 
-In a list of indexes, two quotes are main, as in earlier versions. The versions of names are on
-lines, or have semicolons between them: `numpy = <2; acme-* = >=1.4`.
+In a list of indexes, two quotes are main, as in earlier versions. The entries of the key `versions`
+are on lines, or have semicolons between them: `numpy = <2; acme-* = >=1.4`.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,8 @@ from wheelyard.model.stored_indexes import (
 )
 
 VERSIONS: Final = "versions"
-EMPTY_TEXT: Final = '""'
+QUOTED_EMPTY: Final = '""'
+"""What stands for main in a list of indexes of an earlier version."""
 INDEX_KEYS: Final = {
     field.encode_name: type_info(field.type)
     for field in sorted(fields(IndexFields), key=lambda field: field.name in RULE_KEYS)
@@ -50,14 +51,7 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
         if not text.strip():
             continue
         if key in LISTS_OF_INDEXES:
-            indexes = [index.strip() for index in text.strip().replace("\n", ",").split(",")]
-            if "" in indexes:
-                fact = "There is a comma without a name beside it"
-                raise wrong_text(key, f"{fact}. The index at the root is main.")
-            for position, index in enumerate(indexes):
-                if index == EMPTY_TEXT:
-                    indexes[position] = ""
-            keys[key] = indexes
+            keys[key] = _index_names(key, text)
         elif key == VERSIONS:
             # a specifier has no semicolon
             lines = text.replace(";", "\n").strip()
@@ -65,6 +59,20 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
         else:
             keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())
     return with_main(keys)
+
+
+def _index_names(key: str, text: str) -> list[str]:
+    """Return the names in a list of indexes, where an empty one is main."""
+    names = list[str]()
+    for part in text.strip().replace("\n", ",").split(","):
+        name = part.strip()
+        if not name:
+            fact = "There is a comma without a name beside it"
+            raise wrong_text(key, f"{fact}. The index at the root is main.")
+        if name == QUOTED_EMPTY:
+            name = ""
+        names.append(name)
+    return names
 
 
 def texts_of_index(keys: IndexKeys) -> dict[str, str]:

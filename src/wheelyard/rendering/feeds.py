@@ -163,9 +163,10 @@ def change_entry(
     """
     Return the entry of a change that is no upload, event `number` of its commit.
 
-    If it is of one release, and that is among the versions `with_pages`, it links to its page, else
-    to that of the project. Raises Invalid (code `invalid_filename` or `invalid_version`) if it is
-    of a file that cannot be of the project.
+    The entry links to the page of the release if the change is about one release alone, whose
+    version is among `with_pages`. Otherwise it links to the page of the project. Raises Invalid
+    (code `invalid_filename` or `invalid_version`) if the change is about a file that cannot be of
+    the project.
     """
     versions = versions_of(change.files, name)
     path = f"project/{name}/"

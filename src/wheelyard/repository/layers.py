@@ -40,9 +40,9 @@ class ProjectLookup:
         self.moment = moment
         self.public = public
         self.made_from = list[DocumentVersion]()
-        """All that the answer follows from, also what upper layers lack."""
+        """The versions by which a cached answer is validated, also of what upper layers lack."""
         self.is_complete = True
-        """Whether that is all of it."""
+        """Whether these are all. An answer without all of them is not cached."""
         # a lookup lives as long as one request, in one thread
         self.projects_of = dict[str, tuple[FoundProject, ...]]()
         """What an index shows, by its name: it may be a layer of several others."""
@@ -110,7 +110,7 @@ class Own(Repository, frozen=True):
         The lookup notes the version of the document that says so. Without one it is not complete.
         Raises Unavailable if the store does not answer, or a document is damaged.
         """
-        # noted before it is read: a name that is listed meanwhile ends the answer
+        # before the document is read: a name that is listed meanwhile ends the cached answer
         names = self.projects.names.peek("any")
         snapshot = self.projects.load(lookup.name)
         if snapshot.value is not None:
@@ -119,7 +119,7 @@ class Own(Repository, frozen=True):
                 lookup.is_complete = False
             lookup.made_from.append(DocumentVersion("project", self.name, snapshot.version))
             return (FoundProject(self.name, self.projects, snapshot.value, snapshot.version),)
-        # that the list lacks the name is all that the answer follows from here
+        # without a document, the list of names validates the answer: it lacks the name
         if names is None:
             lookup.is_complete = False
         else:

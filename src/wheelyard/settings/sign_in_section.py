@@ -109,21 +109,27 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The key that does not fit to the others, and why, or None if all fit."""
         # first that of the issuer: without https, whatever else it is does not matter
         problem = self._issuer_problem
-        if problem is None and self.kind == GITHUB:
+        if problem is not None:
+            return problem
+        problem = self._openid_problem
+        if self.kind == GITHUB:
             problem = self._github_problem
-        elif problem is None:
-            problem = self._openid_problem
-        own = sorted(OWN_PARAMETERS.intersection(self.parameters))
-        if own and problem is None:
-            return "parameters", f"wheelyard itself sends {own[0]}. Leave it out"
-        return problem
+        if problem is not None:
+            return problem
+        sent_by_wheelyard = sorted(OWN_PARAMETERS.intersection(self.parameters))
+        if sent_by_wheelyard:
+            return "parameters", f"wheelyard itself sends {sent_by_wheelyard[0]}. Leave it out"
+        return None
 
     @property
     def _issuer_problem(self) -> tuple[str, str] | None:
         parts = urlsplit(self.issuer)
         if parts.scheme != "https" and not (self.allow_private and kinds.is_loopback_url(parts)):
-            why = "others could sign in as anybody. Write https://; plain HTTP is for an issuer of"
-            return "issuer", f"over plain HTTP {why} this machine, with allow_private"
+            why = (
+                "over plain HTTP others could sign in as anybody. Write https://; plain HTTP is "
+                "for an issuer of this machine, with allow_private"
+            )
+            return "issuer", why
         return None
 
     @property
@@ -131,8 +137,11 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         parts = urlsplit(self.issuer)
         tenant = parts.path.strip("/").partition("/")[0]
         if parts.hostname == _MICROSOFT and (not tenant or tenant in _MANY_TENANTS):
-            why = "that stands for many tenants, and signs no ID token. Write the id of yours"
-            return "issuer", f"{why}: https://{_MICROSOFT}/TENANT-ID/v2.0"
+            why = (
+                "that stands for many tenants, and signs no ID token. Write the id of yours: "
+                f"https://{_MICROSOFT}/TENANT-ID/v2.0"
+            )
+            return "issuer", why
         if parts.hostname == "github.com":
             return "issuer", f'GitHub has no OpenID Connect for people. Add kind = "{GITHUB}"'
         if OPEN_ID not in self.scopes:

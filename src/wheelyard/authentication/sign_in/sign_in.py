@@ -102,10 +102,12 @@ class Renewals:
         while True:
             is_asked = self._people.renew(provider, person.id)
             current = self._people.records.get_current(person.provider, person.id).value
+            # the provider knows them no more, or has taken the right to renew away
             if current is None or not self._people.refresh_token_of(current):
                 return
             if self._runtime.now() - current.confirmed_at < MAX_UNCONFIRMED:
                 return
+            # the provider did not answer, or the process with the lease takes too long
             if is_asked or self._runtime.monotonic() >= until:
                 self._failed.put(_key(person), True, RETRY_SECONDS)  # noqa: FBT003 - a value
                 return
@@ -201,10 +203,12 @@ class SignIn(Struct, frozen=True, kw_only=True):
         network = network_of(address)
 
         # counted first: many may come before the provider has answered one
-        tries = f"{AT_PROVIDER}:{name}:{network}"
-        wait_of_attempts = self.rate_limit.count_attempt(tries)
-        sign_ins = address_key(address, NETWORK_SIGN_IN)
-        wait = max(wait_of_attempts, self.rate_limit.seconds_until((sign_ins,)))
+        provider_key = f"{AT_PROVIDER}:{name}:{network}"
+        wait_at_provider = self.rate_limit.count_attempt(provider_key)
+        # only looked at: the authenticator counts the sign-ins of a network
+        network_key = address_key(address, NETWORK_SIGN_IN)
+        wait_of_network = self.rate_limit.seconds_until((network_key,))
+        wait = max(wait_at_provider, wait_of_network)
         if wait:
             self.rejection_log.log("sign_in_rate", network)
             raise Unavailable(
@@ -219,7 +223,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
         except WheelyardError as fault:
             self._log(provider, fault, network)
             raise
-        self.rate_limit.give_back(tries)
+        self.rate_limit.give_back(provider_key)
 
         # the person has signed in, whatever fails here: a later sign-in, or the sweep, does it
         with suppress(WheelyardError):

@@ -117,9 +117,10 @@ class StaticTokens:
     def all(self) -> TokensByDigest:
         """Return all static tokens by their digest, with expired ones, after a look at the file."""
         in_file = self.file.current() if self.file else {}
-        tokens = {**in_file, **self._from_environment}
-        # once more, as the file decides about a token that both have
-        tokens.update(in_file)
+        tokens = dict(in_file)
+        for digest, token in self._from_environment.items():
+            # the file decides about a token that both have
+            tokens.setdefault(digest, token)
         return tokens
 
     def expired(self) -> frozenset[str]:
@@ -139,11 +140,11 @@ class StaticTokens:
         in_file = self.file.current() if self.file else {}
         for secret in secrets:
             # the file may have the digest of a short text, which could be guessed
-            digest = ""
-            if len(secret) >= MIN_TOKEN_CHARS:
-                digest = _digest_of(secret)
-            # no comparison in constant time is needed: whoever tries a secret learns how long it
-            # takes to find a digest, and not how much of a digest is right
+            if len(secret) < MIN_TOKEN_CHARS:
+                continue
+            # No comparison in constant time is needed: the time of a lookup tells something of the
+            # digest at most, which nobody can steer by the choice of a secret.
+            digest = _digest_of(secret)
             token = in_file.get(digest) or self._from_environment.get(digest)
             if token is not None:
                 return self._unexpired(token)
@@ -180,8 +181,8 @@ def parse_static_tokens(text: str) -> ParsedFile[TokensByDigest]:
     """
     Return the static tokens in a text by their SHA-256.
 
-    Raises Invalid (code `bad_setting`), with the number of the table if one is wrong, or if the
-    text is no TOML or has anything else in it.
+    Raises Invalid (code `bad_setting`) if the text is no TOML, or has anything else in it. Raises
+    it with the number of the table if one is wrong.
     """
     tokens: dict[str, StaticToken] = {}
     principals = {f"static:{ENVIRONMENT_TOKEN}"}

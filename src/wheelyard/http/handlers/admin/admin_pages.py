@@ -215,7 +215,7 @@ class AdminPages:
 
 @contextmanager
 def refused_for(field: str) -> Iterator[None]:
-    """Name `field` as what each Invalid and NotFound of this block is about that names none."""
+    """Set `field` on each Invalid and NotFound of this block that has no field."""
     try:
         yield
     except (Invalid, NotFound) as error:
@@ -225,7 +225,7 @@ def refused_for(field: str) -> Iterator[None]:
 
 @contextmanager
 def confirmed_by(field: str, code: str) -> Iterator[None]:
-    """Name `field`, a box to tick, in a refusal with a code until somebody confirms the change."""
+    """Set `field`, a box to tick that confirms the change, on a Conflict with this code."""
     try:
         yield
     except Conflict as error:
@@ -286,7 +286,7 @@ def _commit_range(query: forms.FormFields, revision: int) -> _CommitRange:
 
 
 def query_of_search(search: str) -> str:
-    """Return the beginning of the query of a list that has what was searched for, or has all."""
+    """Return the beginning of the query of a list, with the text of its search if there is one."""
     if not search:
         return query_of({})
     return query_of({"search": search})
