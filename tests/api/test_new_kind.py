@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.in_memory_index import START
-from wheelyard.api import local, table
+from wheelyard.api import local_api, table
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import WHOLE_HISTORY
 from wheelyard.api.table_operations import (
@@ -147,7 +147,7 @@ def server(
     pages = (*routes.TABLE_PAGES, (TablePages, ANNOUNCEMENTS))
     monkeypatch.setattr(routes, "TABLE_PAGES", pages)
     monkeypatch.setattr(routes, "OPERATIONS", (*table.OPERATIONS, *ANNOUNCEMENTS.rows))
-    monkeypatch.setattr(local, "ROWS", {**table.ROWS, **operations})
+    monkeypatch.setattr(local_api, "ROWS", {**table.ROWS, **operations})
     folder = tmp_path_factory.mktemp("server")
     with in_process(folder, settings_in(folder), tables=TABLES) as opened:
         yield opened

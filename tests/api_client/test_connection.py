@@ -18,7 +18,7 @@ from msgspec import structs
 from tests.ports import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api.project_operations import ProjectsQuery, list_projects
-from wheelyard.api.remote import RemoteApi
+from wheelyard.api.remote_api import RemoteApi
 from wheelyard.api.retention_operations import RetentionQuery, preview_retention
 from wheelyard.api_client import (
     HIDDEN,

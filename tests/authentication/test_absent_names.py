@@ -8,7 +8,7 @@ from tests.advice import texts_of
 from tests.authentication.test_token_owners import ANA, BUCKET_SECONDS, OF_ANA, Place
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.api.access_operations import GroupEdit, edit_group
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.grants import GrantFields

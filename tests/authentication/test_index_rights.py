@@ -17,7 +17,7 @@ from wheelyard.api.access_operations import (
     explain_access,
     list_tokens,
 )
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.errors import Conflict, Forbidden, Invalid

@@ -11,7 +11,7 @@ from tests.index_tables import put_tables_at, toml_of
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.cli import output, release_commands
 from wheelyard.settings.sections import StoreSettings
 

@@ -15,7 +15,7 @@ from tests.http.packages import Package, sdist, wheel
 from tests.http.servers import RunningServer, running_server
 from tests.ports import free_port
 from tests.upstream.pylock import HEAD, locked
-from wheelyard.api.remote import RemoteApi
+from wheelyard.api.remote_api import RemoteApi
 from wheelyard.api_client import ApiConnection, ServerCredential, parse_server
 from wheelyard.operations.journal_reader import RESTORED, JournalReader
 from wheelyard.wiring.stores import system_runtime

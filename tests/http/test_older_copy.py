@@ -12,7 +12,7 @@ from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, objects
 from wheelyard.api.health_operations import show_health
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.model.access import NO_PATTERNS

@@ -19,7 +19,7 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import INDEXES
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.operation import Call
 from wheelyard.api.people_operations import PersonQuestion, show_person
 from wheelyard.api.project_operations import WHOLE_HISTORY, ClientProjectsQuery, client_projects

@@ -17,7 +17,7 @@ from tests.model.jobs import GITHUB_SAYS
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, IndexHarness
 from wheelyard.api.journal_operations import JournalQuery, list_entries
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable

@@ -20,7 +20,7 @@ from wheelyard.api.journal_operations import (
     JournalQuery,
     list_entries,
 )
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import changes, keys
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated
 from wheelyard.model.access import ANONYMOUS, Caller

@@ -18,7 +18,7 @@ from wheelyard.api.journal_operations import (
     JournalQuery,
     list_entries,
 )
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.usage_operations import show_usage
 from wheelyard.catalog import keys
 from wheelyard.catalog.opening import Catalog

@@ -8,7 +8,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import copy_whole
 from tests.operations.two_indexes import DEMO
 from wheelyard.api.health_operations import show_health
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.retention.daily import DailyRetention
 from wheelyard.settings.sections import ServerSettings, Settings

@@ -13,7 +13,7 @@ from tests.operations.two_indexes import DEMO
 from tests.refused import refused
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.journal_operations import JournalQuery, list_entries
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.project_operations import WHOLE_HISTORY
 from wheelyard.api.retention_operations import RetentionQuery, preview_retention, run_retention
 from wheelyard.catalog import keys

@@ -12,7 +12,7 @@ from tests.upstream.settings import front
 from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
 from wheelyard.api import why_operations
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.errors import Conflict, Forbidden, NotFound, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.index_name import EVERY_INDEX, MAIN

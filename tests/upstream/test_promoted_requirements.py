@@ -11,7 +11,7 @@ from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import close, upstream_section
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.promotion_operations import ReleasePromotion, promote
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import Settings

@@ -20,7 +20,7 @@ from tests.upstream.reading import page_of
 from tests.upstream.settings import front
 from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError

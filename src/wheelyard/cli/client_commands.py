@@ -12,7 +12,7 @@ from click import Argument, Option
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api_client import TOKEN_VARIABLE
 from wheelyard.cli import command_context, output, shared_options

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.cli import program
 from wheelyard.cli.output import print_message
 from wheelyard.cli.shared_options import given_option
@@ -26,7 +26,7 @@ from wheelyard.wiring.stores import has_store, system_runtime
 from wheelyard.wiring.warnings import upstream_warnings, write_warnings
 
 if TYPE_CHECKING:
-    from wheelyard.api.remote import RemoteApi
+    from wheelyard.api.remote_api import RemoteApi
     from wheelyard.upstream.indexes import UpstreamIndex
 
 
@@ -239,7 +239,7 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
             raise click.UsageError(message)
 
     # imported only if needed, as the HTTP client takes a while to import
-    from wheelyard.api.remote import RemoteApi
+    from wheelyard.api.remote_api import RemoteApi
     from wheelyard.api_client import open_connection
 
     chosen_name = _or_given(index)

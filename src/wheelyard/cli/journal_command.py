@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
 from wheelyard.api.access_operations import access_history
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.operation import Call, naming_alternatives
 from wheelyard.api.public_package_operations import decision_history, list_decisions
 from wheelyard.api.table import TABLE_OPERATIONS

@@ -9,7 +9,7 @@ from click import Argument, Option
 from msgspec.structs import asdict, replace
 
 from wheelyard.api import usage_operations
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command

@@ -11,7 +11,7 @@ import click
 from click import Argument, Option
 from msgspec import Struct
 
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.cli import command_context, output, shared_options
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.program import error_text

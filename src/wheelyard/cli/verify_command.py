@@ -11,7 +11,7 @@ import click
 from click import Argument, Option
 from msgspec import Struct
 
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.provenance_operations import ProvenanceQuery, show_provenance
 from wheelyard.cli.command import cli_command
 from wheelyard.cli.command_context import Api, open_api

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 from tests.advice import in_terminal
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.api import public_package_operations as packages
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.project_operations import After
 from wheelyard.api.public_package_operations import Block
 from wheelyard.authentication.api_tokens import TokenRequest

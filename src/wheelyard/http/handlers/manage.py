@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import project_operations
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.http import forms

@@ -7,7 +7,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.promotion_operations import PromotedRelease, ReleasePromotion, promote
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, WheelyardError

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from wheelyard.api import project_operations
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.client_choice import remember_client
 from wheelyard.http.context import IndexRequest

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from wheelyard.api import access_operations
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.token_list import WORKING_STATES, MarkedToken, marked

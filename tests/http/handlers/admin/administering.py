@@ -11,7 +11,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer
 from tests.index_tables import toml_of
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.model.access import Caller
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 

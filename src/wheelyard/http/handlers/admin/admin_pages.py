@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.authentication.authorization import require_server_admin

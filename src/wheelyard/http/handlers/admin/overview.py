@@ -13,7 +13,7 @@ from wheelyard.api import (
     usage_operations,
 )
 from wheelyard.api.download_operations import count_all_downloads
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.admin_pages import AdminPages

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from wheelyard.api import package_request_operations, public_package_operations
-from wheelyard.api.local import LocalApi
+from wheelyard.api.local_api import LocalApi
 from wheelyard.api.package_request_operations import (
     PackageAsk,
     RequestedPackage,

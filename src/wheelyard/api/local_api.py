@@ -1,4 +1,4 @@
-"""Operations on the index of a store, as `remote.py` has them for a server."""
+"""Operations on the index of a store, as `remote_api.py` has them for a server."""
 
 from collections.abc import Callable
 from inspect import signature
