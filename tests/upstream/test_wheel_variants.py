@@ -19,6 +19,7 @@ from tests.upstream.reading import file_of, link_of, look, page_of
 from tests.upstream.settings import front
 from tests.upstream.team import Team
 from tests.variants.wheels import make_variant
+from tests.waiting import until
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.indexes import Explainer
 
@@ -122,6 +123,8 @@ def test_who_has_an_older_page_gets_its_document(tmp_path: Path, public: FakeUps
     with front(tmp_path, public, store=store) as server:
         old = link_of(server, "demo", DOCUMENT)
         assert look(server, old).status == 200
+        # the client has all bytes a moment before the store has them
+        until(lambda: any(entry.key.endswith(DOCUMENT) for entry in store.list("upstream/")))
     public.publish(document("v2", "v3", "v4"))
     with front(tmp_path, public, store=store, page_ttl=0) as server:
         server.clock.advance(hours=1)
