@@ -117,22 +117,17 @@ def open_catalog(
 
     `files` is the location of a new store's distributions, if they have a bucket of their own. A
     server that is not meant to write gives no serials. If only a newer version may write to the
-    store, each write raises Unavailable (code `newer_store`).
-
-    Raises Invalid if this version may not read the store (code `older_store` or `newer_store`), or
-    if `wheelyard.json` is damaged or lost (code `damaged_document`). Raises Unavailable if the
-    store does not answer, or a new one cannot be written.
+    store, each write raises Unavailable (code `newer_store`). Raises Invalid if this version may
+    not read the store (code `older_store` or `newer_store`), or if `wheelyard.json` is damaged or
+    lost (code `damaged_document`). Raises Unavailable if the store does not answer, or a new one
+    cannot be written.
     """
     # before anything else is read: an older version must not misread a newer store
     written = ensure_format(stores.documents, files)
     stores = writable(stores, written)
     store = stores.documents
     credentials = stores.credentials
-
-    # a bucket takes about one write of an object a second, so writers wait longer there
-    make_retries = ConflictRetries if policy.is_local else remote_conflict_retries
-    retries = make_retries(runtime=runtime)
-
+    retries = _retries(policy, runtime)
     # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
@@ -199,6 +194,14 @@ def open_index(
         changes=changes,
         serials=ProjectSerials(changes, projects, retries.runtime),
     )
+
+
+def _retries(policy: CachePolicy, runtime: Runtime) -> ConflictRetries:
+    """Return how writers of a document wait for each other."""
+    if policy.is_local:
+        return ConflictRetries(runtime=runtime)
+    # a bucket takes about one write of an object a second, so writers wait longer there
+    return remote_conflict_retries(runtime=runtime)
 
 
 def _read_threads(policy: CachePolicy) -> int:

@@ -136,21 +136,17 @@ class UpstreamReader:
             return (refused,)
         self._refuse_loop(request)
         wants_newest = may_refresh and _wants_newest(request)
+        is_merged = len(places) > 1
         pages_of_places = list[tuple[PagesOfName, FoundPage | None]]()
         for pages, stored in stored_pages.items():
             page = self._page(
-                pages,
-                name,
-                request,
-                stored,
-                wants_newest=wants_newest,
-                is_merged=len(places) > 1,
+                pages, name, request, stored, wants_newest=wants_newest, is_merged=is_merged
             )
             pages_of_places.append((pages, page))
         listings = upstream.serve_each(name, pages_of_places, state)
         if not listings:
             # else it is counted already, or nobody was asked
-            if len(places) > 1 and None in stored_pages.values():
+            if is_merged and None in stored_pages.values():
                 request.once(("unknown", name), self._note_unknown, request.client_key)
             raise project_not_found(name)
         if installer_caller is not None:

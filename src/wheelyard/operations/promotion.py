@@ -149,17 +149,7 @@ class Promotion(Struct, frozen=True):
             summary = self._summary(name, files)
             warnings = target.uploads.claim_new_name(before, target.caller)
         if missing or replaced:
-            note = _Note(
-                version=version,
-                checked=files,
-                filenames=missing | replaced.keys(),
-                data=PromotionData(target.name),
-                at=at,
-                caller=target.caller,
-            )
-            # From here on, whoever removes the bytes at once removes them from the target as well.
-            with about_index(self.source.name):
-                self.source.projects.change(name, note)
+            self._note_in_source(name, version, files, missing | replaced.keys(), at)
         listed = _List(
             validated_against=before,
             files=files,
@@ -174,6 +164,30 @@ class Promotion(Struct, frozen=True):
         with about_index(target.name):
             committed = target.projects.change(name, listed)
         return self._result(committed.before, committed.after, files, tuple(replaced), warnings)
+
+    def _note_in_source(
+        self,
+        name: NormalizedName,
+        version: Version,
+        files: tuple[File, ...],
+        filenames: frozenset[str],
+        at: datetime,
+    ) -> None:
+        """
+        Note in the source that some of the files of a release are promoted.
+
+        From then on, whoever removes the bytes at once removes them from the target as well.
+        """
+        note = _Note(
+            version=version,
+            checked=files,
+            filenames=filenames,
+            data=PromotionData(self.target.name),
+            at=at,
+            caller=self.target.caller,
+        )
+        with about_index(self.source.name):
+            self.source.projects.change(name, note)
 
     def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
         """Return the files of a release in the source, if the caller may promote it."""

@@ -485,7 +485,6 @@ class Uploads(Struct, frozen=True):
         """
         upload = self._decided(upload, caller)
         name = upload.distribution.project
-
         # rights may have been taken away while the bytes came
         caller.require(Action.UPLOAD, name)
         before = self.projects.get_for_update(name)
@@ -517,8 +516,7 @@ class Uploads(Struct, frozen=True):
         status: Literal["uploaded", "there"] = "there"
         if decision.is_new:
             status = "uploaded"
-            if validated.contents is not None and self.descriptions is not None:
-                self.descriptions.begin(validated.contents.core)
+            self._begin_description(validated)
         entry = decision.entry
 
         # one that was listed before, without a provenance or with a lost one, gets it now
@@ -526,6 +524,11 @@ class Uploads(Struct, frozen=True):
         if is_attested:
             self._add_provenance(name, entry, sent.provenance, caller)
         return PublishedFile(entry.filename, entry.sha256, status, warnings, name, is_attested)
+
+    def _begin_description(self, validated: ValidatedFile) -> None:
+        """Have the description of a new file rendered in the background."""
+        if validated.contents is not None and self.descriptions is not None:
+            self.descriptions.begin(validated.contents.core)
 
     def _check_attestations(self, upload: SpooledUpload, caller: Caller) -> SentAttestations:
         """Return what becomes of the attestations of an upload, or raise an error about them."""

@@ -118,10 +118,9 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     Return main over stores (local without `traits`), and write the format of a new store.
 
     `documents` is how documents are cached, None for what the settings say. `is_server` is for a
-    process that serves the indexes: it begins to read what the first requests need.
-
-    Raises Invalid for a wrong setting, or a store that this version cannot open. Raises Unavailable
-    if the store does not answer.
+    process that serves the indexes: it begins to read what the first requests need. Raises Invalid
+    for a wrong setting, or a store that this version cannot open, and Unavailable if the store does
+    not answer.
     """
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
@@ -129,24 +128,16 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 
     # Commands give serials with these settings, too: there may be no server that does
     gives_serials = not (is_server and settings.server.read_only)
-    catalog = open_catalog(
-        instrumented(stores, store_metrics),
-        runtime,
-        policy,
-        traits.files,
-        gives_serials=gives_serials,
-    )
+    measured = instrumented(stores, store_metrics)
+    catalog = open_catalog(measured, runtime, policy, traits.files, gives_serials=gives_serials)
     access = AccessControl(
         catalog.access_records, runtime, catalog.index_records, is_private=settings.access.private
     )
-    lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
-    cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
+    cleanup = _publishing_cleanup(settings, catalog, runtime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
     sessions = _sessions(settings, catalog, authenticator, cleanup, runtime, is_server=is_server)
     definitions = _definitions(settings, catalog, is_server=is_server)
     if is_server:
-        # a command that repairs the definitions has to start while they are damaged
-        definitions.require_start()
         access.read_ahead(may_become_ambiguous=catalog.is_older)
     server: Server[Index] = Server(
         settings=settings,
@@ -174,16 +165,28 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     return main
 
 
+def _publishing_cleanup(
+    settings: Settings, catalog: Catalog, runtime: Runtime
+) -> PublishingCleanup:
+    """Return what removes the records of used ID tokens and of the tokens of CI jobs."""
+    lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
+    return PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
+
+
 def _definitions(settings: Settings, catalog: Catalog, *, is_server: bool) -> IndexDefinitions:
-    """Return the definitions of the indexes of the store."""
+    """Return the definitions of the indexes of the store, with which a server can start."""
     # without an upstream index, the settings are perhaps not those of the server
     are_known = is_server or settings.upstream.is_on
-    return IndexDefinitions(
+    definitions = IndexDefinitions(
         catalog.index_records,
         settings.server.roots,
         UpstreamLabels(settings.upstream.labels, are_known=are_known),
         is_private=settings.access.private,
     )
+    # a command that repairs the definitions has to start while they are damaged
+    if is_server:
+        definitions.require_start()
+    return definitions
 
 
 def _store_clock(catalog: Catalog, runtime: Runtime, *, may_write: bool) -> StoreClock:

@@ -69,6 +69,15 @@ SAVING_THREADS: Final = 8
 """Pages that a process stores at a time."""
 
 
+def _store_of_kept(settings: Settings, catalog: Catalog, traits: StoreTraits) -> Store:
+    """Return the store with what is kept of upstream indexes."""
+    store = upstream_store(settings, catalog.stores, traits.operation_counter)
+    if settings.server.read_only:
+        # what is fetched is passed on, and not kept
+        return ReadOnlyStore(store)
+    return store
+
+
 def build_upstream(
     settings: Settings,
     catalog: Catalog,
@@ -91,12 +100,8 @@ def build_upstream(
 
     # of what is kept of upstream indexes: private names are in the store of the index
     is_local = traits.is_local and not is_bucket(upstream.bucket)
-    store = upstream_store(settings, catalog.stores, traits.operation_counter)
-    if is_read_only:
-        # what is fetched is passed on, and not kept
-        store = ReadOnlyStore(store)
+    store = _store_of_kept(settings, catalog, traits)
     config = upstream_config(settings)
-
     # what is kept of an index may be under the label that it had before
     store = KeptFolders(store, [server.id for server in config.servers])
     observation = Observation(runtime)
