@@ -1,6 +1,7 @@
 """What request handlers get: what is once in a process, and what each index has."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from wheelyard.http.request_authentication import RequestAuthenticator
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.http.web_pages import WebPages
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class StaticSite(Struct, frozen=True, kw_only=True):
@@ -167,3 +171,17 @@ class IndexRequest(Request):
     """The indexes that the caller may read, once somebody has asked for them."""
     shows_elsewhere: MadeFrom | None = ()
     """What the page shows of other indexes, None if that cannot be said."""
+
+    def ask_upstream(self, key: Hashable, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """
+        Return the result of `work(*args)`, which may ask an upstream index for any name.
+
+        With an upstream index, no thread of the handlers waits for it: raises Waiting, with `key`,
+        until the work is done. Raises Unavailable if the client has asked for too many unknown
+        names (code `rate_limited`), or too many requests wait (code `overloaded`). Raises what the
+        work raises.
+        """
+        upstream = self.context.upstream
+        if upstream is None:
+            return work(*args)
+        return self.wait(key, upstream.answer, self.client_key, work, *args)

@@ -16,7 +16,6 @@ garbage does not lock out CI jobs behind the same address.
 
 import logging
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
 from typing import TYPE_CHECKING, Final, Literal
@@ -45,7 +44,6 @@ from wheelyard.settings.sections import Settings
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
-    from wheelyard.http.upstream_reader import UpstreamReader
 
 BODY_LIMIT_BYTES: Final = 32 * 1024
 BODY_TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT_BYTES} bytes."
@@ -85,7 +83,6 @@ class OperationHandler(Struct, frozen=True):
         Raises what the operation raises.
         """
         operation = self.operation
-        upstream = request.context.upstream
         call = self._call(request)
         params = request.path_params
 
@@ -100,26 +97,13 @@ class OperationHandler(Struct, frozen=True):
             body = decode_body(read_json(request, operation.body_limit), operation.body)
         asks_upstream = operation.asks_upstream and getattr(body, "asks_upstream", True)
 
-        # no thread of the handlers may wait for an upstream index
-        if asks_upstream and upstream is not None:
-            result = request.wait(
-                "operation", self._ask_upstream, upstream, request.client_key, call, params, body
-            )
+        if asks_upstream:
+            result = request.ask_upstream("operation", operation.answer_to, call, params, body)
         else:
             result = operation.answer_to(call, params, body)
         if result is None:
             return Response(204, (NOSNIFF, NO_STORE))
         return json_response(operation.status, result)
-
-    async def _ask_upstream(
-        self,
-        upstream: "UpstreamReader",
-        client: str,
-        call: Call,
-        params: Mapping[str, str],
-        body: Struct | None,
-    ) -> object:
-        return await upstream.answer(client, self.operation.answer_to, call, params, body)
 
     def _call(self, request: IndexRequest) -> Call:
         """Return what the operation gets to know of a request besides its path and its body."""

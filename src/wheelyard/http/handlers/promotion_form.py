@@ -73,14 +73,9 @@ def _promote_by_form(
     index is asked.
     """
     api = _api(request)
-    upstream = request.context.upstream
     fields.action(PROMOTE)
     release = ReleasePromotion(str(version), fields.text("to"))
-    if upstream is None:
-        _promote(api, name, release)
-    else:
-        # it may ask an upstream index, for which no thread of the handlers may wait
-        request.wait(PROMOTE, upstream.answer, request.client_key, _promote, api, name, release)
+    request.ask_upstream(PROMOTE, _promote, api, name, release)
 
 
 def _api(request: IndexRequest) -> LocalApi:

@@ -190,12 +190,8 @@ def answer_check(request: IndexRequest) -> Response:
     fields = forms.read_form(request)
     forms.require_form_token(request, fields.text(forms.CSRF_FIELD))
     files = _candidates(fields)
-    upstream = request.context.upstream
-    if upstream is None:
-        checked = _check(request, files)
-    else:
-        # new names are looked up at the upstream index, for which no thread of the handlers waits
-        checked = request.wait("check", upstream.answer, request.client_key, _check, request, files)
+    # new names are looked up at the upstream index
+    checked = request.ask_upstream("check", _check, request, files)
     return json_response(200, checked)
 
 

@@ -137,14 +137,8 @@ class RequestPages:
         """Return the form with the reason, for those of the packages that wait."""
         targets = frozenset(fields.all("package"))
         api = self._pages.api(request)
-        upstream = request.context.upstream
-        if upstream is None:
-            listed = find_chosen(api, targets)
-        else:
-            # an upstream index may be asked, to say which rules hide a package now
-            listed = request.wait(
-                "chosen", upstream.answer, request.client_key, find_chosen, api, targets
-            )
+        # an upstream index may be asked, to say which rules hide a package now
+        listed = request.ask_upstream("chosen", find_chosen, api, targets)
         rows: Sequence[WaitingRequest] = listed.requests
         not_approvable: Sequence[WaitingRequest] = ()
         is_approval = fields.text("decide") != "block"
@@ -196,14 +190,8 @@ class RequestPages:
             as_of=_as_of(fields),
         )
         api = self._pages.api(request)
-        upstream = request.context.upstream
-        if upstream is None:
-            outcome = decide_all(api, body)
-        else:
-            # an upstream index is asked which of the packages are hidden all the same
-            outcome = request.wait(
-                "decide", upstream.answer, request.client_key, decide_all, api, body
-            )
+        # an upstream index is asked which of the packages are hidden all the same
+        outcome = request.ask_upstream("decide", decide_all, api, body)
         if not outcome.notes:
             return self._pages.done(request, "done=1")
 
@@ -355,10 +343,7 @@ def _ask(request: IndexRequest, body: PackageAsk) -> RequestedPackage:
     what hides it.
     """
     api = LocalApi(index=request.context.index, caller=request.caller)
-    upstream = request.context.upstream
-    if upstream is None:
-        return _request_package(api, body)
-    return request.wait("ask", upstream.answer, request.client_key, _request_package, api, body)
+    return request.ask_upstream("ask", _request_package, api, body)
 
 
 def _page(request: IndexRequest, form: FormState, status: int, asked: str = "") -> Response:
