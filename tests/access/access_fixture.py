@@ -9,8 +9,8 @@ names of the same length, so that two answers can be compared byte by byte.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -113,6 +113,8 @@ class AccessHarness:
     google: FakeIssuer
     packages: dict[str, Package]
     prefix: str = ""
+    day: date | None = None
+    """A UTC day by which all is uploaded. Tests may run behind the midnight that ends it."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     @property
@@ -327,7 +329,7 @@ def open_harness(
         for name in (*EXISTING, OTHER):
             answer = harness.upload(packages[name], (("authorization", f"Bearer {token}"),))
             assert answer.status == 200, answer.body
-        yield harness
+        yield replace(harness, day=index.server.runtime.now().date())
         in_process.tell("lifespan", "lifespan.shutdown")
 
 

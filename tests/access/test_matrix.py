@@ -9,7 +9,6 @@ is 401 to anonymous callers. Behind IAP, assertions are accepted by the web UI o
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from time import gmtime, strftime
 
 import pytest
 
@@ -47,7 +46,6 @@ pytestmark = pytest.mark.integration
 V1 = ("accept", "application/vnd.pypi.simple.v1+json")
 JSON = ("content-type", "application/json")
 NUMBERS = count(1)
-TODAY = strftime("as-of-%Y-%m-%d", gmtime())
 CONDITIONS: tuple[Headers, ...] = (
     (("if-none-match", "*"),),
     (("range", "bytes=0-9"),),
@@ -137,6 +135,7 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
     package = harness.packages[name]
     sha, file = digest(package), package.filename
     odd = name.replace("-", "_").title()
+    day = f"as-of-{harness.day}"
     escaped = f"%{ord(name[0]):x}{name[1:]}"
     return {
         "page": RouteCase(f"/simple/{name}/"),
@@ -150,10 +149,10 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "page, pypi/simple": RouteCase(f"/pypi/simple/{name}/"),
         "page, own root": RouteCase(f"/acme/{name}/"),
         "page, root": RouteCase(f"/{name}/", *((301, 301) if harness.prefix else (200, 404))),
-        "page of a day": RouteCase(f"/{TODAY}/simple/{name}/"),
-        "page of a day, other spelling": RouteCase(f"/{TODAY}/simple/{odd}/", 301, 301),
-        "page for people of a day": RouteCase(f"/{TODAY}/project/{name}/"),
-        "file of a day": RouteCase(f"/{TODAY}/files/{name}/{sha}/{file}"),
+        "page of a day": RouteCase(f"/{day}/simple/{name}/"),
+        "page of a day, other spelling": RouteCase(f"/{day}/simple/{odd}/", 301, 301),
+        "page for people of a day": RouteCase(f"/{day}/project/{name}/"),
+        "file of a day": RouteCase(f"/{day}/files/{name}/{sha}/{file}"),
         "file": RouteCase(f"/files/{name}/{sha}/{file}"),
         "file, below a root": RouteCase(f"/simple/files/{name}/{sha}/{file}"),
         "file, slashes": RouteCase(f"//files//{name}//{sha}/{file}"),

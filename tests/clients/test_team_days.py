@@ -103,9 +103,9 @@ def test_a_build_is_frozen_at_a_day(team: Server, sandbox: Sandbox, tool: Built)
     """What is published later is in no build that is frozen at a day before."""
     publishing = _token(sandbox, team, "read,upload", "dev")
     upload = ("upload", tool.wheel, "--index", "dev", "--server", team.url)
-    today = strftime("dev/as-of-%Y-%m-%d", gmtime())
 
     wheelyard(sandbox, *upload, WHEELYARD_TOKEN=publishing)
+    today = strftime("dev/as-of-%Y-%m-%d", gmtime())
 
     assert _install(sandbox, team, publishing, "dev/as-of-2026-01-01", "old") is None
     assert _install(sandbox, team, publishing, today, "new") is not None
