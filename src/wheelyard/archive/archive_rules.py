@@ -24,19 +24,22 @@ READ_AGAIN_SECONDS: Final = 60
 TAR_BLOCK_BYTES = 512
 TAR_CHECKSUM = slice(148, 156)
 """Where a tar header has its checksum."""
-_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+TAR_CHECKSUM_BYTES = 8
+_CONTROL_CHARACTER = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 """Control characters, line ends, and Bidi_Control, which changes how a name is displayed."""
 _MAX_COMPONENT_BYTES = 255
-"""Between two slashes. Usual file systems allow no more."""
-_ABSOLUTE = re.compile(r"/|[A-Za-z]:")
-_PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
-_DEVICE = re.compile(
+"""The most bytes of a name between two slashes: common file systems allow no more."""
+_ABSOLUTE_START = re.compile(r"/|[A-Za-z]:")
+_PORTABLE_PATH = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
+_DEVICE_NAME = re.compile(
     r"(?:^|/)(?:CON|CONIN\$|CONOUT\$|PRN|AUX|NUL|(?:COM|LPT)[0-9\xb9\xb2\xb3])(?:/|$)",
     re.IGNORECASE,
 )
-"""Windows device names. With an extension they are ordinary files, as modules of that name."""
-_RESERVED = re.compile('[<>:"|?*]')
-"""Characters that Windows has in no name. Wheels for other systems may have them, but no colon."""
+"""Windows device names. Such a name with an extension, as of a module, is an ordinary file."""
+_WINDOWS_RESERVED_CHARACTER = re.compile('[<>:"|?*]')
+"""Characters that Windows allows in no name."""
 
 _BUILD_AGAIN: Final = "Build it again with a current build tool."
 
@@ -55,8 +58,8 @@ def invalid_file(
     """
     if isinstance(member, bytes):
         member = member.decode(errors="backslashreplace")
-    where = "" if member is None else f" ({quoted(member)})"
-    return Invalid(f"The file is refused: {reason}{where}. {advice}", code=code)
+    in_parentheses = "" if member is None else f" ({quoted(member)})"
+    return Invalid(f"The file is refused: {reason}{in_parentheses}. {advice}", code=code)
 
 
 invalid_archive = partial(invalid_file, "invalid_archive")
@@ -115,7 +118,7 @@ class ArchiveRule(StrEnum):
 
 
 WAIVABLE_CODES: Final = frozenset[str](ArchiveRule)
-_MORE_CODES: Final = {
+_FURTHER_CODES: Final = {
     ArchiveRule.RECORD: frozenset({"missing_metadata"}),
     ArchiveRule.METADATA: frozenset({"invalid_name", "invalid_version"}),
 }
@@ -129,8 +132,8 @@ class Leniency(Struct):
     waived: set[ArchiveRule] = set()
 
     def waive_or_raise(self, rule: ArchiveRule, error: Invalid) -> None:
-        """Record that `rule` is waived, or raise `error` if it is not, or is about another rule."""
-        covered_codes = {rule.value} | _MORE_CODES.get(rule, frozenset())
+        """Record that `rule` is waived, or raise `error` if it is not, or is of another rule."""
+        covered_codes = {rule.value} | _FURTHER_CODES.get(rule, frozenset())
         if not self.is_lenient or error.code not in covered_codes:
             raise error
         self.waived.add(rule)
@@ -148,9 +151,9 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
     central_directory: int = 32 * MIB
     member_name: int = 1024
     depth: int = 64
-    """Components of a member's name."""
+    """The most components of a member's name."""
     metadata: int = 4 * MIB
-    """METADATA or PKG-INFO."""
+    """The file METADATA of a wheel, or PKG-INFO of an sdist."""
     wheel_file: int = 64 * KIB
     """The file WHEEL of a wheel."""
     entry_points: int = 1 * MIB
@@ -165,11 +168,11 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
     zip_inflated: int = 16 * GIB
     tar_inflated: int = 8 * GIB
 
-    def inflatable(self, file_size: int, absolute: int) -> int:
-        """Return how many bytes a file of `file_size` bytes may inflate to, at most `absolute`."""
+    def max_inflated_bytes(self, file_size: int, format_limit: int) -> int:
+        """Return how many bytes a file may inflate to, at most the `format_limit` of its format."""
         # small files may compress to far less than a fiftieth, which costs little memory
-        relative = max(self.free_inflated, self.inflated_ratio * file_size)
-        return min(absolute, relative)
+        limit_by_size = max(self.free_inflated, self.inflated_ratio * file_size)
+        return min(format_limit, limit_by_size)
 
     def check_count(self, count: int) -> None:
         """Raise Invalid (code `archive_bomb`) if `count` members are too many for an archive."""
@@ -179,34 +182,35 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
 
 class Deadline:
     """
-    The time limits for reading one archive, in the thread that makes this.
+    The time limits for reading one archive, in the thread that makes the object.
 
-    The archive decides how much processor time reading takes, and the machine how long that is.
+    The archive decides how much processor time reading takes. How long the thread waits for the
+    processor depends on the machine, so there is a limit for each.
 
     Args:
         thread_time: The clock of the thread's processor time.
-        processor_seconds: How much of it the archive may take.
+        processor_seconds: How much processor time the archive may take.
         monotonic: The clock that goes on while the thread gets no processor.
     """
 
-    __slots__ = ("_end", "_monotonic", "_processor_end", "_thread_time")
+    __slots__ = ("_monotonic", "_monotonic_end", "_processor_end", "_thread_time")
 
     def __init__(self, thread_time: Clock, processor_seconds: float, monotonic: Clock) -> None:
         self._thread_time = thread_time
         self._processor_end = thread_time() + processor_seconds
         self._monotonic = monotonic
-        self._end = monotonic() + MAX_READ_SECONDS
+        self._monotonic_end = monotonic() + MAX_READ_SECONDS
 
     def check(self) -> None:
         """
-        Raise Invalid (code `archive_bomb`) if the archive has taken its processor time.
+        Raise Invalid (code `archive_bomb`) if the archive has taken more than its processor time.
 
-        Raises Unavailable (code `too_busy`) after `MAX_READ_SECONDS`.
+        Raises Unavailable (code `too_busy`) if reading goes on after `MAX_READ_SECONDS`.
         """
-        # readers call this for each member and chunk: none of them takes long by itself
+        # readers call this for each member and chunk, of which none takes long by itself
         if self._thread_time() > self._processor_end:
             raise archive_bomb("reading it takes too much processor time")
-        if self._monotonic() > self._end:
+        if self._monotonic() > self._monotonic_end:
             raise Unavailable(
                 "This machine is too busy: it could not read the file within 10 minutes.",
                 code=TOO_BUSY,
@@ -229,29 +233,36 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
     Raise Invalid (code `unsafe_archive`) unless the name is valid on every platform.
 
     Of the characters that Windows alone refuses, only a colon and a backslash are refused. The
-    top-level folder of a wheel may have the name of a Windows device if the normalised `project`
-    has it, too.
+    top-level folder of a wheel may have the name of a Windows device if the normalised name
+    `project` is the same.
     """
     check_relative_name(name, limits)
     path = name.removesuffix("/")
-    top, slash, rest = name.partition("/")
+    top_folder, slash, path_below = name.partition("/")
     # a project named `aux` cannot be installed on Windows, and elsewhere it may
-    if slash and top.lower() == project:
-        path = f"_/{rest}".removesuffix("/")
-    if "\\" in path or ":" in path or not _PORTABLE.fullmatch(path) or _DEVICE.search(path):
+    if slash and top_folder.lower() == project:
+        path = f"_/{path_below}".removesuffix("/")
+    if not _is_portable(path):
         raise unsafe_archive("a member has a name that not every platform can have", name)
+
+
+def _is_portable(path: str) -> bool:
+    """Return whether files may have a relative path on every platform, except for `<>"|?*`."""
+    if "\\" in path or ":" in path or _DEVICE_NAME.search(path):
+        return False
+    return _PORTABLE_PATH.fullmatch(path) is not None
 
 
 def check_relative_name(name: str, limits: ArchiveLimits) -> None:
     """
     Raise Invalid (code `unsafe_archive`) unless a name leads to a place inside of the archive.
 
-    A control character, and a name over a limit, are refused, too.
+    A name with a control character or over a limit is refused, too.
     """
     check_text(name, limits)
     # on Windows a backslash separates folders, too
     path = name.replace("\\", "/")
-    if _ABSOLUTE.match(path) or ".." in path.split("/"):
+    if _ABSOLUTE_START.match(path) or ".." in path.split("/"):
         raise unsafe_archive("a member's name leads outside the archive", name)
 
 
@@ -261,43 +272,45 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
 
     The limits are those of the bytes of a name, of each of its parts, and of its depth.
     """
-    if _CONTROL.search(name):
+    if _CONTROL_CHARACTER.search(name):
         raise unsafe_archive("a member's name has a control character", name)
-    raw = name.encode(errors="replace")
-    if len(raw) > limits.member_name:
+    encoded_name = name.encode(errors="replace")
+    if len(encoded_name) > limits.member_name:
         raise unsafe_archive(f"a member's name is longer than {limits.member_name} bytes", name)
     if name.replace("\\", "/").count("/") >= limits.depth:
         raise unsafe_archive(f"a member lies deeper than {limits.depth} folders", name)
-    if len(raw) <= _MAX_COMPONENT_BYTES:  # as nearly all names
+    if len(encoded_name) <= _MAX_COMPONENT_BYTES:  # as nearly all names
         return
-    if max(map(len, raw.split(b"/"))) > _MAX_COMPONENT_BYTES:
+    components = encoded_name.split(b"/")
+    if any(len(component) > _MAX_COMPONENT_BYTES for component in components):
         reason = f"a part of a member's name is longer than {_MAX_COMPONENT_BYTES} bytes"
         raise unsafe_archive(reason, name)
 
 
 def unportable_warnings(names: Iterable[str]) -> tuple[str, ...]:
-    """Return a warning about the first name that Windows cannot have, or none."""
+    """Return a warning about the first name that Windows cannot have, or no warning."""
     for name in names:
-        if _RESERVED.search(name):
+        if _WINDOWS_RESERVED_CHARACTER.search(name):
             return (f"Windows cannot have a file of this name: {quoted(name)}.",)
     return ()
 
 
 def find_case_collision(names: Iterable[str]) -> str | None:
     """Return the first name that equals an earlier one except for case, or None."""
-    folded_names: set[int] = set()
+    hashes: set[int] = set()
     for name in names:
-        # Hashes take a tenth of the memory; a collision (1 in 2**61) only causes a warning.
-        folded = hash(name.casefold())
-        if folded in folded_names:
+        # a hash takes a tenth of the memory; a collision (1 in 2**61) only causes a warning
+        hash_of_name = hash(name.casefold())
+        if hash_of_name in hashes:
             return name
-        folded_names.add(folded)
+        hashes.add(hash_of_name)
     return None
 
 
 def tar_checksum(header: bytes) -> int:
-    """Return the sum of the bytes of a tar header, its checksum taken for blanks."""
-    return sum(header) - sum(header[TAR_CHECKSUM]) + 8 * ord(" ")
+    """Return the sum of the bytes of a tar header, as if its checksum field were blanks."""
+    field = header[TAR_CHECKSUM]
+    return sum(header) - sum(field) + TAR_CHECKSUM_BYTES * ord(" ")
 
 
 class MemberKind(Enum):
@@ -342,12 +355,12 @@ class MemberPaths(Struct):
         return iter(self._kinds)
 
     def kind(self, path: str) -> MemberKind | None:
-        """Return the kind of the member that was added at this path, or None."""
+        """Return the kind of the member that was added at this path, or None if there is none."""
         return self._kinds.get(path)
 
     def check(self) -> None:
         """
-        Raise Invalid (code `unsafe_archive`) for a member below a file or a link.
+        Raise Invalid (code `unsafe_archive`) if a member lies below a file or a link.
 
         Raises Invalid (code `invalid_archive`) if two names differ only in their normal form.
         """

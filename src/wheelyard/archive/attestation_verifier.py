@@ -37,34 +37,35 @@ PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 _SHIPPED_ROOT: Final = "_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev/trusted_root.json"
 """The production root in the package `sigstore`."""
-_CLAIM_OID: Final = "1.3.6.1.4.1.57264.1."
+_CLAIM_OID_PREFIX: Final = "1.3.6.1.4.1.57264.1."
+"""The object identifier of a claim in a certificate of Sigstore, but for the number at its end."""
 _REASON_LIMIT_CHARS: Final = 200
-
-
-_LISTS: Final = Decoder(list[Raw])
-_OBJECTS: Final = Decoder(dict[str, Any])
+_LIST_DECODER: Final = Decoder(list[Raw])
+_OBJECT_DECODER: Final = Decoder(dict[str, Any])
 
 
 def is_installed() -> bool:
-    """Return whether the extra `attestations` is there. It is not imported for that."""
+    """Return whether the extra `attestations` is installed, without an import of it."""
     return all(find_spec(name) is not None for name in ("pypi_attestations", "sigstore"))
 
 
 class _AnySigner:
-    """A policy of `sigstore` for which the certificate may name anybody: who counts comes later."""
+    """A policy of `sigstore` that accepts any signer: callers decide later which signers count."""
 
     def verify(self, certificate: "Certificate") -> None:
-        """Compare nothing."""
+        """Accept the certificate."""
 
 
 class AttestationVerifier:
     """
-    Verifies attestations of files. Threads may share it: it opens no connection and writes no file.
+    Verifies attestations of files, without a connection, and without writing a file.
+
+    Threads may share a verifier.
 
     Args:
-        trusted_root: The path of a `trusted_root.json`, or an empty text for the one of the public
-            Sigstore that the package `sigstore` has.
-        needed_by: What does not work without the extra, for the message that says so.
+        trusted_root: The path of a `trusted_root.json`, or an empty text for that of the public
+            Sigstore, which the package `sigstore` has.
+        needed_by: What does not work without the extra, for the message of that error.
     """
 
     def __init__(self, trusted_root: str, needed_by: str = "attestations.accept") -> None:
@@ -77,9 +78,10 @@ class AttestationVerifier:
     @cached_property
     def root_file(self) -> Path:
         """
-        The file of the trusted root, which is not looked for here.
+        The path of the trusted root, where a file may be missing.
 
-        Raises Invalid (code `bad_setting`) if it is that of the extra, which is not installed.
+        Raises Invalid (code `bad_setting`) if the root is that of the extra, and the extra is not
+        installed.
         """
         if self._trusted_root:
             return Path(self._trusted_root)
@@ -90,11 +92,9 @@ class AttestationVerifier:
 
     def require_usable(self) -> None:
         """
-        Do nothing if the extra is there, and a root of one's own can be used.
+        Raise Invalid (code `bad_setting`) unless the extra and a given trusted root can be used.
 
-        Without such a root, the extra is not imported.
-
-        Raises Invalid (code `bad_setting`) otherwise.
+        The root of the public Sigstore is not read, and the extra not imported for that root.
         """
         if not is_installed():
             raise self._missing_extra()
@@ -110,7 +110,7 @@ class AttestationVerifier:
 
     def newest_key(self) -> datetime:
         """
-        Return since when the newest key of the trusted root is valid.
+        Return the time from which on the newest key of the trusted root is valid.
 
         Raises Invalid (code `bad_setting`) if the root cannot be read or has no key, or the extra
         is not installed.
@@ -126,7 +126,7 @@ class AttestationVerifier:
 
     def verify_all(self, text: str, filename: str, sha256: str) -> tuple[Attestation, ...]:
         """
-        Return the attestations in the JSON of a form field, each of which holds for a file.
+        Return the attestations in the JSON of a form field, if each of them holds for a file.
 
         Raises Invalid (code `invalid_attestations`) with the reason if there are none or too many,
         two are of one type, or one does not hold. Raises Invalid (code `unknown_authority`) if the
@@ -135,27 +135,27 @@ class AttestationVerifier:
         """
         # counted first: half a million empty objects would take 186 MiB when parsed
         try:
-            documents = _LISTS.decode(text)
+            documents = _LIST_DECODER.decode(text)
         except (DecodeError, RecursionError) as error:
-            raise _invalid("they are no list of objects.") from error
+            raise _invalid_attestations("they are no list of objects.") from error
         limit = attestations.MAX_ATTESTATIONS
         if not 1 <= len(documents) <= limit:
-            raise _invalid(f"there are {len(documents)}, and 1 to {limit} are taken.")
+            raise _invalid_attestations(f"there are {len(documents)}, and 1 to {limit} are taken.")
         verified = tuple(self._verify_json(document, filename, sha256) for document in documents)
         predicate_types = {attestation.predicate_type for attestation in verified}
         if len(predicate_types) < len(verified):
-            raise _invalid("two of them are of one predicate type.")
+            raise _invalid_attestations("two of them are of one predicate type.")
         return verified
 
-    def _verify_json(self, text: Raw, filename: str, sha256: str) -> Attestation:
+    def _verify_json(self, document: Raw, filename: str, sha256: str) -> Attestation:
         try:
-            return self.verify(_OBJECTS.decode(text), filename, sha256)
+            return self.verify(_OBJECT_DECODER.decode(document), filename, sha256)
         except (DecodeError, RecursionError) as error:
-            raise _invalid("one of them is no object.") from error
+            raise _invalid_attestations("one of them is no object.") from error
 
-    def verify(self, raw: Mapping[str, Any], filename: str, sha256: str) -> Attestation:
+    def verify(self, document: Mapping[str, Any], filename: str, sha256: str) -> Attestation:
         """
-        Return one attestation as it is kept, if it holds for a file.
+        Return an attestation in the form in which the index keeps it, if it holds for a file.
 
         Raises Invalid (code `invalid_attestations`) with the reason if it does not, or (code
         `unknown_authority`) if the trusted root does not know who has confirmed its signer. Raises
@@ -163,65 +163,68 @@ class AttestationVerifier:
         """
         verifier = self._verifier()
 
-        # imported above, so they are there
+        # installed, as the verifier was made with the same extra
         from pydantic import ValidationError  # noqa: PLC0415
         from pypi_attestations import Attestation as Parsed  # noqa: PLC0415
         from pypi_attestations import AttestationType  # noqa: PLC0415
 
         try:
-            parsed = Parsed.model_validate(raw)
+            parsed = Parsed.model_validate(document)
             _require_one_entry(parsed)
             bundle = parsed.to_bundle()
             self._require_known_log(bundle.log_entry._inner.log_id.key_id)  # noqa: SLF001
             payload_type, payload = verifier.verify_dsse(bundle, _AnySigner())
-            signer = _signer_of(parsed)
-            # what was verified: the models tolerate noise in base64 and unknown keys
+            signer = _read_signer(parsed)
+            # without what nobody has verified: noise in base64 and unknown keys
             canonical = Parsed.from_bundle(bundle).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors()[0]
-            raise _invalid(f"one is no attestation: {first['msg']}.") from error
+            raise _invalid_attestations(f"one is no attestation: {first['msg']}.") from error
         except WheelyardError:
             raise
-        # A stranger's bytes go through four libraries, of which some raise what they do not
-        # document, as for a certificate of X.509 version 4. Ours, verifier and root, were made
-        # before.
+        # A stranger's bytes go through four libraries, and some of these raise errors that they do
+        # not document, as for a certificate of X.509 version 4. A fault of the verifier or of the
+        # root is not taken for one of the bytes: both were made before.
         except Exception as error:
             reason = str(error) or type(error).__name__
-            raise _invalid(
+            raise _invalid_attestations(
                 f"one does not hold: {escaped(reason)[:_REASON_LIMIT_CHARS]}."
             ) from error
-        predicate_type = _checked_statement(payload_type, payload, filename, sha256)
-        if predicate_type not in {kind.value for kind in AttestationType}:
-            raise _invalid(f"the predicate type {quoted(predicate_type)} is unknown.")
+        predicate_type = _read_predicate_type(payload_type, payload, filename, sha256)
+        known_types = {known_type.value for known_type in AttestationType}
+        if predicate_type not in known_types:
+            raise _invalid_attestations(f"the predicate type {quoted(predicate_type)} is unknown.")
         return Attestation(signer, predicate_type, canonical)
 
     def verify_provenance(self, body: bytes, filename: str, sha256: str) -> None:
         """
-        Do nothing if a provenance holds for a file, signed by the publishers that it names.
+        Verify that a provenance holds for a file, and is signed by the publishers that it names.
 
-        Raises Invalid (code `invalid_attestations`) with the reason otherwise, or (code
+        Raises Invalid (code `invalid_attestations`) with the reason if not, or (code
         `unknown_authority`) if the trusted root does not know who has confirmed a signer. Raises
         Invalid (code `bad_setting`) if the extra is missing, or the trusted root cannot be used.
         """
         try:
             bundles = attestations.read_provenance(body).attestation_bundles
         except (ValueError, RecursionError) as error:
-            raise _invalid("they are no provenance.") from error
+            raise _invalid_attestations("they are no provenance.") from error
         count = sum(len(bundle.attestations) for bundle in bundles)
         if not 1 <= count <= MAX_IN_PROVENANCE:
-            raise _invalid(f"there are {count}, and 1 to {MAX_IN_PROVENANCE} are verified.")
+            raise _invalid_attestations(
+                f"there are {count}, and 1 to {MAX_IN_PROVENANCE} are verified."
+            )
         for bundle in bundles:
             for attestation in bundle.attestations:
                 signer = self.verify(attestation, filename, sha256).signer
                 # the publisher of a bundle is what its index says, and nobody has signed it
                 if not signer.is_named_by(bundle.publisher):
-                    raise _invalid(
+                    raise _invalid_attestations(
                         f"one is said to be of {quoted(bundle.publisher.title)}, and was signed by "
                         f"{escaped(signer.description)}."
                     )
 
     def _verifier(self) -> "Verifier":
-        # two uploads at once must not import and read it twice
+        # two uploads at once must not import the extra and read the root twice
         with self._lock:
             if self._verifier_of_root is None:
                 root = self._root
@@ -230,7 +233,7 @@ class AttestationVerifier:
 
                 try:
                     self._verifier_of_root = Verifier(trusted_root=TrustedRoot(root))
-                # its keys and certificates are parsed by several libraries
+                # several libraries parse the keys and certificates of the root
                 except Exception as error:
                     raise self._unreadable_root("a key in it is none") from error
             return self._verifier_of_root
@@ -245,8 +248,8 @@ class AttestationVerifier:
         try:
             return TrustedRoot.from_json(path.read_bytes())
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is no trusted root of Sigstore"
-            raise self._unreadable_root(why) from error
+            reason = getattr(error, "strerror", None) or "it is no trusted root of Sigstore"
+            raise self._unreadable_root(reason) from error
 
     def _require_log_keys(self) -> None:
         """
@@ -264,28 +267,29 @@ class AttestationVerifier:
             try:
                 load_der_public_key(log.public_key.raw_bytes or b"")
             except (ValueError, UnsupportedAlgorithm) as error:
-                why = f"the key of the log {quoted(log.base_url)} is damaged"
-                raise self._unreadable_root(why) from error
+                reason = f"the key of the log {quoted(log.base_url)} is damaged"
+                raise self._unreadable_root(reason) from error
 
     def _missing_extra(self) -> Invalid:
         return errors.missing_extra(self._needed_by, "Sigstore", "attestations", errors.ALL_EXTRAS)
 
-    def _unreadable_root(self, why: str) -> Invalid:
+    def _unreadable_root(self, reason: str) -> Invalid:
         return Invalid(
-            f"attestations.trusted_root: {escaped(str(self.root_file))} cannot be read: {why}. "
+            f"attestations.trusted_root: {escaped(str(self.root_file))} cannot be read: {reason}. "
             "Name the trusted_root.json of a Sigstore, or leave it out.",
             code="bad_setting",
         )
 
     def _require_known_log(self, key_id: bytes) -> None:
         """
-        Do nothing if the trusted root knows the key of a log.
+        Raise Invalid (code `unknown_authority`) unless the trusted root has this key of a log.
 
-        Raises Invalid (code `unknown_authority`) otherwise.
+        The check comes before that of the signature: the operator can help against an unknown
+        key, and the sender of the attestation cannot.
         """
-        # asked before the signature: an operator can help against this, and the sender cannot
         logs = self._root.tlogs
-        if key_id not in {log.log_id.key_id for log in logs if log.log_id is not None}:
+        known_key_ids = {log.log_id.key_id for log in logs if log.log_id is not None}
+        if key_id not in known_key_ids:
             raise Invalid(
                 "The attestations cannot be verified: one is signed with another authority, or "
                 "with a key that is newer than the trusted root of this index, whose newest key is "
@@ -298,11 +302,11 @@ class AttestationVerifier:
 def _require_one_entry(parsed: "ParsedAttestation") -> None:
     """Raise Invalid unless an attestation has one log entry: only the first would be verified."""
     if len(parsed.verification_material.transparency_entries) != 1:
-        raise _invalid("one of them has more than one log entry.")
+        raise _invalid_attestations("one of them has more than one log entry.")
 
 
-def _signer_of(parsed: "ParsedAttestation") -> Signer:
-    """Return whom the certificate of an attestation names."""
+def _read_signer(parsed: "ParsedAttestation") -> Signer:
+    """Return the signer whom the certificate of an attestation names."""
     from cryptography.x509 import (  # noqa: PLC0415 - comes with the extra
         RFC822Name,
         SubjectAlternativeName,
@@ -317,34 +321,40 @@ def _signer_of(parsed: "ParsedAttestation") -> Signer:
     subjects += names.get_values_for_type(RFC822Name)
     subject = subjects[0] if subjects else ""
     claims = {}
-    numbers = {f"{_CLAIM_OID}{number}": number for number in attestations.CLAIM_NUMBERS}
+    numbers_by_oid = {
+        f"{_CLAIM_OID_PREFIX}{number}": number for number in attestations.CLAIM_NUMBERS
+    }
     for oid, claim in parsed.certificate_claims.items():
-        if oid in numbers:
-            claims[numbers[oid]] = claim
+        if oid in numbers_by_oid:
+            claims[numbers_by_oid[oid]] = claim
     return Signer(claims, subject)
 
 
-def _checked_statement(kind: str, payload: bytes, filename: str, sha256: str) -> str:
-    """Return the predicate type of a signed statement about a file. Raises Invalid otherwise."""
+def _read_predicate_type(payload_type: str, payload: bytes, filename: str, sha256: str) -> str:
+    """Return the predicate type of a signed statement, or raise Invalid if it is not of a file."""
     try:
         statement = attestations.read_statement(payload)
     except (ValueError, RecursionError) as error:
-        raise _invalid("one is no statement of in-toto.") from error
-    if kind != PAYLOAD_TYPE or statement.kind != STATEMENT_TYPE:
-        raise _invalid("one is no statement of in-toto.")
+        raise _invalid_attestations("one is no statement of in-toto.") from error
+    if payload_type != PAYLOAD_TYPE or statement.kind != STATEMENT_TYPE:
+        raise _invalid_attestations("one is no statement of in-toto.")
     if len(statement.subject) != 1:
-        raise _invalid(f"one is about {len(statement.subject)} files.")
+        raise _invalid_attestations(f"one is about {len(statement.subject)} files.")
     subject = statement.subject[0]
     # spellings differ: build tools escape a name in more than one way
-    if _parsed(subject.name) is None or _parsed(subject.name) != _parsed(filename):
-        raise _invalid(f"one is about {quoted(subject.name)}, and not about {quoted(filename)}.")
+    subject_in_one_spelling = _in_one_spelling(subject.name)
+    is_about_file = subject_in_one_spelling == _in_one_spelling(filename)
+    if subject_in_one_spelling is None or not is_about_file:
+        raise _invalid_attestations(
+            f"one is about {quoted(subject.name)}, and not about {quoted(filename)}."
+        )
     if subject.digest.get("sha256") != sha256:
-        raise _invalid("one is about a file of this name with another SHA-256.")
+        raise _invalid_attestations("one is about a file of this name with another SHA-256.")
     return statement.predicate_type
 
 
-def _parsed(filename: str) -> object:
-    """Return what a filename says, in one spelling, or None if it is none of a distribution."""
+def _in_one_spelling(filename: str) -> object:
+    """Return the parts of a distribution's filename in one spelling, or None for another file."""
     try:
         if filename.endswith(".whl"):
             return label_of(filename), packaging_utils.parse_wheel_filename(without_label(filename))
@@ -353,5 +363,5 @@ def _parsed(filename: str) -> object:
         return None
 
 
-def _invalid(why: str) -> Invalid:
-    return Invalid(f"The attestations do not hold: {why}", code=errors.INVALID_ATTESTATIONS)
+def _invalid_attestations(reason: str) -> Invalid:
+    return Invalid(f"The attestations do not hold: {reason}", code=errors.INVALID_ATTESTATIONS)

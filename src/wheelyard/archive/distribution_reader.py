@@ -32,10 +32,10 @@ _NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
 
 
 class DistributionContents(Struct, frozen=True):
-    """The metadata of a valid distribution file, the warnings about it, and its waived rules."""
+    """The metadata of a valid distribution file, warnings about the file, and its waived rules."""
 
     metadata: bytes | None
-    """The exact bytes of METADATA or PKG-INFO. None if it is missing and that rule was waived."""
+    """The exact bytes of METADATA or PKG-INFO, or None of an sdist whose missing one was waived."""
     core: CoreMetadata
     """The parsed metadata. Of malformed metadata, the fields that can be read."""
     warnings: tuple[str, ...]
@@ -59,7 +59,7 @@ def read_distribution(
 
     Nothing is extracted, executed or followed, and memory is bounded whatever the headers say. The
     file must not change any more. If `is_lenient`, the file may break each `ArchiveRule`, and the
-    result has those that it breaks.
+    result has the rules that it breaks.
 
     Raises Invalid if the file is not the distribution that its name promises, if clients would read
     it in different ways, or if it exceeds a limit. The code is one of `invalid_archive`,
@@ -71,7 +71,7 @@ def read_distribution(
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
         context = archive_rules.ReadContext(file.fileno(), limits, deadline, leniency)
-        contents = _read(context, distribution)
+        contents = _read_contents(context, distribution)
     warnings = contents.warnings + metadata_warnings(contents.core)
     waived = tuple(sorted(rule.value for rule in leniency.waived))
     return replace(contents, warnings=warnings, waived_rules=waived)
@@ -88,18 +88,17 @@ def decide_reading(
     """
     Return the reading of a filename, one of several, that PKG-INFO of the sdist at `path` names.
 
-    Only the name is compared. If `is_lenient`, its punctuation counts for nothing. Raises Invalid
-    if there is no such name (code `ambiguous_filename`), if it is that of no reading (code
-    `name_mismatch`), or if the file is no sdist (code `invalid_archive`, `unsafe_archive` or
-    `archive_bomb`). Raises Unavailable (code `too_busy`) if this machine is too busy to read it in
-    time, and OSError if the file cannot be read.
+    Only the name of the project is compared. If `is_lenient`, punctuation in it counts for nothing.
+    Raises Invalid if PKG-INFO has no name (code `ambiguous_filename`), if the name is that of no
+    reading (code `name_mismatch`), or if the file is no sdist (code `invalid_archive`,
+    `unsafe_archive` or `archive_bomb`). Raises Unavailable (code `too_busy`) if this machine is too
+    busy to read the file in time, and OSError if the file cannot be read.
     """
     filename = readings[0].filename
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
-        sdist = open_sdist(
-            archive_rules.ReadContext(file.fileno(), limits, deadline, leniency), filename
-        )
+        context = archive_rules.ReadContext(file.fileno(), limits, deadline, leniency)
+        sdist = open_sdist(context, filename)
     name = ""
     if sdist.metadata is not None:
         name = raw_field(sdist.metadata, "name")
@@ -109,7 +108,7 @@ def decide_reading(
         if is_name_of(name, reading):
             return reading
 
-    # second: among names that differ in punctuation alone, the exact one is meant
+    # after the exact names: of readings that differ in punctuation alone, the exact one is meant
     if is_lenient:
         for reading in readings:
             if _has_letters_of(name, reading):
@@ -120,8 +119,10 @@ def decide_reading(
     raise archive_rules.other_project("name_mismatch", reason, name, advice=advice)
 
 
-def _read(context: archive_rules.ReadContext, distribution: Distribution) -> DistributionContents:
-    """Validate a file, and return what is in it, without the warnings about its metadata."""
+def _read_contents(
+    context: archive_rules.ReadContext, distribution: Distribution
+) -> DistributionContents:
+    """Validate a file, and return its contents, without the warnings about its metadata."""
     if isinstance(distribution, Wheel):
         # metadata first: it names the licence files, and a wrong name costs no reading of members
         wheel = open_wheel(context, distribution)
@@ -131,7 +132,7 @@ def _read(context: archive_rules.ReadContext, distribution: Distribution) -> Dis
         return DistributionContents(wheel.metadata, core, wheel.warnings, variant=variant)
     sdist = read_sdist(context, distribution)
     if sdist.metadata is None:
-        # an import waived that it has none, so the filename alone says what it is
+        # a lenient import takes an sdist without metadata, of which only the filename is known
         core = parse_any(None, distribution.project, distribution.version)
         return DistributionContents(None, core, sdist.warnings)
     core = _parse_core(sdist.metadata, distribution, context.leniency)
@@ -143,14 +144,14 @@ def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> C
     """
     Return the parsed metadata, of malformed metadata the valid fields if that is waived.
 
-    Raises Invalid if it is malformed, or if its name or version is not that of the filename, unless
-    the rule is waived.
+    Raises Invalid if the metadata is malformed, or if its name or version is not that of the
+    filename, unless `leniency` waives that rule.
     """
     try:
         core = parse_metadata(raw)
     except Invalid as error:
         leniency.waive_or_raise(ArchiveRule.METADATA, error)
-        # name and version are compared even so: they may be readable
+        # name and version are compared all the same, as both may be readable
         name = raw_field(raw, "name")
         version = raw_field(raw, "version")
         core = parse_leniently(raw, distribution.project, distribution.version)
@@ -165,13 +166,14 @@ def _check_name_and_version(
     name: str, version: str, distribution: Distribution, leniency: Leniency
 ) -> None:
     """
-    Raise Invalid unless the name and the version of the metadata, if any, are the filename's.
+    Raise Invalid unless the name and the version of the metadata are those of the filename.
 
-    Waivers cover any other version, but only names that differ in punctuation.
+    An empty name or version is not compared. `leniency` may waive any other version, but of names
+    only those that differ in punctuation.
     """
     if name and not is_name_of(name, distribution):
         error = _name_mismatch(name)
-        # also for an import: other letters are another project, whose users would get this file
+        # also for a lenient import: other letters are the name of another project
         if not _has_letters_of(name, distribution):
             raise error
         leniency.waive_or_raise(ArchiveRule.NAME, error)

@@ -27,25 +27,27 @@ class OpenSdist(Struct, frozen=True):
     folder: str
     """The top-level folder, without a slash at the end."""
     metadata: bytes | None
-    """The bytes of PKG-INFO, or None if it has none."""
+    """The bytes of PKG-INFO, or None if the sdist has none."""
     paths: archive_rules.MemberPaths
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is valid but not recommended."""
+        """Sentences about what is valid but not recommended."""
         return archive_rules.unportable_warnings(self.paths)
 
     def check(self, core: CoreMetadata, leniency: archive_rules.Leniency) -> None:
         """
-        Raise Invalid (code `invalid_metadata`) unless it has the licence files of its PKG-INFO.
+        Raise Invalid (code `invalid_metadata`) unless the sdist has the licence files of `core`.
 
-        `core` is the parsed PKG-INFO. What `leniency` waives is noted in it, and not raised.
+        `core` is the parsed PKG-INFO. If `leniency` waives the rule, the error is not raised, and
+        `leniency` notes the rule.
         """
         if core.format < LICENSE_VERSION:
             return
         for path in core.license_files:
             name = f"{self.folder}/{path}"
-            if self.paths.kind(archive_rules.normalized_path(name)) in {None, MemberKind.FOLDER}:
+            kind = self.paths.kind(archive_rules.normalized_path(name))
+            if kind in {None, MemberKind.FOLDER}:
                 error = archive_rules.invalid_metadata(
                     "a License-File of PKG-INFO is not in the sdist", name
                 )
@@ -54,22 +56,22 @@ class OpenSdist(Struct, frozen=True):
 
 def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
     """
-    Validate an sdist, but for what its PKG-INFO says, and return it.
+    Return an sdist that is valid, but for what its PKG-INFO says.
 
-    Raises Invalid (code `invalid_archive`, `unsafe_archive` or `archive_bomb`) if it is no sdist.
-    Raises Invalid if its folder is not that of the filename (code `name_mismatch`), or it has no
-    PKG-INFO (code `missing_metadata`). If the leniency of `context` waives either, it is noted
-    there.
+    Raises Invalid (code `invalid_archive`, `unsafe_archive` or `archive_bomb`) if the file is no
+    sdist. Raises Invalid if its folder is not that of the filename (code `name_mismatch`), or it
+    has no PKG-INFO (code `missing_metadata`), unless the leniency of `context` waives and notes
+    that rule.
     """
     opened = open_sdist(context, sdist.filename)
-    top = opened.folder
+    folder = opened.folder
     stem = sdist.filename.removesuffix(sdist.suffix)
-    if top != stem and not is_stem_of(top, sdist):
+    if folder != stem and not is_stem_of(folder, sdist):
         reason = "its folder is not named for the file"
-        mismatch = archive_rules.other_project("name_mismatch", reason, top)
+        mismatch = archive_rules.other_project("name_mismatch", reason, folder)
         context.leniency.waive_or_raise(ArchiveRule.NAME, mismatch)
     if opened.metadata is None:
-        error = archive_rules.missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
+        error = archive_rules.missing_metadata("it has no PKG-INFO", f"{folder}/{_PKG_INFO}")
         context.leniency.waive_or_raise(ArchiveRule.HAS_METADATA, error)
     return opened
 
@@ -78,8 +80,8 @@ def open_sdist(context: ReadContext, filename: str) -> OpenSdist:
     """
     Return an sdist of any project, with PKG-INFO or without.
 
-    `filename` decides whether it is read as ZIP or as tar. Raises Invalid (code `invalid_archive`,
-    `unsafe_archive` or `archive_bomb`) if it is no sdist.
+    `filename` decides whether the file is read as ZIP or as tar. Raises Invalid (code
+    `invalid_archive`, `unsafe_archive` or `archive_bomb`) if the file is no sdist.
     """
     if filename.endswith(ZIP_SUFFIX):
         return _read_zip(context)
@@ -95,7 +97,7 @@ def _read_zip(context: ReadContext) -> OpenSdist:
         if tree.add(member.name, member.kind):
             pkg_info = archive.read(member, context.limits.metadata)
         else:
-            # read to its end, though nobody needs it: its size is only known to be true then
+            # nobody needs the data, but only reading to its end shows that its size is true
             archive.verify(member)
     return OpenSdist(tree.finish(), pkg_info, tree.paths)
 
@@ -128,7 +130,7 @@ def _check_duplicates(context: ReadContext, duplicates: set[str]) -> None:
         path = archive_rules.normalized_path(member.name)
         if path not in duplicates:
             continue
-        # digests, as two large files must not be in memory together
+        # compared by digests, as two large files must not be in memory together
         digest = sha256()
         for offset in range(0, member.size, archive_rules.MIB):
             context.deadline.check()
@@ -140,19 +142,24 @@ def _check_duplicates(context: ReadContext, duplicates: set[str]) -> None:
 class _SdistTree(Struct):
     """The paths of an sdist, and the targets of its links."""
 
-    top: str = ""
+    top_folder: str = ""
     link_folders: list[str] = []
-    """Targets of symbolic links that are spelled as folders, as paths in the archive."""
+    """The paths that symbolic links lead to, of targets that are spelled as folders."""
     paths: archive_rules.MemberPaths = field(default_factory=archive_rules.MemberPaths)
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
-        """Add a member with a relative name, and return whether it is PKG-INFO."""
+        """
+        Add a member with a relative name, and return whether the member is PKG-INFO.
+
+        Raises Invalid (code `invalid_archive` or `unsafe_archive`) if an sdist cannot have it.
+        """
         path = archive_rules.normalized_path(name)
-        top, slash, _ = path.partition("/")
-        if not path or (not slash and kind is not MemberKind.FOLDER):
+        top_folder, slash, _ = path.partition("/")
+        is_in_folder = bool(slash) or kind is MemberKind.FOLDER
+        if not path or not is_in_folder:
             raise invalid_archive("it has files outside of its one folder", name)
-        self.top = self.top or top
-        if top != self.top:
+        self.top_folder = self.top_folder or top_folder
+        if top_folder != self.top_folder:
             raise invalid_archive("it has more than one folder at its top", name)
         if kind is MemberKind.HARD_LINK:
             self._check_hard_link(target, name)
@@ -164,18 +171,18 @@ class _SdistTree(Struct):
 
     def finish(self) -> str:
         """Return the top-level folder, or raise Invalid if there is none, or if paths conflict."""
-        if not self.top:
+        if not self.top_folder:
             raise invalid_archive("it is empty", "")
         self.paths.check()
         for path in self.link_folders:
             if self.paths.kind(path) not in {None, MemberKind.FOLDER}:
                 raise invalid_archive("a symbolic link takes a file for a folder", path)
-        return self.top
+        return self.top_folder
 
     def _check_hard_link(self, target: str, name: str) -> None:
         """Raise Invalid unless a hard link leads to a file of the archive."""
-        _check_normal_form(target, name)
-        # only to a file that came before: programs unpack in the order of the archive
+        _check_target_form(target, name)
+        # the file must come before the link, as programs unpack in the order of the archive
         kind = self.paths.kind(archive_rules.normalized_path(target))
         is_file = kind in {MemberKind.FILE, MemberKind.HARD_LINK}
         if not is_file or target.startswith("/") or target.endswith(_FOLDER_ENDS):
@@ -185,27 +192,27 @@ class _SdistTree(Struct):
 
     def _check_symbolic_link(self, path: str, target: str, name: str) -> None:
         """Raise Invalid if a symbolic link leads outside of the top-level folder."""
-        _check_normal_form(target, name)
-        folders = path.split("/")[:-1]  # those above the link, from the top of the sdist on
+        _check_target_form(target, name)
+        folders_above = path.split("/")[:-1]  # from the top folder on
         # on Windows a backslash separates folders, too
         steps = archive_rules.normalized_path(target.replace("\\", "/")).split("/")
-        upwards = 0
-        while upwards < len(steps) and steps[upwards] == "..":
-            upwards += 1
-        # ".." only at the beginning: behind another link it would lead elsewhere.
-        is_inside = upwards < len(folders) and ".." not in steps[upwards:]
+        steps_up = 0
+        while steps_up < len(steps) and steps[steps_up] == "..":
+            steps_up += 1
+        # ".." only at the beginning: behind the name of another link it would lead elsewhere
+        is_inside = steps_up < len(folders_above) and ".." not in steps[steps_up:]
         is_absolute = target.startswith(("/", "\\")) or ":" in steps[0]
         if not target or is_absolute or not is_inside:
             raise archive_rules.unsafe_archive("a symbolic link leads outside", name)
         if target.endswith(_FOLDER_ENDS):
-            # what it leads to may come later, so `finish` asks whether that is a folder
-            reached = folders[: len(folders) - upwards] + steps[upwards:]
-            self.link_folders.append("/".join(reached))
+            # the target may come later, so only `finish` can ask whether it is a folder
+            path_of_target = folders_above[: len(folders_above) - steps_up] + steps[steps_up:]
+            self.link_folders.append("/".join(path_of_target))
 
     def _is_pkg_info(self, path: str, kind: MemberKind) -> bool:
         """Return whether a member is PKG-INFO, or raise Invalid for another one at its path."""
-        # asked before the path is added, so a kind at this path is that of an earlier member
-        if path != f"{self.top}/{_PKG_INFO}":
+        # the path is added later, so a kind at this path is that of an earlier member
+        if path != f"{self.top_folder}/{_PKG_INFO}":
             return False
         if kind is not MemberKind.FILE:
             raise archive_rules.unsafe_archive("PKG-INFO is not a plain file", path)
@@ -214,7 +221,8 @@ class _SdistTree(Struct):
         return True
 
 
-def _check_normal_form(target: str, name: str) -> None:
-    # Some programs normalize all names, and some only those of a PAX header.
+def _check_target_form(target: str, name: str) -> None:
+    """Raise Invalid if the target of a link is not in Unicode normal form C."""
+    # some programs normalize all names, and some only those of a PAX header
     if not is_normalized("NFC", target):
         raise invalid_archive("the target of a link is not in Unicode normal form C", name)

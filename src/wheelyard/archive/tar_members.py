@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -28,28 +28,27 @@ from wheelyard.archive.archive_rules import (
 from wheelyard.archive.zip_members import READ_CHUNK_BYTES, Inflater
 
 GZIP_WINDOW_BITS: Final = 31
-"""With these, zlib expects a gzip member and verifies its checksum and length."""
+"""The argument by which zlib expects a gzip member, and verifies its checksum and length."""
 _GZIP_FIRST_BYTE: Final = b"\x1f"
 _MAX_PADDING_MEMBERS: Final = 16
 """How many gzip members of zeros may follow the first member."""
 
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
-_OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
-_BLANK = re.compile(rb" +")
-_UNUSED_FIELDS = (1, 2, 3, 13, 14)
-"""The indexes of mode, owner, group and device numbers among the fields of a header."""
+_OCTAL_NUMBER = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
+_BLANKS = re.compile(rb" +")
 _UNUSED_NUMBER = re.compile(rb" *[0-7]*[ \0]*|[\x80\xff].*", re.DOTALL)
 _MODIFICATION_TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
-"""With a larger time some readers stop."""
-_USTAR = b"ustar\0"
+"""A time that all readers accept: some stop at a larger one."""
+_USTAR_MAGIC = b"ustar\0"
 _HIGH_BIT = 0x80
 
 _FIRST_NAME = re.compile(rb"(?!BZh[1-9]1AY&SY)[^\0-\x1f\x7f]*\0*")
 """
-The first name field, without the signature of another format, which some readers check first.
+A name field of a first header that does not begin with the signature of another format.
 
-Signatures of compressions except bzip2's have control characters or are not text. Signatures of
-archive formats have a lower priority than the magic of tar.
+Some readers look for such a signature before that of tar. Signatures of compressions except bzip2's
+have control characters or are not text. Signatures of archive formats have a lower priority than
+the magic of tar.
 """
 
 _TRUNCATED_NAME_BYTES = 99
@@ -61,7 +60,7 @@ _PAX = b"x"
 _PAX_GLOBAL = b"g"
 _EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
 _ALLOWED_EXTENSIONS = re.compile(b"g?(?:x|LK?|KL?)?")
-"""The types of the extensions before one member. Of other sequences readers ignore some."""
+"""The types of the extensions before one member. Of another sequence readers ignore a part."""
 _PAX_LENGTH_DIGITS = 8
 _PAX_KEY = re.compile(rb"[^\0-\x20\x7f][^\0-\x1f\x7f]*")
 """Without a leading blank, which GNU tar skips and other readers take as part of the key."""
@@ -84,9 +83,11 @@ _SPARSE_KEY_PREFIX = "GNU.sparse."
 _AMBIGUOUS_PAX_KEY = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
 """Keys that change the type or the data of a member for some readers only."""
 
+_OLD_FILE = b"\0"
+"""The type of a file, or of a folder whose name ends in a slash, from before POSIX."""
 _KINDS = {
     b"0": MemberKind.FILE,
-    b"\0": MemberKind.FILE,
+    _OLD_FILE: MemberKind.FILE,
     b"1": MemberKind.HARD_LINK,
     b"2": MemberKind.SYMBOLIC_LINK,
     b"5": MemberKind.FOLDER,
@@ -96,12 +97,12 @@ _KINDS = {
 class GzipReader:
     """The decompressed data of one archive, which may inflate to as much as the limits allow."""
 
-    __slots__ = ("_context", "_left", "_offset")
+    __slots__ = ("_bytes_left", "_context", "_offset")
 
     def __init__(self, context: ReadContext) -> None:
         size = os.fstat(context.descriptor).st_size
         self._context = context
-        self._left = context.limits.inflatable(size, context.limits.tar_inflated)
+        self._bytes_left = context.limits.max_inflated_bytes(size, context.limits.tar_inflated)
         self._offset = 0
 
     def chunks(self) -> Iterator[bytes]:
@@ -111,38 +112,46 @@ class GzipReader:
         Raises Invalid for damaged data and if more than zeros follow (code `invalid_archive`), and
         if the limits allow no more data or time (code `archive_bomb`).
         """
-        yield from filter(None, self._member())
+        for chunk in self._inflate_member():
+            # an inflater may yield an empty chunk, which a TarStream would take for the end
+            if chunk:
+                yield chunk
+
         # what readers do behind the first member differs, so only zeros may follow it
-        members = 0
+        padding_members = 0
         while self._skip_padding():
-            members += 1
-            if members > _MAX_PADDING_MEMBERS:
+            padding_members += 1
+            if padding_members > _MAX_PADDING_MEMBERS:
                 raise archive_bomb("it has too many gzip members")
-            for chunk in self._member():
+            for chunk in self._inflate_member():
                 if chunk.strip(b"\0"):
                     raise invalid_archive("it has a second gzip member with other files")
 
     def _skip_padding(self) -> bool:
-        """Skip zeros, and return whether a gzip member follows, or raise Invalid."""
-        for chunk in self._compressed():
+        """
+        Skip zeros, and return whether a gzip member follows, or False at the end of the file.
+
+        Raises Invalid (code `invalid_archive`) if other bytes follow.
+        """
+        for chunk in self._read_compressed():
             self._context.deadline.check()
-            rest = chunk.lstrip(b"\0")
-            if rest:
-                self._offset -= len(rest)  # back to the first byte that is not zero
-                if not rest.startswith(_GZIP_FIRST_BYTE):
+            chunk_from_data = chunk.lstrip(b"\0")
+            if chunk_from_data:
+                self._offset -= len(chunk_from_data)  # back to the first byte that is not zero
+                if not chunk_from_data.startswith(_GZIP_FIRST_BYTE):
                     raise invalid_archive("bytes follow its gzip data")
                 return True
         return False
 
-    def _member(self) -> Iterator[bytes]:
+    def _inflate_member(self) -> Iterator[bytes]:
         """Yield the inflated data of the gzip member at the offset, and move behind it."""
         inflater = Inflater(GZIP_WINDOW_BITS)
         try:
-            for chunk in inflater.chunks(self._compressed()):
+            for chunk in inflater.chunks(self._read_compressed()):
                 self._context.deadline.check()
-                # while it inflates: no header says how large the data of gzip is
-                self._left -= len(chunk)
-                if self._left < 0:
+                # counted while the data inflates, as no header of gzip says how large it is
+                self._bytes_left -= len(chunk)
+                if self._bytes_left < 0:
                     raise archive_bomb("it inflates to more than the limit for its size")
                 yield chunk
         except zlib.error as error:
@@ -151,7 +160,8 @@ class GzipReader:
             raise damaged_archive("its gzip data is cut off")
         self._offset -= len(inflater.stream.unused_data)
 
-    def _compressed(self) -> Iterator[bytes]:
+    def _read_compressed(self) -> Iterator[bytes]:
+        """Yield the bytes of the file from the offset on, and move the offset with each chunk."""
         while chunk := os.pread(self._context.descriptor, READ_CHUNK_BYTES, self._offset):
             self._offset += len(chunk)
             yield chunk
@@ -169,41 +179,41 @@ class TarStream(Struct):
     position: int = 0
     """The number of bytes that were read or skipped."""
     _buffer: bytes = b""
-    _next: int = 0
-    """Where the next byte is in the buffer, or behind its end while bytes are skipped."""
+    _offset_in_buffer: int = 0
+    """Where the next byte is in the buffer, or a place behind its end while bytes are skipped."""
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes of the archive, or fewer at its end."""
-        while len(self._buffer) - self._next < size and self._refill():
+        while len(self._buffer) - self._offset_in_buffer < size and self._refill():
             pass
-        data = self._buffer[self._next : self._next + size]
-        self._next += len(data)
+        data = self._buffer[self._offset_in_buffer : self._offset_in_buffer + size]
+        self._offset_in_buffer += len(data)
         self.position += len(data)
         return data
 
     def skip(self, size: int) -> bool:
-        """Skip `size` bytes of the archive, and return False if it ends before them."""
+        """Skip `size` bytes, and return False if the archive has fewer, else True."""
         self.position += size
-        self._next += size
-        while (beyond := self._next - len(self._buffer)) > 0:
+        self._offset_in_buffer += size
+        while (beyond := self._offset_in_buffer - len(self._buffer)) > 0:
             if not self._refill():
                 return False
-            self._next = beyond
+            self._offset_in_buffer = beyond
         return True
 
     def ends_in_zeros(self) -> bool:
         """Return whether all remaining bytes are zero, reading up to the first that is not."""
-        while not self._buffer[self._next :].strip(b"\0"):
-            self._next = len(self._buffer)
+        while not self._buffer[self._offset_in_buffer :].strip(b"\0"):
+            self._offset_in_buffer = len(self._buffer)
             if not self._refill():
                 return True
         return False
 
     def _refill(self) -> bool:
-        """Put the next chunk behind what is left of the buffer, and return False at the end."""
+        """Append the next chunk to the unread part of the buffer, and return False at the end."""
         chunk = next(self.source, b"")
-        self._buffer = self._buffer[self._next :] + chunk
-        self._next = 0
+        self._buffer = self._buffer[self._offset_in_buffer :] + chunk
+        self._offset_in_buffer = 0
         return bool(chunk)
 
 
@@ -217,15 +227,39 @@ class TarMember(Struct, frozen=True):
     name: str
     kind: MemberKind
     size: int
-    """Bytes of data. Zero unless it is a file."""
+    """Bytes of data. Zero unless the member is a file."""
     target: str
     """The target of a link, as written."""
 
 
-class _Header(Struct, frozen=True):
+class _HeaderFields(NamedTuple):
+    """The fields of a header, with the bytes that its block has."""
+
     name: bytes
+    mode: bytes
+    owner: bytes
+    group: bytes
+    size: bytes
+    modified_at: bytes
+    checksum: bytes
+    type: bytes
+    target: bytes
+    magic: bytes
+    version: bytes
+    owner_name: bytes
+    group_name: bytes
+    device_major: bytes
+    device_minor: bytes
+    prefix: bytes
+
+
+class _Header(Struct, frozen=True):
+    """A header whose checksum and numbers are valid."""
+
+    name: bytes
+    """The name with its prefix."""
     short_name: bytes
-    """The name field without the prefix. Some readers look there for the last slash."""
+    """The name field without the prefix, in which some readers look for the last slash."""
     type: bytes
     size: int
     target: bytes
@@ -241,32 +275,34 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
     exceeds a limit (code `archive_bomb`).
     """
     stream = TarStream(GzipReader(context).chunks())
+
+    # what the extension headers before the next member say, and their types
     extensions: dict[str, str] = {}
-    types = b""  # those of the extension headers before the next member
-    count = 0
-    extended = 0
+    extension_types = b""
+    member_count = 0
+    extension_bytes = 0
     while (header := _read_header(stream)) is not None:
         context.deadline.check()
         if header.type in _EXTENSIONS:
-            extended += header.size + TAR_BLOCK_BYTES
-            types += header.type
-            _check_extension(types, header, extended, context.limits)
+            extension_bytes += header.size + TAR_BLOCK_BYTES
+            extension_types += header.type
+            _check_extension(extension_types, header, extension_bytes, context.limits)
             extensions |= _parse_extension(header, _read_extension_data(stream, header.size))
             continue
-        count += 1
-        context.limits.check_count(count)
-        member = _build_member(header, extensions, has_extension=bool(types))
+        member_count += 1
+        context.limits.check_count(member_count)
+        member = _build_member(header, extensions, has_extension=bool(extension_types))
         extensions = {}
-        types = b""
-        # the caller may have read any part of the data when the next member is asked for
+        extension_types = b""
         padding = -member.size % TAR_BLOCK_BYTES
-        stop = stream.position + member.size + padding
+        data_end = stream.position + member.size + padding
         yield member, stream
-        if not stream.skip(stop - stream.position):
+        # the caller may have read any part of the data
+        if not stream.skip(data_end - stream.position):
             raise damaged_archive("a member is cut off", member.name)
-    if types:
+    if extension_types:
         raise damaged_archive("it ends within the header of a member")
-    if not count:
+    if not member_count:
         raise invalid_archive("it has no members")
 
 
@@ -281,76 +317,89 @@ def _read_header(stream: TarStream) -> _Header | None:
         return None
     if len(block) < TAR_BLOCK_BYTES:
         raise damaged_archive("it is not a tar archive, or was cut off")
-    fields = _HEADER.unpack(block)
+    fields = _HeaderFields(*_HEADER.unpack(block))
 
-    # the first header of the archive: programs tell the format by it
+    # programs tell the format of an archive by its first header
     if stream.position == TAR_BLOCK_BYTES:
-        _check_first_name(fields[0], fields[9])
-    name, _, _, _, size, _, checksum, kind, target, magic = fields[:10]
-    prefix = fields[15].partition(b"\0")[0]
-    name = name.partition(b"\0")[0]
-    short_name = name
+        _check_first_name(fields)
+    short_name = _text_of(fields.name)
 
     # before any other field is looked at: a damaged header may say anything
-    if not _is_checksum(block, checksum):
-        raise damaged_archive("the header of a member is damaged", name)
-    _check_unused_fields(fields, name)
-    if prefix and kind not in _EXTENSIONS:
-        if magic != _USTAR:
-            raise invalid_archive("a member's header has fields of no standard", name)
-        name = prefix + b"/" + name
-    target = target.partition(b"\0")[0]
-    return _Header(name, short_name, kind, _parse_size(size, name), target)
+    if not _has_valid_checksum(block, fields.checksum):
+        raise damaged_archive("the header of a member is damaged", short_name)
+    _check_unused_fields(fields, short_name)
+    name = short_name
+    prefix = _text_of(fields.prefix)
+    if prefix and fields.type not in _EXTENSIONS:
+        if fields.magic != _USTAR_MAGIC:
+            raise invalid_archive("a member's header has fields of no standard", short_name)
+        name = prefix + b"/" + short_name
+    size = _parse_size(fields.size, name)
+    return _Header(name, short_name, fields.type, size, _text_of(fields.target))
 
 
-def _check_first_name(name: bytes, magic: bytes) -> None:
-    is_text = _FIRST_NAME.fullmatch(name) and name == name.decode(errors="replace").encode()
-    if not is_text or not magic.startswith(b"ustar"):
+def _text_of(field: bytes) -> bytes:
+    """Return the bytes of a field up to its first NUL."""
+    return field.partition(b"\0")[0]
+
+
+def _check_first_name(fields: _HeaderFields) -> None:
+    """Raise Invalid if a first header could be taken for the beginning of another format."""
+    is_utf8 = fields.name.decode(errors="replace").encode() == fields.name
+    is_text = is_utf8 and _FIRST_NAME.fullmatch(fields.name)
+    if not is_text or not fields.magic.startswith(b"ustar"):
         raise invalid_archive("it begins as another format than tar does")
 
 
-def _check_unused_fields(fields: tuple[bytes, ...], name: bytes) -> None:
-    # The values are unused, but some readers stop silently at a malformed number.
-    are_numbers = all(_UNUSED_NUMBER.fullmatch(fields[index]) for index in _UNUSED_FIELDS)
-    if not are_numbers or not _MODIFICATION_TIME.fullmatch(fields[5]):
+def _check_unused_fields(fields: _HeaderFields, name: bytes) -> None:
+    """Raise Invalid for a malformed number that nobody needs: some readers stop at it silently."""
+    devices = (fields.device_major, fields.device_minor)
+    unused_numbers = (fields.mode, fields.owner, fields.group, *devices)
+    are_numbers = all(_UNUSED_NUMBER.fullmatch(number) for number in unused_numbers)
+    if not are_numbers or not _MODIFICATION_TIME.fullmatch(fields.modified_at):
         raise invalid_archive("a field of a member's header is not a number", name)
 
 
-def _is_checksum(block: bytes, field: bytes) -> bool:
-    """Return whether the checksum field of a header is that of its bytes."""
-    match = _OCTAL.fullmatch(field)
-    expected = int(match[1] or b"0", 8) if match else 0
+def _has_valid_checksum(block: bytes, field: bytes) -> bool:
+    """Return whether the checksum field of a header has the checksum of the header's bytes."""
+    match = _OCTAL_NUMBER.fullmatch(field)
+    checksum = int(match[1] or b"0", 8) if match else 0
     unsigned_sum = tar_checksum(block)
-    if expected == unsigned_sum:
+    if checksum == unsigned_sum:
         return True
-    # Some old writers summed signed characters.
-    signed_sum = unsigned_sum - 256 * sum(byte >= _HIGH_BIT for byte in block)
-    return expected == signed_sum
+    # old writers summed signed characters, of which those with the high bit are 256 less
+    high_bytes = sum(byte >= _HIGH_BIT for byte in block)
+    return checksum == unsigned_sum - 256 * high_bytes
 
 
 def _parse_size(field: bytes, name: bytes) -> int:
-    match = _OCTAL.fullmatch(field)
-    if match is None or _BLANK.fullmatch(field):
+    """Return the number in the size field of the member `name`, or raise Invalid."""
+    match = _OCTAL_NUMBER.fullmatch(field)
+    if match is None or _BLANKS.fullmatch(field):
         raise invalid_archive("the size of a member is not an octal number", name)
     return int(match[1] or b"0", 8)
 
 
-def _check_extension(types: bytes, header: _Header, extended: int, limits: ArchiveLimits) -> None:
-    """Raise Invalid for a sequence that readers take differently, or if limits are exceeded."""
-    if not _ALLOWED_EXTENSIONS.fullmatch(types):
+def _check_extension(
+    extension_types: bytes, header: _Header, extension_bytes: int, limits: ArchiveLimits
+) -> None:
+    """Raise Invalid if readers understand a sequence of extensions differently, or for a limit."""
+    if not _ALLOWED_EXTENSIONS.fullmatch(extension_types):
         raise invalid_archive("a member has two long names or PAX headers")
     if header.size > limits.tar_extension:
         raise archive_bomb(f"a long name or PAX header is over {limits.tar_extension} bytes")
-    if extended > limits.tar_extensions:
+    if extension_bytes > limits.tar_extensions:
         raise archive_bomb(f"long names and PAX headers are over {limits.tar_extensions} bytes")
 
 
 def _read_extension_data(stream: TarStream, size: int) -> bytes:
     """Return the data of an extension header, or raise Invalid if it is cut off."""
-    block = stream.read(size + -size % TAR_BLOCK_BYTES)
+    padding = -size % TAR_BLOCK_BYTES
+    block = stream.read(size + padding)
     if len(block) < size:
         raise damaged_archive("a long name or PAX header is cut off")
-    if block[size:].strip(b"\0"):  # some readers take these bytes as data
+    # some readers take the padding as data
+    if block[size:].strip(b"\0"):
         raise invalid_archive("bytes follow a long name or PAX header")
     return block[:size]
 
@@ -360,10 +409,10 @@ def _parse_extension(header: _Header, data: bytes) -> dict[str, str]:
     if header.type in {_PAX, _PAX_GLOBAL}:
         records = _parse_pax_records(data)
     else:
-        field = "path" if header.type == _LONG_NAME else "linkpath"
-        records = {field: _decode(data.partition(b"\0")[0])}
+        key = "path" if header.type == _LONG_NAME else "linkpath"
+        records = {key: _decode_field(_text_of(data))}
     if header.type == _PAX_GLOBAL:
-        if set(records) - {"comment"}:
+        if not records.keys() <= {"comment"}:
             raise invalid_archive("a global PAX header has more than a comment")
         return {}
     _check_pax(records)
@@ -371,7 +420,11 @@ def _parse_extension(header: _Header, data: bytes) -> dict[str, str]:
 
 
 def _parse_pax_records(data: bytes) -> dict[str, str]:
-    """Return the fields of a PAX header, of records `LENGTH KEY=VALUE` and a line feed (POSIX)."""
+    """
+    Return the fields of a PAX header by their keys, or raise Invalid.
+
+    The data are records `LENGTH KEY=VALUE`, each with a line feed at its end (POSIX).
+    """
     records: dict[str, str] = {}
     offset = 0
     while offset < len(data):
@@ -381,22 +434,24 @@ def _parse_pax_records(data: bytes) -> dict[str, str]:
         length = int(digits) if blank > 0 and digits.isdigit() else 0
         record = data[blank + 1 : offset + length]
         key, equals, value = record[:-1].partition(b"=")
-        if not 0 < length <= len(data) - offset or not equals or not record.endswith(b"\n"):
+        has_length = 0 < length <= len(data) - offset
+        is_record = has_length and equals and record.endswith(b"\n")
+        if not is_record:
             raise invalid_archive("a PAX header is malformed")
-        # Some readers search for hdrcharset anywhere, also in values.
+        # some readers search for hdrcharset anywhere, also in values
         if not _PAX_KEY.fullmatch(key) or b" hdrcharset=" in value:
             raise invalid_archive("a PAX header is malformed")
-        text = _decode(value, key)
+        text = _decode_field(value, key)
         # of two values some readers take the first, and some the last
-        if records.setdefault(_decode(key), text) != text:
+        if records.setdefault(_decode_field(key), text) != text:
             raise invalid_archive("a PAX header gives one field twice", key)
         offset += length
     return records
 
 
-def _decode(raw: bytes, key: bytes = b"path") -> str:
-    """Return the text of a field, or raise Invalid if it has to be UTF-8 and is not."""
-    # Only these must be text; other records may have any bytes.
+def _decode_field(raw: bytes, key: bytes = b"path") -> str:
+    """Return the text of a field, or raise Invalid if `key` needs UTF-8 and the field has none."""
+    # only these must be text: other records may have any bytes
     errors = "strict" if key in {b"path", b"linkpath", b"size", b"hdrcharset"} else "replace"
     try:
         return raw.decode(errors=errors)
@@ -418,17 +473,23 @@ def _check_pax(records: dict[str, str]) -> None:
 
 
 def _build_member(header: _Header, extensions: dict[str, str], *, has_extension: bool) -> TarMember:
-    """Return a member of a header and the extensions before it, or raise Invalid."""
+    """
+    Return the member that a header and the extensions before it describe, or raise Invalid.
+
+    `has_extension` is also true for an extension that sets no field.
+    """
     name = extensions.get("path")
     if name is None:
-        name = _decode(header.name)
+        name = _decode_field(header.name)
     kind = _KINDS.get(header.type)
     if kind is None:
         raise unsafe_archive("a member is neither a file, a folder nor a link", name)
 
     # writers of before POSIX mark a folder by the slash alone
-    if header.type == b"\0" and name.endswith("/") and header.short_name.endswith(b"/"):
-        if has_extension:  # newer versions of Python take it for a file then
+    ends_in_slash = name.endswith("/") and header.short_name.endswith(b"/")
+    if header.type == _OLD_FILE and ends_in_slash:
+        # newer versions of Python take such a member for a file
+        if has_extension:
             raise invalid_archive(
                 "a folder with a long name or PAX header has the type of a file", name
             )
@@ -436,23 +497,25 @@ def _build_member(header: _Header, extensions: dict[str, str], *, has_extension:
     has_folder_name = name.endswith(("/", "/.")) or _is_folder_name(header, name)
     if kind is not MemberKind.FOLDER and has_folder_name:
         raise invalid_archive("a file or a link has a name that ends as a folder's does", name)
-    if extensions.get("size", str(header.size)) != str(header.size):
+    size_text = str(header.size)
+    if extensions.get("size", size_text) != size_text:
         raise invalid_archive("a member has two sizes", name)
     if header.size and kind is not MemberKind.FILE:
         raise invalid_archive("a folder or a link has data", name)
     target = extensions.get("linkpath")
     if target is None:
-        target = _decode(header.target)
+        target = _decode_field(header.target)
     return TarMember(name, kind, header.size, target)
 
 
 def _is_folder_name(header: _Header, name: str) -> bool:
     """Return whether a reader that ignores extensions takes a file or link for a folder."""
-    if not header.short_name.endswith(b"/"):
+    short_name = header.short_name
+    if not short_name.endswith(b"/"):
         return False
-    # Writers truncate a long name to the size of the field, perhaps behind a slash.
-    begins_name = name.encode().startswith(header.short_name)
+    # writers truncate a long name to the size of the field, perhaps behind a slash
+    begins_name = name.encode().startswith(short_name)
     # Python's tarfile writes `?` there for what is not ASCII
-    begins_ascii = name.encode("ascii", "replace").startswith(header.short_name)
-    is_cut = len(header.short_name) >= _TRUNCATED_NAME_BYTES and (begins_name or begins_ascii)
-    return header.type == b"\0" or not is_cut
+    begins_ascii_name = name.encode("ascii", "replace").startswith(short_name)
+    is_truncated = len(short_name) >= _TRUNCATED_NAME_BYTES and (begins_name or begins_ascii_name)
+    return header.type == _OLD_FILE or not is_truncated

@@ -30,13 +30,16 @@ VARIANT_FILE = "variant.json"
 _WHEEL_VERSION = re.compile(r"(?P<major>[0-9]{1,4})(?:\.[0-9]{1,4})+")
 _KNOWN_WHEEL_VERSION = "1.0"
 
+_TAG_PARTS = 3
+"""A tag has a Python, an ABI and a platform."""
+
 _SCRIPT_GROUPS = frozenset({"console_scripts", "gui_scripts"})
 _SCRIPT_NAME = re.compile(r"[\w.-]+")
 _DOTTED_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _OBJECT_REFERENCE = re.compile(rf"{_DOTTED_NAME}\s*:\s*{_DOTTED_NAME}\s*(?:\[[\w\s,.=-]*\])?")
 """The object reference of a command: a module, a function, and optional extras."""
 
-_ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
+_HASH_ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 _SIGNATURE_SUFFIXES = (".jws", ".p7s")
 """Suffixes of the signatures of RECORD, which PEP 815 has deprecated."""
 _COMMAS_PER_LINE = 4
@@ -44,7 +47,7 @@ _COMMAS_PER_LINE = 4
 
 
 class OpenWheel(Struct, frozen=True):
-    """A wheel whose structure and WHEEL file are valid, with its METADATA, not yet parsed."""
+    """A wheel whose structure and file WHEEL are valid, with its METADATA, not yet parsed."""
 
     archive: ZipArchive
     folder: str
@@ -54,9 +57,9 @@ class OpenWheel(Struct, frozen=True):
 
     def read_variant(self, label: str) -> bytes:
         """
-        Return the `variant.json` of a wheel with a label, in canonical form, else nothing.
+        Return the `variant.json` of the wheel in canonical form, or nothing without a label.
 
-        Raises Invalid if it is missing or malformed (code `invalid_variant`), too large (code
+        Raises Invalid if the file is missing or malformed (code `invalid_variant`), too large (code
         `archive_bomb`), or damaged (code `invalid_archive`).
         """
         if not label:
@@ -79,8 +82,9 @@ class OpenWheel(Struct, frozen=True):
         """
         Raise Invalid unless the wheel's licence files, entry points and RECORD are valid.
 
-        Each member is read. `core` is the parsed METADATA, which names the licence files. What the
-        leniency of the archive waives is noted there, and not raised. The code is
+        Each member is read. `core` is the parsed METADATA, which names the licence files. An error
+        that the leniency of the archive waives is not raised, and the leniency notes the rule. The
+        code is
         `invalid_metadata` for licence files and entry points, `unsafe_archive` for the name of a
         command that is a path, `record_mismatch` or `missing_metadata` for RECORD, `archive_bomb`
         for a file over its limit, and `invalid_archive` for a damaged member.
@@ -97,11 +101,12 @@ class OpenWheel(Struct, frozen=True):
             _check_record(self.archive, f"{self.folder}/RECORD")
         except Invalid as error:
             context.leniency.waive_or_raise(ArchiveRule.RECORD, error)
-            # the waived rule covers RECORD, but not damaged members, which were not all read
+            # the waived rule is about RECORD: damaged members are refused, and not all were read
             for member in self.archive.members.values():
                 self.archive.verify(member)
 
     def _check_license_files(self, core: CoreMetadata) -> None:
+        """Raise Invalid unless the wheel has the licence files that its METADATA names."""
         if core.format < LICENSE_VERSION:
             return
         for path in core.license_files:
@@ -114,18 +119,18 @@ def open_wheel(context: archive_rules.ReadContext, wheel: Wheel) -> OpenWheel:
     """
     Return a wheel with its METADATA, which is not parsed, and warnings.
 
-    Raises Invalid if it is no ZIP file that all programs read alike (code `invalid_archive`,
+    Raises Invalid if the file is no ZIP file that all programs read alike (code `invalid_archive`,
     `unsafe_archive` or `archive_bomb`), if WHEEL is wrong (code `invalid_metadata`), or if a file
-    or the right `.dist-info` folder is missing (code `missing_metadata`). If the folder has another
-    version, and the leniency of `context` waives that, it is noted there.
+    or the right `.dist-info` folder is missing (code `missing_metadata`). If the leniency of
+    `context` waives that the folder has another version, the leniency notes the rule.
     """
     archive = open_zip(context, partial(archive_rules.check_portable_name, project=wheel.project))
     folder = _find_dist_info(context, archive, wheel)
     headers = parse_headers(archive.read_path(f"{folder}/WHEEL", context.limits.wheel_file))
     warnings = _check_wheel_file(headers, wheel)
-    name = archive_rules.find_case_collision(archive.members)
-    if name is not None:
-        warnings.append(f"Two files differ only in upper and lower case: {quoted(name)}.")
+    collision = archive_rules.find_case_collision(archive.members)
+    if collision is not None:
+        warnings.append(f"Two files differ only in upper and lower case: {quoted(collision)}.")
     if f"{folder}/{VARIANT_FILE}" in archive.members and not wheel.label:
         warnings.append(
             "It has a variant.json, and no label in its name: clients take it for any machine."
@@ -141,30 +146,34 @@ def open_wheel(context: archive_rules.ReadContext, wheel: Wheel) -> OpenWheel:
 
 
 def _find_dist_info(context: archive_rules.ReadContext, archive: ZipArchive, wheel: Wheel) -> str:
-    """Return the `.dist-info` folder of a wheel, or raise Invalid unless there is just one."""
-    dist_infos = set()
+    """
+    Return the name of the `.dist-info` folder of a wheel.
+
+    Raises Invalid unless there is one such folder, of the project and version of the filename.
+    """
+    found_folders = set()
     for name in archive.members:
         folder, slash, _ = name.partition("/")
         if slash and folder.lower().endswith(_DIST_INFO):
-            dist_infos.add(folder)
-    folders = sorted(dist_infos)
+            found_folders.add(folder)
+    folders = sorted(found_folders)
     if len(folders) > 1:
         raise archive_rules.invalid_archive("it has two .dist-info folders", folders[1])
-    missing = "it has no .dist-info folder of the name and version of the file"
+    reason = "it has no .dist-info folder of the name and version of the file"
     stem = folders[0][: -len(_DIST_INFO)] if folders else ""
     # installers only compare the name at the beginning
     if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
-        raise archive_rules.other_project("missing_metadata", missing)
+        raise archive_rules.other_project("missing_metadata", reason)
     if not is_stem_of(stem, wheel):
         code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
         context.leniency.waive_or_raise(
-            ArchiveRule.VERSION, archive_rules.other_project(code, missing)
+            ArchiveRule.VERSION, archive_rules.other_project(code, reason)
         )
     return folders[0]
 
 
 def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
-    """Return warnings about the file WHEEL, or raise Invalid if installers would refuse it."""
+    """Return warnings about the file WHEEL, or raise Invalid if installers refuse the wheel."""
     version = headers.only("wheel-version") or ""
     match = _WHEEL_VERSION.fullmatch(version)
     if match is None or match["major"] != "1":
@@ -178,15 +187,17 @@ def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
 
 
 def _expand_tags(values: tuple[str, ...]) -> set[str]:
-    """Return at most `TAG_LIMIT` tags of `Tag` fields, compressed tag sets expanded."""
+    """Return the tags in the values of `Tag` fields, at most `TAG_LIMIT`: sets are expanded."""
     tags: set[str] = set()
     for value in values:
         fields = value.lower().split("-")
-        if len(fields) != len(("python", "abi", "platform")):
-            continue  # no tag of a wheel
+        # anything else is no tag of a wheel
+        if len(fields) != _TAG_PARTS:
+            continue
         pythons, abis, platforms = (field.split(".") for field in fields)
-        # counted before they are made: a compressed set of a few bytes may stand for millions
-        if len(tags) + len(pythons) * len(abis) * len(platforms) > TAG_LIMIT:
+        # counted before the tags are made: a compressed set of a few bytes may stand for millions
+        count = len(pythons) * len(abis) * len(platforms)
+        if len(tags) + count > TAG_LIMIT:
             break
         tags.update("-".join(tag) for tag in product(pythons, abis, platforms))
     return tags
@@ -205,50 +216,53 @@ def _check_entry_points(raw: bytes, path: str) -> None:
         raise invalid_metadata("the entry points are not UTF-8 text", path) from error
     groups = _parse_entry_points(lines, path)
     for group in _SCRIPT_GROUPS & groups.keys():
-        for name, value in groups[group].items():
-            _check_command(name, "\n".join(value))
+        for name, lines_of_reference in groups[group].items():
+            _check_command(name, "\n".join(lines_of_reference))
 
 
 def _parse_entry_points(lines: list[str], path: str) -> dict[str, dict[str, list[str]]]:
-    """Return the lines of each value, with those that continue it, by group and name."""
+    """Return each value as a list of its lines, by group and name, or raise Invalid."""
     groups: dict[str, dict[str, list[str]]] = {}
     entries: dict[str, list[str]] = {}
-    indent = 0
+    lines_of_entry: list[str] = []
+    entry_indent = 0
     for line in lines:
-        text = line.strip()
-        depth = len(line) - len(line.lstrip())
-        if not text or text[0] in "#;":
+        stripped_line = line.strip()
+        indent = len(line) - len(line.lstrip())
+        if not stripped_line or stripped_line[0] in "#;":
             continue
-        # deeper than the line before: it goes on with that value, as `configparser` reads it
-        if entries and depth > indent:
-            entries[next(reversed(entries))].append(text)
+        # a line that is indented more than its entry continues the value, as in `configparser`
+        if entries and indent > entry_indent:
+            lines_of_entry.append(stripped_line)
             continue
-        indent = depth
-        if text.startswith("["):
-            group = text[1:-1].strip()
-            if not text.endswith("]") or not group or group in groups:
+        entry_indent = indent
+        if stripped_line.startswith("["):
+            group = stripped_line[1:-1].strip()
+            if not stripped_line.endswith("]") or not group or group in groups:
                 raise invalid_metadata("a group of entry points is malformed or given twice", path)
             entries = {}
             groups[group] = entries
             continue
-        name, equals, value = (field.strip() for field in text.partition("="))
+        name, equals, value = (field.strip() for field in stripped_line.partition("="))
         if not equals or not groups:
             raise invalid_metadata("a line of the entry points is not 'name = object'", path)
         if not name or name in entries:
             raise invalid_metadata("an entry point has no name, or its name is given twice", name)
-        entries[name] = [value]
+        lines_of_entry = [value]
+        entries[name] = lines_of_entry
     return groups
 
 
-def _check_command(name: str, value: str) -> None:
+def _check_command(name: str, reference: str) -> None:
     """Raise Invalid unless an installer can safely make a program of an entry point."""
     # an installer makes a file of this name beside the other programs
-    if set(name) & set("/\\:") or not name.strip("."):
+    has_separator = any(separator in name for separator in "/\\:")
+    if has_separator or not name.strip("."):
         raise archive_rules.unsafe_archive("the name of a command is a path", name)
     if not _SCRIPT_NAME.fullmatch(name):
         raise invalid_metadata("the name of a command has other than letters, digits, '._-'", name)
     # an installer writes the reference into the code of the command
-    if not _OBJECT_REFERENCE.fullmatch(value):
+    if not _OBJECT_REFERENCE.fullmatch(reference):
         raise invalid_metadata("a command does not lead to 'module:function'", name)
 
 
@@ -261,26 +275,27 @@ def _check_record(archive: ZipArchive, path: str) -> None:
     members = archive.members
     record = _read_record(archive, path)
     files = {name for name in members if not name.endswith("/")}
-    files -= _unhashed(path)
+    files -= _paths_without_hash(path)
     for name in sorted(files - record.keys()):
         raise record_mismatch("RECORD does not list a file of the wheel", name)
     for name in sorted(record.keys() - files):
         raise record_mismatch("RECORD lists a file that the wheel does not have", name)
     for member in members.values():
         if member.name in record:
-            _check_hash(archive, member, *record[member.name])
+            _check_hash_and_size(archive, member, *record[member.name])
         else:
             archive.verify(member)
 
 
 def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
     """
-    Return hash and size, as RECORD has them, by path.
+    Return the hash and the size that RECORD lists for each path, of which both may be empty.
 
-    RECORD itself, its signatures, and folders are left out. A size may be empty.
+    RECORD itself, its signatures, and folders are left out. Raises Invalid if RECORD is missing,
+    too large, or no table that all programs read alike.
     """
     limits = archive.context.limits
-    unhashed = _unhashed(path)
+    paths_without_hash = _paths_without_hash(path)
     raw = archive.read_path(path, limits.record)
 
     # before the lines are parsed: a table of commas alone would take much memory
@@ -298,33 +313,35 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
                 continue
             # a row may lack the columns of hash and size, or have more than three
             name = row[0].replace("\\", "/")
-            hashed = row[1] if len(row) > 1 else ""
-            size = row[2] if len(row) > 2 else ""  # noqa: PLR2004 - the third column
-            if name in unhashed or name.endswith("/"):
+            listed_hash = row[1] if len(row) > 1 else ""
+            listed_size = row[2] if len(row) > 2 else ""  # noqa: PLR2004 - the third column
+            if name in paths_without_hash or name.endswith("/"):
                 continue
             # the same line twice says the same to all programs
-            if record.setdefault(name, (hashed, size)) != (hashed, size):
+            if record.setdefault(name, (listed_hash, listed_size)) != (listed_hash, listed_size):
                 raise record_mismatch("RECORD lists a file twice", name)
     except (UnicodeDecodeError, csv.Error) as error:
         raise record_mismatch("RECORD is not a table in UTF-8") from error
     return record
 
 
-def _unhashed(path: str) -> set[str]:
-    """Return the paths of RECORD and its signatures, which cannot be listed with a hash."""
+def _paths_without_hash(path: str) -> set[str]:
+    """Return the paths of RECORD and its signatures, which RECORD cannot list with a hash."""
     return {path, *(path + suffix for suffix in _SIGNATURE_SUFFIXES)}
 
 
-def _check_hash(archive: ZipArchive, member: ZipMember, hashed: str, size: str) -> None:
-    """Raise Invalid unless a member has the hash that RECORD lists, and the size, if any."""
-    algorithm, _, expected = hashed.partition("=")
-    if algorithm not in _ALGORITHMS:
+def _check_hash_and_size(
+    archive: ZipArchive, member: ZipMember, listed_hash: str, listed_size: str
+) -> None:
+    """Raise Invalid unless a member has the hash that RECORD lists, and the size, if listed."""
+    algorithm, _, expected_digest = listed_hash.partition("=")
+    if algorithm not in _HASH_ALGORITHMS:
         raise record_mismatch("RECORD has no hash of SHA-256 or better for a file", member.name)
     digest = hashlib.new(algorithm)
     for chunk in archive.chunks(member):
         digest.update(chunk)
-    if size not in {"", str(member.size)}:
+    if listed_size not in {"", str(member.size)}:
         raise record_mismatch("a file does not have the size that RECORD lists", member.name)
     encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=")
-    if encoded != expected.encode():
+    if encoded != expected_digest.encode():
         raise record_mismatch("a file does not have the hash that RECORD lists", member.name)

@@ -13,7 +13,8 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -78,27 +79,33 @@ _LIBARCHIVE_EXTRA = 0x6C78
 _UNICODE_PATH_EXTRA = 0x7075
 _UNICODE_PATH_PREFIX_BYTES = 5
 """A version and a checksum, before the name."""
-_ZIP64_LENGTHS = frozenset({0, 8, 16, 24, 28})
+_ZIP64_FIELD_LENGTHS = frozenset({0, 8, 16, 24, 28})
+_ZIP64_NUMBER_BYTES = 8
 _ZIP64_DISK_BYTES = 4
 
 NameCheck = Callable[[str, ArchiveLimits], None]
 
 
 class Inflater:
-    """A decompressor for one deflate stream, of a format in the `window_bits` of zlib."""
+    """
+    A decompressor for one deflate stream.
+
+    Args:
+        window_bits: The argument by which zlib is told the format of the stream.
+    """
 
     __slots__ = ("stream",)
 
     def __init__(self, window_bits: int) -> None:
         self.stream = zlib.decompressobj(window_bits)
 
-    def chunks(self, source: Iterable[bytes]) -> Iterator[bytes]:
+    def chunks(self, compressed_chunks: Iterable[bytes]) -> Iterator[bytes]:
         """
-        Yield the inflated data up to the end of the stream, or of `source` if that is cut off.
+        Yield the inflated data up to the end of the stream, or of its chunks if they are cut off.
 
         A chunk may be empty. Raises zlib.error if the data is malformed.
         """
-        for chunk in source:
+        for chunk in compressed_chunks:
             remaining = chunk
             while remaining:
                 yield self.stream.decompress(remaining, INFLATED_CHUNK_BYTES)
@@ -106,7 +113,10 @@ class Inflater:
             if self.stream.eof:
                 return
         # all input is consumed, but output that did not fit into the last chunk may remain
-        while not self.stream.eof and (chunk := self.stream.decompress(b"", INFLATED_CHUNK_BYTES)):
+        while not self.stream.eof:
+            chunk = self.stream.decompress(b"", INFLATED_CHUNK_BYTES)
+            if not chunk:
+                return
             yield chunk
 
 
@@ -119,7 +129,7 @@ class ZipMember(Struct, frozen=True):
     crc: int
     compressed_size: int
     size: int
-    """When inflated."""
+    """The bytes of the inflated data."""
     header_offset: int
 
     @property
@@ -133,61 +143,62 @@ class ZipArchive(Struct, frozen=True):
 
     context: ReadContext
     members: dict[str, ZipMember]
-    """By name, in the order of the file."""
+    """The members by name, in the order of the file."""
     data_offsets: dict[str, int]
     """The offset of each member's data."""
-    _contents: dict[str, bytes] = {}
-    """Small members that were read as a whole: RECORD names them as well."""
+    _small_contents: dict[str, bytes] = {}
+    """The data of small members that were read already: RECORD names these members, too."""
 
     def read_path(self, path: str, limit: int) -> bytes:
         """
         Return the inflated data of the member at `path`, of at most `limit` bytes.
 
-        Raises Invalid if it is missing (code `missing_metadata`), larger (code `archive_bomb`), or
-        not as its header says (code `invalid_archive`).
+        Raises Invalid if the member is missing (code `missing_metadata`), larger (code
+        `archive_bomb`), or not as its header says (code `invalid_archive`).
         """
         member = self.members.get(path)
         if member is None:
-            raise missing_metadata(f"it has no file {path.rpartition('/')[2]}", path)
+            filename = path.rpartition("/")[2]
+            raise missing_metadata(f"it has no file {filename}", path)
         return self.read(member, limit)
 
     def read(self, member: ZipMember, limit: int) -> bytes:
         """
         Return the inflated data of a member, which is kept for the next read if it is small.
 
-        Raises Invalid (code `archive_bomb`), before reading, if it has more than `limit` bytes.
-        Raises Invalid (code `invalid_archive`) if it is not as its header says.
+        Raises Invalid (code `archive_bomb`), before reading, if the member has more than `limit`
+        bytes. Raises Invalid (code `invalid_archive`) if it is not as its header says.
         """
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
         data = b"".join(self.chunks(member))
         if len(data) <= INFLATED_CHUNK_BYTES:
-            self._contents[member.name] = data
+            self._small_contents[member.name] = data
         return data
 
     def chunks(self, member: ZipMember) -> Iterator[bytes]:
         """
         Yield a member's inflated data in chunks of at most 1 MiB.
 
-        Raises Invalid (code `invalid_archive`) if it is malformed, or has not the size and checksum
-        of its header.
+        Raises Invalid (code `invalid_archive`) if the data are malformed, or have not the size and
+        checksum of the header.
         """
-        if member.name in self._contents:
-            yield self._contents[member.name]
+        if member.name in self._small_contents:
+            yield self._small_contents[member.name]
             return
-        source = self._compressed(member)
+        compressed_chunks = self._read_compressed(member)
 
         # old build tools deflated folders to no bytes, where no stream has to be complete
-        is_bare = member.kind is MemberKind.FOLDER and not member.compressed_size
-        is_inflated = member.method == _DEFLATED and not is_bare
-        chunks = _inflate(source, member) if is_inflated else source
+        is_empty_folder = member.kind is MemberKind.FOLDER and not member.compressed_size
+        is_inflated = member.method == _DEFLATED and not is_empty_folder
+        chunks = _inflate(compressed_chunks, member) if is_inflated else compressed_chunks
         crc = 0
         size = 0
         for chunk in chunks:
             self.context.deadline.check()
             crc = zlib.crc32(chunk, crc)
             size += len(chunk)
-            # at once, not at the end: a header that lies must not cost more than it says
+            # refused at once, so that a header with a false size costs no more than that size
             if size > member.size:
                 raise damaged_archive("a member is longer than its header says", member.name)
             yield chunk
@@ -199,7 +210,8 @@ class ZipArchive(Struct, frozen=True):
         for _ in self.chunks(member):
             pass
 
-    def _compressed(self, member: ZipMember) -> Iterator[bytes]:
+    def _read_compressed(self, member: ZipMember) -> Iterator[bytes]:
+        """Yield the data of a member as the file has them, or raise Invalid if they are cut off."""
         # `pread` moves no offset: several members may be read at a time
         offset = self.data_offsets[member.name]
         stop = offset + member.compressed_size
@@ -212,25 +224,25 @@ class ZipArchive(Struct, frozen=True):
             yield chunk
 
 
-def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
-    """Yield the inflated data of a member, or raise Invalid unless it ends where it should."""
+def _inflate(compressed_chunks: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
+    """Yield the inflated data of a member, or raise Invalid unless the stream ends with them."""
     inflater = Inflater(_RAW_DEFLATE_BITS)
     try:
-        yield from inflater.chunks(source)
+        yield from inflater.chunks(compressed_chunks)
     except zlib.error as error:
         raise damaged_archive("a member cannot be inflated", member.name) from error
     # programs differ in what they do with bytes behind the end of a deflate stream
-    if not inflater.stream.eof or inflater.stream.unused_data or next(source, b""):
+    if not inflater.stream.eof or inflater.stream.unused_data or next(compressed_chunks, b""):
         raise damaged_archive("a member's data does not end where it should", member.name)
 
 
 def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     """
-    Return an open ZIP file, without inflating anything.
+    Return an open ZIP file, without inflating a member.
 
-    `check_name` is called with each member's name, and raises Invalid to refuse it. Raises Invalid
-    if the structure of the file is ambiguous or damaged (code `invalid_archive`), if a member is
-    none that can be unpacked safely (code `unsafe_archive`), or if it exceeds a limit (code
+    `check_name` is called with each member's name, and raises Invalid to refuse the name. Raises
+    Invalid if the structure of the file is ambiguous or damaged (code `invalid_archive`), if a
+    member cannot be unpacked safely (code `unsafe_archive`), or if the file exceeds a limit (code
     `archive_bomb`).
     """
     descriptor = context.descriptor
@@ -239,18 +251,18 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     directory = _find_directory(descriptor, file_size)
     _reject_tar_polyglot(descriptor)
     entries = _read_central_directory(descriptor, directory, limits)
-    listed = sorted(entries, key=lambda member: member.header_offset)
+    members_by_offset = sorted(entries, key=attrgetter("header_offset"))
     members: dict[str, ZipMember] = {}
     data_offsets: dict[str, int] = {}
     paths = MemberPaths()
     position = 0
-    for member in listed:
+    for member in members_by_offset:
         context.deadline.check()
         check_name(member.name, limits)
         paths.add(normalized_path(member.name), member.kind)
         if member.name in members or paths.duplicates:
             raise invalid_archive("two members have one name", member.name)
-        # in the order of the file, members cover each byte exactly once
+        # in the order of the file, the members have to cover each byte exactly once
         if member.header_offset != position:
             raise invalid_archive("its members overlap, or bytes lie between them", member.name)
         data_offsets[member.name] = _check_local_header(descriptor, member)
@@ -259,21 +271,28 @@ def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
     if position != directory.offset:
         raise invalid_archive("it has bytes that belong to no member")
 
-    # the sizes of the headers; reading a member checks that its size is true
-    allowed = limits.inflatable(file_size, limits.zip_inflated)
-    if sum(member.size for member in listed) > allowed:
-        largest = max(listed, key=lambda member: member.size)
-        raise archive_bomb(f"it inflates to more than {allowed} bytes", largest.name)
+    _check_inflated_size(
+        members_by_offset, limits.max_inflated_bytes(file_size, limits.zip_inflated)
+    )
     paths.check()
     return ZipArchive(context, members, data_offsets)
 
 
+def _check_inflated_size(members: Sequence[ZipMember], limit: int) -> None:
+    """Raise Invalid (code `archive_bomb`) if all members together are larger than `limit` bytes."""
+    # these are the sizes of the headers: reading a member verifies that its size is true
+    if sum(member.size for member in members) > limit:
+        largest = max(members, key=attrgetter("size"))
+        raise archive_bomb(f"it inflates to more than {limit} bytes", largest.name)
+
+
 def _reject_tar_polyglot(descriptor: int) -> None:
     """Raise Invalid if the file begins with a tar header, which some programs would read."""
-    # a ZIP file may begin with any bytes: those of a tar header are told by their checksum
+    # a ZIP file may begin with any bytes, so a tar header is known by its checksum alone
     block = os.pread(descriptor, TAR_BLOCK_BYTES, 0)
     digits = block[TAR_CHECKSUM].strip(b" \0")
-    if digits.isdigit() and digits == b"%0*o" % (len(digits), tar_checksum(block)):
+    checksum_digits = b"%0*o" % (len(digits), tar_checksum(block))
+    if digits.isdigit() and digits == checksum_digits:
         raise invalid_archive("it is a ZIP file and a tar file at once")
 
 
@@ -286,57 +305,62 @@ class _CentralDirectory(NamedTuple):
 
 
 def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
-    """Return the position of the central directory, or raise Invalid unless all records agree."""
+    """Return where the central directory is, or raise Invalid unless all records agree."""
     # the last signature counts: a comment behind it may have no other (`_check_comment`)
     tail_offset = max(0, file_size - _EOCD.size - _MAX_16)
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
-    record_at = tail.rfind(_EOCD_SIGNATURE)
-    if record_at < 0 or len(tail) - record_at < _EOCD.size:
+    record_offset = tail.rfind(_EOCD_SIGNATURE)
+    if record_offset < 0 or len(tail) - record_offset < _EOCD.size:
         raise damaged_archive("it is not a ZIP file, or was cut off")
-    _check_comment(tail, record_at)
-    _, *numbers, _ = _EOCD.unpack_from(tail, record_at)
+    _check_comment(tail, record_offset)
+    _, *numbers, _ = _EOCD.unpack_from(tail, record_offset)
 
-    # where the directory has to end: at the first of the end records
-    stop = tail_offset + record_at
-    zip64_numbers = _read_zip64_record(descriptor, stop)
+    # the directory has to end where the first of the end records begins
+    directory_end = tail_offset + record_offset
+    zip64_numbers = _read_zip64_record(descriptor, directory_end)
     if zip64_numbers is not None:
-        # the largest number of a field says that ZIP64 has it; any other one has to be equal
-        limits = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
-        for number, zip64_number, limit in zip(numbers, zip64_numbers, limits, strict=True):
-            if number not in {zip64_number, limit}:
+        # the largest number of a field stands for that of ZIP64; any other one has to be equal
+        largest = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
+        for number, zip64_number, maximum in zip(numbers, zip64_numbers, largest, strict=True):
+            if number not in {zip64_number, maximum}:
                 raise invalid_archive("its two end records differ")
         numbers = zip64_numbers
-        stop -= _ZIP64_LOCATOR.size + _ZIP64_EOCD.size
+        directory_end -= _ZIP64_LOCATOR.size + _ZIP64_EOCD.size
     disk, start_disk, entries_here, entries, size, offset = numbers
     if disk or start_disk or entries_here != entries:
         raise invalid_archive("it is a part of a split archive")
-    if offset + size != stop:
+    if offset + size != directory_end:
         raise damaged_archive("its directory is not where the end of the file says")
     return _CentralDirectory(entries, offset, size)
 
 
-def _check_comment(tail: bytes, record_at: int) -> None:
+def _check_comment(tail: bytes, record_offset: int) -> None:
     """Raise Invalid unless the comment ends the file, and has no signature of a record."""
-    comment_at = record_at + _EOCD.size
-    comment = tail[comment_at:]
-    size_in_record = int.from_bytes(tail[comment_at - 2 : comment_at], "little")
-    if len(comment) != size_in_record:
+    comment_offset = record_offset + _EOCD.size
+    comment = tail[comment_offset:]
+    # the last field of the record
+    size_field = tail[comment_offset - 2 : comment_offset]
+    if len(comment) != int.from_bytes(size_field, "little"):
         raise invalid_archive("bytes follow its end")
     if b"PK" in comment or not comment.isascii():
         raise invalid_archive("its comment is not plain text")
 
 
-def _read_zip64_record(descriptor: int, stop: int) -> list[int] | None:
-    """Return the six numbers of the ZIP64 end record that ends at `stop`, or None without one."""
+def _read_zip64_record(descriptor: int, records_end: int) -> list[int] | None:
+    """
+    Return the six numbers of the ZIP64 end record, or None if no such record ends at `records_end`.
+
+    Raises Invalid if its locator points elsewhere, or the record has extensible data.
+    """
     size = _ZIP64_EOCD.size + _ZIP64_LOCATOR.size
     block = b""
-    if stop >= size:
-        block = os.pread(descriptor, size, stop - size)
+    if records_end >= size:
+        block = os.pread(descriptor, size, records_end - size)
     if not block[_ZIP64_EOCD.size :].startswith(_ZIP64_LOCATOR_SIGNATURE):
         return None
     _, disk, offset, disks = _ZIP64_LOCATOR.unpack_from(block, _ZIP64_EOCD.size)
     signature, remaining, _, _, *numbers = _ZIP64_EOCD.unpack_from(block)
-    if (disk, disks, offset) != (0, 1, stop - size) or signature != _ZIP64_EOCD_SIGNATURE:
+    if (disk, disks, offset) != (0, 1, records_end - size) or signature != _ZIP64_EOCD_SIGNATURE:
         raise invalid_archive("its ZIP64 locator does not point to the ZIP64 end record")
     if remaining != _ZIP64_EOCD_REMAINING:
         raise invalid_archive("its ZIP64 end record has extensible data")
@@ -352,46 +376,49 @@ def _read_central_directory(
         raise archive_bomb(f"its directory is larger than {limits.central_directory} bytes")
     if directory.entries * _CENTRAL.size > directory.size:
         raise invalid_archive("its directory is too small for its members")
-    # the whole directory in memory, as its size is limited
+    # read into memory as a whole, as its size is limited
     block = os.pread(descriptor, directory.size, directory.offset)
-    at = 0
+    entry_offset = 0
     for _ in range(directory.entries):
-        if len(block) - at < _CENTRAL.size or not block.startswith(_CENTRAL_SIGNATURE, at):
+        if len(block) - entry_offset < _CENTRAL.size or not block.startswith(
+            _CENTRAL_SIGNATURE, entry_offset
+        ):
             raise damaged_archive("its directory is damaged")
-        member, at = _parse_central_entry(block, at)
+        member, entry_offset = _parse_central_entry(block, entry_offset)
         yield member
-    if at != len(block):
+    if entry_offset != len(block):
         raise invalid_archive("its directory has more entries than its end says")
 
 
-def _parse_central_entry(block: bytes, at: int) -> tuple[ZipMember, int]:
-    """Return the member of the directory entry at `at`, and the offset of the next entry."""
-    fields = _CENTRAL.unpack_from(block, at)
+def _parse_central_entry(block: bytes, entry_offset: int) -> tuple[ZipMember, int]:
+    """Return the member of a directory entry, and the offset of the next entry."""
+    fields = _CENTRAL.unpack_from(block, entry_offset)
     version_needed = fields[3]
     flags, method = fields[4:6]
     crc, compressed, size = fields[8:11]
-    name_size, extra_size, comment_size, disk, _, attributes, offset = fields[11:18]
-    name_at = at + _CENTRAL.size
-    extra_at = name_at + name_size
-    stop = extra_at + extra_size
-    raw_name = block[name_at:extra_at]
-    extra = block[extra_at:stop]
+    name_size, extra_size, comment_size, disk, _, attributes, header_offset = fields[11:18]
+    name_offset = entry_offset + _CENTRAL.size
+    extra_offset = name_offset + name_size
+    entry_end = extra_offset + extra_size
+    raw_name = block[name_offset:extra_offset]
+    extra = block[extra_offset:entry_end]
     name = _decode_name(raw_name, flags)
-    if stop > len(block) or comment_size:
+    if entry_end > len(block) or comment_size:
         raise invalid_archive("an entry of its directory is cut off, or has a comment", name)
     _check_flags(flags, method, name)
     if version_needed & 0xFF > _MAX_VERSION_NEEDED:
         raise invalid_archive("a member needs a later version of the format", name)
-    sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, offset), disk)
+    sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, header_offset), disk)
     _check_kind(name, attributes, sizes)
     member = ZipMember(name, flags, method, crc, sizes.compressed, sizes.inflated, sizes.offset)
-    return member, stop
+    return member, entry_end
 
 
 def _decode_name(raw_name: bytes, flags: int) -> str:
+    """Return the name of a member, or raise Invalid if programs may read another one."""
     if not raw_name:
         raise unsafe_archive("a member has no name")
-    # without the flag it is in a code page of DOS, which programs guess, unless it is ASCII
+    # without the flag a name that is not ASCII is in a code page of DOS, which programs guess
     encoding = "utf-8" if flags & _UTF8 else "ascii"
     try:
         return raw_name.decode(encoding)
@@ -400,6 +427,7 @@ def _decode_name(raw_name: bytes, flags: int) -> str:
 
 
 def _check_flags(flags: int, method: int, name: str) -> None:
+    """Raise Invalid for a feature of the format that programs read differently."""
     if flags & (_ENCRYPTED | _PATCH_DATA):
         raise invalid_archive("a member is encrypted or a patch", name)
     if flags & _DATA_DESCRIPTOR:
@@ -418,13 +446,15 @@ class _Sizes(NamedTuple):
 
 def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
     """Raise Invalid unless name and attributes say alike that a member is a file or folder."""
-    kind = stat.S_IFMT(attributes >> 16)
+    # the upper half has the mode of Unix
+    file_type = stat.S_IFMT(attributes >> 16)
     is_folder = name.endswith("/")
     if "\\" in name or name.endswith("/."):
         raise unsafe_archive("a member has a name that programs spell in two ways", name)
     if attributes & _DOS_LABEL_OR_FOLDER and not is_folder:
         raise invalid_archive("a member is a file by its name, and none by its attributes", name)
-    if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR and not is_folder):
+    is_plain = file_type in {0, stat.S_IFREG, stat.S_IFDIR}
+    if not is_plain or (file_type == stat.S_IFDIR and not is_folder):
         raise unsafe_archive("a member is a link or a device", name)
     if is_folder and sizes.inflated:
         raise invalid_archive("a folder has data", name)
@@ -432,29 +462,29 @@ def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
 
 def _check_local_header(descriptor: int, member: ZipMember) -> int:
     """Return the offset of a member's data, or raise Invalid if its two headers differ."""
-    at = member.header_offset
+    header_offset = member.header_offset
     raw_name = member.name.encode()
-    header = os.pread(descriptor, _LOCAL.size + len(raw_name), at)
+    header = os.pread(descriptor, _LOCAL.size + len(raw_name), header_offset)
     if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
         raise damaged_archive("a member is missing", member.name)
     _, _, flags, method, _, _, crc, *sizes_in_header = _LOCAL.unpack_from(header)
     compressed, size, name_size, extra_size = sizes_in_header
     if name_size != len(raw_name) or header[_LOCAL.size :] != raw_name:
         raise invalid_archive("a member has two names", member.name)
-    data_at: int = at + _LOCAL.size + name_size + extra_size
+    data_offset: int = header_offset + _LOCAL.size + name_size + extra_size
     extra = b""
     if extra_size:
-        extra = os.pread(descriptor, extra_size, data_at - extra_size)
+        extra = os.pread(descriptor, extra_size, data_offset - extra_size)
     if len(extra) != extra_size:
         raise damaged_archive("a member is cut off", member.name)
-    sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, at), 0)
+    sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, header_offset), 0)
     numbers = (flags, method, crc, sizes.compressed, sizes.inflated)
-    listed = (member.flags, member.method, member.crc, member.compressed_size, member.size)
+    listed_numbers = (member.flags, member.method, member.crc, member.compressed_size, member.size)
 
-    # readers of a stream believe this header, and others the directory
-    if numbers != listed:
+    # readers of a stream believe the local header, and others the directory
+    if numbers != listed_numbers:
         raise invalid_archive("a member's header differs from the directory", member.name)
-    return data_at
+    return data_offset
 
 
 def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Sizes:
@@ -462,57 +492,64 @@ def _check_extra(extra: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Si
     Return the sizes of a header, completed by its ZIP64 field.
 
     In `sizes`, as in the header, 0xFFFFFFFF means that the number is in the ZIP64 field. Raises
-    Invalid for bad extra fields.
+    Invalid if programs read the extra fields differently.
     """
-    if not extra and disk == 0 and _MAX_32 not in sizes:
-        return sizes  # as in nearly all members
+    needs_zip64 = disk != 0 or _MAX_32 in sizes
+    # nearly all members return here
+    if not extra and not needs_zip64:
+        return sizes
     values: dict[int, list[bytes]] = {}
     for kind, value in _extra_fields(extra, raw_name):
         values.setdefault(kind, []).append(value)
-    zip64 = values.get(_ZIP64_EXTRA, [])
-    if len(zip64) > 1:
+    zip64_values = values.get(_ZIP64_EXTRA, [])
+    if len(zip64_values) > 1:
         raise invalid_archive("a member has two ZIP64 fields", raw_name)
     if _LIBARCHIVE_EXTRA in values:
         raise invalid_archive("a member has an extra field that few programs know", raw_name)
-    paths = values.get(_UNICODE_PATH_EXTRA, [])
+    unicode_paths = values.get(_UNICODE_PATH_EXTRA, [])
     # some readers take this name, and others that of the header
-    is_renamed = any(path[_UNICODE_PATH_PREFIX_BYTES:] != raw_name for path in paths)
-    if len(paths) > 1 or is_renamed:
+    is_renamed = any(path[_UNICODE_PATH_PREFIX_BYTES:] != raw_name for path in unicode_paths)
+    if len(unicode_paths) > 1 or is_renamed:
         raise invalid_archive("a member has a second name", raw_name)
-    if not zip64 and disk == 0 and _MAX_32 not in sizes:
+    if not zip64_values and not needs_zip64:
         return sizes
-    return _apply_zip64(b"".join(zip64), raw_name, sizes, disk)
+    zip64_value = b"".join(zip64_values)
+    return _apply_zip64(zip64_value, raw_name, sizes, disk)
 
 
 def _extra_fields(extra: bytes, raw_name: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the kind and the value of each extra field, or raise Invalid if they are cut off."""
     offset = 0
     while offset < len(extra):
-        value_at = offset + _EXTRA_HEADER.size
-        if value_at > len(extra):
+        value_offset = offset + _EXTRA_HEADER.size
+        if value_offset > len(extra):
             raise invalid_archive("a member's extra fields are cut off", raw_name)
-        kind, length = _EXTRA_HEADER.unpack(extra[offset:value_at])
-        offset = value_at + length
+        kind, length = _EXTRA_HEADER.unpack(extra[offset:value_offset])
+        offset = value_offset + length
         if offset > len(extra):
             raise invalid_archive("a member's extra fields are cut off", raw_name)
-        yield kind, extra[value_at:offset]
+        yield kind, extra[value_offset:offset]
 
 
 def _apply_zip64(data: bytes, raw_name: bytes, sizes: _Sizes, disk: int) -> _Sizes:
     """Return the sizes of a header, completed by the data of its ZIP64 field, or raise Invalid."""
-    if len(data) not in _ZIP64_LENGTHS or disk not in {0, _MAX_16}:
+    if len(data) not in _ZIP64_FIELD_LENGTHS or disk not in {0, _MAX_16}:
         raise invalid_archive("a member's ZIP64 field has an impossible size", raw_name)
-    numbers = struct.unpack_from(f"<{len(data) // 8}Q", data)
+    count = len(data) // _ZIP64_NUMBER_BYTES
+    numbers = struct.unpack_from(f"<{count}Q", data)
     completed = list(sizes)
-    # Writers give either exactly the numbers that the header lacks, or all, from the first.
+    # writers give either exactly the numbers that the header lacks, or all, from the first on
     missing = [index for index, number in enumerate(sizes) if number == _MAX_32]
-    indexes = missing if len(missing) == len(numbers) else list(range(len(numbers)))
+    indexes = missing if len(missing) == count else list(range(count))
     for index, number in zip(indexes, numbers, strict=True):
         if completed[index] not in {_MAX_32, number}:
             raise invalid_archive("a member's ZIP64 field differs from its header", raw_name)
         completed[index] = number
     has_all = set(missing) <= set(indexes)
-    has_disk = len(data) % 8 == _ZIP64_DISK_BYTES
-    if not has_all or (disk == _MAX_16) != has_disk or any(data[len(numbers) * 8 :]):
+    # the number of the disk is behind the sizes, if the header has the largest one in place of it
+    disk_bytes = data[count * _ZIP64_NUMBER_BYTES :]
+    has_disk = len(disk_bytes) == _ZIP64_DISK_BYTES
+    needs_disk = disk == _MAX_16
+    if not has_all or needs_disk != has_disk or any(disk_bytes):
         raise invalid_archive("a member's ZIP64 field is incomplete", raw_name)
     return _Sizes(*completed)
