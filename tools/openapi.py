@@ -186,7 +186,7 @@ def document() -> dict[str, Any]:
     for row in OPERATIONS:
         described = paths.setdefault(f"/api/v1/{row.path}", {})
         described[row.method.lower()] = _operation(row, texts)
-    bodies = [row.body for row in OPERATIONS if row.body and row.method != "GET"]
+    bodies = [row.body_type for row in OPERATIONS if row.body_type and row.method != "GET"]
     answers = [kind for row in OPERATIONS for kind in _answers(row)]
     schemas = _schemas([*bodies, *answers, *MESSAGES.values()], texts)
     return base | {
@@ -272,11 +272,11 @@ def _operation(row: ApiOperation, texts: dict[str, Any]) -> dict[str, Any]:
     parameters = [*_path_parameters(row), *_query_parameters(row, texts)]
     if parameters:
         described["parameters"] = parameters
-    if row.body and row.method != "GET":
-        content = {"schema": {"$ref": f"{REF}{row.body.__name__}"}}
+    if row.body_type and row.method != "GET":
+        content = {"schema": {"$ref": f"{REF}{row.body_type.__name__}"}}
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
-    is_free = row.body is not None and (
-        row.body.__name__ in WRONG_IN_AN_INDEX or bool(_titles([row.body]) & FREE_FORM)
+    is_free = row.body_type is not None and (
+        row.body_type.__name__ in WRONG_IN_AN_INDEX or bool(_titles([row.body_type]) & FREE_FORM)
     )
     described["responses"] = _responses(row, is_free=is_free)
     return described
@@ -314,9 +314,9 @@ def _path_parameters(row: ApiOperation) -> list[dict[str, Any]]:
 
 
 def _query_parameters(row: ApiOperation, texts: dict[str, Any]) -> list[dict[str, Any]]:
-    if row.body is None or row.method != "GET":
+    if row.body_type is None or row.method != "GET":
         return []
-    schema = _schemas([row.body], texts)[row.body.__name__]
+    schema = _schemas([row.body_type], texts)[row.body_type.__name__]
     return [
         {
             "name": name,
@@ -341,14 +341,14 @@ def _responses(row: ApiOperation, *, is_free: bool) -> dict[str, Any]:
     for kind in _answers(row):
         answer = {"application/json": {"schema": {"$ref": f"{REF}{kind.__name__}"}}}
         done[str(row.status)] = {"description": getdoc(kind) or "", "content": answer}
-    if isinstance(None, row.answer):
+    if isinstance(None, row.answer_type):
         done["204"] = {"description": "It is done."}
     return {**done, **failures}
 
 
 def _answers(row: ApiOperation) -> list[type[Any]]:
     """Return the type of what an operation answers with, or nothing if it is 204 alone."""
-    kinds = get_args(row.answer) or (row.answer,)
+    kinds = get_args(row.answer_type) or (row.answer_type,)
     return [kind for kind in kinds if kind is not type(None)]
 
 

@@ -24,7 +24,7 @@ def ask(server: InProcessServer, since: int) -> tuple[list[tuple[str, int]], int
 
 def test_each_change_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each change comes once, in parts if there are many, and then only what is new."""
-    monkeypatch.setattr(project_operations, "PAGE", 2)
+    monkeypatch.setattr(project_operations, "MAX_LISTED_CHANGES", 2)
     with in_process(tmp_path) as server:
         server.publish(wheel("a"), wheel("b"), wheel("c"))
 

@@ -10,10 +10,10 @@ from wheelyard.api.table import OPERATIONS
 from wheelyard.errors import Invalid
 
 OPTIONAL = [
-    (operation.path, operation.body, field)
+    (operation.path, operation.body_type, field)
     for operation in OPERATIONS
-    if operation.method == "GET" and operation.body is not None
-    for field in fields(operation.body)
+    if operation.method == "GET" and operation.body_type is not None
+    for field in fields(operation.body_type)
     if field.default is None
 ]
 """The fields of queries that are None if they are not sent."""
@@ -43,7 +43,7 @@ def test_what_is_sent_never_counts_as_not_sent(
 def test_a_time_is_written_as_one(text: str) -> None:
     """A number is no time, though a conversion would take it for seconds."""
     (journal,) = [row for row in OPERATIONS if row.path == "journal"]
-    assert journal.body is not None
+    assert journal.body_type is not None
     with refused(Invalid, "invalid_field", match="until must be a time with its offset"):
-        decode_query(f"until={text}".encode(), journal.body)
-    decode_query(b"until=2026-01-31T00:00:00Z", journal.body)
+        decode_query(f"until={text}".encode(), journal.body_type)
+    decode_query(b"until=2026-01-31T00:00:00Z", journal.body_type)

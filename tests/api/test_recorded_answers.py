@@ -172,7 +172,7 @@ def test_a_new_command_reads_them() -> None:
     """The answers of an older server have all that a command of today needs."""
     for (method, path, _), (status, body) in zip(REQUESTS, RECORDED, strict=True):
         if status < 400:
-            msgspec.convert(body, row_of(method, path.partition("?")[0]).answer)
+            msgspec.convert(body, row_of(method, path.partition("?")[0]).answer_type)
 
 
 def test_every_operation_is_asked_for() -> None:

@@ -178,7 +178,7 @@ def test_where_everybody_can_read_the_bucket(
     indexes.promote()
     settings = replace(indexes.dev.settings, store=StoreSettings(downloads="public"))
     dev = harness.opened(5, settings=settings).named("dev")
-    api = LocalApi(index=dev, caller=ALICE, callers=lambda _: ALICE)
+    api = LocalApi(index=dev, caller=ALICE, caller_elsewhere=lambda _: ALICE)
     monkeypatch.setattr(release_commands, "open_api", lambda: api)
 
     done = wheelyard("delete", "demo", "1.0", "--yes")

@@ -30,7 +30,9 @@ def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
         core = make_requiring("acme-core", "1.2", "requests>=2", "requests>=3")
         server.publish_to("dev", make_requiring("requests", "3.0"), core)
         assert server.get("/prod/simple/requests/").status == 200
-        api = LocalApi(index=server.index.named("dev"), caller=ALICE, callers=lambda _: ALICE)
+        api = LocalApi(
+            index=server.index.named("dev"), caller=ALICE, caller_elsewhere=lambda _: ALICE
+        )
         release = ReleasePromotion("1.2", "prod", dry_run=True)
 
         (warning,) = api.call(promote, parse_name("acme-core"), release).warnings

@@ -156,7 +156,7 @@ def test_why_names_the_rule(tmp_path: Path, public: FakeUpstream) -> None:
     with viewed(tmp_path, public, {"cooldown_days": 7}) as server:
         page(server)
         index = server.index.named("stable")
-        call = Call(index=index, caller=ALICE, callers=lambda _: ALICE)
+        call = Call(index=index, caller=ALICE, caller_elsewhere=lambda _: ALICE)
         explained = explain_project(call, WhyQuestion(NormalizedName("requests")))
         day = explain_project(
             call,

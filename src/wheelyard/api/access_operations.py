@@ -4,12 +4,14 @@ Operations on grants, groups and API tokens, of which no answer has a token's di
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict, replace
+from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import (
     Call,
@@ -46,13 +48,14 @@ from wheelyard.model.index_name import MAIN
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 from wheelyard.remedies import Caution
 from wheelyard.settings.validation import provider_warnings
+from wheelyard.wiring.index import Index
 
 ActionWord = Literal["read", "upload", "manage", "approve", "admin"]
 MAX_PATTERNS: Final = 100
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
 Words = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=MAX_PATTERNS)]
 
-_ADDING: Final = frozenset({"make", "set", "add"})
+_CHANGES_WITH_NEW_MEMBERS: Final = frozenset({"make", "set", "add"})
 """Changes of a group that name new members."""
 
 
@@ -103,15 +106,17 @@ def show_access(call: Call) -> AccessList:
 def access_history(call: Call, body: HistoryQuery = WHOLE_HISTORY) -> AccessHistory:
     """Show the changes of grants and groups that follow a number."""
     commits = call.index.server.access.records.history(body.after)
-    return AccessHistory(tuple(islice(commits, body.limit or None)))
+    # 0 stands for all
+    limit = body.limit or None
+    return AccessHistory(tuple(islice(commits, limit)))
 
 
 def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     """
     Tell whether somebody may do something, and why.
 
-    The right to approve is looked at in main, whatever index is asked for. Raises Invalid if the
-    project's name or a principal is malformed, and NotFound if a token or the index is unknown.
+    The right to approve is that of main, whatever index the question is about. Raises Invalid if
+    the project's name or a principal is malformed, and NotFound if a token or the index is unknown.
     """
     index = call.index.named(body.index or call.index.name)
     name = parse_name(body.project)
@@ -130,23 +135,28 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     )
     if not explanation.allowed or action is not Action.UPLOAD:
         return explanation
-    limits = list[str]()
+    hints = (*explanation.hints, *_namespace_hints(index, name))
+    return replace(explanation, hints=hints)
+
+
+def _namespace_hints(index: Index, name: NormalizedName) -> Iterator[str]:
+    """Yield a sentence about each namespace whose owners alone may publish a new project."""
     for namespace in index.server.namespaces.load().of(name):
-        owners = "; ".join(map(describe_principal, sorted(namespace.owners)))
+        owners = [describe_principal(owner) for owner in sorted(namespace.owners)]
         # a namespace without owners limits nobody
         if owners:
-            limits.append(f"a new project in the namespace {namespace.name} is only for: {owners}")
-    return replace(explanation, hints=explanation.hints + tuple(limits))
+            owners_in_words = "; ".join(owners)
+            yield f"a new project in the namespace {namespace.name} is only for: {owners_in_words}"
 
 
 def add_grant(call: Call, body: GrantFields) -> AddedGrant:
     """
     Add a grant, or return an equal one that is there.
 
-    The warnings say why it may not do what is expected. Raises Invalid if a field is malformed.
-    Raises Conflict if it names a group (code `unknown_group`) or an index (code `unknown_index`)
-    that does not exist, or main while an index of an earlier version has that name (code
-    `index_in_use`).
+    The warnings say why the grant may not do what is expected. Raises Invalid if a field is
+    malformed. Raises Conflict if the grant names a group (code `unknown_group`) or an index (code
+    `unknown_index`) that does not exist, or main while an index of an earlier version has that name
+    (code `index_in_use`).
     """
     return call.index.server.add_grant(body, call.by)
 
@@ -156,16 +166,16 @@ def revoke_grant(call: Call, body: GrantRevocation) -> None:
     Revoke a grant.
 
     Raises NotFound if there is no such grant, and Invalid if the note is not one line of text.
-    Raises Conflict (code `own_access`), unless `even_if_own` is set, if the caller is an
-    administrator by grants now, and were none afterwards.
+    Unless `even_if_own` is set, raises Conflict (code `own_access`) if the caller is an
+    administrator by grants now, and would be none afterwards.
     """
-    keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
+    keep_admin = _principals_that_stay_admin(call, even_if_own=body.even_if_own)
     call.index.server.access.revoke(body.id, call.by, body.note, keep_admin)
 
 
-def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
-    """Return the principals of which a change must not take away that they administer."""
-    # nobody locks themselves out by a slip: without an administrator only the store can help
+def _principals_that_stay_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
+    """Return the principals from which a change must not take the right to administer."""
+    # so nobody locks themselves out by a slip: without an administrator only the store can help
     if even_if_own:
         return frozenset()
     return call.caller.principals
@@ -183,24 +193,24 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     """
     Make, change or delete a group, and return warnings if there are any.
 
-    None stands for no warnings. Raises Conflict if the group to make is there (code
-    `group_exists`), or if the one to delete owns a namespace or has grants (code `group_in_use`).
-    Raises Conflict (code `own_access`), unless `even_if_own` is set, if the caller is an
-    administrator by grants now, and were none afterwards. Raises NotFound if the group to add to,
-    to remove from or to delete is missing, or a member to remove is not in it. Raises Invalid if
+    None stands for no warnings. Raises Conflict if the group to make exists (code `group_exists`),
+    or if the group to delete owns a namespace or has grants (code `group_in_use`). Unless
+    `even_if_own` is set, raises Conflict (code `own_access`) if the caller is an administrator by
+    grants now, and would be none afterwards. Raises NotFound if the group to add to, to remove from
+    or to delete is missing, or a member to remove is not in it. Raises Invalid if
     the name, a member or the note is malformed, or nobody is named to add or to remove.
     """
-    keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
-    # before the change: a namespace whose owner is a group that is gone would be nobody's
+    keep_admin = _principals_that_stay_admin(call, even_if_own=body.even_if_own)
+    # before the change: else the namespaces that the group owns would belong to nobody
     if body.change == "delete":
         call.index.server.namespaces.require_no_owner(body.name)
     call.index.server.access.edit_group(
         body.change, body.name, body.who, call.by, body.note, keep_admin
     )
     members = frozenset[str]()
-    if body.change in _ADDING:
+    if body.change in _CHANGES_WITH_NEW_MEMBERS:
         members = frozenset(map(parse_member, body.who))
-    # after the change, which does not depend on them: a person may come later than the group
+    # warnings do not stop the change: people may sign in for the first time after it
     warnings = list(provider_warnings(call.index.settings, f"the group {body.name}", members))
     warnings += call.index.server.known_people.absent(members, "remove it again")
     if not warnings:
@@ -227,9 +237,9 @@ class CallerRights(Struct, frozen=True, omit_defaults=True):
         """
         The scope with these rights.
 
-        Raises Invalid if a server has sent what is no right.
+        Raises Invalid if a word or an index of them is none.
         """
-        # an answer is a stranger's bytes, too: `doctor` and `whoami` read those of any server
+        # not trusted: `login` and `doctor` read these from the answer of any server
         actions = parse_actions(self.can, admin=True)
         return Scope(actions, self.projects, parse_right_indexes(self.index, actions))
 
@@ -275,7 +285,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
 
     @property
     def scope(self) -> Scope:
-        """What it may do. Raises Invalid if a server has sent what is no right."""
+        """What the token may do. Raises Invalid if a word or an index of its rights is none."""
         return CallerRights(self.can, self.projects, self.index).scope
 
     @classmethod
@@ -287,10 +297,10 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
         marks: tuple[TokenMark, ...] = (),
     ) -> "TokenAnswer":
         """
-        Return what is told of a token.
+        Return the answer about the token of a record.
 
-        `state`, `last_used` and `marks` are told as they are given, as the record has none of them.
-        `last_used` is None if no use is recorded, or nobody has looked.
+        The record has neither `state` nor `last_used` nor `marks`. `last_used` is None if no use is
+        recorded, or nobody has looked.
         """
         rights = CallerRights.of(record.scope)
         successor = ""
@@ -367,10 +377,10 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
     def lifetime(self, now: datetime) -> timedelta:
         """
-        Return how long the token is to live.
+        Return the lifetime of the token: that of `days` or `expires`, or else the default.
 
-        If nothing is said, it is the default. It is not positive if `expires` has passed, which the
-        creation of a token refuses. Raises Invalid (code `invalid_field`) if it is said twice.
+        The lifetime is not positive if `expires` has passed, which the creation of a token refuses.
+        Raises Invalid (code `invalid_field`) if both fields are sent.
         """
         if self.days is not None and self.expires is not None:
             raise Invalid("Send days or expires, and not both.", code="invalid_field")
@@ -394,9 +404,10 @@ def whoami(call: Call) -> WhoAmI:
     """Tell the caller's principals and rights."""
     caller = call.caller
     principals = sorted(caller.principals | {ANONYMOUS})
-    # several grants may give the same
-    rights = dict.fromkeys(map(CallerRights.of, caller.scopes))
-    return WhoAmI(caller.principal, tuple(principals), tuple(rights))
+    rights = [CallerRights.of(scope) for scope in caller.scopes]
+    # several grants may give the same right, which is told once
+    distinct_rights = dict.fromkeys(rights)
+    return WhoAmI(caller.principal, tuple(principals), tuple(distinct_rights))
 
 
 ALL_TOKENS: Final = TokensQuery()
@@ -412,18 +423,18 @@ def list_tokens(call: Call, body: TokensQuery = ALL_TOKENS) -> TokenList:
     caller_tokens = call.index.caller_tokens
     now = call.index.server.runtime.now()
     visible = caller_tokens.visible(call.caller)
-    # all of them: a mark can be asked for, and is in no record
+    # marked before the filter, which may ask for a mark
     marked_tokens = [marked(token, now, caller_tokens.owner_is_gone) for token in visible]
     selected = select(marked_tokens, body)
     if not body.limit:
-        return TokenList(tuple(map(_listed, selected)))
-    # after the filter, so that pages and the total are of what was asked for
+        return TokenList(tuple(map(_describe_marked_token, selected)))
+    # cut after the filter, so that pages and total are those of the selected tokens
     page = selected[body.offset : body.offset + body.limit]
-    return TokenList(tuple(map(_listed, page)), len(selected))
+    return TokenList(tuple(map(_describe_marked_token, page)), len(selected))
 
 
-def _listed(entry: MarkedToken) -> TokenAnswer:
-    """Return a token as a list has it."""
+def _describe_marked_token(entry: MarkedToken) -> TokenAnswer:
+    """Return the answer about a token of a list, with its marks."""
     token = entry.token
     return TokenAnswer.of(token.record, token.state, token.last_used, entry.marks)
 
@@ -434,12 +445,12 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
 
     Raises Conflict if there is no such index (code `unknown_index`), if main is named while an
     index of an earlier version has that name (code `index_in_use`), or if the owner has too many
-    tokens. Raises Invalid if a field is wrong, and Forbidden if the caller may make no token, or
-    not this one.
+    tokens. Raises Invalid if a field is wrong, and Forbidden if the caller may make no token at
+    all, or not this one.
     """
     caller_tokens = call.index.caller_tokens
     now = call.index.server.runtime.now()
-    # first: whoever may make none learns nothing of indexes and of names
+    # checked first: a caller who may make no token must learn nothing of indexes and names
     caller_tokens.require_maker(call.caller, call.signed_in_at)
     call.index.server.index_administration.require_known(body.index)
     request = caller_tokens.request(
@@ -451,7 +462,7 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
         body.owner,
         index=body.index,
     )
-    # the right is checked again there, as other callers reach it without this operation
+    # this checks the right again, as other functions call it, too
     token, record = caller_tokens.create(call.caller, call.signed_in_at, request)
     answer = TokenAnswer.of(record, record.state(now))
     return MadeToken(**asdict(answer), token=token.text)
@@ -461,14 +472,16 @@ def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
     """
     Replace a token by a new one with the same name, rights and lifetime.
 
-    The old one works for `hours` more, or ends at once for 0. Raises Forbidden if the caller may
-    make no token, and NotFound if they have no such token. Raises Conflict if the owner has too
-    many, if several tokens have the name, or if the token is not active, is of a CI job, was
+    The old token works for `hours` more, or ends at once for 0. Raises Forbidden if the caller may
+    make no token, and NotFound if the caller has no such token. Raises Conflict if the owner has
+    too many, if several tokens have the name, or if the token is not active, is of a CI job, was
     rotated already, or is changed at the same time.
     """
-    overlap = timedelta(hours=body.hours)
+    old_lifetime = timedelta(hours=body.hours)
     now = call.index.server.runtime.now()
-    rotated = call.index.caller_tokens.rotate(call.caller, call.signed_in_at, body.token, overlap)
+    rotated = call.index.caller_tokens.rotate(
+        call.caller, call.signed_in_at, body.token, old_lifetime
+    )
     answer = TokenAnswer.of(rotated.new, rotated.new.state(now))
     return ReplacedToken(
         **asdict(answer),
@@ -498,10 +511,11 @@ def change_token(call: Call, body: TokenChange) -> TokenAnswer:
         raise Invalid("Name the indexes of the token.", code="invalid_field")
     call.index.server.index_administration.require_known(body.index)
     tokens = call.index.tokens
-    old = tokens.find(body.token)
-    indexes = parse_right_indexes(body.index, old.scope.actions)
-    record = tokens.name_indexes(old, indexes, call.by)
-    return TokenAnswer.of(record, record.state(call.index.server.runtime.now()))
+    old_record = tokens.find(body.token)
+    indexes = parse_right_indexes(body.index, old_record.scope.actions)
+    record = tokens.name_indexes(old_record, indexes, call.by)
+    now = call.index.server.runtime.now()
+    return TokenAnswer.of(record, record.state(now))
 
 
 def revoke_token(call: Call, id: str) -> None:  # noqa: A002 - its name in the path
@@ -521,5 +535,5 @@ def revoke_sent_token(call: Call) -> None:
     """
     if call.sent_token is None:
         raise Forbidden("This is not an API token. Send the token that is to be revoked.")
-    # without a check of rights: whoever has found a token may end it
+    # no right is checked: whoever has found a token may revoke it
     call.index.tokens.revoke(call.sent_token.id, call.by)

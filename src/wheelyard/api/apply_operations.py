@@ -70,10 +70,10 @@ def apply_files(call: Call, body: ApplyRequest) -> ApplyAnswer:
     require_one_line(body.note, "A note", NOTE_LIMIT_CHARS)
     files = list[SourcedTables]()
     for file in body.files:
-        # tables that somebody has sent: the reading refuses keys and values that are none
+        # sent by the caller, so that unknown keys and wrong values are refused here
         tables = read_tables(file.tables, ())
-        files.append(SourcedTables(_source(file), tables))
-    # else a mistake in a file could leave the server without an administrator
+        files.append(SourcedTables(_checked_source(file), tables))
+    # kept, as a mistake in a file could leave the server without an administrator
     keep_admin = call.caller.principals
     if body.even_if_own:
         keep_admin = frozenset()
@@ -81,8 +81,8 @@ def apply_files(call: Call, body: ApplyRequest) -> ApplyAnswer:
     return ApplyAnswer(reports)
 
 
-def _source(file: FileToApply) -> str:
-    """Return the name of a file, or raise Invalid if things cannot keep it."""
+def _checked_source(file: FileToApply) -> str:
+    """Return the source of a file, or raise Invalid unless it is one line that is not empty."""
     require_one_line(file.source, "The name of a source", SOURCE_LIMIT_CHARS)
     if not file.source:
         raise Invalid("Name the source of each file.", code=WRONG_FILE)

@@ -1,7 +1,7 @@
 """
 Operations on counts of downloads.
 
-They raise Unavailable if the store does not answer, or has a damaged document.
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from wheelyard.model.downloads import (
     CountByVersion,
 )
 from wheelyard.operations.search.project_table import ProjectTable
+from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
@@ -54,18 +55,14 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
     """
     Count the downloads of a project by day and version.
 
-    It is one of the own packages of the index or of its layers. What other servers have counted
-    within the last hour may be missing. Raises Unauthenticated, Forbidden or NotFound if the caller
-    may not read the project, whether or not it exists. Raises NotFound if it does not exist, or
-    (code `downloads_not_counted`) if this index does not count.
+    The project is one of the own packages of the index or of its layers. Downloads that other
+    servers have counted within the last hour may be missing. Raises Unauthenticated, Forbidden or
+    NotFound if the caller may not read the project, whether or not it exists. Raises NotFound if it
+    does not exist, or (code `downloads_not_counted`) if this index does not count.
     """
     index = call.index
     index.read_policy.require_project_read(call.caller, name)
-    shown = (
-        part.projects.peek(name) or part.projects.load(name)
-        for part in index.repository.own_packages()
-    )
-    if all(snapshot.value is None for snapshot in shown):
+    if not _has_project(index, name):
         raise project_not_found(name)
     if index.downloads is None:
         message = "This index does not count downloads: the setting downloads.count is false."
@@ -81,11 +78,20 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
     )
 
 
+def _has_project(index: Index, name: NormalizedName) -> bool:
+    """Return whether a project is one of the own packages of an index or of its layers."""
+    for own_packages in index.repository.own_packages():
+        snapshot = own_packages.projects.peek(name) or own_packages.projects.load(name)
+        if snapshot.value is not None:
+            return True
+    return False
+
+
 def count_all_downloads(server: "Server[Any]", caller: Caller) -> tuple[int, ...]:
     """
     Count the downloads of all projects of all indexes on each of the last `SHOWN_DAYS` days.
 
-    The last of them is today, in UTC. Indexes that do not count are left out. Raises
+    The last of these days is today, in UTC. Indexes that do not count are left out. Raises
     Unauthenticated or Forbidden unless the caller is an administrator of the server.
     """
     require_server_admin(caller, "see how often all projects were downloaded")
@@ -93,7 +99,7 @@ def count_all_downloads(server: "Server[Any]", caller: Caller) -> tuple[int, ...
     for index in server.indexes.all():
         if index.downloads is not None:
             totals, _ = index.downloads.totals(SHOWN_DAYS)
-            days = [before + number for before, number in zip(days, totals.days, strict=True)]
+            days = [total + count for total, count in zip(days, totals.days, strict=True)]
     return tuple(days)
 
 
@@ -103,13 +109,12 @@ def downloads_by_project(
     """
     Count the downloads of the private projects of a table that a caller may read.
 
-    That is in `SHOWN_DAYS` days, the last of which is today.
-
-    Return them by name, without projects that have none, and until when that is shown, on the
-    monotonic clock. One read of the counts is enough for all, and is kept for a while.
+    They are the downloads of `SHOWN_DAYS` days, the last of which is today. Return the counts by
+    name, without projects that have no download, and the time on the monotonic clock until which
+    the counts may be shown. The counts of all projects are read at once, and kept for a while.
     """
     totals, valid_until = downloads.totals(SHOWN_DAYS)
-    # of a public package, what was counted is another project's of that name
+    # not of public packages: counts of such a name are of a private project that it had before
     counts = {}
     for project in table.readable_by(caller).private:
         if project.name in totals.projects:

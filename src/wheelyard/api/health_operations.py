@@ -1,4 +1,4 @@
-"""Operations on how an index is: what works, which settings are in force, and where from."""
+"""Operations on the state of an index: what works, and which settings are in force."""
 
 import platform
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ HEALTH: Final = "see the health of the server"
 SETTINGS: Final = "see the settings"
 """What only administrators may do."""
 SWEEP_WARNING: Final = 2 * EVERY
-"""The age of the last sweep from which on something may be wrong."""
+"""The age of the last sweep from which on a sweep seems to be missing."""
 
 State = Literal["ok", "warning", "failed", "off"]
 
@@ -61,9 +61,9 @@ def show_health(call: Call) -> Health:
     """
     Show how the server is: store, upstream indexes, files of credentials, queues, warnings.
 
-    A part that does not work is told in the answer, and is no error. Files of credentials are read
-    again if they have changed, so that they are in force from then on. What public packages take
-    that are kept is counted by their keys, at most every ten minutes.
+    A part that does not work is no error, and told in the answer. Files of credentials are read
+    again if they have changed, so that their new content is in force from then on. The size of the
+    public packages that are kept is counted by their keys, at most every ten minutes.
     """
     index = call.index
     started_at: datetime | None = None
@@ -78,7 +78,7 @@ def show_health(call: Call) -> Health:
 
 
 def setting_warnings(index: Index) -> tuple[Caution, ...]:
-    """Return what of the settings asks for a look, each warning once."""
+    """Return the warnings about the settings, each once."""
     return tuple(dict.fromkeys(server_warnings(index)))
 
 
@@ -103,13 +103,13 @@ def _parts(index: Index) -> Iterator[HealthPart]:
         state: State = "warning" if certificate.warnings else "ok"
         yield HealthPart("certificate", state, text)
     for file in index.authenticator.files:
-        # looks at the file, as nobody else may use it for long
-        file.current()
-        yield _file_part(file)
+        yield _credential_file_part(file)
 
 
-def _file_part(file: ReloadingFile[Any]) -> HealthPart:
-    """Return whether what a file of credentials says now is in force."""
+def _credential_file_part(file: ReloadingFile[Any]) -> HealthPart:
+    """Return whether a file of credentials is in force as it is now."""
+    # reads the file if it has changed, as no request may have used it for long
+    file.current()
     name = escaped(str(file.path))
     if file.fault:
         return HealthPart(name, "failed", f"{file.fault} What it said before is in force.")
@@ -119,11 +119,11 @@ def _file_part(file: ReloadingFile[Any]) -> HealthPart:
 
 
 def _attestation_parts(index: Index) -> Iterator[HealthPart]:
-    """Yield what became of attestations, and by which keys they are verified."""
+    """Yield how many attestations were lost, and by which keys attestations are verified."""
     verifier = index.server.attestation_verifier
     lost = 0
     for built in index.server.indexes.built():
-        # what this process has not read yet is not read for this
+        # projects that this process has not read yet are left out, and not read for this
         for project in built.search.in_memory.projects:
             lost += project.lost_attestations
     if lost:
@@ -146,7 +146,7 @@ def _attestation_parts(index: Index) -> Iterator[HealthPart]:
 
 
 def _namespace_parts(index: Index) -> Iterator[HealthPart]:
-    """Yield a part if there are namespaces, or nobody can say which."""
+    """Yield a part if there are granted namespaces, or the namespaces cannot be read."""
     try:
         in_force = index.server.namespaces.load()
     except Unavailable as fault:
@@ -170,7 +170,7 @@ def _webhook_parts(index: Index) -> Iterator[HealthPart]:
         return
     for row in rows:
         name = f"webhook {row.name}"
-        # its keys are wrong, so nobody knows where to send a message
+        # the keys are wrong, so that it is not known where to send a message
         if row.problem:
             yield HealthPart(name, "failed", f"It is told of nothing. {row.problem}")
             continue
@@ -192,7 +192,7 @@ def _webhook_parts(index: Index) -> Iterator[HealthPart]:
 
 
 def _server_part(index: Index) -> HealthPart:
-    """Return what runs here, and whether it takes changes."""
+    """Return which program runs here, and whether the server takes changes."""
     text = f"wheelyard {version('wheelyard')} on Python {platform.python_version()}"
     if index.server.state is not None:
         started = f"{index.server.state.started_at:%Y-%m-%d %H:%M} UTC"
@@ -205,15 +205,22 @@ def _server_part(index: Index) -> HealthPart:
 
 def _store_parts(index: Index) -> Iterator[HealthPart]:
     """Yield whether the store answers and takes writes, and when leftovers were last removed."""
-    place = escaped(index.settings.store.location)
-
-    # a read past all caches, so that an answer means that the store has given one
+    # read past all caches, so that the answer is one of the store
     try:
         index.projects.names.get_current()
         swept_at = last_completed(index.stores.documents, JOB)
     except Unavailable as fault:
+        place = escaped(index.settings.store.location)
         yield HealthPart("store", "failed", f"{place}: {fault.message}")
         return
+    yield _answering_store_part(index)
+    if not index.settings.server.read_only:
+        yield _sweep_part(index, swept_at)
+
+
+def _answering_store_part(index: Index) -> HealthPart:
+    """Return whether a store that answers takes writes, and was not replaced by an older copy."""
+    place = escaped(index.settings.store.location)
     vanished = [built.projects.vanished for built in index.server.indexes.built()]
     noticed = [projects.since for projects in vanished if projects.since is not None]
     failure = ""
@@ -221,8 +228,8 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
         failure = index.server.state.write_failure()
     if failure:
         fact = "No write has succeeded since the server was started"
-        yield HealthPart("store", "failed", f"{place}: {fact}. {failure}")
-    elif noticed:
+        return HealthPart("store", "failed", f"{place}: {fact}. {failure}")
+    if noticed:
         count = sum(len(projects.projects) for projects in vanished)
         text = (
             f"{place} was replaced by an older copy while this process ran: it knows nothing of "
@@ -231,23 +238,23 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
             "has is served. Check the store, publish again what is missing, and restart the "
             "server; if nobody meant to replace it, put the newer store back."
         )
-        yield HealthPart("store", "warning", text)
-    else:
-        yield HealthPart("store", "ok", f"{place} answers.")
-    if index.settings.server.read_only:
-        return
+        return HealthPart("store", "warning", text)
+    return HealthPart("store", "ok", f"{place} answers.")
+
+
+def _sweep_part(index: Index, swept_at: datetime | None) -> HealthPart:
+    """Return when leftovers were last removed from the store, or that they never were."""
     when = "Never swept yet"
     state: State = "ok"
     if swept_at is not None:
         when = f"Leftovers were swept last on {swept_at:%Y-%m-%d %H:%M} UTC"
         if index.server.runtime.now() - swept_at > SWEEP_WARNING:
             state = "warning"
-    yield HealthPart("sweep", state, f"{when}; one server does that each day.")
+    return HealthPart("sweep", state, f"{when}; one server does that each day.")
 
 
 def _index_parts(index: Index) -> Iterator[HealthPart]:
-    """Yield which indexes are served, and which are not, as their definition is wrong."""
-    # an index whose definition is wrong is not served, and all others are
+    """Yield whether each index is served, of main only that its definition is wrong."""
     try:
         in_force = index.server.definitions.load()
     except Unavailable as fault:
@@ -256,7 +263,7 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
     if MAIN in in_force.problems:
         yield HealthPart("index main", "failed", in_force.problems[MAIN])
     for name in sorted(in_force.names):
-        problem = in_force.problems.get(name, "") or _damage(index, name)
+        problem = in_force.problems.get(name, "") or _unreadable_names_reason(index, name)
         if problem:
             yield HealthPart(f"index {name}", "failed", problem)
         else:
@@ -264,7 +271,7 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
             yield HealthPart(f"index {name}", "ok", text)
 
 
-def _damage(index: Index, name: str) -> str:
+def _unreadable_names_reason(index: Index, name: str) -> str:
     """Return why the list of names of an index cannot be read, or an empty text."""
     try:
         index.named(name).projects.names.get_current()
@@ -274,8 +281,8 @@ def _damage(index: Index, name: str) -> str:
 
 
 def _retention_parts(index: Index) -> Iterator[HealthPart]:
-    """Yield when rules delete releases daily, if there is a rule."""
-    # nothing of it is loaded while it is off
+    """Yield when rules last deleted releases, or will do so first, if there is a rule."""
+    # nothing of retention/ is loaded without the setting
     from wheelyard.retention.daily import DAILY, first_run_text  # noqa: PLC0415
 
     try:
@@ -297,7 +304,7 @@ def _retention_parts(index: Index) -> Iterator[HealthPart]:
 
 
 def _file_parts(index: Index) -> Iterator[HealthPart]:
-    """Yield how what is in force differs from the files that the server was started with."""
+    """Yield how the store differs from each file that the server was started with."""
     if index.server.applied_files is None:
         return
     try:
@@ -309,7 +316,7 @@ def _file_parts(index: Index) -> Iterator[HealthPart]:
 
 
 def _queues_part(server: ServerState) -> HealthPart:
-    """Return how much of each kind of work is under way, and how much waits."""
+    """Return how many pieces of each kind of work are under way, and how many wait."""
     texts = list[str]()
     state: State = "ok"
     for queue in server.queues:
@@ -322,7 +329,7 @@ def _queues_part(server: ServerState) -> HealthPart:
 
 
 def _upstream_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
-    """Yield whether upstream indexes answer, and how old what is known of advisories is."""
+    """Yield whether upstream indexes answer, and how old the database of advisories is."""
     if upstream.config.offline:
         text = "upstream.offline is set: no connection is opened, and the store is served."
         yield HealthPart("upstream", "off", text)
@@ -331,33 +338,34 @@ def _upstream_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
     osv = upstream.policy.osv
     if osv is not None:
         entries = f"{osv.in_force.entries} usable entries"
-        # the clock of the server that has made the database may be ahead of ours
-        age = timedelta(seconds=max(upstream.runtime.seconds() - osv.in_force.modified_at, 0))
+        # not negative: the clock of the server that has made the database may be ahead of ours
+        seconds = max(upstream.runtime.seconds() - osv.in_force.modified_at, 0)
+        age = timedelta(seconds=seconds)
         state: State = "failed" if osv.error else "ok"
         yield HealthPart("advisories", state, f"{entries}, {counted(age.days, 'day')} old.")
 
 
 def _upstream_server_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
-    """Yield a part for each upstream index: what came of the last request to it."""
+    """Yield a part for each upstream index: whether it has answered the last request."""
     for server in upstream.config.servers:
         latest = upstream.observation.latest.get(server.label)
         name = f"upstream {server.label}"
         if latest is None:
             yield HealthPart(name, "ok", "This process has not asked it yet.")
             continue
-        when = f"{latest.at:%Y-%m-%d %H:%M:%S} UTC"
+        answered_at = f"{latest.at:%Y-%m-%d %H:%M:%S} UTC"
         if latest.is_answered:
-            yield HealthPart(name, "ok", f"It has answered on {when}.")
+            yield HealthPart(name, "ok", f"It has answered on {answered_at}.")
         else:
-            why = latest.why or "no usable answer"
-            text = f"It has not answered on {when}: {why}."
+            reason = latest.why or "no usable answer"
+            text = f"It has not answered on {answered_at}: {reason}."
             yield HealthPart(name, "failed", f"{text} Pages and files that are kept are served.")
 
 
 def _public_files_parts(index: Index) -> Iterator[HealthPart]:
-    """Yield how much public packages take that are kept, if there are any."""
+    """Yield the size of the public packages that are kept, if there are any."""
     name = "public files"
-    # at most every ten minutes: it lists the keys of all that is kept
+    # counted at most every ten minutes, as this lists the keys of all kept files
     try:
         counted_size = index.server.kept_size.latest()
     except WheelyardError as error:
@@ -403,11 +411,11 @@ def show_settings(call: Call) -> SettingList:
 
 
 def _text_of_value(setting: Setting, settings: Settings) -> str:
-    """Return the value of a setting as people may see it, which is never a secret."""
+    """Return the value of a setting as JSON, or words in place of tables and of a secret."""
     value = setting.value_in(settings)
     if setting.is_table:
         return counted(len(value), "table")
-    # that it is set is no secret, and helps whoever looks for a mistake
+    # that a secret is set may be known, and helps people who look for a mistake
     if setting.is_secret and value:
         return "(not shown)"
     return encode(value).decode()

@@ -1,7 +1,7 @@
 """
-Operations on the journals of everything together, for administrators.
+The operation that lists entries of all journals together, for administrators.
 
-Each raises Unavailable if the store does not answer.
+It raises Unavailable if the store does not answer.
 """
 
 import re
@@ -28,11 +28,11 @@ JOURNALS: Final = "see the journals of all projects"
 """What only administrators may do."""
 LOCAL_COMMITS: Final = 5_000
 REMOTE_COMMITS: Final = 500
-"""Commits that are looked at for one answer, of which each is a request on a bucket."""
-_PLACE: Final = re.compile(
+"""The most commits that are read for one answer. On a bucket each of them is a request."""
+_PLACE_PATTERN: Final = re.compile(
     r"([0-9TZ:.-]{27})/((?:[a-z0-9-]{1,40}/)?-?[a-z0-9-]{1,200})/([0-9]{1,15})", re.ASCII
 )
-_TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+_PLACE_TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 Moment = Annotated[datetime, Meta(tz=True)] | None
 
@@ -58,7 +58,7 @@ class JournalQuery(Struct, frozen=True, kw_only=True):
     @property
     def parsed(self) -> JournalFilter:
         """
-        The filter.
+        The filter for the merged journal.
 
         Raises Invalid if the name of the project is malformed, or `what` means no entry.
         """
@@ -93,11 +93,11 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     """
     List entries of the journals of all indexes, of grants and of decisions, the newest first.
 
-    Only so many commits are looked at for one answer. So it may have fewer entries than `limit`, or
-    none, and still a `next`. It has more if the last commit does: no commit is divided. A journal
-    that cannot be read is one of its `problems`, and no error. Raises Invalid if the name of the
-    project or `before` is malformed, or `what` means no entry, and NotFound if there is no such
-    index.
+    The commits that are read for one answer are limited in number. So an answer may have fewer
+    entries than `limit`, or none, and still a `next`. It may have more, too, as no commit is
+    divided. A journal that cannot be read is one of its `problems`, and no error. Raises Invalid if
+    the name of the project or `before` is malformed, or `what` means no entry, and NotFound if
+    there is no such index.
     """
     _require_index(call, body)
     server = call.index.server
@@ -109,15 +109,15 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     place: JournalPlace | None = None
     next_place = ""
 
-    # closed here, as `problems` is complete only then
+    # the reader has added all `problems` only when it is closed
     with closing(server.merged_journal.read(journal_filter, problems, start)) as steps:
         for step in steps:
             entries += step.entries
             place = step.place
             commits_left -= 1
-            # a filter that fits nothing would else read every commit there is
+            # the number of commits is limited, as few entries may pass the filter
             if len(entries) >= body.limit or not commits_left:
-                next_place = _text_of(place)
+                next_place = _encode_place(place)
                 break
     looked_back_to = None
     if place is not None:
@@ -131,30 +131,30 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
 
 
 def _require_index(call: Call, body: JournalQuery) -> None:
-    """Raise NotFound if there is no such index. It may be one that is not served now."""
+    """Raise NotFound if the store has no index of this name, whether or not it is served now."""
     names = call.index.server.definitions.names()
     if body.index not in {"", MAIN} and body.index not in names:
         raise unknown_index(body.index)
 
 
-def _text_of(place: JournalPlace) -> str:
+def _encode_place(place: JournalPlace) -> str:
     """Return a place as the text that `_parse_place` reads."""
-    return f"{place.at.astimezone(UTC).strftime(_TIME)}/{place.name}/{place.number}"
+    return f"{place.at.astimezone(UTC).strftime(_PLACE_TIME_FORMAT)}/{place.name}/{place.number}"
 
 
 def _parse_place(text: str) -> JournalPlace | None:
     """
-    Return the place in a text, or None for an empty one.
+    Return the place in a text, or None for an empty text.
 
-    Raises Invalid for any other text.
+    Raises Invalid if the text is no place.
     """
     if not text:
         return None
-    match = _PLACE.fullmatch(text)
+    match = _PLACE_PATTERN.fullmatch(text)
     if match is not None:
-        # the pattern lets months and days through that there are not
+        # the pattern also matches months and days that do not exist
         try:
-            at = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+            at = datetime.strptime(match[1], _PLACE_TIME_FORMAT).replace(tzinfo=UTC)
         except ValueError:
             pass
         else:

@@ -1,4 +1,4 @@
-"""Operations on the index of a store, as `remote_api.py` has them for a server."""
+"""Operations on the index of a store, with the methods that `remote_api.py` has for a server."""
 
 from collections.abc import Callable
 from inspect import signature
@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BUCKET_UPLOADS: Final = 8
-"""Concurrent uploads to a bucket, which answers slowly, while one project's share a commit."""
+"""Concurrent uploads to a bucket. It answers slowly, and uploads of one project share a commit."""
 
 
 class LocalApi(Call, frozen=True):
@@ -24,7 +24,7 @@ class LocalApi(Call, frozen=True):
 
     @property
     def url(self) -> str:
-        """The root URL for clients without a slash at its end, empty if it is not known."""
+        """The root URL for clients, without a slash at its end, or empty if no setting has it."""
         settings = self.index.settings
         if not settings.server.public_url:
             return ""
@@ -48,16 +48,19 @@ class LocalApi(Call, frozen=True):
         """
         Do an operation.
 
-        Raises what the function raises, and Unauthenticated or Forbidden unless the caller has the
-        right of the row.
+        Raises the errors of the function, and Unauthenticated or Forbidden unless the caller has
+        the right of the row.
         """
-        # None stands for the call. All arguments but this and the body are texts of the path.
+        # None stands for the call: all arguments but the call and the body are texts of the path
         arguments = signature(operation).bind(None, *args, **kwargs).arguments
-        in_path = {name: value for name, value in arguments.items() if isinstance(value, str)}
+        path_arguments = dict[str, str]()
+        for name, value in arguments.items():
+            if isinstance(value, str):
+                path_arguments[name] = value
         row = ROWS[operation]
-        # for the check of the right, which a server makes in the same way before it reads a body
-        row.arguments(self, in_path)
-        with row.naming_alternatives(self, in_path):
+        # this checks the right, as a server does it before it reads a body
+        row.checked_arguments(self, path_arguments)
+        with row.naming_alternatives(self, path_arguments):
             return operation(self, *args, **kwargs)
 
     def name_of(self, principal: str) -> str:
@@ -68,11 +71,10 @@ class LocalApi(Call, frozen=True):
         """
         return self.index.tokens.records.name_of(principal)
 
-    def journals(self, only: NormalizedName | None) -> JournalSource:
-        """Return the journals of all projects for None, or that of one. Nothing is read yet."""
-        return StoreJournals(
-            self.index.projects, self.index.changes, self.index.tokens.records, only
-        )
+    def journals(self, project: NormalizedName | None) -> JournalSource:
+        """Return the journal of a project, or for None those of all. Nothing is read yet."""
+        index = self.index
+        return StoreJournals(index.projects, index.changes, index.tokens.records, project)
 
     def upload(
         self, path: Path, progress: Callable[[int], None], attestations: str = ""

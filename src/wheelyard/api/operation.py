@@ -31,7 +31,7 @@ from wheelyard.wiring.index import Index
 
 S = TypeVar("S", bound=Struct)
 
-_WORDS: Final[Mapping[type[inspect.Type], str]] = {
+_VALUES_IN_WORDS: Final[Mapping[type[inspect.Type], str]] = {
     inspect.BoolType: "true or false",
     inspect.DictType: "an object",
     inspect.DateTimeType: "a time with its offset, such as 2030-01-31T00:00:00Z",
@@ -41,7 +41,7 @@ _WORDS: Final[Mapping[type[inspect.Type], str]] = {
 Name = Annotated[str, Meta(title="Name")]
 """The name of a project in any spelling."""
 OptionalName = Annotated[str, Meta(title="OptionalName")]
-"""The same, or an empty text."""
+"""The name of a project in any spelling, or an empty text."""
 Version = Annotated[str, Meta(title="Version")]
 OptionalVersion = Annotated[str, Meta(title="OptionalVersion")]
 """A version, or an empty text."""
@@ -61,7 +61,7 @@ IndexName = Annotated[str, Meta(title="IndexName")]
 RightIndexes = Annotated[str, Meta(title="RightIndexes")]
 """Names of indexes with commas between them, `*`, or nothing."""
 WrittenIndexes = Annotated[str, Meta(title="WrittenIndexes")]
-"""The same, but not nothing."""
+"""Names of indexes with commas between them, or `*`."""
 OptionalIndex = Annotated[str, Meta(title="OptionalIndex")]
 """The name of an index, or an empty text."""
 GroupName = Annotated[str, Meta(title="GroupName")]
@@ -81,11 +81,11 @@ class Call(Struct, frozen=True, kw_only=True):
     lists_public: bool = False
     """Whether a list of projects has the public packages that are used here, too."""
     signed_in_at: datetime | None = None
-    """When the caller has signed in, if that is known and counts, or None for now."""
+    """When the caller signed in, or None for this moment: then no sign-in is asked for."""
     sent_token: ApiToken | None = None
     """The API token that the caller has sent as the credential, if it is one."""
-    callers: Callable[[Index], Caller] | None = None
-    """Returns the caller with the rights in another index. None if no other one is looked at."""
+    caller_elsewhere: Callable[[Index], Caller] | None = None
+    """Returns the caller with the rights in another index, or None if the call asks for none."""
 
     @property
     def by(self) -> str:
@@ -101,8 +101,8 @@ class Call(Struct, frozen=True, kw_only=True):
         """
         if index.name == self.index.name:
             return self.caller
-        assert self.callers is not None, "whoever makes the call gives it"  # noqa: S101
-        return self.callers(index)
+        assert self.caller_elsewhere is not None, "a call about two indexes has it"  # noqa: S101
+        return self.caller_elsewhere(index)
 
 
 class RequiredRight(Enum):
@@ -130,48 +130,49 @@ class ApiOperation(Struct, frozen=True, dict=True):
     """Below `/api/v1/`, where each `{name}` is an argument of the function."""
     run: Callable[..., Any]
     """
-    Does it: a function of a `Call`, the arguments of the path and, if it has one, the `body`.
+    The function that does the operation.
 
-    The annotations of `body` and of what is returned are the JSON. The body of a GET is its query.
+    Its arguments are a `Call`, those of the path and, if the operation has one, the `body`. The
+    annotations of `body` and of the returned value are the JSON. The body of a GET is its query.
     """
     right: RequiredRight
-    what: str = ""
-    """What only administrators may do, for the message to others."""
+    restricted_act: str = ""
+    """What only administrators may do, for the message to other callers."""
     is_of_index: bool = False
-    """Whether it is about one index, so that there is one for each, with its rights."""
+    """Whether the operation is about one index, and each index has it, with the rights there."""
     status: int = 200
     """The status of the response, or 204 where the function returns None."""
     is_long: bool = False
-    """Whether it may take long, so that only some of its kind run at a time."""
+    """Whether the operation may take long, so that only a few of this kind run at a time."""
     asks_upstream: bool = False
     """Whether it may wait for an upstream index, unless its body has `asks_upstream` False."""
     body_limit: int = 64 * 1024
     """Bytes of the largest body."""
-    repeats: bool = True
-    """Whether a client may send it again if it does not know what has come of it."""
+    is_repeatable: bool = True
+    """Whether a client may send the request again if no answer has come."""
     takes_iap: bool = False
     """Whether Identity-Aware Proxy, too, may say who calls."""
 
     @cached_property
-    def body(self) -> type[Struct] | None:
-        """The type of the body, or of the query of a GET, or None if there is none."""
-        kind: type[Struct] | None = get_type_hints(self.run).get("body")
-        return kind
+    def body_type(self) -> type[Struct] | None:
+        """The type of the body, or of the query of a GET, or None if the operation has neither."""
+        body_type: type[Struct] | None = get_type_hints(self.run).get("body")
+        return body_type
 
     @cached_property
-    def answer(self) -> type[Any]:
-        """The type of what is returned."""
-        kind: type[Any] = get_type_hints(self.run)["return"]
-        return kind
+    def answer_type(self) -> type[Any]:
+        """The type of the value that the function returns."""
+        answer_type: type[Any] = get_type_hints(self.run)["return"]
+        return answer_type
 
     def answer_to(self, call: Call, params: Mapping[str, str], body: Struct | None) -> object:
         """
         Do the operation with the arguments in its path and its body, and return its answer.
 
-        Raises Unauthenticated or Forbidden without the right of the row, NotFound if the name of a
-        project is malformed, and what the function raises.
+        Raises Unauthenticated or Forbidden if the caller lacks the right of the row, NotFound if
+        the name of a project is malformed, and the errors of the function.
         """
-        arguments: dict[str, Any] = {**self.arguments(call, params)}
+        arguments: dict[str, Any] = {**self.checked_arguments(call, params)}
         if body is not None:
             arguments["body"] = body
         with self.naming_alternatives(call, params):
@@ -180,53 +181,57 @@ class ApiOperation(Struct, frozen=True, dict=True):
     def naming_alternatives(
         self, call: Call, params: Mapping[str, str]
     ) -> AbstractContextManager[None]:
-        """Return what names the other indexes, for an operation on a project of one index."""
+        """Return the context that names other indexes, if this is about a project of one index."""
         if self.is_of_index and "name" in params:
             return naming_alternatives(call.index)
         return nullcontext()
 
-    def arguments(self, call: Call, params: Mapping[str, str]) -> dict[str, NormalizedName | str]:
+    def checked_arguments(
+        self, call: Call, params: Mapping[str, str]
+    ) -> dict[str, NormalizedName | str]:
         """
-        Return the arguments in a path, once the caller is known to have the right of the row.
+        Return the arguments in a path, if the caller has the right of the row.
 
-        Raises Unauthenticated or Forbidden without that right, and NotFound if the name of a
-        project is malformed.
+        Raises Unauthenticated or Forbidden if not, and NotFound if the name of a project is
+        malformed.
         """
         parsed = dict[str, NormalizedName | str]()
         for name, text in params.items():
             parsed[name] = parse_project_name(text) if name == "name" else text
         # after the name is parsed: a malformed one is a 404 for everybody
         if self.right is RequiredRight.ADMIN and self.is_of_index:
-            require_admin(call.caller, self.what)
+            require_admin(call.caller, self.restricted_act)
         elif self.right is RequiredRight.ADMIN:
-            require_server_admin(call.caller, self.what)
+            require_server_admin(call.caller, self.restricted_act)
         elif self.right is RequiredRight.OWN_ADMIN:
-            require_own_admin(call.caller, self.what)
+            require_own_admin(call.caller, self.restricted_act)
         elif self.right is RequiredRight.APPROVER:
             require_approver(call.caller)
         elif self.right is not RequiredRight.READER and call.caller.is_anonymous:
             raise invalid_credential()
         if self.right is RequiredRight.MANAGER:
-            # by the name alone, so that the error is the same for a project that does not exist
+            # asked by the name alone: the error is the same for a project that does not exist
             call.caller.require(Action.MANAGE, NormalizedName(parsed["name"]))
         return parsed
 
 
 @contextmanager
 def naming_alternatives(index: Index) -> Iterator[None]:
-    """Have the error for a project that main does not have name the other indexes."""
+    """Add the other indexes to the message of a NotFound for a project that main does not have."""
     try:
         yield
     except NotFound as error:
         indexes = index.alternatives
         if not indexes:
             raise
-        message = f"{error.message} This is about the index main: {there_are(indexes)}."
+        message = (
+            f"{error.message} This is about the index main: {other_indexes_in_words(indexes)}."
+        )
         raise NotFound(message, code=error.code, advice=error.advice) from error
 
 
-def there_are(indexes: Sequence[str]) -> str:
-    """Return in words that there are other indexes beside main."""
+def other_indexes_in_words(indexes: Sequence[str]) -> str:
+    """Return the part of a sentence which says that these indexes exist beside main."""
     verb = "are" if len(indexes) > 1 else "is"
     return f"there {verb} also {', '.join(indexes)}"
 
@@ -238,15 +243,15 @@ def decode_body(body: bytes, kind: type[S]) -> S:
     Raises Invalid (code `invalid_field`) if the body is no JSON object, or a field is wrong,
     missing or unknown.
     """
-    # a stranger's bytes; of any type, so that the error names a field and no position
+    # decoded as any JSON first: so the error about a wrong value names a field and no position
     try:
-        sent = decode(body)
+        sent_fields = decode(body)
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         remedy = "Send an object with the fields of the change"
         raise _invalid_field("the body is not JSON", remedy) from error
-    if not isinstance(sent, dict):
+    if not isinstance(sent_fields, dict):
         raise _invalid_field("the body is no JSON object", "Send one with the fields of the change")
-    return convert_fields(sent, kind)
+    return convert_fields(sent_fields, kind)
 
 
 def decode_query(query: bytes, kind: type[S]) -> S:
@@ -257,73 +262,73 @@ def decode_query(query: bytes, kind: type[S]) -> S:
     `invalid_field`) if a field is wrong or missing.
     """
     # Latin-1 takes any byte; what is percent-encoded, `parse_qs` reads as UTF-8
-    sent = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    values_by_name = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     texts = dict[str, str]()
     for field in fields(kind):
-        values = sent.get(field.encode_name)
+        values = values_by_name.get(field.encode_name)
         if values:
-            texts[field.encode_name] = _convertible(", ".join(values), type_info(field.type))
+            texts[field.encode_name] = _text_to_convert(", ".join(values), type_info(field.type))
     return convert_fields(texts, kind, strict=False)
 
 
-def _convertible(text: str, kind: inspect.Type) -> str:
-    """Return the text of a field, or an empty one if a conversion would take it for another."""
+def _text_to_convert(text: str, kind: inspect.Type) -> str:
+    """Return the text of a field, or an empty text if msgspec would take it for another value."""
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
     types = {type(_without_metadata(member)) for member in kinds}
-    # for msgspec 1e3 is a number
+    # for msgspec `1e3` is a number
     if IntType in types and not text.isdecimal():
         return ""
-    # and a number is a time, in seconds since the epoch
+    # a number is a time, in seconds since the epoch
     if inspect.DateTimeType in types and ":" not in text:
         return ""
-    # and null is None, as if the field had not been sent
+    # `null` is None, as if the field had not been sent
     takes_null = inspect.NoneType in types and inspect.StrType not in types
     if takes_null and text.lower() == "null":
         return ""
     return text
 
 
-def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
+def convert_fields(sent_fields: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
     """
     Return fields as a `kind`.
 
     Without `strict`, texts stand for other values, as in a query. Raises Invalid (code
-    `invalid_field`) with InvalidField as its cause. It names the first field that is wrong,
-    missing, or unknown to a `kind` that forbids such.
+    `invalid_field`), with InvalidField as its cause, for the first field that is wrong, missing,
+    or unknown to a `kind` that forbids unknown fields.
     """
     try:
-        return decode_table(sent, kind, strict=strict)
-    except InvalidField as wrong:
-        name = ".".join(wrong.path)
-        if wrong.why == "unknown":
-            what = f"unknown field {quoted(name)}"
-            remedy = f"Send only {wrong.known_keys}"
-        elif wrong.why == "missing":
-            what = f"{name} is missing"
+        return decode_table(sent_fields, kind, strict=strict)
+    except InvalidField as fault:
+        name = ".".join(fault.path)
+        if fault.why == "unknown":
+            fact = f"unknown field {quoted(name)}"
+            remedy = f"Send only {fault.known_keys}"
+        elif fault.why == "missing":
+            fact = f"{name} is missing"
             remedy = "Send it, too"
         else:
-            what = f"{name} must be {_values_of(type_info(wrong.field_type))}"
+            fact = f"{name} must be {_values_in_words(type_info(fault.field_type))}"
             remedy = "Correct it and send the request again"
-        raise _invalid_field(what, remedy) from wrong
+        raise _invalid_field(fact, remedy) from fault
 
 
 def _without_metadata(kind: inspect.Type) -> inspect.Type:
-    """Return the type that has the metadata, such as a title or a limit."""
+    """Return a type without its metadata, such as a title or a limit."""
     if isinstance(kind, inspect.Metadata):
         return kind.type
     return kind
 
 
-def _values_of(kind: inspect.Type) -> str:
+def _values_in_words(kind: inspect.Type) -> str:
     """Return the values that a field of a type may have, in words."""
     choices: Iterable[object] = ()
     match kind:
         case inspect.Metadata(type=inner):
-            return _values_of(inner)
+            return _values_in_words(inner)
         case inspect.UnionType(types=kinds):
-            # null is what was not sent, and nobody has to be told of that
+            # nobody has to be told of null, which stands for a field that was not sent
             members = [member for member in kinds if not isinstance(member, inspect.NoneType)]
-            return " or ".join(map(_values_of, members))
+            return " or ".join(_values_in_words(member) for member in members)
         case inspect.EnumType(cls=enum):
             choices = (member.value for member in enum)
         case inspect.LiteralType(values=values):
@@ -331,19 +336,19 @@ def _values_of(kind: inspect.Type) -> str:
         case IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             return f"a number from {low} to {high}"
         case inspect.VarTupleType(item_type=member, min_length=least, max_length=most):
-            number = ""
+            count = ""
             if most:
-                number = f"1 to {most} "
+                count = f"1 to {most} "
             elif least:
-                number = "one or more "
+                count = "one or more "
             is_object = isinstance(member, inspect.StructType | inspect.DictType)
             plural = "objects" if is_object else "strings"
-            return f"a list of {number}{plural}"
-    words = ", ".join(map(str, choices))
-    if words:
-        return f"one of {words}"
-    return _WORDS.get(type(kind), "a string")
+            return f"a list of {count}{plural}"
+    choices_in_words = ", ".join(map(str, choices))
+    if choices_in_words:
+        return f"one of {choices_in_words}"
+    return _VALUES_IN_WORDS.get(type(kind), "a string")
 
 
-def _invalid_field(what: str, remedy: str) -> Invalid:
-    return Invalid(f"{what}. {remedy}.", code="invalid_field")
+def _invalid_field(fact: str, remedy: str) -> Invalid:
+    return Invalid(f"{fact}. {remedy}.", code="invalid_field")

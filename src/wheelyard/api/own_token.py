@@ -20,7 +20,7 @@ from wheelyard.http_client.urls import Url
 from wheelyard.model.access import Action, Pattern
 from wheelyard.model.api_token import ApiToken
 
-PAGE: Final = "-/account/tokens/"
+TOKENS_PATH: Final = "-/account/tokens/"
 """The path of the page, below that of the server."""
 MAX_ADDRESS_CHARS: Final = 1800
 """The longest address: it has to fit into that of the sign-in page, which leads back to it."""
@@ -28,7 +28,7 @@ MAX_ADDRESS_CHARS: Final = 1800
 
 class WantedToken(Struct, frozen=True, kw_only=True):
     """
-    What the form of a new token is filled in with.
+    The values that the form of a new token is filled in with.
 
     The constructor raises Invalid for a name that no token can have.
     """
@@ -37,7 +37,7 @@ class WantedToken(Struct, frozen=True, kw_only=True):
     actions: Action
     projects: tuple[Pattern, ...]
     days: int | None
-    """None for what the page says by itself."""
+    """The lifetime in days, or None for the one that the page offers by itself."""
     index: str = ""
     """The index that the token is to name, or empty."""
 
@@ -47,7 +47,7 @@ class WantedToken(Struct, frozen=True, kw_only=True):
     @property
     def query(self) -> str:
         """The query of the page's address."""
-        # a token may do what its highest action implies; the page offers no `admin`
+        # the form has one action, which implies the lower ones; it does not offer `admin`
         highest = max(self.actions & action for action in OWN_ACTIONS)
         fields = {"can": highest.word, "projects": ",".join(self.projects), "name": self.name}
         if self.days is not None:
@@ -76,7 +76,7 @@ def form_address(server: Url, form_fields: WantedToken) -> str:
     address is too long.
     """
     # redacted: an address with a password in it would be in the history of the browser
-    page = f"{server.redacted.rstrip('/')}/{PAGE}"
+    page = f"{server.redacted.rstrip('/')}/{TOKENS_PATH}"
     address = f"{page}?{form_fields.query}"
     if len(address) > MAX_ADDRESS_CHARS:
         raise Invalid(
@@ -89,45 +89,45 @@ def form_address(server: Url, form_fields: WantedToken) -> str:
 
 def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerRights, ...]:
     """
-    Return what a token may do at a server, which is something.
+    Return the rights that a token has at a server, at least one.
 
-    Raises Unauthenticated if the server does not accept it, and Unavailable if it does not answer.
-    Raises Invalid (code `no_index`) if it is no server of wheelyard, or sees another caller, and
-    (code `https_required`) if the token would travel unencrypted. Raises Forbidden for a token
-    without rights.
+    Raises Unauthenticated if the server does not accept the token, and Unavailable if the server
+    does not answer. Raises Invalid (code `no_index`) if the server is none of wheelyard, or sees
+    another caller, and (code `https_required`) if the token would travel unencrypted. Raises
+    Forbidden for a token without rights.
     """
     credential = ServerCredential(f"Bearer {token.text}", "this login")
     connection = ApiConnection(server, credential, runtime)
     try:
-        caller = connection.send("GET", "whoami", WhoAmI)
-    # without the advice of the server: the page that was shown makes another token
+        whoami = connection.send("GET", "whoami", WhoAmI)
+    # without the advice of the server: the person still has the page that makes tokens
     except Unauthenticated as fault:
         raise Unauthenticated(fault.message, code=fault.code) from fault
     finally:
         connection.close()
 
     # a public index answers also those whose header was lost on the way
-    if caller.principal != f"token:{token.id}":
+    if whoami.principal != f"token:{token.id}":
         raise Invalid(
             f"{server.redacted} does not see the token. A proxy before it may take it out of the "
             "requests: ask its operator.",
             code="no_index",
         )
-    if not caller.rights:
+    if not whoami.rights:
         raise Forbidden(
             f"{server.redacted} knows this token, which may do nothing there. Make one that may, "
             "or log in to the index that it is for."
         )
-    return caller.rights
+    return whoami.rights
 
 
 def revoke(server: Url, token: str, runtime: Runtime) -> None:
     """
     Revoke a token at a server.
 
-    Raises Unauthenticated if it works no longer, or is of another server, and Unavailable if the
-    server does not answer. Raises Invalid (code `no_index`) if it is no server of wheelyard, and
-    (code `https_required`) if the token would travel unencrypted.
+    Raises Unauthenticated if the token works no longer, or is of another server, and Unavailable if
+    the server does not answer. Raises Invalid (code `no_index`) if the server is none of wheelyard,
+    and (code `https_required`) if the token would travel unencrypted.
     """
     credential = ServerCredential(f"Bearer {token}", "the stored token")
     connection = ApiConnection(server, credential, runtime)

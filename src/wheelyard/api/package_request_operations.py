@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -48,10 +49,14 @@ from wheelyard.wiring.index import Index
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
 
-_WEBHOOKS: Final = Caller("local:webhooks", (everywhere(Action.READ | Action.APPROVE),))
-"""Sees every request."""
-NOTHING_DECIDED: Final = datetime.min.replace(tzinfo=UTC)
-"""When the last decision was made, if there is none."""
+_WEBHOOK_CALLER: Final = Caller("local:webhooks", (everywhere(Action.READ | Action.APPROVE),))
+"""The caller in whose name webhooks are told of every request."""
+NEVER_DECIDED: Final = datetime.min.replace(tzinfo=UTC)
+"""The time of the last decision while there is none."""
+
+
+_POLICY_CODES: Final = frozenset[str](Code)
+"""The codes of the reasons for which the policy hides a file."""
 
 
 class WaitingRequest(PackageRequest, frozen=True, kw_only=True):
@@ -70,7 +75,7 @@ class WaitingRequests(Struct, frozen=True):
 
     requests: tuple[WaitingRequest, ...]
     """Those with reasons first, then the one that was asked for last."""
-    as_of: datetime = NOTHING_DECIDED
+    as_of: datetime = NEVER_DECIDED
     """When the last decision was made that is known here, UTC."""
 
 
@@ -94,185 +99,216 @@ def list_requests(call: Call) -> WaitingRequests:
     """
     List what clients asked for in the last two weeks and the policy hid, and who asked.
 
-    These are the requests that the caller may decide. One is left out if its name has become
+    These are the requests that the caller may decide. A request is left out if its name has become
     private and the caller may read it. No upstream index is asked: `despite` is about the rule that
     was noted.
     """
     index = call.index
-    # the decisions first: what is decided meanwhile is later than `as_of`
-    decided = index.server.decisions.get("current").value or DecisionList()
-    stored = index.server.package_requests.get()
-    waiting = stored.open_ones(decided, index.server.runtime.now())
+    # the decisions are read first, so that a decision made meanwhile is later than `as_of`
+    decisions = _read_decisions(index)
+    stored_requests = index.server.package_requests.get()
+    waiting_requests = stored_requests.open_ones(decisions, index.server.runtime.now())
     private_names = index.projects.names.get_current()
-    visible = _visible(call, waiting, private_names)
-    rows = tuple(_row(request, decided, (request.code,)) for request in visible)
-    return WaitingRequests(rows, _as_of(decided))
+    described = list[WaitingRequest]()
+    for request in _select_visible(call, waiting_requests, private_names):
+        described.append(_describe_waiting(request, decisions, (request.code,)))
+    return WaitingRequests(tuple(described), _last_decision_at(decisions))
 
 
 def count_waiting(index: Index, caller: Caller) -> int:
     """
-    Return how many requests a caller may decide, by what this process has in memory.
+    Return how many requests a caller may decide, by the lists that this process has in memory.
 
-    It is for a figure on pages about something else, which read no store for it. It is 0 if the
-    lists were not read lately.
+    The number is for pages about something else, which read no store for it. It is 0 if the lists
+    are not in memory.
     """
-    stored = index.server.package_requests.peek_memory()
-    decided = index.server.decisions.peek("any")
-    names = index.projects.names.peek("any")
-    # no figure is better than one read of a bucket more on each page
-    if stored is None or decided is None or names is None:
+    stored_requests = index.server.package_requests.peek_memory()
+    decisions = index.server.decisions.peek("any")
+    name_list = index.projects.names.peek("any")
+    # no figure is better than one more read of a bucket for each page
+    if stored_requests is None or decisions is None or name_list is None:
         return 0
-    private_names = names.value or NameList()
-    waiting = stored.open_ones(decided.value or DecisionList(), index.server.runtime.now())
-    visible = _visible(Call(index=index, caller=caller), waiting, private_names)
+    private_names = name_list.value or NameList()
+    waiting_requests = stored_requests.open_ones(
+        decisions.value or DecisionList(), index.server.runtime.now()
+    )
+    visible = _select_visible(Call(index=index, caller=caller), waiting_requests, private_names)
     return sum(1 for _ in visible)
 
 
 def find_waiting(index: Index) -> WaitingPackages | None:
-    """Return what waits, for webhooks, or None if the index has no upstream index."""
+    """Return the requests to tell webhooks of, or None if the index has no upstream index."""
     if index.upstream is None:
         return None
-    waiting = list_requests(Call(index=index, caller=_WEBHOOKS)).requests
-    return WaitingPackages(waiting, index.server.decisions.get("current").value or DecisionList())
+    waiting = list_requests(Call(index=index, caller=_WEBHOOK_CALLER)).requests
+    return WaitingPackages(waiting, _read_decisions(index))
 
 
 def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
     """
-    Return the requests for some packages, also those that were decided since.
+    Return the requests for these packages, also those that were decided since.
 
-    `targets` are normalized names, each with a blank and a version behind it if it is about one. A
-    request is left out if the caller may not decide it, or if its name has become private and the
-    caller may read it. `despite` is about the rule that was noted and, with a version, about all
-    that hide it now. An upstream index may be asked for that. What it does not answer is missing.
-    Raises Invalid (code `bad_setting`) if no database of advisories can be used.
+    A target is a normalised name or, for one version, the name, a blank and the version. A request
+    is left out if the caller may not decide it, or if its name has become private and the caller
+    may read it. `despite` is about the rule that was noted and, of a request for a version, about
+    all rules that hide the version now. An upstream index may be asked for these rules: they are
+    left out if it does not answer. Raises Invalid (code `bad_setting`) if no database of advisories
+    can be used.
     """
-    decided = call.index.server.decisions.get("current").value or DecisionList()
-    stored = call.index.server.package_requests.get().requests
-    visible = _visible(call, stored, call.index.projects.names.get_current())
+    decisions = _read_decisions(call.index)
+    stored_requests = call.index.server.package_requests.get().requests
+    visible = _select_visible(call, stored_requests, call.index.projects.names.get_current())
     wanted = [request for request in visible if request.target in targets]
-    # each reads the page of its project from the store
-    codes = prefetch_map(partial(_codes, call.index.upstream), wanted)
-    rows = zip(wanted, codes, strict=True)
-    return WaitingRequests(tuple(_row(row, decided, why) for row, why in rows), _as_of(decided))
+    # in threads, as each request reads the page of its project from the store
+    codes_of_requests = prefetch_map(partial(_codes_to_lift, call.index.upstream), wanted)
+    described = list[WaitingRequest]()
+    for request, codes in zip(wanted, codes_of_requests, strict=True):
+        described.append(_describe_waiting(request, decisions, codes))
+    return WaitingRequests(tuple(described), _last_decision_at(decisions))
 
 
 def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     """
-    Return a hidden package that nobody has asked for as if somebody had, for whoever approves it.
+    Return a request for a hidden package that nobody has asked for, so that it can be approved.
 
-    There are no requests in the answer if the caller may not approve it, nothing hides it, or
-    nobody has it. An upstream index may be asked. Raises Invalid if the name or the version is
+    The answer has no request if the caller may not approve the package, nothing hides it, or nobody
+    has it. An upstream index may be asked. Raises Invalid if the name or the version is
     malformed. Raises Unauthenticated, Forbidden or NotFound if the caller may not know about the
     name, and NotFound without an upstream index. Raises Unavailable if it cannot be said now what
     hides it.
     """
-    decided = call.index.server.decisions.get("current").value or DecisionList()
+    decisions = _read_decisions(call.index)
     name, version = question.parsed
 
-    # first: only for who decides may a page have an upstream index asked
+    # asked first: a page must have an upstream index asked only for callers who decide
     if not call.caller.may(Action.APPROVE, name):
-        return WaitingRequests((), _as_of(decided))
+        return WaitingRequests((), _last_decision_at(decisions))
     explanation = explain_package(call, question)
-    rows = []
+    described = list[WaitingRequest]()
 
-    # nothing hides it, or nobody has it: then there is nothing to approve
+    # a package that nothing hides or nobody has needs no approval
     with suppress(Conflict, NotFound):
-        wanted, why = _hidden(explanation, name, version)
-        now = call.index.server.runtime.now()
-        hidden = PackageRequest(
-            project=name,
-            version=wanted.version if wanted else str(version or ""),
-            code=why[0].code,
-            reason=why[0].text,
-            who=(),
-            times=0,
-            first=now,
-            last=now,
-            until=why[0].changes_at,
-        )
-        rows.append(_row(hidden, decided, _codes(call.index.upstream, hidden)))
-    return WaitingRequests(tuple(rows), _as_of(decided))
+        hidden_version, reasons = _find_what_hides(explanation, name, version)
+        request = _request_of_nobody(call, name, hidden_version, reasons[0])
+        codes = _codes_to_lift(call.index.upstream, request)
+        described.append(_describe_waiting(request, decisions, codes))
+    return WaitingRequests(tuple(described), _last_decision_at(decisions))
 
 
-def _visible(
-    call: Call, requests: Iterable[PackageRequest], private_names: NameList
-) -> Iterator[PackageRequest]:
-    """Yield the requests that the caller may decide, but of names that they know as private."""
-    private = private_names.as_set
-    patterns = parse_name_patterns(call.index.settings.upstream_private)
-    for request in requests:
-        name = request.project
-        # it may have become private since
-        is_private = name in private or patterns.match(name)
-        is_known = is_private and call.caller.may(Action.READ, name)
-        if call.caller.may(Action.APPROVE, name) and not is_known:
-            yield request
+def _read_decisions(index: Index) -> DecisionList:
+    """Return all decisions about public packages, as the store has them now."""
+    return index.server.decisions.get("current").value or DecisionList()
 
 
-def _as_of(decided: DecisionList) -> datetime:
-    """Return when the last decision was made."""
-    return max((decision.at for decision in decided.decisions), default=NOTHING_DECIDED)
-
-
-def _codes(upstream: "UpstreamIndex | None", request: PackageRequest) -> tuple[str, ...]:
-    """Return the codes of all rules that hide what is wanted, the one that was noted first."""
-    hidden = upstream.hidden_codes(request.project, request.version) if upstream else ()
-    return tuple(dict.fromkeys((request.code, *hidden)))
-
-
-def _row(request: PackageRequest, decided: DecisionList, codes: Iterable[str]) -> WaitingRequest:
-    """Return a request with what its approval has to lift, which is hidden for these reasons."""
-    from wheelyard.upstream.decisions import needed_despite  # noqa: PLC0415 - if it is used
-
-    needed = [needed_despite(code, request.version) for code in codes]
-    return WaitingRequest(
-        **{field: getattr(request, field) for field in request.__struct_fields__},
-        approvable=None not in needed,
-        despite=tuple(code for lifted in needed for code in lifted or ()),
-        decided=request.decision(decided.for_project(request.project)),
-    )
-
-
-def keep_hidden(call: Call, question: PackageQuestion) -> str:
-    """
-    Return why nothing of an approved package is shown, or an empty text if it is.
-
-    The text is also empty if nobody can say it now. If an approval can lift the reason, the
-    requests for the package are noted again with it, so that whoever wanted it waits on. It decides
-    nothing.
-    """
-    try:
-        explanation = explain_package(call, question)
-    except WheelyardError:  # it is approved all the same
-        return ""
-    files = explanation.files
-
-    # one file is enough to install it
-    if any(file.shown for file in files) or not (files or explanation.reasons):
-        return ""
-    newest = max(files, key=_preference) if files else None
-    why = (newest.reasons if newest else explanation.reasons)[0]
-    name, version = question.parsed
+def _request_of_nobody(
+    call: Call, name: NormalizedName, version: str, reason: FileReason
+) -> PackageRequest:
+    """Return a request for a project, or one version of it, which no caller has made."""
     now = call.index.server.runtime.now()
-    hidden = PackageRequest(
+    return PackageRequest(
         project=name,
-        version=newest.version if newest else question.version,
-        code=why.code,
-        reason=why.text,
+        version=version,
+        code=reason.code,
+        reason=reason.text,
         who=(),
         times=0,
         first=now,
         last=now,
-        until=why.changes_at,
+        until=reason.changes_at,
     )
 
-    # a reason that nobody here can lift (no such file, another owner) is no request
-    is_ruled = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
-    if is_ruled and (newest is None or _is_decidable(newest)):
+
+def _select_visible(
+    call: Call, requests: Iterable[PackageRequest], private_names: NameList
+) -> Iterator[PackageRequest]:
+    """Yield the requests that the caller may decide, but for private names that they may read."""
+    private_projects = private_names.as_set
+    patterns = parse_name_patterns(call.index.settings.upstream_private)
+    for request in requests:
+        name = request.project
+        # the name may have become private since
+        is_private = name in private_projects or patterns.match(name)
+        is_known_as_private = is_private and call.caller.may(Action.READ, name)
+        if call.caller.may(Action.APPROVE, name) and not is_known_as_private:
+            yield request
+
+
+def _last_decision_at(decisions: DecisionList) -> datetime:
+    """Return when the last of these decisions was made, or `NEVER_DECIDED` if there is none."""
+    return max((decision.at for decision in decisions.decisions), default=NEVER_DECIDED)
+
+
+def _codes_to_lift(upstream: "UpstreamIndex | None", request: PackageRequest) -> tuple[str, ...]:
+    """Return the codes of the rules that hide a requested package, first that of the request."""
+    codes_now = upstream.hidden_codes(request.project, request.version) if upstream else ()
+    return tuple(dict.fromkeys((request.code, *codes_now)))
+
+
+def _describe_waiting(
+    request: PackageRequest, decisions: DecisionList, codes: Iterable[str]
+) -> WaitingRequest:
+    """Return a request with the rules that its approval has to lift, of those with these codes."""
+    # nothing of upstream/ is loaded until there is a request
+    from wheelyard.upstream.decisions import needed_despite  # noqa: PLC0415
+
+    despite = list[str]()
+    is_approvable = True
+    for code in codes:
+        lifted_codes = needed_despite(code, request.version)
+        # no approval lifts this rule
+        if lifted_codes is None:
+            is_approvable = False
+        else:
+            despite += lifted_codes
+    fields = {name: getattr(request, name) for name in request.__struct_fields__}
+    return WaitingRequest(
+        **fields,
+        approvable=is_approvable,
+        despite=tuple(despite),
+        decided=request.decision(decisions.for_project(request.project)),
+    )
+
+
+def note_still_hidden(call: Call, question: PackageQuestion) -> str:
+    """
+    Return why nothing of an approved package is shown, or an empty text if a file is shown.
+
+    The text is also empty if nobody can say it now. If an approval can lift the reason, the reason
+    is noted in the requests for the package, so that they wait for a decision again. Nothing is
+    decided here.
+    """
+    # the package is approved, whether or not it can be explained
+    try:
+        explanation = explain_package(call, question)
+    except WheelyardError:
+        return ""
+    files = explanation.files
+
+    # one file is enough to install the package
+    is_shown = any(file.shown for file in files)
+    is_explained = bool(files or explanation.reasons)
+    if is_shown or not is_explained:
+        return ""
+    if files:
+        newest_file = max(files, key=_preference)
+        reason = newest_file.reasons[0]
+        hidden_version = newest_file.version
+        is_decidable = _is_decidable(newest_file)
+    else:
+        reason = explanation.reasons[0]
+        hidden_version = question.version
+        is_decidable = True
+    name, version = question.parsed
+    request = _request_of_nobody(call, name, hidden_version, reason)
+
+    # a reason that no rule of this index gives (no such file, another owner) is no request
+    is_by_rule = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
+    if is_by_rule and is_decidable:
+        asked_version = str(version or "")
         call.index.server.package_requests.change(
-            lambda stored: stored.with_still_hidden(name, str(version or ""), hidden, now)
+            lambda stored: stored.with_still_hidden(name, asked_version, request, request.last)
         )
-    return why.text
+    return reason.text
 
 
 def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
@@ -292,46 +328,43 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         raise Invalid(message, code="missing_field")
     name, version = body.parsed
     explanation = explain_package(call, PackageQuestion(name, body.version))
-    wanted, why = _hidden(explanation, name, version)
-    now = call.index.server.runtime.now()
+    hidden_version, reasons = _find_what_hides(explanation, name, version)
     by = call.caller.acts_for
-    asker = counted_as(call.caller)
-    request = PackageRequest(
-        project=name,
-        version=wanted.version if wanted else str(version or ""),
-        code=why[0].code,
-        reason=why[0].text,
+    asker_in_limits = counted_as(call.caller)
+    request = _request_of_nobody(call, name, hidden_version, reasons[0])
+    now = request.last
+    request = replace(
+        request,
         who=(by,),
         asker=counted_apart(call.caller),
         times=1,
-        first=now,
-        last=now,
-        until=why[0].changes_at,
-        asks=(Ask(by, now, redact_tokens(reason), asker),),
+        asks=(Ask(by, now, redact_tokens(reason), asker_in_limits),),
     )
+    decisions = _read_decisions(call.index)
 
-    decided = call.index.server.decisions.get("current").value or DecisionList()
-
-    def change(stored: RequestList) -> RequestList:
+    def note_request(stored: RequestList) -> RequestList:
         # inside the change, so that two requests at a time cannot both take the last place
-        _require_room(stored.open_ones(decided, now), asker)
+        _require_room(stored.open_ones(decisions, now), asker_in_limits)
         return stored.with_noted((request,), now)
 
-    call.index.server.package_requests.change(change)
+    call.index.server.package_requests.change(note_request)
 
-    # after the write: the log says what was stored
+    # after the write, as the log says what was stored
     log_request(by, request.target, reason)
-    return RequestedPackage(name, request.version, why)
+    return RequestedPackage(name, request.version, reasons)
 
 
-def _hidden(
+def _find_what_hides(
     explanation: Explanation, name: NormalizedName, version: Version | None
-) -> tuple[ExplainedFile | None, tuple[FileReason, ...]]:
+) -> tuple[str, tuple[FileReason, ...]]:
     """
-    Return the hidden file that stands for what is wanted, if a file is known, and what hides it.
+    Return the hidden version to ask for, and the reasons that hide it.
 
-    Raises Conflict, NotFound or Unavailable if nothing of it is hidden by the policy.
+    Without `version` this is the newest hidden version, or an empty text, which stands for the
+    whole project, if no file of the project is known. Raises Conflict, NotFound or
+    Unavailable if the policy hides nothing of the package.
     """
+    asked_version = str(version or "")
     text = explanation.reasons[0].text if explanation.reasons else ""
     if explanation.answer is NameAnswer.PRIVATE:
         raise Conflict(f"{text} Ask its owners for a release.", code=PRIVATE_NAME)
@@ -342,41 +375,47 @@ def _hidden(
     target = f"{name} {version}" if version else name
     files = [file for file in explanation.files if _is_decidable(file)]
     if explanation.answer is NameAnswer.REFUSED:
-        return next(iter(files), None) if version else None, explanation.reasons
+        # the version in the spelling of its files
+        hidden_version = files[0].version if version and files else asked_version
+        return hidden_version, explanation.reasons
     if not files:
         raise NotFound(f"Its upstream index lists no file of {target}. Check the version.")
-    hidden = [file for file in files if not file.shown]
-    if not hidden:
+    hidden_files = [file for file in files if not file.shown]
+    if not hidden_files:
         raise Conflict(f"{target} is not hidden here: install it.")
-    if len(hidden) < len(files) and version is None:
+    if len(hidden_files) < len(files) and version is None:
         message = f"Some versions of {name} are shown. Name the one that you need."
         raise Conflict(message)
-    newest = max(hidden, key=_preference)
-    return newest, newest.reasons
+    newest_file = max(hidden_files, key=_preference)
+    return newest_file.version, newest_file.reasons
 
 
 def _is_decidable(file: ExplainedFile) -> bool:
     """Return whether a file is shown, or the policy hides it."""
-    return file.shown or file.reasons[0].code in {*Code}
+    return file.shown or file.reasons[0].code in _POLICY_CODES
 
 
 def _preference(file: ExplainedFile) -> tuple[bool, Version]:
-    """Return what is greatest for the file that an installer would choose."""
+    """Return a key by which the file that an installer prefers is the greatest."""
     version = parse_version(file.version)
-    # as pip and uv: a pre-release only if there is nothing else
+    # pip and uv choose a pre-release only if there is nothing else
     return not version.is_prerelease, version
 
 
 def _require_room(waiting: Iterable[PackageRequest], asker: str) -> None:
-    """Raise Conflict if too many reasons wait, of all people or of one."""
-    asks = [ask for request in waiting for ask in request.asks]
-    # by person, so that one cannot fill the list with several tokens
-    own = sum(ask.is_by(asker) for ask in asks)
-    if own < MAX_ASKS_OF_ONE and len(asks) < MAX_ASKS:
+    """Raise Conflict (code `request_limit`) if too many reasons wait, of `asker` or of all."""
+    asks = list[Ask]()
+    for request in waiting:
+        asks += request.asks
+    # counted by person, so that one cannot fill the list with several tokens
+    count_of_asker = sum(ask.is_by(asker) for ask in asks)
+    if count_of_asker < MAX_ASKS_OF_ONE and len(asks) < MAX_ASKS:
         return
-    who = f"You have asked for {own}" if own >= MAX_ASKS_OF_ONE else f"People wait for {len(asks)}"
+    fact = f"People wait for {len(asks)}"
+    if count_of_asker >= MAX_ASKS_OF_ONE:
+        fact = f"You have asked for {count_of_asker}"
     raise Conflict(
-        f"{who} public packages that nobody has decided about, which is the limit. Talk to whoever "
-        "may approve them.",
+        f"{fact} public packages that nobody has decided about, which is the limit. Talk to "
+        "whoever may approve them.",
         code="request_limit",
     )

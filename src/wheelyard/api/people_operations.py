@@ -1,5 +1,5 @@
 """
-Operations on people: whom an index knows, what each of them may do, and an end of that.
+Operations on the people whom an index knows: what each may do, and the end of their access.
 
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
@@ -124,14 +124,16 @@ EVERYBODY: Final = PeopleQuery()
 
 def list_people(call: Call, body: PeopleQuery = EVERYBODY) -> PeopleList:
     """List the people whom the index knows: of providers, passwords, grants and tokens."""
-    selected = [person for person in call.index.server.known_people.all() if _passes(person, body)]
+    selected_people = [
+        person for person in call.index.server.known_people.all() if _passes_query(person, body)
+    ]
     if not body.limit:
-        return PeopleList(tuple(selected))
-    page = selected[body.offset : body.offset + body.limit]
-    return PeopleList(tuple(page), len(selected))
+        return PeopleList(tuple(selected_people))
+    page = selected_people[body.offset : body.offset + body.limit]
+    return PeopleList(tuple(page), len(selected_people))
 
 
-def _passes(person: KnownPerson, query: PeopleQuery) -> bool:
+def _passes_query(person: KnownPerson, query: PeopleQuery) -> bool:
     """Return whether a person passes every condition of a query."""
     if query.state is not None and person.state != query.state:
         return False
@@ -145,27 +147,27 @@ def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
     """
     Show a person: groups, what they may do and through what, and their tokens.
 
-    A principal that appears nowhere is answered, too: its `state` tells. Raises Invalid if the text
-    is no principal of a person or a service account.
+    A principal that appears nowhere has an answer, too, with a `state` that says so. Raises Invalid
+    if the text is no principal of a person or a service account.
     """
     index = call.index
     person = index.server.known_people.find(body.who)
-    # by the name, which the records of tokens have; the id is looked at below
-    owned = list_tokens(call, TokensQuery(owner=person.principal, sort="-created")).tokens
+    # selected by the name of the owner, and below by the id
+    tokens_of_name = list_tokens(call, TokensQuery(owner=person.principal, sort="-created")).tokens
     records = list[TokenRecord]()
-    for token in owned:
+    for token in tokens_of_name:
         record = index.tokens.records.find(token.id)
-        # somebody else may have had the name before
+        # the owner of the token may be another person, who had the name before
         if record is not None and person.owns(record):
             records.append(record)
     principals = index.server.known_people.principals_of(person, records)
-    ids = {record.id for record in records}
+    owned_ids = {record.id for record in records}
     return PersonAnswer(
         person=person,
         principals=tuple(sorted(principals)),
         groups=groups_of(principals, index.server.access.load().groups),
-        rights=tuple(_rights(call, principals, person)),
-        tokens=tuple(token for token in owned if token.id in ids),
+        rights=tuple(_rights_of(call, principals, person)),
+        tokens=tuple(token for token in tokens_of_name if token.id in owned_ids),
     )
 
 
@@ -174,7 +176,7 @@ def list_provider_groups(call: Call) -> ProviderGroups:
     counts = dict[str, int]()
     for person in call.index.server.known_people.recorded():
         for group in _groups_of(person):
-            # a group is listed also if nobody in it may sign in
+            # a group of which nobody may sign in is listed, too
             counts.setdefault(group, 0)
             if person.state == "active":
                 counts[group] += 1
@@ -186,21 +188,22 @@ def end_person(call: Call, body: PersonChange) -> KnownPerson:
     """
     End somebody's access: sessions and tokens end on every server within 15 seconds.
 
-    It changes nothing if it was ended before. Raises Invalid if the text is no principal of a
-    person or a service account, or the note is not one line of text. Raises NotFound if it is of a
-    provider with which nobody of that name has signed in. Raises Conflict (code `own_access`) if it
-    is the caller, and Unauthenticated (code `person_ended`) if the caller was ended meanwhile.
+    Nothing changes if the access was ended before. Raises Invalid if the text is no principal of a
+    person or a service account, or the note is not one line of text. Raises NotFound if the
+    principal is of a provider with which nobody of that name has signed in. Raises Conflict (code
+    `own_access`) if the person is the caller, and Unauthenticated (code `person_ended`) if the
+    access of the caller was ended meanwhile.
     """
-    person = _changeable(call, body.who)
-    own = call.caller.principals
-    _require_other(call, person.who)
-    # one of a provider has a record of their own, and all others an entry beside the grants
+    person = _find_changeable(call, body.who)
+    own_principals = call.caller.principals
+    _require_not_caller(call, person.who)
+    # a person of a provider has a record, and the end of other people is kept beside the grants
     if person.provider:
         administration = call.index.server.people_administration
-        administration.end(person.provider, person.id, call.by, body.note, own)
+        administration.end(person.provider, person.id, call.by, body.note, own_principals)
     else:
-        call.index.server.access.end_person(person.who, call.by, body.note, own)
-    # found again, as the answer has what is stored now
+        call.index.server.access.end_person(person.who, call.by, body.note, own_principals)
+    # looked up again, so that the answer has the stored state
     return call.index.server.known_people.find(person.who)
 
 
@@ -208,11 +211,11 @@ def admit_person(call: Call, body: PersonChange) -> KnownPerson:
     """
     Let somebody in again whose access was ended: tokens that were not revoked work again.
 
-    It changes nothing if it was not ended. Raises Invalid if the text is no principal of a person
-    or a service account, or the note is not one line of text. Raises NotFound if it is of a
-    provider with which nobody of that name has signed in.
+    Nothing changes if the access was not ended. Raises Invalid if the text is no principal of a
+    person or a service account, or the note is not one line of text. Raises NotFound if the
+    principal is of a provider with which nobody of that name has signed in.
     """
-    person = _changeable(call, body.who)
+    person = _find_changeable(call, body.who)
     if person.provider:
         administration = call.index.server.people_administration
         administration.admit(person.provider, person.id, call.by, body.note)
@@ -221,21 +224,22 @@ def admit_person(call: Call, body: PersonChange) -> KnownPerson:
     return call.index.server.known_people.find(person.who)
 
 
-def _require_other(call: Call, who: str) -> None:
+def _require_not_caller(call: Call, who: str) -> None:
     """Raise Conflict (code `own_access`) if a principal is one of the caller."""
     caller = call.caller
-    # a token has no principal of its owner, and acts for them all the same
-    if who in caller.principals or who in {caller.principal, caller.owner}:
+    # the owner of a token, for whom it acts, is not among the principals
+    own_principals = {*caller.principals, caller.principal, caller.owner}
+    if who in own_principals:
         raise Conflict(
             "You would end your own access, and could not take it back. Ask another administrator.",
             code=OWN_ACCESS,
         )
 
 
-def _changeable(call: Call, who: str) -> KnownPerson:
-    """Return the person whom a principal names, who has an id if they are of a provider."""
+def _find_changeable(call: Call, who: str) -> KnownPerson:
+    """Return the person whom a principal names, or raise NotFound for a provider without an id."""
     person = call.index.server.known_people.find(who)
-    # without an id there is no record in which an end could be written
+    # without an id there is no record in which the end of the access could be written
     if person.provider and not person.id:
         raise NotFound(
             f"Nobody has signed in as {quoted(who)}. Correct the name, or take it out of the "
@@ -248,30 +252,36 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     """
     Let the next person who signs in with a name have it, and end the access of who has it now.
 
-    Raises Conflict (code `own_access`) if it is the name of the caller, and NotFound if it is
-    nobody's. Raises Unauthenticated (code `person_ended`) if the caller was ended meanwhile.
+    Raises Conflict (code `own_access`) if the name is that of the caller, and NotFound if nobody
+    has it. Raises Unauthenticated (code `person_ended`) if the access of the caller was ended
+    meanwhile.
     """
-    # the name as records have it: that of an address is in lower case
-    _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")
+    # in the spelling of the records, in which an address is in lower case
+    name = person_name(body.name)
+    _require_not_caller(call, f"oidc:{body.provider}:{name}")
     administration = call.index.server.people_administration
-    ended = administration.release_name(body.provider, body.name, call.by, call.caller.principals)
-    if ended is None:
+    ended_person = administration.release_name(
+        body.provider, body.name, call.by, call.caller.principals
+    )
+    if ended_person is None:
         return ReleasedName(None)
-    return ReleasedName(f"{ended.principal}#{ended.id}")
+    return ReleasedName(f"{ended_person.principal}#{ended_person.id}")
 
 
 def _groups_of(person: KnownPerson) -> list[str]:
-    """Return the principals of the groups that a person has of their provider."""
+    """Return the principals of the groups that the provider has put a person in."""
     return [group_principal(person.provider, group) for group in person.groups]
 
 
-def _rights(call: Call, principals: frozenset[str], person: KnownPerson) -> Iterator[PersonRight]:
-    """Yield the rights that somebody has by these principals, in all indexes."""
-    names = set(principals)
+def _rights_of(
+    call: Call, principals: frozenset[str], person: KnownPerson
+) -> Iterator[PersonRight]:
+    """Yield the rights that a person has by these principals, in all indexes."""
+    names_with_rights = set(principals)
     if person.has_password:
-        names.add(PASSWORD_USERS)
+        names_with_rights.add(PASSWORD_USERS)
     for right in rights(call.index.authenticator, in_every_index=True):
-        if names.isdisjoint(right.principals):
+        if names_with_rights.isdisjoint(right.principals):
             continue
         caller_rights = CallerRights.of(right.scope)
         yield PersonRight(

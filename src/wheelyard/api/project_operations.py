@@ -3,15 +3,16 @@ Operations on projects: lists, journals, changes of releases, and private names.
 
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 
-Those that change releases raise Forbidden if the caller may not manage the project, and NotFound if
-it or the selected files do not exist. They raise Invalid if a version, a set of versions or the
-reason is malformed, or not exactly one of `version` and `versions` is sent. A file that is so
-already is left alone. A dry run raises the same, and writes nothing.
+Operations that change releases raise Forbidden if the caller may not manage the project, and
+NotFound if the project or the selected files do not exist. They raise Invalid if a version, a set
+of versions or the reason is malformed, or not exactly one of `version` and `versions` is sent. A
+file that has the wanted state already is left alone. A dry run raises the same errors, and writes
+nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict, replace
@@ -42,10 +43,10 @@ from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, NameState, PrivateName
 
-LOCAL_PAGE: Final = 1000
-REMOTE_PAGE: Final = 100
+LOCAL_PAGE_COMMITS: Final = 1000
+REMOTE_PAGE_COMMITS: Final = 100
 """The commits of a journal in one answer, of which each is a request on a bucket."""
-PAGE: Final = 10_000
+MAX_LISTED_CHANGES: Final = 10_000
 """The most changes in one answer."""
 
 FirstNumber = Annotated[int, Meta(ge=0, le=999_999_999_999_999)]
@@ -135,16 +136,20 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
 
     @classmethod
     def of(cls, file: File) -> "FileAnswer":
-        """Return what is told of a file."""
+        """Return the answer about a file."""
         # most fields have the name and the value of the record
-        names = (name for name in cls.__struct_fields__ if name not in {"yanked", "pinned"})
-        fields = {name: getattr(file, name) for name in names}
+        fields = dict[str, Any]()
+        for name in cls.__struct_fields__:
+            if name not in {"yanked", "pinned"}:
+                fields[name] = getattr(file, name)
         fields["promoted_from"] = file.source_index
         fields["promoted_to"] = file.targets
-        return cls(**fields, yanked=_mark(file.yanked), pinned=_mark(file.pinned))
+        return cls(
+            **fields, yanked=_mark_of_reason(file.yanked), pinned=_mark_of_reason(file.pinned)
+        )
 
 
-def _mark(reason: str | None) -> bool | str:
+def _mark_of_reason(reason: str | None) -> bool | str:
     """Return the reason of a mark, True for one without a reason, and False without a mark."""
     if reason is None:
         return False
@@ -174,17 +179,17 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
     """The deleted files that can be restored."""
 
     @classmethod
-    def of(cls, project: Project, kept: Iterable[File]) -> "ProjectAnswer":
+    def of(cls, project: Project, kept_files: Iterable[File]) -> "ProjectAnswer":
         """
-        Return what is told of a project, of which these deleted files can be restored.
+        Return the answer about a project, of which these deleted files can be restored.
 
-        One of them without a time until which it is kept is left out.
+        A deleted file that has no time until which it is kept is left out.
         """
         last_commit: CommitJson | None = None
         if project.commit:
             last_commit = CommitJson.from_commit(project.commit)
         trash = list[TrashedFile]()
-        for file in kept:
+        for file in kept_files:
             if file.keep_until is None:
                 continue
             trashed = TrashedFile(
@@ -246,17 +251,17 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def selection(self) -> Selection:
         """
-        The files that are meant.
+        The selected files.
 
         Raises Invalid if the version or the set of versions is malformed, or not exactly one of
         both fields is sent.
         """
         if bool(self.version) == bool(self.versions):
-            what = "version or versions, not both" if self.version else "version is missing"
-            message = f'{what}. Send "version": "1.0", or "versions": "<2".'
+            fault = "version or versions, not both" if self.version else "version is missing"
+            message = f'{fault}. Send "version": "1.0", or "versions": "<2".'
             raise Invalid(message, code="invalid_field")
         versions = parse_version(self.version) if self.version else parse_version_set(self.versions)
-        # all files of the versions
+        # without a filename, all files of the versions
         if self.file is None:
             return Selection(versions)
         if isinstance(self.file, str):
@@ -343,28 +348,36 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
     ones that are used here. With `changed-since` they are the index's own ones that may have
     changed since then, among them names that were released.
     """
-    names = _names(call, body.changed_since)
-    listed = tuple(ListedProject(name) for name in names if call.caller.may(Action.READ, name))
-    others: tuple[str, ...] | UnsetType = UNSET
-    if body.changed_since is None and not listed:
-        others = call.index.alternatives or UNSET
-    if body.changed_since is not None or not call.lists_public or call.index.upstream is None:
-        return ProjectList(listed, other_indexes=others)
-    shown = call.index.repository.facts.table().readable_by(call.caller).public
-    private = frozenset(names)
-    # the table may be older than the list of names: a private name is never called public
-    origins = {facts.name: facts.origin for facts in shown if facts.name not in private}
-    public = tuple(map(ListedPublicProject, origins, origins.values()))
-    return ProjectList(listed, public, others)
+    if body.changed_since is not None:
+        names = _names_changed_since(call, body.changed_since)
+        return ProjectList(_listed_projects(call, names))
+    readable_names = call.index.repository.names().readable_by(call.caller)
+    projects = _listed_projects(call, readable_names)
+    other_indexes: tuple[str, ...] | UnsetType = UNSET
+    if not projects:
+        other_indexes = call.index.alternatives or UNSET
+    if not call.lists_public or call.index.upstream is None:
+        return ProjectList(projects, other_indexes=other_indexes)
+    private_names = frozenset(readable_names)
+    origins = dict[NormalizedName, str]()
+    for facts in call.index.repository.facts.table().readable_by(call.caller).public:
+        # the table may be older than the list of names: a private name is never called public
+        if facts.name not in private_names:
+            origins[facts.name] = facts.origin
+    public_projects = [ListedPublicProject(name, origin) for name, origin in origins.items()]
+    return ProjectList(projects, tuple(public_projects), other_indexes)
 
 
-def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
-    """Return the names that a caller may read, or those that have changed since then, sorted."""
-    if since is not None:
-        # earlier than asked: the clocks of the servers that have written may differ
-        changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
-        return sorted({change.project for change in changes})
-    return call.index.repository.names().readable_by(call.caller)
+def _listed_projects(call: Call, names: Iterable[NormalizedName]) -> tuple[ListedProject, ...]:
+    """Return the projects of these names that the caller may read."""
+    return tuple(ListedProject(name) for name in names if call.caller.may(Action.READ, name))
+
+
+def _names_changed_since(call: Call, since: datetime) -> Iterable[NormalizedName]:
+    """Return the names of the index's own projects that may have changed since then, sorted."""
+    # from an earlier time on, as the clocks of the servers that have written may differ
+    changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
+    return sorted({change.project for change in changes})
 
 
 def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
@@ -376,52 +389,52 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, whether or
     not it exists, and NotFound if it does not exist.
     """
-    # before anything is read: the error tells nobody what exists
+    # checked before anything is read, so that the error tells nobody what exists
     call.index.read_policy.require_project_read(call.caller, name)
     repository = call.index.repository
     if repository.has_own_packages_alone and not repository.hides_files:
-        project = _own(call, name)
+        project = _load_own_project(call, name)
         return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
     answer = repository.find(name)
     if not answer.projects:
         raise project_not_found(name)
-    first = answer.projects[0]
-    kept: tuple[File, ...] = ()
+    first_source = answer.projects[0]
+    kept_files: tuple[File, ...] = ()
     # a deleted file can be restored in the index that has it, and in no other one
-    if first.index == call.index.name:
-        kept = call.index.lifecycle.kept_files(first.project)
+    if first_source.index == call.index.name:
+        kept_files = call.index.lifecycle.kept_files(first_source.project)
     project = answer.merged
     # the last commit and its summary may be about files that rules hide from the caller
     if answer.is_filtered:
         project = replace(project, stored_commit=NO_JSON, summary=repository.summary_of(answer))
-    return ProjectAnswer.of(project, kept)
+    return ProjectAnswer.of(project, kept_files)
 
 
-def _own(call: Call, name: NormalizedName) -> Project:
-    """Return a project of the own packages of the index."""
+def _load_own_project(call: Call, name: NormalizedName) -> Project:
+    """Return a project of the own packages of the index, or raise NotFound."""
     projects = call.index.projects
-    # only a reader may be shown a document from memory, without a look whether it is current
-    project = (projects.peek(name) or projects.load(name)).value
-    if project is None:
+    # readers may get a document from memory, without a look whether it is the newest
+    snapshot = projects.peek(name) or projects.load(name)
+    if snapshot.value is None:
         raise project_not_found(name)
-    return project
+    return snapshot.value
 
 
 def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     """
     Show the commits of a project of the own packages that follow a number.
 
-    A released name has them, too, for whoever has the right to read it. Those of an index with
-    rules name files that these hide, and are for whoever may manage the project. Raises
-    Unauthenticated, Forbidden or NotFound if the caller may not read the project, and NotFound if
-    it does not exist, or its journal is not for the caller.
+    A released name has commits, too, for callers who have the right to read it. Commits in an index
+    with rules name files that the rules hide, and are for callers who may manage the project.
+    Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project, and
+    NotFound if it does not exist, or its journal is not for the caller.
     """
     projects = call.index.projects
     call.index.read_policy.require_project_read(call.caller, name)
     if call.index.definition.hides_files and not call.caller.may(Action.MANAGE, name):
         raise project_not_found(name)
     try:
-        project = _own(call, name)
+        project = _load_own_project(call, name)
     except NotFound:
         if not call.caller.may(Action.READ, name):
             raise
@@ -429,24 +442,24 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
         project = projects.get_for_update(name)
         if not project.is_released:
             raise
-    size = LOCAL_PAGE if call.index.server.is_local else REMOTE_PAGE
+    page_size = LOCAL_PAGE_COMMITS if call.index.server.is_local else REMOTE_PAGE_COMMITS
 
-    # the document has the number of its last commit, of which the journal may lack the entry
-    last = min(body.after + size, project.revision)
-    numbers = range(body.after + 1, last + 1)
+    # up to the number in the document: the journal may lack the entry of the last commit
+    last_number = min(body.after + page_size, project.revision)
+    numbers = range(body.after + 1, last_number + 1)
     commits = list[CommitJson]()
-    lost = list[int]()
+    lost_numbers = list[int]()
     for number, commit in projects.journal(project).find_all(numbers):
         if commit is None:
-            lost.append(number)
+            lost_numbers.append(number)
         else:
             commits.append(CommitJson.from_commit(commit))
     return JournalPage(
         name=project.name,
         revision=project.revision,
         commits=tuple(commits),
-        lost=tuple(lost),
-        next=last if last < project.revision else 0,
+        lost=tuple(lost_numbers),
+        next=last_number if last_number < project.revision else 0,
     )
 
 
@@ -454,26 +467,31 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     """
     Name the projects that the settings of a client have to name.
 
-    With an upstream index these are none. Else they are the wanted projects and the private ones
-    that these require. Raises NotFound if a name is malformed. Without an upstream index, raises
-    Unauthenticated, Forbidden or NotFound for a wanted project that the caller may not read or that
-    does not exist.
+    With an upstream index there are none. Else they are the wanted projects, and the private
+    projects that the wanted ones require. Raises NotFound if a name is malformed. Without an
+    upstream index, raises Unauthenticated, Forbidden or NotFound for a wanted project that the
+    caller may not read or that does not exist.
     """
-    texts = filter(None, body.project.split(","))
-    wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)
-    if call.index.upstream is None:  # else any name may be that of a public package
+    wanted_names = list[NormalizedName]()
+    for text in body.project.split(","):
+        if text:
+            wanted_names.append(parse_project_name(text.strip()))
+    wanted = dict.fromkeys(wanted_names)
+    # with an upstream index, any name may be that of a public package
+    if call.index.upstream is None:
         with naming_alternatives(call.index):
             for name in wanted:
                 call.index.read_policy.require_project_read(call.caller, name)
-    read = call.index.client_projects.read(call.caller, wanted)
-    others = tuple[str, ...]()
-    if not any(call.caller.may(Action.READ, name) for name in _names(call, None)):
-        others = call.index.alternatives
+    projects = call.index.client_projects.read(call.caller, wanted)
+    other_indexes = tuple[str, ...]()
+    names = call.index.repository.names().readable_by(call.caller)
+    if not any(call.caller.may(Action.READ, name) for name in names):
+        other_indexes = call.index.alternatives
     return replace(
-        read,
+        projects,
         takes_uploads=call.index.takes_uploads,
         needs_credential=not call.index.read_policy.is_public(),
-        other_indexes=others,
+        other_indexes=other_indexes,
     )
 
 
@@ -483,12 +501,12 @@ def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProjec
 
     A file that is yanked already gets the new reason.
     """
-    return _change("yank", call, name, body)
+    return _change_files("yank", call, name, body)
 
 
 def unyank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
     """Take back that releases, or files of them, are yanked."""
-    return _change("unyank", call, name, body)
+    return _change_files("unyank", call, name, body)
 
 
 def pin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
@@ -497,22 +515,22 @@ def pin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject
 
     A release of which a file is pinned is kept. A file that is pinned already gets the new reason.
     """
-    return _change("pin", call, name, body)
+    return _change_files("pin", call, name, body)
 
 
 def unpin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
     """Take back that releases are pinned."""
-    return _change("unpin", call, name, body)
+    return _change_files("unpin", call, name, body)
 
 
 def delete(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
     """
     Delete releases, or files of them, which are kept for 30 days, unless that is forbidden.
 
-    Where everybody can read the bucket, the bytes go at once. Then it raises Conflict while one of
-    the files is being promoted. After Unavailable the files may be deleted.
+    Where everybody can read the bucket, the bytes are removed at once. In that case, raises
+    Conflict while one of the files is being promoted. After Unavailable the files may be deleted.
     """
-    return _change("delete", call, name, body)
+    return _change_files("delete", call, name, body)
 
 
 def delete_now(call: Call, name: NormalizedName, body: DigestRemoval) -> RemovedFiles:
@@ -521,7 +539,7 @@ def delete_now(call: Call, name: NormalizedName, body: DigestRemoval) -> Removed
 
     After an error some indexes may still list the files. The same removal again goes on.
 
-    Raises Forbidden unless the caller is an administrator, and for `everywhere` one of all indexes.
+    Raises Forbidden unless the caller is an administrator, for `everywhere` in all indexes.
     Raises Invalid if the digest is malformed, or the reason is not one line of text. Raises
     NotFound if nothing ever had this digest, or an index is not served. Raises Conflict (code
     `listed_elsewhere`) if another index has the bytes, and nothing was removed, and (code
@@ -552,13 +570,13 @@ def restore(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedPro
     TooLarge (code `quota_exceeded`) if a quota has no room, and Invalid (code `variant_conflict`)
     if a wheel with a label does not fit its release any more.
     """
-    return _change("restore", call, name, body)
+    return _change_files("restore", call, name, body)
 
 
-def _change(
+def _change_files(
     action: ReleaseAction, call: Call, name: NormalizedName, body: ReleaseChange
 ) -> ChangedProject:
-    """Do an action with releases, and return the project as it is after that."""
+    """Do an action with releases or files of them, and return the project after the change."""
     changed = call.index.lifecycle.change(
         action, call.caller, name, body.selection, body.reason, dry_run=body.dry_run
     )
@@ -577,10 +595,10 @@ def _change(
 
 def deletion_warnings(call: Call, name: NormalizedName, files: Sequence[File]) -> tuple[str, ...]:
     """
-    Return which releases are left without a version that they require, without these files.
+    Return warnings about releases that lack a version which they require, without these files.
 
-    They are releases of the index, and of others that have it as a layer. If that cannot be looked
-    up, the warning says so.
+    These are releases of the index, and of the indexes that have it as a layer. If they cannot be
+    looked up, a warning says so.
     """
     check = call.index.server.requirements(call.caller_in)
     return check.of_deletion(call.index.name, {name: files})
@@ -605,49 +623,49 @@ def list_names(call: Call, body: NamesQuery = ALL_NAMES) -> PrivateNameList:
     """
     List the private names, and why they are private.
 
-    They are those in the list of the index. Of names that only a pattern makes private, the answer
-    has the pattern. A name whose document cannot be read has a state that says so.
+    These are the names in the list of the index. Of names that only a pattern makes private, the
+    answer has the pattern. A name whose document cannot be read has a state that says so.
 
-    With a limit, the documents of the other names are not read. Neither are those of names with
-    files if others are wanted, as far as the table for searches knows them.
+    With a limit, the documents of names outside of the page are not read. If names without files
+    are wanted, the documents of names that have files by the table for searches are not read.
     """
     private_names = call.index.names
 
     # names are listed in their normal form, and people type them in any other
     search = canonicalize_name(body.search)
     names = [name for name in private_names.listed() if search in name]
-    page = slice(None)
+    slice_of_page = slice(None)
     if body.limit:
-        page = slice(body.offset, body.offset + body.limit)
-    described: Iterable[PrivateName]
+        slice_of_page = slice(body.offset, body.offset + body.limit)
+    described_names: Iterable[PrivateName]
     if body.state is None:
         total = len(names)
-        described = private_names.describe(names[page])
+        described_names = private_names.describe(names[slice_of_page])
     elif body.state == "files":
-        published = _published(call)
+        published = _published_names(call)
         names = [name for name in names if name in published]
         total = len(names)
-        described = private_names.describe(names[page])
+        described_names = private_names.describe(names[slice_of_page])
     else:
         # which state a name without files has, only its document says
-        published = _published(call)
+        published = _published_names(call)
         unpublished = private_names.describe(name for name in names if name not in published)
-        selected = [name for name in unpublished if _has_state(name, body.state)]
-        total = len(selected)
-        described = selected[page]
+        selected_names = [name for name in unpublished if _has_unpublished_state(name, body.state)]
+        total = len(selected_names)
+        described_names = selected_names[slice_of_page]
     patterns = tuple(_private_patterns(call, search))
-    return PrivateNameList(tuple(described), patterns, total if body.limit else UNSET)
+    return PrivateNameList(tuple(described_names), patterns, total if body.limit else UNSET)
 
 
-def _published(call: Call) -> set[NormalizedName]:
-    """Return the private names with a release, perhaps without those of the last minute."""
-    # from memory: the documents of thousands of names would be a request each on a bucket
+def _published_names(call: Call) -> set[NormalizedName]:
+    """Return the private names with a release, perhaps without releases of the last minute."""
+    # from the table in memory, as each document would be a request on a bucket
     facts = call.index.search.table().projects
     return {project.name for project in facts if project.version and not project.origin}
 
 
-def _has_state(name: PrivateName, state: str) -> bool:
-    """Return whether a name has a state that names without files have."""
+def _has_unpublished_state(name: PrivateName, state: str) -> bool:
+    """Return whether a name is without files, and in a state, where `unpublished` is any state."""
     # the table for searches may lack a release of the last minute
     return name.state is not NameState.FILES and state in {"unpublished", name.state}
 
@@ -723,14 +741,14 @@ def list_changes(call: Call, body: ChangesQuery) -> ChangeList:
     are left out if nothing can be written. Raises Unauthenticated or Forbidden unless the caller
     may read all projects. Raises NotFound (code `unknown_serial`) if there is no such serial.
     """
-    # the names of all projects are in it, also of those that a pattern would hide
+    # the answer has the names of all projects, also those outside of the patterns of a scope
     require_all_read(call.caller)
-    changes, newest = call.index.changes.since(body.since, PAGE)
+    changes, newest = call.index.changes.since(body.since, MAX_LISTED_CHANGES)
     listed = list[ListedChange]()
     for change in changes:
-        # it got none, as nothing could be written, and comes again once it has one
+        # a change without a serial, as nothing could be written, comes again once it has one
         if change.serial != NO_SERIAL:
             listed.append(ListedChange(change.serial, change.project, change.revision))
-    # changes without a serial come last, so the last one that is listed has the highest
+    # changes without a serial come last, so the last listed change has the highest serial
     more = bool(listed) and listed[-1].serial < newest
     return ChangeList(newest, tuple(listed), more=more)

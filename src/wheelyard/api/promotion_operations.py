@@ -44,7 +44,8 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
     Promote a release of this index to another one.
 
     In a dry run nothing is written, and no upstream index is asked. Files that the other index has
-    stay as they are, but get attestations that they lack. After Unavailable it may have been done.
+    stay as they are, but get attestations that they lack. After Unavailable the release may have
+    been promoted.
 
     Raises Unauthenticated, Forbidden or NotFound if the caller may not read the project in this
     index. Raises NotFound if there is no such other index, or this one has no such release of its
@@ -60,15 +61,15 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
     changes meanwhile. Raises TooLarge (code `quota_exceeded`) if a quota has no room. Raises
     Unavailable if the store does not answer, or no upstream index can say whether the name is free.
     """
-    # here, as the checks of the promotion would tell whether the project exists
+    # checked first, as the checks of the promotion would tell whether the project exists
     call.index.read_policy.require_project_read(call.caller, name)
     version = parse_version(body.version)
     promotion = _promotion_to(call, body.to)
     promoted = promotion.promote(name, version, dry_run=body.dry_run)
     files = promoted.new + promoted.present
-    # with the rights of the caller there: a warning must not tell of projects that they cannot see
+    # with the caller's rights there: a warning must not tell of projects that the caller cannot see
     check = call.index.server.requirements(call.caller_in)
-    unmet = check.of_promotion(call.index.name, promotion.target.name, name, files)
+    requirement_warnings = check.of_promotion(call.index.name, promotion.target.name, name, files)
     return PromotedRelease(
         name=name,
         version=str(version),
@@ -77,15 +78,15 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
         promoted=tuple(map(FileAnswer.of, promoted.new)),
         present=tuple(map(FileAnswer.of, promoted.present)),
         attested=promoted.attested,
-        warnings=promoted.warnings + unmet,
+        warnings=promoted.warnings + requirement_warnings,
     )
 
 
 def _promotion_to(call: Call, name: str) -> Promotion:
     """
-    Return what promotes releases from the index of a call to the index of a name.
+    Return the promotion from the index of a call to the index of this name.
 
-    Raises Invalid if the name is empty, and NotFound if there is none.
+    Raises Invalid if the name is empty, and NotFound if there is no such index.
     """
     if not name:
         raise Invalid("The field to is empty. Name an index, such as main.", code="invalid_field")

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from wheelyard.upstream.decisions import Deciding
     from wheelyard.upstream.indexes import UpstreamIndex
 
-NAMED: Final = 20
-"""Projects that an error names."""
+MAX_NAMED_PROJECTS: Final = 20
+"""The most projects that one error names."""
 
 
 class Decisions(Struct, frozen=True):
@@ -60,9 +60,9 @@ class PackageQuestion(Struct, frozen=True):
     @property
     def parsed(self) -> tuple[NormalizedName, packaging.version.Version | None]:
         """
-        The name, and the version or None for the whole project.
+        The name of the project, and the version or, for the whole project, None.
 
-        Raises Invalid if one of them is malformed.
+        Raises Invalid if the name or the version is malformed.
         """
         name = parse_name(self.project)
         if not self.version:
@@ -133,29 +133,32 @@ def list_decisions(call: Call) -> Decisions:
     # nobody has decided anything yet
     if stored is None:
         return Decisions(())
-    visible = [decision for decision in stored.decisions if _may_decide(call, decision)]
-    return Decisions(tuple(visible))
+    visible_decisions = [decision for decision in stored.decisions if _may_decide(call, decision)]
+    return Decisions(tuple(visible_decisions))
 
 
 def decision_history(call: Call, body: After) -> DecisionHistory:
     """List every decision that follows a number, about what the caller may approve."""
-    return DecisionHistory(tuple(_visible(call, call.index.server.decisions.history(body.after))))
+    commits = call.index.server.decisions.history(body.after)
+    return DecisionHistory(tuple(_visible_commits(call, commits)))
 
 
-def _visible(call: Call, commits: Iterable[DecisionCommit]) -> Iterator[DecisionCommit]:
-    """Yield commits with those decisions alone that the caller could make, too."""
+def _visible_commits(call: Call, commits: Iterable[DecisionCommit]) -> Iterator[DecisionCommit]:
+    """Yield the commits, with only those decisions that the caller could make, too."""
     for commit in commits:
-        events = tuple(decision for decision in commit.events if _may_decide(call, decision))
-        if len(events) == len(commit.events):
+        visible_events = tuple(
+            decision for decision in commit.events if _may_decide(call, decision)
+        )
+        if len(visible_events) == len(commit.events):
             yield commit
-        elif events:
+        elif visible_events:
             yield DecisionCommit.of_events(
-                number=commit.number, id=commit.id, previous=commit.previous, events=events
+                number=commit.number, id=commit.id, previous=commit.previous, events=visible_events
             )
 
 
 def _may_decide(call: Call, decision: Decision) -> bool:
-    """Return whether a caller could make a decision, and so may see it."""
+    """Return whether the caller could make a decision, and so may see the decision."""
     return call.caller.may(Action.APPROVE, decision.project)
 
 
@@ -173,10 +176,10 @@ def approve(call: Call, body: Approval) -> Decisions:
     Unavailable if no upstream index can say that now.
     """
     name, version = body.parsed
-    # before an upstream index is asked: whoever may decide nothing causes no request
+    # checked before an upstream index is asked, so that other callers cause no request
     call.caller.require(Action.APPROVE, name)
     decisions = _deciding(call).approve(name, version, body.reason, body.despite, body.sha256)
-    # whoever looks at a list next sees what was decided
+    # the next list that somebody looks at has the decision
     call.index.search.note_decision()
     return Decisions(tuple(decisions.all))
 
@@ -186,9 +189,9 @@ def block(call: Call, body: Block) -> Decisions:
     Block a public project, or one version of it, and return all decisions about it.
 
     No upstream index is asked. A private name that the caller may not read can be blocked as any
-    other, without an effect. Raises Invalid if the name, the version or the reason is malformed,
-    and Forbidden if the caller may not approve the project. Raises Conflict (code `private_name`)
-    if the name is private.
+    other name, without an effect. Raises Invalid if the name, the version or the reason is
+    malformed, and Forbidden if the caller may not approve the project. Raises Conflict (code
+    `private_name`) if the name is private.
     """
     name, version = body.parsed
     call.caller.require(Action.APPROVE, name)
@@ -201,17 +204,17 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     """
     Approve or block several public packages at once, by one commit, and say what was decided.
 
-    An approval of a version adds to an earlier one. What is blocked stays so without `unblock`.
-    What is private, or what no upstream index has or can say now, is left out and named. A private
-    name that the caller may not read is treated as by `approve` and `block`. In a dry run nothing
-    is decided.
+    An approval of a version adds to an earlier approval. A blocked package stays blocked without
+    `unblock`. Packages that are private, or that no upstream index has or tells of now, are left
+    out and named in the answer. A private name that the caller may not read is treated as by
+    `approve` and `block`. In a dry run nothing is decided.
 
     Raises Invalid if a name, a version, a digest or the reason is malformed, if a digest comes
     without a version, or if a rule cannot be lifted. Raises Forbidden if the caller may not approve
     one of the projects. Raises Conflict (code `decisions_changed`) if somebody has decided about
     one of them after `as_of`.
     """
-    # nothing of upstream/ is loaded by a process that decides nothing
+    # nothing of upstream/ is loaded until a process decides something
     from wheelyard.upstream.decisions import Target  # noqa: PLC0415
 
     targets = list[Target]()
@@ -220,8 +223,8 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
         sha256 = frozenset(package.sha256)
         targets.append(Target(name, version, sha256, frozenset(package.despite)))
 
-    # all or nothing: the decisions are one commit
-    _require_all(call, {target.project for target in targets})
+    # nothing is decided if one decision is refused, as all are one commit
+    _require_approver_of_all(call, {target.project for target in targets})
     summary = _deciding(call).decide(
         body.verdict,
         targets,
@@ -235,22 +238,25 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     return summary
 
 
-def _require_all(call: Call, names: Iterable[NormalizedName]) -> None:
-    """Raise Forbidden unless the caller may approve all projects, with those that they may not."""
-    outside = sorted(name for name in names if not call.caller.may(Action.APPROVE, name))
-    # of one project, the error is that of `approve`
-    if len(outside) == 1:
-        call.caller.require(Action.APPROVE, outside[0])
-    if outside:
-        names_in_message = ", ".join(map(quoted, outside[:NAMED]))
-        more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
-        what = f"approve {names_in_message}{more}, so nothing was decided"
-        raise call.caller.forbidden(what, Action.APPROVE.word)
+def _require_approver_of_all(call: Call, names: Iterable[NormalizedName]) -> None:
+    """Raise Forbidden, with the names of those projects, if the caller may not approve all."""
+    refused_names = sorted(name for name in names if not call.caller.may(Action.APPROVE, name))
+    # for one project, the error is that of `approve`
+    if len(refused_names) == 1:
+        call.caller.require(Action.APPROVE, refused_names[0])
+    if refused_names:
+        named = [quoted(name) for name in refused_names[:MAX_NAMED_PROJECTS]]
+        names_in_words = ", ".join(named)
+        count = len(refused_names) - len(named)
+        if count:
+            names_in_words += f" and {count} more"
+        refused_act = f"approve {names_in_words}, so nothing was decided"
+        raise call.caller.forbidden(refused_act, Action.APPROVE.word)
 
 
 def _deciding(call: Call) -> "Deciding":
-    """Return what makes decisions in the name of a caller."""
-    # loaded with the first decision
+    """Return the object that makes decisions in the name of the caller."""
+    # nothing of upstream/ is loaded until a process decides something
     from wheelyard.upstream.decisions import Deciding  # noqa: PLC0415
 
     index = call.index
@@ -266,11 +272,11 @@ def _deciding(call: Call) -> "Deciding":
 
 def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     """
-    Return what clients get for a public package, and why not the rest.
+    Return which files clients get of a public package, and why they do not get the other files.
 
-    An upstream index may be asked. What is fetched is stored, and the first use of an exception
-    from the cooldown is written. An index that does not say whether it has the name is told in the
-    answer.
+    An upstream index may be asked. A fetched page is stored, and the first use of an exception from
+    the cooldown is written. If an upstream index does not say whether it has the name, the answer
+    tells that.
 
     Raises Invalid if the name or the version is malformed, or (code `bad_setting`) no database of
     advisories can be used. Raises Unauthenticated, Forbidden or NotFound if the caller may not know
@@ -280,8 +286,8 @@ def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     name, version = body.parsed
     call.index.read_policy.require_lookup(call.caller, name)
     may_read = call.caller.may(Action.READ, name)
-    explanation = _upstream(call).explain(name, version, may_read=may_read)
-    # nobody learns whether a name is private or unknown
+    explanation = _require_upstream(call).explain(name, version, may_read=may_read)
+    # the error is that for an unknown name, so that nobody learns which names are private
     if not explanation.is_about_public_package:
         call.index.read_policy.require_project_read(call.caller, name)
     return explanation
@@ -291,9 +297,9 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     """
     Ask the upstream indexes for a project now, as whoever may upload something can do.
 
-    What has come takes the place of the page in the store. Raises Unauthenticated or Forbidden for
-    other callers, Invalid if the name is malformed, and NotFound without an upstream index. Raises
-    Unauthenticated, Forbidden or NotFound if the caller may not know about the name. Raises
+    The fetched page takes the place of the page in the store. Raises Unauthenticated or Forbidden
+    for other callers, Invalid if the name is malformed, and NotFound without an upstream index.
+    Raises Unauthenticated, Forbidden or NotFound if the caller may not know about the name. Raises
     Forbidden if the name is private, or the policy lets nobody ask for it. Raises Unavailable if no
     upstream index is ever asked, or one does not answer, or answers with what cannot be used.
     """
@@ -309,7 +315,7 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     name = parse_name(body.project)
     read_policy = call.index.read_policy
     read_policy.require_lookup(caller, name)
-    upstream = _upstream(call)
+    upstream = _require_upstream(call)
     upstream.pages.require_online(name)
 
     # refused where the name turns out to be private, which only its readers may learn
@@ -320,14 +326,14 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
             read_policy.require_project_read(caller, name)
         raise
 
-    # nobody learns whether a name is private or unknown
+    # the error is that for an unknown name, so that nobody learns which names are private
     if not page.upstream:
         read_policy.require_project_read(caller, name)
     return page
 
 
-def _upstream(call: Call) -> "UpstreamIndex":
-    """Return the upstream index of an index, or raise NotFound without one."""
+def _require_upstream(call: Call) -> "UpstreamIndex":
+    """Return the upstream index of the index, or raise NotFound if the index has none."""
     if call.index.upstream is None:
         raise NotFound(
             "This index has no upstream index. Set [upstream] url, and restart its server; a "

@@ -1,4 +1,4 @@
-"""Operations on the index of a server: the values and errors are those of `table.py`."""
+"""Operations on the index of a server, by requests to `/api/v1/`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,18 +34,26 @@ T = TypeVar("T")
 
 
 class RemoteApi:
-    """The index of a server, which threads may share."""
+    """
+    The index of a server, for the user of a command. Threads may share it.
+
+    Args:
+        connection: The connection to the URL of the index.
+        root_connection: That to the root of the server, if it is another one.
+    """
 
     is_local: Final = False
     """Each read is a request."""
     concurrent_uploads: Final = 4
     """The server shares its places for uploads between its callers."""
 
-    def __init__(self, connection: ApiConnection, server: ApiConnection | None = None) -> None:
+    def __init__(
+        self, connection: ApiConnection, root_connection: ApiConnection | None = None
+    ) -> None:
         self.connection = connection
-        self._server = server or connection
-        """What is about the whole server is asked for at its root, and not below an index."""
-        self._tokens: dict[str, TokenAnswer] | None = None
+        self._root_connection = root_connection or connection
+        """For operations on the whole server, which has no such routes below an index."""
+        self._tokens_by_principal: dict[str, TokenAnswer] | None = None
         self._lock = Lock()
 
     @property
@@ -59,21 +67,25 @@ class RemoteApi:
         """
         Have the server do an operation.
 
-        Raises what the function raises, Unavailable if the server does not answer, and Invalid
-        (code `no_index`) if the answer is not that of a wheelyard server.
+        Raises the errors of the function, Unavailable if the server does not answer, and Invalid
+        (code `no_index`) if the answer is not one of a wheelyard server.
         """
         row = ROWS[operation]
-        # bound to the function, so that names and defaults are those of a call on a store
+        # bound to the function, whose first argument is the call: names are those of the path
         arguments = signature(operation).bind(None, *args, **kwargs).arguments
         body = arguments.pop("body", None)
-        segments = {name: quote(str(value), safe="") for name, value in arguments.items()}
+        segments = dict[str, str]()
+        for name, value in arguments.items():
+            segments[name] = quote(str(value), safe="")
         path = row.path.format_map(segments)
         if row.method == "GET" and body is not None:
-            path = f"{path}?{_query_of(body)}".removesuffix("?")
+            path = f"{path}?{_encode_query(body)}".removesuffix("?")
             body = None
         # below an index a server has only the routes about packages
-        connection = self.connection if row.is_of_index else self._server
-        answer: T = connection.send(row.method, path, row.answer, body, repeats=row.repeats)
+        connection = self.connection if row.is_of_index else self._root_connection
+        answer: T = connection.send(
+            row.method, path, row.answer_type, body, repeats=row.is_repeatable
+        )
         return answer
 
     def provenance(self, name: NormalizedName, version: Version, filename: str) -> bytes:
@@ -92,9 +104,9 @@ class RemoteApi:
         """
         Return the name of the API token that is this principal, or an empty text.
 
-        It is also empty if the caller may not know it. The list of tokens is requested once. Raises
-        Unauthenticated if the server refuses the credential, and Unavailable if it does not answer.
-        Raises Invalid (code `no_index`) if it is no server of wheelyard.
+        The text is also empty if the caller may not see the token. The list of tokens is requested
+        once. Raises Unauthenticated if the server refuses the credential, and Unavailable if it
+        does not answer. Raises Invalid (code `no_index`) if it is no server of wheelyard.
         """
         token = self._token_of(principal)
         if token is None:
@@ -105,10 +117,10 @@ class RemoteApi:
         """
         Return the owner of the API token that is this principal, or an empty text.
 
-        It is also empty if the caller may not know it, or nobody owns the token. The list of tokens
-        is requested once. Raises Unauthenticated if the server refuses the credential, and
-        Unavailable if it does not answer. Raises Invalid (code `no_index`) if it is no server of
-        wheelyard.
+        The text is also empty if the caller may not see the token, or nobody owns the token. The
+        list of tokens is requested once. Raises Unauthenticated if the server refuses the
+        credential, and Unavailable if it does not answer. Raises Invalid (code `no_index`) if it is
+        no server of wheelyard.
         """
         token = self._token_of(principal)
         if token is None or token.owner is None:
@@ -121,20 +133,20 @@ class RemoteApi:
             return None
         # one request, however many threads want a token
         with self._lock:
-            if self._tokens is None:
-                self._tokens = self._listed_tokens()
-            return self._tokens.get(principal)
+            if self._tokens_by_principal is None:
+                self._tokens_by_principal = self._list_visible_tokens()
+            return self._tokens_by_principal.get(principal)
 
-    def _listed_tokens(self) -> dict[str, TokenAnswer]:
+    def _list_visible_tokens(self) -> dict[str, TokenAnswer]:
         """Return the tokens that the caller may see, by their principals."""
         # whoever has no credential would get an error in place of an empty list
         if not self.connection.has_credential:
             return {}
         return {f"token:{token.id}": token for token in self.call(list_tokens).tokens}
 
-    def journals(self, only: NormalizedName | None) -> JournalSource:
-        """Return the journals of all projects for None, or that of one. Nothing is read yet."""
-        return RemoteJournals(self, only)
+    def journals(self, project: NormalizedName | None) -> JournalSource:
+        """Return the journal of a project, or for None those of all. Nothing is requested yet."""
+        return RemoteJournals(self, project)
 
     def upload(
         self, path: Path, progress: Callable[[int], None], attestations: str = ""
@@ -153,51 +165,52 @@ class RemoteApi:
 
 @dataclass(slots=True)
 class RemoteJournals:
-    """The journals of a server: those of all projects, or that of the project `only`."""
+    """The journals of a server: that of one project, or without `project` those of all."""
 
     api: RemoteApi
-    only: NormalizedName | None = None
-    _looked_at: datetime = field(default=BEGINNING, init=False)
+    project: NormalizedName | None = None
+    _last_look: datetime = field(default=BEGINNING, init=False)
 
     def changed(self, since: datetime) -> tuple[Sequence[NormalizedName], list[str]]:
         """
         Return the projects that may have changed since that time, and since the last call.
 
-        There are never problems with the list. For one project alone nothing is requested. Raises
-        Unauthenticated if the server refuses the credential, and Unavailable if it does not answer.
-        Raises Invalid (code `no_index`) if it is no server of wheelyard.
+        The second value, problems with the list, is always empty. For one project alone nothing is
+        requested. Raises Unauthenticated if the server refuses the credential, and Unavailable if
+        it does not answer. Raises Invalid (code `no_index`) if it is no server of wheelyard.
         """
-        if self.only is not None:
-            return (self.only,), []
-        moment = max(since, self._looked_at)
-        # before the request: what is committed while it runs comes with the next one
-        looked_at = self.api.connection.runtime.now()
+        if self.project is not None:
+            return (self.project,), []
+        changed_since = max(since, self._last_look)
+        # taken before the request: what is committed while it runs comes with the next one
+        now = self.api.connection.runtime.now()
         # with a time the server looks at the documents, of which released names have one, too
-        listed = self.api.call(list_projects, ProjectsQuery(moment))
-        # only after an answer: else a change could be missed
-        self._looked_at = looked_at
+        listed = self.api.call(list_projects, ProjectsQuery(changed_since))
+        # set only after an answer: after an error the same changes have to be asked for again
+        self._last_look = now
         return [project.name for project in listed.projects], []
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """
-        Yield a project's commits with their numbers, newest first, down to the one behind `after`.
+        Yield the commits of a project that follow number `after`, with their numbers, newest first.
 
-        None is a commit that the journal has lost. The oldest page is requested first, as it has
+        A commit that the journal has lost is None. The oldest page is requested first, as it tells
         the number of the last commit. Raises Unauthenticated, Forbidden or NotFound if the caller
         may not read the journal, and NotFound if the project is unknown. Raises Unavailable if the
         server does not answer, and Invalid (code `no_index`) if it is no server of wheelyard.
         """
-        # pages are asked for by the commit before them, and nobody knows the last one yet
-        first = self.api.call(get_journal, name, After(after))
-        first_end = first.next or first.revision
-        end = first.revision
-        # as large as the server makes them, so that each page is one request
-        size = max(first_end - after, 1)
-        while end > first_end:
-            begin = max(end - size, first_end)
-            yield from _newest_first(self.api.call(get_journal, name, After(begin)), begin, end)
-            end = begin
-        yield from _newest_first(first, after, first_end)
+        # a page is asked for by the number before it, and the last number is not known yet
+        first_page = self.api.call(get_journal, name, After(after))
+        first_end = first_page.next or first_page.revision
+        page_end = first_page.revision
+        # as large as the pages of the server, so that each page is one request
+        page_size = max(first_end - after, 1)
+        while page_end > first_end:
+            page_begin = max(page_end - page_size, first_end)
+            page = self.api.call(get_journal, name, After(page_begin))
+            yield from _newest_first(page, page_begin, page_end)
+            page_end = page_begin
+        yield from _newest_first(first_page, after, first_end)
 
     def name_of(self, principal: str) -> str:
         """Return the name of the API token that is this principal, or an empty text."""
@@ -208,12 +221,12 @@ class RemoteJournals:
         return self.api.owner_of(principal)
 
 
-def _query_of(body: Struct) -> str:
-    """Return the query of a GET request: the fields of a body, but for those that say nothing."""
+def _encode_query(body: Struct) -> str:
+    """Return the query of a GET request: the fields of a body without those that say nothing."""
     defaults = {field.encode_name: field.default for field in fields(type(body))}
     sent = list[tuple[str, object]]()
     for name, value in to_builtins(body).items():
-        # an empty text may be a value, where another one is the default
+        # an empty text is a value where the default is another text
         says_nothing = value is None or (value == "" and defaults[name] == "")
         if not says_nothing:
             sent.append((name, value))
@@ -223,7 +236,7 @@ def _query_of(body: Struct) -> str:
 def _newest_first(
     page: JournalPage, after: int, end: int
 ) -> Iterator[tuple[int, CommitJson | None]]:
-    """Yield the commits `after + 1` to `end` with their numbers, and None for a lost one."""
+    """Yield commits `after + 1` to `end` with their numbers, newest first, a lost one as None."""
     commits = {commit.number: commit for commit in page.commits}
     for number in range(end, after, -1):
         yield number, commits.get(number)

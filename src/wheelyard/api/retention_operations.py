@@ -42,9 +42,9 @@ class RetentionAnswer(RetentionReport, frozen=True, kw_only=True):
 
 def preview_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
     """Show what rules of retention would delete now. Nothing is deleted."""
-    retention = _retention(call)
-    only = _checked(call, retention, body.index)
-    report = retention.preview(call.caller, only, keeps=body.kept)
+    retention = _require_retention(call)
+    index_name = _index_with_rules(call, retention, body.index)
+    report = retention.preview(call.caller, index_name, keeps=body.kept)
     return RetentionAnswer(**asdict(report), last_run=retention.last_run())
 
 
@@ -57,14 +57,15 @@ def run_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
     anything is deleted, if the machine's clock is wrong. After any other Unavailable some projects
     may be done.
     """
-    retention = _retention(call)
-    only = _checked(call, retention, body.index)
-    report = retention.run(call.caller, only, keeps=body.kept)
+    retention = _require_retention(call)
+    index_name = _index_with_rules(call, retention, body.index)
+    report = retention.run(call.caller, index_name, keeps=body.kept)
     assert report is not None  # noqa: S101 - a run that is asked for is always due
     return RetentionAnswer(**asdict(report), last_run=retention.last_run())
 
 
-def _retention(call: Call) -> "Retention":
+def _require_retention(call: Call) -> "Retention":
+    """Return the rules of retention of the store, or raise NotFound if there are none."""
     retention = call.index.server.retention
     if retention is None:
         raise NotFound(
@@ -74,15 +75,15 @@ def _retention(call: Call) -> "Retention":
     return retention
 
 
-def _checked(call: Call, retention: "Retention", index: str | None) -> str | None:
+def _index_with_rules(call: Call, retention: "Retention", index_name: str | None) -> str | None:
     """
-    Return the name of the index that is asked for.
+    Return the name of an index that has rules, or None for None, which stands for all indexes.
 
     Raises NotFound if there is no such index, or no rule about it.
     """
-    if index is not None:
-        name = call.index.named(read_index_name(index)).name
-        if all(rule.index != name for rule in retention.rules):
-            raise NotFound(f"No rule of retention is about the index {name}.")
-        return name
-    return None
+    if index_name is None:
+        return None
+    parsed_name = call.index.named(read_index_name(index_name)).name
+    if all(rule.index != parsed_name for rule in retention.rules):
+        raise NotFound(f"No rule of retention is about the index {parsed_name}.")
+    return parsed_name

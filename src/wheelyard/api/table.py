@@ -30,25 +30,27 @@ from wheelyard.settings.sections import MIB
 _READER = RequiredRight.READER
 _CALLER = RequiredRight.CALLER
 _MANAGER = RequiredRight.MANAGER
-_NAMES = RequiredRight.ADMIN, "list the private names"
-_RIGHTS = RequiredRight.ADMIN, "see or change rights"
-_TABLES = RequiredRight.ADMIN, "see what describes the index"
-_APPLIED = RequiredRight.OWN_ADMIN, "change what describes the index"
-_PEOPLE = RequiredRight.ADMIN, "see the people of this index"
-_CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
-_HEALTH = RequiredRight.ADMIN, health_operations.HEALTH
-_SETTINGS = RequiredRight.ADMIN, health_operations.SETTINGS
-_USAGE = RequiredRight.ADMIN, usage_operations.USAGE
-_RETENTION = RequiredRight.ADMIN, retention_operations.RETENTION
-_JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
-_DECISIONS = (RequiredRight.APPROVER,)
+_APPROVER = RequiredRight.APPROVER
+
+# what only administrators may do: the right, and the words of the message to other callers
+_SEE_NAMES = RequiredRight.ADMIN, "list the private names"
+_SEE_RIGHTS = RequiredRight.ADMIN, "see or change rights"
+_SEE_TABLES = RequiredRight.ADMIN, "see what describes the index"
+_CHANGE_TABLES = RequiredRight.OWN_ADMIN, "change what describes the index"
+_SEE_PEOPLE = RequiredRight.ADMIN, "see the people of this index"
+_CHANGE_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
+_SEE_HEALTH = RequiredRight.ADMIN, health_operations.HEALTH
+_SEE_SETTINGS = RequiredRight.ADMIN, health_operations.SETTINGS
+_SEE_USAGE = RequiredRight.ADMIN, usage_operations.USAGE
+_USE_RETENTION = RequiredRight.ADMIN, retention_operations.RETENTION
+_SEE_JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 
 TABLE_OPERATIONS: Final = (PUBLISHERS, NAMESPACES, WEBHOOKS, INDEXES)
 
 _of_index = partial(Row, is_of_index=True)
-# a token is shown once, so that the request is never repeated
+# a token is shown once, so the request must not be repeated
 _creates_token = partial(
-    Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False
+    Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, is_repeatable=False
 )
 
 OPERATIONS: Final = (
@@ -73,66 +75,76 @@ OPERATIONS: Final = (
     _of_index("POST", "projects/{name}/unpin", project_operations.unpin, _MANAGER),
     _of_index("POST", "projects/{name}/delete", project_operations.delete, _MANAGER),
     _of_index("POST", "projects/{name}/delete-now", project_operations.delete_now, _MANAGER),
-    # it reads all bytes of the files
+    # long, as all bytes of the files are read
     _of_index(
         "POST", "projects/{name}/restore", project_operations.restore, _MANAGER, is_long=True
     ),
     _of_index("POST", "projects/{name}/status", project_operations.set_status, _MANAGER),
     _of_index("POST", "projects/{name}/reserve", project_operations.reserve_name, _MANAGER),
     _of_index(
-        "POST", "projects/{name}/release", project_operations.release_name, _MANAGER, repeats=False
+        "POST",
+        "projects/{name}/release",
+        project_operations.release_name,
+        _MANAGER,
+        is_repeatable=False,
     ),
     _of_index(
         "POST", "projects/{name}/promote", promotion_operations.promote, _CALLER, asks_upstream=True
     ),
-    _of_index("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
-    Row("GET", "health", health_operations.show_health, *_HEALTH, is_long=True),
-    Row("GET", "settings", health_operations.show_settings, *_SETTINGS),
-    _of_index("GET", "usage", usage_operations.show_usage, *_USAGE, is_long=True),
-    Row("GET", "retention", retention_operations.preview_retention, *_RETENTION, is_long=True),
-    Row("POST", "retention/run", retention_operations.run_retention, *_RETENTION, is_long=True),
-    Row("GET", "journal", journal_operations.list_entries, *_JOURNALS, is_long=True),
+    _of_index("GET", "names", project_operations.list_names, *_SEE_NAMES, is_long=True),
+    Row("GET", "health", health_operations.show_health, *_SEE_HEALTH, is_long=True),
+    Row("GET", "settings", health_operations.show_settings, *_SEE_SETTINGS),
+    _of_index("GET", "usage", usage_operations.show_usage, *_SEE_USAGE, is_long=True),
+    Row("GET", "retention", retention_operations.preview_retention, *_USE_RETENTION, is_long=True),
+    Row("POST", "retention/run", retention_operations.run_retention, *_USE_RETENTION, is_long=True),
+    Row("GET", "journal", journal_operations.list_entries, *_SEE_JOURNALS, is_long=True),
     _of_index("GET", "whoami", access_operations.whoami, _READER, takes_iap=True),
     Row("GET", "tokens", access_operations.list_tokens, _CALLER, is_long=True, takes_iap=True),
     _creates_token("tokens", access_operations.create_token),
     _creates_token("tokens/rotate", access_operations.rotate_token),
-    Row("POST", "tokens/change", access_operations.change_token, *_CHANGED_RIGHTS),
+    Row("POST", "tokens/change", access_operations.change_token, *_CHANGE_RIGHTS),
     Row("DELETE", "tokens/{id}", access_operations.revoke_token, _CALLER, takes_iap=True),
     Row("POST", "tokens/self/revoke", access_operations.revoke_sent_token, _CALLER, takes_iap=True),
-    Row("GET", "access", access_operations.show_access, *_RIGHTS),
-    Row("GET", "access/history", access_operations.access_history, *_RIGHTS, is_long=True),
-    Row("GET", "access/explain", access_operations.explain_access, *_RIGHTS),
-    Row("POST", "access/grant", access_operations.add_grant, *_CHANGED_RIGHTS, status=201),
-    Row("POST", "access/revoke", access_operations.revoke_grant, *_CHANGED_RIGHTS, repeats=False),
-    Row("POST", "access/group", access_operations.edit_group, *_CHANGED_RIGHTS, repeats=False),
-    Row("POST", "people/end", people_operations.end_person, *_CHANGED_RIGHTS),
-    Row("POST", "people/admit", people_operations.admit_person, *_CHANGED_RIGHTS),
+    Row("GET", "access", access_operations.show_access, *_SEE_RIGHTS),
+    Row("GET", "access/history", access_operations.access_history, *_SEE_RIGHTS, is_long=True),
+    Row("GET", "access/explain", access_operations.explain_access, *_SEE_RIGHTS),
+    Row("POST", "access/grant", access_operations.add_grant, *_CHANGE_RIGHTS, status=201),
+    Row(
+        "POST",
+        "access/revoke",
+        access_operations.revoke_grant,
+        *_CHANGE_RIGHTS,
+        is_repeatable=False,
+    ),
+    Row("POST", "access/group", access_operations.edit_group, *_CHANGE_RIGHTS, is_repeatable=False),
+    Row("POST", "people/end", people_operations.end_person, *_CHANGE_RIGHTS),
+    Row("POST", "people/admit", people_operations.admit_person, *_CHANGE_RIGHTS),
     Row(
         "POST",
         "people/release-name",
         people_operations.release_name,
-        *_CHANGED_RIGHTS,
-        repeats=False,
+        *_CHANGE_RIGHTS,
+        is_repeatable=False,
     ),
-    Row("GET", "people", people_operations.list_people, *_PEOPLE, is_long=True),
-    Row("GET", "people/show", people_operations.show_person, *_PEOPLE, is_long=True),
-    Row("GET", "people/groups", people_operations.list_provider_groups, *_PEOPLE, is_long=True),
+    Row("GET", "people", people_operations.list_people, *_SEE_PEOPLE, is_long=True),
+    Row("GET", "people/show", people_operations.show_person, *_SEE_PEOPLE, is_long=True),
+    Row("GET", "people/groups", people_operations.list_provider_groups, *_SEE_PEOPLE, is_long=True),
     *PUBLISHERS.rows,
     *NAMESPACES.rows,
     *WEBHOOKS.rows,
     *INDEXES.rows,
     *WEBHOOK_ROWS,
-    Row("GET", "tables", apply_operations.show_tables, *_TABLES),
+    Row("GET", "tables", apply_operations.show_tables, *_SEE_TABLES),
     Row(
         "POST",
         "tables/apply",
         apply_operations.apply_files,
-        *_APPLIED,
-        repeats=False,
+        *_CHANGE_TABLES,
+        is_repeatable=False,
         body_limit=MIB,
     ),
     _of_index("GET", "upstream/why", why_operations.explain_project, _READER, asks_upstream=True),
-    Row("GET", "upstream/requests", package_request_operations.list_requests, *_DECISIONS),
+    Row("GET", "upstream/requests", package_request_operations.list_requests, _APPROVER),
     Row(
         "POST",
         "upstream/request",
@@ -142,27 +154,27 @@ OPERATIONS: Final = (
         asks_upstream=True,
     ),
     Row("POST", "upstream/refresh", public_package_operations.refresh, _READER, asks_upstream=True),
-    Row("GET", "upstream/decisions", public_package_operations.list_decisions, *_DECISIONS),
+    Row("GET", "upstream/decisions", public_package_operations.list_decisions, _APPROVER),
     Row(
         "GET",
         "upstream/decisions/history",
         public_package_operations.decision_history,
-        *_DECISIONS,
+        _APPROVER,
         is_long=True,
     ),
     Row(
         "POST",
         "upstream/approve",
         public_package_operations.approve,
-        *_DECISIONS,
+        _APPROVER,
         asks_upstream=True,
     ),
-    Row("POST", "upstream/block", public_package_operations.block, *_DECISIONS),
+    Row("POST", "upstream/block", public_package_operations.block, _APPROVER),
     Row(
         "POST",
         "upstream/decide",
         public_package_operations.decide,
-        *_DECISIONS,
+        _APPROVER,
         asks_upstream=True,
         # 100,000 digests
         body_limit=8 * MIB,

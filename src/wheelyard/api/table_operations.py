@@ -72,40 +72,41 @@ class RemovedTable(Struct, frozen=True):
 
 
 def _no_facts(_call: Call) -> Mapping[str, object]:
-    """Return nothing more for a list."""
+    """Return no more facts for the list of a kind."""
     return {}
 
 
 def _accept(_call: Call, _keys: TableKeys) -> None:
-    """Leave it to the rules of the kind to look at keys."""
+    """Accept all keys: the rules of the kind look at them later."""
 
 
 class TableJson(Struct, frozen=True, kw_only=True):
     """The JSON of a kind, and what its operations do beside the usual."""
 
     answer: type[Any]
-    """The class of the list. The other ones are those of its rows, and of bodies and answers."""
+    """The class of the list of tables."""
     listed: type[ListedTable]
+    """The class of a row of the list, which is also the answer to an addition and a change."""
     history: type[Any]
     new: type[NewTable] = NewTable
     edit: type[TableEdit] = TableEdit
     removal: type[TableRemoval] = TableRemoval
     removed: type[RemovedTable] | None = RemovedTable
-    """None if the answer to a removal is empty."""
+    """The class of the answer to a removal, or None if that answer is empty."""
     confirmations: tuple[str, ...] = ()
-    """Fields of `new`, and perhaps of `edit`, by which a caller confirms what is refused else."""
+    """Fields of `new`, and perhaps of `edit`, that confirm what is refused without them."""
     facts: Callable[[Call], Mapping[str, object]] = _no_facts
-    """Returns what else a list says."""
+    """Returns more fields of the list, by their names."""
     require: Callable[[Call, TableKeys], None] = _accept
-    """Raises Invalid for keys that name what there is not."""
+    """Raises Invalid if keys name something that does not exist."""
 
     def confirmations_of(self, body: type[NewTable | TableEdit]) -> tuple[str, ...]:
-        """Return the confirmations that a body of a class has."""
+        """Return the names of the confirmations that a class of bodies has."""
         return tuple(name for name in self.confirmations if name in body.__struct_fields__)
 
 
 class TableTexts(Struct, frozen=True, kw_only=True):
-    """What the operations do, in sentences, and their rights, for the messages to others."""
+    """What the operations do, in sentences, and what their rights allow, for error messages."""
 
     list: str
     history: str
@@ -124,7 +125,7 @@ class TableOperations:
         kind: What the tables have in common.
         json: Their JSON.
         texts: What is said of the operations.
-        tables: Returns what changes the tables, for a call.
+        tables: Returns the stored tables that a call is about.
         add_path: The path of the addition, below that of the kind.
     """
 
@@ -139,24 +140,29 @@ class TableOperations:
         self.kind = kind
         self.json = json
         self._tables = tables
-        self.list = _of_types(self._list, texts.list, None, json.answer)
-        self.history = _of_types(self._history, texts.history, HistoryQuery, json.history)
-        self.add = _of_types(self._add, texts.add, json.new, json.listed)
-        self.change = _of_types(self._change, texts.change, json.edit, json.listed)
-        self.remove = _of_types(self._remove, texts.remove, json.removal, json.removed)
-        see = partial(ApiOperation, "GET", right=RequiredRight.ADMIN, what=texts.right_to_see)
-        change = partial(
-            ApiOperation, "POST", right=RequiredRight.OWN_ADMIN, what=texts.right_to_change
+        self.list = _with_types(self._list, texts.list, None, json.answer)
+        self.history = _with_types(self._history, texts.history, HistoryQuery, json.history)
+        self.add = _with_types(self._add, texts.add, json.new, json.listed)
+        self.change = _with_types(self._change, texts.change, json.edit, json.listed)
+        self.remove = _with_types(self._remove, texts.remove, json.removal, json.removed)
+        see_operation = partial(
+            ApiOperation, "GET", right=RequiredRight.ADMIN, restricted_act=texts.right_to_see
+        )
+        change_operation = partial(
+            ApiOperation,
+            "POST",
+            right=RequiredRight.OWN_ADMIN,
+            restricted_act=texts.right_to_change,
         )
         path = kind.plural
 
-        # an addition or a removal that comes twice would be answered by an error the second time
+        # the second of two equal additions or removals would be answered by an error
         self.rows: Final = (
-            see(path, self.list),
-            see(f"{path}/history", self.history, is_long=True),
-            change(f"{path}/{add_path}", self.add, status=201, repeats=False),
-            change(f"{path}/change", self.change),
-            change(f"{path}/remove", self.remove, repeats=False),
+            see_operation(path, self.list),
+            see_operation(f"{path}/history", self.history, is_long=True),
+            change_operation(f"{path}/{add_path}", self.add, status=201, is_repeatable=False),
+            change_operation(f"{path}/change", self.change),
+            change_operation(f"{path}/remove", self.remove, is_repeatable=False),
         )
 
     # `_of_types` gives each of these the types and the docstring of the kind
@@ -168,10 +174,11 @@ class TableOperations:
         return self.json.answer(tables=rows, revision=stored.revision, **self.json.facts(call))
 
     def _history(self, call: Call, body: HistoryQuery) -> object:
-        return self.json.history(self._tables(call).history(body.after, body.limit or None))
+        tables = self._tables(call)
+        return self.json.history(tables.history(body.after, body.limit or None))
 
     def _add(self, call: Call, body: NewTable) -> ListedTable:
-        # what the rules of a kind cannot know, as they read no store
+        # for what needs a look into the store, which the rules of a kind never read
         self.json.require(call, body.keys)
         confirmed = self._confirmed(body)
         row: ListedTable = self._tables(call).add(body.keys, call.by, body.note, **confirmed)
@@ -187,26 +194,27 @@ class TableOperations:
 
     def _remove(self, call: Call, body: TableRemoval) -> RemovedTable | None:
         warnings = self._tables(call).remove(body.name, call.by, body.note)
-        # a kind that nothing else names has no warnings, and no answer
+        # tables that nothing else names have no warnings, and no answer
         if self.json.removed is None:
             return None
         return self.json.removed(body.name, warnings)
 
     def _confirmed(self, body: NewTable | TableEdit) -> dict[str, bool]:
         """Return the confirmations in a body, by their names."""
-        return {name: getattr(body, name) for name in self.json.confirmations_of(type(body))}
+        names = self.json.confirmations_of(type(body))
+        return {name: getattr(body, name) for name in names}
 
 
-def _of_types(
+def _with_types(
     run: Callable[..., object], text: str, body: type[Struct] | None, answer: type[Any] | None
 ) -> Callable[..., Any]:
-    """Return a function that does the same, and has the types and the text of a kind."""
+    """Return a function that calls `run`, and has the types and the docstring of a kind."""
 
     @wraps(run)
     def operation(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - passed on
         return run(*args, **kwargs)
 
-    # the routes, the client and docs/openapi.json read both of a function
+    # the routes, the client and docs/openapi.json read types and docstring of a function
     operation.__doc__ = text
     operation.__annotations__ = {"call": Call, "return": answer or type(None)}
     if body is not None:

@@ -1,4 +1,4 @@
-"""The operation by which administrators see what an index stores, and how much of its quota."""
+"""The operation by which administrators see how much an index stores, and how much of its quota."""
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -80,77 +80,84 @@ class Usage(IndexUsage, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _IndexTable(Struct, frozen=True):
-    """The private projects of an index, as the search knows them."""
+    """The private projects of an index, as the table for searches has them."""
 
     index: "Index"
     projects: Mapping[NormalizedName, ProjectFacts]
     problem: Caution | None = None
-    """Why they cannot be read."""
+    """Why the list of names cannot be read, so that there are no projects."""
 
 
 class _ProjectFiles(Struct, frozen=True):
-    """The files of a project by its document."""
+    """The files of a project, as its document has them."""
 
     name: NormalizedName
-    listed: Sequence[File] = ()
-    kept: Sequence[File] = ()
-    """Deleted ones that can be restored."""
+    listed_files: Sequence[File] = ()
+    kept_files: Sequence[File] = ()
+    """Deleted files that can be restored."""
 
 
 class _IndexReading(Struct, frozen=True):
-    """What is known of an index: its usage, and the files of projects that were read."""
+    """The usage of an index, and the files of those projects whose documents were read."""
 
     usage: IndexUsage
-    files: Mapping[NormalizedName, _ProjectFiles]
+    files_by_project: Mapping[NormalizedName, _ProjectFiles]
 
 
 def show_usage(call: Call) -> Usage:
     """
     Show how much the private projects store, and how much public packages take that are kept.
 
-    It is known from the search: no file is looked at. Documents are read only of projects that have
-    deleted files, that several indexes have, or that are in an index of the store which this
-    process does not serve. Of a damaged project, deleted files are left out, and in the sum of all
-    indexes also its listed files if several indexes have the project. An index whose list of
-    names is damaged counts as empty, and says so. Public packages are counted by their keys, at
-    most every ten minutes. Raises Unavailable if the store does not answer.
+    The sizes are those of the table for searches: no file is looked at. Documents are read only of
+    projects that have deleted files, that several indexes have, or that are in an index of the
+    store which this process does not serve. Of a damaged project, deleted files are left out, and
+    in the sum of all indexes also its listed files if several indexes have the project. An index
+    whose list of names is damaged counts as empty, with the reason in `problem`. Public packages
+    are counted by their keys, at most every ten minutes. Raises Unavailable if the store does not
+    answer.
     """
-    served = _served(call.index)
-    unserved = list[_IndexReading]()
+    served_indexes = _served_indexes(call.index)
+    unserved_readings = list[_IndexReading]()
     if call.index.definition.is_main:
-        unserved += _read_unserved(call.index, {index.name for index in served})
-    tables = [_table(index) for index in served]
-    names_in_several = _names_in_several(tables, unserved)
-    readings = [_read_served(table, names_in_several) for table in tables]
-    own = readings[0]
-    other_indexes = sorted(readings[1:] + unserved, key=lambda reading: reading.usage.index)
-    stored = _stored([own, *other_indexes], names_in_several)
+        served_names = {index.name for index in served_indexes}
+        unserved_readings += _read_unserved_indexes(call.index, served_names)
+    tables = [_read_table(index) for index in served_indexes]
+    names_in_several = _names_in_several_indexes(tables, unserved_readings)
+    readings = [_read_served_index(table, names_in_several) for table in tables]
+    own_reading = readings[0]
+    other_readings = readings[1:] + unserved_readings
+    other_readings.sort(key=attrgetter("usage.index"))
+    stored_sum = _sum_of_stored([own_reading, *other_readings], names_in_several)
     public_bytes = 0
     if call.index.definition.is_main:
         public_bytes = call.index.server.kept_size.latest().bytes
     return Usage(
-        **asdict(own.usage),
-        indexes=tuple(reading.usage for reading in other_indexes),
-        stored_files=stored.files,
-        stored_bytes=stored.bytes,
+        **asdict(own_reading.usage),
+        indexes=tuple(reading.usage for reading in other_readings),
+        stored_files=stored_sum.files,
+        stored_bytes=stored_sum.bytes,
         public_bytes=public_bytes,
     )
 
 
-def _served(index: "Index") -> list["Index"]:
-    """Return an index, and if it is main, each other one with packages that this process serves."""
+def _served_indexes(index: "Index") -> list["Index"]:
+    """Return an index and, if it is main, all other served indexes that have packages."""
     indexes = [index]
     if index.definition.is_main:
-        for other in index.server.indexes.all():
+        for other_index in index.server.indexes.all():
             # a view has no packages of its own
-            if other.name == MAIN or not other.definition.has_packages:
+            if other_index.name == MAIN or not other_index.definition.has_packages:
                 continue
-            indexes.append(other)
+            indexes.append(other_index)
     return indexes
 
 
-def _table(index: "Index") -> _IndexTable:
-    """Return the facts of the private projects of an index: none if its names are damaged."""
+def _read_table(index: "Index") -> _IndexTable:
+    """
+    Return the facts of the private projects of an index: none if its list of names is damaged.
+
+    Raises Unavailable if the store does not answer.
+    """
     try:
         facts_by_name = {facts.name: facts for facts in index.search.table().private}
     except Unavailable as fault:
@@ -160,73 +167,77 @@ def _table(index: "Index") -> _IndexTable:
     return _IndexTable(index, facts_by_name)
 
 
-def _names_in_several(
+def _names_in_several_indexes(
     tables: Iterable[_IndexTable], unserved: Iterable[_IndexReading]
 ) -> frozenset[NormalizedName]:
-    """Return the projects that several indexes have, so that they may have the same files."""
+    """Return the projects that several indexes have, which may list the same files."""
     counts = Counter[NormalizedName]()
     for table in tables:
         counts.update(table.projects.keys())
     for reading in unserved:
-        counts.update(reading.files.keys())
+        counts.update(reading.files_by_project.keys())
     return frozenset(name for name, count in counts.items() if count > 1)
 
 
-def _stored(
+def _sum_of_stored(
     readings: Iterable[_IndexReading], names_in_several: Container[NormalizedName]
 ) -> ListedAmount:
-    """Return what indexes store together, where a file that several have counts once."""
+    """Return what indexes store together: a file that several of them have counts once."""
     stored_bytes = 0
     stored_files = 0
-    sizes = dict[str, int]()
+    size_by_object = dict[str, int]()
     for reading in readings:
         for project in reading.usage.projects:
             if project.name not in names_in_several:
                 stored_bytes += project.bytes + project.kept_bytes
                 stored_files += project.files + project.kept_files
                 continue
-            files = reading.files.get(project.name, _ProjectFiles(project.name))
+            project_files = reading.files_by_project.get(project.name, _ProjectFiles(project.name))
             # a promoted file is the same object, under the digest in its key
-            for file in (*files.listed, *files.kept):
-                sizes[f"{project.name}/{file.sha256}"] = file.size
-    return ListedAmount(stored_bytes + sum(sizes.values()), stored_files + len(sizes))
+            for file in (*project_files.listed_files, *project_files.kept_files):
+                size_by_object[f"{project.name}/{file.sha256}"] = file.size
+    stored_bytes += sum(size_by_object.values())
+    stored_files += len(size_by_object)
+    return ListedAmount(stored_bytes, stored_files)
 
 
-def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexReading]:
-    """Yield what other indexes of the store have, by their documents."""
+def _read_unserved_indexes(index: "Index", served_names: Container[str]) -> Iterator[_IndexReading]:
+    """Yield the readings of those indexes of the store that this process does not serve."""
     now = index.lifecycle.removal.clock.estimate()
     threads = 1 if index.server.is_local else PREFETCH_THREADS
     for key in index.lifecycle.removal.indexes():
         name = keys.index_in(key)
-        if name in served:
+        if name in served_names:
             continue
-        # without a search table: that is of an index which this process serves
+        # from documents, as only served indexes have a table for searches
         projects = index.server.indexes.projects_of(name)
         entries = projects.store.list(keys.PROJECTS)
         usages = list[ProjectUsage]()
-        files = dict[NormalizedName, _ProjectFiles]()
+        files_by_project = dict[NormalizedName, _ProjectFiles]()
         for project in projects.documents.read_listed(entries, threads):
             kept_files = project.kept_files(now)
             if project.files or kept_files:
-                listed = _amount(project.files)
-                kept = _amount(kept_files)
-                files[project.name] = _ProjectFiles(project.name, project.files, kept_files)
+                listed_sum = _sum_of_files(project.files)
+                kept_sum = _sum_of_files(kept_files)
+                files_by_project[project.name] = _ProjectFiles(
+                    project.name, project.files, kept_files
+                )
                 usage = ProjectUsage(
-                    project.name, listed.files, listed.bytes, kept.files, kept.bytes
+                    project.name, listed_sum.files, listed_sum.bytes, kept_sum.files, kept_sum.bytes
                 )
                 usages.append(usage)
-        # without any, the index was removed
+        # an index without projects was removed
         if usages:
-            yield _IndexReading(_sum_of(name, usages), files)
+            yield _IndexReading(_usage_of_projects(name, usages), files_by_project)
 
 
-def _amount(files: Sequence[File]) -> ListedAmount:
-    """Return how many files these are, and their bytes."""
+def _sum_of_files(files: Sequence[File]) -> ListedAmount:
+    """Return the bytes and the number of files."""
     return ListedAmount(sum(file.size for file in files), len(files))
 
 
-def _sum_of(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
-    """Return the usage of an index without quotas that has these projects."""
+def _usage_of_projects(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
+    """Return the usage of an index that has these projects, without its quotas."""
     ordered = tuple(sorted(projects, key=attrgetter("bytes", "files"), reverse=True))
     return IndexUsage(
         index=index,
@@ -239,54 +250,59 @@ def _sum_of(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
     )
 
 
-def _read_files(index: "Index", now: datetime, name: NormalizedName) -> _ProjectFiles:
+def _read_project_files(index: "Index", now: datetime, name: NormalizedName) -> _ProjectFiles:
     """
-    Return the files of a project of an index, none of a damaged one.
+    Return the files of a project of an index, which are none if its document is damaged.
 
     Raises Unavailable if the store does not answer.
     """
     try:
         project = index.projects.get(name)
     except Unavailable as fault:
-        # a damaged document has no files for this; a store without an answer has no figure
+        # if the store does not answer, there is no sum at all
         if fault.code not in UNREADABLE_CODES:
             raise
         return _ProjectFiles(name)
     return _ProjectFiles(name, project.files, project.kept_files(now))
 
 
-def _read_served(table: _IndexTable, names_in_several: Container[NormalizedName]) -> _IndexReading:
-    """Return what is known of an index, with the files of projects that several indexes have."""
+def _read_served_index(
+    table: _IndexTable, names_in_several: Container[NormalizedName]
+) -> _IndexReading:
+    """Return the reading of an index, with the files of projects that several indexes have."""
     index = table.index
-    private = table.projects.values()
+    projects = table.projects.values()
     names = list[NormalizedName]()
-    for facts in private:
+    for facts in projects:
         if facts.has_kept_files or facts.name in names_in_several:
             names.append(facts.name)
 
     # in threads: on a bucket each document is a request
     threads = 1 if index.server.is_local else PREFETCH_THREADS
     now = index.lifecycle.removal.clock.estimate()
-    files = dict[NormalizedName, _ProjectFiles]()
-    for project_files in prefetch_map(partial(_read_files, index, now), names, threads):
-        files[project_files.name] = project_files
+    files_by_project = dict[NormalizedName, _ProjectFiles]()
+    for project_files in prefetch_map(partial(_read_project_files, index, now), names, threads):
+        files_by_project[project_files.name] = project_files
     quotas = index.uploads.quotas
     usages = list[ProjectUsage]()
-    for facts in private:
-        kept = _amount(files.get(facts.name, _ProjectFiles(facts.name)).kept)
+    for facts in projects:
+        project_files = files_by_project.get(facts.name, _ProjectFiles(facts.name))
+        kept_sum = _sum_of_files(project_files.kept_files)
         share = quotas.project.share(ListedAmount(facts.bytes, facts.files))
-        usage = ProjectUsage(facts.name, facts.files, facts.bytes, kept.files, kept.bytes, share)
+        usage = ProjectUsage(
+            facts.name, facts.files, facts.bytes, kept_sum.files, kept_sum.bytes, share
+        )
         usages.append(usage)
-    total = _sum_of(index.name, usages)
+    total = _usage_of_projects(index.name, usages)
     index_share: float | None = None
     if table.problem is None:
         index_share = quotas.index.share(ListedAmount(total.bytes, total.files))
     usage_of_index = replace(
         total,
-        unread=sum(not facts.document for facts in private),
+        unread=sum(not facts.document for facts in projects),
         quota=quotas.index,
         project_quota=quotas.project,
         share=index_share,
         problem=table.problem,
     )
-    return _IndexReading(usage_of_index, files)
+    return _IndexReading(usage_of_index, files_by_project)

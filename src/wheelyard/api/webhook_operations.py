@@ -19,9 +19,9 @@ from wheelyard.model.webhook_state import MOST_DEAD, DeadLetter, DeliveryAttempt
 
 KeysOfWebhook = Annotated[TableKeys, Meta(title="WebhookKeys")]
 
-_SEE: Final = "see or change webhooks"
-_CHANGE: Final = "change webhooks"
-_post = partial(ApiOperation, "POST", repeats=False)
+_RIGHT_TO_SEE: Final = "see or change webhooks"
+_RIGHT_TO_CHANGE: Final = "change webhooks"
+_post_operation = partial(ApiOperation, "POST", is_repeatable=False)
 
 
 class WebhookAnswer(Struct, frozen=True):
@@ -145,11 +145,11 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
     """
     Show the last deliveries of a webhook, what waits, and what was given up.
 
-    It may be one whose keys are wrong. Raises NotFound if there is no such webhook.
+    The keys of the webhook may be wrong. Raises NotFound if there is no such webhook.
     """
     webhooks = call.index.server.webhooks
 
-    # also one whose keys are wrong
+    # read as stored, as the keys may be wrong
     table = webhooks.require_stored(body.name, webhooks.read_stored())
     state = webhooks.states.read_stored(body.name, table.created)
     waiting = list[WaitingMessages]()
@@ -167,8 +167,8 @@ def list_deliveries(call: Call, body: NamedWebhook) -> WebhookDeliveries:
         name=body.name,
         attempts=state.attempts,
         waiting=tuple(waiting),
-        dead=_given_up(state.dead),
-        again=_given_up(state.again),
+        dead=_describe_letters(state.dead),
+        again=_describe_letters(state.again),
         dropped=state.dropped,
         note=state.note,
     )
@@ -189,21 +189,21 @@ def send_test(call: Call, body: NamedWebhook) -> DeliveryAttempt:
     """
     Send a message of a test to a webhook now, and show what came of it.
 
-    It is noted among the deliveries and in the log. A message that does not arrive is no error.
-    Raises NotFound if there is no such webhook. Raises Invalid if its keys are wrong, or (code
-    `no_delivery`) if it has no URL, or no secret.
+    The message is noted among the deliveries and in the log. If it does not arrive, that is no
+    error. Raises NotFound if there is no such webhook. Raises Invalid if its keys are wrong, or
+    (code `no_delivery`) if the webhook has no URL, or no secret.
     """
     server = call.index.server
     webhook = server.webhooks.find(body.name)
-    # raises if it has no URL or no secret, before anything is sent or noted
+    # raises without a URL or a secret, before anything is sent or noted
     server.webhooks.endpoints.find(webhook)
     attempt = server.webhook_sender.test(webhook, call.by)
     server.webhooks.note_test(webhook, attempt, call.by)
     return attempt
 
 
-def _given_up(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
-    """Return dead letters as the answer has them."""
+def _describe_letters(letters: Iterable[DeadLetter]) -> tuple[GivenUpMessage, ...]:
+    """Return dead letters in the form of the answer."""
     messages = list[GivenUpMessage]()
     for letter in letters:
         message = GivenUpMessage(
@@ -235,16 +235,18 @@ WEBHOOKS: Final = table_operations.TableOperations(
         add="Add a webhook, whose secret is told this once.",
         change="Give other values to keys of a webhook.",
         remove="Remove a webhook, its secret, and what waits for it.",
-        right_to_see=_SEE,
-        right_to_change=_CHANGE,
+        right_to_see=_RIGHT_TO_SEE,
+        right_to_change=_RIGHT_TO_CHANGE,
     ),
     lambda call: call.index.server.webhooks,
 )
 WEBHOOK_ROWS: Final = (
     # a secret is shown once, so that the request is never repeated
-    _post("webhooks/new-secret", make_secret, RequiredRight.OWN_ADMIN, _CHANGE, status=201),
-    ApiOperation("GET", "webhooks/deliveries", list_deliveries, RequiredRight.ADMIN, _SEE),
-    _post("webhooks/send-again", send_again, RequiredRight.ADMIN, _SEE),
-    _post("webhooks/test", send_test, RequiredRight.ADMIN, _SEE, is_long=True),
+    _post_operation(
+        "webhooks/new-secret", make_secret, RequiredRight.OWN_ADMIN, _RIGHT_TO_CHANGE, status=201
+    ),
+    ApiOperation("GET", "webhooks/deliveries", list_deliveries, RequiredRight.ADMIN, _RIGHT_TO_SEE),
+    _post_operation("webhooks/send-again", send_again, RequiredRight.ADMIN, _RIGHT_TO_SEE),
+    _post_operation("webhooks/test", send_test, RequiredRight.ADMIN, _RIGHT_TO_SEE, is_long=True),
 )
-"""The operations beside those on the tables."""
+"""The operations on webhooks that tables of other kinds do not have."""

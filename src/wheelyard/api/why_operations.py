@@ -40,8 +40,8 @@ def explain_project(call: Call, body: WhyQuestion) -> Explanation:
     """
     Tell what clients get for a project of an index, and why not the rest.
 
-    If nothing of it is shown, main names the other indexes. An upstream index may be asked. What is
-    fetched is stored, and the first use of an exception from the cooldown is written.
+    If no file is shown, the answer of main names the other indexes. An upstream index may be asked.
+    A fetched page is stored, and the first use of an exception from the cooldown is written.
 
     Raises Invalid if the name or the version is malformed, or (code `bad_setting`) no database of
     advisories can be used. Raises Unauthenticated, Forbidden or NotFound if the caller may not know
@@ -49,13 +49,13 @@ def explain_project(call: Call, body: WhyQuestion) -> Explanation:
     the day has not begun. Raises Unavailable if metadata or a provenance cannot be had now.
     """
     with naming_alternatives(call.index):
-        explanation = _explain(call, body)
+        explanation = _explain_to_caller(call, body)
     if any(file.shown for file in explanation.files):
         return explanation
     return replace(explanation, other_indexes=call.index.alternatives)
 
 
-def _explain(call: Call, body: WhyQuestion) -> Explanation:
+def _explain_to_caller(call: Call, body: WhyQuestion) -> Explanation:
     """Return what clients get for a project, as far as the caller may know about it."""
     name, version = body.parsed
     index = call.index
@@ -70,44 +70,51 @@ def _explain(call: Call, body: WhyQuestion) -> Explanation:
     if not explanation.is_about_public_package:
         index.read_policy.require_project_read(call.caller, name)
     if explanation.answer is NameAnswer.PRIVATE:
-        return _private(index, explanation, version)
-    return _filtered(index, explanation)
+        return _explain_private(index, explanation, version)
+    return _apply_index_rules(index, explanation)
 
 
-def _private(index: Index, explanation: Explanation, version: Version | None) -> Explanation:
-    """Return the explanation of a private name with its files, as the layers have them."""
-    answer = index.repository.find(explanation.name)
-    if not answer.projects and index.upstream is None:
+def _explain_private(
+    index: Index, explanation: Explanation, version: Version | None
+) -> Explanation:
+    """
+    Return the explanation of a private name with its files, as the layers have them.
+
+    Raises NotFound if no layer has the project, and there is no upstream index.
+    """
+    sources = index.repository.find(explanation.name)
+    if not sources.projects and index.upstream is None:
         raise project_not_found(explanation.name)
     reasons = list(explanation.reasons)
-    reasons += _of_layers(index, explanation.name, answer)
+    reasons += _layer_reasons(index, explanation.name, sources)
     files = _LayeredFiles(version)
-    status_of_first: tuple[FileReason, ...] = ()
-    if answer.projects:
-        status_of_first = _of_status(answer.projects[0])
-    for source in answer.projects:
-        # the status of the first layer that has the project is that of the project
-        files.add_layer(source, status_of_first or _of_status(source))
+    first_status: tuple[FileReason, ...] = ()
+    if sources.projects:
+        first_status = _status_reasons(sources.projects[0])
+    for source in sources.projects:
+        # a status of the first layer that has the project counts for the other layers, too
+        files.add_layer(source, first_status or _status_reasons(source))
     return replace(explanation, reasons=tuple(reasons), files=files.by_name())
 
 
 class _LayeredFiles:
     """
-    The files of a private project, explained as one layer after the other adds its own.
+    The explained files of a private project, to which one layer after the other is added.
 
-    A layer that does not serve a file any more withholds it from the layers behind it. A file that
-    several layers have is explained as the first of them has it, unless one shows it.
+    A layer that does not serve a file any more withholds this file from the layers behind it. A
+    file of several layers is explained as in the last layer that shows it, or if none shows it, as
+    in the first layer that has it.
     """
 
     def __init__(self, version: Version | None) -> None:
         self._version = None if version is None else strip_trailing_zeros(str(version))
-        """The version that is asked about, or None for all."""
+        """The version that the question is about, or None for all versions."""
         self._files = dict[str, ExplainedFile]()
-        self._withheld = dict[str, FileReason]()
-        """Why layers so far withhold files, by filename."""
+        self._withheld_reasons = dict[str, FileReason]()
+        """Why the layers that were added withhold files, by filename."""
 
     def add_layer(self, source: FoundProject, status: tuple[FileReason, ...]) -> None:
-        """Add the files of a layer, of which none is served for these reasons, if there are any."""
+        """Add the files of a layer. If `status` has reasons, the layer serves none of its files."""
         for file in source.project.files:
             self._add(file, status)
         for file, reason in source.hidden.values():
@@ -119,61 +126,66 @@ class _LayeredFiles:
         return tuple(self._files[filename] for filename in sorted(self._files))
 
     def _add(self, file: File, reasons: tuple[FileReason, ...]) -> None:
-        """Add a file that a layer has, and does not serve for these reasons, if there are any."""
+        """Add a file of a layer. If there are reasons, the layer does not serve the file."""
         if self._version not in {None, strip_trailing_zeros(file.version)}:
             return
-        withheld = self._withheld.get(file.filename)
-        if withheld is not None:
-            reasons = (withheld, *reasons)
-        at = file.promoted_at or file.uploaded_at
+        withheld_reason = self._withheld_reasons.get(file.filename)
+        if withheld_reason is not None:
+            reasons = (withheld_reason, *reasons)
+        added_at = file.promoted_at or file.uploaded_at
         explained = ExplainedFile(
-            file.filename, file.version, not reasons, reasons, at, file.sha256
+            file.filename, file.version, not reasons, reasons, added_at, file.sha256
         )
         if explained.shown or file.filename not in self._files:
             self._files[file.filename] = explained
 
     def _withhold_behind(self, source: FoundProject) -> None:
-        """Note which files a layer withholds from those behind it."""
+        """Note which files a layer withholds from the layers behind it."""
         project = source.project
         layer = f"The index {source.index}"
         deleted = FileReason("deleted", f"{layer} has deleted it.")
         for filename in project.deleted_filenames:
-            self._withheld[filename] = deleted
+            self._withheld_reasons[filename] = deleted
         if project.status.serves_files:
             return
         text = f"{layer} has it, and the project is {project.status} there."
         for filename in project.by_filename:
-            self._withheld[filename] = FileReason("status", text)
+            self._withheld_reasons[filename] = FileReason("status", text)
 
 
-def _of_layers(index: Index, name: NormalizedName, answer: ProjectSources) -> Iterator[FileReason]:
-    """Yield which layers a private project is from, and which others have it, too."""
-    sources = [source.index for source in answer.projects]
-    for source in sources:
+def _layer_reasons(
+    index: Index, name: NormalizedName, project_sources: ProjectSources
+) -> Iterator[FileReason]:
+    """Yield which layers show a private project, and which other layers have it, too."""
+    shown_indexes = [source.index for source in project_sources.projects]
+    for source in shown_indexes:
         if source != index.name:
-            text = f"It is from the index {source}, a layer of {index.name}."
-            yield FileReason("layer", text)
-    # a read of the store for each layer that the answer does not come from
-    for own in index.repository.own_packages():
-        if sources and own.name not in sources and own.projects.load(name).value is not None:
-            text = "has it, too. The first layer that has a name hides the others."
-            if index.definition.day is not None:
-                text = "has it now, and did not on that day, or a layer before hides it."
-            yield FileReason("layer", f"The index {own.name} {text}")
+            fact = f"It is from the index {source}, a layer of {index.name}."
+            yield FileReason("layer", fact)
+    for layer in index.repository.own_packages():
+        if not shown_indexes or layer.name in shown_indexes:
+            continue
+        # a read of the store for each layer that does not show the project
+        if layer.projects.load(name).value is None:
+            continue
+        fact = "has it, too. The first layer that has a name hides the others."
+        if index.definition.day is not None:
+            fact = "has it now, and did not on that day, or a layer before hides it."
+        yield FileReason("layer", f"The index {layer.name} {fact}")
 
 
-def _of_status(source: FoundProject) -> tuple[FileReason, ...]:
-    """Return why no file of a layer is served, if its project has such a status."""
+def _status_reasons(source: FoundProject) -> tuple[FileReason, ...]:
+    """Return the reason by which the project's status withholds all files of a layer, or none."""
     status = source.project.status
     if status.serves_files:
         return ()
     return (FileReason("status", f"The project is {status}."),)
 
 
-def _filtered(index: Index, explanation: Explanation) -> Explanation:
-    """Return the explanation of a public project with what the rules of indexes hide."""
+def _apply_index_rules(index: Index, explanation: Explanation) -> Explanation:
+    """Return the explanation of a public project in which rules of indexes hide files, too."""
     hidden = dict[str, FileReason]()
-    # the first look may read licences of wheels, which nobody needs for a name without files
+    # not asked without files, as the rules may have to read licences from wheels
     if explanation.files:
         hidden.update(_hidden_by_rules(index, explanation.name))
     files = list[ExplainedFile]()
@@ -187,7 +199,7 @@ def _filtered(index: Index, explanation: Explanation) -> Explanation:
 
 
 def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
-    """Yield which files of a public project the rules of indexes hide, as from an installer."""
+    """Yield the files of a public project that rules of indexes hide, each with the reason."""
     repository = index.repository
     if index.upstream is None or not repository.hides_files:
         return
@@ -197,7 +209,7 @@ def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, 
     filtered = repository.filtered(listings)
     if not filtered:
         return
-    # no private name needs it
+    # nothing of upstream/ is loaded for a private name
     from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
 
     for filename, reason in merged_listing(filtered).hidden.items():

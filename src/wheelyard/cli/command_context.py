@@ -216,7 +216,7 @@ def open_api(index: str | None = None) -> Api:
 
 def local_api(index: Index) -> LocalApi:
     """Return an index as the user of this command may use it."""
-    return LocalApi(index=index, caller=local_caller(index), callers=local_caller)
+    return LocalApi(index=index, caller=local_caller(index), caller_elsewhere=local_caller)
 
 
 def remote_api(index: str | None = None) -> "RemoteApi | None":

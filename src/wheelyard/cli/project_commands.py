@@ -9,7 +9,7 @@ from click import Argument, Option
 from msgspec.structs import asdict
 
 from wheelyard.api import download_operations, project_operations
-from wheelyard.api.operation import there_are
+from wheelyard.api.operation import other_indexes_in_words
 from wheelyard.cli import output, shared_options
 from wheelyard.cli.command import CliGroup, cli_command
 from wheelyard.cli.command_context import Api, open_api
@@ -49,7 +49,7 @@ def list_command(project: str | None) -> None:
         # an empty answer about main alone would look as if the store had no package
         if answer.other_indexes:
             command = command_line("list", "--index", answer.other_indexes[0])
-            others = there_are(answer.other_indexes)
+            others = other_indexes_in_words(answer.other_indexes)
             output.print_message(
                 logging.INFO, f"main has no project; {others}: {command} lists one"
             )

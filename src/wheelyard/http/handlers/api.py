@@ -87,14 +87,14 @@ class OperationHandler(Struct, frozen=True):
         params = request.path_params
 
         # this checks the right, too, before the body of a stranger is read
-        operation.arguments(call, params)
+        operation.checked_arguments(call, params)
         if operation.method != "GET":
             self._check_change(request)
         body: Struct | None = None
-        if operation.body is not None and operation.method == "GET":
-            body = decode_query(request.query_string, operation.body)
-        elif operation.body is not None:
-            body = decode_body(read_json(request, operation.body_limit), operation.body)
+        if operation.body_type is not None and operation.method == "GET":
+            body = decode_query(request.query_string, operation.body_type)
+        elif operation.body_type is not None:
+            body = decode_body(read_json(request, operation.body_limit), operation.body_type)
         asks_upstream = operation.asks_upstream and getattr(body, "asks_upstream", True)
 
         if asks_upstream:
@@ -112,7 +112,7 @@ class OperationHandler(Struct, frozen=True):
             index=request.context.index,
             caller=caller,
             lists_public=True,
-            callers=CallerElsewhere(request, request.context.index),
+            caller_elsewhere=CallerElsewhere(request, request.context.index),
         )
         # what makes or revokes tokens also asks when the caller signed in, and with which token
         if self.operation.method == "GET" or not self.operation.takes_iap:

@@ -150,8 +150,8 @@ def answer_change(request: IndexRequest) -> Response:
 def _api(request: IndexRequest) -> LocalApi:
     """Return the operations of the index, for the caller of a request."""
     index = request.context.index
-    callers = CallerElsewhere(request, index)
-    return LocalApi(index=index, caller=request.caller, callers=callers)
+    caller_elsewhere = CallerElsewhere(request, index)
+    return LocalApi(index=index, caller=request.caller, caller_elsewhere=caller_elsewhere)
 
 
 def _choose(request: IndexRequest, name: NormalizedName, fields: forms.FormFields) -> Response:

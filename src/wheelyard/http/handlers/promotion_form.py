@@ -80,8 +80,8 @@ def _promote_by_form(
 
 def _api(request: IndexRequest) -> LocalApi:
     index = request.context.index
-    callers = CallerElsewhere(request, index)
-    return LocalApi(index=index, caller=request.caller, callers=callers)
+    caller_elsewhere = CallerElsewhere(request, index)
+    return LocalApi(index=index, caller=request.caller, caller_elsewhere=caller_elsewhere)
 
 
 def _require_release(request: IndexRequest) -> tuple[NormalizedName, Version]:

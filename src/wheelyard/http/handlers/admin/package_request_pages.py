@@ -262,7 +262,7 @@ def decide_all(api: LocalApi, body: SeveralDecisions) -> DecisionOutcome:
         # what was approved before may be hidden by a rule that is newer than that
         for decision in chain(summary.decided, summary.unchanged):
             package = PackageQuestion(decision.project, decision.version)
-            why = package_request_operations.keep_hidden(api, package)
+            why = package_request_operations.note_still_hidden(api, package)
             if why:
                 notes.append(f"Still hidden: {why}")
     # one sentence for all packages that have one reason
