@@ -353,12 +353,12 @@ def _upstream_server_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
         if latest is None:
             yield HealthPart(name, "ok", "This process has not asked it yet.")
             continue
-        answered_at = f"{latest.at:%Y-%m-%d %H:%M:%S} UTC"
+        asked_at = f"{latest.at:%Y-%m-%d %H:%M:%S} UTC"
         if latest.is_answered:
-            yield HealthPart(name, "ok", f"It has answered on {answered_at}.")
+            yield HealthPart(name, "ok", f"It has answered on {asked_at}.")
         else:
             reason = latest.why or "no usable answer"
-            text = f"It has not answered on {answered_at}: {reason}."
+            text = f"It has not answered on {asked_at}: {reason}."
             yield HealthPart(name, "failed", f"{text} Pages and files that are kept are served.")
 
 

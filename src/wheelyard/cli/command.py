@@ -13,9 +13,9 @@ Parameters: TypeAlias = click.Parameter | Sequence[click.Parameter]
 
 class CliCommand(click.Command):
     """
-    Command that shows examples, and the page of the documentation about it, below its options.
+    Command whose help shows examples, and a page of the documentation, below the options.
 
-    Its docstring is the text of its help.
+    The docstring of the command's function is the text of the help.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CliCommand(click.Command):
 
 
 class CliGroup(CliCommand, click.Group):
-    """Group of such commands."""
+    """Group of commands that are a `CliCommand` each."""
 
     command_class: type[click.Command] | None = CliCommand
 
@@ -43,7 +43,7 @@ class CliGroup(CliCommand, click.Group):
         self, name: str, *parameters: Parameters, examples: Sequence[str] = (), page: str
     ) -> Callable[[Callable[..., object]], click.Command]:
         """Return a decorator that adds a command of this name."""
-        return self.command(name, params=_flat(parameters), examples=examples, page=page)
+        return self.command(name, params=_flatten(parameters), examples=examples, page=page)
 
 
 def cli_command(
@@ -51,11 +51,11 @@ def cli_command(
 ) -> Callable[[Callable[..., object]], CliCommand]:
     """Return a decorator that makes a command of this name."""
     return click.command(
-        name, cls=CliCommand, params=_flat(parameters), examples=examples, page=page
+        name, cls=CliCommand, params=_flatten(parameters), examples=examples, page=page
     )
 
 
-def _flat(parameters: Sequence[Parameters]) -> list[click.Parameter]:
+def _flatten(parameters: Sequence[Parameters]) -> list[click.Parameter]:
     """Return the parameters of a command one by one, in the order in which its help has them."""
     flat = list[click.Parameter]()
     for parameter in parameters:

@@ -1,4 +1,4 @@
-"""The settings, the store, the server and the index that a command line names, and its caller."""
+"""The settings, store, server and index that a command line names, and the caller of a command."""
 
 import logging
 from collections.abc import Mapping
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 LOGIN_NAME_LIMIT: Final = 100
 """Characters of an operating system user's name in a journal."""
 Tables = Mapping[str, Mapping[str, Any]]
-"""Settings by section and key. None is an option that was not given."""
+"""Settings by section and key, where None stands for an option that was not given."""
 
 Api: TypeAlias = "LocalApi | RemoteApi"
 
 
 def command_settings() -> Settings:
     """
-    Return the effective settings of this command line, and warn of a file that others may change.
+    Return the effective settings of this command line, and warn if others may change the file.
 
     Raises Invalid if a value is wrong, or the settings file cannot be used.
     """
@@ -51,7 +51,7 @@ def command_settings() -> Settings:
 
 def warn_of_settings_file(loaded: load.LoadedSettings) -> None:
     """Warn if others on this machine can change the settings file."""
-    # without a file, or with its text in a variable, there is nothing to look at
+    # no warning without a file, or if a variable has the text of the settings
     if loaded.config_source not in ("", load.TEXT_VARIABLE):
         program.warn_of(write_warnings(Path(loaded.config_source)))
 
@@ -66,9 +66,9 @@ def loaded_settings(
     Return the effective settings of this command line, and where each comes from.
 
     `overrides` has the values of options other than those of `STORE`, `defaults` those defaults of
-    this command that differ from the usual ones. Unless `passes_over_index`, a file must not have
-    tables that describe the index. Raises Invalid if a value is wrong, or the
-    settings file cannot be used.
+    this command that differ from the usual defaults. Unless `passes_over_index`, a file must not
+    have tables that describe the index. Raises Invalid if a value is wrong, or the settings file
+    cannot be used.
     """
     options: dict[str, Mapping[str, Any]] = {"store": {"location": given_option("store")}}
     if overrides is not None:
@@ -84,16 +84,16 @@ def loaded_settings(
 
 def existing_index(name: str | None = None) -> Index:
     """
-    Return the index of a name in the store of this command line, or without it that of `--index`.
+    Return the index `name` in the store of this command line, for None the one of `--index`.
 
-    It warns of a settings file that others may change. The index is closed at the end of the
-    command, and serials are given to its commits. Raises Invalid if a setting is wrong or the store
-    does not exist, NotFound if there is no such index, and Unavailable if the store does not
+    A warning is printed if others may change the settings file. The index is closed at the end of
+    the command, and serials are given to its commits. Raises Invalid if a setting is wrong or the
+    store does not exist, NotFound if there is no such index, and Unavailable if the store does not
     answer.
     """
     loaded = loaded_settings()
     warn_of_settings_file(loaded)
-    # not made: a misspelled --store must not look like an empty index
+    # a missing store is not made, as a misspelled --store would look like an empty index
     index = open_index(loaded.settings, create=False)
     index.server.sources = loaded.sources
     return closed_with_command(index, name)
@@ -101,10 +101,10 @@ def existing_index(name: str | None = None) -> Index:
 
 def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool = False) -> Index:
     """
-    Return the index of a name, or without it that of `--index`. A store that is missing is made.
+    Return the index `name`, for None the one of `--index`. A store that is missing is made.
 
-    `is_server` is for a process that serves it, and not for a command. The index is closed at the
-    end of the command, and serials are given to its commits.
+    `is_server` is true in a process that serves the index, and false in a command. The index is
+    closed at the end of the command, and serials are given to its commits.
 
     Raises Invalid if a setting is wrong, NotFound if there is no such index, and Unavailable if the
     store does not answer.
@@ -121,7 +121,7 @@ def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool
 
 def closed_with_command(index: Index, name: str | None = None) -> Index:
     """
-    Return the index of a name, or without it of `--index`, of the store of `index`.
+    Return the index `name`, for None the one of `--index`, of the store of `index`.
 
     Connections are closed at the end of the command, and serials are given to its commits. Raises
     NotFound if there is no such index, and Unavailable if the store does not answer.
@@ -129,29 +129,29 @@ def closed_with_command(index: Index, name: str | None = None) -> Index:
     context = click.get_current_context()
     if index.upstream is not None:
         context.call_on_close(index.upstream.close)
-    chosen = index.named(_or_given(name))
+    chosen = index.named(_index_name_or_option(name))
     context.call_on_close(partial(_give_serials, chosen))
     return chosen
 
 
-def _or_given(name: str | None) -> str:
-    """Return the name of an index, or if it is None that of `--index`, main if nothing is given."""
+def _index_name_or_option(name: str | None) -> str:
+    """Return the name of an index in its normal form, or for None the index of the command line."""
     if name is None:
         return program.chosen_index()
     return read_index_name(name)
 
 
 def _give_serials(index: Index) -> None:
-    """Give serials to the commits of this command, as perhaps no server runs that does it."""
+    """Give serials to the commits of this command, as perhaps no server runs that gives them."""
     if index.projects.commits.has_committed:
-        # the commits are in force, whatever happens here; the next command or server repeats this
+        # an error changes no commit, and the next command or server gives the serials
         with suppress(WheelyardError):
             index.changes.newest()
 
 
 def warn_without_upstream(index: Index) -> None:
     """
-    Warn if the settings of this command name no upstream index, and the store knows of one.
+    Warn if the settings of this command name no upstream index, but the store has pages of one.
 
     Raises Unavailable if the store does not answer.
     """
@@ -186,10 +186,10 @@ def local_caller(index: Index) -> access.Caller:
     """
     Return the caller that stands for the user of this command, who may do everything.
 
-    On a bucket the caller's name is the e-mail of the Google credentials, if they have one. Else it
-    is `local:` and the login name.
+    On a bucket the principal is the e-mail of the Google credentials, if they have one. Else the
+    principal is `local:` and the login name.
     """
-    # whoever reads and writes the store itself needs no right
+    # a user who can read and write the store itself needs no right of the index
     everything = access.everywhere(access.Action.ADMIN.with_implied)
     email = index.server.traits.account_email()
     principal = escaped(email) if email else f"local:{_login_name()}"
@@ -197,19 +197,22 @@ def local_caller(index: Index) -> access.Caller:
 
 
 def _login_name() -> str:
-    with suppress(KeyError, OSError):  # a container may run as a user without a name
-        return escaped(getuser())[:LOGIN_NAME_LIMIT]  # from the environment, untrusted
+    """Return the name of the operating system user, or `unknown` for a user without a name."""
+    # such users are those of containers
+    with suppress(KeyError, OSError):
+        # escaped, as the name comes from the environment
+        return escaped(getuser())[:LOGIN_NAME_LIMIT]
     return "unknown"
 
 
 def open_api(index: str | None = None) -> Api:
     """
-    Return the index of a name or of `--index`, at the server that is chosen, else in the store.
+    Return an index, for None the one of `--index`, at the chosen server or else in the store.
 
-    It is closed at the end of the command, and no request is sent to a server yet. Raises
+    The index is closed at the end of the command, and no request is sent to a server yet. Raises
     UsageError if options of a server and of a store are given, Invalid if a setting, the URL, the
     name of the index or the credential is wrong or the store does not exist, NotFound if the store
-    has no such index, and Unavailable if it does not answer.
+    has no such index, and Unavailable if the store does not answer.
     """
     return remote_api(index) or local_api(existing_index(index))
 
@@ -221,18 +224,18 @@ def local_api(index: Index) -> LocalApi:
 
 def remote_api(index: str | None = None) -> "RemoteApi | None":
     """
-    Return the index of a name or of `--index`, of the server that is chosen, or None without one.
+    Return an index, for None the one of `--index`, of the chosen server, or None without a server.
 
-    It is closed at the end of the command, and no request is sent. A keyring may be asked for the
-    credential. Raises UsageError if an option of a store is given, too. Raises Invalid if the URL,
-    the name of the index or the credential is malformed, the keyring does not answer, or the
-    credential would leave this machine unencrypted.
+    The connection is closed at the end of the command, and no request is sent. A keyring may be
+    asked for the credential. Raises UsageError if an option of a store is given, too. Raises
+    Invalid if the URL, the name of the index or the credential is malformed, the keyring does not
+    answer, or the credential would leave this machine unencrypted.
     """
     server = program.chosen_server()
     if server is None:
         return None
 
-    # refused, as a server has a store and settings of its own: these would have no effect
+    # refused, as these options have no effect on a server, which has its own store and settings
     for name in program.LOCAL_OPTIONS:
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
@@ -242,7 +245,7 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     from wheelyard.api.remote_api import RemoteApi
     from wheelyard.api_client import open_connection
 
-    chosen_name = _or_given(index)
+    chosen_name = _index_name_or_option(index)
     environment = load.process_environment()
 
     # operations about the whole server are at the root alone, whichever index is chosen

@@ -1,4 +1,4 @@
-"""Lines about changes: when each was made, by whom, and what it was."""
+"""Lines about changes for the histories of commands, and the names of tokens in them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,11 +13,12 @@ def history_lines(
     api: Api, events: Sequence[OtherEvent], descriptions: Iterable[str]
 ) -> Iterator[tuple[str, ...]]:
     """
-    Yield the columns of each event: when it was, by whom, and what it was.
+    Yield the columns of each event: its time, who caused it, and its description.
 
-    There is one description for each event. It warns if the names of tokens cannot be read.
+    There is one description for each event. A warning is printed if the names of tokens cannot be
+    read.
     """
-    # journals have the ids of tokens, and people know their tokens by name
+    # journals have the ids of tokens, but people know their tokens by name
     names = token_names(api, {event.by for event in events})
     for event, description in zip(events, descriptions, strict=True):
         by = with_name(event.by, names.get(event.by, ""))
@@ -26,9 +27,9 @@ def history_lines(
 
 def token_names(api: Api, principals: Iterable[str]) -> dict[str, str]:
     """
-    Return the name of the API token that each principal is, an empty text for others.
+    Return the names of API tokens by their principals, and an empty text for other principals.
 
-    If they cannot be read, warn and return an empty dictionary.
+    If the names cannot be read, print a warning, and return an empty dictionary.
     """
     try:
         return {principal: api.name_of(principal) for principal in principals}

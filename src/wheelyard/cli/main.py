@@ -140,9 +140,10 @@ class Commands(CliGroup):
 
     def invoke(self, ctx: click.Context) -> object:
         """
-        Run a subcommand, and return what its function returns.
+        Run a subcommand, and return the value that its function returns.
 
-        A WheelyardError is printed, and the result is the exit status 1. Other errors are raised.
+        After a WheelyardError, which is printed, the value is the exit status 1. Other errors are
+        raised.
         """
         try:
             return super().invoke(ctx)
@@ -150,8 +151,7 @@ class Commands(CliGroup):
             # imported only for an error
             from wheelyard.cli.program import error_text
 
-            # here, and not in `_run`: the options that say where the index is, which the advice
-            # repeats, are gone with the context
+            # here and not in `_run`, where the context is gone: the advice repeats options of it
             return _print_error(error_text(fault))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -160,11 +160,11 @@ class Commands(CliGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the subcommand `cmd_name`, or return None if there is none."""
+        """Return the subcommand `cmd_name`, whose module is imported, or None if there is none."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = _imported(f"wheelyard.cli.{COMMAND_MODULES[cmd_name]}")
+        module = _import_without_collections(f"wheelyard.cli.{COMMAND_MODULES[cmd_name]}")
         command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(command, click.Command)  # noqa: S101 - each module has one
         return command
@@ -172,11 +172,12 @@ class Commands(CliGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the subcommands and their descriptions for `--help`, without importing them."""
         del ctx
-        # click aligns the columns of a section, and these are aligned over all sections
-        width = max(map(len, COMMANDS))
+        # of the same width in all sections, as click aligns the columns of each section alone
+        width = max(len(name) for name in COMMANDS)
         for title, group in COMMAND_GROUPS.items():
+            rows = [(name.ljust(width), description) for name, description in group.items()]
             with formatter.section(title):
-                formatter.write_dl([(name.ljust(width), what) for name, what in group.items()])
+                formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Return the subcommands that begin with `incomplete`, without importing them."""
@@ -186,21 +187,22 @@ class Commands(CliGroup):
         for name, description in COMMANDS.items():
             if name.startswith(incomplete):
                 completions.append(CompletionItem(name, help=description))
-        # of a command and not of a group, whose method would import each subcommand
+        # the method of a command, as that of a group would import each subcommand
         return completions + click.Command.shell_complete(self, ctx, incomplete)
 
 
-def _imported(module: str) -> ModuleType:
+def _import_without_collections(module: str) -> ModuleType:
     """
-    Import a module without garbage collections, then or later, of what stays until the end.
+    Import a module, and keep what was imported out of all garbage collections.
 
-    They would take a twentieth of a server's start, and hold up its requests later.
+    Collections during the import would take a twentieth of a server's start. Later ones would look
+    through objects that stay until the end, and hold up requests.
     """
     gc.disable()
     try:
         return import_module(module)
     finally:
-        # what was imported is moved to where no later collection looks
+        # moves all objects to where no later collection looks
         gc.freeze()
         gc.enable()
 
@@ -246,14 +248,14 @@ def _run() -> int:
         return _print_error("interrupted", INTERRUPTED_STATUS)
     except OSError as error:
         if error.filename is not None:
-            what = escaped(str(error.filename))
+            subject = escaped(str(error.filename))
         elif isinstance(error, FileNotFoundError):
             # `os.getcwd` raises it for a folder that was deleted
-            what = "The working folder"
+            subject = "The working folder"
         else:
             # a full disk, or a pipe that was closed for another reason
-            what = "The output"
-        return _print_error(f"{what} cannot be used: {error.strerror or error}.")
+            subject = "The output"
+        return _print_error(f"{subject} cannot be used: {error.strerror or error}.")
 
     # a command that returns nothing has succeeded
     if isinstance(status, int):
@@ -261,6 +263,6 @@ def _run() -> int:
     return 0
 
 
-def _print_error(why: str, status: int = 1) -> int:
-    click.echo(f"wheelyard: {why}", err=True)
+def _print_error(reason: str, status: int = 1) -> int:
+    click.echo(f"wheelyard: {reason}", err=True)
     return status

@@ -12,43 +12,44 @@ from wheelyard.cli.shared_options import given_option
 from wheelyard.errors import Unavailable
 from wheelyard.model.decoding import escaped
 
-_IN_LOG: Final = f"{__name__}.in_log"
-PROGRESS_LINE: Final = f"{__name__}.progress"
-"""Keys of click's context: whether messages go to the log, and the progress line."""
+_LOGS_MESSAGES_KEY: Final = f"{__name__}.in_log"
+PROGRESS_LINE_KEY: Final = f"{__name__}.progress"
+"""Keys of the `meta` of click's context: whether messages are logged, and the progress line."""
 _PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
 
 
-def warn(what: str) -> None:
+def warn(text: str) -> None:
     """Print a warning for the operator to standard error, or log it."""
-    print_message(logging.WARNING, what)
+    print_message(logging.WARNING, text)
 
 
 def log_messages() -> None:
     """Log the messages of this command from now on, in place of printing them."""
-    click.get_current_context().meta[_IN_LOG] = True
+    click.get_current_context().meta[_LOGS_MESSAGES_KEY] = True
 
 
-def print_message(level: int, what: str) -> None:
+def print_message(level: int, text: str) -> None:
     """
     Print a message of `logging.INFO` or `logging.WARNING` to standard error, or log it.
 
-    With `--quiet`, one of `logging.INFO` is dropped. What could control a terminal is escaped.
+    With `--quiet`, a message of `logging.INFO` is dropped. Characters that could control a terminal
+    are escaped.
     """
     if level == logging.INFO and given_option("quiet"):
         return
-    if click.get_current_context().meta.get(_IN_LOG):
-        logging.getLogger("wheelyard").log(level, "%s", escaped(what))
+    if click.get_current_context().meta.get(_LOGS_MESSAGES_KEY):
+        logging.getLogger("wheelyard").log(level, "%s", escaped(text))
     else:
-        echo(f"{_PREFIXES[level]}{escaped(what)}", err=True)
+        echo(f"{_PREFIXES[level]}{escaped(text)}", err=True)
 
 
 def echo(line: str, *, err: bool = False) -> None:
     """Print a line above the progress line, if there is one, to standard output or error."""
-    progress = click.get_current_context().meta.get(PROGRESS_LINE)
+    progress_line = click.get_current_context().meta.get(PROGRESS_LINE_KEY)
     stream = sys.stderr if err else sys.stdout
-    # a stream that goes to a file does not meet the progress line, which is on the terminal
-    if progress is not None and stream is not None and stream.isatty():
-        progress.print_above(line, err=err)
+    # the progress line is on the terminal, so that a stream that goes to a file never meets it
+    if progress_line is not None and stream is not None and stream.isatty():
+        progress_line.print_above(line, err=err)
     else:
         click.echo(line, err=err)
 
@@ -59,7 +60,7 @@ def resumable(advice: str) -> Iterator[None]:
     try:
         yield
     except Unavailable as fault:
-        # without `retry_after`: the message of the fault says it already
+        # without `retry_after`, which the message of the fault has in words already
         message = f"{fault.message} {advice}"
         raise Unavailable(message, code=fault.code, advice=fault.advice) from fault
 
@@ -71,7 +72,7 @@ def print_line(line: str) -> None:
 
 
 def printable(name: str) -> str:
-    """Return a name of a file for JSON: bytes in it that are not UTF-8 are escaped."""
+    """Return the name of a file as JSON can have it, with bytes escaped that are not UTF-8."""
     return name.encode(errors="backslashreplace").decode()
 
 
@@ -81,8 +82,8 @@ def print_result(
     """
     Print the result of a command: as JSON with `--json`, else as lines, unless it has `--quiet`.
 
-    A line is a text, or its columns, whose names `columns` are above them on a terminal: a program
-    gets the lines alone. What could control a terminal is escaped.
+    A line is a text, or its columns. On a terminal the names of the columns, `columns`, are above
+    the lines: a program gets the lines alone. Characters that could control a terminal are escaped.
     """
     if given_option("json"):
         # imported here, as most commands print lines
@@ -94,15 +95,17 @@ def print_result(
         print_line("\t".join(columns))
     for line in lines:
         cells = (line,) if isinstance(line, str) else line
-        # each cell by itself, as escaping the line would escape the tabs
-        print_line("\t".join(map(escaped, cells)))
+        # escaped one by one, as escaping the line would escape the tabs
+        escaped_cells = [escaped(cell) for cell in cells]
+        print_line("\t".join(escaped_cells))
 
 
 def confirm_name(name: str, consequence: str) -> bool:
     """
-    Ask a person to type `name` for what cannot be undone, and return whether they did.
+    Ask a person to type `name` before a change that cannot be undone, and return whether they did.
 
-    Call it only if `is_interactive`. Raises click's Abort if the person presses Ctrl-C.
+    The caller asks `is_interactive` before. Raises click's Abort if the person presses Ctrl-C.
     """
     question = f"{consequence} To go on, type the name '{name}'"
-    return bool(click.prompt(question, default="", show_default=False, err=True).strip() == name)
+    answer: str = click.prompt(question, default="", show_default=False, err=True)
+    return answer.strip() == name

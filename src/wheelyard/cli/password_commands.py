@@ -54,42 +54,45 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
     from wheelyard.authentication import passwords
 
     passwords.require_user_name(name)
-    number = None
+    line_number = None
     if file is not None:
-        number = passwords.line_number(_read(file), name)
+        line_number = passwords.line_number(_read_htpasswd(file), name)
 
-    # before somebody types a password for nothing
-    if number is not None and not replace:
+    # refused before somebody types a password in vain
+    if line_number is not None and not replace:
         raise Conflict(
-            f"{quoted(name)} has a password already, on line {number} of {escaped(str(file))}. "
-            "With --replace it gets another one; then its sessions and tokens end."
+            f"{quoted(name)} has a password already, on line {line_number} of "
+            f"{escaped(str(file))}. With --replace it gets another one; then its sessions and "
+            "tokens end."
         )
 
-    def checked(password: str) -> str:
+    def check_password(password: str) -> str:
         passwords.require_new_password(name, password)
         return password
 
-    hashed = passwords.hash_password(_ask(checked))
+    password = _ask_password(check_password)
+    hashed = passwords.hash_password(password)
     if file is None:
         click.echo(f"{name}:{hashed}")
         return
 
-    # read again, as somebody may have written it while the password was typed
-    content = passwords.with_line(_read(file), name, hashed).encode()
-    replace_file(file, content, NEW_FILE_MODE, keeps_mode=True)
-    done = "has another password" if number else "has a password now"
-    click.echo(f"{escaped(name)} {done}, in {escaped(str(file))}.", err=True)
+    # read again, as somebody may have changed the file while the password was typed
+    text = passwords.with_line(_read_htpasswd(file), name, hashed)
+    replace_file(file, text.encode(), NEW_FILE_MODE, keeps_mode=True)
+    outcome = "has another password" if line_number else "has a password now"
+    click.echo(f"{escaped(name)} {outcome}, in {escaped(str(file))}.", err=True)
 
 
-def _ask(check: Callable[[str], str]) -> str:
+def _ask_password(check: Callable[[str], str]) -> str:
     """
-    Return a password that passes the check, of a person or of standard input.
+    Return a password that passes the check, typed by a person or read from standard input.
 
-    Raises Invalid if that of standard input does not.
+    `check` returns the password, or raises Invalid. A person is asked again after that. Raises
+    Invalid if standard input has no password, or one that does not pass.
     """
     if sys.stdin is not None and sys.stdin.isatty():
 
-        def checked(text: str) -> str:
+        def check_answer(text: str) -> str:
             try:
                 return check(text)
             except Invalid as fault:
@@ -97,7 +100,7 @@ def _ask(check: Callable[[str], str]) -> str:
                 raise click.UsageError(fault.message) from None
 
         answer = click.prompt(
-            "Password", hide_input=True, confirmation_prompt=True, value_proc=checked, err=True
+            "Password", hide_input=True, confirmation_prompt=True, value_proc=check_answer, err=True
         )
         return str(answer)
     line = b""
@@ -109,16 +112,16 @@ def _ask(check: Callable[[str], str]) -> str:
             code="invalid_field",
         )
 
-    # the check refuses bytes that are no UTF-8, with a sentence about them
+    # bytes that are no UTF-8 are kept, so that the check can refuse them with its own sentence
     text = line.decode("utf-8", "surrogateescape")
     return check(text.removesuffix("\n").removesuffix("\r"))
 
 
-def _read(file: Path) -> str:
+def _read_htpasswd(file: Path) -> str:
     """
-    Return the text of an htpasswd file, empty if it is missing.
+    Return the text of an htpasswd file, or an empty text if the file is missing.
 
-    Raises Invalid unless it is UTF-8.
+    Raises Invalid unless the text is UTF-8.
     """
     try:
         return file.read_bytes().decode()

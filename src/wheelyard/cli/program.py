@@ -18,7 +18,7 @@ from wheelyard.remedies import Caution
 from wheelyard.rendering.advice import Terminal
 from wheelyard.settings.load import process_environment
 
-NAME: Final = "wheelyard"
+PROGRAM_NAME: Final = "wheelyard"
 URL_VARIABLE: Final = "WHEELYARD_URL"
 INDEX_VARIABLE: Final = "WHEELYARD_INDEX"
 STORE_VARIABLE: Final = "WHEELYARD_STORE"
@@ -26,7 +26,7 @@ LOCAL_OPTIONS: Final = ("store", "config")
 """Options that mean nothing for a server, which has its own settings."""
 PLACE_OPTIONS: Final = ("server", "store", "config")
 """The options that say where an index is, in the order in which a command has them."""
-UV_RUN: Final = "UV_RUN_RECURSION_DEPTH"
+UV_RUN_VARIABLE: Final = "UV_RUN_RECURSION_DEPTH"
 """A variable that `uv run` sets."""
 
 
@@ -34,27 +34,27 @@ def program_words(argv_0: str, prefix: str, environment: Mapping[str, str]) -> t
     """
     Return the words that start this program again.
 
-    `argv_0` is its name as Python got it, and `prefix` the folder of its environment. Only the name
-    of the program is returned if it was started in a way that is not known.
+    `argv_0` is the name of the program as Python got it, and `prefix` the folder of the program's
+    environment. If none of the known ways started the program, its name alone is returned.
     """
-    folders = Path(prefix).parts
-    # uvx and pipx put a folder that they delete in front of PATH, so these come first
-    if "archive-v0" in folders:
-        return "uvx", NAME
-    if "pipx" in folders and ".cache" in folders:
-        return "pipx", "run", NAME
-    if UV_RUN in environment:
-        return "uv", "run", NAME
+    environment_parts = Path(prefix).parts
+    # asked first, as uvx and pipx put a folder in front of PATH that they delete later
+    if "archive-v0" in environment_parts:
+        return "uvx", PROGRAM_NAME
+    if "pipx" in environment_parts and ".cache" in environment_parts:
+        return "pipx", "run", PROGRAM_NAME
+    if UV_RUN_VARIABLE in environment:
+        return "uv", "run", PROGRAM_NAME
     program = Path(argv_0)
     if program.name == "__main__.py":
-        return _as_typed(Path(sys.executable), environment), "-m", NAME
-    if program.name != NAME:
-        return (NAME,)
-    return (_as_typed(program, environment),)
+        return _name_or_path(Path(sys.executable), environment), "-m", PROGRAM_NAME
+    if program.name != PROGRAM_NAME:
+        return (PROGRAM_NAME,)
+    return (_name_or_path(program, environment),)
 
 
-def _as_typed(program: Path, environment: Mapping[str, str]) -> str:
-    """Return the name of a program that PATH has, or else its path."""
+def _name_or_path(program: Path, environment: Mapping[str, str]) -> str:
+    """Return the name of a program if PATH leads to it, or else its path."""
     on_path = shutil.which(program.name, path=environment.get("PATH", ""))
     # PATH may have another program of this name
     if on_path is not None and Path(on_path).absolute() == program.absolute():
@@ -69,19 +69,21 @@ def chosen_server() -> str | None:
     A command about packages takes `$WHEELYARD_URL` unless an option or `$WHEELYARD_STORE` names a
     store.
     """
-    server: str | None = given_option("server")
+    given_server: str | None = given_option("server")
     environment = process_environment()
-    names_store = any(map(given_option, LOCAL_OPTIONS)) or environment.get(STORE_VARIABLE)
-    if server is not None or names_store or not is_about_packages():
-        return server
+    if given_server is not None or not is_about_packages():
+        return given_server
+    has_local_option = any(given_option(name) for name in LOCAL_OPTIONS)
+    if has_local_option or environment.get(STORE_VARIABLE):
+        return None
     return environment.get(URL_VARIABLE) or None
 
 
 def chosen_index() -> str:
-    """Return the name of `--index`, or about packages of `$WHEELYARD_INDEX`, else main."""
-    named: str | None = given_option("index")
-    if named or not is_about_packages():
-        return read_index_name(named or "")
+    """Return the name of `--index`, or for a command about packages the default, else main."""
+    given_name: str | None = given_option("index")
+    if given_name or not is_about_packages():
+        return read_index_name(given_name or "")
     return default_index()
 
 
@@ -91,32 +93,32 @@ def is_about_packages() -> bool:
 
 
 def default_index() -> str:
-    """Return the index of a command about packages that names none: `$WHEELYARD_INDEX`, or main."""
+    """Return the index of a command about packages without `--index`: of a variable, or main."""
     return read_index_name(process_environment().get(INDEX_VARIABLE, ""))
 
 
 def this_terminal() -> Terminal:
     """
-    Return how this command line would name another command, with its options of a place.
+    Return the terminal of this command line, which writes other commands for the same place.
 
-    Outside of a command it knows the program alone.
+    Outside of a command the terminal knows the program alone.
     """
     program = program_words(sys.argv[0], sys.prefix, process_environment())
     if click.get_current_context(silent=True) is None:
         return Terminal(program=program)
-    place = list[str]()
+    place_words = list[str]()
     for name in PLACE_OPTIONS:
         value = given_option(name)
         if name == "server":
-            # said, as not every command takes the server of the variable
+            # with the server of the variable, which not every command takes
             value = chosen_server()
         if value:
-            place += [f"--{name}", str(value)]
+            place_words += [f"--{name}", str(value)]
     return Terminal(
         index=chosen_index(),
         default_index=default_index(),
         program=program,
-        place=tuple(place),
+        place=tuple(place_words),
         has_server=chosen_server() is not None,
         asks_nobody=_asks_nobody(),
     )
@@ -126,7 +128,7 @@ def _asks_nobody() -> bool:
     """Return whether the command that a message names has to run without asking anybody."""
     if given_option("yes"):
         return True
-    # who tries something has not agreed to it, so the command of the message is to ask
+    # a dry run is no agreement, so the command in the message has to ask
     is_trial = bool(click.get_current_context().params.get("dry_run"))
     return not is_trial and not is_interactive()
 
@@ -135,7 +137,7 @@ def command_line(*words: str, is_question: bool = False) -> str:
     """
     Return a command about the same index, in quotes, for a message.
 
-    `is_question`: it asks a person, unless it is told not to.
+    `is_question` is true for a command that asks a person, unless it has `--yes`.
     """
     terminal = this_terminal()
     line = list(words)

@@ -1,4 +1,4 @@
-"""How far long work of a command is, on standard error."""
+"""The progress of long work of a command, on standard error."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from wheelyard.cli.output import PROGRESS_LINE, print_message
+from wheelyard.cli.output import PROGRESS_LINE_KEY, print_message
 from wheelyard.cli.shared_options import given_option
 from wheelyard.cli.standard_streams import is_terminal
 from wheelyard.model.decoding import escaped
@@ -23,40 +23,40 @@ PLAIN_INTERVAL_SECONDS: Final = 10.0
 
 @contextmanager
 def show_progress(
-    what: str,
+    work: str,
     *,
     total: int | None = None,
     is_size: bool = False,
     clock: Callable[[], float] = monotonic,
 ) -> Iterator["Progress"]:
     """
-    Show on standard error how far long work is, as long as this `with` block runs.
+    Show the progress of long work on standard error, as long as this `with` block runs.
 
-    It yields the object that has to be told of each step. `total` is the number of parts of the
-    work, or None if that is not known yet. A terminal has one line that changes. Elsewhere a line
-    is printed from time to time. With `--quiet` there is neither. With `is_size`, the work is
-    counted in bytes.
+    The block gets the object that has to be told of each step. `total` is the number of parts of
+    the work, or None if it is not known yet. On a terminal one line is drawn again and again.
+    Elsewhere a line is printed from time to time. With `--quiet` there is neither. With `is_size`,
+    the work is counted in bytes.
     """
     context = click.get_current_context()
     if given_option("quiet"):
         yield Progress()
     elif not is_terminal():
-        yield _PrintedProgress(what, total, clock, is_size=is_size)
+        yield _PrintedProgress(work, total, clock, is_size=is_size)
     else:
-        line = _TerminalProgress(what, total, clock, is_size=is_size)
-        # `echo` finds it there, and prints above it
-        context.meta[PROGRESS_LINE] = line
+        progress_line = _TerminalProgress(work, total, clock, is_size=is_size)
+        # `echo` finds the line there, and prints above it
+        context.meta[PROGRESS_LINE_KEY] = progress_line
         try:
-            line.begin()
-            yield line
+            progress_line.begin()
+            yield progress_line
         finally:
-            del context.meta[PROGRESS_LINE]
-            line.erase()
+            del context.meta[PROGRESS_LINE_KEY]
+            progress_line.erase()
 
 
 class Progress:
     """
-    Shows how far long work is, in subclasses. This class shows nothing.
+    The progress of long work, which subclasses show. This class shows nothing.
 
     Threads may call all methods at once.
     """
@@ -72,20 +72,20 @@ class Progress:
         """
         Say that `advance` more is done, or `completed` of `total`, now in the part `part`.
 
-        Without a total or a part, the one that was said before stays.
+        Without a total or a part, the earlier one stays.
         """
 
     def advance(self, size: int) -> None:
-        """Say that so much more is done."""
+        """Say that `size` more is done."""
         self.update(advance=size)
 
-    def advance_in(self, what: str, size: int) -> None:
-        """Say that so much more is done, now in the part called `what`."""
-        self.update(advance=size, part=what)
+    def advance_in(self, part: str, size: int) -> None:
+        """Say that `size` more is done, now in the part called `part`."""
+        self.update(advance=size, part=part)
 
-    def advance_of(self, total: int, what: str) -> None:
-        """Say that one more of `total` parts is done, the one called `what`."""
-        self.update(total=total, advance=1, part=what)
+    def advance_of(self, total: int, part: str) -> None:
+        """Say that one more of `total` parts is done, the one called `part`."""
+        self.update(total=total, advance=1, part=part)
 
     def complete(self, count: int, total: int) -> None:
         """Say that `count` of `total` parts are done."""
@@ -98,18 +98,18 @@ class _PrintedProgress(Progress):
     _interval_seconds = PLAIN_INTERVAL_SECONDS
 
     def __init__(
-        self, what: str, total: int | None, clock: Callable[[], float], *, is_size: bool
+        self, work: str, total: int | None, clock: Callable[[], float], *, is_size: bool
     ) -> None:
-        self._what = what
+        self._work = work
         self._part = ""
-        self._done = 0
+        self._completed = 0
         self._total = total
         self._clock = clock
         self._is_size = is_size
-        self._began = clock()
-        self._next = self._began + self._interval_seconds
+        self._started_at = clock()
+        self._next_show_at = self._started_at + self._interval_seconds
         self._lock = Lock()
-        # a context of click belongs to a thread, so the threads of a command borrow this one
+        # a context of click belongs to one thread, so the other threads of the command borrow it
         self._context = click.get_current_context()
 
     def update(
@@ -120,31 +120,31 @@ class _PrintedProgress(Progress):
         total: int | None = None,
         part: str = "",
     ) -> None:
-        """Note how far the work is, and show it if it is time."""
+        """Note the progress of the work, and show it if it is time."""
         with self._lock:
             if completed is None:
-                self._done += advance
+                self._completed += advance
             else:
-                self._done = completed
+                self._completed = completed
             self._total = total or self._total
             self._part = part or self._part
             now = self._clock()
-            if now >= self._next:
-                self._next = now + self._interval_seconds
+            if now >= self._next_show_at:
+                self._next_show_at = now + self._interval_seconds
                 self._show()
 
     def _show(self) -> None:
-        # without cleanup: the end of this block must not close what the command has opened
+        # without cleanup: the end of this block must not close the index of the command
         with self._context.scope(cleanup=False):
-            print_message(logging.INFO, self._text())
+            print_message(logging.INFO, self._describe())
 
-    def _text(self) -> str:
-        text = f"{self._what}: {self._amount(self._done)}"
+    def _describe(self) -> str:
+        text = f"{self._work}: {self._format_amount(self._completed)}"
         if self._total:
-            text += f" of {self._amount(self._total)}"
+            text += f" of {self._format_amount(self._total)}"
         return text
 
-    def _amount(self, number: int) -> str:
+    def _format_amount(self, number: int) -> str:
         if self._is_size:
             return f"{number / 1e6:,.1f} MB"
         return f"{number:,}"
@@ -163,12 +163,12 @@ class _TerminalProgress(_PrintedProgress):
 
     def print_above(self, line: str, *, err: bool) -> None:
         """Print a line in place of this one, which is drawn again below."""
-        # the lock keeps the threads of the work from drawing between the two
+        # locked, so that no thread of the work draws before the line is printed
         with self._lock:
-            drawn = self._drawn
+            progress_text = self._drawn
             self._draw("")
             click.echo(line, err=err)
-            self._draw(drawn)
+            self._draw(progress_text)
 
     def erase(self) -> None:
         """Leave nothing of the line."""
@@ -176,17 +176,18 @@ class _TerminalProgress(_PrintedProgress):
             self._draw("")
 
     def _show(self) -> None:
-        text = self._text()
-        seconds = self._clock() - self._began
+        text = self._describe()
+        seconds = self._clock() - self._started_at
         if self._is_size and seconds:
-            text += f", {self._amount(int(self._done / seconds))}/s"
-        # a total may be a guess, such as that of an import whose source grows: then no time is said
-        if self._total and 0 < self._done <= self._total:
-            left = seconds * (self._total / self._done - 1)
-            text += f", {timedelta(seconds=round(left))} left"
+            text += f", {self._format_amount(int(self._completed / seconds))}/s"
+        # no time is said after the total, which is a guess where the source of an import grows
+        if self._total and 0 < self._completed <= self._total:
+            seconds_left = seconds * (self._total / self._completed - 1)
+            text += f", {timedelta(seconds=round(seconds_left))} left"
         if self._part:
-            # each character has to take one column, else the line is longer, and stays
-            text += f", {escaped(self._part).encode('ascii', 'backslashreplace').decode()}"
+            # in ASCII, of which each character takes one column: else the line is erased in part
+            ascii_part = escaped(self._part).encode("ascii", "backslashreplace").decode()
+            text += f", {ascii_part}"
         # the last column stays free: some terminals begin a new line after it
         self._draw(text[: _columns() - 1])
 
@@ -200,7 +201,7 @@ class _TerminalProgress(_PrintedProgress):
 
 
 def _columns() -> int:
-    """Return the width of the terminal of standard error, 80 if it says none."""
+    """Return the width of the terminal of standard error, or 80 if the terminal has none."""
     # asked each time, as a person may make the window narrower
     with suppress(OSError):
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80

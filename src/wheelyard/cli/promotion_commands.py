@@ -20,14 +20,14 @@ from wheelyard.model.index_name import read_index_name
     Option(
         ["--from", "index"],
         expose_value=False,
-        callback=shared_options.keep_name,
+        callback=shared_options.keep_index_name,
         metavar="INDEX",
         help="The index that has the release.  [default: $WHEELYARD_INDEX, else main]",
     ),
     Option(
         ["--to", "target"],
         required=True,
-        callback=shared_options.required_name,
+        callback=shared_options.require_index_name,
         metavar="INDEX",
         help="The index that gets it, such as main.",
     ),

@@ -41,36 +41,37 @@ def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int
         retention_operations.preview_retention if dry_run else retention_operations.run_retention
     )
     answer = open_api().call(operation, retention_operations.RetentionQuery(index, verbose))
-    done = "would be deleted" if dry_run else "deleted"
-    print_result(answer, _lines(answer, done))
+    outcome = "would be deleted" if dry_run else "deleted"
+    print_result(answer, _report_lines(answer, outcome))
     for rule in answer.rules:
         if rule.hindrance:
             warn(f"rule {rule.number} deletes nothing: {rule.hindrance}")
     for project in answer.skipped:
-        warn(f"{_where(project.index)}{project.project} is left alone: {project.why}")
+        warn(f"{_index_prefix(project.index)}{project.project} is left alone: {project.why}")
     for warning in answer.warnings:
         warn(warning)
     return int(bool(answer.skipped))
 
 
-def _lines(answer: retention_operations.RetentionAnswer, done: str) -> Iterator[str]:
+def _report_lines(answer: retention_operations.RetentionAnswer, outcome: str) -> Iterator[str]:
     for release in answer.deleted:
-        yield _line(release, done)
+        yield _release_line(release, outcome)
     for release in answer.kept:
-        yield _line(release, "kept")
+        yield _release_line(release, "kept")
     files = sum(release.files for release in answer.deleted)
     size = readable_size(sum(release.bytes for release in answer.deleted))
     releases = counted(len(answer.deleted), "release")
-    yield f"{releases} with {counted(files, 'file')}, {size}: {done}"
+    yield f"{releases} with {counted(files, 'file')}, {size}: {outcome}"
 
 
-def _line(release: JudgedRelease, done: str) -> str:
-    what = f"{_where(release.index)}{release.project} {release.version}"
-    return f"{what}: {done}  {'; '.join(release.why)}"
+def _release_line(release: JudgedRelease, outcome: str) -> str:
+    """Return the line about a release, with the reasons for the outcome."""
+    target = f"{_index_prefix(release.index)}{release.project} {release.version}"
+    return f"{target}: {outcome}  {'; '.join(release.why)}"
 
 
-def _where(index: str) -> str:
-    """Return the index of a project for the front of its name, nothing for main."""
+def _index_prefix(index: str) -> str:
+    """Return the index of a project as a prefix of its name, or an empty text for main."""
     if index in {"", MAIN}:
         return ""
     return f"{index}: "

@@ -25,69 +25,71 @@ PROJECT_PATTERNS: Final = Option(
     help="acme-core, or acme-*; may be given again.  [default: every project]",
 )
 NAMES_NO_INDEX: Final = "it names no index"
-"""What a list says of a right of an earlier version."""
+"""The words of a list about a right of an earlier version, which names no index."""
 LENIENT: Final = Option(
     ["--lenient"], is_flag=True, help="Take old files that fail only today's rules."
 )
 
 
 def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
-    """Return the value that `keep_option` has kept, or None for an option that was not given."""
-    return click.get_current_context().meta.get(_key(name))
+    """Return the value that `keep_option` has kept, or None if the option was not given."""
+    return click.get_current_context().meta.get(_meta_key(name))
 
 
 def has_option(name: str) -> bool:
     """Return whether this command has an option that `keep_option` keeps."""
-    return _key(name) in click.get_current_context().meta
+    return _meta_key(name) in click.get_current_context().meta
 
 
 def given_options(names: Iterable[str]) -> dict[str, object]:
     """
-    Return the values of those of these options that this command has.
+    Return the values of these options by their keys in `meta`, but for those of other commands.
 
-    A process that runs a part of the command adds them to the `meta` of a context of its own, so
-    that `given_option` returns the same there.
+    Another process that runs a part of the command adds the values to the `meta` of a context of
+    its own, so that `given_option` returns the same values there.
     """
     meta = click.get_current_context().meta
-    keys = [_key(name) for name in names]
+    keys = [_meta_key(name) for name in names]
     return {key: meta[key] for key in keys if key in meta}
 
 
 def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
     """Keep the value of an option for `given_option`, when click calls this back."""
-    # click calls this for an option that was not given, too: so `has_option` knows the command's
-    context.meta[_key(str(option.name))] = value
+    # click calls this for an option that was not given, too, so that `has_option` finds its key
+    context.meta[_meta_key(str(option.name))] = value
 
 
-def _key(name: str) -> str:
-    """Return under which key the `meta` of click's contexts has the value of an option."""
-    # groups, commands and other libraries share this dictionary
+def _meta_key(name: str) -> str:
+    """Return the key under which the `meta` of click's contexts has the value of an option."""
+    # with the name of this module, as other libraries share the dictionary
     return f"{__name__}.{name}"
 
 
-def keep_name(context: click.Context, option: click.Parameter, value: str | None) -> None:
+def keep_index_name(context: click.Context, option: click.Parameter, value: str | None) -> None:
     """
     Keep the name of an index for `given_option`, when click calls this back.
 
-    Raises BadParameter for an empty one.
+    Raises BadParameter for an empty name.
     """
-    keep_option(context, option, required_name(context, option, value))
+    keep_option(context, option, require_index_name(context, option, value))
 
 
-def required_name(
+def require_index_name(
     _context: click.Context, _option: click.Parameter, value: str | None
 ) -> str | None:
-    """Return the name of an index, or raise BadParameter for an empty one."""
-    # in a script, --index "$INDEX" without that variable must not mean main
+    """Return the name of an index, or raise BadParameter for an empty name."""
+    # in a script, --index "$INDEX" with an unset variable must not mean main
     if value is not None and not value.strip():
         raise click.BadParameter("It is empty. Name an index, such as main.")
     return value
 
 
-def join_names(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str:
+def join_index_names(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> str:
     """Return the indexes of a right with commas between them, or nothing if none is named."""
     for value in values:
-        required_name(context, option, value)
+        require_index_name(context, option, value)
     return ",".join(values)
 
 
@@ -99,7 +101,7 @@ def kept_option(*names: str, **attributes: Any) -> Option:  # noqa: ANN401 - cli
 def complete_path(
     context: click.Context, option: click.Parameter, incomplete: str
 ) -> "list[CompletionItem]":
-    """Let the shell complete a value that may be a path, and may be something else."""
+    """Let the shell complete paths for a value that may also be something else."""
     del context, option
     from click.shell_completion import CompletionItem  # only needed by a shell
 
@@ -118,7 +120,7 @@ def store_options(default: str) -> tuple[Option, ...]:
 
 
 def yes_option(*names: str) -> Option:
-    """Return the option by which a command asks nobody: `given_option("yes")` says if it is on."""
+    """Return the option by which a command asks nobody, for `given_option("yes")`."""
     text = "Do not ask; needed where there is no terminal."
     return kept_option("--yes", *names, is_flag=True, help=text)
 
@@ -135,7 +137,7 @@ CONFIG: Final = kept_option(
     help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
 )
 STORE: Final = store_options("$WHEELYARD_STORE, else ./wheelyard-data")
-"""Which store, and its settings: for `command_settings`."""
+"""The options of a store and of its settings, for `command_settings`."""
 INDEX: Final = (
     kept_option(
         "--server",
@@ -145,21 +147,21 @@ INDEX: Final = (
     ),
     *STORE,
 )
-"""The index of a server or of a store, for `open_api`."""
+"""The options of a server or of a store, for `open_api`."""
 INDEX_NAME: Final = Option(
     ["--index"],
     expose_value=False,
-    callback=keep_name,
+    callback=keep_index_name,
     metavar="NAME",
     help="One of the indexes of the store or server.  [default: $WHEELYARD_INDEX, else main]",
 )
 PACKAGES: Final = (INDEX_NAME, *INDEX)
-"""The same, for commands about the packages of an index."""
+"""The options of `INDEX`, and `--index`, for commands about the packages of an index."""
 
 
 RIGHT_INDEXES: Final = Option(
     ["--index"],
-    callback=join_names,
+    callback=join_index_names,
     multiple=True,
     metavar="NAME",
     help="The indexes that it is about: dev,prod, or '*' for all; else main.",

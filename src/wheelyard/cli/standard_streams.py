@@ -19,28 +19,34 @@ MAX_INPUT_BYTES: Final = 4096
 
 
 class LossyOutput(FileIO):
-    """Raw output that drops all after its first error, which is raised unless it is `quiet`."""
+    """
+    Raw output that drops all data after its first error.
 
-    def __init__(self, descriptor: int, quiet: type[OSError]) -> None:
+    Args:
+        descriptor: The file descriptor to write to.
+        quiet_error: The type of errors that are not raised.
+    """
+
+    def __init__(self, descriptor: int, quiet_error: type[OSError]) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._quiet = quiet
-        self.lost: OSError | None = None
+        self._quiet_error = quiet_error
+        self.first_error: OSError | None = None
         """The first error. Nothing is written after it."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """
         Write or drop the data, and return the number of its bytes.
 
-        Raises OSError for the first error, unless it is a quiet one.
+        Raises OSError for the first error, unless it is a quiet error.
         """
-        if self.lost is None:
+        if self.first_error is None:
             try:
                 return super().write(data)
             except OSError as error:
-                self.lost = error
-                if not isinstance(error, self._quiet):
+                self.first_error = error
+                if not isinstance(error, self._quiet_error):
                     raise
-        # said to be written, as BufferedWriter would keep the data and fail again at the exit
+        # reported as written, as BufferedWriter would keep the data and fail again at the exit
         return memoryview(data).nbytes
 
 
@@ -54,7 +60,7 @@ def take_over_output() -> None:
     # before any file is opened, which could else get the number of a closed stream
     _reserve_descriptors()
     if sys.stdout is not None:
-        # who reads the output, such as `head`, may have enough of it: that is no failure
+        # a closed pipe is no failure: its reader, such as `head`, needs no more of the output
         sys.stdout = _lossy_text(sys.stdout, BrokenPipeError)
     if sys.stderr is not None:
         # errors of standard error cannot be reported anywhere
@@ -66,16 +72,18 @@ def _reserve_descriptors() -> None:
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # it is closed, and the lowest free number
+        except OSError:
+            # the descriptor is closed, and the lowest free number, so that this opens it
             os.open(os.devnull, os.O_RDWR)
 
 
-def _lossy_text(stream: TextIO, quiet: type[OSError]) -> TextIO:
+def _lossy_text(stream: TextIO, quiet_error: type[OSError]) -> TextIO:
     """Return a text stream to the same descriptor that drops output after an error."""
     stream.flush()
+    output = BufferedWriter(LossyOutput(stream.fileno(), quiet_error))
     # a name in another script is escaped where the terminal's encoding has no letters for it
     return TextIOWrapper(
-        BufferedWriter(LossyOutput(stream.fileno(), quiet)),
+        output,
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream is sys.stderr or stream.isatty(),
@@ -83,18 +91,19 @@ def _lossy_text(stream: TextIO, quiet: type[OSError]) -> TextIO:
 
 
 def is_output_lost() -> bool:
-    """Return whether standard output takes nothing more: it is closed, or writing has failed."""
+    """Return whether standard output takes no more data: it is closed, or writing has failed."""
     return _output_error() is not None
 
 
 def _output_error() -> OSError | None:
-    """Return why standard output takes nothing more, or None if it does."""
+    """Return the error after which standard output takes no more data, or None without one."""
     if sys.stdout is None:
         return OSError(0, "there is no standard output")
-    # tests run commands with a stream of click's in place of ours
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(raw, LossyOutput):
-        return raw.lost
+    # tests run commands with a stream of click, which may lack these attributes
+    buffer = getattr(sys.stdout, "buffer", None)
+    raw_output = getattr(buffer, "raw", None)
+    if isinstance(raw_output, LossyOutput):
+        return raw_output.first_error
     return None
 
 
@@ -117,14 +126,15 @@ def show_once(what: str, remedy: str, advice: Advice) -> Iterator[None]:
     """
     try:
         yield
-        # an error of a closed pipe was not raised, and the secret is lost all the same
-        error = _output_error()
-    except OSError as raised:
-        error = raised
-    if error is not None:
+        # the error of a closed pipe is not raised, but the secret is lost all the same
+        output_error = _output_error()
+    except OSError as error:
+        output_error = error
+    if output_error is not None:
         raise Unavailable(
-            f"{what} was made and could not be shown: {error.strerror}. {remedy}", advice=advice
-        ) from error
+            f"{what} was made and could not be shown: {output_error.strerror}. {remedy}",
+            advice=advice,
+        ) from output_error
 
 
 def is_terminal() -> bool:

@@ -28,8 +28,8 @@ def print_startup_message(index: Index) -> None:
     """
     Print the URL, warnings, perhaps a first token, and client configuration to paste.
 
-    The first token is made here, for a server and a store of this machine without any rights yet.
-    Raises Unavailable if it was made, and could not be shown.
+    A first token is made for a server and a store of this machine on which nobody has a right yet.
+    Raises Unavailable if the token was made, and could not be shown.
     """
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
@@ -46,7 +46,7 @@ def print_startup_message(index: Index) -> None:
 def _explain_missing_token(index: Index) -> None:
     """Print how a token is made, unless anybody may read and publish without one."""
     settings = index.settings
-    # the right to list objects is not needed to serve
+    # nothing is said if the store does not answer, as to a server that may not list objects
     with suppress(Unavailable):
         if settings.access.anonymous_uploads and index.read_policy.is_public():
             return
@@ -60,10 +60,12 @@ def _first_token(index: Index) -> ApiToken | None:
     """
     Create, print and return the first token of an index, or return None.
 
-    It is created if the server listens on a loopback address, and the store is on this machine and
-    may be written; if there are no tokens, no grants, no password file and no anonymous uploads.
-    Even grants of the past count. A proxy on this machine that passes requests of others on makes
-    no difference.
+    The token is created if the server listens on a loopback address, if the store is on this
+    machine and may be written, and if there are no tokens, no grants, no password file and no
+    anonymous uploads. Revoked grants count, too. A proxy on this machine, which passes on requests
+    of other machines, makes no difference.
+
+    Raises Unavailable if the token was created, and could not be shown.
     """
     settings = index.settings
     is_local = index.server.is_local and settings.server.is_loopback
@@ -97,8 +99,8 @@ def _token_hint(settings: sections.Settings) -> str:
     """Return the sentence that explains how to create a token."""
     location = settings.store.location
     if location == sections.MEMORY_LOCATION:
-        why = "unless the settings define who has access"
-        return f"A server on 127.0.0.1 makes one for its store in memory, {why}."
+        condition = "unless the settings define who has access"
+        return f"A server on 127.0.0.1 makes one for its store in memory, {condition}."
     words = ["token", "create", "NAME", "--can", "read,upload"]
     if location != sections.DEFAULT_STORE and not given_option("store"):
         words += ["--store", location]
@@ -106,47 +108,49 @@ def _token_hint(settings: sections.Settings) -> str:
 
 
 def _client_configuration(index: Index, token: str) -> str:
+    """Return the commands that install from an index and, if it takes uploads, publish to it."""
     settings = index.settings
-    upload = f"{settings.base_url}/legacy/"
-    scheme, _, rest = settings.index_url.partition("://")
+    upload_url = f"{settings.base_url}/legacy/"
+    scheme, _, root = settings.index_url.partition("://")
     user = "__token__"
     if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
         user = "NAME"
         token = "PASSWORD"  # noqa: S105 - stands for one
-    read = f"{scheme}://{user}:{token}@{rest}"
+    install_url = f"{scheme}://{user}:{token}@{root}"
     with suppress(Unavailable):
         if index.read_policy.anonymous().may_anywhere(Action.READ):
-            read = settings.index_url
+            install_url = settings.index_url
     if settings.access.anonymous_uploads:
         # any name and password do, and twine asks for both
         user = "anybody"
         token = "anything"  # noqa: S105 - stands for one
-    install = _install_lines(settings, read)
+    install = _install_lines(settings, install_url)
     if not index.takes_uploads:
         return install
     return f"""{install}\
-Publish   uv publish --publish-url {upload} -u {user} -p {token} dist/*
-          twine upload --repository-url {upload} -u {user} -p {token} dist/*
-          poetry config repositories.wheelyard {upload}
+Publish   uv publish --publish-url {upload_url} -u {user} -p {token} dist/*
+          twine upload --repository-url {upload_url} -u {user} -p {token} dist/*
+          poetry config repositories.wheelyard {upload_url}
           poetry publish -r wheelyard -u {user} -p {token}
 """
 
 
-def _install_lines(settings: sections.Settings, read: str) -> str:
-    """Return the commands that install from `read`, of which none asks two indexes for a name."""
-    # to be pasted on other machines, which do not have the store and the file of the settings
+def _install_lines(settings: sections.Settings, install_url: str) -> str:
+    """Return the commands that install from a URL, of which none asks two indexes for one name."""
+    # without options of a place: other machines do not have the store and the settings file
     elsewhere = replace(this_terminal(), place=())
-    printing = elsewhere.line(("print-settings", "CLIENT", "--server", settings.base_url))
-    clients = "# uv, pip, poetry, pdm, pipenv, twine or hatch"
+    words = ("print-settings", "CLIENT", "--server", settings.base_url)
+    print_settings_line = elsewhere.line(words)
+    comment = "# uv, pip, poetry, pdm, pipenv, twine or hatch"
     if settings.upstream.is_on:
         return f"""
-Install   uv pip install --default-index {read} NAME
-          pip install --index-url {read} NAME
+Install   uv pip install --default-index {install_url} NAME
+          pip install --index-url {install_url} NAME
           poetry source add --priority=primary wheelyard {settings.index_url}
-          {printing}   {clients}
+          {print_settings_line}   {comment}
 """
     return f"""
-Install   uv pip install --index {read} NAME
-          pip install --index-url {read} NAME   # fails where something is missing here
-          {printing} --project NAME   {clients}
+Install   uv pip install --index {install_url} NAME
+          pip install --index-url {install_url} NAME   # fails where something is missing here
+          {print_settings_line} --project NAME   {comment}
 """

@@ -36,11 +36,11 @@ class TableCommands:
         self._not_in_force = not_in_force
 
     def print_list(self) -> Any:  # noqa: ANN401 - the class of the kind
-        """Print all tables, and return what the list says."""
+        """Print all tables, and return the answer that has them."""
         api = open_api()
-        listed = api.call(self._operations.list)
-        print_result(listed, self._lines(listed.tables, api), self._kind.titles)
-        return listed
+        answer = api.call(self._operations.list)
+        print_result(answer, self._table_lines(answer.tables, api), self._kind.titles)
+        return answer
 
     def print_history(self) -> None:
         """Print the changes, oldest first."""
@@ -48,11 +48,11 @@ class TableCommands:
         changes = []
         for commit in api.call(self._operations.history, WHOLE_HISTORY).commits:
             changes += commit.events
-        lines = history_lines(api, changes, map(self._kind.describe_event, changes))
-        print_result({"changes": changes}, lines)
+        descriptions = map(self._kind.describe_event, changes)
+        print_result({"changes": changes}, history_lines(api, changes, descriptions))
 
     def find(self, name: str) -> ListedTable | None:
-        """Return the table of a name, or None."""
+        """Return the table of this name, or None if there is none."""
         rows: Sequence[ListedTable] = open_api().call(self._operations.list).tables
         for row in rows:
             if row.name == name:
@@ -66,16 +66,17 @@ class TableCommands:
 
     def change(self, name: str, keys: Mapping[str, Any], note: str, **confirmed: bool) -> None:
         """Give other values to keys of a table, where None leaves a key out, and print it."""
-        # as_of is for a form, which shows values that somebody else may have changed meanwhile
+        # without as_of, which is for forms: they show values that may have changed meanwhile
         body = self._json.edit(name=name, keys=dict(keys), note=note, as_of=None, **confirmed)
         self.print_row(open_api().call(self._operations.change, body))
 
     def remove(self, names: Sequence[str], note: str) -> None:
-        """Remove tables in this order, and print each, until one is refused, which is raised."""
+        """Remove tables in this order, and print each, up to the first whose removal raises."""
         api = open_api()
-        # printed one by one: what was removed before an error stays removed
+        # printed one by one, as tables that were removed before an error stay removed
         for name in names:
-            removed = api.call(self._operations.remove, self._json.removal(name=name, note=note))
+            removal = self._json.removal(name=name, note=note)
+            removed = api.call(self._operations.remove, removal)
             click.echo(escaped(f"{name}: removed"))
             if removed is not None:
                 warn_of(removed.warnings)
@@ -87,20 +88,21 @@ class TableCommands:
             warn(row.problem)
         warn_of(row.cautions)
 
-    def _lines(self, rows: Sequence[ListedTable], api: Api) -> Iterator[tuple[str, ...]]:
-        names = token_names(api, {row.created_by for row in rows})
+    def _table_lines(self, rows: Sequence[ListedTable], api: Api) -> Iterator[tuple[str, ...]]:
+        """Yield the columns of each table: those of its kind, its origin, and its problems."""
+        names_by_principal = token_names(api, {row.created_by for row in rows})
         for row in rows:
             origin = ""
             if row.created is not None:
-                by = with_name(row.created_by, names.get(row.created_by, ""))
-                origin = f"{row.created:%Y-%m-%d} by {by}"
+                author = with_name(row.created_by, names_by_principal.get(row.created_by, ""))
+                origin = f"{row.created:%Y-%m-%d} by {author}"
             if row.source:
                 origin = f"{origin}, from {row.source}"
-            texts = [*self._kind.cells(row), origin]
+            columns = [*self._kind.cells(row), origin]
             if row.problem:
-                texts.append(f"{self._not_in_force}: {row.problem}")
-            texts += [f"warning: {caution_text(warning)}" for warning in row.cautions]
-            yield tuple(texts)
+                columns.append(f"{self._not_in_force}: {row.problem}")
+            columns += [f"warning: {caution_text(warning)}" for warning in row.cautions]
+            yield tuple(columns)
 
 
 def texts_in(words: Sequence[str]) -> dict[str, str]:

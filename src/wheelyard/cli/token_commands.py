@@ -258,7 +258,7 @@ def rotate_token(token: str, overlap: str) -> None:
         ["--index"],
         required=True,
         multiple=True,
-        callback=shared_options.join_names,
+        callback=shared_options.join_index_names,
         metavar="NAME",
         help="prod, or dev,prod, or '*' for all.",
     ),

@@ -23,7 +23,7 @@ from wheelyard.operations.uploads import PublishedFile
 from wheelyard.wiring.index import Index
 
 NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
-"""Error codes of a server that takes no file, so that further files are not sent to it."""
+"""Error codes of a server that takes no file at all, so that no further file is sent to it."""
 
 
 @cli_command(
@@ -59,105 +59,114 @@ def upload_command(files: tuple[Path, ...], dest: str | None, *, no_attestations
     With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
     """
-    index = command_context.remote_api() or command_context.local_api(
-        command_context.ensure_index(command_context.command_settings())
-    )
-    if isinstance(index, LocalApi):
-        command_context.warn_without_upstream(index.index)
-    exported = None
+    api: command_context.Api | None = command_context.remote_api()
+    if api is None:
+        index = command_context.ensure_index(command_context.command_settings())
+        api = command_context.local_api(index)
+    if isinstance(api, LocalApi):
+        command_context.warn_without_upstream(api.index)
+    exported_index = None
     if dest is not None:
         # refused before the upload if there can be no site
-        exported = _exported(index, dest)
+        exported_index = _index_to_export(api, dest)
     matches = list[Path]()
     for pattern in files:
-        matches += _matching(pattern)
+        matches += _expand_pattern(pattern)
     paths = without_attestation_files(matches)
-    results = _upload(index, paths, sends_attestations=not no_attestations)
+    results = _upload_files(api, paths, sends_attestations=not no_attestations)
     accepted = [result.filename for result in results if result.filename]
     status = int(len(accepted) < len(results))
     answer: dict[str, object] = {"files": results}
-    if dest is not None and exported is not None and accepted:
+    if dest is not None and exported_index is not None and accepted:
         # imported only for --export
         from wheelyard.cli.store_commands import refresh
 
-        export_status, site = refresh(exported, dest)
+        export_status, site = refresh(exported_index, dest)
         status = max(status, export_status)
         answer["export"] = site
     output.print_result(answer)
     return status
 
 
-class _Uploading(Struct, frozen=True):
-    """The uploads of one command, which threads do."""
+class _UploadWork(Struct, frozen=True):
+    """The uploads of one command, which several threads do."""
 
-    index: command_context.Api
-    existing: frozenset[Path]
+    api: command_context.Api
+    existing_files: frozenset[Path]
     sends_attestations: bool
     progress: Progress
     has_ended: Event
 
     def upload(self, path: Path) -> PublishedFile:
-        """Upload one file."""
+        """
+        Upload one file.
+
+        Raises Invalid if there is no such file, Abort if the command has ended, and the errors of
+        an upload.
+        """
         # a missing file is reported before an invalid filename
-        if path not in self.existing:
-            raise _no_file(path)
+        if path not in self.existing_files:
+            raise _missing_file(path)
         attestations = ""
         if self.sends_attestations:
             attestations = read_attestations(path)
-        return self.index.upload(path, self.advance, attestations)
+        return self.api.upload(path, self.advance, attestations)
 
     def advance(self, size: int) -> None:
-        """Show how much was sent, and raise Abort if the command has ended."""
-        # after Ctrl-C, a large file is not sent to its end
+        """Show that `size` more bytes were sent, or raise Abort if the command has ended."""
+        # after Ctrl-C, a large file must not be sent to its end
         if self.has_ended.is_set():
             raise click.Abort
         self.progress.advance(size)
 
 
-def _upload(
-    index: command_context.Api, paths: list[Path], *, sends_attestations: bool
+def _upload_files(
+    api: command_context.Api, paths: list[Path], *, sends_attestations: bool
 ) -> list["FileResult"]:
     """Upload the files, print the result of each, and return the results."""
-    existing = frozenset(path for path in paths if os.path.isfile(path))  # noqa: PTH113 - raises nothing
-    size = sum(path.stat().st_size for path in existing)
-    pool = ThreadPoolExecutor(index.concurrent_uploads)
+    existing_files = frozenset(path for path in paths if os.path.isfile(path))  # noqa: PTH113 - raises nothing
+    size = sum(path.stat().st_size for path in existing_files)
+    pool = ThreadPoolExecutor(api.concurrent_uploads)
     with show_progress("upload", total=size, is_size=True) as progress:
-        uploading = _Uploading(index, existing, sends_attestations, progress, Event())
-        # all are under way at once, and their results are printed in the order of the command line
-        futures = [pool.submit(uploading.upload, path) for path in paths]
+        work = _UploadWork(api, existing_files, sends_attestations, progress, Event())
+        # several uploads run at once, and the results are printed in the order of the command line
+        futures = [pool.submit(work.upload, path) for path in paths]
         try:
-            return list(map(_print_result, paths, futures))
+            return list(map(_print_outcome, paths, futures))
         finally:
-            uploading.has_ended.set()
-            pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
+            # after Ctrl-C, no further upload begins
+            work.has_ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _exported(index: command_context.Api, dest: str) -> Index:
+def _index_to_export(api: command_context.Api, dest: str) -> Index:
     """
-    Return the index whose site is `dest`.
+    Return the index that is exported to `dest` after the upload.
 
-    It is asked for before the upload. Raises WheelyardError or UsageError if there can be no site.
+    Raises UsageError if the uploads go to a server, and WheelyardError if no site can be written.
     """
     # imported only for --export
     from wheelyard.cli.store_commands import require_site
 
-    if not isinstance(index, LocalApi):
+    if not isinstance(api, LocalApi):
         message = "--export needs the store itself. Leave --server out, or export where it is."
         raise click.UsageError(message)
-    require_site(index.index, dest)
-    return index.index
+    require_site(api.index, dest)
+    return api.index
 
 
-def _matching(path: Path) -> list[Path]:
-    """Return the path, or if it does not exist, the files that it matches as a pattern."""
+def _expand_pattern(path: Path) -> list[Path]:
+    """Return the path, or if it does not exist, the files that match it as a pattern."""
     if os.path.lexists(path):
         return [path]
-    # no shell has expanded the pattern, as on Windows
+    # on Windows the shell expands no pattern
     matches = glob(str(path))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    return [Path(match) for match in sorted(matches)] or [path]
+    if not matches:
+        return [path]
+    return [Path(match) for match in sorted(matches)]
 
 
-def _no_file(path: Path) -> Invalid:
+def _missing_file(path: Path) -> Invalid:
     """Return the error about a path that is no file, or a pattern that matches none."""
     name = escaped(str(path))
     message = f"There is no file {name}. Name the wheels and sdists themselves."
@@ -169,51 +178,52 @@ def _no_file(path: Path) -> Invalid:
 
 
 class FileResult(Struct, omit_defaults=True):
-    """The result of one file, as `--json` prints it."""
+    """The result of the upload of one file, as `--json` prints it."""
 
     path: str
     status: str
     """`uploaded`, `there` or `refused`."""
     filename: str = ""
-    """Empty if it was refused. Then there are an error code and a message."""
+    """The name in the index. Empty if the file was refused, with an error code and a message."""
     sha256: str = ""
     warnings: tuple[str, ...] = ()
     attested: bool = False
-    """Whether a file that was there got its attestations now."""
+    """Whether a file that was there already has got its attestations now."""
     error: str = ""
     message: str = ""
 
 
-def _print_result(path: Path, future: Future[PublishedFile]) -> FileResult:
+def _print_outcome(path: Path, future: Future[PublishedFile]) -> FileResult:
     """
-    Wait for a file's upload, print the result, and return it.
+    Wait for the upload of a file, print its result, and return the result.
 
-    Raises the errors of a server that would refuse all further files, too.
+    Raises those errors of a server for which it would refuse all further files, too.
     """
     try:
-        file = future.result()
+        published_file = future.result()
     except WheelyardError as fault:
         if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
             raise
         name = path.name
-        # a pattern is repeated as it was typed, and `.` and `/` have no name
+        # a pattern is printed as it was typed, as are `.` and `/`, which have no name
         if not name or has_magic(name):
             name = str(path)
         message = output.printable(error_text(fault))
         output.echo(f"wheelyard: {escaped(name)}: {message}", err=True)
-        return FileResult(output.printable(str(path)), "refused", error=fault.code, message=message)
-    filename = escaped(file.filename)
-    what = "uploaded" if file.status == "uploaded" else "already there"
-    if file.attested:
-        what += ", its attestations were added"
-    output.print_line(f"{filename}  sha256:{escaped(file.sha256)}  {what}")
-    for warning in file.warnings:
+        printable_path = output.printable(str(path))
+        return FileResult(printable_path, "refused", error=fault.code, message=message)
+    filename = escaped(published_file.filename)
+    outcome = "uploaded" if published_file.status == "uploaded" else "already there"
+    if published_file.attested:
+        outcome += ", its attestations were added"
+    output.print_line(f"{filename}  sha256:{escaped(published_file.sha256)}  {outcome}")
+    for warning in published_file.warnings:
         output.echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
     return FileResult(
         output.printable(str(path)),
-        file.status,
-        file.filename,
-        file.sha256,
-        warnings=file.warnings,
-        attested=file.attested,
+        published_file.status,
+        published_file.filename,
+        published_file.sha256,
+        warnings=published_file.warnings,
+        attested=published_file.attested,
     )

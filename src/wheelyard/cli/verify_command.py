@@ -1,4 +1,4 @@
-"""`wheelyard verify`: whether the attestations of a file hold, and who has signed them."""
+"""`wheelyard verify`: whether the attestations of a file hold, and who has signed it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -38,9 +38,9 @@ class VerifiedAttestation(Struct, frozen=True, kw_only=True):
 
     predicate_type: str
     subject: str
-    """Whom the certificate names."""
+    """The signer whom the certificate names."""
     claims: Mapping[int, str]
-    """What else the certificate says, by the numbers of Sigstore's claims."""
+    """The claims of the certificate, by the numbers of Sigstore."""
 
 
 class Verification(Struct, frozen=True, kw_only=True):
@@ -55,9 +55,9 @@ def _required_repository(
     _context: click.Context, _option: click.Parameter, value: str | None
 ) -> Url | None:
     """
-    Return the repository that an option names, or None without the option.
+    Return the URL of the repository that an option names, or None without the option.
 
-    Raises BadParameter for what is none, as of a variable of the shell that is not set.
+    Raises BadParameter for any other text, such as that of an unset variable of the shell.
     """
     if value is None:
         return None
@@ -70,17 +70,17 @@ def _required_repository(
 
 
 def _read_repository(text: str) -> Url | None:
-    """Return the URL of a repository in the spelling in which it is compared, or None for none."""
+    """Return the URL of a repository in one spelling, or None if the text is no such URL."""
     try:
         url = parse_url(text)
     except BadUrl:
         return None
-    # neither GitHub nor GitLab has two repositories that differ in case alone
+    # in lower case, as GitHub and GitLab have no two repositories that differ in case alone
     path = url.path.strip("/").lower().removesuffix(".git")
     repository = Url("https", url.host, url.port, f"/{path}")
-    # with a password, a query or another scheme it is not the URL of a repository
-    is_bare = replace(url, path=repository.path) == repository
-    if not path or not is_bare:
+    # a URL with a password, a query or another scheme is none of a repository
+    has_only_path = replace(url, path=repository.path) == repository
+    if not path or not has_only_path:
         return None
     return repository
 
@@ -119,32 +119,31 @@ def verify_command(file: Path, trusted_root: str, repository: Url | None) -> Non
     of the index, or an attestation does not hold, or is of another repository than the one that is
     given. It needs the extra `attestations`.
     """
-    # takes a while to import
+    # imported only here, as that takes a while
     from wheelyard.archive.attestation_verifier import AttestationVerifier
 
-    sha256 = _digest(file)
+    sha256 = _sha256_of(file)
     api = open_api()
     provenance = _find_provenance(api, file.name)
-    verifier = AttestationVerifier(trusted_root or _root_of_settings(api), "This command")
+    root_file = trusted_root or _root_of_settings(api)
+    verifier = AttestationVerifier(root_file, "This command")
     verifier.require_usable()
     attestations = list[Attestation]()
     for bundle in provenance.attestation_bundles:
-        for sent in bundle.attestations:
-            attestations.append(_verify(verifier, sent, file.name, sha256))
+        for document in bundle.attestations:
+            attestations.append(_verify_attestation(verifier, document, file.name, sha256))
 
     # after all signatures, as a certificate says nothing unless its signature holds
     if repository is not None:
         for attestation in attestations:
             _require_repository(file.name, attestation.signer, repository)
-    verified = Verification(
-        filename=file.name,
-        sha256=sha256,
-        attestations=tuple(map(_described, attestations)),
-    )
-    print_result(verified, _lines(verified))
+    verified = [_verified_attestation(attestation) for attestation in attestations]
+    verification = Verification(filename=file.name, sha256=sha256, attestations=tuple(verified))
+    print_result(verification, _signature_lines(verification))
 
 
-def _described(attestation: Attestation) -> VerifiedAttestation:
+def _verified_attestation(attestation: Attestation) -> VerifiedAttestation:
+    """Return an attestation in the form in which it is printed."""
     return VerifiedAttestation(
         predicate_type=attestation.predicate_type,
         subject=attestation.signer.subject,
@@ -152,16 +151,16 @@ def _described(attestation: Attestation) -> VerifiedAttestation:
     )
 
 
-def _verify(
-    verifier: "AttestationVerifier", sent: Mapping[str, Any], filename: str, sha256: str
+def _verify_attestation(
+    verifier: "AttestationVerifier", document: Mapping[str, Any], filename: str, sha256: str
 ) -> Attestation:
     """
     Return an attestation if it holds for a file.
 
-    Raises Invalid if it does not, with what the user of this command can do.
+    Raises Invalid if it does not, with advice for the user of this command.
     """
     try:
-        return verifier.verify(sent, filename, sha256)
+        return verifier.verify(document, filename, sha256)
     except Invalid as error:
         message = error.message
         if error.code == INVALID_ATTESTATIONS:
@@ -177,15 +176,15 @@ def _verify(
         raise Invalid(message, code=error.code) from error
 
 
-def _digest(file: Path) -> str:
-    """Return the SHA-256 of a file. Raises Invalid if it cannot be read."""
+def _sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file, or raise Invalid if the file cannot be read."""
     try:
         with file.open("rb") as opened:
             return file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        why = error.strerror or "it is no file"
+        reason = error.strerror or "it is no file"
         raise Invalid(
-            f"{escaped(str(file))} cannot be read: {why}. Name a wheel or an sdist.",
+            f"{escaped(str(file))} cannot be read: {reason}. Name a wheel or an sdist.",
             code="invalid_filename",
         ) from error
 
@@ -194,20 +193,20 @@ def _root_of_settings(api: Api) -> str:
     """Return the trusted root in the settings of a store, or an empty text for the public one."""
     if isinstance(api, LocalApi):
         return api.index.settings.attestations.trusted_root
-    # the file that a server's settings name is on its machine
+    # the settings of a server may name a file, but that file is on its machine
     return ""
 
 
 def _require_repository(filename: str, signer: Signer, repository: Url) -> None:
-    """Raise Invalid (code `invalid_attestations`) unless a job of a repository has signed."""
+    """Raise Invalid (code `invalid_attestations`) unless the signer is a job of the repository."""
     signed_by = signer.claims.get(REPOSITORY, "")
     if _read_repository(signed_by) == repository:
         return
-    what = "no repository"
+    fact = "no repository"
     if signed_by:
-        what = f"the repository {escaped(signed_by)}"
+        fact = f"the repository {escaped(signed_by)}"
     raise Invalid(
-        f"The certificate of an attestation of {filename} names {what}, and not "
+        f"The certificate of an attestation of {filename} names {fact}, and not "
         f"{repository.redacted}. Do not use the file, or name the repository that builds it.",
         code=INVALID_ATTESTATIONS,
     )
@@ -215,9 +214,9 @@ def _require_repository(filename: str, signer: Signer, repository: Url) -> None:
 
 def _find_provenance(api: Api, filename: str) -> Provenance:
     """
-    Return the provenance that the index has of a file, of a server also that of a public one.
+    Return the provenance that the index has of a file. A server also has those of public files.
 
-    Raises NotFound if it has none, and Invalid (code `invalid_attestations`) for a document that
+    Raises NotFound if the index has none, and Invalid (code `invalid_attestations`) if the document
     has no attestations.
     """
     try:
@@ -239,12 +238,13 @@ def _no_attestations(filename: str) -> Invalid:
 
 def _fetch_provenance(api: Api, filename: str) -> bytes:
     """
-    Return the provenance of a file of a name, which may be a file of several projects.
+    Return the provenance of the file of this name, which files of several projects may have.
 
-    Raises Invalid if the name is not one of a distribution, and NotFound if the index has none.
+    Raises Invalid if no distribution can have the name, and NotFound if the index has no provenance
+    of such a file.
     """
     readings = known_filename_readings(filename)
-    # the one with the shortest name of a project comes last: its error says that there is none
+    # the reading with the shortest name of a project is asked last: its error is the one raised
     for reading in readings[1:]:
         with suppress(NotFound):
             return _provenance_of(api, reading)
@@ -252,7 +252,7 @@ def _fetch_provenance(api: Api, filename: str) -> bytes:
 
 
 def _provenance_of(api: Api, reading: KnownDistribution) -> bytes:
-    """Return the provenance of a file of a project. Raises NotFound if the index has none."""
+    """Return the provenance of a file of one project, or raise NotFound if the index has none."""
     if not isinstance(api, LocalApi):
         return api.provenance(reading.project, reading.version, reading.filename)
     query = ProvenanceQuery(reading.filename)
@@ -263,7 +263,7 @@ def _provenance_of(api: Api, reading: KnownDistribution) -> bytes:
         raise NotFound(message) from error
 
 
-def _lines(verified: Verification) -> Iterator[str]:
+def _signature_lines(verified: Verification) -> Iterator[str]:
     for attestation in verified.attestations:
         kind = attestation.predicate_type
         yield f"{verified.filename}: signed by {attestation.subject}  {kind}"
