@@ -244,13 +244,13 @@ def _answering_store_part(index: Index) -> HealthPart:
 
 def _sweep_part(index: Index, swept_at: datetime | None) -> HealthPart:
     """Return when leftovers were last removed from the store, or that they never were."""
-    when = "Never swept yet"
+    last_sweep = "Never swept yet"
     state: State = "ok"
     if swept_at is not None:
-        when = f"Leftovers were swept last on {swept_at:%Y-%m-%d %H:%M} UTC"
+        last_sweep = f"Leftovers were swept last on {swept_at:%Y-%m-%d %H:%M} UTC"
         if index.server.runtime.now() - swept_at > SWEEP_WARNING:
             state = "warning"
-    return HealthPart("sweep", state, f"{when}; one server does that each day.")
+    return HealthPart("sweep", state, f"{last_sweep}; one server does that each day.")
 
 
 def _index_parts(index: Index) -> Iterator[HealthPart]:
@@ -373,8 +373,8 @@ def _public_files_parts(index: Index) -> Iterator[HealthPart]:
         return
     if counted_size.bytes or index.upstream is not None:
         size = readable_size(counted_size.bytes)
-        when = f"{counted_size.at:%Y-%m-%d %H:%M} UTC"
-        yield HealthPart(name, "ok", f"Public packages that are kept took {size} on {when}.")
+        counted_at = f"{counted_size.at:%Y-%m-%d %H:%M} UTC"
+        yield HealthPart(name, "ok", f"Public packages that are kept took {size} on {counted_at}.")
 
 
 class SettingInForce(Struct, frozen=True):

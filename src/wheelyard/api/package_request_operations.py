@@ -180,7 +180,7 @@ def find_hidden(call: Call, question: PackageQuestion) -> WaitingRequests:
     decisions = _read_decisions(call.index)
     name, version = question.parsed
 
-    # asked first: a page must have an upstream index asked only for callers who decide
+    # checked first: for other callers, no page may cause a request to an upstream index
     if not call.caller.may(Action.APPROVE, name):
         return WaitingRequests((), _last_decision_at(decisions))
     explanation = explain_package(call, question)

@@ -129,11 +129,13 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
 
 def list_decisions(call: Call) -> Decisions:
     """List the decisions in force about the public packages that the caller may approve."""
-    stored = call.index.server.decisions.get("current").value
+    decision_list = call.index.server.decisions.get("current").value
     # nobody has decided anything yet
-    if stored is None:
+    if decision_list is None:
         return Decisions(())
-    visible_decisions = [decision for decision in stored.decisions if _may_decide(call, decision)]
+    visible_decisions = [
+        decision for decision in decision_list.decisions if _may_decide(call, decision)
+    ]
     return Decisions(tuple(visible_decisions))
 
 

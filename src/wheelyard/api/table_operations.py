@@ -178,7 +178,7 @@ class TableOperations:
         return self.json.history(tables.history(body.after, body.limit or None))
 
     def _add(self, call: Call, body: NewTable) -> ListedTable:
-        # for what needs a look into the store, which the rules of a kind never read
+        # a check that needs the store, which the rules of a kind never read
         self.json.require(call, body.keys)
         confirmed = self._confirmed(body)
         row: ListedTable = self._tables(call).add(body.keys, call.by, body.note, **confirmed)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +17,7 @@ from wheelyard.cli.output import print_result
 from wheelyard.cli.program import warn_of
 from wheelyard.errors import Invalid
 from wheelyard.model import grants
-from wheelyard.model.access import (
-    describe_actions,
-)
+from wheelyard.model.access import describe_actions
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
@@ -83,11 +80,11 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = grants.GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
-    made = command_context.open_api().call(access_operations.add_grant, fields)
-    click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
-    warn_of(made.warnings)
+    added_grant = command_context.open_api().call(access_operations.add_grant, fields)
+    click.echo(escaped(f"Grant {added_grant.id}: {added_grant.text}"), err=True)
+    warn_of(added_grant.warnings)
     # alone on standard output, so that a script can keep it, to revoke the grant by it
-    click.echo(escaped(made.id))
+    click.echo(escaped(added_grant.id))
 
 
 @access_command.subcommand(
@@ -206,7 +203,7 @@ def _edit_group(
 ) -> None:
     edit = access_operations.GroupEdit(change, name, who, note, even_if_own)
     edited = command_context.open_api().call(access_operations.edit_group, edit)
-    # the answer is empty if there is nothing to warn of
+    # there is no answer without warnings
     if edited:
         warn_of(edited.warnings)
 
@@ -228,7 +225,9 @@ def show(*, history: bool) -> None:
     api = command_context.open_api()
     if history:
         commits = api.call(access_operations.access_history).commits
-        changes = list(chain.from_iterable(commit.events for commit in commits))
+        changes = list[grants.AnyAccessEvent]()
+        for commit in commits:
+            changes += commit.events
         descriptions = map(grants.describe_event, changes)
         print_result({"changes": changes}, history_lines(api, changes, descriptions))
     else:
@@ -237,31 +236,32 @@ def show(*, history: bool) -> None:
 
 
 def _access_lines(access: AccessList, api: command_context.Api) -> Iterator[str]:
-    names = token_names(api, {grant.created_by for grant in access.grants})
-    groups = {group.name for group in access.groups}
-    for listed in access.grants:
+    """Yield a line for each grant, and one for each group."""
+    names_by_principal = token_names(api, {grant.created_by for grant in access.grants})
+    group_names = {group.name for group in access.groups}
+    for grant in access.grants:
         fields = grants.GrantFields(
-            who=listed.who,
-            projects=listed.projects,
-            actions=listed.can,
-            note=listed.note,
-            index=listed.index,
+            who=grant.who,
+            projects=grant.projects,
+            actions=grant.can,
+            note=grant.note,
+            index=grant.index,
         )
-        gone = "".join(
-            f"; no group {name}" for name in sorted(grants.groups_in(listed.who) - groups)
-        )
-        text = f"{grants.describe_fields(fields)}{gone}"
-        if not listed.names_index:
+        text = grants.describe_fields(fields)
+        missing_groups = grants.groups_in(grant.who) - group_names
+        for name in sorted(missing_groups):
+            text += f"; no group {name}"
+        if not grant.names_index:
             text += f"; {shared_options.NAMES_NO_INDEX}"
-        yield f"grant {listed.id} ({_origin(listed, names)}): {text}"
+        yield f"grant {grant.id} ({_origin(grant, names_by_principal)}): {text}"
     for group in access.groups:
         origin = f" (from {group.source})" if group.source else ""
         yield f"group {group.name}{origin}: {', '.join(group.members) or 'nobody'}"
 
 
-def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
-    by = grants.with_name(grant.created_by, names.get(grant.created_by, ""))
-    origin = f"{grant.created:%Y-%m-%d} by {by}"
+def _origin(grant: ListedGrant, names_by_principal: Mapping[str, str]) -> str:
+    author = grants.with_name(grant.created_by, names_by_principal.get(grant.created_by, ""))
+    origin = f"{grant.created:%Y-%m-%d} by {author}"
     if grant.source:
         origin += f", from {grant.source}"
     return origin
@@ -292,9 +292,10 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
     """
     with _usage_errors():
         name = parse_name(project)
-    api = command_context.remote_api() or command_context.local_api(
-        _index_to_explain(needs_store=who.startswith("token:"))
-    )
+    api: command_context.Api | None = command_context.remote_api()
+    if api is None:
+        index_to_explain = _index_to_explain(needs_store=who.startswith("token:"))
+        api = command_context.local_api(index_to_explain)
     with _usage_errors():
         question = access_operations.AccessQuestion(who, name, action, index)
         explanation = api.call(access_operations.explain_access, question)
@@ -305,7 +306,7 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
     else:
         click.echo(f"no: {who} may not {verbs} {name}{place}")
     for reason in explanation.reasons:
-        # without the right, the reasons say what the caller gets in place of the project
+        # if the answer is no, a reason is what the caller sees in place of the project
         text = reason if explanation.allowed else f"they see {reason}"
         click.echo(escaped(f"  {text}"))
     for hint in explanation.hints:
@@ -314,9 +315,9 @@ def explain_access(who: str, project: str, action: access_operations.ActionWord,
 
 
 def _index_to_explain(*, needs_store: bool) -> Index:
-    """Return the index, without a store if there is none, unless `needs_store`."""
+    """Return the index of the store, or without a store if there is none and none is needed."""
     settings = command_context.command_settings()
-    # the file may be missing on this machine: then nobody can say who has a password
+    # left out if the file is missing on this machine: then it is not known who has a password
     if not Path(settings.access.htpasswd_file).is_file():
         settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
     if needs_store or has_store(settings):
@@ -326,7 +327,7 @@ def _index_to_explain(*, needs_store: bool) -> Index:
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
-    """Raise UsageError (exit status 2) for Invalid in this block, as exit status 1 means "no"."""
+    """Raise UsageError in place of an Invalid of this block, as exit status 1 means "no"."""
     try:
         yield
     except Invalid as fault:

@@ -29,7 +29,7 @@ from wheelyard.settings.sections import names_in
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.stores import require_credentials_place, resolved_location
 
-SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
+OUTCOME_SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
 
 
 @cli_command(
@@ -89,10 +89,10 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
 
 def _open_described_index(*, makes_store: bool) -> command_context.Api:
     """
-    Return the index with all its documents, also beside settings that still have its tables.
+    Return the index with all its documents, even if a settings file describes the index, too.
 
-    A store that is missing is made, if that is wanted. Raises Invalid if a setting
-    is wrong, NotFound if there is no such index, and Unavailable if the store does not answer.
+    With `makes_store`, a store that is missing is made. Raises Invalid if a setting is wrong,
+    NotFound if there is no such index, and Unavailable if the store does not answer.
     """
     remote = command_context.remote_api()
     if remote is not None:
@@ -102,9 +102,9 @@ def _open_described_index(*, makes_store: bool) -> command_context.Api:
     if makes_store:
         index = command_context.ensure_index(loaded.settings)
         if index.server.is_new:
-            # noted in a store that has no server yet, as its servers will have these settings
-            place = resolved_location(index.server.traits.credentials)
-            rewrite_format(index.stores.documents, index.server.retries, place)
+            # noted in a new store, whose servers will have these settings
+            credentials_place = resolved_location(index.server.traits.credentials)
+            rewrite_format(index.stores.documents, index.server.retries, credentials_place)
     else:
         index = command_context.closed_with_command(open_index(loaded.settings, create=False))
     require_credentials_place(index.server.stores.documents, index.server.traits)
@@ -113,34 +113,32 @@ def _open_described_index(*, makes_store: bool) -> command_context.Api:
 
 def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[FileToApply]:
     """
-    Yield what files say, or what they say together if a source is given.
+    Yield the content of each file, with its name as its source, or with `source` that of all files.
 
-    Without `source`, that of each file is its name. All are read before the first is yielded.
-    Raises Invalid if one cannot be read, or is wrong.
+    All files are read before the first is yielded. Raises Invalid if a file cannot be read, or is
+    wrong.
     """
-    tables = [(path, _tables_in(path)) for path in paths]
+    tables_by_path = [(path, _read_tables(path)) for path in paths]
     if source is None:
-        for path, written in tables:
-            yield FileToApply(path.name, written)
+        for path, tables in tables_by_path:
+            yield FileToApply(path.name, tables)
         return
-    together = index_file.joined(
-        [index_file.read_tables(written, of_process=()) for _, written in tables]
-    )
-    yield FileToApply(source, to_builtins(together))
+    parsed_tables = [index_file.read_tables(tables, of_process=()) for _, tables in tables_by_path]
+    joined_tables = index_file.joined(parsed_tables)
+    yield FileToApply(source, to_builtins(joined_tables))
 
 
 def read_sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:
-    """Yield what the files of a server say. Raises Invalid if one cannot be read, or is wrong."""
+    """Yield the tables of a server's files, or raise Invalid if one cannot be read, or is wrong."""
     for file in read_files(paths):
         yield SourcedTables(file.source, index_file.read_tables(file.tables, of_process=()))
 
 
 def apply_server_files(files: AppliedFiles, *, is_read_only: bool) -> None:
     """
-    Put the files of a server into force, print what that changes, and warn of what differs.
+    Apply the files of a server, print what that changes, and warn if the store differs from a file.
 
-    A server that only reads says only what differs. Raises WheelyardError if a file cannot be
-    applied.
+    A read-only server applies no file. Raises WheelyardError if a file cannot be applied.
     """
     if not is_read_only:
         for line in report_lines(files.put_into_force()):
@@ -150,36 +148,36 @@ def apply_server_files(files: AppliedFiles, *, is_read_only: bool) -> None:
             warn(f"file {drift.source}: {drift.text}")
 
 
-def _tables_in(path: Path) -> dict[str, Any]:
+def _read_tables(path: Path) -> dict[str, Any]:
     """
     Return the tables of a file that describe the index.
 
-    Raises Invalid if it cannot be read, or has a table that is unknown or wrong.
+    Raises Invalid if the file cannot be read, or has a table that is unknown or wrong.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     # ValueError for bytes that are no UTF-8 and text that is no TOML, RecursionError for arrays in
     # arrays without end
     except (OSError, ValueError, RecursionError) as error:
-        why = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise Invalid(
-            f"{escaped(str(path))} cannot be read: {why}.", code=index_file.WRONG_FILE
+            f"{escaped(str(path))} cannot be read: {reason}.", code=index_file.WRONG_FILE
         ) from error
     try:
-        # here and not where the tables are used: only here is the name of the file known
+        # checked here, where the name of the file is known for the message
         index_file.read_tables(tables, of_process=names_in(()))
     except Invalid as fault:
         message = f"{escaped(str(path))}: {fault.message}"
         raise Invalid(message, code=index_file.WRONG_FILE, advice=fault.advice) from fault
-    return {name: _as_json(tables[name]) for name in index_file.ALL_TABLES if name in tables}
+    return {name: _json_value(tables[name]) for name in index_file.ALL_TABLES if name in tables}
 
 
-def _as_json(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has
-    """Return a value of TOML as JSON has it: with texts in place of dates and times."""
+def _json_value(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has
+    """Return a value of TOML as a value of JSON, with texts in place of dates and times."""
     if isinstance(value, dict):
-        return {name: _as_json(inner) for name, inner in value.items()}
+        return {name: _json_value(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_as_json(inner) for inner in value]
+        return [_json_value(inner) for inner in value]
     if isinstance(value, date):
         return value.isoformat()
     return value
@@ -188,16 +186,18 @@ def _as_json(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has
 def report_lines(
     reports: Sequence[ApplyReport], *, is_dry_run: bool = False
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the lines that tell what files change, or have changed."""
+    """Yield the lines about the changes of files, or in a dry run about what they would change."""
     for report in reports:
-        yield (f"{report.source}: {_summary(report, is_dry_run=is_dry_run)}",)
+        yield (f"{report.source}: {_report_summary(report, is_dry_run=is_dry_run)}",)
         for change in report.changes:
             yield (f"  {_change_text(change)}",)
-        for answer in report.anonymous:
-            yield (f"  ! anonymous readers of {answer.index}: {answer.before} -> {answer.after}",)
+        for readers in report.anonymous:
+            yield (
+                f"  ! anonymous readers of {readers.index}: {readers.before} -> {readers.after}",
+            )
 
 
-def _summary(report: ApplyReport, *, is_dry_run: bool) -> str:
+def _report_summary(report: ApplyReport, *, is_dry_run: bool) -> str:
     if not report.changes:
         return "nothing to change"
     number = counted(len(report.changes), "change")
@@ -212,7 +212,7 @@ def _summary(report: ApplyReport, *, is_dry_run: bool) -> str:
 
 
 def _change_text(change: AppliedChange) -> str:
-    return f"{SIGNS[change.outcome]} {change.kind} {change.name}: {change.text}"
+    return f"{OUTCOME_SIGNS[change.outcome]} {change.kind} {change.name}: {change.text}"
 
 
 @cli_command(
@@ -228,6 +228,8 @@ def _change_text(change: AppliedChange) -> str:
 )
 def show_command(*, toml: bool) -> None:
     """Print what describes the index, as a file that `wheelyard apply` takes."""
-    del toml  # there is no other form for people so far
+    # without an effect, as TOML is the only form for people so far
+    del toml
     tables = _open_described_index(makes_store=False).call(apply_operations.show_tables)
-    print_result(tables, ((line,) for line in index_file.to_toml(tables).splitlines()))
+    lines = index_file.to_toml(tables).splitlines()
+    print_result(tables, ((line,) for line in lines))

@@ -34,10 +34,10 @@ from wheelyard.wiring.stores import has_store, system_runtime
 CHECK_WIDTH: Final = 10
 OUTCOME_WIDTH: Final = 7
 
-_HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
-_ROOT: Final = re.compile(rf"https?://{_HOST}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*")
-"""A URL without a credential, a query, and what a client's file could take for its own syntax."""
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
+_HOST_PATTERN: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+_ROOT_URL: Final = re.compile(rf"https?://{_HOST_PATTERN}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*")
+"""A URL without a credential, a query, and characters with a meaning in the files of clients."""
+_TOKEN_TEXT: Final = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 @cli_command(
@@ -61,22 +61,25 @@ def doctor_command(url: str | None, project: str) -> int:
     and no secret is printed. Exit 1 if a check failed.
     """
     machine = Machine(process_environment(), Path.home(), Path.cwd())
-    name = parse_name(project) if project else ""
-    chosen = examination(url, name, machine, system_runtime())
-    index = output.printable(without_secrets(chosen.url))
-    output.print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
+    project_name = parse_name(project) if project else ""
+    chosen_examination = examination(url, project_name, machine, system_runtime())
+    index_url = output.printable(without_secrets(chosen_examination.url))
+    output.print_line(f"index: {escaped(index_url)} (of {escaped(chosen_examination.source)})")
     findings = list[Finding]()
-    # printed as they come: a check of the network may take half a minute
-    for finding in chosen.run():
-        # texts repeat what files and servers say, which may have a token in it
+    # printed one by one, as a check of the network may take half a minute
+    for finding in chosen_examination.run():
+        # texts repeat files and answers of servers, which may have a token in them
         text = output.printable(redact_tokens(finding.text))
-        findings.append(replace(finding, text=text, advice=output.printable(finding.advice)))
-        _print(findings[-1])
-    output.print_result({"index": index, "checks": findings})
+        advice = output.printable(finding.advice)
+        printable_finding = replace(finding, text=text, advice=advice)
+        findings.append(printable_finding)
+        _print_finding(printable_finding)
+    output.print_result({"index": index_url, "checks": findings})
     return int(any(finding.outcome is CheckOutcome.FAILED for finding in findings))
 
 
-def _print(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
+    """Print the line about a check, and the advice below it."""
     outcome: str = finding.outcome
     if finding.outcome is CheckOutcome.FAILED:
         outcome = outcome.upper()
@@ -152,7 +155,7 @@ def print_settings_command(
 def _client_settings(
     client: str, root: str | None, projects: Sequence[NormalizedName], *, one_url: bool
 ) -> client_settings.ClientSettings:
-    """Return what the text for a client says, of the index of `--index` or of its view of a day."""
+    """Return the values of a client's text, for the index of `--index` or its view of a day."""
     name, day = _index_and_day()
     if root is not None and name != index_name.MAIN:
         root = f"{root}/{index_name.parse_index_name(name)}"
@@ -165,33 +168,33 @@ def _client_settings(
 
 def _index_and_day() -> tuple[str, str]:
     """
-    Return the name of the index of `--index`, and the last segment if that is the view of a day.
+    Return the name of the index of `--index`, and the last segment if it is the view of a day.
 
-    Raises NotFound if there is no such day.
+    The segment is empty if it is not. Raises NotFound if there is no such day.
     """
     name = chosen_index()
-    base, _, last = name.rpartition("/")
-    if not index_name.is_dated_view(last):
+    index_part, _, last_segment = name.rpartition("/")
+    if not index_name.is_dated_view(last_segment):
         return name, ""
-    index_name.day_of_view(last)
-    return index_name.read_index_name(base), last
+    index_name.day_of_view(last_segment)
+    return index_name.read_index_name(index_part), last_segment
 
 
 def _settings_of_index(
     client: str, root: str | None, projects: Sequence[NormalizedName], name: str, *, one_url: bool
 ) -> client_settings.ClientSettings:
     """
-    Return what the text for a client says of the index of a name.
+    Return the values of a client's text for the index of this name.
 
-    The index is asked only for what the text has to say, as it may not be there.
+    The index is asked only if the text needs its answer, as it may not exist yet.
     """
     is_remote = chosen_server() is not None
-    installs = client in client_settings.INSTALLERS and not one_url
+    needs_projects = client in client_settings.INSTALLERS and not one_url
     if is_remote:
-        is_asked = installs or name != index_name.MAIN
+        is_asked = needs_projects or name != index_name.MAIN
     else:
-        # the text for pip names no project
-        is_asked = installs and bool(projects) and client != "pip"
+        # without the text for pip, which names no project
+        is_asked = needs_projects and bool(projects) and client != "pip"
     if is_asked:
         return _settings_by_answer(root, projects, name, one_url=one_url)
     if is_remote:
@@ -204,8 +207,10 @@ def _settings_of_index(
 def _settings_by_answer(
     root: str | None, projects: Sequence[NormalizedName], name: str, *, one_url: bool
 ) -> client_settings.ClientSettings:
-    """Return what the index of a name answers about these projects and what they need."""
-    api = command_context.remote_api(name) or command_context.local_api(_index_or_advice(name))
+    """Return the values for projects and their requirements, which the index is asked about."""
+    api: command_context.Api | None = command_context.remote_api(name)
+    if api is None:
+        api = command_context.local_api(_index_or_advice(name))
     answer = api.call(client_projects, ClientProjectsQuery(",".join(projects)))
     if answer.other_indexes and not shared_options.given_option("index"):
         names = ", ".join(answer.other_indexes)
@@ -225,7 +230,7 @@ def _settings_by_answer(
 def _settings_by_store(
     root: str | None, name: str, *, one_url: bool
 ) -> client_settings.ClientSettings:
-    """Return what the settings and the definition of the index of a name say."""
+    """Return the values by the settings, and by the definition of the index, if there is one."""
     settings = command_context.loaded_settings().settings
     path = index_name.bare_index_path(name)
     if name == index_name.MAIN and not has_store(settings):
@@ -254,7 +259,7 @@ def _settings_by_store(
 
 
 def _index_or_advice(name: str) -> Index:
-    """Return the index of a store. Raises Invalid without one, and names the other way to ask."""
+    """Return the index of a store, or raise Invalid with the advice to ask a server."""
     try:
         return command_context.existing_index(name)
     except Invalid as fault:
@@ -271,19 +276,20 @@ def _parse_root(text: str) -> str:
     root = text.rstrip("/").removesuffix("/simple").removesuffix("/legacy")
     # ValueError: a port above 65535, or a malformed IPv6 address
     with suppress(ValueError):
-        if _ROOT.fullmatch(root) and urlsplit(root).port != 0:
+        if _ROOT_URL.fullmatch(root) and urlsplit(root).port != 0:
             return root
-    # a URL that has a password in it is not repeated
-    repeated = "" if "@" in text else f" {quoted(text)}"
+    # the message must not have a URL that may have a password in it
+    text_in_message = "" if "@" in text else f" {quoted(text)}"
     raise Invalid(
-        f"--url{repeated} is not the URL of a server. Write its root, such as "
+        f"--url{text_in_message} is not the URL of a server. Write its root, such as "
         "https://pypi.acme.dev, without a credential.",
         code="bad_setting",
     )
 
 
 def _parse_token(text: str) -> str:
-    if not _TOKEN.fullmatch(text.strip()):
+    """Return a token without blanks around it, or raise Invalid if the text is none."""
+    if not _TOKEN_TEXT.fullmatch(text.strip()):
         raise Invalid(
             f"--with-token: ${TOKEN_VARIABLE} has no token of this index.",
             code="bad_setting",

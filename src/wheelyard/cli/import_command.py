@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
 PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
-"""Variables with the credentials of the other index, besides its URL and netrc."""
+"""Variables with the credentials of the source, which its URL and netrc may have, too."""
 
 
 @cli_command(
@@ -96,11 +96,13 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
     settings = command_context.command_settings()
     dry_run = options["dry_run"]
 
-    # before the store, which is not made for a source that cannot be read
-    opened = source_factory.open_source(_request(options, settings), system_runtime())
+    # opened before the store, which is not made for a source that cannot be read
+    opened_source = source_factory.open_source(_source_request(options, settings), system_runtime())
     try:
         if options["kind"] == source_factory.AUTO:
-            output.print_message(logging.INFO, f"reading {source_factory.KIND_TITLES[opened.kind]}")
+            output.print_message(
+                logging.INFO, f"reading {source_factory.KIND_TITLES[opened_source.kind]}"
+            )
         if not dry_run:
             index = command_context.ensure_index(settings, options["into"])
         elif has_store(settings):
@@ -111,38 +113,41 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
         caller = command_context.local_caller(index)
-        report = import_source(importer, opened, caller, projects=opened.projects, dry_run=dry_run)
+        report = import_source(
+            importer, opened_source, caller, projects=opened_source.projects, dry_run=dry_run
+        )
     finally:
-        opened.close()
+        opened_source.close()
 
     # a URL may have a password in it
     lines = [f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"]
     for rule, count in sorted(report.waived_rules.items()):
         lines.append(f"excused: {rule} ({count})")
-    output.print_result(_described(report, opened.kind, dry_run=dry_run), lines)
+    output.print_result(_report_json(report, opened_source.kind, dry_run=dry_run), lines)
     return int(report.counts[project_import.FileStatus.REFUSED] > 0)
 
 
-def _request(options: Mapping[str, Any], settings: Settings) -> source_factory.SourceRequest:
+def _source_request(options: Mapping[str, Any], settings: Settings) -> source_factory.SourceRequest:
+    """Return the request for a source, with its credentials from the environment."""
     environ = process_environment()
     username = environ.get(USERNAME, "")
     password = environ.get(PASSWORD, "")
-    login = None
+    credentials = None
 
-    # either of them alone may be a token
+    # one of them alone is enough, as it may be a token
     if username or password:
-        login = UserPassword(username, password)
-    netrc = None
+        credentials = UserPassword(username, password)
+    netrc_path = None
 
     # curl and pip take it from this variable, too
     if environ.get("NETRC"):
-        netrc = Path(environ["NETRC"]).expanduser()
+        netrc_path = Path(environ["NETRC"]).expanduser()
     return source_factory.SourceRequest(
         text=options["source"],
         # a folder that has the store in it is imported without the store
         excluded=(Path(settings.store.location),),
-        login=login,
-        netrc=netrc,
+        login=credentials,
+        netrc=netrc_path,
         kind=options["kind"],
         meta=options["meta"],
         packages_url=options["packages_url"],
@@ -153,7 +158,7 @@ def _request(options: Mapping[str, Any], settings: Settings) -> source_factory.S
     )
 
 
-def _described(report: project_import.Report, kind: str, *, dry_run: bool) -> dict[str, object]:
+def _report_json(report: project_import.Report, kind: str, *, dry_run: bool) -> dict[str, object]:
     """Return a report as `--json` prints it."""
     described: dict[str, object] = {"source": kind, "dry-run": dry_run}
     for status in project_import.FileStatus:
@@ -178,7 +183,8 @@ def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
     """
     Return an importer into an index.
 
-    `is_local`: the source is on this machine. `lenient`: rules that old files break are waived.
+    `is_local` is true for a source on this machine. If `lenient`, rules that old files break are
+    waived.
     """
     uploads = index.uploads.with_waivers if lenient else index.uploads
     # on one machine an import works with fewer threads than over a network
@@ -202,11 +208,11 @@ def import_source(
     Raises Unavailable if the store does not answer, and WheelyardError if the source cannot be
     listed.
     """
-    # only a terminal shows how much is left
+    # counted for a terminal alone, where the progress line says how much time is left
     total = source.total() if is_terminal() else None
 
-    stays = "What was imported stays; import again to go on from there."
-    with output.resumable(stays), show_progress("import", total=total) as progress:
+    advice = "What was imported stays; import again to go on from there."
+    with output.resumable(advice), show_progress("import", total=total) as progress:
         printer = _ProgressPrinter(progress)
         return importer.run(source, caller, projects=projects, dry_run=dry_run, progress=printer)
 
@@ -221,27 +227,25 @@ class _ProgressPrinter(project_import.ImportProgress):
 
     def read(self, size: int) -> None:
         """Add `size` read bytes to the progress line, in any thread of the import."""
-        # each thread of the import reads files of its own
+        # several threads of the import read files at once
         with self._lock:
             self._size += size
         self._progress.update(part=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: project_import.Outcome) -> None:
         """
-        Count an entry on the progress line, unless it was passed over.
+        Print a refused or skipped entry, and a warning, and count the entry on the progress line.
 
-        Print a refusal and a warning.
+        An entry that was passed over is not counted.
         """
-        if outcome.status in {project_import.FileStatus.REFUSED, project_import.FileStatus.SKIPPED}:
-            what = (
-                "skipped" if outcome.status is project_import.FileStatus.SKIPPED else "not imported"
-            )
-            output.echo(
-                f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True
-            )
+        location = escaped(outcome.location)
+        if outcome.status is project_import.FileStatus.REFUSED:
+            output.echo(f"wheelyard: {location} was not imported: {outcome.why}", err=True)
+        elif outcome.status is project_import.FileStatus.SKIPPED:
+            output.echo(f"wheelyard: {location} was skipped: {outcome.why}", err=True)
         if outcome.warning:
-            fact = f"{outcome.warning}. The file is imported all the same."
-            output.echo(f"wheelyard: warning: {escaped(outcome.location)}: {fact}", err=True)
-        # the total has distributions alone
+            sentence = f"{outcome.warning}. The file is imported all the same."
+            output.echo(f"wheelyard: warning: {location}: {sentence}", err=True)
+        # the total of the source has distributions alone
         if outcome.status is not project_import.FileStatus.PASSED_OVER:
             self._progress.advance(1)

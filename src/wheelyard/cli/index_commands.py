@@ -80,7 +80,7 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
     Its keys are those of an [[index]] table. Without layers it has its own packages alone. A list
     has commas between its elements. Whoever is to read it needs a right, unless it has read=anyone.
     """
-    keys = _keys(texts)
+    keys = _keys_of_words(texts)
     if "name" in keys:
         raise click.UsageError("The name of an index is NAME. Leave name= out.")
     COMMANDS.add({"name": name, **keys}, note, even_if_open=even_if_open)
@@ -108,12 +108,14 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
 
     A key without a value is left out from then on. Main has the same keys, but layers and merge.
     """
-    # keys of earlier versions have no values any more: they can only be left out
-    with_values = [text for text in texts if text.removesuffix("=") not in REMOVED_KEYS]
     changes: dict[str, Any] = {}
+    current_texts = list[str]()
     for text in texts:
         changes[text.partition("=")[0]] = None
-    changes.update(_keys(with_values))
+        # keys of earlier versions take no value any more: they can only be left out
+        if text.removesuffix("=") not in REMOVED_KEYS:
+            current_texts.append(text)
+    changes.update(_keys_of_words(current_texts))
     COMMANDS.change(name, changes, note, even_if_open=even_if_open)
 
 
@@ -170,11 +172,11 @@ def rename_index(before: str, name: str, note: str) -> None:
     COMMANDS.print_row(rename.rename(name, local_caller(index).principal, note))
 
 
-def _keys(words: Sequence[str]) -> IndexKeys:
+def _keys_of_words(words: Sequence[str]) -> IndexKeys:
     """
     Return the keys of KEY=VALUE words that have a value.
 
-    Raises UsageError if a word has no `=`, or an unknown key.
+    Raises UsageError if a word has no `=` or an unknown key.
     """
     from wheelyard.model.index_texts import index_of_texts
 

@@ -89,7 +89,7 @@ def journal_command(
     api = open_api()
     journals = api.journals(name)
 
-    # one moment for both: from --since 2h to --until 1h it is an hour
+    # the same moment for both, so that --since 2h and --until 1h are an hour apart
     now = system_runtime().now()
     since = BEGINNING
     if filters["since"] is not None:
@@ -109,27 +109,27 @@ def journal_command(
         return _follow(reader, api, as_json=as_json)
     with _naming_alternatives(api):
         part = _read_with_progress(reader)
-    _print(part, as_json=as_json)
+    _print_part(part, as_json=as_json)
     if not part.entries and not part.problems:
-        print_message(logging.INFO, f"there is no such entry{_other_indexes(api)}")
+        print_message(logging.INFO, f"there is no such entry{_other_indexes_in_words(api)}")
     return int(bool(part.problems))
 
 
 def _naming_alternatives(api: Api) -> AbstractContextManager[None]:
-    """Name the other indexes of a store in an error of this `with` block, as a server does it."""
+    """Return the context that names other indexes of a store in errors, as a server does it."""
     if isinstance(api, LocalApi):
         return naming_alternatives(api.index)
     return nullcontext()
 
 
-def _other_indexes(api: Api) -> str:
-    """Return in words which indexes have journals of their own, if one of them may be meant."""
+def _other_indexes_in_words(api: Api) -> str:
+    """Return the end of a sentence that names the other indexes, or nothing with `--index`."""
     if given_option("index"):
         return ""
     if isinstance(api, LocalApi):
         indexes = sorted(api.index.server.definitions.names())
     else:
-        # a server names them if main has no project
+        # a server names the other indexes only if main has no project
         answer = api.call(project_operations.list_projects, project_operations.ProjectsQuery())
         indexes = list(answer.other_indexes or ())
     if not indexes:
@@ -138,18 +138,19 @@ def _other_indexes(api: Api) -> str:
 
 
 class _DecisionEvents(Struct, frozen=True):
-    """The decisions about public projects, or those about the project `only`."""
+    """The decisions about public projects, or if `project` is given, about that one alone."""
 
     api: Api
-    only: NormalizedName | None
+    project: NormalizedName | None
 
     def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
-        # NotFound: a server without an upstream index has none
+        """Yield each decision that follows commit `number`, with the number of its commit."""
+        # NotFound: a server without an upstream index has no decisions
         with suppress(Forbidden, Unauthenticated, NotFound):
-            # on a bucket each entry is a request, and most projects have none
-            if self.only is not None:
+            # on a bucket each entry is a request, so projects without decisions read no history
+            if self.project is not None:
                 in_force = self.api.call(list_decisions).decisions
-                if not any(decision.project == self.only for decision in in_force):
+                if not any(decision.project == self.project for decision in in_force):
                     return
             for commit in self.api.call(decision_history, project_operations.After(number)).commits:
                 for decision in commit.events:
@@ -163,29 +164,29 @@ class _StoredEvents(Struct, frozen=True):
     history: Callable[[Call, project_operations.HistoryQuery], Any]
 
     def events_after(self, number: int) -> Iterator[tuple[int, project_json.OtherEvent]]:
+        """Yield each change that follows commit `number`, with the number of its commit."""
         # NotFound: an older server has no such document
         with suppress(Forbidden, Unauthenticated, NotFound):
-            for commit in self.api.call(
-                self.history, project_operations.HistoryQuery(number)
-            ).commits:
+            query = project_operations.HistoryQuery(number)
+            for commit in self.api.call(self.history, query).commits:
                 for event in commit.events:
                     yield commit.number, event
 
 
-def _document_journals(api: Api, only: NormalizedName | None) -> tuple[DocumentJournal, ...]:
+def _document_journals(api: Api, project: NormalizedName | None) -> tuple[DocumentJournal, ...]:
     """
-    Return the journals of decisions and rights, which are empty for whom a server refuses.
+    Return the journals of decisions and rights, which are empty for callers whom a server refuses.
 
-    They are those of the whole store, so that only main has them.
+    They are about the whole store, so that only main has them.
     """
     if chosen_index() != MAIN:
         return ()
-    decisions = _DecisionEvents(api, only)
-    about_projects = DocumentJournal("the decisions about public projects", decisions, only)
-    if only is not None:
-        return (about_projects,)
-    journals = [about_projects]
-    journals.append(DocumentJournal("the changes of grants", _StoredEvents(api, access_history)))
+    decisions = _DecisionEvents(api, project)
+    decision_journal = DocumentJournal("the decisions about public projects", decisions, project)
+    if project is not None:
+        return (decision_journal,)
+    grant_events = _StoredEvents(api, access_history)
+    journals = [decision_journal, DocumentJournal("the changes of grants", grant_events)]
     for operations in TABLE_OPERATIONS:
         title = f"the changes of {operations.kind.title}"
         journals.append(DocumentJournal(title, _StoredEvents(api, operations.history)))
@@ -197,70 +198,70 @@ def _read_with_progress(reader: JournalReader) -> JournalPart:
         return reader.read(progress.advance_of)
 
 
-def _print(part: JournalPart, told_problems: Collection[str] = (), *, as_json: bool) -> None:
-    """Print the entries of a part, and its problems but those of `told_problems`."""
+def _print_part(part: JournalPart, told_problems: Collection[str] = (), *, as_json: bool) -> None:
+    """Print the entries of a part of the journal, and its problems without `told_problems`."""
     for entry in part.entries:
         if as_json:
             click.echo(encode(entry))
         else:
-            click.echo(_line(entry))
+            click.echo(_entry_line(entry))
     for problem in dict.fromkeys(part.problems):
         if problem not in told_problems:
             warn(problem)
 
 
 def _follow(reader: JournalReader, api: Api, *, as_json: bool) -> int:
-    """Print entries as they come, until nobody reads the output any more, and return the status."""
+    """Print entries as they come, until the output is closed, and return the exit status."""
     pause = LOCAL_PAUSE_SECONDS if api.is_local else REMOTE_PAUSE_SECONDS
 
-    # the first look may be at thousands of projects, later ones at those that have changed
-    read = _read_with_progress
+    # with progress at first, as only the first look may be at thousands of projects
+    read_part = _read_with_progress
     told_problems = list[str]()
-    is_away = False
+    is_unavailable = False
     status = 0
 
     # `wheelyard journal --follow | head` ends when head has ended
     while not is_output_lost():
         try:
-            part = read(reader)
+            part = read_part(reader)
         except Unavailable as fault:
-            # said once for each outage, not each second
-            if not is_away:
+            # told once for each outage
+            if not is_unavailable:
                 warn(f"{fault.message} The journal is read again as soon as that works.")
-            is_away = True
+            is_unavailable = True
         else:
-            if is_away:
+            if is_unavailable:
                 print_message(logging.INFO, "the journal can be read again")
-            is_away = False
-            _print(part, told_problems, as_json=as_json)
+            is_unavailable = False
+            _print_part(part, told_problems, as_json=as_json)
             told_problems = part.problems
             if part.problems:
                 status = 1
-            read = _read_quietly
+            read_part = _read_without_progress
         system_runtime().pause(pause)
     return status
 
 
-def _read_quietly(reader: JournalReader) -> JournalPart:
+def _read_without_progress(reader: JournalReader) -> JournalPart:
     return reader.read(Progress().advance_of)
 
 
-def _line(entry: project_json.JournalEntry) -> str:
-    # of a deletion whether the bytes went at once, of other entries what they changed to
+def _entry_line(entry: project_json.JournalEntry) -> str:
+    # the detail of a deletion is whether bytes went at once, of other entries the new state
     detail = entry.status or entry.other_index
     if entry.at_once:
         detail = "at once"
-    by = with_name(entry.by, entry.by_name)
+    author = with_name(entry.by, entry.by_name)
     if entry.owner:
-        by += f" of {entry.owner}"
-    # an import also says who had uploaded the file to its source
+        author += f" of {entry.owner}"
+    # of an import, who had uploaded the file to the source
     remark = f"uploaded by {entry.uploaded_by}" if entry.uploaded_by else entry.reason
     columns = (
         entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         entry.project or "-",
         f"{entry.done} {detail}".rstrip(),
         ", ".join(entry.files),
-        by,
+        author,
         entry.credential,
         remark,
     )

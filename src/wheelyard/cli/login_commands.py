@@ -41,33 +41,33 @@ from wheelyard.settings.load import process_environment
 from wheelyard.wiring.stores import system_runtime
 
 IS_WINDOWS: Final = sys.platform == "win32"
-PRIVATE: Final = 0o600
+PRIVATE_FILE_MODE: Final = 0o600
 HOST_CHARS: Final = 60
-MAX_RIGHTS: Final = 20
-"""So many rights of a token are shown at most, of a server that may send any number."""
-ENDED: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
-"""The codes by which a server says that a token was its own."""
-URL: Final = Argument(["url"], metavar="[URL]", default=lambda: _default(URL_VARIABLE))
-"""The root of a server. Without it `$WHEELYARD_URL`."""
+MAX_DESCRIBED_RIGHTS: Final = 20
+"""The most rights of a token that are shown, as a server may send any number of them."""
+OWN_TOKEN_ENDED_CODES: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
+"""The codes by which a server says that it has made the token, which has ended."""
+URL: Final = Argument(["url"], metavar="[URL]", default=lambda: _variable_or_empty(URL_VARIABLE))
+"""The root of a server, by default the value of `$WHEELYARD_URL`."""
 INDEX: Final = Option(
     ["--index"],
-    default=lambda: _default(INDEX_VARIABLE),
+    default=lambda: _variable_or_empty(INDEX_VARIABLE),
     metavar="NAME",
     help="The index that the token is for, such as prod.  [default: $WHEELYARD_INDEX, else main]",
 )
 
 
 class TokenStore(Struct, frozen=True):
-    """Where the token of one index is on this machine: in the keyring, or in netrc."""
+    """The place of the token of one index on this machine: the keyring, or netrc."""
 
     server: Url
     netrc: Path
     keyring: credential_stores.TokenKeyring | None
-    """None without the command `keyring`."""
+    """The keyring, or None without the command `keyring`."""
 
     @classmethod
     def of(cls, server: Url, environ: Mapping[str, str]) -> "TokenStore":
-        """Return the place of the token of a server on this machine."""
+        """Return the place of the token of the index at this URL, on this machine."""
         program = keyring_path(environ)
         root = server.redacted.rstrip("/")
         keyring = None
@@ -83,10 +83,10 @@ class TokenStore(Struct, frozen=True):
 
     def in_netrc(self) -> str:
         """
-        Return the token in netrc, or an empty text.
+        Return the token in netrc, or an empty text if netrc has none.
 
-        Raises Invalid (code `bad_setting`) if netrc is damaged, or an entry there cannot be
-        replaced, and comes before all else for clients. Raises OSError if it cannot be read.
+        Raises Invalid (code `bad_setting`) if netrc is damaged, or has an entry that cannot be
+        replaced, and that clients take before all others. Raises OSError if netrc cannot be read.
         """
         try:
             return credential_stores.token_in_netrc(self.netrc, self.host)
@@ -97,20 +97,22 @@ class TokenStore(Struct, frozen=True):
         """
         Return the stored tokens, which a new one replaces, and warn if netrc has one of the host.
 
-        They are by place, as in `tokens`. Raises Invalid (code `bad_setting`) if netrc is damaged,
-        if it is needed and cannot be written, or if it has an entry that cannot be replaced, and
-        comes before all else for clients. Raises OSError if it cannot be read.
+        The tokens are by their places, as in `tokens`. Raises Invalid (code `bad_setting`) if netrc
+        is damaged, if netrc is needed and cannot be written, or if netrc has an entry that cannot
+        be replaced, and that clients take before all others. Raises OSError if netrc cannot be
+        read.
         """
-        is_there = bool(self.in_netrc())
-        needs_netrc = is_there or self.keyring is None
-        # the folder has to be writable, as a file is replaced by a new one beside it
-        if needs_netrc and not os.access(self.netrc.resolve().parent, os.W_OK):
+        is_in_netrc = bool(self.in_netrc())
+        needs_netrc = is_in_netrc or self.keyring is None
+        # netrc is replaced by a new file, which is made in the same folder
+        folder = self.netrc.resolve().parent
+        if needs_netrc and not os.access(folder, os.W_OK):
             raise Invalid(
                 f"The token cannot be stored in {escaped(self.netrc_name)}: the folder is missing, "
                 "or you may not write there. Make the folder, or set NETRC to another file.",
                 code="bad_setting",
             )
-        if is_there:
+        if is_in_netrc:
             warn(
                 f"{escaped(self.netrc_name)} has a token for {self.host} already, which the new "
                 "one replaces, also if it is of another index on that host"
@@ -121,22 +123,21 @@ class TokenStore(Struct, frozen=True):
         """
         Store a token, and return the path of the netrc file, or an empty text for the keyring.
 
-        A token in netrc is replaced there, as clients look there first. If the keyring fails, that
-        is printed, and netrc is used. Raises Invalid (code `bad_setting`) if netrc is damaged, or
-        an entry there cannot be replaced, and OSError if netrc cannot be read or written.
+        A token in netrc is replaced there, as clients look there first. If the keyring fails, a
+        message is printed, and netrc is used. Raises Invalid (code `bad_setting`) if netrc is
+        damaged, or has an entry that cannot be replaced, and OSError if netrc cannot be read or
+        written.
         """
         if not self.in_netrc() and self.keyring is not None:
             try:
                 self.keyring.store(token)
-            except credential_stores.KeyringFailed as why:
-                # such as on a machine without a session of a desktop, where nobody unlocks it
-                print_message(logging.INFO, f"{self.netrc_name} is used, as the keyring {why}")
+            except credential_stores.KeyringFailed as failure:
+                # as on a machine without a desktop, where nobody unlocks the keyring
+                print_message(logging.INFO, f"{self.netrc_name} is used, as the keyring {failure}")
             else:
                 return ""
-        text = credential_stores.with_token(
-            credential_stores.netrc_text(self.netrc), self.host, token
-        )
-        replace_file(self.netrc, credential_stores.netrc_bytes(text), PRIVATE, keeps_mode=False)
+        old_text = credential_stores.netrc_text(self.netrc)
+        self._write_netrc(credential_stores.with_token(old_text, self.host, token))
         return self.netrc_name
 
     @property
@@ -148,32 +149,36 @@ class TokenStore(Struct, frozen=True):
 
     def tokens(self) -> dict[str, str]:
         """
-        Return the stored tokens by where they are in words, which is netrc for the last one.
+        Return the stored tokens by their places in words, first the keyring, then netrc.
 
-        A keyring that fails, and an entry of netrc in another form, have none. Raises OSError if
-        netrc cannot be read.
+        A keyring that fails has no token, nor has an entry of netrc in another form. Raises OSError
+        if netrc cannot be read.
         """
         tokens = dict[str, str]()
         if self.keyring is not None:
             with suppress(credential_stores.KeyringFailed):
                 tokens["the keyring"] = self.keyring.token()
-        with suppress(Invalid):  # an entry of another form is not ours
+        # Invalid: an entry of another form was not written by this command
+        with suppress(Invalid):
             tokens[self.netrc_name] = self.in_netrc()
         return {place: token for place, token in tokens.items() if token}
 
     def remove(self, place: str) -> None:
         """
-        Remove the token at one of the places of `tokens`, of the keyring as far as that works.
+        Remove the token at one of the places of `tokens`. A keyring that fails keeps the token.
 
         Raises OSError if netrc cannot be read or written.
         """
         if place == self.netrc_name:
-            rest = credential_stores.without_token(
-                credential_stores.netrc_text(self.netrc), self.host
-            )
-            replace_file(self.netrc, credential_stores.netrc_bytes(rest), PRIVATE, keeps_mode=False)
+            old_text = credential_stores.netrc_text(self.netrc)
+            self._write_netrc(credential_stores.without_token(old_text, self.host))
         elif self.keyring is not None:
             self.keyring.remove()
+
+    def _write_netrc(self, text: str) -> None:
+        """Replace netrc by a file that only its owner can read."""
+        content = credential_stores.netrc_bytes(text)
+        replace_file(self.netrc, content, PRIVATE_FILE_MODE, keeps_mode=False)
 
 
 @cli_command(
@@ -233,33 +238,35 @@ def login_command(  # noqa: PLR0913 - one for each option
     server = index_url(root, index)
     store = TokenStore.of(server, environ)
     if name is None:
-        name = _machine()
+        name = _machine_name()
+    actions = access.parse_actions(can.split(","))
+    patterns = {access.parse_pattern(project) for project in projects}
     new_token = WantedToken(
         name=name,
-        actions=access.parse_actions(can.split(",")),
-        projects=tuple(sorted(set(map(access.parse_pattern, projects)))) or (access.EVERY_PROJECT,),
+        actions=actions,
+        projects=tuple(sorted(patterns)) or (access.EVERY_PROJECT,),
         days=days,
         index=index,
     )
-    replaced = dict[str, str]()
+    replaced_tokens = dict[str, str]()
     if not prints:
-        # raises before anybody makes a token for nothing
-        replaced = store.replaced_tokens()
+        # raises before anybody makes a token in vain
+        replaced_tokens = store.replaced_tokens()
     opens_browser = not no_browser and _has_browser(environ)
-    token = _ask_on(form_address(root, new_token), opens=opens_browser)
+    token = _show_form_and_ask(form_address(root, new_token), opens=opens_browser)
     rights = check_token(server, token, system_runtime())
 
-    # raises for rights that are none, before anything is stored of what is no index
-    described = _describe(rights)
-    netrc = ""
+    # raises for rights that are none: a token of a server that is no index must not be stored
+    rights_in_words = _describe_rights(rights)
+    netrc_name = ""
     if prints:
-        _print(token)
+        _print_token(token)
     else:
-        netrc = store.store(token.text)
-    _say(escaped(f"Token {token.id}: {described}"))
+        netrc_name = store.store(token.text)
+    _tell_person(escaped(f"Token {token.id}: {rights_in_words}"))
     if not prints:
         may_upload = any(access.Action.UPLOAD.word in right.can for right in rights)
-        _say_stored(store, netrc, token, replaced, may_upload=may_upload)
+        _tell_where_stored(store, netrc_name, token, replaced_tokens, may_upload=may_upload)
 
 
 @cli_command(
@@ -290,12 +297,12 @@ def logout_command(url: str, index: str) -> None:
             code="bad_setting",
         )
 
-    # each is revoked before it is removed here: a token that nobody has any more would live on
+    # each token is revoked before it is removed: else it would live on, and nobody could revoke it
     for place, token in tokens.items():
         try:
             revoke(server, token, system_runtime())
         except Unauthenticated as fault:
-            if place == store.netrc_name and fault.code not in ENDED:
+            if place == store.netrc_name and fault.code not in OWN_TOKEN_ENDED_CODES:
                 raise Invalid(
                     f"{server.redacted} does not accept the token in {escaped(place)}, which may "
                     f"be of another index on {store.host}, so it is kept and not revoked. Log out "
@@ -304,43 +311,43 @@ def logout_command(url: str, index: str) -> None:
                 ) from fault
             warn(f"the token in {escaped(place)} did not work any more")
         else:
-            _say(f"The token in {escaped(place)} is revoked.")
+            _tell_person(f"The token in {escaped(place)} is revoked.")
         store.remove(place)
-    _say("It is removed from this machine.")
+    _tell_person("It is removed from this machine.")
 
 
-def _default(variable: str) -> str:
+def _variable_or_empty(variable: str) -> str:
     return process_environment().get(variable, "")
 
 
-def _machine() -> str:
+def _machine_name() -> str:
     return to_one_line(platform.node(), HOST_CHARS) or "an unnamed machine"
 
 
-def _ask_on(address: str, *, opens: bool) -> ApiToken:
+def _show_form_and_ask(address: str, *, opens: bool) -> ApiToken:
     """
     Show the page of a new token, and return the token that a person has made there.
 
-    Raises Invalid and UsageError for what standard input has in place of one.
+    Raises Invalid if standard input has another text than a token, and UsageError if it has none.
     """
-    _say(f"Make a token on this page, and copy it:\n\n  {address}\n")
+    _tell_person(f"Make a token on this page, and copy it:\n\n  {address}\n")
     if opens:
         webbrowser.open(address)
-    return _ask()
+    return _ask_for_token()
 
 
-def _ask() -> ApiToken:
+def _ask_for_token() -> ApiToken:
     """
-    Return the token of a person, who is asked until it is one, or of standard input.
+    Return the token that a person types, who is asked until it is one, or that of standard input.
 
-    Raises Invalid if that of standard input is none, and click's UsageError if there is nothing.
+    Raises Invalid if standard input has another text than a token, and UsageError if it has none.
     """
     if sys.stdin is not None and sys.stdin.isatty():
         while True:
             token = parse_token(click.prompt("Token", hide_input=True, err=True).strip())
             if token is not None:
                 return token
-            _say("That is not a whole token of a wheelyard index. Copy it again.")
+            _tell_person("That is not a whole token of a wheelyard index. Copy it again.")
     line = b""
     if sys.stdin is not None:
         line = sys.stdin.buffer.readline(standard_streams.MAX_INPUT_BYTES)
@@ -357,66 +364,69 @@ def _ask() -> ApiToken:
     return token
 
 
-def _print(token: ApiToken) -> None:
-    """Print a token. Raises Unavailable if standard output cannot take it."""
+def _print_token(token: ApiToken) -> None:
+    """Print a token, or raise Unavailable if standard output does not take the token."""
     click.echo(token.text)
     if standard_streams.is_output_lost():
         raise Unavailable("The token cannot be printed. Try again.")
 
 
-def _say(text: str) -> None:
-    """Print for the person, so that standard output is the token or nothing."""
+def _tell_person(text: str) -> None:
+    """Print a text on standard error, as standard output has the token alone."""
     click.echo(text, err=True)
 
 
-def _say_stored(
+def _tell_where_stored(
     store: TokenStore,
-    netrc: str,
+    netrc_name: str,
     token: ApiToken,
-    replaced: Mapping[str, str],
+    replaced_tokens: Mapping[str, str],
     *,
     may_upload: bool,
 ) -> None:
-    _say(escaped(f"It is stored in {netrc or 'the keyring'}."))
+    _tell_person(escaped(f"It is stored in {netrc_name or 'the keyring'}."))
     # keyring and netrc may have had the same token
-    for text in sorted(set(replaced.values()) - {token.text}):
-        old = parse_token(text)
-        # an entry of netrc may have what is no token of an index
-        if old is not None:
-            _say(f"It replaces {old.id}, which works on: revoke that if nothing uses it.")
+    for text in sorted(set(replaced_tokens.values()) - {token.text}):
+        replaced_token = parse_token(text)
+        # an entry of netrc may have another text than a token of an index
+        if replaced_token is not None:
+            _tell_person(
+                f"It replaces {replaced_token.id}, which works on: revoke that if nothing uses it."
+            )
     stored = StoredToken(
         root=store.server.redacted.rstrip("/"),
         host=store.host,
-        netrc=netrc,
+        netrc=netrc_name,
         may_upload=may_upload,
         is_windows=IS_WINDOWS,
     )
     for line in login_lines(stored):
-        _say(escaped(line))
+        _tell_person(escaped(line))
 
 
-def _describe(rights: Sequence[CallerRights]) -> str:
+def _describe_rights(rights: Sequence[CallerRights]) -> str:
     """
     Return what a token may do, in words.
 
-    Raises Invalid if the server has sent what is no right.
+    Raises Invalid if a word or an index of a right is none.
     """
-    scopes = [right.scope for right in rights[:MAX_RIGHTS]]
-    # several grants may give the same: what a wider scope has is not said twice
-    widest = []
+    scopes = [right.scope for right in rights[:MAX_DESCRIBED_RIGHTS]]
+    # several grants may give a right: scopes within another one are not told
+    widest_scopes = list[access.Scope]()
     for scope in scopes:
-        other_scopes = [other for other in scopes if other is not scope]
-        if not any(access.is_subset(scope, [other]) for other in other_scopes):
-            widest.append(scope)
-    # two equal scopes are a subset of each other
-    return "; ".join(map(access.describe_scope, widest or scopes))
+        other_scopes = [other_scope for other_scope in scopes if other_scope is not scope]
+        if not any(access.is_subset(scope, [other_scope]) for other_scope in other_scopes):
+            widest_scopes.append(scope)
+    # of equal scopes alone, each is within another one
+    told_scopes = widest_scopes or scopes
+    return "; ".join(access.describe_scope(scope) for scope in told_scopes)
 
 
 def _has_browser(environ: Mapping[str, str]) -> bool:
-    """Return whether a browser with windows can be opened here, and somebody sits before it."""
+    """Return whether a person sits at this machine, and a browser with windows can be opened."""
     if "SSH_CONNECTION" in environ or not standard_streams.is_interactive():
         return False
-    # elsewhere a browser in text mode would take over the terminal
-    return sys.platform in ("darwin", "win32") or any(
-        environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
+    if sys.platform in ("darwin", "win32"):
+        return True
+    # without a display, a browser in text mode would take over the terminal
+    return bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))

@@ -94,7 +94,7 @@ def grant_namespace(name: str, owners: tuple[str, ...], note: str, *, even_if_pu
     except Conflict as conflict:
         if conflict.code != HIDES_PUBLIC_NAMES or not sys.stdin.isatty():
             raise
-        # the fact alone: its advice names the option that the answer to the question stands for
+        # without the advice, which names an option: the answer to the question replaces it
         click.echo(escaped(conflict.fact), err=True)
         click.confirm("Grant it all the same?", abort=True, err=True)
         COMMANDS.add(keys, note, even_if_public=True)

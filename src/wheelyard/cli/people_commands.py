@@ -49,11 +49,12 @@ def list_people(search: str, state: PersonState | None, group: str) -> None:
     Of somebody who is refused, the provider did not confirm the account at the last renewal.
     """
     query = people_operations.PeopleQuery(search=search, state=state, group=group)
-    listed = open_api().call(people_operations.list_people, query)
-    print_result(listed, map(_line, listed.people))
+    answer = open_api().call(people_operations.list_people, query)
+    print_result(answer, map(_person_columns, answer.people))
 
 
-def _line(person: KnownPerson) -> tuple[str, ...]:
+def _person_columns(person: KnownPerson) -> tuple[str, ...]:
+    """Return the columns of a person: principal, state, groups, and when things happened."""
     columns: list[str] = [person.who, person.state]
     if person.groups:
         columns.append(f"of {', '.join(person.groups)}")
@@ -87,11 +88,11 @@ def show_person(who: str) -> None:
 
 
 def _person_lines(answer: people_operations.PersonAnswer) -> Iterator[str | tuple[str, ...]]:
-    yield _line(answer.person)
+    yield _person_columns(answer.person)
     if answer.groups:
         yield f"groups of this index: {', '.join(answer.groups)}"
     for right in answer.rights:
-        # what the bucket's IAM policy grants is known only when Google is asked
+        # rights by the IAM policy of the bucket are known only when Google is asked
         can = ", ".join(right.can) or "what Google says"
         note = f" ({right.note})" if right.note else ""
         place = f" in {describe_index_text(right.index)}" if right.index else ""
@@ -113,8 +114,8 @@ def _person_lines(answer: people_operations.PersonAnswer) -> Iterator[str | tupl
 )
 def list_groups() -> None:
     """List the groups of providers that people who have signed in are in, with their number."""
-    listed = open_api().call(people_operations.list_provider_groups)
-    print_result(listed, ((group.principal, str(group.people)) for group in listed.groups))
+    answer = open_api().call(people_operations.list_provider_groups)
+    print_result(answer, ((group.principal, str(group.people)) for group in answer.groups))
 
 
 @people_command.subcommand(
@@ -187,5 +188,5 @@ def release_name(provider: str, name: str) -> None:
     )
     click.echo(escaped(f"{name}: released"))
     if released.ended is not None:
-        # not the result that was asked for, and a script reads that from standard output
+        # on standard error, as a script reads the released name from standard output
         click.echo(escaped(f"{released.ended}: ended"), err=True)

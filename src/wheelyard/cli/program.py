@@ -140,12 +140,12 @@ def command_line(*words: str, is_question: bool = False) -> str:
     `is_question` is true for a command that asks a person, unless it has `--yes`.
     """
     terminal = this_terminal()
-    line = list(words)
+    all_words = list(words)
     if is_question and terminal.asks_nobody:
-        line.append("--yes")
+        all_words.append("--yes")
     if is_about_packages() and terminal.index != terminal.default_index:
-        line += ["--index", terminal.index]
-    return f"'{terminal.line(line)}'"
+        all_words += ["--index", terminal.index]
+    return f"'{terminal.line(all_words)}'"
 
 
 def caution_text(caution: Caution) -> str:

@@ -25,6 +25,13 @@ from wheelyard.model.project_json import FileJson, ProjectJson
 from wheelyard.operations.names import NameState, PrivateName
 
 FILE_COLUMNS: Final = ("File", "Bytes", "In this index since (UTC)", "By")
+STATES_WITHOUT_FILES: Final = {
+    NameState.DELETED: "all files deleted",
+    NameState.RESERVED: "reserved",
+    NameState.CLAIMED: "nothing published",
+    NameState.UNREADABLE: "cannot be read",
+}
+"""Why names without files are private, in words."""
 
 
 @cli_command(
@@ -44,27 +51,29 @@ def list_command(project: str | None) -> None:
     api = open_api()
     if project is None:
         answer = api.call(project_operations.list_projects, project_operations.ProjectsQuery())
-        listed = answer.projects
-        output.print_result({"projects": listed}, (project.name for project in listed))
-        # an empty answer about main alone would look as if the store had no package
+        projects = answer.projects
+        output.print_result({"projects": projects}, (project.name for project in projects))
+        # without this message, a store with packages in other indexes alone would look empty
         if answer.other_indexes:
             command = command_line("list", "--index", answer.other_indexes[0])
-            others = other_indexes_in_words(answer.other_indexes)
+            other_indexes = other_indexes_in_words(answer.other_indexes)
             output.print_message(
-                logging.INFO, f"main has no project; {others}: {command} lists one"
+                logging.INFO, f"main has no project; {other_indexes}: {command} lists one"
             )
     else:
-        shown = api.call(project_operations.get_project, parse_name(project))
-        output.print_result(_described(shown), _file_lines(shown, api), FILE_COLUMNS)
+        shown_project = api.call(project_operations.get_project, parse_name(project))
+        output.print_result(
+            _project_json(shown_project), _file_lines(shown_project, api), FILE_COLUMNS
+        )
 
 
-def _described(project: project_operations.ProjectAnswer) -> ProjectJson:
+def _project_json(project: project_operations.ProjectAnswer) -> ProjectJson:
     """Return a project as `--json` prints it, in which the mark of a file is its reason or null."""
     files = []
     for file in project.files:
         fields = asdict(file)
-        fields["yanked"] = _reason(file.yanked)
-        fields["pinned"] = _reason(file.pinned)
+        fields["yanked"] = _reason_of_mark(file.yanked)
+        fields["pinned"] = _reason_of_mark(file.pinned)
         files.append(FileJson(**fields))
     return ProjectJson(
         name=project.name,
@@ -79,8 +88,8 @@ def _described(project: project_operations.ProjectAnswer) -> ProjectJson:
     )
 
 
-def _reason(mark: bool | str) -> str | None:  # noqa: FBT001 - as programs get it
-    """Return the reason of a mark, which may be empty, or None if there is no mark."""
+def _reason_of_mark(mark: bool | str) -> str | None:  # noqa: FBT001 - as programs get it
+    """Return the reason of a mark, empty for a mark without a reason, or None without a mark."""
     if mark is True:
         return ""
     return mark or None
@@ -96,18 +105,20 @@ def _file_lines(project: project_operations.ProjectAnswer, api: Api) -> Iterator
         # not on standard output, where a script expects files alone
         click.echo(f"wheelyard: {escaped(sentence)}", err=True)
 
-    # older versions did not store the names
-    unnamed = {file.uploaded_by for file in project.files if not file.uploaded_by_name}
-    names = token_names(api, unnamed)
+    # older versions did not store the names of tokens
+    principals_without_name = {
+        file.uploaded_by for file in project.files if not file.uploaded_by_name
+    }
+    names_by_principal = token_names(api, principals_without_name)
     for file in project.files:
-        name = file.uploaded_by_name or names.get(file.uploaded_by, "")
+        name = file.uploaded_by_name or names_by_principal.get(file.uploaded_by, "")
         columns = [
             file.filename,
             str(file.size),
             f"{file.uploaded_at:%Y-%m-%d %H:%M}",
             with_name(file.uploaded_by, name),
         ]
-        reason = _reason(file.yanked)
+        reason = _reason_of_mark(file.yanked)
         if reason:
             columns.append(f"yanked: {reason}")
         elif reason is not None:
@@ -144,7 +155,7 @@ def _download_lines(counts: download_operations.DownloadsAnswer) -> Iterator[tup
     yield f"all since {counts.since}", counted(counts.downloads, "download"), last
     for version in counts.by_version:
         number = counted(version.downloads, "download")
-        # beyond the limit of counts in memory, downloads are counted by project alone
+        # beyond a limit in memory, downloads are counted by project alone, without a version
         yield version.version or "not counted by version", number, f"last {version.last}"
 
 
@@ -202,22 +213,16 @@ def list_names(search: str, state: project_operations.NameSelection | None) -> N
 
 
 def _name_columns(private: PrivateName) -> tuple[str, ...]:
-    columns: list[str] = [private.name]
-    columns += _facts(private)
-    return tuple(columns)
+    """Return the columns of a private name: the name, and why it is private."""
+    return (private.name, *_state_columns(private))
 
 
-def _facts(private: PrivateName) -> Iterator[str]:
+def _state_columns(private: PrivateName) -> Iterator[str]:
     if private.state is NameState.FILES:
         yield counted(private.files, "file")
         return
-    # without files, what people ask is who has taken the name, when and why
-    yield {
-        NameState.DELETED: "all files deleted",
-        NameState.RESERVED: "reserved",
-        NameState.CLAIMED: "nothing published",
-        NameState.UNREADABLE: "cannot be read",
-    }[private.state]
+    # of a name without files, people want to know who has taken it, when and why
+    yield STATES_WITHOUT_FILES[private.state]
     if private.at is not None:
         yield f"{private.at:%Y-%m-%d %H:%M} {private.by}"
     if private.reason:
@@ -263,15 +268,15 @@ def release(*, name: str, reason: str) -> int:
     Clients that ask for NAME then get the public package of that name, if there is one.
     """
     is_agreed = shared_options.given_option("yes")
-    # from then on whoever has the name at an upstream index decides what clients install
+    # asked, as then the owner of the name at an upstream index decides what clients install
     if not (is_agreed or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
     api = open_api()
-    parsed = parse_name(name)
-    consequence = f"Clients may then get a public package named {parsed}."
-    if not is_agreed and not output.confirm_name(parsed, consequence):
+    parsed_name = parse_name(name)
+    consequence = f"Clients may then get a public package named {parsed_name}."
+    if not is_agreed and not output.confirm_name(parsed_name, consequence):
         click.echo("wheelyard: nothing was released", err=True)
         return 1
-    api.call(project_operations.release_name, parsed, project_operations.NameChange(reason))
-    click.echo(f"{parsed}: released")
+    api.call(project_operations.release_name, parsed_name, project_operations.NameChange(reason))
+    click.echo(f"{parsed_name}: released")
     return 0

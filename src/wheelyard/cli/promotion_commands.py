@@ -48,27 +48,31 @@ def promote_command(*, project: str, version: str, target: str, dry_run: bool) -
     attestations that came since. It warns of private requirements that the other index lacks.
     """
     name = parse_name(project)
-    text = str(parse_version(version))
+    version_text = str(parse_version(version))
     api = open_api()
-    what = f"{name} {text}"
-    to = read_index_name(target)
+    release = f"{name} {version_text}"
+    target_name = read_index_name(target)
     promoted = api.call(
         promotion_operations.promote,
         name,
-        promotion_operations.ReleasePromotion(text, target, dry_run),
+        promotion_operations.ReleasePromotion(version_text, target, dry_run),
     )
     for warning in promoted.warnings:
         warn(warning)
-    print_result(promoted, _lines(what, to, promoted, is_trial=dry_run))
+    print_result(promoted, _promotion_lines(release, target_name, promoted, is_trial=dry_run))
 
 
-def _lines(
-    what: str, to: str, promoted: promotion_operations.PromotedRelease, *, is_trial: bool
+def _promotion_lines(
+    release: str,
+    target_name: str,
+    promoted: promotion_operations.PromotedRelease,
+    *,
+    is_trial: bool,
 ) -> Iterator[str]:
     would_be = "would be " if is_trial else ""
     for file in promoted.promoted:
-        yield f"{what}: {would_be}promoted to {to}  {file.filename}"
+        yield f"{release}: {would_be}promoted to {target_name}  {file.filename}"
     for file in promoted.present:
-        yield f"{what}: already in {to}  {file.filename}"
+        yield f"{release}: already in {target_name}  {file.filename}"
     for filename in promoted.attested:
-        yield f"{what}: its attestations {would_be or 'were '}added in {to}  {filename}"
+        yield f"{release}: its attestations {would_be or 'were '}added in {target_name}  {filename}"

@@ -16,8 +16,8 @@ from wheelyard.errors import Invalid
 from wheelyard.model.stored_publishers import PublisherKeys
 
 ID: Final = Argument(["publisher_id"], metavar="ID")
-PROVIDER: Final = "provider"
-MATCH: Final = "match."
+PROVIDER_KEY: Final = "provider"
+MATCH_PREFIX: Final = "match."
 COMMANDS: Final = TableCommands(PUBLISHERS, "not in force")
 
 
@@ -81,11 +81,11 @@ def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note
     table, such as projects, which need not exist yet. A list has commas between its elements. A
     claim of oidc is match.CLAIM=VALUE.
     """
-    given = _texts(texts)
-    for key in ("id", PROVIDER):
-        if key in given:
+    texts_by_key = _texts_of_words(texts)
+    for key in ("id", PROVIDER_KEY):
+        if key in texts_by_key:
             raise click.UsageError(f"ID and PROVIDER come first. Leave {key}= out.")
-    COMMANDS.add(_keys(provider, {**given, "id": publisher_id}), note)
+    COMMANDS.add(_parse_keys(provider, {**texts_by_key, "id": publisher_id}), note)
     if not open_api().call(PUBLISHERS.list).is_enabled:
         _warn_of_no_audience()
 
@@ -109,14 +109,18 @@ def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> No
 
     A key without a value is left out from then on. A claim of match takes the place of all.
     """
-    before = COMMANDS.find(publisher_id)
-    given = _texts(texts)
-    changes: PublisherKeys = dict.fromkeys(given)
-    if PROVIDER in given:  # the operation says that it stays as it is
-        changes[PROVIDER] = given.pop(PROVIDER)
-    if before is not None:  # of an unknown one the operation says so
-        keys = _keys(str(before.keys[PROVIDER]), given)
-        changes |= {key: keys[key] for key in given if key in keys}
+    publisher = COMMANDS.find(publisher_id)
+    texts_by_key = _texts_of_words(texts)
+    changes: PublisherKeys = dict.fromkeys(texts_by_key)
+    # sent as it is: the operation refuses another provider
+    if PROVIDER_KEY in texts_by_key:
+        changes[PROVIDER_KEY] = texts_by_key.pop(PROVIDER_KEY)
+    # the operation raises the error for an unknown publisher
+    if publisher is not None:
+        keys = _parse_keys(str(publisher.keys[PROVIDER_KEY]), texts_by_key)
+        for key in texts_by_key:
+            if key in keys:
+                changes[key] = keys[key]
     COMMANDS.change(publisher_id, changes, note)
 
 
@@ -140,18 +144,22 @@ def remove_publishers(ids: tuple[str, ...], note: str) -> None:
     COMMANDS.remove(ids, note)
 
 
-def _texts(words: Sequence[str]) -> dict[str, str]:
+def _texts_of_words(words: Sequence[str]) -> dict[str, str]:
     """Return the texts of KEY=VALUE words by key, with claims as the lines of the key `match`."""
     texts = texts_in(words)
-    claims = [key for key in texts if key.startswith(MATCH)]
-    lines = [f"{key.removeprefix(MATCH)} = {texts.pop(key)}" for key in claims]
+    claim_keys = [key for key in texts if key.startswith(MATCH_PREFIX)]
+    lines = list[str]()
+    for key in claim_keys:
+        claim = key.removeprefix(MATCH_PREFIX)
+        lines.append(f"{claim} = {texts.pop(key)}")
     if lines:
         texts["match"] = "\n".join(lines)
     return texts
 
 
-def _keys(provider: str, texts: dict[str, str]) -> PublisherKeys:
-    # the providers take a while to import
+def _parse_keys(provider: str, texts: dict[str, str]) -> PublisherKeys:
+    """Return the keys of a publisher, or raise UsageError if a text is wrong."""
+    # imported only here, as the providers take a while to import
     from wheelyard.model.publisher_texts import keys_of_texts
 
     try:

@@ -24,7 +24,7 @@ from wheelyard.model import distribution_filename
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_name import read_index_name
 
-RELEASE: Final = (
+RELEASE_OPTIONS: Final = (
     shared_options.PROJECT,
     Argument(["version"], required=False),
     Option(
@@ -38,12 +38,12 @@ RELEASE: Final = (
 )
 """Which releases are changed, and why."""
 DIGEST: Final = "sha256:"
-"""The beginning of a digest, and of no version."""
+"""The prefix of a digest, which no version has."""
 
 
 @cli_command(
     "yank",
-    RELEASE,
+    RELEASE_OPTIONS,
     shared_options.PACKAGES,
     examples=(
         "wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'",
@@ -54,24 +54,24 @@ DIGEST: Final = "sha256:"
 )
 def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """Mark VERSION of PROJECT, or one file of it, as not to be chosen any more."""
-    _change(project_operations.yank, "yanked", "already yanked", **release)
+    _change_release(project_operations.yank, "yanked", "already yanked", **release)
 
 
 @cli_command(
     "unyank",
-    RELEASE,
+    RELEASE_OPTIONS,
     shared_options.PACKAGES,
     examples=("wheelyard unyank acme-core 1.0", "wheelyard unyank acme-core --versions '>=1.5,<2'"),
     page="projects.md",
 )
 def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """Take the mark of `yank` back."""
-    _change(project_operations.unyank, "no longer yanked", "not yanked", **release)
+    _change_release(project_operations.unyank, "no longer yanked", "not yanked", **release)
 
 
 @cli_command(
     "pin",
-    RELEASE,
+    RELEASE_OPTIONS,
     shared_options.PACKAGES,
     examples=(
         "wheelyard pin acme-core 1.0 --reason 'runs at a customer'",
@@ -81,40 +81,40 @@ def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
 )
 def pin_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """Keep VERSION of PROJECT from rules of retention. It can still be deleted by hand."""
-    _change(project_operations.pin, "pinned", "already pinned", **release)
+    _change_release(project_operations.pin, "pinned", "already pinned", **release)
 
 
 @cli_command(
     "unpin",
-    RELEASE,
+    RELEASE_OPTIONS,
     shared_options.PACKAGES,
     examples=("wheelyard unpin acme-core 1.0", "wheelyard unpin acme-core --versions '<2'"),
     page="retention.md",
 )
 def unpin_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """Take back what `pin` did."""
-    _change(project_operations.unpin, "no longer pinned", "not pinned", **release)
+    _change_release(project_operations.unpin, "no longer pinned", "not pinned", **release)
 
 
-def _change(
+def _change_release(
     action: Callable[
         [Call, NormalizedName, project_operations.ReleaseChange], project_operations.ChangedProject
     ],
-    done: str,
-    undone: str,
+    text_if_changed: str,
+    text_if_unchanged: str,
     *,
     project: str,
     **release: Any,  # noqa: ANN401 - click's
 ) -> None:
     change = _parse_change(**release)
     changed = open_api().call(action, distribution_filename.parse_name(project), change)
-    _print_files(changed, change, done, undone)
+    _print_files(changed, change, text_if_changed, text_if_unchanged)
 
 
 def _parse_change(
     version: str | None, versions: str | None, file: str | None, reason: str
 ) -> project_operations.ReleaseChange:
-    # no default: a command without a version must not be about all of them
+    # without a default, as a command without a version must not be about all versions
     if (version is None) == (versions is None):
         raise click.UsageError("Give either VERSION or --versions.")
     version_text = ""
@@ -127,33 +127,38 @@ def _parse_change(
 
 
 def _print_files(
-    project: project_operations.ChangedProject,
+    changed: project_operations.ChangedProject,
     change: project_operations.ReleaseChange,
-    done: str,
-    undone: str,
+    text_if_changed: str,
+    text_if_unchanged: str,
 ) -> None:
-    lines = _file_lines(project, done) or [_line_about(project, change, undone)]
+    """Print a line for each changed file, or one for the release if no file was changed."""
+    lines = _file_lines(changed, text_if_changed)
+    if not lines:
+        lines = [_release_line(changed, change, text_if_unchanged)]
     for line in lines:
         click.echo(line)
 
 
-def _file_lines(project: project_operations.ChangedProject, done: str) -> list[str]:
+def _file_lines(changed: project_operations.ChangedProject, text: str) -> list[str]:
     lines = []
-    for file in project.changed:
-        release = f"{project.name} {escaped(file.version)}"
-        lines.append(f"{release}: {done}  {escaped(file.filename)}")
+    for file in changed.changed:
+        release = f"{changed.name} {escaped(file.version)}"
+        lines.append(f"{release}: {text}  {escaped(file.filename)}")
     return lines
 
 
-def _line_about(
-    project: project_operations.ChangedProject, change: project_operations.ReleaseChange, what: str
+def _release_line(
+    changed: project_operations.ChangedProject,
+    change: project_operations.ReleaseChange,
+    text: str,
 ) -> str:
-    return f"{project.name} {change.version or change.versions}: {what}"
+    return f"{changed.name} {change.version or change.versions}: {text}"
 
 
 @cli_command(
     "delete",
-    RELEASE,
+    RELEASE_OPTIONS,
     Option(["--dry-run"], is_flag=True, help="Print what would be deleted, and delete nothing."),
     Option(
         ["--now"],
@@ -199,28 +204,32 @@ def delete_command(
     """
     if everywhere and not now:
         raise click.UsageError("--everywhere needs --now.")
-    # a job would wait for an answer that nobody gives
+    # a job must not wait for an answer that nobody gives
     if not (dry_run or shared_options.given_option("yes") or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
     if now:
         digest = _parse_digest(project, **release)
         removal = project_operations.DigestRemoval(digest, everywhere, release["reason"])
-        delete = partial(_remove, open_api(), distribution_filename.parse_name(project), removal)
+        api = open_api()
+        name = distribution_filename.parse_name(project)
+        delete_chosen = partial(_remove_bytes, api, name, removal)
     else:
         # a digest that was taken for a version would find nothing, and the secret would stay
         if (release["version"] or "").startswith(DIGEST):
             raise click.UsageError("A digest needs --now, which removes its bytes for good.")
         change = _parse_change(**release)
-        delete = partial(_delete, open_api(), distribution_filename.parse_name(project), change)
-    return _delete_once_agreed(delete, distribution_filename.parse_name(project), dry_run=dry_run)
+        api = open_api()
+        name = distribution_filename.parse_name(project)
+        delete_chosen = partial(_delete_release, api, name, change)
+    return _delete_once_agreed(delete_chosen, name, dry_run=dry_run)
 
 
 def _delete_once_agreed(
     delete: "Callable[..., _Outcome]", name: NormalizedName, *, dry_run: bool
 ) -> int:
-    """Ask a person whether to delete, unless with --yes, and return the exit status."""
+    """Delete, with --yes at once, else after a question, and return the exit status."""
     if dry_run or not shared_options.given_option("yes"):
-        # also for a person: the question names the very files, and what their deletion breaks
+        # tried first for a person, too: the question names the files, and what the deletion breaks
         trial = delete(dry_run=True)
         is_question = not dry_run and trial.has_changed
         _print_lines(trial.lines, err=is_question)
@@ -230,18 +239,18 @@ def _delete_once_agreed(
         if not output.confirm_name(name, trial.consequence):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
-        # the person has agreed to these files in these indexes, and to no others
+        # the person has agreed to the deletion of these files in these indexes alone
         if delete(dry_run=True).lines != trial.lines:
             message = "Nothing was deleted: meanwhile the files have changed. Try again."
             raise Conflict(message)
-    deleted = delete(dry_run=False)
-    _print_lines(deleted.lines)
+    outcome = delete(dry_run=False)
+    _print_lines(outcome.lines)
 
-    # who was asked has seen the warnings before
+    # a person who was asked has seen the warnings before the question
     if shared_options.given_option("yes"):
-        _print_warnings(deleted)
-    if deleted.has_changed:
-        output.print_message(logging.INFO, deleted.fate)
+        _print_warnings(outcome)
+    if outcome.has_changed:
+        output.print_message(logging.INFO, outcome.fate)
     return 0
 
 
@@ -270,29 +279,29 @@ def _print_lines(lines: Iterable[str], *, err: bool = False) -> None:
 
 
 class _Outcome(Struct, frozen=True):
-    """What a deletion has done, or in a dry run would do, in words."""
+    """The outcome of a deletion, or of its dry run, in words."""
 
     lines: Sequence[str]
-    """A line for each file that was deleted, and from where."""
+    """A line for each deleted file, or one that says that there is none."""
     has_changed: bool
     """Whether any file was deleted."""
     consequence: str
-    """What the deletion leads to, for the question."""
+    """What the deletion leads to, as a sentence before the question."""
     fate: str
     """What has become of the bytes."""
     warnings: Sequence[str] = ()
-    """Sentences about other releases that lack a requirement then."""
+    """Sentences about other releases that lack a requirement after the deletion."""
 
 
-def _delete(
+def _delete_release(
     api: Api, name: NormalizedName, change: project_operations.ReleaseChange, *, dry_run: bool
 ) -> _Outcome:
-    """Delete releases, so that they can be restored for a while."""
+    """Delete releases, whose files can be restored for a while."""
     deleted = api.call(project_operations.delete, name, replace(change, dry_run=dry_run))
-    done = "would be deleted" if dry_run else "deleted"
+    text = "would be deleted" if dry_run else "deleted"
     lines = []
-    for line, file in zip(_file_lines(deleted, done), deleted.changed, strict=True):
-        # with its digest, by which the bytes can be removed for good
+    for line, file in zip(_file_lines(deleted, text), deleted.changed, strict=True):
+        # with the digest, by which `delete --now` removes the bytes for good
         lines.append(f"{line}  {DIGEST}{escaped(file.sha256)}")
     consequence = (
         "The bytes are lost for ever, unless another index has the files, and these filenames can "
@@ -302,27 +311,28 @@ def _delete(
         until = f"{deleted.keep_until:%Y-%m-%d}"
         consequence = f"They can be restored until {until}, and their filenames stay taken."
     return _Outcome(
-        lines=lines or [_line_about(deleted, change, "already deleted")],
+        lines=lines or [_release_line(deleted, change, "already deleted")],
         has_changed=bool(deleted.changed),
         consequence=consequence,
-        fate=_fate(deleted, change),
+        fate=_fate_of_bytes(deleted, change),
         warnings=deleted.warnings,
     )
 
 
-def _fate(
+def _fate_of_bytes(
     deleted: project_operations.ChangedProject, change: project_operations.ReleaseChange
 ) -> str:
     """Return what has become of the bytes of deleted files, in words."""
     digests = {file.sha256 for file in deleted.changed}
-    # of several files the person has to choose
+    # if the files have several digests, the person has to choose one
     digest = digests.pop() if len(digests) == 1 else "..."
     removal = ("delete", deleted.name, f"{DIGEST}{digest}", "--now")
     if isinstance(deleted.keep_until, datetime):
+        restore_line = command_line("restore", *_words_for_same_release(deleted, change))
         return (
-            f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: "
-            f"{command_line('restore', *_words_of(deleted, change))} brings the files back, and "
-            f"{command_line(*removal)} removes the bytes now, unless another index has the files"
+            f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: {restore_line} brings the "
+            f"files back, and {command_line(*removal)} removes the bytes now, unless another index "
+            "has the files"
         )
     return (
         "nothing can be restored: everybody can read the bucket, or the server is an older one. "
@@ -331,10 +341,10 @@ def _fate(
     )
 
 
-def _words_of(
+def _words_for_same_release(
     changed: project_operations.ChangedProject, change: project_operations.ReleaseChange
 ) -> list[str]:
-    """Return the words behind a command that changes the same releases again."""
+    """Return the words that name the same releases for another command."""
     words: list[str] = [changed.name]
     if change.version:
         words.append(change.version)
@@ -345,21 +355,21 @@ def _words_of(
     return words
 
 
-def _remove(
+def _remove_bytes(
     api: Api, name: NormalizedName, removal: project_operations.DigestRemoval, *, dry_run: bool
 ) -> _Outcome:
     """Remove the bytes with a digest for good."""
     removed = api.call(project_operations.delete_now, name, replace(removal, dry_run=dry_run))
-    done = f"{name}: would be removed" if dry_run else f"{name}: removed"
+    line_begin = f"{name}: would be removed" if dry_run else f"{name}: removed"
     lines = []
     for file in removed.files:
         index = escaped(read_index_name(file.index))
-        lines.append(f"{done} from {index}  {escaped(file.filename)}")
+        lines.append(f"{line_begin} from {index}  {escaped(file.filename)}")
     consequence = "The bytes are lost for ever."
     if lines:
         consequence += " These filenames can never be used again."
     elif removed.objects:
-        lines.append(f"{done}  {counted(removed.objects, 'object')} that no index has")
+        lines.append(f"{line_begin}  {counted(removed.objects, 'object')} that no index has")
     return _Outcome(
         lines=lines or [f"{name}: already removed"],
         has_changed=bool(lines),
@@ -373,7 +383,7 @@ def _remove(
 
 @cli_command(
     "restore",
-    RELEASE,
+    RELEASE_OPTIONS,
     Option(["--dry-run"], is_flag=True, help="Print what would be restored, and restore nothing."),
     shared_options.PACKAGES,
     examples=(
@@ -393,24 +403,24 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     api = open_api()
     name = distribution_filename.parse_name(project)
     if release["version"] is None and release["versions"] is None and release["file"] is None:
-        kept = api.call(project_operations.get_project, name).trash
-        # with the digests: `delete --now` takes them for bytes that must not be restored either
-        for file in kept:
+        trash = api.call(project_operations.get_project, name).trash
+        # with the digests, which `delete --now` takes for bytes that must go for good
+        for file in trash:
             digest = f"{DIGEST}{file.sha256}" if file.sha256 else ""
             until = f"{file.keep_until:%Y-%m-%d}"
             columns = (file.version, file.filename, str(file.size), until, digest)
             click.echo("\t".join(map(escaped, columns)))
-        if not kept:
+        if not trash:
             output.print_message(logging.INFO, f"{name} has no deleted file that can be restored")
         return 0
     change = replace(_parse_change(**release), dry_run=dry_run)
     restored = api.call(project_operations.restore, name, change)
-    done = "would be restored" if dry_run else "restored"
-    _print_files(restored, change, done, "nothing of it is deleted")
+    text = "would be restored" if dry_run else "restored"
+    _print_files(restored, change, text, "nothing of it is deleted")
 
-    # the rule that has deleted them would do so again at its next run
+    # pinned, as the rule of retention would delete the files again at its next run
     if any(file.pinned for file in restored.changed):
-        undo = command_line("unpin", *_words_of(restored, change))
-        message = f"pinned, so that no rule of retention deletes it; {undo} undoes that"
+        unpin_line = command_line("unpin", *_words_for_same_release(restored, change))
+        message = f"pinned, so that no rule of retention deletes it; {unpin_line} undoes that"
         output.print_message(logging.INFO, message)
     return 0

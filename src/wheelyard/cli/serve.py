@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wheelyard")
 
-NOTHING_PROTECTED: Final = "."
-"""The value of `-P` and `-a` for an index without passwords."""
-ACTIONS: Final = frozenset({"download", "list", "update"})
-"""What `-a` takes, which are the words of pypiserver."""
+NO_PROTECTION: Final = "."
+"""The value of `-P` for no file, and of `-a` for no action."""
+PROTECTED_ACTIONS: Final = frozenset({"download", "list", "update"})
+"""The actions that `-a` takes, in the words of pypiserver."""
 STORE_FOLDER: Final = ".wheelyard"
 """The store in the first folder of packages. Imports skip hidden folders."""
 ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
@@ -61,8 +61,8 @@ _IGNORED_OPTIONS: Final = {
     "welcome": "the page at / is our own",
 }
 """Options of pypiserver that are accepted and have no effect, with the reason."""
-_FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
-"""Those of them that take no value, and their short forms."""
+_IGNORED_FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
+"""The ignored options that take no value, and their short forms."""
 
 WORKERS: Final = Option(["--workers"], type=int, help="Processes.  [default: 1]")
 ACCESS: Final = (
@@ -84,7 +84,7 @@ ACCESS: Final = (
         help="Let everybody publish who reaches the server, though others than this machine do.",
     ),
 )
-"""Who may do what. `-P` and `-a` are pypiserver's."""
+"""The options that decide who may do what, of which `-P` and `-a` are those of pypiserver."""
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
@@ -100,15 +100,15 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     """Whether existing files are imported before the server starts."""
 
 
-def _only_upstream(
+def _single_upstream(
     _context: click.Context, _option: Parameter, urls: tuple[str, ...]
 ) -> str | None:
     """
     Return the URL of `--upstream`, or None without it.
 
-    Raises UsageError for several.
+    Raises UsageError for several URLs.
     """
-    # an option that is not `multiple` would take the last of several, and drop the others unseen
+    # of an option that is not `multiple`, click would drop all values but the last unseen
     if len(urls) > 1:
         raise click.UsageError("--upstream takes one index: several are [[upstream.index]] tables.")
     if not urls:
@@ -120,7 +120,7 @@ UPSTREAM: Final = Option(
     ["--upstream", "upstream"],
     metavar="URL",
     multiple=True,
-    callback=_only_upstream,
+    callback=_single_upstream,
     help="Serve public packages, too, from the Simple API at this URL.",
 )
 
@@ -173,12 +173,12 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
         places=options["places"], lenient=options["lenient"], every=options["every"]
     )
     # read before the settings, and long before a store is made: a wrong file stops the server
-    files = _files_to_apply(options["files"])
+    files = _read_files_to_apply(options["files"])
     run_index(server_settings(options, overrides), watched, files)
 
 
-def _files_to_apply(paths: tuple[Path, ...]) -> "tuple[SourcedTables, ...]":
-    """Return what files say of the index. Raises Invalid if one is wrong."""
+def _read_files_to_apply(paths: tuple[Path, ...]) -> "tuple[SourcedTables, ...]":
+    """Return the tables of files that describe the index, or raise Invalid if a file is wrong."""
     if not paths:
         return ()
     from wheelyard.cli.apply_commands import read_sourced_tables
@@ -188,31 +188,31 @@ def _files_to_apply(paths: tuple[Path, ...]) -> "tuple[SourcedTables, ...]":
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
     """
-    Return the settings of the options that `serve` and `run` share, None for one not given.
+    Return the settings of the options that `serve` and `run` share, None for an option not given.
 
     Raises UsageError if the options contradict each other.
     """
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
-    passwords = options["passwords"]
-    protected: frozenset[str] | None = None
+    passwords_file = options["passwords"]
+    protected_actions: frozenset[str] | None = None
     if options["actions"] is not None:
-        protected = _parse_actions(options["actions"])
-    has_no_passwords = passwords == NOTHING_PROTECTED
-    protects_nothing = protected == frozenset()
+        protected_actions = _parse_actions(options["actions"])
+    has_no_passwords = passwords_file == NO_PROTECTION
+    protects_nothing = protected_actions == frozenset()
 
     # pypiserver, too, takes these two only together
     if has_no_passwords != protects_nothing:
         raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
     if has_no_passwords:
         access["htpasswd_file"] = ""
-    elif passwords is not None:
-        access["htpasswd_file"] = passwords
-    if protected is not None:
-        # never False, as -a makes no private index public
-        if not protected.isdisjoint({"download", "list"}):
+    elif passwords_file is not None:
+        access["htpasswd_file"] = passwords_file
+    if protected_actions is not None:
+        # never set to False, as -a makes no private index public
+        if not protected_actions.isdisjoint({"download", "list"}):
             access["private"] = True
-        access["anonymous_uploads"] = "update" not in protected
+        access["anonymous_uploads"] = "update" not in protected_actions
     upstream: dict[str, object] = {"url": options["upstream"]}
     if options["upstream"] is not None:
         upstream["enabled"] = True
@@ -227,16 +227,17 @@ def server_settings(
     """
     Return the settings of `serve` or `run`, and warn of what is wrong with them.
 
-    If they want a log in JSON, it is set up, and all messages go there from now on. `options` has
-    those of the command, `overrides` and `defaults` are as for `loaded_settings`. Raises Invalid if
-    a value is wrong, or the settings file cannot be used. Raises UsageError for a wrong `-a`.
+    If the settings have a log in JSON, it is set up, and all messages go there from now on.
+    `options` has the options of the command, `overrides` and `defaults` are as for
+    `loaded_settings`. Raises Invalid if a value is wrong, or the settings file cannot be used.
+    Raises UsageError for a wrong `-a`.
     """
     loaded = command_context.loaded_settings(overrides, defaults)
-    # before the first warning, which is a line of the log then
+    # before the first warning, which may be a line of the log
     _prepare_log(loaded.settings)
     command_context.warn_of_settings_file(loaded)
-    protected = _parse_actions(options["actions"] or NOTHING_PROTECTED)
-    if len(protected & {"download", "list"}) == 1:
+    protected_actions = _parse_actions(options["actions"] or NO_PROTECTION)
+    if len(protected_actions & {"download", "list"}) == 1:
         output.warn(
             "lists and downloads are one right here, so that both of them need a credential"
         )
@@ -244,17 +245,19 @@ def server_settings(
 
 
 def _prepare_log(settings: sections.Settings) -> None:
-    # who collects a log in JSON reads standard error, where each line has to be JSON
+    """Set up a log in JSON, if the settings have one, and send all messages there."""
+    # a collector of such a log reads standard error, where each line has to be JSON
     if settings.log.format == "json":
         configure_logging(settings.log)
         output.log_messages()
 
 
 def _parse_actions(actions: str) -> frozenset[str]:
+    """Return the actions that `-a` names, or raise UsageError if a word is none."""
     words = frozenset(word.strip().lower() for word in actions.split(","))
-    if words == {NOTHING_PROTECTED}:
+    if words == {NO_PROTECTION}:
         return frozenset()
-    if not words <= ACTIONS:
+    if not words <= PROTECTED_ACTIONS:
         raise click.UsageError("-a takes download, list and update, with commas; or a single dot.")
     return words
 
@@ -281,7 +284,7 @@ def run_index(
     _require_folders(options.places, settings.store.location)
     tls_files(settings)
 
-    # an address and not a name, so that all worker processes listen on the same
+    # an address and not a name, so that all worker processes listen on the same address
     settings = replace(settings, server=resolve_bind_address(settings.server))
     settings = _with_file_hosts(settings)
     try:
@@ -295,17 +298,18 @@ def run_index(
 
 def _with_file_hosts(settings: sections.Settings) -> sections.Settings:
     """
-    Return settings with the hosts of upstream files, read from one page if they name none.
+    Return the settings with the hosts of upstream files, which are read from a page if missing.
 
-    All worker processes get them. Raises Invalid or Unavailable if the index cannot be used.
+    The hosts are found once, for all worker processes. Raises Invalid or Unavailable if the index
+    cannot be used.
     """
     if not settings.upstream.finds_file_hosts:
         return settings
-    # nothing of it is loaded without an upstream index
+    # nothing of upstream/ is loaded without an upstream index
     from wheelyard.wiring.upstream import with_file_hosts
 
-    # With --upstream no setting can name the hosts, so the server does not start unless the page
-    # does. Otherwise that is only a warning.
+    # with --upstream no setting can name the hosts, so that the server cannot start without the
+    # page; otherwise a missing page is only a warning
     is_optional = click.get_current_context().params.get("upstream") is None
     settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=is_optional)
     if settings.upstream.file_hosts is not None:
@@ -327,9 +331,9 @@ def _require_folders(places: tuple[str, ...], store: str) -> None:
 
 class ServedIndex:
     """
-    What `serve` and `run` do in one process of their server, as a `ServerCommand`.
+    The work of `serve` and `run` in one process of their server, as a `ServerCommand`.
 
-    It is pickled for worker processes, so it has no open file and no thread before its first call.
+    The object is pickled for worker processes, so it has no open file and no thread at first.
     """
 
     def __init__(
@@ -343,7 +347,7 @@ class ServedIndex:
         self._settings = settings
         self._options = options
         self._sources = sources
-        self._place = shared_options.given_options(PLACE_OPTIONS)
+        self._place_options = shared_options.given_options(PLACE_OPTIONS)
         self._watchers: WatcherThreads | None = None
 
     def open_index(self) -> Index:
@@ -357,9 +361,9 @@ class ServedIndex:
         settings = self._settings
         is_read_only = settings.server.read_only
 
-        # a worker process has no context of its command where it is not forked
+        # made here, as a worker process that is not forked has no context of the command
         context = click.Context(serve_command)
-        context.meta.update(self._place)
+        context.meta.update(self._place_options)
 
         # without cleanup, as the index stays open until the process ends
         with context.scope(cleanup=False):
@@ -374,10 +378,10 @@ class ServedIndex:
                 from wheelyard.cli.apply_commands import apply_server_files
 
                 apply_server_files(index.server.applied_files, is_read_only=is_read_only)
-                # built anew, as the files may have changed what main is
+                # built again, as the files may have changed the definition of main
                 index = index.server.indexes.main()
             if index.upstream is not None:
-                # before the first request: a database that cannot be read stops the start
+                # loaded before the first request, as a damaged database has to stop the start
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
             if self._watchers and self._options.import_first:
@@ -397,7 +401,7 @@ class ServedIndex:
         return index
 
     def _applied_files(self, index: Index) -> "AppliedFiles | None":
-        """Return what knows the files of `--apply`, or None without any."""
+        """Return the files of `--apply` beside what is in force, or None without files."""
         if not self._files:
             return None
         from wheelyard.operations.applied_files import AppliedFiles
@@ -406,11 +410,11 @@ class ServedIndex:
 
     def start_watching(self, index: Index) -> None:
         """
-        Start the threads that watch folders and buckets, if there are such.
+        Start the threads that watch folders and buckets, if there are any.
 
         Raises WheelyardError for a place that cannot be watched.
         """
-        # another process than the one that has opened the index first has none yet
+        # only the process that opened the index first has its watchers already
         if self._watchers is None:
             self._watchers = self._build_watchers(index)
         if self._watchers is not None:
@@ -418,9 +422,9 @@ class ServedIndex:
 
     def stop_watching(self) -> None:
         """
-        Tell the watch threads, if there are some, to stop, and wait for them for a limited time.
+        Tell the watch threads, if there are any, to stop, and wait for them for a limited time.
 
-        One whose store does not answer may still run afterwards.
+        A thread whose store does not answer may still run afterwards.
         """
         if self._watchers is not None:
             self._watchers.stop()
@@ -440,10 +444,10 @@ def _ignored_options() -> list[Option]:
     options = list[Option]()
     for name in _IGNORED_OPTIONS:
         spellings = [f"--{name.replace('_', '-')}", name]
-        if name in _FLAGS:
-            spellings.insert(1, _FLAGS[name])
-        options.append(Option(spellings, is_flag=name in _FLAGS, default=None, hidden=True))
-    # not said, as this is how an index is here: it sends clients to no other one
+        if name in _IGNORED_FLAGS:
+            spellings.insert(1, _IGNORED_FLAGS[name])
+        options.append(Option(spellings, is_flag=name in _IGNORED_FLAGS, default=None, hidden=True))
+    # without a warning, as it asks for what is always true here: no client is sent elsewhere
     options.append(Option(["--disable-fallback"], is_flag=True, hidden=True))
     return options
 
@@ -488,7 +492,7 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
         "access": {"htpasswd_may": ["manage"]},
     }
 
-    # the image of pypiserver has it, so its users may set it
+    # a variable of the image of pypiserver, which its users may have set
     port = process_environment().get("PYPISERVER_PORT")
     if port:
         defaults["server"]["port"] = port
@@ -497,7 +501,7 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
         if options[name] is not None:
             output.warn(f"--{name.replace('_', '-')} does nothing here: {why}")
 
-    # the first import comes before the start, as pypiserver serves all files from its start on
+    # imported before the start, as pypiserver serves all files from its start on
     watched = WatchOptions(
         places=tuple(map(str, packages)), lenient=options["lenient"], import_first=True
     )

@@ -28,7 +28,7 @@ from wheelyard.wiring.attestation_building import build_verifier, require_attest
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 
-OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
+UNTRIED_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
 
 
@@ -64,9 +64,9 @@ def check() -> None:
     index = index_without_store(settings)
     authenticator = index.authenticator
 
-    # all of them before the first is printed: a file that cannot be read is the only message then
-    lines = list(_summary(settings, loaded.config_source))
-    lines += _changed_settings(loaded)
+    # made before the first line is printed: if a file cannot be read, only that error is printed
+    lines = list(_settings_summary(settings, loaded.config_source))
+    lines += _changed_setting_lines(loaded)
     for line in lines:
         click.echo(escaped(line))
     for sentence in settings_without_effect(loaded.sources):
@@ -129,7 +129,7 @@ def health_command() -> int:
     """
     health = command_context.open_api().call(show_health)
     print_result(health, ((part.state, part.name, part.text) for part in health.parts))
-    # the JSON has them already
+    # the JSON has the warnings already
     if not shared_options.given_option("json"):
         program.warn_of(health.warnings)
     return int(any(part.state == "failed" for part in health.parts))
@@ -139,8 +139,8 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
     """
     Print the indexes and who may read main, and warn of settings and tokens that need a look.
 
-    `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
-    can open the store, or start with the indexes of the store.
+    `index` is the index of the settings, over an empty store. Raises Invalid or Unavailable if no
+    server can open the store, or start with the indexes of the store.
     """
     if not stores.makes_store(loaded.settings):
         index = open_index(loaded.settings, create=False)
@@ -172,48 +172,51 @@ def _readers_of_main(index: Index) -> str:
 
 def _check_address(server: sections.ServerSettings) -> None:
     """
-    Print if something listens on the address already, perhaps the server of these settings.
+    Print a line if a program listens on the address already, perhaps the server of these settings.
 
-    Raises Invalid if it cannot be listened on for any other reason.
+    Raises Invalid if a server cannot listen on the address for any other reason.
     """
-    # nothing else of this command needs the server
+    # imported only here, as nothing else of this command needs the server
     from wheelyard.http.web_server import resolve_bind_address
 
     try:
         resolve_bind_address(server)
     except Invalid as fault:
-        if not (isinstance(fault.__cause__, OSError) and fault.__cause__.errno == EADDRINUSE):
+        cause = fault.__cause__
+        is_in_use = isinstance(cause, OSError) and cause.errno == EADDRINUSE
+        if not is_in_use:
             raise
         click.echo(f"port {server.port}: in use now, perhaps by the server of these settings")
 
 
 def _warn_of_expiring_tokens(index: Index) -> None:
+    """Warn of each token that expires soon, with the command that replaces the token."""
     for token in index.tokens.expiring():
         expiry = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
-        how = f"{program.command_line('token', 'rotate', token.id)} replaces it"
-        warn(f"the token {token.id} ({token.name}) expires {expiry}; {how}")
+        remedy = f"{program.command_line('token', 'rotate', token.id)} replaces it"
+        warn(f"the token {token.id} ({token.name}) expires {expiry}; {remedy}")
 
 
 def _check_buckets(settings: sections.Settings) -> None:
     """
     Try the operations of an index on its buckets, and warn of all errors but the last.
 
-    Raises the last error.
+    Raises the last error, if there is one.
     """
-    # a missing permission may affect several operations, and is said once
+    # a missing permission may affect several operations, and is told once
     faults = {fault.message: fault for fault in stores.bucket_errors(settings)}.values()
-    errors = [fault for fault in faults if fault.code not in OTHER_CODES]
+    permission_errors = [fault for fault in faults if fault.code not in UNTRIED_CODES]
     for fault in faults:
-        if fault.code in OTHER_CODES:
+        if fault.code in UNTRIED_CODES:
             click.echo(escaped(f"rights on the bucket: not tried. {fault.message}"))
-    for fault in errors[:-1]:
+    for fault in permission_errors[:-1]:
         warn(fault.message)
-    if errors:
-        raise errors[-1]
+    if permission_errors:
+        raise permission_errors[-1]
 
 
-def _summary(settings: sections.Settings, config_source: str) -> Iterator[str]:
-    """Yield what the settings of tables and defaults come to, in words."""
+def _settings_summary(settings: sections.Settings, config_source: str) -> Iterator[str]:
+    """Yield lines about the address, certificate, trusted root, store and upstream indexes."""
     server = settings.server
     yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
@@ -224,21 +227,21 @@ def _summary(settings: sections.Settings, config_source: str) -> Iterator[str]:
         root = f"{verifier.title}, whose newest key is of {verifier.newest_key():%Y-%m-%d}"
         yield f"attestations: kept if they hold for {root}"
     location = settings.store.location
-    line = f"store: {location}"
+    store_line = f"store: {location}"
     if settings.access.credentials_store:
-        line += f"; tokens in {settings.access.credentials_store}"
+        store_line += f"; tokens in {settings.access.credentials_store}"
     is_folder = not is_bucket(location) and location != sections.MEMORY_LOCATION
 
-    # whether a bucket has a store is asked later: it may not answer
+    # of a bucket, which may not answer, this is asked later
     if is_folder and not Path(location, keys.FORMAT).is_file():
-        line += "; there is none yet"
-    yield line
+        store_line += "; there is none yet"
+    yield store_line
     if settings.upstream.is_on:
         for index in settings.upstream.indexes:
             yield f"upstream {index.label}: {index.url}"
 
 
-def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
+def _changed_setting_lines(loaded: LoadedSettings) -> Iterator[str]:
     """Yield a line for each setting that is not the default, with its value and source."""
     for path, setting in sections.all_settings().items():
         value = setting.value_in(loaded.settings)
@@ -248,7 +251,7 @@ def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
 
 
 def _check_providers(settings: sections.Settings) -> None:
-    """Ask each provider for its metadata, and warn if the settings do not fit to it."""
+    """Ask each provider for its metadata, and warn if the settings do not fit to the metadata."""
     for config, why in warnings.ask_providers(settings):
         if why:
             warn(f"sign_in {config.name}: {config.issuer}: {why}")
@@ -259,27 +262,27 @@ def _check_providers(settings: sections.Settings) -> None:
 
 def _check_upstreams(settings: sections.Settings, index: Index) -> None:
     """
-    Print what is at the root of each upstream index, and warn if nothing shows that it is one.
+    Print what is at the root of each upstream index, and warn if it may be no index.
 
-    `index` is that of the settings, and may be over an empty store.
+    `index` is the index of the settings, and may be over an empty store.
     """
     upstream = index.upstream
     if upstream is None or settings.upstream.offline:
         return
 
-    # without an upstream index, nothing of it is loaded
+    # nothing of upstream/ is loaded without an upstream index
     from wheelyard.upstream.settings import not_proven
 
     for client in upstream.clients.in_order:
         label = client.server.label
-        why = upstream.pages.proof.ask(client)
-        if not why:
+        doubt = upstream.pages.proof.ask(client)
+        if not doubt:
             click.echo(f"upstream {label}: its root is a list of projects")
         elif _has_pages_of(label, settings):
-            # it is an index without a list of its projects
-            click.echo(f"upstream {label}: {escaped(why)}; but pages of its projects were seen")
+            # an index without a list of its projects
+            click.echo(f"upstream {label}: {escaped(doubt)}; but pages of its projects were seen")
         else:
-            warning = not_proven(client.server, why)
+            warning = not_proven(client.server, doubt)
             message = warning.message
             if settings.upstream.check_upload:
                 message += " Until then no new name can be uploaded."
@@ -297,7 +300,7 @@ def _check_upstreams(settings: sections.Settings, index: Index) -> None:
 
 def _has_pages_of(label: str, settings: sections.Settings) -> bool:
     """Return whether the store is known to have pages of an upstream index."""
-    # it is only about a message: what is wrong with the store is said by another check
+    # after an error no page is known: another check tells what is wrong with the store
     with suppress(WheelyardError):
         if not stores.has_store(settings):
             return False

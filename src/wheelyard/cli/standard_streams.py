@@ -118,11 +118,11 @@ def show_token(token_id: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def show_once(what: str, remedy: str, advice: Advice) -> Iterator[None]:
+def show_once(secret_in_words: str, remedy: str, advice: Advice) -> Iterator[None]:
     """
     Raise Unavailable after this `with` block, which prints a secret, if standard output failed.
 
-    `what` is the secret in words, and `remedy` a sentence that says what to do then.
+    The message begins with `secret_in_words`, and has the sentence `remedy` that says what to do.
     """
     try:
         yield
@@ -132,7 +132,7 @@ def show_once(what: str, remedy: str, advice: Advice) -> Iterator[None]:
         output_error = error
     if output_error is not None:
         raise Unavailable(
-            f"{what} was made and could not be shown: {output_error.strerror}. {remedy}",
+            f"{secret_in_words} was made and could not be shown: {output_error.strerror}. {remedy}",
             advice=advice,
         ) from output_error
 

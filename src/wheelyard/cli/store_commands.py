@@ -23,6 +23,7 @@ from wheelyard.model.index_name import index_path, read_index_name
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.operations.findings import Findings
+from wheelyard.remedies import Caution
 from wheelyard.settings import sections
 from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
@@ -63,14 +64,17 @@ def usage_command() -> int:
     api = command_context.open_api()
     if isinstance(api, LocalApi):
         for index in api.index.server.indexes.all():
-            # in this thread, and not in one behind the answer: the command waits for the table
+            # built in this thread, so that the command waits for the table
             index.search.start = lambda refresh: refresh()
     usage = api.call(usage_operations.show_usage)
     output.print_result(usage, _usage_lines(usage))
-    unread = sum(index.unread for index in (usage, *usage.indexes))
-    if unread:
-        output.warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
-    problems = [index.problem for index in (usage, *usage.indexes) if index.problem is not None]
+    unread_count = sum(index.unread for index in (usage, *usage.indexes))
+    if unread_count:
+        output.warn(f"{counted(unread_count, 'project')} not looked at yet; ask again in a minute")
+    problems = list[Caution]()
+    for index_usage in (usage, *usage.indexes):
+        if index_usage.problem is not None:
+            problems.append(index_usage.problem)
     warn_of(problems)
     return int(bool(problems))
 
@@ -131,19 +135,19 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
     index = command_context.existing_index()
     with show_progress("check", is_size=True) as progress:
         findings = index.server.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
-    # a stray file's name may contain control characters for the terminal
-    texts = {
+    # escaped, as the name of a stray file may have control characters for the terminal
+    escaped_texts = {
         "problems": [escaped(line) for line in findings.problems],
         "notes": [escaped(caution_text(note)) for note in findings.notes],
         "repaired": [escaped(line) for line in findings.repaired],
     }
-    for line in texts["problems"]:
+    for line in escaped_texts["problems"]:
         click.echo(f"wheelyard: problem: {line}", err=True)
     result = dict[str, object]()
     for name, value in asdict(findings).items():
-        # the lines for people have this word, too
+        # the word that the lines for people have, too
         key = "mended" if name == "repaired" else name
-        result[key] = texts.get(name, value)
+        result[key] = escaped_texts.get(name, value)
     output.print_result(result, _finding_lines(findings, rebuild=rebuild))
     return int(bool(findings.problems))
 
@@ -195,19 +199,20 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     """
     settings = command_context.command_settings()
 
-    # as early as possible: first the places that were typed, before a store is opened, and then
-    # those in which each store has its files and credentials, before the target is made
+    # checked as early as possible: the typed locations before a store is opened, and those of the
+    # files and credentials of FROM before the target is made
     _require_apart([source], [target])
-    opened = stores.open_copy_source(_settings_of(settings, source))
-    _require_apart(_locations(source, opened.traits), [target])
-    target_index = command_context.ensure_index(_settings_of(settings, target))
+    opened_source = stores.open_copy_source(_settings_for_store(settings, source))
+    _require_apart(_all_locations(source, opened_source.traits), [target])
+    target_index = command_context.ensure_index(_settings_for_store(settings, target))
     command_context.warn_without_upstream(target_index)
     _require_apart(
-        _locations(source, opened.traits), _locations(target, target_index.server.traits)
+        _all_locations(source, opened_source.traits),
+        _all_locations(target, target_index.server.traits),
     )
-    copy = _store_copy(settings, _place(source), opened, target_index)
-    stays = "What was copied stays; copy again to go on from there."
-    with output.resumable(stays), show_progress("copy", is_size=True) as progress:
+    copy = _store_copy(settings, _comparable_location(source), opened_source, target_index)
+    advice = "What was copied stays; copy again to go on from there."
+    with output.resumable(advice), show_progress("copy", is_size=True) as progress:
         report = copy.run(progress.advance_in, with_credentials=with_credentials)
     report.problems = [escaped(problem) for problem in report.problems]
     for problem in report.problems:
@@ -218,43 +223,46 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     report.warnings = [escaped(warning) for warning in report.warnings]
     for warning in report.warnings:
         output.warn(warning)
-    if settings.access.credentials_store and _place(source) != _place(settings.store.location):
+    is_configured_store = _comparable_location(source) == _comparable_location(
+        settings.store.location
+    )
+    if settings.access.credentials_store and not is_configured_store:
         output.warn(
             "access.credentials_store is of the store that the settings name, and FROM is another "
             "one: outdated lines of htpasswd files and credentials were looked for in FROM alone. "
             "If they are elsewhere, give the --config of the server of FROM."
         )
-    if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
+    if with_credentials and not any(opened_source.stores.credentials.list(keys.CREDENTIALS)):
         output.warn(
             "FROM has no token and no grant. If access.credentials_store names another place for "
             "them, give the --config of the server."
         )
-    output.print_result(report, [_summary(target, report, with_credentials=with_credentials)])
+    output.print_result(report, [_copy_summary(target, report, with_credentials=with_credentials)])
     return int(bool(report.problems))
 
 
 def _store_copy(
-    settings: sections.Settings, origin: str, opened: stores.CopySource, target_index: Index
+    settings: sections.Settings, origin: str, opened_source: stores.CopySource, target_index: Index
 ) -> StoreCopy:
-    """Return the copy of an opened store, at this location, into an index."""
-    is_local = opened.traits.is_local and target_index.server.is_local
+    """Return the copy of an opened store, which is at `origin`, into the store of an index."""
+    is_local = opened_source.traits.is_local and target_index.server.is_local
     threads = LOCAL_THREADS if is_local else REMOTE_THREADS
     counter = target_index.server.traits.operation_counter
     upstream = stores.upstream_store(settings, target_index.stores, counter)
-    copied: UpstreamCopy | None
-    copied = UpstreamCopy(opened.upstream, upstream, target_index.server.retries)
+    upstream_copy: UpstreamCopy | None
+    upstream_copy = UpstreamCopy(opened_source.upstream, upstream, target_index.server.retries)
 
-    # with a bucket of its own, both stores see the same memory of upstream indexes
+    # not copied if what is known of upstream indexes is in a bucket of its own, which both share
     if settings.upstream.bucket:
-        copied = None
+        upstream_copy = None
     indexes = IndexCopies(
         records=target_index.catalog.index_records,
-        source_changes=opened.changes_of,
+        source_changes=opened_source.changes_of,
         target=target_index.server.indexes.catalog_of,
     )
     return StoreCopy(
-        source=opened.stores,
-        source_changes=opened.changes,
+        source=opened_source.stores,
+        source_changes=opened_source.changes,
         origin=origin,
         target=target_index.stores,
         target_clock=target_index.lifecycle.removal.clock,
@@ -262,7 +270,7 @@ def _store_copy(
         projects=target_index.projects,
         rights=target_index.catalog.credential_documents,
         decisions=target_index.server.decisions,
-        upstream=copied,
+        upstream=upstream_copy,
         spool=target_index.server.spool,
         threads=threads,
         claims_names=settings.upstream.is_on,
@@ -270,34 +278,39 @@ def _store_copy(
     )
 
 
-def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
+def _copy_summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     moment = f" as of {report.moment:%Y-%m-%d %H:%M:%S} UTC" if report.moment else ""
     written = f"{counted(report.objects, 'object')} written, {report.size} bytes"
-    decisions = f", {counted(report.decisions, 'decision')}" if report.decisions else ""
+    further_counts = f", {counted(report.decisions, 'decision')}" if report.decisions else ""
     if report.upstream:
-        decisions += f", {counted(report.upstream, 'object')} about public names"
+        further_counts += f", {counted(report.upstream, 'object')} about public names"
     credentials = ""
     if with_credentials:
         credentials = f", {counted(report.credentials, 'object')} of credentials"
     elif report.credentials:
         credentials = ", outdated lines of htpasswd files"
-    changed = counted(report.changed, "name")  # which may be a released one, so no project
+    changed = counted(report.changed, "name")  # not projects, as a released name counts, too
     return (
         f"{target}: {counted(report.projects, 'project')}{moment}, changes of {changed}; "
-        f"{written}{decisions}{credentials}"
+        f"{written}{further_counts}{credentials}"
     )
 
 
-def _settings_of(settings: sections.Settings, location: str) -> sections.Settings:
-    """Return the settings for a store: what they say of the configured one is for no other one."""
-    # else a copy would write credentials to where the servers have theirs
+def _settings_for_store(settings: sections.Settings, location: str) -> sections.Settings:
+    """
+    Return the settings for the store at a location.
+
+    If this is another store than the configured one, settings about the store are left out: a copy
+    must not write credentials to where the servers have theirs. Raises Invalid for a store in
+    memory.
+    """
     if location == sections.MEMORY_LOCATION:
         raise Invalid(
             "A store in memory is empty, and ends with the command. Name a folder or a bucket.",
             code="bad_setting",
         )
-    if _place(location) == _place(settings.store.location):
-        # `public` is written into each object, so that a copy has to know it
+    if _comparable_location(location) == _comparable_location(settings.store.location):
+        # only `public` is kept, as a copy has to write it into each object
         is_public = settings.store.downloads == "public"
         store = replace(settings.store, downloads="public" if is_public else "proxy")
         return replace(settings, store=store)
@@ -306,8 +319,8 @@ def _settings_of(settings: sections.Settings, location: str) -> sections.Setting
     return replace(settings, store=store, access=access)
 
 
-def _locations(location: str, traits: stores.StoreTraits) -> list[str]:
-    """Return every location in which a store has objects."""
+def _all_locations(location: str, traits: stores.StoreTraits) -> list[str]:
+    """Return the locations of a store, of its files and of its credentials."""
     locations = [location]
     if traits.files:
         locations.append(traits.files)
@@ -320,9 +333,9 @@ def _require_apart(sources: list[str], targets: list[str]) -> None:
     """Raise Invalid if a location of FROM and one of TO overlap, as a copy would read itself."""
     for source in sources:
         for target in targets:
-            source_place = _place(source)
-            target_place = _place(target)
-            # with the slash at their ends, `/srv/packages` is not taken for a part of `/srv/pack`
+            source_place = _comparable_location(source)
+            target_place = _comparable_location(target)
+            # as both end with a slash, `/srv/packages` is not taken for a part of `/srv/pack`
             if source_place.startswith(target_place) or target_place.startswith(source_place):
                 raise Invalid(
                     f"{escaped(source)} of FROM and {escaped(target)} of TO are the same place, or "
@@ -331,11 +344,11 @@ def _require_apart(sources: list[str], targets: list[str]) -> None:
                 )
 
 
-def _place(location: str) -> str:
-    """Return a location in one form for all of its spellings, with a slash at the end."""
+def _comparable_location(location: str) -> str:
+    """Return a location in one spelling, with a slash at its end, or raise Invalid if empty."""
     if not location:
         raise Invalid(f"FROM or TO is empty. Name a folder, {BUCKET_FORMS}.", code="bad_setting")
-    # symbolic links may lead to one folder by two names
+    # resolved, as symbolic links may give one folder two names
     path = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     return f"{path.rstrip('/')}/"
 
@@ -374,12 +387,12 @@ def export_command(
     everything in it.
     """
     if base_url:
-        base_url = _url(base_url, "--base-url")
+        base_url = _checked_url(base_url, "--base-url")
     files_url = files
     if files == "copy":
         files_url = ""
     elif files:
-        files_url = _url(files, "--files")
+        files_url = _checked_url(files, "--files")
 
     # None keeps what the last export of the site had, and an empty text takes it away
     requested = RequestedOptions(base_url=base_url, files_url=files_url, is_gzipped=is_gzipped)
@@ -387,10 +400,10 @@ def export_command(
     if index.settings.store.location == sections.MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
-    sites = _open(index, dest, requested)
+    sites = _open_exports(index, dest, requested)
     results = list["ExportResult"]()
 
-    # before the first site is written, whose pages link to the others; --all repairs what it finds
+    # checked before a site is written, as its pages link to the other sites; --all repairs a site
     if not everything:
         for _, export in sites:
             export.check_destination()
@@ -400,8 +413,8 @@ def export_command(
             results.append(export.run(progress.complete, everything=everything))
         if export.index.upstream is not None and not results[-1].options.has_public:
             output.warn("public packages are left out, as their files are not where --files says")
-    status, described = _report_sites(sites, results)
-    output.print_result(described)
+    status, result_json = _report_sites(sites, results)
+    output.print_result(result_json)
     return status
 
 
@@ -411,7 +424,7 @@ def require_site(index: Index, dest: str) -> None:
 
     A folder that is missing is created.
     """
-    sites = _open(index, dest, RequestedOptions())
+    sites = _open_exports(index, dest, RequestedOptions())
     for _, export in sites:
         export.check_destination()
     _warn_if_private(sites, dest)
@@ -421,47 +434,50 @@ def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
     """
     Bring a site up to date, print a summary, and return the exit status and the JSON.
 
-    The status is 1 if a project could not be exported, whose error is printed. Of main, the sites
-    of other indexes in it are brought up to date, too. Raises WheelyardError if the site cannot be
-    written, or the store does not answer.
+    The status is 1 if a project could not be exported, whose error is printed. With the site of
+    main, the sites of other indexes are brought up to date, too. Raises WheelyardError if the site
+    cannot be written, or the store does not answer.
     """
-    sites = _open(index, dest, RequestedOptions())
-    return _report_sites(sites, [export.run(Progress().complete) for _, export in sites])
+    sites = _open_exports(index, dest, RequestedOptions())
+    results = list["ExportResult"]()
+    for _, export in sites:
+        results.append(export.run(Progress().complete))
+    return _report_sites(sites, results)
 
 
-def _open(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
+def _open_exports(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
     """
-    Return where each site is written, and its export.
+    Return the destination of each site, and its export.
 
-    That of main is DEST, and each other index has a folder there. Another index that is exported
-    alone is DEST itself.
+    The site of main is DEST, in which the site of each other index is a folder. If another index is
+    exported alone, its site is DEST.
     """
-    # with the application, which `check` and `copy` do not need
+    # imported only here, as this loads the application, which `check` and `copy` do not need
     from wheelyard.exporting.export import open_export
 
-    waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
+    message = f"{escaped(dest)}: another export is writing this site; waiting for its end"
     sites: _Sites = []
     indexes = [index]
     if index.definition.is_main:
         indexes = list(index.server.indexes.all())
     for exported in indexes:
         segment = exported.definition.segment if exported.name != index.name else ""
-        place = dest
+        destination = dest
         options = requested
         if segment:
-            place = dest.rstrip("/") + segment
+            destination = dest.rstrip("/") + segment
             if requested.base_url is not None:
                 options = replace(requested, base_url=requested.base_url + segment)
-        export = open_export(exported, place, options, lambda: output.print_line(waiting))
-        sites.append((place, export))
+        export = open_export(exported, destination, options, lambda: output.print_line(message))
+        sites.append((destination, export))
     return sites
 
 
 def _warn_if_private(sites: "_Sites", dest: str) -> None:
-    """Print a warning about each private index among the sites, because a site has no passwords."""
-    closed = [site.index.name for _, site in sites if not site.index.read_policy.is_public()]
-    if closed:
-        names = " or ".join(closed) if len(sites) > 1 else "this index"
+    """Warn of private indexes among the sites, as a site asks nobody for a credential."""
+    private_names = [site.index.name for _, site in sites if not site.index.read_policy.is_public()]
+    if private_names:
+        names = " or ".join(private_names) if len(sites) > 1 else "this index"
         output.warn(
             f"reading {names} needs a credential, and a site asks for none: whoever can read "
             f"{dest} reads everything; let the web server there ask for a password"
@@ -474,11 +490,11 @@ def _report_sites(
     """Print what was exported to each place, and return the exit status and the JSON."""
     if not results[0].options.base_url:
         output.warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
-    described = list[dict[str, object]]()
-    for (place, _), result in zip(sites, results, strict=True):
+    sites_json = list[dict[str, object]]()
+    for (destination, _), result in zip(sites, results, strict=True):
         output.print_line(
-            f"{escaped(place)}: {counted(result.total, 'project')}, {result.projects} of them "
-            f"exported anew, {counted(result.written, 'page')} written"
+            f"{escaped(destination)}: {counted(result.total, 'project')}, {result.projects} of "
+            f"them exported anew, {counted(result.written, 'page')} written"
         )
         if result.removed:
             folders = ", ".join(f"{name}/" for name in result.removed)
@@ -487,17 +503,17 @@ def _report_sites(
             output.warn(warning)
         for message in result.failed:
             click.echo(f"wheelyard: {message}", err=True)
-        described.append(_described(place, result))
+        sites_json.append(_site_json(destination, result))
     status = int(any(result.failed for result in results))
 
-    # those of other indexes are inside that of main, or of the only one
-    answer = described[0]
-    if len(described) > 1:
-        answer["indexes"] = described[1:]
+    # the first is the site of main or the only one, and the others are inside of it
+    answer = sites_json[0]
+    if len(sites_json) > 1:
+        answer["indexes"] = sites_json[1:]
     return status, answer
 
 
-def _described(dest: str, result: "ExportResult") -> dict[str, object]:
+def _site_json(dest: str, result: "ExportResult") -> dict[str, object]:
     return {
         "site": output.printable(dest),
         "projects": result.total,
@@ -507,12 +523,13 @@ def _described(dest: str, result: "ExportResult") -> dict[str, object]:
     }
 
 
-def _url(text: str, option: str) -> str:
+def _checked_url(text: str, option: str) -> str:
+    """Return the URL of an option without a slash at its end, or raise Invalid if it is none."""
     if is_url(text):
         return text.rstrip("/")
-    also = "copy, or " if option == "--files" else ""
+    other_choice = "copy, or " if option == "--files" else ""
     raise Invalid(
-        f"{option} {quoted(text)} is no address. Write {also}a URL such as "
+        f"{option} {quoted(text)} is no address. Write {other_choice}a URL such as "
         "https://packages.example.com/files.",
         code="bad_setting",
     )

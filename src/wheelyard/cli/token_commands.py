@@ -92,50 +92,56 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     """
     lifetime = parse_duration(expires)
     days: int | None
-    days, rest = divmod(lifetime, timedelta(days=1))
-    end = None
+    days, remainder = divmod(lifetime, timedelta(days=1))
+    expiry_time = None
 
-    # a server counts whole days by its own clock, and any other time needs one of this machine
-    if rest:
+    # a server counts whole days by its own clock; other lifetimes need the clock of this machine
+    if remainder:
         days = None
-        end = system_runtime().now() + lifetime
+        expiry_time = system_runtime().now() + lifetime
+    patterns = tuple(parse_pattern(project) for project in projects)
     new_token = access_operations.NewToken(
         name=name,
-        projects=tuple(map(parse_pattern, projects)) or (EVERY_PROJECT,),
+        projects=patterns or (EVERY_PROJECT,),
         can=tuple(can.split(",")),
         days=days,
-        expires=end,
+        expires=expiry_time,
         owner=owner,
         index=index,
     )
-    indexes = parse_right_indexes(index, parse_actions(can.split(","), admin=True))
+    actions = parse_actions(can.split(","), admin=True)
+    indexes = parse_right_indexes(index, actions)
     api = command_context.remote_api() or command_context.local_api(_index_for_tokens())
-    lines_for = None
+    make_ci_lines = None
     if ci is not None:
-        # asked first, so that no token is made if there is no answer
-        lines_for = _ci_lines(ci, indexes, api)
-    made = api.call(access_operations.create_token, new_token)
+        # asked before the token is made, as there may be no answer
+        make_ci_lines = _ci_line_maker(ci, indexes, api)
+    made_token = api.call(access_operations.create_token, new_token)
 
     # the token alone is on standard output, so that a pipe can take it
-    click.echo(_announcement(made), err=True)
-    with show_token(made.id):
-        click.echo(made.token)
-    if lines_for is not None:
-        click.echo(f"\n{lines_for(made.scope)}", err=True, nl=False)
+    click.echo(_announcement(made_token), err=True)
+    with show_token(made_token.id):
+        click.echo(made_token.token)
+    if make_ci_lines is not None:
+        click.echo(f"\n{make_ci_lines(made_token.scope)}", err=True, nl=False)
 
 
-def _ci_lines(
+def _ci_line_maker(
     ci: str, indexes: tuple[str, ...], api: command_context.Api
 ) -> Callable[[Scope], str]:
-    """Return what makes the lines for a CI service, of the first index that a token is about."""
-    first = first_index(indexes)
-    placed = api if first == MAIN else command_context.open_api(first)
-    clients = placed.call(client_projects, ClientProjectsQuery())
+    """
+    Return a function that makes the lines for a CI service from the scope of a token.
+
+    The lines are about the first of the token's indexes.
+    """
+    index_name = first_index(indexes)
+    index_api = api if index_name == MAIN else command_context.open_api(index_name)
+    clients = index_api.call(client_projects, ClientProjectsQuery())
     return partial(
         ci_lines,
         SERVICES[ci],
-        url=placed.url,
-        index=bare_index_path(first),
+        url=index_api.url,
+        index=bare_index_path(index_name),
         serves_public=clients.serves_public,
         takes_uploads=clients.takes_uploads,
     )
@@ -183,26 +189,28 @@ def list_tokens(
         search=search, owner=owner, project=project, state=state, sort=sort
     )
     tokens = command_context.open_api().call(access_operations.list_tokens, query).tokens
-    # without expired tokens of CI jobs: there may be thousands that have not been swept yet
-    listed = [token for token in tokens if not token.publishers or token.state == "active"]
-    names = {f"token:{token.id}": token.name for token in tokens}
-    described = [_token_json(token, names) for token in listed]
+    # inactive tokens of CI jobs are left out, as thousands may wait for the sweep
+    shown_tokens = [token for token in tokens if not token.publishers or token.state == "active"]
+    names_by_principal = {f"token:{token.id}": token.name for token in tokens}
+    tokens_json = [_token_json(token, names_by_principal) for token in shown_tokens]
     columns = ("Id", "Name", "May", "Until", "Use", "State", "Origin")
-    print_result({"tokens": described}, _token_lines(listed, names), columns)
+    print_result({"tokens": tokens_json}, _token_lines(shown_tokens, names_by_principal), columns)
 
 
 def _token_lines(
-    tokens: Sequence[access_operations.TokenAnswer], names: Mapping[str, str]
+    tokens: Sequence[access_operations.TokenAnswer], names_by_principal: Mapping[str, str]
 ) -> Iterator[tuple[str, ...]]:
     for token in tokens:
         used = f"last used {token.last_used}" if token.last_used else "never used"
-        by = grants.with_name(token.created_by, names.get(token.created_by, ""))
+        author = grants.with_name(token.created_by, names_by_principal.get(token.created_by, ""))
         columns = [token.id, token.name, _scope_text(token), _expiry(token), used]
-        columns += [token.state, f"made by {by}"]
+        columns += [token.state, f"made by {author}"]
         if token.replaced_by:
             columns.append(f"replaced by {token.replaced_by}")
         elif token.revoked_by:
-            revoked_by = grants.with_name(token.revoked_by, names.get(token.revoked_by, ""))
+            revoked_by = grants.with_name(
+                token.revoked_by, names_by_principal.get(token.revoked_by, "")
+            )
             columns.append(f"revoked by {revoked_by}")
         elif token.publishers:
             columns.append("minted")
@@ -242,13 +250,13 @@ def rotate_token(token: str, overlap: str) -> None:
     rotation = access_operations.TokenRotation(
         _name_or_id(token), old_lifetime / timedelta(hours=1)
     )
-    made = command_context.open_api().call(access_operations.rotate_token, rotation)
-    old = made.replaces
-    end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
-    click.echo(f"{old.id} {end}; instead of it:", err=True)
-    click.echo(_announcement(made), err=True)
-    with show_token(made.id):
-        click.echo(made.token)
+    new_token = command_context.open_api().call(access_operations.rotate_token, rotation)
+    old_token = new_token.replaces
+    fate = "is revoked" if old_token.revoked else f"ends {_expiry(old_token)}"
+    click.echo(f"{old_token.id} {fate}; instead of it:", err=True)
+    click.echo(_announcement(new_token), err=True)
+    with show_token(new_token.id):
+        click.echo(new_token.token)
 
 
 @token_command.subcommand(
@@ -278,8 +286,8 @@ def change_token(token: str, index: str) -> None:
 
 
 def _name_or_id(token: str) -> str:
-    """Return the name or the id of a token. Of a token in full, its id."""
-    # the secret of a token is in no request: a server or a proxy might log it
+    """Return the name or the id of a token, or the id of a token that is given in full."""
+    # the secret of a token must be in no request, which a server or a proxy may log
     if token_id_in(token) is None and not has_token_prefix(token):
         return token
     return require_token_id(token)
@@ -308,13 +316,14 @@ def revoke_tokens(ids: tuple[str, ...]) -> None:
 
 
 def _index_for_tokens() -> Index:
-    """Return the index of the store, which is only made if the user names it."""
+    """Return the index of the store, which is made only if the user names the store."""
     if command_context.is_store_given():
         return command_context.ensure_index(command_context.command_settings())
     return command_context.existing_index()
 
 
 def _announcement(token: access_operations.TokenAnswer) -> str:
+    """Return the line before a new token: its id, what it may do, and when it expires."""
     return escaped(f"Token {token.id}, {_scope_text(token)}, until {_expiry(token)}:")
 
 
@@ -329,7 +338,8 @@ def _expiry(token: access_operations.TokenAnswer) -> str:
 
 
 def _token_json(
-    token: access_operations.TokenAnswer, names: Mapping[str, str]
+    token: access_operations.TokenAnswer, names_by_principal: Mapping[str, str]
 ) -> dict[str, object]:
-    by_name = names.get(token.created_by, "")
-    return asdict(token) | {"owner": token.owner or "", "created_by_name": by_name}
+    """Return a token as `--json` prints it."""
+    author_name = names_by_principal.get(token.created_by, "")
+    return asdict(token) | {"owner": token.owner or "", "created_by_name": author_name}

@@ -87,8 +87,9 @@ def refresh(project: str) -> int:
 
 
 def _page_changes(page: RefreshedPage) -> Iterator[str]:
+    """Yield which upstream index has a project, and which files are new or were removed."""
     if not page.upstream:
-        # more than one may have it, and then none is taken
+        # also said if several indexes have it now, of which none is taken
         yield (
             f"{page.name}: no upstream index has it, or it has moved: "
             f"{command_line('upstream', 'why', page.name)} says which"
@@ -118,8 +119,8 @@ def forget(*, project: str) -> None:
     index = command_context.existing_index()
     name = parse_name(project)
     owner = command_context.require_upstream(index).pages.forget(name)
-    past = f"it was {owner}'s" if owner else "nothing was known of it"
-    print_result({"project": name, "owner": owner}, [f"forgot {name}: {past}"])
+    fact = f"it was {owner}'s" if owner else "nothing was known of it"
+    print_result({"project": name, "owner": owner}, [f"forgot {name}: {fact}"])
 
 
 @upstream_command.subcommand(
@@ -144,7 +145,11 @@ def accept_osv() -> None:
     if osv is None:
         message = "There is no OSV database: upstream.osv is not set. Give the server's --config."
         raise Invalid(message, code="bad_setting")
-    before, now = osv.accept()
-    was = before.entries if before else 0
-    line = f"accepted: {now.entries} usable entries, {was} before; skipped: {now.skipped}"
-    print_result({"entries": now.entries, "before": was, "skipped": now.skipped}, [line])
+    old_database, new_database = osv.accept()
+    old_entries = old_database.entries if old_database else 0
+    counts = f"{new_database.entries} usable entries, {old_entries} before"
+    line = f"accepted: {counts}; skipped: {new_database.skipped}"
+    print_result(
+        {"entries": new_database.entries, "before": old_entries, "skipped": new_database.skipped},
+        [line],
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -97,22 +97,22 @@ def approve(
     one commit, and no upstream index is asked. What was approved before stays so. Private names
     are left out. What is blocked stays blocked, and is named, and the exit status is 3.
     """
-    given = _Options(**options)
+    approve_options = _ApproveOptions(**options)
     if paths:
-        if project or given.despite or given.sha256:
+        if project or approve_options.despite or approve_options.sha256:
             raise click.UsageError("-r names all of it: leave PROJECT, --despite and --sha256 out.")
-        return _approve_locked(paths, given)
+        return _approve_locked(paths, approve_options)
     if project is None:
         raise click.UsageError("Name a PROJECT, or lock files with -r.")
-    if given.unblock or given.dry_run:
+    if approve_options.unblock or approve_options.dry_run:
         raise click.UsageError("--unblock and --dry-run go with -r.")
     name = parse_name(project)
     parsed_version = parse_version(version) if version else None
-    _approve_project(name, parsed_version, given)
+    _approve_project(name, parsed_version, approve_options)
     return 0
 
 
-class _Options(Struct, frozen=True):
+class _ApproveOptions(Struct, frozen=True):
     """The options of `approve` but for `-r`."""
 
     unblock: bool
@@ -122,92 +122,100 @@ class _Options(Struct, frozen=True):
     reason: str
 
 
-def _approve_project(name: NormalizedName, version: Version | None, given: _Options) -> None:
+def _approve_project(
+    name: NormalizedName, version: Version | None, options: _ApproveOptions
+) -> None:
     """Approve a project, or one version of it, and print what hides it all the same."""
     api = open_api()
     approval = public_package_operations.Approval(
-        name, str(version or ""), given.reason, given.despite, given.sha256
+        name, str(version or ""), options.reason, options.despite, options.sha256
     )
-    decided = api.call(public_package_operations.approve, approval)
-    in_force = public_packages.decisions_about(decided.decisions)
-    explained = None
-    if not given.sha256:
-        # asked after the decision is in force: what hides a file now is another rule
-        explained = _explanation(api, WhyQuestion(name, approval.version))
+    answer = api.call(public_package_operations.approve, approval)
+    in_force = public_packages.decisions_about(answer.decisions)
+    explanation = None
+    if not options.sha256:
+        # asked after the approval is in force, so that another rule hides what is still hidden
+        explanation = _explain_now(api, WhyQuestion(name, approval.version))
     if version is None:
         lines = [f"{name}: approved, also files and versions that are added later"]
     else:
         lines = [f"{name} {version}: approved"]
-        files = explained.files if explained else ()
+        files = explanation.files if explanation else ()
         lines += _file_lines(files, in_force.for_version(str(version)))
-    if given.sha256:
+    if options.sha256:
         command = command_line("upstream", "why", name, str(version))
         lines.append(f"no index was asked: {command} says what hides")
-    print_result(decided, lines)
+    print_result(answer, lines)
     if version is None:
         _warn_of_blocked(name, in_force)
-    if explained is not None:
-        _warn_of_hidden(explained, version)
+    if explanation is not None:
+        _warn_of_hidden(explanation, version)
 
 
-def _approve_locked(paths: tuple[Path, ...], given: _Options) -> int:
+def _approve_locked(paths: tuple[Path, ...], options: _ApproveOptions) -> int:
     """Approve what lock files list, and return the exit status."""
     locked = read_lock_files(paths)
     packages = []
-    for name, listed in locked.projects.items():
-        # the files of a project are in the order of their versions
-        for version, files in groupby(listed, attrgetter("version")):
+    for name, files_of_project in locked.projects.items():
+        # files of one version are neighbours, as they are sorted by version
+        for version, files in groupby(files_of_project, attrgetter("version")):
             digests = tuple(file.sha256 for file in files)
             packages.append(public_package_operations.DecidedPackage(name, version, digests))
     api = open_api()
     answers = list[public_packages.DecisionSummary]()
-    for group in in_parts(packages):
+    for part in split_packages(packages):
         decisions = public_package_operations.SeveralDecisions(
             verdict=public_packages.Verdict.APPROVED,
-            packages=group,
-            reason=given.reason,
-            unblock=given.unblock,
-            dry_run=given.dry_run,
+            packages=part,
+            reason=options.reason,
+            unblock=options.unblock,
+            dry_run=options.dry_run,
         )
         answers.append(api.call(public_package_operations.decide, decisions))
-    summary = _joined(answers)
+    summary = _merge_summaries(answers)
     result: dict[str, object] = asdict(summary)
     result["foreign"] = [str(package.place) for package in locked.foreign]
-    result["dry_run"] = given.dry_run
-    print_result(result, _summary_lines(locked, summary, dry_run=given.dry_run))
+    result["dry_run"] = options.dry_run
+    print_result(result, _summary_lines(locked, summary, dry_run=options.dry_run))
     for decision in summary.blocked:
-        why = f": {decision.reason}" if decision.reason else ""
-        warn(f"still blocked: {decision.target}, by {decision.by} on {decision.at:%Y-%m-%d}{why}")
+        reason = f": {decision.reason}" if decision.reason else ""
+        warn(
+            f"still blocked: {decision.target}, by {decision.by} on {decision.at:%Y-%m-%d}{reason}"
+        )
     if summary.blocked:
         warn("--unblock approves also what is blocked")
         return INCOMPLETE_STATUS
     return 0
 
 
-def _joined(answers: Sequence[public_packages.DecisionSummary]) -> public_packages.DecisionSummary:
-    """Return what several requests have decided, each thing once."""
+def _merge_summaries(
+    answers: Sequence[public_packages.DecisionSummary],
+) -> public_packages.DecisionSummary:
+    """Return one summary of several, in which each decision and each name is there once."""
     fields = dict[str, Any]()
     for name in public_packages.DecisionSummary.__struct_fields__:
-        values = chain.from_iterable(getattr(answer, name) for answer in answers)
+        values = list[object]()
+        for answer in answers:
+            values += getattr(answer, name)
         fields[name] = tuple(dict.fromkeys(values))
     return public_packages.DecisionSummary(**fields)
 
 
-def in_parts(
+def split_packages(
     packages: Iterable[public_package_operations.DecidedPackage],
 ) -> Iterator[tuple[public_package_operations.DecidedPackage, ...]]:
-    """Yield the packages in as few parts as a server takes, which is one for nearly every lock."""
-    group = list[public_package_operations.DecidedPackage]()
-    files = 0
+    """Yield the packages in parts that a server takes, which is one part for nearly every lock."""
+    part = list[public_package_operations.DecidedPackage]()
+    file_count = 0
     for package in packages:
-        files += len(package.sha256)
-        if group and files > MAX_FILES:
-            yield tuple(group)
-            group = []
-            files = len(package.sha256)
-        group.append(package)
-    if group:
-        yield tuple(group)
+        file_count += len(package.sha256)
+        if part and file_count > MAX_FILES:
+            yield tuple(part)
+            part = []
+            file_count = len(package.sha256)
+        part.append(package)
+    if part:
+        yield tuple(part)
 
 
 def _summary_lines(
@@ -269,20 +277,22 @@ def decisions(project: str | None, *, history: bool) -> None:
     """Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why."""
     api = open_api()
     name = parse_name(project) if project else None
-    decided = list[public_packages.Decision]()
+    listed_decisions = list[public_packages.Decision]()
     if history:
         for commit in api.call(public_package_operations.decision_history, After()).commits:
-            decided += commit.events
+            listed_decisions += commit.events
     else:
-        decided += api.call(public_package_operations.list_decisions).decisions
+        listed_decisions += api.call(public_package_operations.list_decisions).decisions
     if name is not None:
-        decided = [decision for decision in decided if decision.project == name]
-    words = map(public_packages.describe_for_approvers, decided)
-    print_result({"decisions": decided}, history_lines(api, decided, words))
+        listed_decisions = [decision for decision in listed_decisions if decision.project == name]
+    descriptions = map(public_packages.describe_for_approvers, listed_decisions)
+    print_result(
+        {"decisions": listed_decisions}, history_lines(api, listed_decisions, descriptions)
+    )
 
 
-def _explanation(api: Api, question: WhyQuestion) -> public_packages.Explanation | None:
-    """Return what clients get now, or None if it is not known, as without the server's rules."""
+def _explain_now(api: Api, question: WhyQuestion) -> public_packages.Explanation | None:
+    """Return what clients get now, or None if an error keeps this process from knowing it."""
     with suppress(WheelyardError):
         return api.call(explain_project, question)
     return None
@@ -291,7 +301,7 @@ def _explanation(api: Api, question: WhyQuestion) -> public_packages.Explanation
 def _file_lines(
     files: Sequence[public_packages.ExplainedFile], approval: public_packages.Decision | None
 ) -> Iterator[str]:
-    """Yield the digests that were approved, with the filenames as far as they are known."""
+    """Yield the digests that were approved, with their filenames if these are known."""
     if approval is None or approval.sha256 is None:
         return
     names = {file.sha256: file.filename for file in files}
@@ -301,34 +311,40 @@ def _file_lines(
 
 
 def _warn_of_blocked(name: NormalizedName, in_force: public_packages.ProjectDecisions) -> None:
+    """Warn of versions of an approved project that are blocked by decisions of their own."""
     verdict = public_packages.Verdict.BLOCKED
-    decided = in_force.versions.values()
-    blocked = [decision.version for decision in decided if decision.verdict is verdict]
-    if blocked:
-        warn(f"still blocked, until they are approved by name: {name} {', '.join(blocked)}")
+    decisions_of_versions = in_force.versions.values()
+    blocked_versions = [
+        decision.version for decision in decisions_of_versions if decision.verdict is verdict
+    ]
+    if blocked_versions:
+        warn(
+            f"still blocked, until they are approved by name: {name} {', '.join(blocked_versions)}"
+        )
 
 
 def _has_format_reason(file: public_packages.ExplainedFile) -> bool:
+    """Return whether a file is left out for its format, and not by a rule."""
     return any(reason.code == "format" for reason in file.reasons)
 
 
-def _warn_of_hidden(explained: public_packages.Explanation, version: Version | None) -> None:
-    """Print what hides a version all the same, or how much of a project."""
-    # no rule hides a file in another format
-    files = [file for file in explained.files if not _has_format_reason(file)]
+def _warn_of_hidden(explanation: public_packages.Explanation, version: Version | None) -> None:
+    """Warn of the reasons that still hide a version, or of the hidden files of a project."""
+    # without files of other formats, which no rule hides
+    files = [file for file in explanation.files if not _has_format_reason(file)]
     hidden = [file for file in files if not file.shown]
     reasons = list[public_packages.FileReason]()
     for file in hidden:
         reasons += file.reasons
     if version is None and hidden:
-        # a project may have thousands of hidden files
+        # only the codes, as a project may have thousands of hidden files
         codes = ", ".join(sorted({reason.code for reason in reasons}))
         warn(
             f"still hidden: {len(hidden)} of {counted(len(files), 'file')} ({codes}); "
-            f"{command_line('upstream', 'why', explained.name)} says more"
+            f"{command_line('upstream', 'why', explanation.name)} says more"
         )
         return
-    reasons += explained.reasons
+    reasons += explanation.reasons
     # many files have the same reason
     for text in dict.fromkeys(map(reason_text, reasons)):
         warn(f"still hidden: {text}")

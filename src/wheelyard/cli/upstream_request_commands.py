@@ -1,4 +1,4 @@
-"""`wheelyard upstream requests` and `request`: what of public packages waits for a decision."""
+"""`wheelyard upstream requests` and `request`: public packages that wait for a decision."""
 
 from collections.abc import Iterator
 
@@ -37,28 +37,29 @@ def requests() -> None:
     Servers write what clients wanted within a few minutes. 'approve' and 'block' decide.
     """
     api = open_api()
-    listed = api.call(package_request_operations.list_requests)
+    waiting = api.call(package_request_operations.list_requests)
     lines = list[str]()
-    for request in listed.requests:
-        lines += _lines(request, api)
-    print_result(listed, lines or ["nothing waits for a decision"])
+    for request in waiting.requests:
+        lines += _request_lines(request, api)
+    print_result(waiting, lines or ["nothing waits for a decision"])
 
 
-def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
-    names = token_names(api, request.who)
-    people = [with_name(who, names.get(who, "")) for who in request.who]
+def _request_lines(request: WaitingRequest, api: Api) -> Iterator[str]:
+    """Yield the lines about a request: who wants the package, why, and how to approve it."""
+    names_by_principal = token_names(api, request.who)
+    askers = [with_name(who, names_by_principal.get(who, "")) for who in request.who]
     yield (
         f"{request.target}: {request.code}, wanted {counted(request.times, 'time')}, last on "
-        f"{request.last:%Y-%m-%d %H:%M} UTC, by {', '.join(people)}"
+        f"{request.last:%Y-%m-%d %H:%M} UTC, by {', '.join(askers)}"
     )
     for ask in request.asks:
-        by = with_name(ask.by, names.get(ask.by, ""))
-        yield f"  {by} on {ask.at:%Y-%m-%d}: {escaped(ask.reason)}"
+        asker = with_name(ask.by, names_by_principal.get(ask.by, ""))
+        yield f"  {asker} on {ask.at:%Y-%m-%d}: {escaped(ask.reason)}"
     if not request.approvable:
         yield f"  no approval lets it through: {request.reason}"
     elif request.despite:
         words = ["upstream", "approve"]
-        # a name, and perhaps a version behind it
+        # the name, and perhaps the version
         words += request.target.split()
         for code in request.despite:
             words += ["--despite", code]
@@ -85,8 +86,8 @@ def request(*, project: str, version: str | None, reason: str) -> None:
     Whoever may approve public packages sees who asks, and why. Asking again replaces the reason.
     """
     name = parse_name(project)
-    text = str(parse_version(version)) if version else ""
-    ask = PackageAsk(name, text, reason=reason)
+    version_text = str(parse_version(version)) if version else ""
+    ask = PackageAsk(name, version_text, reason=reason)
     answer = open_api().call(package_request_operations.request_package, ask)
     target = f"{answer.project} {answer.version}".rstrip()
     lines = [f"asked for {target}"]

@@ -61,32 +61,37 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     index = open_index(settings, create=False)
     store = upstream_store(settings, index.stores, index.server.traits.operation_counter)
 
-    # by the clock of the store, as that of this machine may be wrong
-    work = kept_files.UpstreamSweep(StoreClock(store, index.server.runtime))
-    report = work.run(rules, dry_run=dry_run)
+    # by the clock of the store, as the clock of this machine may be wrong
+    upstream_sweep = kept_files.UpstreamSweep(StoreClock(store, index.server.runtime))
+    report = upstream_sweep.run(rules, dry_run=dry_run)
     if dry_run:
         for file in report.removed:
             _print_swept(file)
     size = sum(file.size for file in report.removed)
     verb = "would remove" if dry_run else "removed"
-    what = f"{verb} {counted(len(report.removed), 'file')}, {quantities.describe_size(size)}"
-    rest = f"{counted(report.kept, 'file')}, {quantities.describe_size(report.kept_bytes)}"
-    print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
+    removal = f"{verb} {counted(len(report.removed), 'file')}, {quantities.describe_size(size)}"
+    remainder = f"{counted(report.kept, 'file')}, {quantities.describe_size(report.kept_bytes)}"
+    print_result(_report_json(report, size), [f"{removal}; what stays: {remainder}"])
 
 
 def _print_swept(file: kept_files.KeptFile) -> None:
-    used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
-    print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
+    """Print the line about a file that would be removed."""
+    last_use = datetime.fromtimestamp(file.last_use, UTC)
+    filename = file.path.rpartition("/")[2]
+    print_line(f"{escaped(filename)}\t{file.size}\tlast used {last_use:%Y-%m-%d}")
 
 
-def _described_sweep(report: kept_files.SweepReport, size: int) -> dict[str, object]:
+def _report_json(report: kept_files.SweepReport, size: int) -> dict[str, object]:
     """Return a report as `--json` prints it, with times in seconds since the epoch."""
     removed = []
     for file in report.removed:
-        used = int(file.last_use)
-        removed.append(
-            {"upstream": file.upstream, "file": file.path, "size": file.size, "used": used}
-        )
+        described = {
+            "upstream": file.upstream,
+            "file": file.path,
+            "size": file.size,
+            "used": int(file.last_use),
+        }
+        removed.append(described)
     return {
         "removed": removed,
         "removed_bytes": size,

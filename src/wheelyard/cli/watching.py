@@ -20,7 +20,7 @@ FOLDER_INTERVAL_SECONDS: Final = 2.0
 BUCKET_INTERVAL_SECONDS: Final = 60.0
 """Seconds between two scans. Scans of a bucket cost money."""
 STOP_TIMEOUT_SECONDS: Final = 2.0
-"""Seconds to finish the current import. After a crash the next one continues there."""
+"""Seconds to finish the current import. If it is cut off, the next import continues there."""
 
 
 class WatcherThreads(Struct, frozen=True):
@@ -33,12 +33,12 @@ class WatcherThreads(Struct, frozen=True):
         """
         Import the existing files of the watched folders now, with progress, and print a summary.
 
-        The threads will skip all existing files, also those of buckets, which are not imported
+        The threads skip all existing files later, also those of buckets, which are not imported
         here. Raises Unavailable if the store does not answer, and WheelyardError if a folder cannot
         be read.
         """
         for watch in self.watches:
-            # before the import: what comes while it runs is not skipped, and imported by the thread
+            # before the import, so that the thread imports the files that appear meanwhile
             watch.skip_existing()
             if isinstance(watch.tree, FolderTree):
                 source = FileTreeSource(watch.tree)
@@ -48,7 +48,7 @@ class WatcherThreads(Struct, frozen=True):
     def start(self) -> None:
         """Start the threads."""
         for watch in self.watches:
-            # daemon: a store that does not answer must not keep the server from ending
+            # a daemon, as a store that does not answer must not keep the server from ending
             self._threads.append(Thread(target=watch.run, name="watch", daemon=True))
             self._threads[-1].start()
 
@@ -56,10 +56,10 @@ class WatcherThreads(Struct, frozen=True):
         """
         Tell the threads to stop and abort their scans, and wait for them for a limited time.
 
-        One whose store does not answer may still run afterwards. What a scan has committed stays,
-        and the next process goes on from there.
+        A thread whose store does not answer may still run afterwards. What a scan has committed
+        stays, and the next process goes on from there.
         """
-        # all are told before the first is waited for, so that they end at the same time
+        # all threads are told first, so that they end at the same time
         for watch in self.watches:
             watch.stop()
         for thread in self._threads:
@@ -72,21 +72,21 @@ def build_watchers(
     """
     Return the threads, not started, for the watched folders and buckets.
 
-    `lenient`: rules that old files break are waived. `every`: seconds between two scans, or None
-    for the default of each place. Raises Invalid for a place that cannot be watched, and
-    Unavailable without credentials for a bucket.
+    If `lenient`, rules that old files break are waived. `every` is the number of seconds between
+    two scans, or None for the default of each place. Raises Invalid for a place that cannot be
+    watched, and Unavailable without credentials for a bucket.
     """
     caller = local_caller(index)
 
-    # the places of the store, whose own files would be imported again and again
-    stores = [index.settings.store.location]
+    # places that are refused, as the files of the store would be imported again and again
+    store_locations = [index.settings.store.location]
     if index.server.traits.files:
-        stores.append(index.server.traits.files)
+        store_locations.append(index.server.traits.files)
     watches = list[FolderWatch]()
     for place in dict.fromkeys(places):
-        tree = open_watched_tree(place, stores, keys.FILES, index.server.runtime)
+        tree = open_watched_tree(place, store_locations, keys.FILES, index.server.runtime)
         is_folder = isinstance(tree, FolderTree)
-        default = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
+        default_interval = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
         importer = build_importer(index, is_local=is_folder, lenient=lenient)
         watches.append(
             FolderWatch(
@@ -94,7 +94,7 @@ def build_watchers(
                 importer=importer,
                 caller=caller,
                 runtime=index.server.runtime,
-                interval=every or default,
+                interval=every or default_interval,
                 is_atomic=not is_folder,
             )
         )

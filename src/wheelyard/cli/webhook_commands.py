@@ -69,14 +69,14 @@ def show_webhook(name: str) -> None:
     if row is None:
         raise NotFound(f"There is no webhook {quoted(name)}.", advice=WEBHOOK_KIND.list_them)
     assert isinstance(row, ListedWebhook)  # noqa: S101 - the list is one of webhooks
-    print_result(row, _facts(row))
+    print_result(row, _webhook_lines(row))
     if row.problem:
         warn(row.problem)
     warn_of(row.cautions)
 
 
-def _facts(row: ListedWebhook) -> Iterator[tuple[str, ...]]:
-    """Yield the lines about a webhook."""
+def _webhook_lines(row: ListedWebhook) -> Iterator[tuple[str, ...]]:
+    """Yield the lines about a webhook: its keys, and where its URL and its secret are from."""
     for key in WEBHOOK_KIND.keys:
         if key not in row.keys:
             continue
@@ -123,12 +123,15 @@ def add_webhook(name: str, texts: tuple[str, ...], note: str) -> None:
     allow_private. A list has commas between its elements. The URL of a chat is a secret: it is the
     variable WHEELYARD_WEBHOOK_<NAME>_URL of the server, and no key.
     """
-    # the store makes the secret: one on a command line would stay in the history of a shell
-    given = _keys(texts)
-    if "name" in given:
+    # the store makes the secret: a secret of the command line would stay in the shell's history
+    parsed_keys = _keys_of_words(texts)
+    if "name" in parsed_keys:
         raise click.UsageError("NAME comes first. Leave name= out.")
-    keys = {key: value for key, value in given.items() if value is not None}
-    body = webhook_operations.NewWebhook(keys={"name": name, **keys}, note=note)
+    keys: TableKeys = {"name": name}
+    for key, value in parsed_keys.items():
+        if value is not None:
+            keys[key] = value
+    body = webhook_operations.NewWebhook(keys=keys, note=note)
     row: ListedWebhook = open_api().call(webhook_operations.WEBHOOKS.add, body)
     COMMANDS.print_row(row)
     _print_secret(row)
@@ -152,7 +155,7 @@ def change_webhook(name: str, texts: tuple[str, ...], note: str) -> None:
 
     A key without a value is left out from then on.
     """
-    COMMANDS.change(name, _keys(texts), note)
+    COMMANDS.change(name, _keys_of_words(texts), note)
 
 
 @webhook_command.subcommand(
@@ -207,8 +210,8 @@ def send_test(name: str) -> None:
     The exit status is 1 if the receiver did not take it.
     """
     attempt = open_api().call(webhook_operations.send_test, webhook_operations.NamedWebhook(name))
-    print_result(attempt, [_cells(attempt)], COLUMNS)
-    # a script that sets a webhook up has to see that nothing arrives
+    print_result(attempt, [_delivery_columns(attempt)], COLUMNS)
+    # a script that sets up a webhook has to notice that nothing arrives
     if not attempt.is_delivered:
         sys.exit(1)
 
@@ -255,7 +258,7 @@ def send_again(name: str, ids: tuple[str, ...], *, is_all: bool) -> None:
 
     `deliveries` has their ids. A server that runs on the store sends them.
     """
-    # without ids the server sends all, which a script with an empty list of ids must not cause
+    # refused without ids, which mean all messages: a script may have an empty list of ids
     if is_all == bool(ids):
         raise click.UsageError("Name the ids of messages, or give --all.")
     body = webhook_operations.LettersToSend(name=name, ids=ids or None)
@@ -264,12 +267,16 @@ def send_again(name: str, ids: tuple[str, ...], *, is_all: bool) -> None:
         click.echo(escaped(f"{letter_id}: waits to be sent again"))
 
 
-def _keys(texts: tuple[str, ...]) -> TableKeys:
-    """Return the keys of a command, with None for those that are left out. Raises Invalid."""
+def _keys_of_words(words: tuple[str, ...]) -> TableKeys:
+    """
+    Return the keys of KEY=VALUE words, with None for a key without a value.
+
+    Raises Invalid if a key is unknown or its value wrong, and UsageError if a word has no `=`.
+    """
     keys: TableKeys = {}
-    for key, text in texts_in(texts).items():
-        kind = WEBHOOK_KIND.keys.get(key)
-        if kind is None:
+    for key, text in texts_in(words).items():
+        key_type = WEBHOOK_KIND.keys.get(key)
+        if key_type is None:
             names = ", ".join(key for key in WEBHOOK_KIND.keys if key not in {"name", "secret"})
             raise Invalid(
                 f"{quoted(key)} is no key of a webhook. It has {names}.",
@@ -278,32 +285,32 @@ def _keys(texts: tuple[str, ...]) -> TableKeys:
             )
         keys[key] = None
         if text:
-            keys[key] = value_of_text(kind, key, text)
+            keys[key] = value_of_text(key_type, key, text)
     return keys
 
 
 def _print_secret(row: ListedWebhook) -> None:
     """
-    Print a secret that was made just now, if there is one.
+    Print the secret of a webhook, if one was made just now.
 
-    Raises Unavailable if it cannot be printed.
+    Raises Unavailable if the secret cannot be printed.
     """
     if not row.secret:
         return
-    what = f"The secret of the webhook {row.name}"
+    secret_in_words = f"The secret of the webhook {row.name}"
     advice = Advice(Remedy.NEW_WEBHOOK_SECRET, row.name)
     # alone on standard output, so that a script can hand it on
-    with show_once(what, "Make another one.", advice):
+    with show_once(secret_in_words, "Make another one.", advice):
         click.echo(row.secret)
-    # nothing prints it a second time, although the store keeps it to sign with
+    # no command prints the secret a second time, although the store keeps it to sign messages
     click.echo(SHOWN_ONCE, err=True)
     variable = variable_of(row.name, "SECRET")
     click.echo(f"It signs unless a server has {variable}, which it then takes.", err=True)
 
 
 def _delivery_lines(deliveries: webhook_operations.WebhookDeliveries) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each delivery, and for all that was not delivered."""
-    yield from map(_cells, deliveries.attempts)
+    """Yield a line for each delivery, and for each message that was not delivered."""
+    yield from map(_delivery_columns, deliveries.attempts)
     for journal in deliveries.waiting:
         due = f"{journal.due:%Y-%m-%d %H:%M:%S} UTC"
         tries = f"tried {journal.attempts} times"
@@ -317,16 +324,16 @@ def _delivery_lines(deliveries: webhook_operations.WebhookDeliveries) -> Iterato
     for letter in deliveries.again:
         yield f"waits to be sent again: {letter.id}", letter.event, letter.subject or letter.journal
     for letter in deliveries.dead:
-        at = f"{letter.at:%Y-%m-%d %H:%M:%S} UTC"
+        given_up_at = f"{letter.at:%Y-%m-%d %H:%M:%S} UTC"
         yield (
-            f"given up {at}: {letter.id}",
+            f"given up {given_up_at}: {letter.id}",
             letter.event,
             letter.subject or letter.journal,
             letter.error,
         )
 
 
-def _cells(attempt: DeliveryAttempt) -> tuple[str, ...]:
+def _delivery_columns(attempt: DeliveryAttempt) -> tuple[str, ...]:
     """Return the columns of a delivery."""
     return (
         f"{attempt.at:%Y-%m-%d %H:%M:%S} UTC",

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import groupby
 
 from click import DateTime, Option
+from packaging.version import Version
 
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli import shared_options
@@ -67,33 +68,38 @@ def _why_lines(explanation: public_packages.Explanation, version: str) -> Iterat
     for decision in explanation.decisions:
         yield f"  {public_packages.describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
     yield from (f"  warning: {warning}" for warning in explanation.warnings)
+    yield from _shown_lines(explanation, version)
+    yield from _unused_lines(explanation)
+    if explanation.other_indexes:
+        names = ", ".join(explanation.other_indexes)
+        yield f"  this is about the index main; --index chooses another: {names}"
+    if _can_be_approved(explanation):
+        advice = Advice(Remedy.REQUEST_PACKAGE, explanation.name, version=version)
+        yield f"to ask for it: {this_terminal().commands(advice)[0]}"
+
+
+def _shown_lines(explanation: public_packages.Explanation, version: str) -> Iterator[str]:
+    """Yield how many files are shown, and each file, or that the index or upstream has none."""
     is_private = explanation.answer is public_packages.NameAnswer.PRIVATE
     if not explanation.files and (is_private or explanation.fetched_at is not None):
-        who = "it" if is_private else "the upstream"
-        line = f"  {who} lists no file"
+        subject = "it" if is_private else "the upstream"
+        line = f"  {subject} lists no file"
         if explanation.unused_link_count:
             line += " that can be used"
         if version:
             line += f" of version {version}"
         yield line
     if explanation.files:
-        shown = sum(file.shown for file in explanation.files)
-        yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
+        shown_count = sum(file.shown for file in explanation.files)
+        yield f"  {shown_count} of {counted(len(explanation.files), 'file')} shown"
         yield from _file_lines(explanation.files)
-    yield from _unused_lines(explanation)
-    if explanation.other_indexes:
-        names = ", ".join(explanation.other_indexes)
-        yield f"  this is about the index main; --index chooses another: {names}"
-    if _can_be_approved(explanation):
-        asking = Advice(Remedy.REQUEST_PACKAGE, explanation.name, version=version)
-        yield f"to ask for it: {this_terminal().commands(asking)[0]}"
 
 
 def _can_be_approved(explanation: public_packages.Explanation) -> bool:
-    """Return whether nothing is shown, and an approval would show some of it."""
+    """Return whether nothing of a public package is shown, and an approval would show a file."""
     if explanation.answer is public_packages.NameAnswer.PRIVATE:
         return False
-    # nothing of it is loaded for a private name
+    # nothing of upstream/ is loaded for a private name
     from wheelyard.upstream.decisions import needed_despite
 
     if any(file.shown for file in explanation.files):
@@ -105,11 +111,11 @@ def _can_be_approved(explanation: public_packages.Explanation) -> bool:
 
 
 def _page_lines(explanation: public_packages.Explanation) -> Iterator[str]:
-    """Yield what is known of the page of the upstream, if there is one."""
+    """Yield the state of the page of the upstream index, if there is one."""
     if explanation.fetched_at is not None:
         line = (
             f"  page of {explanation.upstream}, {explanation.status}, confirmed "
-            f"{_age(explanation.age)} ago"
+            f"{_age_in_words(explanation.age)} ago"
         )
         if explanation.is_stale:
             line += ", stale: it should have been asked again, and has not answered"
@@ -124,12 +130,12 @@ def _page_lines(explanation: public_packages.Explanation) -> Iterator[str]:
 
 
 def _unused_lines(explanation: public_packages.Explanation) -> Iterator[str]:
-    """Yield how many links of the page are left out, and the first of them."""
+    """Yield how many links of the page are left out, and the first of these links."""
     links = explanation.unused_links
     count = explanation.unused_link_count
     if count:
         line = f"  {counted(count, 'link')} of the page cannot be used"
-        # a page may have thousands of links to what is no distribution
+        # a page may have thousands of links that lead to no distribution
         if count > len(links):
             line += f", of which these are the first {len(links)}"
         yield f"{line}:"
@@ -138,23 +144,35 @@ def _unused_lines(explanation: public_packages.Explanation) -> Iterator[str]:
 
 
 def _file_lines(files: tuple[public_packages.ExplainedFile, ...]) -> Iterator[str]:
-    """Yield a line for each file by version, and its reasons once for those that share them."""
-    # groups are of neighbours, so files with the same reasons have to be sorted together
-    ordered = sorted(files, key=lambda file: (parse_version(file.version), _texts(file)))
-    for _, files_alike in groupby(ordered, key=lambda file: (file.version, _texts(file))):
-        group = list(files_alike)
-        for file in group:
+    """Yield a line for each file, sorted by version, and the reasons once for equal files."""
+    # sorted by the reasons, too, as `groupby` makes groups of neighbours
+    sorted_files = sorted(files, key=_version_and_reasons)
+    for _, equal_files in groupby(sorted_files, key=_spelled_version_and_reasons):
+        file_group = list(equal_files)
+        for file in file_group:
             mark = "shown" if file.shown else "hidden"
             yield f"{mark}  {file.filename}"
-        for reason in group[0].reasons:
+        for reason in file_group[0].reasons:
             yield f"        {reason.code}: {reason_text(reason)}"
 
 
-def _texts(file: public_packages.ExplainedFile) -> tuple[str, ...]:
+def _version_and_reasons(file: public_packages.ExplainedFile) -> tuple[Version, tuple[str, ...]]:
+    """Return the key by which files are sorted."""
+    return parse_version(file.version), _reason_texts(file)
+
+
+def _spelled_version_and_reasons(
+    file: public_packages.ExplainedFile,
+) -> tuple[str, tuple[str, ...]]:
+    """Return what files of one group have in common."""
+    return file.version, _reason_texts(file)
+
+
+def _reason_texts(file: public_packages.ExplainedFile) -> tuple[str, ...]:
     return tuple(reason.text for reason in file.reasons)
 
 
-def _age(seconds: float) -> str:
+def _age_in_words(seconds: float) -> str:
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:
             return counted(int(seconds // length), unit)

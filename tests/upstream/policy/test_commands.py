@@ -19,7 +19,7 @@ from tests.upstream.pylock import HEAD, foreign, locked
 from tests.upstream.settings import upstream_settings
 from wheelyard.api.public_package_operations import DecidedPackage
 from wheelyard.cli import upstream_decision_commands
-from wheelyard.cli.upstream_decision_commands import in_parts
+from wheelyard.cli.upstream_decision_commands import split_packages
 from wheelyard.model.distribution_filename import Sha256
 
 pytestmark = pytest.mark.integration
@@ -232,7 +232,7 @@ def test_a_large_lock_is_approved_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
         DecidedPackage(NormalizedName(name), "1", (digest,) * count)
         for name, count in (("a", 1), ("b", 2), ("c", 5), ("d", 1))
     ]
-    parts = [[package.project for package in part] for part in in_parts(packages)]
+    parts = [[package.project for package in part] for part in split_packages(packages)]
     assert parts == [["a", "b"], ["c"], ["d"]]
 
 
