@@ -1,4 +1,4 @@
-"""A row of the table of operations, and what every operation is given and answers."""
+"""The row of an operation in the table, its call, and the decoding of its body or query."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -1,5 +1,5 @@
 """
-Operations on requests for public packages: what waits for a decision, and asking for more.
+Operations on requests for public packages: those that wait for a decision, and new ones.
 
 Each raises Unavailable if the store does not answer.
 """

@@ -237,7 +237,7 @@ def _require_not_caller(call: Call, who: str) -> None:
 
 
 def _find_changeable(call: Call, who: str) -> KnownPerson:
-    """Return the person whom a principal names, or raise NotFound for a provider without an id."""
+    """Return the person whom a principal names, or raise NotFound if nobody has signed in so."""
     person = call.index.server.known_people.find(who)
     # without an id there is no record in which the end of the access could be written
     if person.provider and not person.id:

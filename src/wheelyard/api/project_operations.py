@@ -433,15 +433,7 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     call.index.read_policy.require_project_read(call.caller, name)
     if call.index.definition.hides_files and not call.caller.may(Action.MANAGE, name):
         raise project_not_found(name)
-    try:
-        project = _load_own_project(call, name)
-    except NotFound:
-        if not call.caller.may(Action.READ, name):
-            raise
-        # the document of a released name stays, for its journal
-        project = projects.get_for_update(name)
-        if not project.is_released:
-            raise
+    project = _load_project_or_released_name(call, name)
     page_size = LOCAL_PAGE_COMMITS if call.index.server.is_local else REMOTE_PAGE_COMMITS
 
     # up to the number in the document: the journal may lack the entry of the last commit
@@ -461,6 +453,25 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
         lost=tuple(lost_numbers),
         next=last_number if last_number < project.revision else 0,
     )
+
+
+def _load_project_or_released_name(call: Call, name: NormalizedName) -> Project:
+    """
+    Return a project of the own packages of the index, or the document of a released name.
+
+    Raises NotFound if there is neither, or the name was released and the caller has no right to
+    read it.
+    """
+    try:
+        return _load_own_project(call, name)
+    except NotFound:
+        if not call.caller.may(Action.READ, name):
+            raise
+        # the document of a released name stays, for its journal
+        project = call.index.projects.get_for_update(name)
+        if not project.is_released:
+            raise
+        return project
 
 
 def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:

@@ -17,7 +17,7 @@ from wheelyard.api.operation import ApprovalRule, Call, Name, OptionalVersion, R
 from wheelyard.api.project_operations import After
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, NotFound, quoted
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.public_packages import (
     ABSENT_CODES,
@@ -306,21 +306,14 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     upstream index is ever asked, or one does not answer, or answers with what cannot be used.
     """
     caller = call.caller
-    if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):
-        if caller.is_anonymous:
-            raise invalid_credential()
-        fact = f"{caller.display_name} may not refresh what upstream indexes have."
-        raise Forbidden(
-            f"{fact} It is for whoever may upload something, by a token or a grant of upload.",
-            advice=Advice(Remedy.CREATE_TOKEN, right="read,upload"),
-        )
+    _require_uploader(caller)
     name = parse_name(body.project)
     read_policy = call.index.read_policy
     read_policy.require_lookup(caller, name)
     upstream = _require_upstream(call)
     upstream.pages.require_online(name)
 
-    # refused where the name turns out to be private, which only its readers may learn
+    # of a private name the refusal says so, which only callers who may read the name may learn
     try:
         page = upstream.refresh(name, may_read=caller.may(Action.READ, name))
     except Forbidden as refusal:
@@ -332,6 +325,19 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     if not page.upstream:
         read_policy.require_project_read(caller, name)
     return page
+
+
+def _require_uploader(caller: Caller) -> None:
+    """Raise Unauthenticated or Forbidden unless the caller may upload something, or administer."""
+    if caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN):
+        return
+    if caller.is_anonymous:
+        raise invalid_credential()
+    fact = f"{caller.display_name} may not refresh what upstream indexes have."
+    raise Forbidden(
+        f"{fact} It is for whoever may upload something, by a token or a grant of upload.",
+        advice=Advice(Remedy.CREATE_TOKEN, right="read,upload"),
+    )
 
 
 def _require_upstream(call: Call) -> "UpstreamIndex":

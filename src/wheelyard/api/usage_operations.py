@@ -266,6 +266,19 @@ def _read_project_files(index: "Index", now: datetime, name: NormalizedName) -> 
     return _ProjectFiles(name, project.files, project.kept_files(now))
 
 
+def _read_files_of_projects(
+    index: "Index", names: Sequence[NormalizedName]
+) -> dict[NormalizedName, _ProjectFiles]:
+    """Return the files of these projects of an index, by the names of the projects."""
+    # in threads, as each document is a request on a bucket
+    threads = 1 if index.server.is_local else PREFETCH_THREADS
+    now = index.lifecycle.removal.clock.estimate()
+    files_by_project = dict[NormalizedName, _ProjectFiles]()
+    for project_files in prefetch_map(partial(_read_project_files, index, now), names, threads):
+        files_by_project[project_files.name] = project_files
+    return files_by_project
+
+
 def _read_served_index(
     table: _IndexTable, names_in_several: Container[NormalizedName]
 ) -> _IndexReading:
@@ -276,13 +289,7 @@ def _read_served_index(
     for facts in projects:
         if facts.has_kept_files or facts.name in names_in_several:
             names.append(facts.name)
-
-    # in threads: on a bucket each document is a request
-    threads = 1 if index.server.is_local else PREFETCH_THREADS
-    now = index.lifecycle.removal.clock.estimate()
-    files_by_project = dict[NormalizedName, _ProjectFiles]()
-    for project_files in prefetch_map(partial(_read_project_files, index, now), names, threads):
-        files_by_project[project_files.name] = project_files
+    files_by_project = _read_files_of_projects(index, names)
     quotas = index.uploads.quotas
     usages = list[ProjectUsage]()
     for facts in projects:

@@ -1,5 +1,5 @@
 """
-The operations on webhooks: their tables, their secrets, and what is known of deliveries.
+The operations on webhooks: their tables, their secrets, and their deliveries.
 
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """

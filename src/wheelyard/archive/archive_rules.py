@@ -132,7 +132,11 @@ class Leniency(Struct):
     waived: set[ArchiveRule] = set()
 
     def waive_or_raise(self, rule: ArchiveRule, error: Invalid) -> None:
-        """Record that `rule` is waived, or raise `error` if it is not, or is of another rule."""
+        """
+        Record that `rule` is waived.
+
+        Raises `error` if no rule is waived for the file, or if the error is about another rule.
+        """
         covered_codes = {rule.value} | _FURTHER_CODES.get(rule, frozenset())
         if not self.is_lenient or error.code not in covered_codes:
             raise error
@@ -247,7 +251,7 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
 
 
 def _is_portable(path: str) -> bool:
-    """Return whether files may have a relative path on every platform, except for `<>"|?*`."""
+    """Return whether every platform allows a relative path, apart from the characters `<>"|?*`."""
     if "\\" in path or ":" in path or _DEVICE_NAME.search(path):
         return False
     return _PORTABLE_PATH.fullmatch(path) is not None

@@ -331,7 +331,7 @@ def _read_signer(parsed: "ParsedAttestation") -> Signer:
 
 
 def _read_predicate_type(payload_type: str, payload: bytes, filename: str, sha256: str) -> str:
-    """Return the predicate type of a signed statement, or raise Invalid if it is not of a file."""
+    """Return the predicate type of a signed statement, or raise Invalid for another file."""
     try:
         statement = attestations.read_statement(payload)
     except (ValueError, RecursionError) as error:

@@ -35,7 +35,7 @@ class DistributionContents(Struct, frozen=True):
     """The metadata of a valid distribution file, warnings about the file, and its waived rules."""
 
     metadata: bytes | None
-    """The exact bytes of METADATA or PKG-INFO, or None of an sdist whose missing one was waived."""
+    """The exact bytes of METADATA or PKG-INFO, or None if an sdist may lack PKG-INFO, and does."""
     core: CoreMetadata
     """The parsed metadata. Of malformed metadata, the fields that can be read."""
     warnings: tuple[str, ...]

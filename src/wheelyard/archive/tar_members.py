@@ -38,7 +38,7 @@ _OCTAL_NUMBER = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
 _BLANKS = re.compile(rb" +")
 _UNUSED_NUMBER = re.compile(rb" *[0-7]*[ \0]*|[\x80\xff].*", re.DOTALL)
 _MODIFICATION_TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
-"""A time that all readers accept: some stop at a larger one."""
+"""The times that all readers accept: some readers stop at a larger time."""
 _USTAR_MAGIC = b"ustar\0"
 _HIGH_BIT = 0x80
 
@@ -383,7 +383,7 @@ def _parse_size(field: bytes, name: bytes) -> int:
 def _check_extension(
     extension_types: bytes, header: _Header, extension_bytes: int, limits: ArchiveLimits
 ) -> None:
-    """Raise Invalid if readers understand a sequence of extensions differently, or for a limit."""
+    """Raise Invalid for extensions that readers understand differently, or above a limit."""
     if not _ALLOWED_EXTENSIONS.fullmatch(extension_types):
         raise invalid_archive("a member has two long names or PAX headers")
     if header.size > limits.tar_extension:
@@ -450,7 +450,7 @@ def _parse_pax_records(data: bytes) -> dict[str, str]:
 
 
 def _decode_field(raw: bytes, key: bytes = b"path") -> str:
-    """Return the text of a field, or raise Invalid if `key` needs UTF-8 and the field has none."""
+    """Return the text of a field, or raise Invalid if the field `key` must be UTF-8 and is not."""
     # only these must be text: other records may have any bytes
     errors = "strict" if key in {b"path", b"linkpath", b"size", b"hdrcharset"} else "replace"
     try:

@@ -298,7 +298,7 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
     paths_without_hash = _paths_without_hash(path)
     raw = archive.read_path(path, limits.record)
 
-    # before the lines are parsed: a table of commas alone would take much memory
+    # checked before the lines are parsed, as a table of commas alone would take much memory
     lines = raw.count(b"\n")
     lines_of_commas = raw.count(b",") // _COMMAS_PER_LINE
     if max(lines, lines_of_commas) >= limits.record_lines:
@@ -317,8 +317,9 @@ def _read_record(archive: ZipArchive, path: str) -> dict[str, tuple[str, str]]:
             listed_size = row[2] if len(row) > 2 else ""  # noqa: PLR2004 - the third column
             if name in paths_without_hash or name.endswith("/"):
                 continue
-            # the same line twice says the same to all programs
-            if record.setdefault(name, (listed_hash, listed_size)) != (listed_hash, listed_size):
+            # two equal lines say the same to all programs
+            facts = (listed_hash, listed_size)
+            if record.setdefault(name, facts) != facts:
                 raise record_mismatch("RECORD lists a file twice", name)
     except (UnicodeDecodeError, csv.Error) as error:
         raise record_mismatch("RECORD is not a table in UTF-8") from error

@@ -1,4 +1,4 @@
-"""`wheelyard apply` and `wheelyard show`: what describes the index, as files."""
+"""`wheelyard apply` and `wheelyard show`: files that describe the index."""
 
 import tomllib
 from collections.abc import Iterator, Sequence

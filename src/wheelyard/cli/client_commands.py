@@ -1,4 +1,4 @@
-"""`wheelyard print-settings` and `doctor`: the machines of those who install and publish."""
+"""`wheelyard print-settings` and `doctor`: settings and checks of a client's machine."""
 
 import re
 from collections.abc import Sequence

@@ -103,12 +103,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
             output.print_message(
                 logging.INFO, f"reading {source_factory.KIND_TITLES[opened_source.kind]}"
             )
-        if not dry_run:
-            index = command_context.ensure_index(settings, options["into"])
-        elif has_store(settings):
-            index = open_index(settings, create=False).named(read_index_name(options["into"]))
-        else:
-            index = index_without_store(settings).named(read_index_name(options["into"]))
+        index = _index_for_import(settings, options["into"], dry_run=dry_run)
         command_context.warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
@@ -125,6 +120,15 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         lines.append(f"excused: {rule} ({count})")
     output.print_result(_report_json(report, opened_source.kind, dry_run=dry_run), lines)
     return int(report.counts[project_import.FileStatus.REFUSED] > 0)
+
+
+def _index_for_import(settings: Settings, name: str, *, dry_run: bool) -> Index:
+    """Return the index that gets the files. A dry run makes no store, and needs none."""
+    if not dry_run:
+        return command_context.ensure_index(settings, name)
+    if has_store(settings):
+        return open_index(settings, create=False).named(read_index_name(name))
+    return index_without_store(settings).named(read_index_name(name))
 
 
 def _source_request(options: Mapping[str, Any], settings: Settings) -> source_factory.SourceRequest:

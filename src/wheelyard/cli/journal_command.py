@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -88,15 +89,7 @@ def journal_command(
         project_json.require_entry_kind(filters["what"])
     api = open_api()
     journals = api.journals(name)
-
-    # the same moment for both, so that --since 2h and --until 1h are an hour apart
-    now = system_runtime().now()
-    since = BEGINNING
-    if filters["since"] is not None:
-        since = max(parse_since(filters["since"], now), BEGINNING)
-    until = None
-    if filters["until"] is not None:
-        until = parse_since(filters["until"], now)
+    since, until = _time_range(filters["since"], filters["until"])
     reader = JournalReader(
         journals,
         since=since,
@@ -113,6 +106,19 @@ def journal_command(
     if not part.entries and not part.problems:
         print_message(logging.INFO, f"there is no such entry{_other_indexes_in_words(api)}")
     return int(bool(part.problems))
+
+
+def _time_range(since: str | None, until: str | None) -> tuple[datetime, datetime | None]:
+    """Return the times that --since and --until name, without --until None."""
+    # by the same moment, so that --since 2h and --until 1h are an hour apart
+    now = system_runtime().now()
+    begin = BEGINNING
+    if since is not None:
+        begin = max(parse_since(since, now), BEGINNING)
+    end = None
+    if until is not None:
+        end = parse_since(until, now)
+    return begin, end
 
 
 def _naming_alternatives(api: Api) -> AbstractContextManager[None]:

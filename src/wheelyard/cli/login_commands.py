@@ -46,7 +46,7 @@ HOST_CHARS: Final = 60
 MAX_DESCRIBED_RIGHTS: Final = 20
 """The most rights of a token that are shown, as a server may send any number of them."""
 OWN_TOKEN_ENDED_CODES: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
-"""The codes by which a server says that it has made the token, which has ended."""
+"""The codes with which a server refuses a token that it has made, and that has ended."""
 URL: Final = Argument(["url"], metavar="[URL]", default=lambda: _variable_or_empty(URL_VARIABLE))
 """The root of a server, by default the value of `$WHEELYARD_URL`."""
 INDEX: Final = Option(

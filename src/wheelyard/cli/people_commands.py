@@ -1,4 +1,4 @@
-"""`wheelyard people`: whom an index knows, what each of them may do, and an end of that."""
+"""`wheelyard people`: the people whom an index knows, their rights, and the end of them."""
 
 from collections.abc import Iterator
 from typing import Final, get_args

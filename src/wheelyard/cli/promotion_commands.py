@@ -1,4 +1,4 @@
-"""`wheelyard promote`: from one index of a store to another."""
+"""`wheelyard promote`: lists a release of one index in another index, too."""
 
 from collections.abc import Iterator
 

@@ -401,7 +401,7 @@ class ServedIndex:
         return index
 
     def _applied_files(self, index: Index) -> "AppliedFiles | None":
-        """Return the files of `--apply` beside what is in force, or None without files."""
+        """Return the object that applies the files of `--apply`, or None without files."""
         if not self._files:
             return None
         from wheelyard.operations.applied_files import AppliedFiles

@@ -1,4 +1,4 @@
-"""`wheelyard config` and `health`: the settings of an index, and how it is."""
+"""`wheelyard config` and `health`: the settings and the state of an index."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -289,13 +289,18 @@ def _check_upstreams(settings: sections.Settings, index: Index) -> None:
             program.warn_of([replace(warning, message=message)])
     upstream.close()
     if settings.upstream.finds_file_hosts:
-        from wheelyard.wiring.upstream import with_file_hosts
+        _check_file_hosts(settings)
 
-        settings, sentence = with_file_hosts(settings, stores.system_runtime(), is_optional=True)
-        if settings.upstream.file_hosts is None:
-            warn(sentence)
-        else:
-            click.echo(escaped(sentence))
+
+def _check_file_hosts(settings: sections.Settings) -> None:
+    """Print the hosts of upstream files that a page has, or warn if they cannot be found."""
+    from wheelyard.wiring.upstream import with_file_hosts
+
+    found_settings, sentence = with_file_hosts(settings, stores.system_runtime(), is_optional=True)
+    if found_settings.upstream.file_hosts is None:
+        warn(sentence)
+    else:
+        click.echo(escaped(sentence))
 
 
 def _has_pages_of(label: str, settings: sections.Settings) -> bool:

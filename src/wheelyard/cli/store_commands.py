@@ -1,4 +1,4 @@
-"""`wheelyard usage`, `check`, `copy` and `export`: commands about all of a store."""
+"""`wheelyard usage`, `check`, `copy` and `export`: commands about a whole store."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -214,15 +214,7 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     advice = "What was copied stays; copy again to go on from there."
     with output.resumable(advice), show_progress("copy", is_size=True) as progress:
         report = copy.run(progress.advance_in, with_credentials=with_credentials)
-    report.problems = [escaped(problem) for problem in report.problems]
-    for problem in report.problems:
-        click.echo(f"wheelyard: not copied: {problem}", err=True)
-    if report.problems:
-        command = this_terminal().line(("check", "--store", source))
-        output.warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
-    report.warnings = [escaped(warning) for warning in report.warnings]
-    for warning in report.warnings:
-        output.warn(warning)
+    _print_copy_problems(report, source)
     is_configured_store = _comparable_location(source) == _comparable_location(
         settings.store.location
     )
@@ -239,6 +231,19 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
         )
     output.print_result(report, [_copy_summary(target, report, with_credentials=with_credentials)])
     return int(bool(report.problems))
+
+
+def _print_copy_problems(report: CopyReport, source: str) -> None:
+    """Print the problems and the warnings of a copy, which are escaped in the report, too."""
+    report.problems = [escaped(problem) for problem in report.problems]
+    for problem in report.problems:
+        click.echo(f"wheelyard: not copied: {problem}", err=True)
+    if report.problems:
+        command = this_terminal().line(("check", "--store", source))
+        output.warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
+    report.warnings = [escaped(warning) for warning in report.warnings]
+    for warning in report.warnings:
+        output.warn(warning)
 
 
 def _store_copy(

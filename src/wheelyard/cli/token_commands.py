@@ -1,7 +1,7 @@
 """`wheelyard token`: API tokens are created, listed, rotated, changed and revoked."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import get_args
 
@@ -90,15 +90,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     Standard output has only the token. Without --index it is about main, and one with admin about
     all indexes.
     """
-    lifetime = parse_duration(expires)
-    days: int | None
-    days, remainder = divmod(lifetime, timedelta(days=1))
-    expiry_time = None
-
-    # a server counts whole days by its own clock; other lifetimes need the clock of this machine
-    if remainder:
-        days = None
-        expiry_time = system_runtime().now() + lifetime
+    days, expiry_time = _days_or_expiry(parse_duration(expires))
     patterns = tuple(parse_pattern(project) for project in projects)
     new_token = access_operations.NewToken(
         name=name,
@@ -111,7 +103,9 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     )
     actions = parse_actions(can.split(","), admin=True)
     indexes = parse_right_indexes(index, actions)
-    api = command_context.remote_api() or command_context.local_api(_index_for_tokens())
+    api: command_context.Api | None = command_context.remote_api()
+    if api is None:
+        api = command_context.local_api(_index_for_tokens())
     make_ci_lines = None
     if ci is not None:
         # asked before the token is made, as there may be no answer
@@ -124,6 +118,15 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(made_token.token)
     if make_ci_lines is not None:
         click.echo(f"\n{make_ci_lines(made_token.scope)}", err=True, nl=False)
+
+
+def _days_or_expiry(lifetime: timedelta) -> tuple[int | None, datetime | None]:
+    """Return a lifetime as a number of days, or if it has a part of a day, the time of its end."""
+    days, part_of_day = divmod(lifetime, timedelta(days=1))
+    # a server counts whole days by its own clock; other lifetimes need the clock of this machine
+    if part_of_day:
+        return None, system_runtime().now() + lifetime
+    return days, None
 
 
 def _ci_line_maker(

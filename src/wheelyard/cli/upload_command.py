@@ -204,14 +204,7 @@ def _print_outcome(path: Path, future: Future[PublishedFile]) -> FileResult:
     except WheelyardError as fault:
         if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
             raise
-        name = path.name
-        # a pattern is printed as it was typed, as are `.` and `/`, which have no name
-        if not name or has_magic(name):
-            name = str(path)
-        message = output.printable(error_text(fault))
-        output.echo(f"wheelyard: {escaped(name)}: {message}", err=True)
-        printable_path = output.printable(str(path))
-        return FileResult(printable_path, "refused", error=fault.code, message=message)
+        return _print_refusal(path, fault)
     filename = escaped(published_file.filename)
     outcome = "uploaded" if published_file.status == "uploaded" else "already there"
     if published_file.attested:
@@ -227,3 +220,15 @@ def _print_outcome(path: Path, future: Future[PublishedFile]) -> FileResult:
         warnings=published_file.warnings,
         attested=published_file.attested,
     )
+
+
+def _print_refusal(path: Path, fault: WheelyardError) -> FileResult:
+    """Print why a file was refused, and return its result."""
+    name = path.name
+    # a pattern is printed as it was typed, as are `.` and `/`, which have no name
+    if not name or has_magic(name):
+        name = str(path)
+    message = output.printable(error_text(fault))
+    output.echo(f"wheelyard: {escaped(name)}: {message}", err=True)
+    printable_path = output.printable(str(path))
+    return FileResult(printable_path, "refused", error=fault.code, message=message)

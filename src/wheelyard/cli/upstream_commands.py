@@ -1,4 +1,4 @@
-"""`wheelyard upstream`: packages of other indexes, beside the private ones."""
+"""`wheelyard upstream`: the group of commands about public packages, and the small ones of them."""
 
 from collections.abc import Iterator
 

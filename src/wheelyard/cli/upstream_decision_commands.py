@@ -1,4 +1,4 @@
-"""`wheelyard upstream approve`, `block` and `decisions`: what of public packages is let through."""
+"""`wheelyard upstream approve`, `block` and `decisions`: decisions about public packages."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -155,15 +155,9 @@ def _approve_project(
 def _approve_locked(paths: tuple[Path, ...], options: _ApproveOptions) -> int:
     """Approve what lock files list, and return the exit status."""
     locked = read_lock_files(paths)
-    packages = []
-    for name, files_of_project in locked.projects.items():
-        # files of one version are neighbours, as they are sorted by version
-        for version, files in groupby(files_of_project, attrgetter("version")):
-            digests = tuple(file.sha256 for file in files)
-            packages.append(public_package_operations.DecidedPackage(name, version, digests))
     api = open_api()
     answers = list[public_packages.DecisionSummary]()
-    for part in split_packages(packages):
+    for part in split_packages(_locked_packages(locked)):
         decisions = public_package_operations.SeveralDecisions(
             verdict=public_packages.Verdict.APPROVED,
             packages=part,
@@ -186,6 +180,15 @@ def _approve_locked(paths: tuple[Path, ...], options: _ApproveOptions) -> int:
         warn("--unblock approves also what is blocked")
         return INCOMPLETE_STATUS
     return 0
+
+
+def _locked_packages(locked: LockedFiles) -> Iterator[public_package_operations.DecidedPackage]:
+    """Yield each version that lock files list, with the digests of its files."""
+    for name, files_of_project in locked.projects.items():
+        # files of one version are neighbours, as they are sorted by version
+        for version, files in groupby(files_of_project, attrgetter("version")):
+            digests = tuple(file.sha256 for file in files)
+            yield public_package_operations.DecidedPackage(name, version, digests)
 
 
 def _merge_summaries(

@@ -1,4 +1,4 @@
-"""`wheelyard webhook`: which URLs are told what happens, and what came of it."""
+"""`wheelyard webhook`: the webhooks of a store, and the deliveries to them."""
 
 import sys
 from collections.abc import Iterator
