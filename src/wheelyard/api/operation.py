@@ -96,8 +96,8 @@ class Call(Struct, frozen=True, kw_only=True):
         """
         Return the caller with the rights in an index of the store.
 
-        Raises Unavailable if that cannot be said now, and Unauthenticated if the credential has
-        just ended.
+        Raises Unavailable if the rights cannot be read now, and Unauthenticated if the credential
+        has just ended.
         """
         if index.name == self.index.name:
             return self.caller

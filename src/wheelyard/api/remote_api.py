@@ -185,10 +185,10 @@ class RemoteJournals:
         # taken before the request: what is committed while it runs comes with the next one
         now = self.api.connection.runtime.now()
         # with a time the server looks at the documents, of which released names have one, too
-        listed = self.api.call(list_projects, ProjectsQuery(changed_since))
+        answer = self.api.call(list_projects, ProjectsQuery(changed_since))
         # set only after an answer: after an error the same changes have to be asked for again
         self._last_look = now
-        return [project.name for project in listed.projects], []
+        return [project.name for project in answer.projects], []
 
     def commits(self, name: NormalizedName, after: int) -> Iterator[tuple[int, CommitJson | None]]:
         """
@@ -201,16 +201,16 @@ class RemoteJournals:
         """
         # a page is asked for by the number before it, and the last number is not known yet
         first_page = self.api.call(get_journal, name, After(after))
-        first_end = first_page.next or first_page.revision
+        first_page_end = first_page.next or first_page.revision
         page_end = first_page.revision
         # as large as the pages of the server, so that each page is one request
-        page_size = max(first_end - after, 1)
-        while page_end > first_end:
-            page_begin = max(page_end - page_size, first_end)
+        page_size = max(first_page_end - after, 1)
+        while page_end > first_page_end:
+            page_begin = max(page_end - page_size, first_page_end)
             page = self.api.call(get_journal, name, After(page_begin))
             yield from _newest_first(page, page_begin, page_end)
             page_end = page_begin
-        yield from _newest_first(first_page, after, first_end)
+        yield from _newest_first(first_page, after, first_page_end)
 
     def name_of(self, principal: str) -> str:
         """Return the name of the API token that is this principal, or an empty text."""
@@ -224,19 +224,19 @@ class RemoteJournals:
 def _encode_query(body: Struct) -> str:
     """Return the query of a GET request: the fields of a body without those that say nothing."""
     defaults = {field.encode_name: field.default for field in fields(type(body))}
-    sent = list[tuple[str, object]]()
+    query_fields = list[tuple[str, object]]()
     for name, value in to_builtins(body).items():
         # an empty text is a value where the default is another text
         says_nothing = value is None or (value == "" and defaults[name] == "")
         if not says_nothing:
-            sent.append((name, value))
-    return urlencode(sent)
+            query_fields.append((name, value))
+    return urlencode(query_fields)
 
 
 def _newest_first(
     page: JournalPage, after: int, end: int
 ) -> Iterator[tuple[int, CommitJson | None]]:
     """Yield commits `after + 1` to `end` with their numbers, newest first, a lost one as None."""
-    commits = {commit.number: commit for commit in page.commits}
+    commits_by_number = {commit.number: commit for commit in page.commits}
     for number in range(end, after, -1):
-        yield number, commits.get(number)
+        yield number, commits_by_number.get(number)

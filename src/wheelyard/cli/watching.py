@@ -49,8 +49,9 @@ class WatcherThreads(Struct, frozen=True):
         """Start the threads."""
         for watch in self.watches:
             # a daemon, as a store that does not answer must not keep the server from ending
-            self._threads.append(Thread(target=watch.run, name="watch", daemon=True))
-            self._threads[-1].start()
+            thread = Thread(target=watch.run, name="watch", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
         """
@@ -63,6 +64,7 @@ class WatcherThreads(Struct, frozen=True):
         for watch in self.watches:
             watch.stop()
         for thread in self._threads:
+            # the threads share the time, however many there are
             thread.join(STOP_TIMEOUT_SECONDS / len(self._threads))
 
 
@@ -88,14 +90,13 @@ def build_watchers(
         is_folder = isinstance(tree, FolderTree)
         default_interval = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
         importer = build_importer(index, is_local=is_folder, lenient=lenient)
-        watches.append(
-            FolderWatch(
-                tree=tree,
-                importer=importer,
-                caller=caller,
-                runtime=index.server.runtime,
-                interval=every or default_interval,
-                is_atomic=not is_folder,
-            )
+        watch = FolderWatch(
+            tree=tree,
+            importer=importer,
+            caller=caller,
+            runtime=index.server.runtime,
+            interval=every or default_interval,
+            is_atomic=not is_folder,
         )
+        watches.append(watch)
     return WatcherThreads(tuple(watches))
