@@ -159,4 +159,5 @@ class PersonNames(Struct, frozen=True):
 
 def _key(provider: str, name: str) -> Key:
     """Return the key of the claim of a name."""
-    return keys.person_name(provider, sha256(name.encode()).hexdigest())
+    name_digest = sha256(name.encode()).hexdigest()
+    return keys.person_name(provider, name_digest)

@@ -393,7 +393,8 @@ class Projects(Struct, frozen=True):
 
         A project that does not exist is returned as one without files.
         """
-        return self.documents.get(keys.project(name)).value or Project(name=name)
+        project = self.documents.get(keys.project(name)).value
+        return project or Project(name=name)
 
     def read_for_update(self, name: NormalizedName) -> Project:
         """
@@ -401,7 +402,8 @@ class Projects(Struct, frozen=True):
 
         A project that does not exist is returned as one without files.
         """
-        return self.documents.get(keys.project(name), "current").value or Project(name=name)
+        project = self.documents.get(keys.project(name), "current").value
+        return project or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """

@@ -286,16 +286,20 @@ class LastUses:
     def _load_listed(
         self, token_ids: frozenset[str]
     ) -> Iterator[tuple[str, Snapshot[LastUse] | None]]:
-        """Yield the last use of each of these tokens that has one, by a listing."""
+        """Yield each of these tokens that has a last use, by a listing, with its last use."""
         entries = dict[str, Entry]()
         for entry in self._store.list(keys.LAST_USES):
             token_id = keys.token_id_of_use(entry.key)
             if token_id is not None and token_id in token_ids:
                 entries[token_id] = entry
-        uses = prefetch_map(
-            lambda entry: self._load(entry.key, entry), entries.values(), self._threads
-        )
+        uses = prefetch_map(self._load_entry, entries.values(), self._threads)
         return zip(entries, uses, strict=True)
+
+    def _load_entry(self, entry: Entry) -> Snapshot[LastUse] | None:
+        """Return the last use of a listed entry, or None if it is damaged."""
+        with UnreadableIgnored():
+            return self._documents.get_listed(entry)
+        return None
 
     def _write(self) -> None:
         """Write the pending last uses, in the background thread, until none is left."""
@@ -327,14 +331,8 @@ class LastUses:
         elif last_use.value is None or last_use.value.day not in (day, day + DAY):
             self._documents.put(key, LastUse(day), last_use.version)
 
-    def _load(self, key: Key, entry: Entry | None = None) -> Snapshot[LastUse] | None:
-        """
-        Return the last use at `key` as it is in the store now, or None if it is damaged.
-
-        With its `entry` of a listing, it is only read if it has changed since the last read.
-        """
+    def _load(self, key: Key) -> Snapshot[LastUse] | None:
+        """Return the last use at a key as it is in the store now, or None if it is damaged."""
         with UnreadableIgnored():
-            if entry is not None:
-                return self._documents.get_listed(entry)
             return self._documents.get(key, "current")
         return None

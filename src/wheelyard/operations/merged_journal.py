@@ -73,7 +73,7 @@ class JournalFilter(Struct, frozen=True):
     """The first moment that is left out again."""
 
     def accepts(self, entry: JournalEntry) -> bool:
-        """Return whether an entry is one of those that the filter chooses."""
+        """Return whether the filter chooses an entry."""
         if self.index and entry.in_index != self.index:
             return False
         if self.project and entry.project != self.project:

@@ -50,15 +50,15 @@ class NameState(StrEnum):
     """Why a name is private."""
 
     FILES = "files"
-    """It has files."""
+    """The project has files."""
     DELETED = "deleted"
-    """All of its files were deleted."""
+    """All files of the project were deleted."""
     RESERVED = "reserved"
-    """Somebody has reserved it, and nobody has published under it."""
+    """Somebody has reserved the name, and nobody has published under it."""
     CLAIMED = "claimed"
-    """An upload has begun under it, and none has ended."""
+    """An upload has begun under the name, and none has ended."""
     UNREADABLE = "unreadable"
-    """Its document is damaged, or only a newer version of wheelyard can read it."""
+    """The project's document is damaged, or only a newer version can read it."""
 
 
 class PrivateName(Struct, frozen=True, omit_defaults=True):

@@ -103,7 +103,7 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
 
     def for_pages(self) -> NamespacesInForce:
         """
-        Return the namespaces that pages show, which may be some seconds old.
+        Return the namespaces that pages show, which may be outdated.
 
         If what is in memory is old, the document is read in the background, so that no page waits
         for the store.
@@ -143,7 +143,8 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         # last: a namespace of the settings that was granted belongs to the owners of the grant
         for namespace in _granted(snapshot.value or NamespaceList()):
             by_name[namespace.name] = namespace
-        in_force = NamespacesInForce(tuple(by_name[name] for name in sorted(by_name)))
+        sorted_namespaces = [by_name[name] for name in sorted(by_name)]
+        in_force = NamespacesInForce(tuple(sorted_namespaces))
         self._parsed = (snapshot.version, in_force)
         return in_force
 
@@ -369,7 +370,7 @@ def namespaces_of_patterns(patterns: Collection[str]) -> tuple[Namespace, ...]:
 
 
 def _granted(stored: NamespaceList) -> list[Namespace]:
-    """Return the namespaces of a document, also those that this version cannot read."""
+    """Return the namespaces of a document, even if this version cannot read their keys."""
     namespaces = list[Namespace]()
     for table in stored.tables:
         try:

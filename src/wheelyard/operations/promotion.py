@@ -419,7 +419,7 @@ class _ListInTarget(Struct, frozen=True, kw_only=True):
     replaced_provenances: Mapping[str, str]
     """The SHA-256 of each provenance of the target that another one replaces, by filename."""
     quotas: FileQuotas | None
-    """What the quotas of the target leave, or None without quotas."""
+    """The room that the quotas of the target leave, or None without quotas."""
     stored_files: Files
     """Has the `variant.json` of the wheels that the target lists."""
     source: str

@@ -99,18 +99,19 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
             publisher = parse_publisher(keys)
         return canonical_keys(keys, publisher)
 
-    def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> PublisherKeys:
+    def keys_before(self, table_before: StoredTable, changes: Mapping[str, Any]) -> PublisherKeys:
         """
         Return the keys that a change of a publisher starts from.
 
         The key for a private issuer, which earlier versions had, is left out if it has no effect.
         """
         del changes
-        return self._without_private_issuer(before.keys)
+        return self._without_private_issuer(table_before.keys)
 
     def has_key(self, key: str, table: PublisherKeys) -> bool:
         """Return whether a publisher of the provider in `table` has a key of this name."""
-        return key == PRIVATE_ISSUER or key in keys_of_provider(str(table.get("provider")))
+        provider = str(table.get("provider"))
+        return key == PRIVATE_ISSUER or key in keys_of_provider(provider)
 
     def problems(self, stored: PublisherList) -> Mapping[str, str]:
         """Return why publishers are not in force, in sentences, by their ids."""

@@ -283,21 +283,21 @@ class StoredTables(Generic[L, C, E, R]):
         Nothing has, unless a subclass overrides it.
         """
 
-    def require_change(self, before: StoredTable, new: TableKeys) -> None:
+    def require_change(self, table_before: StoredTable, new_keys: TableKeys) -> None:
         """
         Raise Conflict unless a table may get these keys.
 
         It may, unless a subclass overrides it.
         """
 
-    def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> TableKeys:
+    def keys_before(self, table_before: StoredTable, changes: Mapping[str, Any]) -> TableKeys:
         """Return the keys that a change starts from. A subclass may override it."""
         del changes
-        return before.keys
+        return table_before.keys
 
-    def is_same(self, new: TableKeys, before: TableKeys) -> bool:
+    def is_same(self, new_keys: TableKeys, keys_before: TableKeys) -> bool:
         """Return whether keys have the same meaning. A subclass may override it."""
-        return new == before
+        return new_keys == keys_before
 
     def has_key(self, key: str, table: TableKeys) -> bool:
         """Return whether a table can have a key. A subclass may override it."""

@@ -39,7 +39,7 @@ _PUBLISHER_PREFIX: Final = "publisher:"
 
 
 class SentAttestations(Struct, frozen=True):
-    """What becomes of the attestations of one upload."""
+    """The decision about the attestations of one upload."""
 
     provenance: bytes = b""
     """The provenance document to keep, or empty bytes if nothing is kept."""

@@ -175,7 +175,7 @@ class AddFiles(Struct, frozen=True):
     is_lenient: bool
     """Whether one version may have several sdists in different formats."""
     quotas: FileQuotas | None
-    """What the quotas leave, or None without quotas."""
+    """The room that the quotas leave, or None without quotas."""
     stored_files: Files
     """Has the `variant.json` of the wheels that the project lists."""
 
@@ -500,15 +500,15 @@ class Uploads(Struct, frozen=True):
         name = upload.distribution.project
         # again, as rights may have been taken away while the bytes were received
         caller.require(Action.UPLOAD, name)
-        before = self.projects.get_for_update(name)
-        self.require_owner(before, caller)
-        if self.unused is not None and before.files:
+        project_before = self.projects.get_for_update(name)
+        self.require_owner(project_before, caller)
+        if self.unused is not None and project_before.files:
             self.unused.note_use()
         self.require_uploads()
         sent = self._check_attestations(upload, caller)
 
         # reads the file as an archive, which may be hostile
-        validated = self.validate(upload, caller, before, sent)
+        validated = self.validate(upload, caller, project_before, sent)
         warnings = sent.warnings
         if validated.contents is not None:
             warnings = validated.contents.warnings + warnings
@@ -516,9 +516,9 @@ class Uploads(Struct, frozen=True):
         # A process may die after each of these steps. The name is private before any byte is
         # stored, and bytes are stored before a document lists them. The same upload again does the
         # other steps.
-        warnings += self.claim_new_name(before, caller)
+        warnings += self.claim_new_name(project_before, caller)
         self.store(name, [validated])
-        intent = self.add_files(before, [validated], caller)
+        intent = self.add_files(project_before, [validated], caller)
         committed = self.projects.change(name, intent)
 
         # the decision that was committed: of the project as it was before the commit
@@ -604,7 +604,7 @@ class Uploads(Struct, frozen=True):
             is_lenient=self.rules.lenient,
         )
 
-    def require_owner(self, before: Project, caller: Caller) -> None:
+    def require_owner(self, project: Project, caller: Caller) -> None:
         """
         Raise an error if a project has no file, and a caller may not publish the first one.
 
@@ -612,9 +612,9 @@ class Uploads(Struct, frozen=True):
         other owners. Raises Unavailable if the namespaces cannot be read.
         """
         if self.namespaces is not None:
-            self.namespaces.require_owner(before, caller)
+            self.namespaces.require_owner(project, caller)
 
-    def claim_new_name(self, before: Project, caller: Caller) -> tuple[str, ...]:
+    def claim_new_name(self, project: Project, caller: Caller) -> tuple[str, ...]:
         """
         Make the name of a new project private, and return warnings for its publisher.
 
@@ -622,19 +622,19 @@ class Uploads(Struct, frozen=True):
         Forbidden (code `public_name`) if an upstream index has the name, and Unavailable if the
         store does not answer, or nobody can say whether the name is free.
         """
-        if self.claims is None or before.exists:
+        if self.claims is None or project.exists:
             return ()
-        return self.claims.claim(before.name, caller)
+        return self.claims.claim(project.name, caller)
 
     def validate(
         self,
         upload: SpooledUpload,
         caller: Caller,
-        before: Project,
+        project_before: Project,
         attestations: SentAttestations = NO_ATTESTATIONS,
     ) -> ValidatedFile:
         """
-        Validate a file for the project `before`, without storing it.
+        Validate a file for a project as it is before the upload, without storing it.
 
         `attestations` are the verified attestations of the file. A file that is listed with intact
         bytes is not read again.
@@ -648,7 +648,7 @@ class Uploads(Struct, frozen=True):
         """
         _check_form(upload)
         listed = find_identical(
-            before,
+            project_before,
             upload.distribution,
             upload.sha256,
             self.runtime.now(),
@@ -657,16 +657,16 @@ class Uploads(Struct, frozen=True):
 
         # before the archive is read, which takes seconds; a listed file with lost bytes is read, so
         # that its bytes are stored again
-        if listed is not None and self.files.is_intact(before.name, listed):
+        if listed is not None and self.files.is_intact(project_before.name, listed):
             return ValidatedFile(upload, listed, None, is_listed=True)
         if listed is None:
-            self._require_room(before, size_of_file(upload.size))
+            self._require_room(project_before, size_of_file(upload.size))
         contents = self._read(upload)
         if listed is not None:
             return ValidatedFile(upload, listed, contents, is_listed=True)
         entry = self._new_entry(upload, contents, caller, attestations)
         if contents.variant:
-            _count_in(VariantCheck(self.files, before), entry, contents.variant)
+            _count_in(VariantCheck(self.files, project_before), entry, contents.variant)
         return ValidatedFile(upload, entry, contents, provenance=attestations.provenance)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
@@ -691,10 +691,10 @@ class Uploads(Struct, frozen=True):
             self.files.put_lost(name, _contents_to_store(files))
 
     def add_files(
-        self, before: Project, files: Sequence[ValidatedFile], caller: Caller
+        self, project_before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
         """
-        Return the intent to add files that were validated against the project `before`.
+        Return the intent to add files that were validated against `project_before`.
 
         Raises Unavailable if the index has a quota, and the store does not say how much of it is
         used.
@@ -703,7 +703,7 @@ class Uploads(Struct, frozen=True):
         if self.quota_check is not None:
             quotas = self.quota_check.for_files()
         return AddFiles(
-            validated_against=before,
+            validated_against=project_before,
             files=files,
             at=self.runtime.now(),
             caller=caller,
@@ -772,13 +772,6 @@ class Uploads(Struct, frozen=True):
         now = self.runtime.now()
         distribution = upload.distribution
         metadata = contents.metadata
-        accepted_suffixes = [".whl", SDIST_SUFFIX]
-        if self.rules.zip_sdists:
-            accepted_suffixes.append(ZIP_SUFFIX)
-        waived_rules = set(contents.waived_rules)
-        if not distribution.filename.endswith(tuple(accepted_suffixes)):
-            # only an import takes files of other formats, and notes the waived rule
-            waived_rules.add(ArchiveRule.OBSOLETE_FORMAT.value)
         source = SourceMetadata()
         imported_at: datetime | None = None
         if upload.source_metadata is not None:
@@ -800,10 +793,23 @@ class Uploads(Struct, frozen=True):
             requires_python=contents.core.requires_python,
             yanked=source.yanked,
             imported_at=imported_at,
-            waived_rules=tuple(sorted(waived_rules)),
+            waived_rules=self._waived_rules(contents, distribution),
             uploaded_by_name=uploader_name,
             lost_attestations=bool(attestations.warnings),
         )
+
+    def _waived_rules(
+        self, contents: "DistributionContents", distribution: Distribution
+    ) -> tuple[str, ...]:
+        """Return the codes of the rules that were waived for a file, sorted."""
+        accepted_suffixes = [".whl", SDIST_SUFFIX]
+        if self.rules.zip_sdists:
+            accepted_suffixes.append(ZIP_SUFFIX)
+        waived_rules = set(contents.waived_rules)
+        if not distribution.filename.endswith(tuple(accepted_suffixes)):
+            # only an import takes files of other formats, and notes the waived rule
+            waived_rules.add(ArchiveRule.OBSOLETE_FORMAT.value)
+        return tuple(sorted(waived_rules))
 
 
 class _AddProvenance(Struct, frozen=True):
@@ -918,10 +924,10 @@ def _check_accepts_uploads(project: Project) -> None:
         )
 
 
-def require_not_released(project: Project, before: Project) -> None:
-    """Raise Unavailable (code `overloaded`) if the name was released since `before` was read."""
+def require_not_released(project: Project, earlier: Project) -> None:
+    """Raise Unavailable (code `overloaded`) if the name was released since `earlier` was read."""
     # somebody else may have claimed the name since; the same upload again checks who may have it
-    if project.is_released and project.revision > before.revision:
+    if project.is_released and project.revision > earlier.revision:
         fact = f"The name {quoted(project.name)} was released during this upload."
         raise Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
 

@@ -125,9 +125,11 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
     def note_test(self, webhook: Webhook, attempt: DeliveryAttempt, by: str) -> None:
         """Note a test of a webhook by somebody, in the state of the webhook and in the log."""
         log_tables(self.kind.plural, by, f"webhook {webhook.name}: tried")
-        self.states.change(
-            webhook.name, webhook.created, lambda state: state.with_attempts((attempt,))
-        )
+
+        def with_attempt(state: WebhookState) -> WebhookState:
+            return state.with_attempts((attempt,))
+
+        self.states.change(webhook.name, webhook.created, with_attempt)
 
     def make_secret(self, name: str, by: str, note: str = "") -> ListedWebhook:
         """
@@ -289,7 +291,11 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
                 webhook_before = parse_webhook(table_before.keys, table_before.created)
                 new_places = {place for place in places if not _reads(webhook_before, place)}
         starts = {place: ends[place] for place in new_places}
-        self.states.change(name, table.created, lambda state: state.begun_at(starts, places))
+
+        def begun_at_starts(state: WebhookState) -> WebhookState:
+            return state.begun_at(starts, places)
+
+        self.states.change(name, table.created, begun_at_starts)
 
 
 class _Resending:

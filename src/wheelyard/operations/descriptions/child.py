@@ -125,12 +125,12 @@ class _Element(Struct):
     """An element whose end was not read yet."""
 
     tag: str
-    """Its tag in the description. The whole description has an empty tag."""
+    """The tag of the element. The whole description has an empty tag."""
     attributes: dict[str, str]
     parts: list[tuple[str, str]] = []
     """The tag and the HTML of each child. The tag of text is empty, and images have tags above."""
     has_text: bool = False
-    """Whether it has words that a screen reader can read."""
+    """Whether the element has words, or an image with a text, for a screen reader."""
     target: str = ""
     """The id in a link that the library has written into a heading, or empty without one."""
 
@@ -204,7 +204,8 @@ class _Rewriter(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begin an element."""
-        self._open.append(_Element(tag, {name: value or "" for name, value in attrs}))
+        attributes = {name: value or "" for name, value in attrs}
+        self._open.append(_Element(tag, attributes))
         if len(self._open) > MAX_DEPTH:
             raise TooComplex
         if tag in _VOID:
@@ -256,7 +257,8 @@ class _Rewriter(HTMLParser):
         The text is empty if the element has no valid id, or another element has the same one.
         """
         name = element.attributes.get("id", "").removeprefix(ID_PREFIX)
-        if not name or name in self._ids or any(character.isspace() for character in name):
+        has_space = any(character.isspace() for character in name)
+        if not name or has_space or name in self._ids:
             return ""
         self._ids.add(name)
         return f' id="{self._id_prefix}{escape(name)}"'

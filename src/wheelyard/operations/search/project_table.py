@@ -130,7 +130,7 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         if query.is_statement:
             best_matches = _private_first(chain(imported, with_name))
 
-        # generators, so that no more projects are sorted than the page needs
+        # generators, so that no more projects are put in order than the page needs
         ordered = chain(
             best_matches,
             _private_first(with_prefix),
@@ -323,9 +323,9 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         """
         Return the private projects that are a caller's own, the latest upload first.
 
-        These are the projects that a scope allows the caller to change, by a pattern that does not
-        match every project, and those that the caller may read and whose latest upload is by one of
-        `principals`.
+        A project is the caller's own if a scope allows the caller to change it, by a pattern that
+        does not match every project. A project that the caller may read is the caller's own, too,
+        if its latest upload is by one of `principals`.
         """
         changing_scopes = list[Scope]()
         for scope in caller.scopes:
