@@ -75,7 +75,7 @@ def _nothing(*_: object, **__: object) -> tuple[()]:
 
 
 MUTATIONS = {
-    "the source gets no note": (promotion._Note, "__call__", "delete now"),  # noqa: SLF001
+    "the source gets no note": (promotion._NoteInSource, "__call__", "delete now"),  # noqa: SLF001
     "a pending promotion is overlooked": (FileRemoval, "awaited", "delete everywhere"),
     "a new note is overlooked": (PromotionNotes, "require_no_other", "delete now"),
     "a promoted release is deleted": (judgements, "_protections", "retention in a public bucket"),

@@ -2,8 +2,8 @@
 Documents of one kind: their stored form, and a cache of them.
 
 On a local store (a folder, memory) a cached document is revalidated before use, in a folder by one
-`stat` of its file. On a remote store it is used without a read for `freshness` seconds, and while
-the store does not answer until it is `stale_if_error` seconds old.
+`stat` of its file. On a remote store a cached document is used without a read for `freshness`
+seconds. While a remote store does not answer, it is used until it is `stale_if_error` seconds old.
 """
 
 import gzip
@@ -33,22 +33,22 @@ MaxAge = Literal["current", "fresh", "stale", "any"]
 """
 The maximum age of a cached document.
 
-- current: as it is in the store now
-- fresh: at most `freshness` seconds on a remote store. As it is now on a local one
+- current: the document as it is in the store now
+- fresh: at most `freshness` seconds on a remote store. On a local store the same as `current`
 - stale: at most `stale_if_error` seconds, for a remote store that does not answer
-- any: whatever its age
+- any: a document of any age
 """
 
 LOCKS: Final = 256
 """The number of locks that all documents of a cache share."""
 MEMORY_PER_STORED_BYTE: Final = 4
-"""Estimated bytes of memory for each stored byte of a decoded document."""
+"""The estimated bytes of memory for each stored byte of a decoded document."""
 SNAPSHOT_BYTES: Final = 512
-"""Estimated bytes of memory for a snapshot without its document."""
+"""The estimated bytes of memory for a snapshot without its document."""
 MAX_WEIGHT_DIVISOR: Final = 4
 """A document counts as at most capacity / 4, so that the largest one is cached, too."""
 
-_LEVEL: Final = 3
+_GZIP_LEVEL: Final = 3
 """Level 6 takes two to three times as long, and saves 6 to 8 percent."""
 _GZIP_WINDOW_BITS: Final = 31
 """With these, zlib expects a gzip member and verifies its checksum and length."""
@@ -80,10 +80,10 @@ class Codec(Generic[T]):
         """
         Return the value of the stored bytes `body`.
 
-        Raises Unavailable if they are invalid (code `damaged_document`), or if only a newer version
-        may read them (code `newer_document`). `key` is for the message.
+        Raises Unavailable if the bytes are invalid (code `damaged_document`), or if only a newer
+        version may read them (code `newer_document`). `key` is for the message.
         """
-        # the first place where stored bytes are looked at: a person may have edited them
+        # nobody has checked these bytes before, and a person may have edited them
         try:
             return self._read(key, body)
         except DecodeError as error:
@@ -96,18 +96,18 @@ class Codec(Generic[T]):
 
     def decode_whole(self, key: Key, body: bytes) -> T:
         """
-        Return the value of the stored bytes `body`.
+        Return the value of the stored bytes `body`, all of whose parts this version knows.
 
-        Raises Unavailable if they are invalid, or have parts that this version does not know (code
-        `damaged_document`), or if only a newer version may read them (code `newer_document`).
+        Raises Unavailable if the bytes are invalid, or have parts that this version does not know
+        (code `damaged_document`), or if only a newer version may read them (code `newer_document`).
         """
         value = self.decode(key, body)
         self.require_whole(key, value, len(body))
         return value
 
     def require_whole(self, key: Key, value: T, size: int) -> None:
-        """Raise Unavailable if `value`, read from `size` bytes, has not all that these say."""
-        # an older version writes the fields that it does not know last, so their order may differ
+        """Raise Unavailable if the `size` bytes that `value` was read from have unknown parts."""
+        # by the size, as an older version may have written the fields in another order
         if len(self.encode(value)) != size:
             raise damaged(
                 f"The document {key} has parts that this version of wheelyard does not know. "
@@ -121,20 +121,20 @@ def digest(body: bytes) -> str:
 
 
 def damaged(message: str) -> Unavailable:
-    """Return an Unavailable with code `damaged_document`, about something in the store."""
+    """Return the error for a damaged object (code `damaged_document`)."""
     return Unavailable(message, code=DAMAGED, advice=Advice(Remedy.CHECK_STORE))
 
 
 def lost(message: str) -> Unavailable:
-    """Return an Unavailable with code `damaged_document`, about what can be made again."""
+    """Return the error for a lost object that can be made again (code `damaged_document`)."""
     return Unavailable(message, code=DAMAGED, advice=Advice(Remedy.REBUILD_STORE))
 
 
 class UnreadableIgnored:
     """
-    Suppresses, in a `with`, the Unavailable of a document that is damaged or of a newer version.
+    Suppresses, in a `with`, the error of a document that is damaged or of a newer version.
 
-    `wheelyard check` reports it.
+    `wheelyard check` reports such documents.
     """
 
     def __enter__(self) -> None:
@@ -146,7 +146,7 @@ class UnreadableIgnored:
 
 def read_usable(store: Store, key: Key, codec: Codec[T], empty: T) -> tuple[T, ObjectVersion]:
     """
-    Return a document and its version, or `empty` in its place if it is missing or unreadable.
+    Return a document and its version, or `empty` for a document that is missing or unreadable.
 
     Raises Unavailable if the store does not answer.
     """
@@ -162,16 +162,16 @@ class Snapshot(Struct, Generic[T], frozen=True):
     """A document as it was read or written."""
 
     value: T | None
-    """None if it did not exist."""
+    """The document, or None if it did not exist."""
     version: ObjectVersion
     validated_at: float
     """When the read or write began that gave this version, on the monotonic clock."""
     attempted_at: float
-    """When the last read began, even if it failed."""
+    """When the last read began, even if it failed, on the monotonic clock."""
     size: int
-    """Stored bytes."""
+    """The number of its stored bytes."""
     listed: str = ""
-    """Its `Entry.state` in the listing after which it was read."""
+    """Its `Entry.state` in the listing after which it was read, or empty without a listing."""
 
 
 class CachePolicy(Struct, frozen=True, kw_only=True):
@@ -182,18 +182,19 @@ class CachePolicy(Struct, frozen=True, kw_only=True):
     freshness: float
     """Seconds for which a document of a remote store is used without a read."""
     stale_if_error: float = 0.0
-    """Seconds for which it is used while a remote store does not answer (RFC 5861)."""
+    """Seconds for which a document is used while a remote store does not answer (RFC 5861)."""
     capacity: int
-    """Bytes of memory for the documents of one kind."""
+    """The most bytes of memory for the documents of one kind."""
 
 
 class DocumentCache(Generic[T]):
     """
     Reads, writes and caches the documents of one kind.
 
-    Threads may share it. A document that `is_permanent` is never deleted: if it is cached and
-    missing from the store, it is lost, and reading it raises Unavailable. `is_unknown` says of such
-    a document whether nothing in the store knows of it: then the store is an older copy.
+    Threads may share an object. A document that `is_permanent` is never deleted: if it is cached
+    and missing from the store, it is lost, and a read of it raises Unavailable. But if `is_unknown`
+    says that no other object of the store belongs to it, the store is an older copy, in which the
+    document does not exist.
     """
 
     def __init__(
@@ -211,12 +212,12 @@ class DocumentCache(Generic[T]):
         self._is_unknown = is_unknown
         self._store = store
         self._folder = store.whole_key(Key(""))
-        """What stands before each key in a message."""
+        """The prefix of each key in a message."""
         self._runtime = runtime
         self._policy = policy
         self._cache: LruCache[Key, Snapshot[T]] = LruCache(policy.capacity)
         self._locks = dict[int, Lock]()
-        """Held while a document of a remote store is read, so that all who want it share that."""
+        """Held while a document of a remote store is read, so that threads share the read."""
 
     @property
     def is_local(self) -> bool:
@@ -227,8 +228,8 @@ class DocumentCache(Generic[T]):
         """
         Return the cached document, or None if it is not cached, or older than `max_age`.
 
-        Does not read a remote store. On a local store, asks whether the cached version is current
-        unless `max_age` is `any`, and raises Unavailable if the store does not answer. A snapshot
+        A remote store is not read. A local store is asked whether the cached version is current,
+        unless `max_age` is `any`. Raises Unavailable if a local store does not answer. A snapshot
         without a value says that there was no such document.
         """
         cached = self._cache.get(key)
@@ -242,7 +243,7 @@ class DocumentCache(Generic[T]):
             age = self._runtime.monotonic() - cached.validated_at
             is_usable = age < self._policy.stale_if_error
         else:
-            # since the last attempt: while the store does not answer, it is not asked each time
+            # by the last attempt, so that a store that does not answer is not asked each time
             age = self._runtime.monotonic() - cached.attempted_at
             is_usable = max_age == "fresh" and age < self._policy.freshness
         if not is_usable:
@@ -259,12 +260,12 @@ class DocumentCache(Generic[T]):
         except FileNotFoundError:
             return True
         except OSError:
-            pass  # the store says why
+            pass  # the read below raises the error for it
         return self._store.get(key) is None
 
     def get(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T]:
         """
-        Return the document, read from the store unless the cached one is recent enough.
+        Return the document, read from the store unless the cached document is recent enough.
 
         The snapshot has no value if the store has no such document. A local store is always asked.
         If a remote store does not answer, the cached document is returned for `stale_if_error`
@@ -276,17 +277,17 @@ class DocumentCache(Generic[T]):
         """
         if max_age == "current" or self._policy.is_local:
             return self._revalidate(key, max_age)
-        # who waits here finds the cached document that the holder of the lock has read
+        # a thread that has waited here finds the document in the cache
         with self._locks.setdefault(hash(key) % LOCKS, Lock()):
             return self._get_remote(key, max_age)
 
     def read_ahead(self, key: Key) -> Snapshot[T]:
         """
-        Return the document as it is in the store now, and cache it, but not as a fresh one.
+        Return the document as it is in the store now, and cache it as one that is not fresh.
 
-        For the start of a process: what is changed right after it counts as if nothing was read.
-        Raises Unavailable if the store does not answer, or the document is damaged or lost, or of a
-        newer version.
+        A process calls this at its start, and reads the document again when it is first needed, so
+        that it does not miss a change in between. Raises Unavailable if the store does not answer,
+        or the document is damaged or lost, or of a newer version.
         """
         snapshot = replace(self._revalidate(key, "current"), attempted_at=-inf)
         self._remember(key, snapshot)
@@ -303,26 +304,26 @@ class DocumentCache(Generic[T]):
             cached = self.peek(key, "stale")
             if cached is None or fault.code in UNREADABLE_CODES:
                 raise
-            # so that the store is asked once per `freshness`, not by every request
+            # so that the store is asked again after `freshness` seconds, and not by every request
             stale = replace(cached, attempted_at=self._runtime.monotonic())
             self._remember(key, stale)
             return stale
 
     def get_listed(self, entry: Entry) -> Snapshot[T]:
         """
-        Return the cached document if a listing says that it has not changed, else read it.
+        Return the cached document if it has not changed by a listing, else read it.
 
-        The snapshot has no value if the document has gone since. Raises Unavailable if the store
+        The snapshot has no value if the document was deleted since. Raises Unavailable if the store
         does not answer, if the document is damaged or lost (code `damaged_document`), or if only a
         newer version may read it (code `newer_document`).
         """
         cached = self._cache.get(entry.key)
-        # an object that was written just now may change once more without another time of change
+        # an object that was just written may change again without another time of change
         now = self._runtime.seconds()
         state = entry.state(now)
         if cached is not None and cached.listed == state and entry.is_settled(now):
             return cached
-        # read after the listing, so it is at least as new as the entry says
+        # read after the listing, so the document is at least as new as its entry
         snapshot = replace(self.get(entry.key, "current"), listed=state)
         cached = self._cache.get(entry.key)
         if cached is not None and cached.version == snapshot.version:
@@ -331,11 +332,11 @@ class DocumentCache(Generic[T]):
 
     def read_listed(self, entries: Iterable[Entry], threads: int) -> Iterator[T]:
         """
-        Yield the documents of a listing, in its order, so many of them read concurrently.
+        Yield the documents of a listing, in its order.
 
-        One that is cached in its current version is not read. One is left out that is damaged, that
-        only a newer version may read, or that has gone since. Raises Unavailable if the store does
-        not answer.
+        Documents whose current version is cached are not read, and the others by so many threads.
+        Documents that are damaged, that only a newer version may read, or that were deleted since
+        are left out. Raises Unavailable if the store does not answer.
         """
 
         def read(entry: Entry) -> T | None:
@@ -349,7 +350,7 @@ class DocumentCache(Generic[T]):
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
         """
-        Write `value` over the version `expect`, or over any for None, and cache it.
+        Write `value` over the version `expect`, or over any version for None, and cache it.
 
         Raises Conflict if the store has another version. Raises Unavailable if it is not known
         whether the document was written.
@@ -369,9 +370,9 @@ class DocumentCache(Generic[T]):
         """
         Write `value`, as by `put`, and return whether it was written.
 
-        It was not if another writer was faster, or if the store refuses more writes for now. If the
-        answer was lost, `was_written` decides, by the document that is there now. Without it, a
-        lost answer counts as a write that did not happen.
+        It was not written if another writer was faster, or if the store refuses more writes for
+        now. If the answer was lost, `was_written` decides, by the document in the store now.
+        Without `was_written`, a lost answer counts as a write that did not happen.
 
         Raises Unavailable if the write may still happen, or if the document cannot be read after a
         lost answer.
@@ -384,7 +385,7 @@ class DocumentCache(Generic[T]):
             snapshot = self.get(key, "current")
             if was_written is not None and was_written(snapshot.value):
                 return True
-            # the write may still happen; a retry is safe, because only one of both can succeed
+            # the write may still happen, and the caller may try again: only one of both succeeds
             if snapshot.version == expect and fault.code != OVERLOADED:
                 raise
             return False
@@ -394,13 +395,13 @@ class DocumentCache(Generic[T]):
         """
         Cache a document that this process has just written to the store over the version `over`.
 
-        If another version than `over` is cached, it may be newer, and is removed instead.
-        `validated_at` of `written` is the time before the write: later writes of other processes
-        are not in it.
+        If another version than `over` is cached, it may be newer than the written one. Then it is
+        removed from the cache, and nothing is cached. `validated_at` of `written` is the time
+        before the write, as later writes of other processes are not in the document.
         """
         cached = self._cache.get(key)
         if cached is not None and cached.version != over:
-            # read while the write was in progress: it may be the version after the written one
+            # read during the write, so this may be the version after the written one
             self._cache.discard(key)
             return
         self._remember(key, written)
@@ -413,26 +414,15 @@ class DocumentCache(Generic[T]):
         """Return the document as it is in the store now, and cache it."""
         cached = self._cache.get(key)
 
-        # before the read: what is written during it is not in the answer
+        # before the read, as the answer may lack writes that are made during it
         now = self._runtime.monotonic()
         cached_version: ObjectVersion | None = None
         if cached is not None and cached.version != ABSENT:
             cached_version = cached.version
         stored = self._store.get(key, cached_version)
         snapshot: Snapshot[T]
-        if (
-            stored is None
-            and cached is not None
-            and cached.value is not None
-            and self._is_permanent
-            and not self._is_unknown(key)
-        ):
-            # not NotFound: an installer that gets 404 continues with its next index
-            raise lost(
-                f"The document {self._folder}{key} was there, and is gone. If the store was "
-                "restored from a backup, restart the server."
-            )
         if stored is None:
+            self._require_not_lost(key, cached)
             snapshot = Snapshot(None, ABSENT, now, now, 0)
         elif isinstance(stored, Stored):
             value, stored = self._decode_latest(key, stored)
@@ -451,41 +441,52 @@ class DocumentCache(Generic[T]):
         self._remember(key, snapshot)
         return snapshot
 
+    def _require_not_lost(self, key: Key, cached: Snapshot[T] | None) -> None:
+        """Raise Unavailable if a permanent document is cached, which the store has no more."""
+        was_there = cached is not None and cached.value is not None
+        if was_there and self._is_permanent and not self._is_unknown(key):
+            # not NotFound: an installer that gets 404 continues with its next index
+            raise lost(
+                f"The document {self._folder}{key} was there, and is gone. If the store was "
+                "restored from a backup, restart the server."
+            )
+
     def is_outdated(self, value: T) -> bool:
-        """Return whether the store has had a later state of a document than `value`."""
+        """Return whether the store has had a later state of a document. A subclass may override."""
         del value
         return False
 
     def _decode_latest(self, key: Key, stored: Stored) -> tuple[T, Stored]:
-        """Return the document in an object, or in the one that has taken its place since."""
-        # each round needs another write in between, so it ends
+        """Decode an object, or the newer object if the document was written again since."""
+        # each round needs another write of the document in between, so the loop ends
         while True:
             value = self.codec.decode(Key(self._folder + key), stored.body)
             if not self.is_outdated(value):
                 return value, stored
             latest = self._store.get(key, stored.version)
             if not isinstance(latest, Stored):
-                # somebody has put an earlier document back, which may open what was closed since
+                # somebody has put back an earlier document, which may give rights that were ended
                 raise lost(f"The document {self._folder}{key} is older than its journal.")
             stored = latest
 
     def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
-        """Cache a snapshot by what it takes in memory."""
+        """Cache a snapshot, with the estimated memory that it takes as its weight."""
         weight = SNAPSHOT_BYTES + MEMORY_PER_STORED_BYTE * snapshot.size
-        self._cache.put(key, snapshot, min(weight, self._policy.capacity // MAX_WEIGHT_DIVISOR))
+        max_weight = self._policy.capacity // MAX_WEIGHT_DIVISOR
+        self._cache.put(key, snapshot, min(weight, max_weight))
 
 
 def gzipped(body: bytes) -> bytes:
-    """Return `body` compressed, equal bytes as equal bytes."""
-    return gzip.compress(body, _LEVEL, mtime=0)
+    """Return `body` compressed. Equal bytes give equal bytes."""
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
 
 
 def gunzipped(body: bytes, limit: int) -> bytes | None:
     """
-    Return what `gzipped` has compressed, or None if it is anything else.
+    Return the bytes that `gzipped` has compressed.
 
-    That is: damaged, cut off, followed by other bytes, or larger than `limit` bytes. No more than
-    `limit` bytes and one are ever in memory.
+    Return None if `body` is damaged, cut off or followed by other bytes, or if the result would be
+    larger than `limit` bytes. At most `limit` + 1 bytes of the result are ever in memory.
     """
     inflater = zlib.decompressobj(_GZIP_WINDOW_BITS)
     try:

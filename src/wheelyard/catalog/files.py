@@ -21,21 +21,24 @@ if TYPE_CHECKING:
 
 
 VARIANTS_CAPACITY: Final = 4 * 1024**2
-"""Bytes of the JSON of wheel variants that are kept in memory, parsed."""
+"""The most bytes of JSON of wheel variants whose parsed documents are kept in memory."""
+CACHE_OVERHEAD: Final = 256
+"""What core metadata take in memory beside their bytes."""
 
 
 class FileContent(Struct, frozen=True):
-    """A distribution to store: its entry, a local file with its bytes, and its core metadata."""
+    """A distribution to store, with its sidecars."""
 
     file: File
+    """The entry of the distribution in its project."""
     path: Path
     """A file on the local disk with the distribution's bytes."""
     core_metadata: bytes | None
-    """None if it has none."""
+    """The core metadata, or None if the distribution has none."""
     provenance: bytes = b""
-    """Empty if it has none."""
+    """The provenance, or empty bytes without one."""
     variant: bytes = b""
-    """The canonical `variant.json` of a wheel with a label, or empty if it has none."""
+    """The canonical `variant.json` of a wheel with a label, or empty bytes without one."""
 
 
 class Files(Struct, frozen=True):
@@ -51,27 +54,27 @@ class Files(Struct, frozen=True):
     )
     """The `variant.json` of wheels, by digest: many wheels of a project have the same."""
 
-    def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
-        """Store distributions and their core metadata, over what is at their keys."""
+    def put(self, name: NormalizedName, contents: Sequence[FileContent]) -> None:
+        """Store distributions and their sidecars, over older objects with their keys."""
         # before the commit that lists them: a crash leaves bytes that the sweep deletes after a day
-        for body in bodies:
-            for key, content in _objects(name, body):
-                self.store.put_file(key, content)
+        for content in contents:
+            for key, body in _objects(name, content):
+                self.store.put_file(key, body)
 
-    def put_lost(self, name: NormalizedName, bodies: Iterable[FileContent]) -> None:
+    def put_lost(self, name: NormalizedName, contents: Iterable[FileContent]) -> None:
         """
         Store those distributions again of which an object is missing.
 
-        For after the commit that lists them: another index of the store that has the same bytes may
-        have removed them in between, as nobody listed them there any more.
+        It is called after the commit that lists them. Another index of the store with the same
+        bytes may have removed them before the commit, as no index listed them any more.
         """
-        for body in bodies:
-            expected = {key for key, _ in _objects(name, body)}
+        for content in contents:
+            expected_keys = {key for key, _ in _objects(name, content)}
             # one listing has the distribution and its sidecars, whose keys begin with its key
-            prefix = keys.distribution(name, body.file.sha256, body.file.filename)
-            stored = {entry.key for entry in self.store.list(prefix)}
-            if not expected <= stored:
-                self.put(name, [body])
+            prefix = keys.distribution(name, content.file.sha256, content.file.filename)
+            stored_keys = {entry.key for entry in self.store.list(prefix)}
+            if not expected_keys <= stored_keys:
+                self.put(name, [content])
 
     def put_provenance(self, name: NormalizedName, file: File, provenance: bytes) -> None:
         """Store the provenance of a distribution, before a commit names it."""
@@ -81,14 +84,14 @@ class Files(Struct, frozen=True):
         """
         Return the provenance of a distribution.
 
-        Raises NotFound if it has none, and Unavailable (code `damaged_document`) if the store has
-        lost or changed it.
+        Raises NotFound if the distribution has no provenance, and Unavailable (code
+        `damaged_document`) if the store has lost or changed it.
         """
         if not file.has_provenance:
             raise NotFound(f"{file.filename} has no provenance.")
         body = self._intact_sidecar(name, file, PROVENANCE_SUFFIX)
         if body is None:
-            # not 404, which says that there are no attestations
+            # not 404, by which clients know that there are no attestations
             raise Unavailable(
                 f"The store has lost the provenance of {file.filename}. Upload the file with its "
                 "attestations again, or restore it from a backup.",
@@ -106,8 +109,9 @@ class Files(Struct, frozen=True):
     def _intact_sidecar(self, name: NormalizedName, file: File, suffix: str) -> bytes | None:
         """Return a listed sidecar, or None if the store has lost or changed it."""
         stored = self.store.get(keys.sidecar(name, file, suffix))
-        expected = file.sidecars.get(suffix)
-        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != expected:
+        if not isinstance(stored, Stored):
+            return None
+        if sha256(stored.body).hexdigest() != file.sidecars.get(suffix):
             return None
         return stored.body
 
@@ -120,7 +124,7 @@ class Files(Struct, frozen=True):
         document = self.variants.get(file.variant)
         if document is not None:
             return document
-        # without a wheel with a label, nothing loads it
+        # imported here, as most processes see no wheel with a label
         from wheelyard.model.wheel_variants import read_variant  # noqa: PLC0415
 
         body = self._intact_sidecar(name, file, VARIANT_SUFFIX)
@@ -132,13 +136,16 @@ class Files(Struct, frozen=True):
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
         """Return whether the store has a distribution and its sidecars, with the listed digests."""
-        return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
+        for key, listed_digest in listed_objects(name, file):
+            if self._read_digest(key) != listed_digest:
+                return False
+        return True
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
         """
-        Return the bytes of a distribution's core metadata, whatever their digest is.
+        Return the bytes of a distribution's core metadata. Their digest is not checked.
 
-        Raises NotFound if they are missing.
+        Raises NotFound if the store has no core metadata of the distribution.
         """
         key = keys.core_metadata(name, file.sha256, file.filename)
         stored = self.store.get(key)
@@ -146,8 +153,8 @@ class Files(Struct, frozen=True):
             raise NotFound(f"The store holds nothing at {key}.")
         return stored.body
 
-    def _digest(self, key: Key) -> str | None:
-        """Return the SHA-256 of an object, or None if the store has lost it."""
+    def _read_digest(self, key: Key) -> str | None:
+        """Read an object, and return its SHA-256, or None if the store has lost it."""
         digest = sha256()
         try:
             for chunk in self.store.read(key):
@@ -162,13 +169,13 @@ class CoreMetadataCache(Struct, frozen=True):
 
     files: Files
     cache: LruCache[str, bytes]
-    """Core metadata by digest, without capacity for a local store."""
+    """The core metadata by digest. For a local store it has no capacity."""
 
     def load(self, name: NormalizedName, file: File) -> CoreMetadata:
         """
-        Return a file's core metadata, minimal if it has none.
+        Return a file's core metadata, which have only name and version if the file has none.
 
-        Raises Unavailable if the store has lost or changed it (code `damaged_document`), or does
+        Raises Unavailable if the store has lost or changed them (code `damaged_document`), or does
         not answer.
         """
         try:
@@ -181,21 +188,22 @@ class CoreMetadataCache(Struct, frozen=True):
         """
         Return the bytes of a file's core metadata.
 
-        Raises NotFound if the store has lost or changed it, and Unavailable if it does not answer.
+        Raises NotFound if the store has lost or changed them, and Unavailable if it does not
+        answer.
         """
         cached = self.cache.get(file.core_metadata)
         if cached is not None:
             return cached
         content = self.files.core_metadata(name, file)
-        # installers compare it with the digest of the page, so bytes that differ help nobody
+        # installers compare the bytes with the digest of the page, and refuse others
         if sha256(content).hexdigest() != file.core_metadata:
             raise NotFound(f"The core metadata of {file.filename} has changed in the store.")
-        self.cache.put(file.core_metadata, content, 256 + len(content))
+        self.cache.put(file.core_metadata, content, CACHE_OVERHEAD + len(content))
         return content
 
 
 def missing_file_error(file: File) -> Unavailable:
-    """Return the Unavailable (503) for a listed file whose bytes are missing or have changed."""
+    """Return the error (503) for a listed file whose bytes are missing or have changed."""
     # not 404, after which installers would try another index
     return Unavailable(
         f"The store has lost {file.filename}. It has to be restored from a backup.",
@@ -211,13 +219,13 @@ def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]
         yield keys.sidecar(name, file, suffix), digest
 
 
-def _objects(name: NormalizedName, body: FileContent) -> Iterator[tuple[Key, Path | bytes]]:
+def _objects(name: NormalizedName, content: FileContent) -> Iterator[tuple[Key, Path | bytes]]:
     """Yield the key and the bytes of a distribution, and of each of its sidecars."""
-    file = body.file
-    yield keys.distribution(name, file.sha256, file.filename), body.path
-    if body.core_metadata is not None:
-        yield keys.core_metadata(name, file.sha256, file.filename), body.core_metadata
-    if body.provenance:
-        yield keys.sidecar(name, file, PROVENANCE_SUFFIX), body.provenance
-    if body.variant:
-        yield keys.sidecar(name, file, VARIANT_SUFFIX), body.variant
+    file = content.file
+    yield keys.distribution(name, file.sha256, file.filename), content.path
+    if content.core_metadata is not None:
+        yield keys.core_metadata(name, file.sha256, file.filename), content.core_metadata
+    if content.provenance:
+        yield keys.sidecar(name, file, PROVENANCE_SUFFIX), content.provenance
+    if content.variant:
+        yield keys.sidecar(name, file, VARIANT_SUFFIX), content.variant

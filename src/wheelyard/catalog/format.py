@@ -1,8 +1,9 @@
 """
 The format of a store (`wheelyard.json`).
 
-The format keeps an older version of wheelyard from reading or writing a newer store. Within one
-format, `reader` and `writer` do, for what an older version would otherwise show or lose.
+An older version of wheelyard may not read or write a store of a newer format. Within one format,
+`reader` and `writer` name the lowest versions that may, as older versions would show parts of the
+store wrongly, or lose them.
 """
 
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from wheelyard.storage.forwarding import ReadOnlyStore
 FORMAT: Final = 3
 """The only format that this version reads and writes."""
 OLDEST_VERSION: Final = "0.2.0"
-"""The first version of wheelyard that reads and writes it, as this version does."""
+"""The first version of wheelyard that reads and writes this format as this version does."""
 
 
 class StoreFormat(
@@ -32,16 +33,16 @@ class StoreFormat(
 
     format: int
     reader: str = ""
-    """The lowest version of wheelyard that may read the store. Empty for any."""
+    """The lowest version of wheelyard that may read the store, or empty for any version."""
     writer: str = ""
-    """The lowest version of wheelyard that may write to the store. Empty for any."""
+    """The lowest version of wheelyard that may write to the store, or empty for any version."""
     files: str = ""
-    """The location of the distributions, if they have a bucket of their own."""
+    """The location of the distributions, or empty if they are in the same bucket."""
     credentials: str = ""
     """
-    The location of tokens, grants and publishers, if the servers keep them elsewhere.
+    The location of tokens, grants and publishers, or empty if they are in the same bucket.
 
-    It is what the server that was started last was told.
+    It is the one in the settings of the server that was started last.
     """
 
     @property
@@ -50,13 +51,13 @@ class StoreFormat(
         try:
             return not self.reader or Version(self.reader) < Version(OLDEST_VERSION)
         except InvalidVersion:
-            return False  # as a newer version may write it
+            return False  # a newer version may write versions in another form
 
 
 _FORMATS: Final = ExtensibleCodec(StoreFormat)
 
 
-def _decoded(stored: Stored) -> StoreFormat:
+def _decode(stored: Stored) -> StoreFormat:
     """Return the content of `wheelyard.json`, or raise Invalid (code `damaged_document`)."""
     try:
         return _FORMATS.decode(stored.body)
@@ -79,34 +80,34 @@ def read_format(store: Store) -> StoreFormat | None:
     stored = store.get(keys.FORMAT)
     if not isinstance(stored, Stored):
         return None
-    written = _decoded(stored)
-    if written.format > FORMAT:
+    stored_format = _decode(stored)
+    if stored_format.format > FORMAT:
         needed = ""
-        if _is_newer(written.reader):
-            needed = f" to {escaped(written.reader)} or newer"
+        if _is_newer(stored_format.reader):
+            needed = f" to {escaped(stored_format.reader)} or newer"
         raise Invalid(
-            f"This store has format {written.format}, and this version of wheelyard knows "
+            f"This store has format {stored_format.format}, and this version of wheelyard knows "
             f"{FORMAT}. Upgrade wheelyard{needed}.",
             code=NEWER_STORE,
         )
-    if written.format < FORMAT:
+    if stored_format.format < FORMAT:
         raise Invalid(
-            f"This store has format {written.format}, which no release of wheelyard wrote: make a "
-            "new store, and import the folder 'files' of this one into it.",
+            f"This store has format {stored_format.format}, which no release of wheelyard wrote: "
+            "make a new store, and import the folder 'files' of this one into it.",
             code="older_store",
         )
-    if _is_newer(written.reader):
+    if _is_newer(stored_format.reader):
         raise Invalid(
-            f"Reading this store needs wheelyard {escaped(written.reader)} or newer. Upgrade "
+            f"Reading this store needs wheelyard {escaped(stored_format.reader)} or newer. Upgrade "
             "wheelyard.",
             code=NEWER_STORE,
         )
-    return written
+    return stored_format
 
 
 def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
     """
-    Return what `wheelyard.json` says, or write it and return None if the store has none.
+    Return the content of `wheelyard.json`, or None if the store is new, after writing it.
 
     `files` is the location of a new store's distributions, if they have a bucket of their own.
 
@@ -118,7 +119,7 @@ def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
     if existing is not None:
         return existing
     new = StoreFormat(format=FORMAT, reader=OLDEST_VERSION, writer=OLDEST_VERSION, files=files)
-    # a store that lost this one document must not be taken for a new one of the present format
+    # a store with projects that has lost this document is no new store, and may have any format
     if next(store.list(keys.PROJECTS), None) is not None:
         raise Invalid(
             f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
@@ -128,20 +129,20 @@ def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
     try:
         store.put(keys.FORMAT, encode_all_fields(new) + b"\n", ABSENT)
     except Conflict:
-        return read_format(store)  # another process has just created the store
+        return read_format(store)  # another process has created the store meanwhile
     return None
 
 
-def writable(stores: Stores, written: StoreFormat | None) -> Stores:
+def writable(stores: Stores, stored_format: StoreFormat | None) -> Stores:
     """
-    Return stores that refuse each write if only a newer version of wheelyard may write.
+    Return the stores, whose writes raise an error if only a newer version of wheelyard may write.
 
-    They raise Unavailable (code `newer_store`) then. `written` is None for a new store.
+    The error is an Unavailable (code `newer_store`). `stored_format` is None for a new store.
     """
-    if written is None or not _is_newer(written.writer):
+    if stored_format is None or not _is_newer(stored_format.writer):
         return stores
     why = (
-        f"writing to this store needs wheelyard {escaped(written.writer)} or newer. Upgrade "
+        f"writing to this store needs wheelyard {escaped(stored_format.writer)} or newer. Upgrade "
         "wheelyard."
     )
     return Stores(
@@ -152,37 +153,38 @@ def writable(stores: Stores, written: StoreFormat | None) -> Stores:
 
 
 def _is_newer(needed: str) -> bool:
-    """Return whether a version of wheelyard, or an empty text, is newer than this one."""
+    """Return whether a needed version is newer than this one. An empty text is not."""
     if needed in {"", OLDEST_VERSION}:
         return False
     try:
         return Version(needed) > Version(version("wheelyard"))
     except InvalidVersion:
-        return True  # as a newer version may write it
+        return True  # a newer version may write versions in another form
 
 
 def rewrite_format(store: Store, retries: ConflictRetries, credentials: str | None = None) -> None:
     """
     Write `wheelyard.json` again, to prove that this process can write to the store.
 
-    `credentials` is where a server keeps credentials, or None for a command, which leaves it as it
-    is. A version below `OLDEST_VERSION` does not read the store from then on. Raises NotFound if
-    `wheelyard.json` is missing, and Invalid (code `damaged_document`) if it is damaged.
-    Raises Unavailable if the store cannot be written, or (code `overloaded`) if too many write it.
+    `credentials` is the location of a server's credentials, or None for a command, which leaves the
+    stored location as it is. A version below `OLDEST_VERSION` does not read the store from then on.
+    Raises NotFound if `wheelyard.json` is missing, and Invalid (code `damaged_document`) if it is
+    damaged. Raises Unavailable if the store cannot be written, or (code `overloaded`) if too many
+    processes write it.
     """
     for _ in retries.attempts():
         stored = store.get(keys.FORMAT)
         if not isinstance(stored, Stored):
             raise NotFound(f"There is no {keys.FORMAT} in this store.")
-        written = _decoded(stored)
-        # not lowered: a newer version may have set it since this process has started
-        if written.is_older:
-            written = replace(written, reader=OLDEST_VERSION, writer=OLDEST_VERSION)
+        stored_format = _decode(stored)
+        # only raised: a newer version may have set both since this process has started
+        if stored_format.is_older:
+            stored_format = replace(stored_format, reader=OLDEST_VERSION, writer=OLDEST_VERSION)
         if credentials is not None:
-            written = replace(written, credentials=credentials)
+            stored_format = replace(stored_format, credentials=credentials)
         try:
-            store.put(keys.FORMAT, encode_all_fields(written) + b"\n", stored.version)
-        except Conflict:  # another server does this at the moment
+            store.put(keys.FORMAT, encode_all_fields(stored_format) + b"\n", stored.version)
+        except Conflict:  # another server has written it at the same moment
             continue
         return
     raise retries.exhausted(keys.FORMAT)

@@ -1,16 +1,15 @@
 """
 The documents that have a journal, and the stored form of projects, of which nothing is lost.
 
-Grants, groups, trusted publishers, namespaces and webhooks lie beside the tokens, so that a process
-which may write packages only cannot change rights. An older version of wheelyard knows no
-publishers of the store, and gives no job a token for them. Decisions about packages of upstream
-indexes are the operator's own, so they lie outside of `upstream/`, whose content can be fetched
-again: a backup has them. An older version that knows one index only does not read the list of
-indexes.
+Grants, groups, trusted publishers, namespaces and webhooks are beside the tokens, so that a process
+which may only write packages cannot change rights. Decisions about packages of upstream indexes are
+made by operators, and are outside of `upstream/`, whose content can be fetched again. So backups
+have them.
 
-What a newer version of wheelyard has written is kept: fields that this version does not know, and
-commits byte for byte, since their digests are the hash chain of the journal. If the document says
-that a reader has to know an event which this version does not, it is not read at all.
+The parts of a project that a newer version of wheelyard has written are kept: fields that this
+version does not know, and commits byte for byte, since their digests are the hash chain of the
+journal. If the document names an event that every reader has to know, and this version does not, it
+is not read at all.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,7 +54,7 @@ from wheelyard.model.stored_webhooks import (
 from wheelyard.storage.base import Key
 
 J = TypeVar("J", bound=AccessRules | DecisionList | TableList[Any])
-_LIST: Final = Decoder(list[Raw])
+_RAW_LIST: Final = Decoder(list[Raw])
 _NEEDS: Final = Decoder(dict[str, str])
 
 
@@ -63,8 +62,8 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
     """
     Reads and changes the only document of its kind.
 
-    Threads may share it. Every method may raise Unavailable, if the store does not answer or the
-    document is damaged. A snapshot has no value if the store has no such document.
+    Threads may share an object. Every method raises Unavailable if the store does not answer, or
+    the document is damaged. A snapshot has no value if the store has no such document.
     """
 
     kind: JournalKind[D, C]
@@ -79,41 +78,45 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         return self.commits.documents.get(self.kind.key, max_age)
 
     def read_ahead(self) -> Snapshot[D]:
-        """Return the document as it is in the store now, and cache it, but not as a fresh one."""
+        """Return the document as it is in the store now, and cache it as one that is not fresh."""
         return self.commits.documents.read_ahead(self.kind.key)
 
     def has_journal(self) -> bool:
-        """Return whether the journal has an entry: the store has, or has had, such a document."""
+        """Return whether the journal has an entry, so that the store has had the document."""
         return next(self.commits.store.list(self.kind.entries), None) is not None
 
-    def require_not_lost(self, what: str) -> None:
+    def require_not_lost(self, unknown_fact: str) -> None:
         """
         Raise Unavailable if the store has had the document, and has it no more.
 
-        `what` is what cannot be said without it.
+        `unknown_fact` is, for the message, what nobody can know without the document.
         """
-        # read again: it may have been made just now
+        # read again, as the document may have been made just now
         if self.has_journal() and self.get("current").value is None:
-            raise lost(f"The document {self.kind.key} is lost: {what} cannot be said.")
+            raise lost(f"The document {self.kind.key} is lost: {unknown_fact} cannot be said.")
 
     def change(self, intent: Intent[D, E]) -> Committed[D, E]:
         """
         Commit the events of `intent`, and return the result.
 
-        Raises what `intent` raises. Raises Unavailable if the store does not answer, in which case
+        Raises the error of `intent`. Raises Unavailable if the store does not answer, in which case
         the commit may have been made, or if the document cannot be changed.
         """
         return self.commits.submit(self.kind, intent)
 
     def take_away(self, intent: Intent[D, E]) -> Committed[D, E]:
-        """Do what `change` does, for what ends access or blocks a package, also on a full disk."""
+        """
+        Do what `change` does, even on a full disk.
+
+        It is for events that end access or block a package.
+        """
         return self.commits.store.with_reserve(partial(self.change, intent))
 
     def history(self, after: int = 0) -> Iterator[C]:
         """
         Return an iterator of the commits after the number `after`, oldest first.
 
-        It raises Unavailable when it comes to a commit that the journal has lost.
+        The iterator raises Unavailable when it comes to a commit that the journal has lost.
         """
         document = self.get("current").value or self.kind.empty
         numbers = range(after + 1, document.revision + 1)
@@ -121,7 +124,11 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
 
 
 class ProjectCodec(Codec[Project]):
-    """The codec of projects, which encodes a file that was added, and not all the others again."""
+    """
+    The codec of projects.
+
+    The encoded files of a project are kept, so that only a new file is encoded.
+    """
 
     def __init__(self) -> None:
         super().__init__(Project)
@@ -132,25 +139,27 @@ class ProjectCodec(Codec[Project]):
         """Return the bytes to store for `value`."""
         if value.other_fields or value.trash:
             return self._encode_table(value)
-        first = value.files[:1]
-        if not first:
+        first_file = value.files[:1]
+        if not first_file:
             return super().encode(value)
-        # no text contains the separator: its quotes would be escaped
-        separator = b'"files":' + self._encoder.encode(first)
-        head, _, tail = super().encode(replace(value, files=first)).partition(separator)
+        # Encode the project with one file, and put the stored bytes of all files in its place. No
+        # text contains the separator, as its quotes would be escaped.
+        separator = b'"files":' + self._encoder.encode(first_file)
+        with_one_file = super().encode(replace(value, files=first_file))
+        head, _, tail = with_one_file.partition(separator)
         # each stored file begins with a comma
-        stored = value.stored_files
-        chunks = [head, b'"files":[', stored[0][1:]]
-        chunks += stored[1:]
+        stored_files = value.stored_files
+        chunks = [head, b'"files":[', stored_files[0][1:]]
+        chunks += stored_files[1:]
         chunks += [b"]", tail]
         return b"".join(chunks)
 
     def require_whole(self, key: Key, value: Project, size: int) -> None:
-        """Do nothing: what this version does not know is kept."""
+        """Do nothing, as parts that this version does not know are kept."""
 
     def _read(self, key: Key, body: bytes) -> Project:
         """
-        Return the project.
+        Return the project in stored bytes.
 
         Raises DecodeError if the bytes are invalid, and Unavailable (code `newer_document`) if only
         a newer version may read them.
@@ -163,15 +172,15 @@ class ProjectCodec(Codec[Project]):
         if not project.stored_commit:
             return project
         commit = read_commit(bytes(project.stored_commit))
-        # the raw value would keep the whole body in memory
+        # a copy, as the decoded Raw would keep the whole body in memory
         project = replace(project, stored_commit=Raw(commit.stored))
         vars(project)["commit"] = commit
         return project
 
     def _read_table(self, key: Key, body: bytes) -> Project:
-        """Return the project of a document that has fields which this version does not know."""
+        """Return the project of a document with fields that this version does not know."""
         table = TABLE.decode(body)
-        # first, as any other field may be of a form that this version does not know
+        # first, as this version may not know the form of any other field
         _require_known(key, _NEEDS.decode(table.get("needs", b"{}")))
         files = self._read_files(table.pop("files", b"[]"))
         trash = self._read_files(table.pop("trash", b"[]"))
@@ -181,20 +190,22 @@ class ProjectCodec(Codec[Project]):
 
     def _read_files(self, body: bytes | Raw) -> tuple[File, ...]:
         """Return the files of a document, each of which may have unknown fields."""
-        return tuple(map(self._files.decode, _LIST.decode(body)))
+        raw_files = _RAW_LIST.decode(body)
+        return tuple(self._files.decode(raw_file) for raw_file in raw_files)
 
     def _encode_table(self, value: Project) -> bytes:
         """Return the bytes of a project that may have unknown fields anywhere."""
         table = TABLE.decode(self._encoder.encode(value))
         for field, files in (("files", value.files), ("trash", value.trash)):
             if files:
-                table[field] = Raw(b"[%b]" % b",".join(map(encode_all_fields, files)))
+                encoded_files = [encode_all_fields(file) for file in files]
+                table[field] = Raw(b"[%b]" % b",".join(encoded_files))
         table.pop("", None)
         return self._encoder.encode(table | dict(value.other_fields)) + b"\n"
 
 
 class CommitCodec(Codec[Commit]):
-    """The codec of commits, whose bytes stay as they were written."""
+    """The codec of commits of projects, whose bytes stay as they were written."""
 
     def __init__(self) -> None:
         super().__init__(Commit)
@@ -204,21 +215,23 @@ class CommitCodec(Codec[Commit]):
         return value.stored + b"\n"
 
     def require_whole(self, key: Key, value: Commit, size: int) -> None:
-        """Do nothing: what this version does not know is kept."""
+        """Do nothing, as parts that this version does not know are kept."""
 
     def _read(self, key: Key, body: bytes) -> Commit:
+        """Return the commit in stored bytes. Raises DecodeError if they are invalid."""
         del key
         return read_commit(body.removesuffix(b"\n"))
 
 
 def _require_known(key: Key, needs: Mapping[str, str]) -> None:
-    """Raise Unavailable if a reader of a document needs to know events that are unknown here."""
-    unknown = {kind: version for kind, version in needs.items() if kind not in KNOWN_KINDS}
-    if unknown:
-        versions = " and ".join(sorted(set(unknown.values())))
+    """Raise Unavailable if a document needs a kind of event that this version does not know."""
+    version_by_kind = {kind: version for kind, version in needs.items() if kind not in KNOWN_KINDS}
+    if version_by_kind:
+        kinds = ", ".join(sorted(version_by_kind))
+        versions = " and ".join(sorted(set(version_by_kind.values())))
         raise Unavailable(
             f"The document {key} has changes that this version of wheelyard does not know "
-            f"({', '.join(sorted(unknown))}). Upgrade to wheelyard {versions} or newer.",
+            f"({kinds}). Upgrade to wheelyard {versions} or newer.",
             code=NEWER_DOCUMENT,
         )
 
@@ -238,9 +251,10 @@ IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEven
 
 
 class RevisedCodec(Codec[J]):
-    """How a document with a journal is encoded, which has its last commit from the first one on."""
+    """The codec of a document with a journal, which always has a revision and its last commit."""
 
     def _read(self, key: Key, body: bytes) -> J:
+        """Return the document. Raises DecodeError if it has not the commit of its revision."""
         value = super()._read(key, body)
         if not value.revision:
             raise DecodeError("it has no revision")
@@ -250,15 +264,19 @@ class RevisedCodec(Codec[J]):
 
 
 class EventJournal(JournalKind[D, C], Generic[D, C, E], frozen=True, kw_only=True):
-    """What a document that is no project's, and its journal, are."""
+    """The properties of a document with a journal that is of no project."""
 
     commit: Callable[..., C]
-    """`of_events` of the class of its commits."""
+    """Makes a commit: the method `of_events` of the class of its commits."""
     change: Callable[[D, E], D]
     """Returns a document after an event, with its revision and last commit unchanged."""
 
     def new_commit(self, number: int, commit_id: str, previous: str, events: Sequence[E]) -> C:
-        """Return a commit of these events, at least one, after that with the digest `previous`."""
+        """
+        Return a commit of these events, which are at least one.
+
+        `previous` is the digest of the commit before it.
+        """
         return self.commit(number=number, id=commit_id, previous=previous, events=tuple(events))
 
     def apply(self, document: D, event: E) -> D:
@@ -270,10 +288,10 @@ def table_journal(
     kind: TableKind[Any, Any, Any], key: Key, entries: str, consequence: str
 ) -> EventJournal[Any, Any, Any]:
     """
-    Return what the document and the journal of a kind of tables are.
+    Return the properties of the document and the journal of a kind of tables.
 
-    `key` is that of the document, and `entries` the prefix of the keys of its journal.
-    `consequence` says what a damaged document leads to.
+    `key` is the key of the document, and `entries` the prefix of the keys of its journal.
+    `consequence` is the effect of a damaged document.
     """
     return EventJournal(
         what=f"the {kind.title}",
@@ -291,20 +309,24 @@ def table_journal(
 class AccessJournal(
     EventJournal[AccessRules, AccessCommit, AnyAccessEvent], frozen=True, kw_only=True
 ):
-    """What the document and the journal of grants and groups are."""
+    """The properties of the document and the journal of grants and groups."""
 
     def require_valid(self, document: AccessRules) -> None:
-        """Raise Invalid for a grant that only a person can have written there."""
+        """Raise Invalid for a grant that wheelyard cannot have written."""
         grants.grants_of(document)
 
 
 class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
-    """What the document and the journal of a project are."""
+    """The properties of the document and the journal of a project."""
 
     def new_commit(
         self, number: int, commit_id: str, previous: str, events: Sequence[Event]
     ) -> Commit:
-        """Return a commit of these events, at least one, after that with the digest `previous`."""
+        """
+        Return a commit of these events, which are at least one.
+
+        `previous` is the digest of the commit before it.
+        """
         return Commit(number=number, id=commit_id, previous=previous, events=tuple(events))
 
     def apply(self, document: Project, event: Event) -> Project:
@@ -312,7 +334,7 @@ class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
         return apply(document, event)
 
     def with_commit(self, document: Project, commit: Commit) -> Project:
-        """Return a project, to which the events of a commit were applied, after that commit."""
+        """Return a project with a commit as its last one, after its events were applied."""
         return with_commit(document, commit)
 
     def makes_name(self, before: Project, after: Project) -> bool:
@@ -321,14 +343,15 @@ class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
 
     def unknown_parts(self, document: Project, commits: Iterable[Commit]) -> Mapping[str, str]:
         """
-        Return what of a project and its commits only a newer version of wheelyard knows.
+        Return the parts of a project and its commits that only a newer version knows.
 
-        The keys are names in words. The values are the versions that know it, or empty texts.
+        The keys are names of these parts, for messages. The values are the versions of wheelyard
+        that know the parts, or empty texts.
         """
         return unknown_parts(document, commits)
 
     def require_valid(self, document: Project) -> None:
-        """Raise Invalid for the document of another project, which a person has put here."""
+        """Raise Invalid if the document is that of another project."""
         if document.name != self.project:
             raise Invalid(f"The document of {self.project} is that of another project.")
 
@@ -384,7 +407,7 @@ _COMMITS: Final = CommitCodec()
 
 
 def project_journal(name: NormalizedName) -> ProjectJournal:
-    """Return what the document and the journal of a project are."""
+    """Return the properties of the document and the journal of a project."""
     return ProjectJournal(
         what=f"the project {name}",
         consequence="clients may see other files than they should",

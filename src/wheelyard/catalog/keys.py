@@ -12,38 +12,38 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     changes.json                                           the newest changes of all projects
     changes/<serial>.json                                  older ones, up to this serial
     index-list.json                                        the indexes that commands have made
-    index-list/<number>.json                               change `number` of them
+    index-list/<number>.json                               change `number` of this list
     indexes/<index>/...                                    documents of another index: same keys
     clock.json                                             written to learn the store's time
-    leases/<job>.json                                      who does a job that one process does
+    leases/<job>.json                                      which process does a job
     derived/search-6.msgpack.gz                            facts of all projects, for searches
     derived/descriptions/<renderer>/<digest>.json          the HTML of a description
-    derived/variants/<project>/<sha256>.json               of older pages: about wheel variants
-    derived/copied.json                                    what the last copy to here has seen
-    decisions.json                                         what of upstream indexes is approved
-    decisions/<number>.json                                change `number` of that
+    derived/variants/<project>/<sha256>.json               wheel variants that an older page links
+    derived/copied.json                                    the state of the last copy to this store
+    decisions.json                                         decisions about upstream packages
+    decisions/<number>.json                                change `number` of the decisions
     requests.json                                          who asked for hidden public packages
     webhooks/<name>.json                                   how far deliveries of a webhook are
     downloads/months/<yyyy-mm>.json.gz                     counts of downloads in a month
-    downloads/new/<process>.<number>.json                  counts that are not added to them yet
+    downloads/new/<process>.<number>.json                  counts that are in no month yet
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
     upstream/<id>/files/.../<filename>.provenance          its provenance, whose digest none says
-    upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day on which it is used
-    upstream/<id>/digests/<project>.json                   digests that no page of it says
-    upstream/<id>/digests/<project>/<filename>.json        that of one file, by its first fetch
+    upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day of use of a file
+    upstream/<id>/digests/<project>.json                   digests of files that its page lacks
+    upstream/<id>/digests/<project>/<filename>.json        the digest of one file, when fetched
     upstream/<id>/pages/<project>.json.gz                  a project's page of an upstream index
-    upstream/owners/<project>/<chain>.json                 which of several has a name
+    upstream/owners/<project>/<chain>.json                 which index of a chain has a name
     upstream/licences.json                                 which releases have a blocked licence
     upstream/first-uses.json                               when `cooldown_allow` was first used
     upstream/osv.json.gz                                   the last accepted advisories
     credentials/access.json                                grants and groups of the store
-    credentials/access/<number>.json                       change `number` of them
+    credentials/access/<number>.json                       change `number` of grants and groups
     credentials/publishers.json                            trusted publishers of the store
-    credentials/publishers/<number>.json                   change `number` of them
+    credentials/publishers/<number>.json                   change `number` of the publishers
     credentials/namespaces.json                            who owns which namespaces
-    credentials/namespaces/<number>.json                   change `number` of them
+    credentials/namespaces/<number>.json                   change `number` of the namespaces
     credentials/webhooks.json                              webhooks of the store
-    credentials/webhooks/<number>.json                     change `number` of them
+    credentials/webhooks/<number>.json                     change `number` of the webhooks
     credentials/webhook-secrets/<name>.json                the sealed secret of a webhook
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
@@ -56,9 +56,9 @@ The object layout of a store: no module but `removed.py` builds or parses other 
 Files are shared by all indexes of a store. A lease is never deleted.
 
 The bytes at a key with a digest or a number never change. The other objects are changed by
-compare-and-swap. What is below `derived/` is made from the other objects, and may be deleted any
-time. Its keys say in what form it is, so that another version has another object. What is below
-`upstream/` can be fetched again. `<id>` is that of an upstream index.
+compare-and-swap. The objects below `derived/` are made from the other objects, and may be deleted
+any time. Their keys name their form, so that a version with another form has another object. The
+objects below `upstream/` can be fetched again. `<id>` is the id of an upstream index.
 """
 
 import re
@@ -78,7 +78,7 @@ FORMAT = Key("wheelyard.json")
 PROJECT_NAMES = Key("projects.json")
 FILES = "files/"
 PROBE = Key(f"{FILES}probe")
-"""Never written: reading it shows whether the bucket of the files exists."""
+"""A key that is never written: a read of it shows whether the bucket of the files exists."""
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 PENDING = "pending/"
@@ -88,7 +88,7 @@ INDEX_LIST = Key("index-list.json")
 INDEX_LIST_JOURNAL = "index-list/"
 INDEXES = "indexes/"
 FORMER_MAIN_FOLDER = f"{INDEXES}{MAIN}/"
-"""Of an index that an earlier version has made under the name that main has now."""
+"""The folder of an index that an earlier version has made with the name that main has now."""
 CLOCK = Key("clock.json")
 LEASES = "leases/"
 DERIVED = "derived/"
@@ -134,10 +134,14 @@ ENDED_SESSIONS = "credentials/sessions/ended/"
 REFETCHABLE: Final = re.compile(
     rf"(?:{INDEXES}[^/]+/)?{UPSTREAM}[^/]+/(?:{UPSTREAM_FILES}|{UPSTREAM_USES}|{UPSTREAM_PAGES})"
 )
-"""What upstream indexes have, too: a file has to have its size, other objects their digest."""
+"""
+The keys of objects that upstream indexes have, too.
 
-# What a person, a backup or a tool has put into the store besides fits none of these, or only by
-# chance: a listing then leaves it out.
+A file has to have its size, and other objects their digest.
+"""
+
+# Objects that a person, a backup or a tool has put into the store match none of these patterns, but
+# by chance. Listings leave them out.
 _INDEX = re.compile(rf"{INDEXES}[^/]+/")
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _FILE = re.compile(
@@ -175,7 +179,7 @@ def commit(name: NormalizedName, number: int) -> Key:
 
 def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
     """Return the key of a mark that a commit may be made, with 16 random hexadecimal digits."""
-    # one folder for all: listing it is one call, and a new mark makes no folder
+    # one folder for all projects: it is listed by one call, and a new mark makes no folder
     return Key(f"{pending_marks(name)}{number:010}.{unique}")
 
 
@@ -185,7 +189,7 @@ def pending_marks(name: NormalizedName) -> str:
 
 
 def sealed_changes(serial: int) -> Key:
-    """Return the key of the sealed changes of which the last one has this serial."""
+    """Return the key of the sealed changes whose last entry has this serial."""
     return numbered_entry(SEALED_CHANGES, serial)
 
 
@@ -195,7 +199,7 @@ def lease(job: str) -> Key:
 
 
 def index_folder(name: str) -> str:
-    """Return the prefix of the keys of an index: nothing for main."""
+    """Return the prefix of the keys of an index, which is empty for main."""
     if name == MAIN:
         return ""
     if name == FORMER_MAIN:
@@ -215,7 +219,7 @@ def index_in(prefix: str) -> str:
     """Return the name of the index whose keys have this prefix."""
     if not prefix:
         return MAIN
-    # its folder is called main, which is the name of the index at the root now
+    # the folder is called main, which is now the name of the index at the root
     if prefix == FORMER_MAIN_FOLDER:
         return FORMER_MAIN
     return prefix.removeprefix(INDEXES).removesuffix("/")
@@ -247,7 +251,7 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
 
 
 def upstream_provenance(name: NormalizedName, sha256: str, filename: str) -> Key:
-    """Return the key of the provenance of a public distribution, whose digest no page says."""
+    """Return the key of the provenance of a public distribution, whose digest no page has."""
     return Key(f"{FILES}{name}/{sha256}/{filename}.provenance")
 
 
@@ -255,7 +259,7 @@ def sidecar(name: NormalizedName, file: File, suffix: str) -> Key:
     """Return the key of the sidecar of a distribution that is listed with this suffix."""
     if suffix == METADATA_SUFFIX:
         return core_metadata(name, file.sha256, file.filename)
-    # with its own digest: it may be replaced, and the bytes at a key never change
+    # with its own digest, as it may be replaced, and the bytes at a key never change
     return Key(f"{FILES}{name}/{file.sha256}/{file.filename}.{file.sidecars[suffix]}.{suffix}")
 
 
@@ -271,7 +275,7 @@ def numbered_entry(prefix: str, number: int) -> Key:
 
 
 def webhook_state(name: str) -> Key:
-    """Return the key of how far the deliveries of a webhook are."""
+    """Return the key of the state of a webhook's deliveries."""
     return Key(f"{WEBHOOK_STATES}{name}.json")
 
 
@@ -281,13 +285,13 @@ def webhook_secret(name: str) -> Key:
 
 
 def description(renderer: str, digest: str) -> Key:
-    """Return the key of what a renderer has made of a description."""
+    """Return the key of the result of a renderer for a description."""
     return Key(f"{DESCRIPTIONS}{renderer}/{digest}.json")
 
 
 def kept_variants(name: NormalizedName, sha256: str) -> Key:
     """Return the key of a document about wheel variants that a page has linked to."""
-    # of many releases it has the same bytes, which are written once
+    # by digest, as many releases have the same document, which is written once
     return Key(f"{all_kept_variants(name)}{sha256}.json")
 
 
@@ -300,8 +304,9 @@ class DownloadBatch(Struct, frozen=True):
     """Counts of downloads that a process has written."""
 
     process: str
-    """Its 16 random hexadecimal digits."""
+    """The id of the process: 16 random hexadecimal digits."""
     number: int
+    """The number of the batch in its process."""
 
     @property
     def key(self) -> Key:
@@ -331,7 +336,7 @@ def parse_month_of_downloads(key: Key) -> str | None:
 
 
 def upstream(upstream_id: str) -> str:
-    """Return the prefix of everything that is kept of an upstream index."""
+    """Return the prefix of the keys of an upstream index."""
     return f"{UPSTREAM}{upstream_id}/"
 
 
@@ -374,12 +379,12 @@ def upstream_owners(name: NormalizedName) -> str:
 
 
 def upstream_owner(name: NormalizedName, chain: str) -> Key:
-    """Return the key of what says which upstream index of a chain has a name."""
+    """Return the key of the document with the upstream index of a chain that owns a name."""
     return Key(f"{upstream_owners(name)}{chain}.json")
 
 
 def parse_upstream_owner(key: Key) -> tuple[NormalizedName, str] | None:
-    """Return the project and the chain of such a key, or None for any other key."""
+    """Return the project and the chain in a key of `upstream_owner`, or None for any other key."""
     match = _UPSTREAM_OWNER.fullmatch(key)
     if match is None:
         return None
@@ -419,12 +424,17 @@ def is_person_name(key: Key) -> bool:
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:
     """Return the key of the record of a used ID token, by its `digest_of`."""
-    return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
+    return Key(f"{USED_ID_TOKENS}{_hour_of(expires_at)}/{digest}.json")
 
 
 def ended_session(expires_at: datetime, session_id: str) -> Key:
     """Return the key of the record that a session was signed out before it expired."""
-    return Key(f"{ENDED_SESSIONS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{session_id}.json")
+    return Key(f"{ENDED_SESSIONS}{_hour_of(expires_at)}/{session_id}.json")
+
+
+def _hour_of(expires_at: datetime) -> str:
+    """Return the hour of an expiry as keys have it, in UTC."""
+    return expires_at.astimezone(UTC).strftime(_HOUR)
 
 
 def is_project_name(text: str) -> bool:
@@ -446,12 +456,13 @@ class PendingMark(Struct, frozen=True):
     key: Key
     project: NormalizedName
     number: int
+    """The number of the commit."""
     size: int
-    """Bytes. 0 unless the mark has commits of another store."""
+    """The size of the mark in bytes, which is 0 unless the mark has commits of another store."""
 
 
 def parse_pending_mark(key: Key, size: int = 0) -> PendingMark | None:
-    """Return the commit that the mark at this key is about, or None for any other key."""
+    """Return the mark at a key, or None for any other key."""
     match = _PENDING_MARK.fullmatch(key)
     if match is None:
         return None
@@ -467,7 +478,7 @@ class FileKey(Struct, frozen=True):
 
 
 def parse_file_key(key: Key) -> FileKey | None:
-    """Return the parts of a distribution's or a sidecar's key, None for any other key."""
+    """Return the parts of the key of a distribution or a sidecar, or None for any other key."""
     match = _FILE.fullmatch(key)
     if match is None:
         return None
@@ -476,9 +487,10 @@ def parse_file_key(key: Key) -> FileKey | None:
 
 def entry_number(prefix: str, key: Key) -> int | None:
     """Return the number in the key of `numbered_entry`, or None for any other key."""
+    if not key.startswith(prefix):
+        return None
     match = _NUMBERED.fullmatch(key.removeprefix(prefix))
-    # without the prefix nothing was removed
-    if match is None or not key.startswith(prefix):
+    if match is None:
         return None
     return int(match[1])
 
@@ -493,14 +505,14 @@ def token_id_of_use(key: Key) -> str | None:
 
 def expiry_hour(key: Key) -> datetime | None:
     """
-    Return when the expiry hour in a key begins.
+    Return when the expiry hour in the key of a used ID token or an ended session begins.
 
-    The key is that of a used ID token or an ended session. Returns None for any other key.
+    Return None for any other key.
     """
     match = _USED_ID_TOKEN.fullmatch(key) or _ENDED_SESSION.fullmatch(key)
     if match is None:
         return None
     try:
         return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC)
-    except ValueError:  # ten digits that are no hour, which nobody here has written
+    except ValueError:  # ten digits that are no hour, so wheelyard has not written this key
         return None

@@ -1,4 +1,4 @@
-"""The parts of the catalog of a store, and how they are put together."""
+"""The parts of the catalog of a store, and how they are built from its objects."""
 
 from collections.abc import Callable
 from typing import Final
@@ -56,9 +56,9 @@ class Catalog(Struct, frozen=True):
     is_older: bool
     """Whether a version below `OLDEST_VERSION` could still write to the store when it was read."""
     stores: Stores
-    """Where the objects are. Nothing is written if only a newer version may write."""
+    """The objects. A write raises an error if only a newer version may write."""
     retries: ConflictRetries
-    """For writes that lose a race."""
+    """How a write that has lost a race is tried again."""
     projects: Projects
     changes: Changes
     serials: ProjectSerials
@@ -83,7 +83,7 @@ class Catalog(Struct, frozen=True):
     def rights(
         self,
     ) -> tuple[journaled.AccessRecords, journaled.PublisherRecords]:
-        """The documents that say who has a right to a project."""
+        """The documents that give rights to projects."""
         return self.access_records, self.publisher_records
 
     @property
@@ -113,18 +113,18 @@ def open_catalog(
     gives_serials: bool = True,
 ) -> Catalog:
     """
-    Return the catalog of an index, and write `wheelyard.json` if its store is new.
+    Return the catalog of main, and write `wheelyard.json` if the store is new.
 
     `files` is the location of a new store's distributions, if they have a bucket of their own. A
-    server that is not meant to write gives no serials. If only a newer version may write to the
+    server that may not write does not give serials. If only a newer version may write to the
     store, each write raises Unavailable (code `newer_store`). Raises Invalid if this version may
     not read the store (code `older_store` or `newer_store`), or if `wheelyard.json` is damaged or
     lost (code `damaged_document`). Raises Unavailable if the store does not answer, or a new one
     cannot be written.
     """
     # before anything else is read: an older version must not misread a newer store
-    written = ensure_format(stores.documents, files)
-    stores = writable(stores, written)
+    stored_format = ensure_format(stores.documents, files)
+    stores = writable(stores, stored_format)
     store = stores.documents
     credentials = stores.credentials
     retries = _retries(policy, runtime)
@@ -140,8 +140,8 @@ def open_catalog(
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     sessions = _sessions(credentials, token_policy, runtime)
     return Catalog(
-        is_new=written is None,
-        is_older=written is not None and written.is_older,
+        is_new=stored_format is None,
+        is_older=stored_format is not None and stored_format.is_older,
         stores=stores,
         retries=retries,
         projects=projects,
@@ -175,10 +175,11 @@ def open_index(
     is_stored: bool = False,
 ) -> Catalog:
     """
-    Return the catalog of an index but main, in the store of `catalog`.
+    Return the catalog of an index other than main, in the store of `catalog`.
 
-    `is_stored` says that a command has made the index, so that one may remove it. A server that is
-    not meant to write gives no serials. Nothing is read: the index begins with its first project.
+    `is_stored` says that a command has made the index, so that a command may remove it. A server
+    that may not write does not give serials. Nothing is read or written: the objects of an index
+    begin with its first project.
     """
     retries = catalog.retries
     documents = PrefixedStore(catalog.stores.documents, keys.index_folder(name))
@@ -197,17 +198,17 @@ def open_index(
 
 
 def _retries(policy: CachePolicy, runtime: Runtime) -> ConflictRetries:
-    """Return how writers of a document wait for each other."""
+    """Return how often, and with which pauses, writers of a document try again."""
     if policy.is_local:
         return ConflictRetries(runtime=runtime)
-    # a bucket takes about one write of an object a second, so writers wait longer there
+    # a bucket accepts about one write of an object per second, so writers wait longer there
     return remote_conflict_retries(runtime=runtime)
 
 
 def _read_threads(policy: CachePolicy) -> int:
-    """Return how many objects are read concurrently: a folder answers faster than a thread."""
+    """Return how many objects are read concurrently."""
     if policy.is_local:
-        return 1
+        return 1  # a read of a folder takes less than to hand it to a thread
     return PREFETCH_THREADS
 
 
@@ -222,11 +223,11 @@ def open_projects(
     Return the projects whose documents are in a store.
 
     `root` is the store of main. `require_free` raises an error if no new project may take a name.
-    None is for any name.
+    With None, every name may be taken.
     """
     runtime = retries.runtime
 
-    # the two need each other: what has vanished is known by the list, and asked when that is gone
+    # `lists` and `vanished` need each other, so `vanished` is only used when the lambda is called
     lists = DocumentCache(
         store,
         Codec(NameList),
@@ -255,7 +256,7 @@ def open_changes(
     """
     Return the feed of the projects whose documents are in a store.
 
-    A server that is not meant to write gives no serials.
+    A server that may not write does not give serials.
     """
     logs = DocumentCache(
         store,
@@ -276,11 +277,13 @@ def open_changes(
 
 
 def _webhook_states(store: Store, policy: CachePolicy, retries: ConflictRetries) -> WebhookStates:
+    """Return the states of webhooks in a store."""
     documents = DocumentCache(store, Codec(WebhookState), retries.runtime, policy)
     return WebhookStates(store, documents, retries)
 
 
 def _webhook_secrets(store: Store, policy: CachePolicy, sessions: SessionRecords) -> WebhookSecrets:
+    """Return the secrets of webhooks in a store."""
     documents = DocumentCache(store, Codec(SealedSecret), sessions.runtime, policy)
     return WebhookSecrets(store, documents, sessions)
 
@@ -288,9 +291,9 @@ def _webhook_secrets(store: Store, policy: CachePolicy, sessions: SessionRecords
 def _package_requests(
     store: Store, policy: CachePolicy, retries: ConflictRetries
 ) -> RequestRecords:
-    return RequestRecords(
-        DocumentCache(store, Codec(RequestList), retries.runtime, policy), retries
-    )
+    """Return the requests for public packages in a store."""
+    documents = DocumentCache(store, Codec(RequestList), retries.runtime, policy)
+    return RequestRecords(documents, retries)
 
 
 def _journaled(
@@ -299,12 +302,14 @@ def _journaled(
     policy: CachePolicy,
     retries: ConflictRetries,
 ) -> journaled.JournaledDocument[D, C, E]:
+    """Return the document with a journal of a kind in a store."""
     documents = JournaledCache(kind, store, retries.runtime, policy)
     commits: Commits[D, C, E] = Commits(store, documents, retries, _read_threads(policy))
     return journaled.JournaledDocument(kind, commits)
 
 
 def _sessions(store: Store, policy: CachePolicy, runtime: Runtime) -> SessionRecords:
+    """Return the sessions in a store."""
     session_keys = DocumentCache(store, Codec(SessionKey), runtime, policy)
     ended = DocumentCache(store, Codec(EndedSession), runtime, policy)
     return SessionRecords(store, session_keys, ended, runtime)

@@ -15,17 +15,17 @@ from wheelyard.storage.base import ABSENT
 
 NO_REQUESTS: Final = RequestList()
 REMEMBERED_SECONDS: Final = 600.0
-"""How long a list that was read for something else may be counted for a page."""
+"""The age up to which a page shows the list in memory, without a read of the store."""
 
 logger = logging.getLogger("wheelyard")
 
 
 class RequestRecords(Struct, frozen=True):
     """
-    Reads and changes the list.
+    Reads and changes the list of requests.
 
-    Threads may share it. Every method raises Unavailable if the store does not answer. A list that
-    is damaged counts as empty: it has what was asked in the last days, and nothing depends on it.
+    Threads may share an object. Every method raises Unavailable if the store does not answer. A
+    damaged list counts as empty: it has the requests of the last days, and nothing depends on it.
     """
 
     documents: DocumentCache[RequestList]
@@ -33,32 +33,37 @@ class RequestRecords(Struct, frozen=True):
 
     def get(self) -> RequestList:
         """Return the list as it is in the store now, which is empty if there is none."""
-        snapshot = self._read()
-        return (snapshot and snapshot.value) or NO_REQUESTS
+        return _list_in(self._read())
 
     def peek_memory(self) -> RequestList | None:
-        """Return the list if this process has read it in the last ten minutes. Reads no store."""
+        """
+        Return the list if this process has read it within `REMEMBERED_SECONDS`, else None.
+
+        The store is not read.
+        """
         cached = self.documents.peek(keys.PACKAGE_REQUESTS, "any")
         if cached is None:
             return None
         age = self.retries.runtime.monotonic() - cached.validated_at
-        return cached.value if age <= REMEMBERED_SECONDS else None
+        if age > REMEMBERED_SECONDS:
+            return None
+        return cached.value
 
     def change(self, change: Callable[[RequestList], RequestList]) -> RequestList:
         """
-        Write what `change` makes of the list, unless that is the same, and return it.
+        Write the list that `change` returns, unless it is the same as before, and return it.
 
-        It may be called again, with a newer list. A change whose answer was lost may be made twice.
-        A damaged list is replaced. Raises what `change` raises, and Unavailable (code `overloaded`)
-        if too many writers change the list.
+        `change` may be called again, with a newer list. A change whose answer was lost may be made
+        twice. A damaged list is replaced. Raises the error of `change`, and Unavailable (code
+        `overloaded`) if too many writers change the list.
         """
         for _ in self.retries.attempts():
             snapshot = self._read()
-            before = (snapshot and snapshot.value) or NO_REQUESTS
+            before = _list_in(snapshot)
             after = change(before)
             if after == before:
                 return before
-            # over a damaged list, whose version is not known: nothing in it could be kept
+            # over a damaged list, whose version is not known, and in which nothing can be read
             if snapshot is None:
                 self.documents.put(keys.PACKAGE_REQUESTS, after, None)
                 return after
@@ -67,12 +72,19 @@ class RequestRecords(Struct, frozen=True):
         raise self.retries.exhausted(keys.PACKAGE_REQUESTS)
 
     def _read(self) -> Snapshot[RequestList] | None:
-        """Return the list, or None if it is damaged."""
+        """Return a snapshot of the list as it is in the store now, or None if it is damaged."""
         try:
             return self.documents.get(keys.PACKAGE_REQUESTS, "current")
         except Unavailable as fault:
-            # what only a newer version may read is not damaged, and is left to that
+            # a list that only a newer version may read is not damaged, and must not be replaced
             if fault.code != DAMAGED:
                 raise
             logger.warning("requests for public packages are lost: %s", fault.message)
             return None
+
+
+def _list_in(snapshot: Snapshot[RequestList] | None) -> RequestList:
+    """Return the list of a snapshot, or an empty one without a list, or for a damaged one."""
+    if snapshot is None or snapshot.value is None:
+        return NO_REQUESTS
+    return snapshot.value

@@ -1,13 +1,13 @@
 """
 The records of people who sign in with an OpenID Connect provider.
 
-They lie below `credentials/`: who can write them can give people groups of the provider. A session
-and a token of a person read the record, so a group that the provider has taken away is lost for
-both as soon as the record is written.
+The records are below `credentials/`, as a process that can write them can give people groups of
+the provider. Sessions and tokens of a person are checked by the record. So when the provider has
+taken away a group, they lose it as soon as the record is written.
 
-A name is claimed before a record has it: by a document of its own, which is made once. So of two
-people who come with one name at the same time, one gets it. Who dies in between has the name at the
-next sign-in.
+A name is claimed before a record has it, by a document of its own, which is created once. So if two
+people come with one name at the same time, only one of them gets it. If the process dies between
+claim and record, the person gets the name at the next sign-in.
 """
 
 from collections.abc import Iterator
@@ -31,8 +31,8 @@ class PeopleRecords(Struct, frozen=True):
     """
     Reads and writes the records of people.
 
-    Threads may share it. Every method raises Unavailable if the store does not answer. Those that
-    return a snapshot raise it also if the record is damaged.
+    Threads may share an object. Every method raises Unavailable if the store does not answer. The
+    methods that return a snapshot raise Unavailable, too, if the record is damaged.
     """
 
     store: Store
@@ -53,8 +53,8 @@ class PeopleRecords(Struct, frozen=True):
         """
         Store a record, and return it as stored, or None if `snapshot` is outdated.
 
-        A snapshot without a value makes a new record. After None, the caller reads the record
-        again, and decides again.
+        With a snapshot without a value, a new record is made. After None, the caller has to read
+        the record and decide again.
         """
         key = keys.person(person.provider, person.id)
         write_id = self.runtime.new_id()
@@ -71,8 +71,8 @@ class PeopleRecords(Struct, frozen=True):
         """
         Return an iterator of the records, sorted by provider.
 
-        A record cached in its current version is not read. A damaged one is left out: `check`
-        reports it.
+        A record whose current version is cached is not read. Damaged records are left out, and
+        reported by `check`.
         """
         return self.documents.read_listed(self.store.list(keys.PEOPLE), self.threads)
 
@@ -80,12 +80,12 @@ class PeopleRecords(Struct, frozen=True):
 class NameClaim(
     Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """The stored document that says whose a name is."""
+    """The stored document with the person who has a name."""
 
     provider: str
     name: str
     person: str
-    """The `Person.id` of whoever had the name first. Empty once it was released."""
+    """The `Person.id` of whoever had the name first, or empty after its release."""
     claimed_at: datetime
 
 
@@ -94,10 +94,10 @@ _CLAIMS: Final = Codec(NameClaim)
 
 class PersonNames(Struct, frozen=True):
     """
-    The names of people, each of which is that of one person of a provider.
+    The names of people. Each name belongs to one person of a provider.
 
-    Threads may share it. Every method raises Unavailable if the store does not answer, or the
-    document of a name is damaged.
+    Threads may share an object. Every method raises Unavailable if the store does not answer, or
+    the document of a name is damaged.
     """
 
     store: Store
@@ -105,10 +105,10 @@ class PersonNames(Struct, frozen=True):
 
     def claim(self, provider: str, name: str, person_id: str) -> bool:
         """
-        Claim a name for a person, and return whether it is theirs now.
+        Claim a name for a person, and return whether the person has it now.
 
-        It is, too, if they had it before. The name counts as it is written. Raises Unavailable
-        (code `overloaded`) if too many claim it at once.
+        The person may have had the name before. Upper and lower case differ. Raises Unavailable
+        (code `overloaded`) if too many processes claim the name at once.
         """
         key = _key(provider, name)
         now = self.retries.runtime.now()
@@ -120,17 +120,17 @@ class PersonNames(Struct, frozen=True):
                 holder = _CLAIMS.decode(key, stored.body).person
                 if holder:
                     return holder == person_id
-                # released: the next one writes over it
+                # the name was released: the claim is written over its document
                 version = stored.version
             try:
                 self.store.put(key, _CLAIMS.encode(claim), version)
-            except Conflict:  # somebody else was faster: see who
+            except Conflict:  # another process was faster: the next attempt reads for whom
                 continue
             return True
         raise self.retries.exhausted("the name of a person")
 
     def holder(self, provider: str, name: str) -> str:
-        """Return the `Person.id` of whose a name is, or an empty text if it is nobody's."""
+        """Return the `Person.id` of the person who has a name, or an empty text for nobody."""
         key = _key(provider, name)
         stored = self.store.get(key)
         if not isinstance(stored, Stored):
@@ -138,9 +138,9 @@ class PersonNames(Struct, frozen=True):
         return _CLAIMS.decode(key, stored.body).person
 
     def release(self, provider: str, name: str, person_id: str) -> None:
-        """Let the next person have a name, unless it is not that of this person any more."""
+        """Release a name for the next person, if it is still the name of this person."""
         key = _key(provider, name)
-        # written and not deleted: a deletion is never conditional, and could meet the next claim
+        # written and not deleted: a deletion is never conditional, and might delete the next claim
         for _ in self.retries.attempts():
             stored = self.store.get(key)
             if not isinstance(stored, Stored):
@@ -148,8 +148,9 @@ class PersonNames(Struct, frozen=True):
             claim = _CLAIMS.decode(key, stored.body)
             if claim.person != person_id:
                 return
+            released = replace(claim, person="")
             try:
-                self.store.put(key, _CLAIMS.encode(replace(claim, person="")), stored.version)
+                self.store.put(key, _CLAIMS.encode(released), stored.version)
             except Conflict:
                 continue
             return
@@ -158,4 +159,5 @@ class PersonNames(Struct, frozen=True):
 
 def _key(provider: str, name: str) -> Key:
     """Return the key of the claim of a name."""
-    return keys.person_name(provider, sha256(name.encode()).hexdigest())
+    name_digest = sha256(name.encode()).hexdigest()
+    return keys.person_name(provider, name_digest)

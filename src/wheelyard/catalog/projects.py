@@ -1,11 +1,11 @@
 """
 Projects by normalised name, and the list of all project names.
 
-The list is one document. A writer stores bytes, then the project's document, then its name, and a
-reader goes the other way, so that it never meets a link to something missing. A process that has
-the document in its cache does not need the list. In a folder, others look for the document of a
-name that is not listed, too, so that all show a new project from the same moment on. A bucket is
-not asked twice for each name that nobody has.
+The list is one document. A writer stores bytes, then the project's document, then its name. A
+reader reads in the other order, so that it never finds a link to something missing. A process that
+has the document in its cache does not need the list. In a folder, other processes look for the
+document of an unlisted name, too, so that all processes show a new project from the same moment on.
+A bucket is not asked twice for a name that it does not have.
 
 The list is also the registry of private names (`private_names.py`). With an upstream index, a name
 is listed before its first commit, so a listed name without any commit is a project without files.
@@ -44,14 +44,13 @@ class NameList(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
     revision: int = 0
     """The number of writes."""
     write_id: str = ""
-    """Random. Shows whether a write without a reply has succeeded."""
+    """A random id, by which a writer without an answer knows whether its write has succeeded."""
 
     def with_names(self, names: Iterable[NormalizedName], write_id: str) -> "NameList":
-        """Return the list after the next write, which gives it these names."""
+        """Return the list with these names instead, for its next write."""
         # `sorted` is fast on a nearly sorted list
-        return replace(
-            self, names=tuple(sorted(names)), revision=self.revision + 1, write_id=write_id
-        )
+        sorted_names = tuple(sorted(names))
+        return replace(self, names=sorted_names, revision=self.revision + 1, write_id=write_id)
 
     def is_same_write(self, other: "NameList | None") -> bool:
         """Return whether a list that was read later comes from the same write as this one."""
@@ -67,20 +66,21 @@ class ProjectNames:
     """
     Reads the list of project names, adds names to it, and removes released ones.
 
-    Threads may share it. Every method raises Unavailable if the store that it reads or writes does
-    not answer, if the list is damaged, or if too many writers change it.
+    Threads may share an object. Every method raises Unavailable if the store that it reads or
+    writes does not answer, if the list is damaged, or if too many writers change it.
     """
 
     def __init__(self, documents: DocumentCache[NameList], retries: ConflictRetries) -> None:
         self._documents = documents
         self._retries = retries
         self._additions = GroupCommit[str, frozenset[NormalizedName], None](self._add)
-        self._last = frozenset[NormalizedName]()
+        self._last_names = frozenset[NormalizedName]()
         """The names of the list that was read last."""
         self.dropped = set[NormalizedName]()
         """
-        Names that the list had when it was read before, and lacks now: they were released, or an
-        older list was put in its place.
+        Names that an earlier read of the list has found, and that it lacks now.
+
+        They were released, or the list was replaced by an older one.
         """
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
@@ -89,11 +89,11 @@ class ProjectNames:
 
     def get(self) -> Snapshot[NameList]:
         """Return a snapshot of the list, read from the store unless a fresh one is cached."""
-        return self._noted(self._documents.get(keys.PROJECT_NAMES))
+        return self._note_dropped(self._documents.get(keys.PROJECT_NAMES))
 
     def read_ahead(self) -> Snapshot[NameList]:
-        """Return the list as it is in the store now, and cache it, but not as a fresh one."""
-        return self._noted(self._documents.read_ahead(keys.PROJECT_NAMES))
+        """Return the list as it is in the store now, and cache it as one that is not fresh."""
+        return self._note_dropped(self._documents.read_ahead(keys.PROJECT_NAMES))
 
     def get_current(self) -> NameList:
         """Return the list as it is in the store now, or an empty one if the store has none."""
@@ -101,23 +101,23 @@ class ProjectNames:
 
     def read(self) -> Snapshot[NameList]:
         """Return a snapshot of the list as it is in the store now."""
-        return self._noted(self._documents.get(keys.PROJECT_NAMES, "current"))
+        return self._note_dropped(self._documents.get(keys.PROJECT_NAMES, "current"))
 
-    def _noted(self, snapshot: Snapshot[NameList]) -> Snapshot[NameList]:
-        """Note which names a list that was read lacks, and return it."""
+    def _note_dropped(self, snapshot: Snapshot[NameList]) -> Snapshot[NameList]:
+        """Note the names that a list lacks and an earlier one had, and return the list."""
         names = frozenset[NormalizedName]()
         if snapshot.value is not None:
             names = snapshot.value.as_set
-        # a cached list has one set, so for nearly all calls there is nothing to compare
-        if names is not self._last:
-            self.dropped |= self._last - names
+        # by identity: a cached list always has the same set, so nearly no call compares names
+        if names is not self._last_names:
+            self.dropped |= self._last_names - names
             self.dropped -= names
-            self._last = names
+            self._last_names = names
         return snapshot
 
     def ensure(self, *names: NormalizedName) -> None:
-        """Add those of `names` to the list that this process has not seen in it."""
-        # an old list of the cache is enough: names are only removed by a release, see `change`
+        """Add those of `names` to the list that the cached list lacks."""
+        # an old cached list is enough: only a release removes names, see `Projects.change`
         cached = self.peek("any")
         missing = frozenset(names)
         if cached is not None and cached.value is not None:
@@ -126,12 +126,12 @@ class ProjectNames:
             self.claim(*missing)
 
     def claim(self, *names: NormalizedName) -> None:
-        """Add those of `names` that the stored list lacks to it, as it is in the store now."""
+        """Add those of `names` to the list that it lacks, as it is in the store now."""
         if names:
             self._additions.submit("all", frozenset(names))
 
     def remove(self, *names: NormalizedName) -> None:
-        """Remove `names` from the list, if they are there."""
+        """Remove `names` from the list, if it has them."""
         if not names:
             return
         for _ in self._retries.attempts():
@@ -160,7 +160,7 @@ class ProjectNames:
         raise self._retries.exhausted("the list of projects")
 
     def _swap(self, snapshot: Snapshot[NameList], names: Iterable[NormalizedName]) -> bool:
-        """Write a list of these names over that of `snapshot`, or return False after a conflict."""
+        """Write these names over the list in `snapshot`. Return False after a conflict."""
         write_id = self._retries.runtime.new_id()
         after = (snapshot.value or NameList()).with_names(names, write_id)
         return self._documents.swap(
@@ -169,7 +169,7 @@ class ProjectNames:
 
 
 class FreeNames(Struct, frozen=True):
-    """Knows which names no new project of main may take."""
+    """Checks that a new project of main does not take the name of an index."""
 
     indexes: IndexRecords
 
@@ -181,7 +181,7 @@ class FreeNames(Struct, frozen=True):
 
 
 class RemainingIndex(Struct, frozen=True):
-    """Knows whether an index that a command has made is still there, for its new projects."""
+    """Checks, for each new project of an index that a command has made, that the index exists."""
 
     indexes: IndexRecords
     name: str
@@ -198,27 +198,29 @@ class RemainingIndex(Struct, frozen=True):
 
 class VanishedProjects(Struct):
     """
-    Projects that this process has read, or read the names of, and that the store knows no more.
+    Projects that this process has read, by document or name, and of which the store has nothing.
 
-    No command removes all of a project. So an older copy was put in the place of the store, which
-    is served as it is then. Their names stay private in this process, as nobody has released them.
+    No command removes all objects of a project. So the store was replaced by an older copy, which
+    is then served as it is. The names of these projects stay private in this process, as nobody has
+    released them.
     """
 
     store: Store
     root: Store
-    """Has `wheelyard.json`, and is `store` if the index is main."""
+    """The store of main, which has `wheelyard.json`."""
     names: ProjectNames
     now: Callable[[], datetime]
     since: datetime | None = None
-    """When the first one was noticed, in UTC."""
+    """When the first vanished project was noticed, in UTC, or None if there is none."""
     projects: set[NormalizedName] = set()
+    """The names of the vanished projects."""
 
     def is_unknown(self, key: Key) -> bool:
         """
         Return whether a project, whose document is gone, is unknown to the store, and note that.
 
-        It is if it is neither listed nor has a journal. Raises Unavailable if the store does not
-        answer, or the list of names is damaged or lost.
+        It is unknown if it is neither listed nor has a journal. Raises Unavailable if the store
+        does not answer, or the list of names is damaged or lost.
         """
         name = keys.project_of(key)
         if name is None or _is_listed(self.names.read(), name):
@@ -230,11 +232,12 @@ class VanishedProjects(Struct):
 
     def is_list_unknown(self) -> bool:
         """
-        Return whether the store, whose list of names is gone, knows of no project of the index.
+        Return whether the store, whose list of names is gone, has no project of the index.
 
-        Without its `wheelyard.json` it is no copy. Raises Unavailable if the store does not answer.
+        A store without `wheelyard.json` is no copy: then return False. Raises Unavailable if the
+        store does not answer.
         """
-        # an empty disk that is mounted in place of the store's has none either
+        # an empty disk may be mounted in place of the store
         if self.root.get(keys.FORMAT) is None:
             return False
         for folder in (keys.PROJECTS, keys.JOURNAL):
@@ -250,7 +253,7 @@ class VanishedProjects(Struct):
         """
         is_dropped = name in self.names.dropped and name not in self.projects
         if is_dropped and not self.is_unknown(keys.project(name)):
-            self.names.dropped.discard(name)  # it was released, as its journal says
+            self.names.dropped.discard(name)  # it was released, as it still has a journal
         return name in self.projects
 
     def _note(self, name: NormalizedName) -> None:
@@ -294,28 +297,28 @@ class Projects(Struct, frozen=True):
             return snapshot
         if snapshot is None and self.documents.is_local:
             return None
-        # a list that has the name says nothing of the document, which has to be read
+        # if the list has the name, the document has to be read
         names = self.names.peek(max_age)
         if names is None or _is_listed(names, name):
             return None
-        return _missing(names)
+        return _missing_project(names)
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
         """
         Return a snapshot of a project's document, from the cache or the store.
 
-        It has no value if the project's name is not listed. A listed name without any commit is a
-        project without files. Raises Unavailable if the journal has commits, and the document is
-        missing.
+        The snapshot has no value if the project's name is not listed. A listed name without any
+        commit is a project without files. Raises Unavailable if the journal has commits, and the
+        document is missing.
         """
         # the list first: for a name that is not listed, one read of a bucket is enough
         if not self.is_remembered(name):
             names = self.names.get()
             if not _is_listed(names, name) and not self._is_being_made(name):
-                return _missing(names)
+                return _missing_project(names)
         snapshot = self.documents.get(keys.project(name))
         if snapshot.value is None:
-            # a document is written before its name is listed, so it may be new
+            # the document of a listed name exists, and may be newer than the cache
             snapshot = self.documents.get(keys.project(name), "current")
         if snapshot.value is None or snapshot.value.is_released:
             return self._load_without_files(name, snapshot)
@@ -325,11 +328,11 @@ class Projects(Struct, frozen=True):
         """Return whether a folder has the document of a project, whose name is not listed yet."""
         if not self.documents.is_local:
             return False
-        # not by the cache, which would fill with names that nobody has
+        # not by the cache, which would fill with the names of missing projects
         path = self.store.path_of(keys.project(name))
         if path is None:  # in memory
             return self.store.get(keys.project(name)) is not None
-        return path.exists()  # one system call: each layer that lacks a name makes it
+        return path.exists()  # only one system call, as each layer that lacks a name makes it
 
     def _load_without_files(
         self, name: NormalizedName, snapshot: Snapshot[Project]
@@ -337,12 +340,12 @@ class Projects(Struct, frozen=True):
         """Return the snapshot of a project that has no document, or that was released."""
         names = self.names.get()
         if not _is_listed(names, name):
-            return _missing(names)
+            return _missing_project(names)
         if snapshot.value is not None:
             return snapshot
         if not self.has_journal(name):
             return replace(snapshot, value=Project(name=name))
-        # read again: the first commit may have been made just now, and the document comes first
+        # read again: the first commit, which writes the document first, may just have been made
         snapshot = self.documents.get(keys.project(name), "current")
         if snapshot.value is None:
             # not NotFound: an installer that gets 404 continues with its next index
@@ -366,8 +369,7 @@ class Projects(Struct, frozen=True):
         """
         Return a project, from the cache or the store.
 
-        One that is listed without a document has no files. Raises NotFound if its name is not
-        listed.
+        A listed project without a document has no files. Raises NotFound if its name is not listed.
         """
         snapshot = self.peek(name) or self.load(name)
         if snapshot.value is None:
@@ -378,7 +380,7 @@ class Projects(Struct, frozen=True):
         """
         Return a project as it is in the store now.
 
-        Raises NotFound if it has no document now, and the cached list of names does not have it.
+        Raises NotFound if the project has no document now, and the cached list lacks its name.
         """
         project = self.documents.get(keys.project(name), "current").value
         if project is None or not project.exists:
@@ -389,24 +391,26 @@ class Projects(Struct, frozen=True):
         """
         Return a project for a writer, listed or not, from the cache or the store.
 
-        A project that does not exist is one without files.
+        A project that does not exist is returned as one without files.
         """
-        return self.documents.get(keys.project(name)).value or Project(name=name)
+        project = self.documents.get(keys.project(name)).value
+        return project or Project(name=name)
 
     def read_for_update(self, name: NormalizedName) -> Project:
         """
         Return a project for a writer, listed or not, as it is in the store now.
 
-        A project that does not exist is one without files.
+        A project that does not exist is returned as one without files.
         """
-        return self.documents.get(keys.project(name), "current").value or Project(name=name)
+        project = self.documents.get(keys.project(name), "current").value
+        return project or Project(name=name)
 
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """
         Commit the events of `intent`, list the project's name, and return the result of the commit.
 
-        A project that does not exist after the commit is not listed. Raises what `intent` raises.
-        Of a new project, raises Invalid (code `invalid_name`) if an index has the name, and
+        A project that does not exist after the commit is not listed. Raises the error of `intent`.
+        For a new project, raises Invalid (code `invalid_name`) if an index has the name, and
         NotFound if its own index was removed. Raises Unavailable if the store does not answer, or
         if the name cannot be listed: the commit may have been made.
         """
@@ -427,7 +431,7 @@ class Projects(Struct, frozen=True):
 
 
 def unknown_project(name: str) -> NotFound:
-    """Return the NotFound for the name of a project that does not exist."""
+    """Return the error for the name of a project that does not exist."""
     return NotFound(
         f"There is no project named {quoted(name)} in this index. Check the spelling and the "
         "index, or upload it first."
@@ -435,8 +439,10 @@ def unknown_project(name: str) -> NotFound:
 
 
 def _is_listed(names: Snapshot[NameList], name: NormalizedName) -> bool:
+    """Return whether a list of names has a name."""
     return names.value is not None and name in names.value.as_set
 
 
-def _missing(names: Snapshot[NameList]) -> Snapshot[Project]:
+def _missing_project(names: Snapshot[NameList]) -> Snapshot[Project]:
+    """Return the snapshot of a project that does not exist, as old as a list of names."""
     return Snapshot(None, ABSENT, names.validated_at, names.attempted_at, 0)

@@ -1,4 +1,4 @@
-"""Texts that are sealed: encrypted and authenticated (AES-256-GCM), for one context."""
+"""Seals texts for one context: encrypts and authenticates them (AES-256-GCM)."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -15,25 +15,27 @@ class Sealer:
     """
     Seals texts with a key that is derived from a secret for one purpose.
 
-    Threads may share it. `random` has to be a source for secrets.
+    Threads may share an object. `random` has to be a source for secrets.
     """
 
     def __init__(self, secret: bytes, purpose: str, random: Random) -> None:
-        self._cipher = AESGCM(hmac.digest(secret, f"wheelyard\0{purpose}".encode(), "sha256"))
+        key = hmac.digest(secret, f"wheelyard\0{purpose}".encode(), "sha256")
+        self._cipher = AESGCM(key)
         self._random = random
 
     def seal(self, text: str, context: str) -> str:
         """Return a sealed text, in characters of base64url, which opens in this context only."""
-        # random and not counted: several servers have the same key, and none knows of the others
+        # random and not counted, as several servers have the same key, and do not share a counter
         nonce = self._random.randbytes(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, text.encode(), context.encode())
         return urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def open(self, sealed: str, context: str) -> str | None:
         """Return the text, or None if it was not sealed with this key and for this context."""
-        # it may come from a cookie: any bytes at all, of which none may be a fault of the server
+        # the sealed text may be any text of a cookie, which must cause no other error
+        padding = "=" * (-len(sealed) % 4)
         try:
-            raw = urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+            raw = urlsafe_b64decode(sealed + padding)
             nonce = raw[:_NONCE_BYTES]
             body = raw[_NONCE_BYTES:]
             return self._cipher.decrypt(nonce, body, context.encode()).decode()

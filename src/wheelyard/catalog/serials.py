@@ -1,4 +1,4 @@
-"""The newest serial of each project, as mirrors ask for it, from the feed (`changes.py`)."""
+"""The newest serial of each project, for mirrors, by the feed (`changes.py`)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -20,22 +20,22 @@ from wheelyard.errors import NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion
 
 FRESH_SECONDS: Final = 1.0
-"""The least time between two listings of marks, and until a page tries again what has failed."""
+"""The least time between two listings of marks, and the time after a failure without a try."""
 WAIT_SECONDS: Final = 1.0
-"""How long a page waits for another thread that reads the feed, which may be long at first."""
+"""How long a page waits for another thread that reads the feed. The first read may take long."""
 
 
 class SerialTable(Struct, frozen=True):
-    """The newest change of each project, up to one serial: none below it is missing."""
+    """The newest change of each project, without a gap up to the serial `newest`."""
 
     newest: int = NO_SERIAL
     changes: dict[NormalizedName, ProjectChange] = {}
     generation: int = 0
-    """Another one for each table with other serials that a process has had."""
+    """A number that rises with each table of the process that has other serials."""
     feed: ObjectVersion = ABSENT
     """The last version of `changes.json` that was read completely into this table."""
     names_revision: int = 0
-    """The revision of a list of names that has all these projects, unless they were released."""
+    """The revision of a list of names that has all of these projects but released ones."""
 
     @property
     def serials(self) -> Mapping[NormalizedName, int]:
@@ -45,10 +45,10 @@ class SerialTable(Struct, frozen=True):
 
 class ProjectSerials(Struct):
     """
-    The newest serials of all projects, which are read when they are first asked for.
+    The newest serials of all projects, which are read when they are needed first.
 
-    Threads may share it. While the store does not answer, or the feed is damaged, the table stays
-    as it is. So a mirror never sees a serial before it can see all that is below.
+    Threads may share an object. While the store does not answer, or the feed is damaged, the table
+    stays as it is. So a mirror never sees a serial before it can see all changes below it.
     """
 
     changes: Changes
@@ -56,14 +56,15 @@ class ProjectSerials(Struct):
     runtime: Runtime
     _table: SerialTable = SerialTable()
     _due_at: float = -inf
+    """When marks are listed again, on the monotonic clock."""
     _down_until: float = -inf
-    """Until when no page asks for the feed, as it could not be read."""
+    """The time until which no page reads the feed, as it could not be read."""
     _fruitless_until: dict[NormalizedName, float] = {}
-    """Until when no page tries to give a serial to a project, as it has got none."""
+    """The times until which no page tries to give a serial to a project, as it has got none."""
     _reads: int = 0
     """How many reads for a page have begun."""
     committed: Event = field(default_factory=Event)
-    """Set by each commit of this process, for whoever waits for one."""
+    """Set by each commit of this process, for threads that wait for one."""
     _listing: Lock = field(default_factory=Lock)
     """Held while serials are given."""
     _reading: Lock = field(default_factory=Lock)
@@ -86,14 +87,14 @@ class ProjectSerials(Struct):
         """
         Return the table for a list of projects, after giving a serial to each commit without one.
 
-        Commits of other processes are in it after `FRESH_SECONDS`, and none while another thread
-        gives serials, which takes long after many commits. New projects that the list of names
-        lacks are added to it. A list that is older than `names_revision` of the table may lack some
-        of its projects.
+        The table has commits of other processes after `FRESH_SECONDS`. While another thread gives
+        serials, which takes long after many commits, it is returned as it was before. New projects
+        that the list of names lacks are added to the list. A list that is older than
+        `names_revision` of the table may lack some of its projects.
         """
         if self.peek() is None and self._listing.acquire(blocking=False):
             try:
-                # before the marks are listed: a commit that is noted meanwhile is due again
+                # before the marks are listed, as a commit that is noted meanwhile is due again
                 self._due_at = self.runtime.monotonic() + FRESH_SECONDS
                 with suppress(Unavailable):
                     self._advance(self._table, self.changes.since)
@@ -103,22 +104,22 @@ class ProjectSerials(Struct):
 
     def given(self) -> SerialTable:
         """
-        Return the table with all serials that any process has given, and give none.
+        Return the table with all serials that any process has given. No serial is given.
 
-        It may lack some if another thread has been reading them for `WAIT_SECONDS`, or if they
-        could not be read within the last `FRESH_SECONDS`. New projects that the list of names lacks
-        are added to it.
+        The table may lack serials if another thread has been reading them for `WAIT_SECONDS`, or if
+        a read has failed within the last `FRESH_SECONDS`. New projects that the list of names lacks
+        are added to the list.
         """
         reads = self._reads
         is_down = self.runtime.monotonic() < self._down_until
         if not is_down and self._reading.acquire(timeout=WAIT_SECONDS):
             try:
-                # a read that has begun while this thread waited is as good as one of its own
+                # a read that has begun while this thread waited is new enough
                 if reads == self._reads:
                     self._reads += 1
                     self._read_given()
             except Unavailable:
-                # the next pages must not wait for the store as long as this one did
+                # so that the next pages do not wait for the store as long as this one did
                 self._down_until = self.runtime.monotonic() + FRESH_SECONDS
             finally:
                 self._reading.release()
@@ -128,32 +129,34 @@ class ProjectSerials(Struct):
         """
         Return the table with all serials, after giving one to this revision of a project.
 
-        It is given only if the table has none. It still has none if this process may give none, if
-        the store does not answer, if another thread gives serials for longer than `WAIT_SECONDS`,
-        and if the commit has no mark, which `wheelyard check` puts.
+        A serial is given only if the revision has none. It still has none if this process may give
+        none, if the store does not answer, if another thread gives serials for longer than
+        `WAIT_SECONDS`, or if the commit has no mark, which `wheelyard check` puts.
         """
         table = self.given()
         if _has_serial(table, name, revision) or self._is_fruitless(name):
             return table
         if self._listing.acquire(timeout=WAIT_SECONDS):
             try:
-                # another thread may have given it meanwhile
+                # another thread may have given the serial meanwhile
                 if not _has_serial(self._table, name, revision):
                     with suppress(Unavailable):
                         self._advance(self._table, self.changes.since)
-                        self._read_given()  # so that the page can be repeated
+                        # for the version of the feed, by which the fast path repeats a page
+                        self._read_given()
             finally:
                 self._listing.release()
         if not _has_serial(self._table, name, revision):
-            # a page that is asked for again at once must not try in vain again
+            # so that a page that is asked for again at once does not try again
             self._fruitless_until[name] = self.runtime.monotonic() + FRESH_SECONDS
         return self._table
 
     def _is_fruitless(self, name: NormalizedName) -> bool:
-        """Return whether no page has to try to give a serial to a project now."""
+        """Return whether a try to give a serial to a project would most probably fail now."""
         now = self.runtime.monotonic()
         is_down = now < self._down_until
-        return self.changes.is_read_only or is_down or now < self._fruitless_until.get(name, -inf)
+        has_just_failed = now < self._fruitless_until.get(name, -inf)
+        return self.changes.is_read_only or is_down or has_just_failed
 
     def _read_given(self) -> None:
         """Put all serials that any process has given into the table."""
@@ -172,7 +175,7 @@ class ProjectSerials(Struct):
         read_changes: Callable[[int], tuple[list[ProjectChange], int]],
     ) -> None:
         """
-        Replace the table by `table_before` with what has changed since it was made.
+        Replace the table by `table_before` with the changes since it was made.
 
         `read_changes` returns the changes after a serial, and the newest serial.
         """
@@ -186,12 +189,13 @@ class ProjectSerials(Struct):
         if not new_changes and newest == table_before.newest:
             return
 
-        # before the table has them: a mirror asks for the page of each project that it sees
+        # before the table has them, as a mirror asks for the page of each project that it sees
         revision = self._list_names(new_changes)
         with self._lock:
             current = self._table
-            # a thread that gives serials and one that reads them may both come here: the table
-            # never goes back, unless the feed itself did, which the first one of them puts
+            # A thread that gives serials and one that reads them may both come here. The newest
+            # serial of the table never falls, unless that of the feed did: then the first of both
+            # threads replaces the table.
             if current is table_before or current.newest < newest:
                 self._table = SerialTable(
                     newest=newest,
@@ -203,17 +207,17 @@ class ProjectSerials(Struct):
 
     def _list_names(self, names: Iterable[NormalizedName]) -> int:
         """
-        Return the revision of a list of names that has those of these projects that have files.
+        Have all of these projects that have files listed, and return the revision of the list.
 
-        Adds what it lacks: a new project is listed after its first commit, and its writer may be
-        slow, or dead. Raises Unavailable if this process may not.
+        A new project is listed after its first commit, but its writer may be slow, or dead. Raises
+        Unavailable if a project has to be listed, and this process may not write.
         """
         listed = self.projects.names.get_current()
         published = list[NormalizedName]()
         for name in names:
             if name not in listed.as_set:
                 with UnreadableIgnored():
-                    # a released one has no files
+                    # a released project has no files, and must not be listed
                     project = self.projects.documents.get(keys.project(name), "current").value
                     if project is not None and project.files:
                         published.append(name)
@@ -226,7 +230,7 @@ class ProjectSerials(Struct):
 
 
 def _has_serial(table: SerialTable, name: NormalizedName, revision: int) -> bool:
-    """Return whether a revision of a project, or a newer one, has a serial. 0 needs none."""
+    """Return whether a revision of a project, or a newer one, has a serial, or is 0."""
     change = table.changes.get(name)
     if change is None:
         return revision <= 0

@@ -40,10 +40,10 @@ class EndedSession(Struct, frozen=True):
 
 class SessionRecords(Struct, frozen=True):
     """
-    Reads and writes the key of sessions, and the records of ended ones.
+    Reads and writes the key of sessions, and the records of ended sessions.
 
-    Threads may share it. Every method raises Unavailable if the store that it reads or writes does
-    not answer.
+    Threads may share an object. Every method raises Unavailable if the store that it reads or
+    writes does not answer.
     """
 
     store: Store
@@ -55,12 +55,12 @@ class SessionRecords(Struct, frozen=True):
         """
         Return the key if it is cached and recent enough, else None.
 
-        Does not read a remote store.
+        A remote store is not read.
         """
         return _key_in(self.key_documents.peek(keys.SESSION_KEY))
 
     def key(self, max_age: MaxAge = "fresh") -> bytes | None:
-        """Return the key, read unless it is cached, or None if there is none, or it is damaged."""
+        """Return the key, from the cache or the store, or None if it is missing or damaged."""
         with UnreadableIgnored():
             return _key_in(self.key_documents.get(keys.SESSION_KEY, max_age))
         return None
@@ -69,28 +69,29 @@ class SessionRecords(Struct, frozen=True):
         """
         Return the key, which is created if there is none.
 
-        Raises Unavailable if it is damaged.
+        Raises Unavailable if the key is damaged.
         """
         key = _key_in(self.key_documents.get(keys.SESSION_KEY))
         while key is None:
-            made = SessionKey(self.runtime.random.randbytes(KEY_BYTES).hex(), self.runtime.now())
+            random_key = self.runtime.random.randbytes(KEY_BYTES)
+            document = SessionKey(random_key.hex(), self.runtime.now())
             try:
-                self.store.put(keys.SESSION_KEY, self.key_documents.codec.encode(made), ABSENT)
+                self.store.put(keys.SESSION_KEY, self.key_documents.codec.encode(document), ABSENT)
             except Conflict:
                 pass  # another process was faster
             else:
                 logger.info("the key of browser sessions was created: %s", keys.SESSION_KEY)
-            # read, also after the own write: two servers that begin at once must use the same key
+            # read even after its own write, as two servers that start at once must use one key
             key = _key_in(self.key_documents.get(keys.SESSION_KEY, "current"))
         return key
 
     def end(self, session_id: str, expires_at: datetime) -> None:
         """Record that a session has ended, unless that is recorded already."""
         key = keys.ended_session(expires_at, session_id)
-        ended = EndedSession(self.runtime.now())
-        with suppress(Conflict):  # it was ended in another tab
-            self.store.put(key, self.ended_documents.codec.encode(ended), ABSENT)
-        # this server has cached that there is no such record: read it, so that the end counts here
+        record = EndedSession(self.runtime.now())
+        with suppress(Conflict):  # the session was ended in another tab
+            self.store.put(key, self.ended_documents.codec.encode(record), ABSENT)
+        # read, as the cache of this server still has that there is no such record
         self.ended_documents.get(key, "current")
 
     def has_ended(self, session_id: str, expires_at: datetime) -> bool:
@@ -98,14 +99,14 @@ class SessionRecords(Struct, frozen=True):
         with UnreadableIgnored():
             key = keys.ended_session(expires_at, session_id)
             return self.ended_documents.get(key).value is not None
-        # a damaged record was written, and only a session that ended has one
+        # only a session that has ended has a record, even a damaged one
         return True
 
     def remove_expired(self, at_most: int | None = None) -> int:
         """
-        Delete the records of ended sessions that have expired, and return how many.
+        Delete the records of ended sessions that have expired, and return how many were deleted.
 
-        At most `at_most` are deleted, or all for None.
+        At most `at_most` records are deleted, or all for None.
         """
         # another server, whose clock is behind, may still accept a session that has just expired
         limit = self.runtime.now() - CLOCK_SKEW

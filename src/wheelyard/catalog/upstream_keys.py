@@ -1,8 +1,8 @@
 """
-The keys of what is kept of upstream indexes.
+The keys of the stored objects of upstream indexes.
 
-A copy takes along what cannot be fetched again: pages and owners, which say which of the upstream
-indexes has a public name, and the digests of files that pages do not say.
+A copy has the objects that cannot be fetched again: pages and owners, by which an upstream index
+has a public name, and the digests of files whose pages have none.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from wheelyard.catalog import keys
 from wheelyard.storage.base import Key, Store
 
 _AFTER_SLASH: Final = "0"
-"""The next character, so that it follows every key of a folder in its place."""
+"""The character after a slash: in place of the slash, it sorts after every key of a folder."""
 
 
 def kept_upstream_keys(store: Store) -> Iterator[Key]:
@@ -21,37 +21,37 @@ def kept_upstream_keys(store: Store) -> Iterator[Key]:
 
     Raises Unavailable if the store does not answer.
     """
-    for top in _tops(store):
-        if top in {keys.UPSTREAM_FIRST_USES, keys.UPSTREAM_LICENCES}:
-            yield Key(top)
-        elif top == keys.UPSTREAM_OWNERS:
-            for entry in store.list(top):
+    for key_or_folder in _top_level(store):
+        if key_or_folder in {keys.UPSTREAM_FIRST_USES, keys.UPSTREAM_LICENCES}:
+            yield Key(key_or_folder)
+        elif key_or_folder == keys.UPSTREAM_OWNERS:
+            for entry in store.list(key_or_folder):
                 yield entry.key
-        elif top.endswith("/"):
-            for kind in (keys.UPSTREAM_DIGESTS, keys.UPSTREAM_PAGES):
-                for entry in store.list(f"{top}{kind}"):
+        elif key_or_folder.endswith("/"):
+            for subfolder in (keys.UPSTREAM_DIGESTS, keys.UPSTREAM_PAGES):
+                for entry in store.list(f"{key_or_folder}{subfolder}"):
                     yield entry.key
 
 
 def upstream_folders(store: Store) -> Iterator[str]:
     """
-    Yield the ids under which something of upstream indexes is kept.
+    Yield the names of the folders of upstream indexes, which are their ids, and that of owners.
 
     Raises Unavailable if the store does not answer.
     """
-    for top in _tops(store):
-        if top.endswith("/"):
-            yield top.removeprefix(keys.UPSTREAM).removesuffix("/")
+    for key_or_folder in _top_level(store):
+        if key_or_folder.endswith("/"):
+            yield key_or_folder.removeprefix(keys.UPSTREAM).removesuffix("/")
 
 
-def _tops(store: Store) -> Iterator[str]:
-    """Yield the keys and, with a slash at the end, the folders that are next below `upstream/`."""
+def _top_level(store: Store) -> Iterator[str]:
+    """Yield the keys and, with a slash at the end, the folders right below `upstream/`."""
     after = ""
     while (entry := next(store.list(keys.UPSTREAM, after), None)) is not None:
-        upstream_id, slash, _ = entry.key.removeprefix(keys.UPSTREAM).partition("/")
-        top = f"{keys.UPSTREAM}{upstream_id}{slash}"
-        yield top
-        after = top
-        # past the folder at once: it may have hundreds of thousands of files
+        name, slash, _ = entry.key.removeprefix(keys.UPSTREAM).partition("/")
+        key_or_folder = f"{keys.UPSTREAM}{name}{slash}"
+        yield key_or_folder
+        after = key_or_folder
+        # the folder is skipped, as it may have hundreds of thousands of files
         if slash:
-            after = f"{top.removesuffix('/')}{_AFTER_SLASH}"
+            after = f"{key_or_folder.removesuffix('/')}{_AFTER_SLASH}"

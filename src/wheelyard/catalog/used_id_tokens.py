@@ -1,4 +1,4 @@
-"""What counts once, and was used: OIDC ID tokens, and the states of sign-ins at providers."""
+"""Used OIDC ID tokens and used states of sign-ins at providers, which are accepted only once."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,10 +15,10 @@ HOUR: Final = timedelta(hours=1)
 
 
 class UsedIdToken(Struct, frozen=True):
-    """The stored document of a used ID token, which is not in it."""
+    """The stored document of a used ID token. It does not have the ID token itself."""
 
     token: str
-    """The id of the API token that it was exchanged for. Empty for a sign-in at a provider."""
+    """The id of the API token that the ID token was exchanged for, or empty for a sign-in."""
 
 
 _USED_ID_TOKENS: Final = Codec(UsedIdToken)
@@ -26,7 +26,7 @@ _USED_ID_TOKENS: Final = Codec(UsedIdToken)
 
 class UsedIdTokens(Struct, frozen=True):
     """
-    OIDC ID tokens that were used: each is recorded once, so that only one process can use it.
+    The records of used OIDC ID tokens. Each is created once, so that only one process can use it.
 
     The keys of the records begin with the hour in which the ID token expires, so that a listing has
     the expired ones first. A record has the id of the API token that the ID token was exchanged
@@ -40,8 +40,8 @@ class UsedIdTokens(Struct, frozen=True):
         """
         Record that an ID token, or the state of a sign-in, is used.
 
-        `issuer` and `jti` are claims of the ID token, or stand for a provider and a state. The
-        record is not needed after `expires_at`. `token_id` is the API token that the ID token is
+        `issuer` and `jti` are claims of the ID token, or a provider and a state. The record is not
+        needed after `expires_at`. `token_id` is the id of the API token that the ID token is
         exchanged for, or empty for a sign-in at a provider.
 
         Raises Conflict if the ID token was used before.
@@ -51,11 +51,13 @@ class UsedIdTokens(Struct, frozen=True):
         self.store.put(key, _USED_ID_TOKENS.encode(UsedIdToken(token_id)), ABSENT)
 
     def is_used(self, issuer: str, jti: str, expires_at: datetime) -> bool:
-        """Return whether a use was recorded by `consume`, whose arguments these are."""
-        return isinstance(self.store.get(self._key(issuer, jti, expires_at)), Stored)
+        """Return whether `consume` has recorded a use with these arguments."""
+        key = self._key(issuer, jti, expires_at)
+        return isinstance(self.store.get(key), Stored)
 
     @staticmethod
     def _key(issuer: str, jti: str, expires_at: datetime) -> Key:
+        """Return the key of the record of an ID token or a state."""
         return keys.used_id_token(expires_at, digest_of(issuer, jti))
 
     def expired_before(self, limit: datetime) -> Iterator[Key]:
@@ -64,9 +66,9 @@ class UsedIdTokens(Struct, frozen=True):
 
     def token_of(self, key: Key) -> str | None:
         """
-        Return the API token's id in the record at `key`, or None if that is missing or damaged.
+        Return the id of the API token in a record, or None if the record is missing or damaged.
 
-        It is empty for a sign-in at a provider.
+        The id is empty for a sign-in at a provider.
         """
         stored = self.store.get(key)
         with UnreadableIgnored():
@@ -85,7 +87,7 @@ def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:
         hour = keys.expiry_hour(entry.key)
         if hour is None:
             continue
-        # keys are sorted by hour, so all that follow are later
+        # keys are sorted by hour, so all following keys are of later hours
         if hour + HOUR > limit:
             return
         yield entry.key
@@ -93,6 +95,7 @@ def expired_keys(store: Store, prefix: str, limit: datetime) -> Iterator[Key]:
 
 def digest_of(issuer: str, jti: str) -> str:
     """Return the hexadecimal SHA-256 of issuer and `jti`, which no two ID tokens share."""
-    # the NUL keeps them apart, as no issuer has one
-    # a JSON string can hold a lone surrogate
-    return sha256(f"{issuer}\0{jti}".encode("utf-8", "surrogatepass")).hexdigest()
+    # a NUL separates both, as no issuer has one
+    identity = f"{issuer}\0{jti}"
+    # a JSON string can have a lone surrogate
+    return sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""Notes about versions of public packages: documents that several servers add to."""
+"""Notes about versions of public packages, in documents to which several servers add."""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -12,14 +12,14 @@ from wheelyard.storage.base import Key
 V = TypeVar("V")
 
 NoteDocument = dict[str, dict[NormalizedName, dict[str, V]]]
-"""The stored form: one member, whose value is by project and version."""
+"""The stored form: an object with one member, whose value has the notes by project and version."""
 
 
 class VersionNotes(Generic[V]):
     """
     Reads and changes the document at `key` with one `member`.
 
-    Threads may share it. `retries` are for conflicts with other servers.
+    Threads may share an object. `retries` are for conflicts with other servers.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class VersionNotes(Generic[V]):
         return self._documents.get(self._key)
 
     def of_project(self, name: NormalizedName, noted: Snapshot[NoteDocument[V]]) -> Mapping[str, V]:
-        """Return what the document says of a project, by version."""
+        """Return the notes of a project in a document, by version."""
         return (noted.value or {}).get(self._member, {}).get(name, {})
 
     def add(
@@ -59,14 +59,14 @@ class VersionNotes(Generic[V]):
         replaces: bool = False,
     ) -> Snapshot[NoteDocument[V]]:
         """
-        Write notes of a project, by version, unless they are there, and return the document.
+        Add notes of a project, by version, to the document, and return the document.
 
-        `before` is what `get` has just returned. A note that is there stays, unless the new one
-        `replaces` it. Raises Unavailable if the document cannot be read or written, or (code
-        `overloaded`) if too many writers change it.
+        `before` is the document that `get` has just returned. If it has a note of a version
+        already, this note stays, unless the new one `replaces` it. Raises Unavailable if the
+        document cannot be read or written, or (code `overloaded`) if too many writers change it.
         """
         for attempt in self._retries.attempts():
-            # another server has changed the document, and what it has added counts
+            # after a conflict: another server has added notes to the document
             if attempt:
                 before = self._documents.get(self._key, "current")
             noted = self.of_project(name, before)
@@ -77,7 +77,7 @@ class VersionNotes(Generic[V]):
                 return before
             projects = (before.value or {}).get(self._member, {})
             after = {self._member: {**projects, name: updated}}
-            # without an id of the write: if the answer is lost, the next attempt finds the notes
+            # a write needs no id: if its answer is lost, the next attempt finds the notes
             if self._documents.swap(self._key, after, before.version):
                 return self.get()
         raise self._retries.exhausted(self._key)

@@ -1,7 +1,8 @@
-"""What a store keeps of webhooks beside their tables: secrets, and how far deliveries are."""
+"""The secrets of webhooks, and the states of their deliveries, which are not in their tables."""
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -22,9 +23,9 @@ _PURPOSE: Final = "secret of a webhook"
 
 class WebhookStates(Struct, frozen=True):
     """
-    Reads and changes how far the deliveries of webhooks are.
+    Reads and changes the states of webhooks, which say how far their deliveries are.
 
-    Threads may share it. Every method raises Unavailable if the store does not answer, or a
+    Threads may share an object. Every method raises Unavailable if the store does not answer, or a
     document is damaged.
     """
 
@@ -36,7 +37,8 @@ class WebhookStates(Struct, frozen=True):
         """
         Return the state of a webhook as it is now, which is empty if the store has none.
 
-        `created` is when it was added. The state of an earlier one of its name does not count.
+        `created` is when the webhook was added. The state of an earlier webhook of the same name is
+        ignored.
         """
         state = self.documents.get(keys.webhook_state(name), "current").value
         return _state_of(state, created)
@@ -45,11 +47,12 @@ class WebhookStates(Struct, frozen=True):
         self, name: str, created: datetime, change: Callable[[WebhookState], WebhookState]
     ) -> WebhookState:
         """
-        Write what `change` makes of the state of a webhook, unless that is the same, and return it.
+        Write the state that `change` returns, unless it is the same as before, and return it.
 
-        `created` is when it was added. For one whose name an earlier webhook had, `change` gets an
-        empty state. It may be called again, with a newer state. Raises what `change` raises, and
-        Unavailable (code `overloaded`) if too many writers change the state.
+        `created` is when the webhook was added. The state of an earlier webhook of the same name is
+        ignored: then `change` gets an empty state. It may be called again, with a newer state.
+        Raises the error of `change`, and Unavailable (code `overloaded`) if too many writers change
+        the state.
         """
         key = keys.webhook_state(name)
         for _ in self.retries.attempts():
@@ -58,14 +61,11 @@ class WebhookStates(Struct, frozen=True):
             after = change(before)
             if after == before:
                 return before
-            # another server may make the same change: by the id each knows its own write
+            # another server may make the same change, so each write has an id
             write_id = self.retries.runtime.new_id()
             after = replace(after, revision=before.revision + 1, write_id=write_id)
-
-            def is_own(stored: WebhookState | None, own: str = write_id) -> bool:
-                return stored is not None and stored.write_id == own
-
-            if self.documents.swap(key, after, snapshot.version or ABSENT, is_own):
+            was_written = partial(_is_of_write, write_id)
+            if self.documents.swap(key, after, snapshot.version or ABSENT, was_written):
                 return after
         raise self.retries.exhausted(key)
 
@@ -74,8 +74,13 @@ class WebhookStates(Struct, frozen=True):
         self.store.delete(keys.webhook_state(name))
 
 
+def _is_of_write(write_id: str, state: WebhookState | None) -> bool:
+    """Return whether a state was written by the write with this id."""
+    return state is not None and state.write_id == write_id
+
+
 def _state_of(state: WebhookState | None, created: datetime) -> WebhookState:
-    """Return the state of a webhook, and not that of an earlier one of the same name."""
+    """Return a stored state, or an empty one if it is of an earlier webhook of the same name."""
     if state is None:
         return WebhookState(created=created)
     if state.created != created:
@@ -96,9 +101,9 @@ class WebhookSecrets(Struct, frozen=True):
     """
     Keeps the secrets of webhooks, sealed by the key of sessions.
 
-    So whoever reads a copy of the store, which has no such key, cannot sign anything. A secret is
-    that of the webhook that was added at a time, and of no other one that has its name later.
-    Threads may share it. Each method raises Unavailable if the store does not answer.
+    A copy of the store does not have this key, so nobody can sign messages with a secret of a copy.
+    A secret belongs to one webhook, and not to a later one of the same name. Threads may share an
+    object. Each method raises Unavailable if the store does not answer.
     """
 
     store: Store
@@ -106,7 +111,7 @@ class WebhookSecrets(Struct, frozen=True):
     sessions: SessionRecords
 
     def get(self, name: str, created: datetime) -> str | None:
-        """Return the secret of a webhook, or None if there is none that this store can open."""
+        """Return the secret of a webhook, or None if there is none, or it cannot be opened."""
         key = self.sessions.key()
         if key is None:
             return None
@@ -118,13 +123,13 @@ class WebhookSecrets(Struct, frozen=True):
 
     def keep(self, name: str, created: datetime, secret: str) -> None:
         """
-        Keep the secret of a webhook, in place of the one that it may have.
+        Store the secret of a webhook, in place of an older one.
 
-        The key of sessions is created if there is none. Raises Unavailable if that is damaged.
+        The key of sessions is created if there is none. Raises Unavailable if the key is damaged.
         """
         sealer = self._sealer(self.sessions.require_key())
         sealed = SealedSecret(sealer.seal(secret, _context(name, created)))
-        # over any version: the table has the webhook already, and the last secret counts
+        # over any version, as the last secret counts
         self.documents.put(keys.webhook_secret(name), sealed, None)
 
     def remove(self, name: str) -> None:
@@ -132,12 +137,13 @@ class WebhookSecrets(Struct, frozen=True):
         self.store.delete(keys.webhook_secret(name))
 
     def _sealer(self, key: bytes) -> "Sealer":
-        # what encrypts takes a while to import, and few have webhooks
+        """Return the sealer with this key of sessions."""
+        # imported here, as encryption takes a while to import, and few stores have webhooks
         from wheelyard.catalog.sealing import Sealer  # noqa: PLC0415
 
         return Sealer(key, _PURPOSE, self.sessions.runtime.random)
 
 
 def _context(name: str, created: datetime) -> str:
-    """Return the context in which a secret opens: that of one webhook, and of no later one."""
+    """Return the context of a secret: it cannot be opened for a later webhook of the same name."""
     return f"{name} {created.isoformat()}"

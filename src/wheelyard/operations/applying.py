@@ -449,7 +449,7 @@ class Applying(Struct, frozen=True):
                 yield not_served[name]
         for change in plan.events_of(NAMESPACE_KIND.noun):
             if isinstance(change, NamespaceGranted):
-                why = self.namespaces.hides(change.keys)
+                why = self.namespaces.describe_hidden_names(change.keys)
                 if why:
                     yield why
         if tables.webhook:

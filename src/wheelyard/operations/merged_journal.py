@@ -1,9 +1,9 @@
 """
 The journals of all projects, of grants and of decisions as one, the newest entry first.
 
-Each journal is read from its newest commit back, as far as somebody asks for more. It is opened
-once it may have a newer commit than those that are open. The feed says when a project was changed
-last, also after a copy, when all serials are new.
+Each journal is read from its newest commit back, as far as the caller takes entries. A journal is
+opened as soon as its newest commit may be newer than those of all open journals. The feed says when
+a project was changed last, also after a copy, when all serials are new.
 
 - The newest page costs a look at the feed, the document of each project that was changed in the
   hour before its entries, and a read for each commit.
@@ -11,8 +11,8 @@ last, also after a copy, when all serials are new.
   was read, and a few commits of each open journal.
 - A page of older entries, and a limit of time, look for their place in each journal that was
   changed since. That is a search over the numbers of its commits.
-- Who goes from page to page need not search: memory has between which two commits the last page
-  ended in each journal.
+- A reader who goes from page to page need not search: memory has, for each journal, between which
+  two commits the last page ended.
 """
 
 from collections import deque
@@ -73,59 +73,71 @@ class JournalFilter(Struct, frozen=True):
     """The first moment that is left out again."""
 
     def accepts(self, entry: JournalEntry) -> bool:
-        """Return whether an entry is one of those that the filter chooses."""
-        return (
-            (not self.index or entry.in_index == self.index)
-            and (not self.project or entry.project == self.project)
-            and (not self.what or entry.is_what(self.what))
-            and entry.at >= self.since
-            and (self.until is None or entry.at < self.until)
-            and (not self.by or entry.is_by(self.by))
-        )
+        """Return whether the filter chooses an entry."""
+        if self.index and entry.in_index != self.index:
+            return False
+        if self.project and entry.project != self.project:
+            return False
+        if self.what and not entry.is_what(self.what):
+            return False
+        is_in_time = entry.at >= self.since and (self.until is None or entry.at < self.until)
+        if not is_in_time:
+            return False
+        return not self.by or entry.is_by(self.by)
 
 
 class JournalPlace(Struct, frozen=True):
     """The place of a commit in the order of all journals, the newest first."""
 
     at: datetime
+    """When the commit was made."""
     name: str
     """
-    Of its journal. That of a project has the name of the project, with `INDEX/` in front of it
-    unless the index is main. Any other one begins with a hyphen.
+    The name of the journal.
+
+    The journal of a project has the name of the project, with `INDEX/` in front of it unless the
+    index is main. The name of any other journal begins with a hyphen.
     """
     number: int
+    """The number of the commit in its journal."""
 
 
 class JournalStep(Struct, frozen=True):
-    """A commit of the merged journal, and those of its entries that the filter accepts."""
+    """A commit of the merged journal, with those of its entries that the filter accepts."""
 
     place: JournalPlace
     entries: tuple[JournalEntry, ...]
-    """The newest first."""
+    """The accepted entries, the newest first."""
 
 
 class _Gap(Struct, frozen=True):
-    """Two commits of a project with none between them, and when they were made."""
+    """The time between two successive commits of a project."""
 
     revision: int
-    """The revision that the project had."""
+    """The revision that the project had when the gap was seen."""
     number: int
-    """Of the older commit, 0 if there is none."""
-    at: datetime
+    """The number of the older commit, or 0 if there is none."""
+    older_at: datetime
     """When the older commit was made."""
     newer_at: datetime
+    """When the newer commit was made."""
 
     def contains(self, place: JournalPlace, revision: int) -> bool:
-        """Return whether a place of another journal is between both commits, at this revision."""
-        # a place at the time of a commit is not: which comes first is then decided by the names
-        return self.revision == revision and self.at < place.at < self.newer_at
+        """
+        Return whether a place of another journal is between the two commits.
+
+        It is not if the project now has another revision than the gap.
+        """
+        # A place at the time of one of the commits is not between them: then the names of the
+        # journals decide which comes first.
+        return self.revision == revision and self.older_at < place.at < self.newer_at
 
 
 class JournalGaps(LruCache[str, _Gap]):
     """
-    Between which two commits of each project a page of the merged journal has ended.
+    The gap of each project's journal in which a page of the merged journal has ended, by name.
 
-    A process remembers them. Whoever asks for the next page of older entries need not look for the
+    A process remembers these gaps. To read the next page of older entries, it need not look for the
     place in each journal again.
     """
 
@@ -140,26 +152,27 @@ class _UnopenedJournal(NamedTuple):
     """The journals of its index."""
     project: NormalizedName
     latest: float
-    """The time that no commit of it is later than, in seconds since the epoch."""
+    """The time that no commit of the project is later than, in seconds since the epoch."""
 
 
 class _OpenJournal(Struct, eq=False):
     """A journal that is read from one of its commits back to the first one."""
 
     name: str
+    """The name of the journal, as a `JournalPlace` has it."""
     index: str
-    """The name of its index. Empty if it is the journal of no project."""
+    """The name of the project's index, or empty if the journal is of no project."""
     journal: _AnyJournal
-    left: int
-    """The number of the newest commit that was not read yet."""
+    newest_unread: int
+    """The number of the newest commit that was not read yet, or 0 if all were read."""
     gaps: JournalGaps | None
-    """Where to remember gaps, if it is the journal of a project."""
+    """Where to remember gaps, or None if the journal is of no project."""
     newer_at: datetime | None = None
-    """When the commit was made that is newer by one than the next one here, or None if unknown."""
-    times: dict[int, datetime] = {}
-    """When commits were made that were read to find the first one."""
-    ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
-    """Commits that were read, and not taken yet, the newest first. None for a lost one."""
+    """When the commit was made that follows the next one to yield, or None if unknown."""
+    commit_times: dict[int, datetime] = {}
+    """When the commits were made that the search for the first one has read, by number."""
+    commits_ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
+    """The numbers and commits that were read and not taken yet. A lost commit is None."""
 
     @property
     def project(self) -> NormalizedName:
@@ -168,11 +181,11 @@ class _OpenJournal(Struct, eq=False):
 
     @property
     def has_to_be_read(self) -> bool:
-        """Whether it has further commits, of which none waits in memory."""
-        return not self.ahead and self.left > 0
+        """Whether the journal has further commits, and none of them waits in memory."""
+        return not self.commits_ahead and self.newest_unread > 0
 
     def is_older(self, number: int, start: JournalPlace) -> bool:
-        """Return whether a commit is older than a place of another journal, by reading it."""
+        """Read a commit, and return whether it is older than a place of another journal."""
         commit: _AnyCommit | None = None
         # a lost commit is taken to be as old as the one that is older by one
         for earlier_number in range(number, 0, -1):
@@ -181,14 +194,20 @@ class _OpenJournal(Struct, eq=False):
                 break
         if commit is None:
             return True
-        at = _time_of(commit)
-        self.times[number] = at
-        # commits of one time are in the order of the names of their journals
-        return at < start.at or (at == start.at and self.name > start.name)
+        commit_time = _time_of(commit)
+        self.commit_times[number] = commit_time
+        if commit_time == start.at:
+            # commits of one time are in the order of the names of their journals
+            return self.name > start.name
+        return commit_time < start.at
 
     def remember_gap(self, number: int, at: datetime) -> None:
-        """Remember the gap that is newer than this commit. The number is 0 behind the first one."""
-        # at each commit: nobody knows yet at which one the page ends
+        """
+        Remember the gap between a commit and the one that follows it.
+
+        `number` is 0, and `at` is `BEGINNING`, for the gap before the first commit.
+        """
+        # at each commit, as nobody knows yet at which one the page ends
         if self.gaps is not None and self.newer_at is not None:
             revision = self.journal.document.revision
             self.gaps.put(self.name, _Gap(revision, number, at, self.newer_at), 1)
@@ -199,8 +218,8 @@ class _Head(NamedTuple):
     """
     The newest commit of an open journal that was not yielded yet.
 
-    Heads are compared from the first field on. No two have the same journal, so the names of these
-    tell any two apart, and nothing behind the names is compared.
+    A heap compares heads field by field. Any two heads have different journals, so no field behind
+    the name of the journal is ever compared.
     """
 
     negative_time: float
@@ -221,8 +240,9 @@ class MergedJournal(Struct, frozen=True):
 
     indexes: tuple[IndexJournals, ...]
     tokens: TokenRecords
+    """Has the names and owners of the tokens that made commits."""
     documents: tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]
-    """The documents with a journal that are no project's, with the names of their journals."""
+    """The names of the journals that are of no project, with their documents."""
     threads: int
     """The number of commits that are read concurrently."""
     gaps: JournalGaps
@@ -234,20 +254,22 @@ class MergedJournal(Struct, frozen=True):
         after: JournalPlace | None = None,
     ) -> Generator[JournalStep, None, None]:
         """
-        Yield the commits behind a place, of the project and time of the filter, the newest first.
+        Yield the commits older than the place `after`, or all for None, the newest first.
 
-        Without a place, these are all. A step has no entries if the filter accepts none of its
-        commit. What cannot be read is left out. Sentences about it are in `problems` at the latest
-        when the iterator has ended or was closed. Raises Unavailable if the store does not answer.
+        These are the commits of the project, index and time of the filter. A step has no entries
+        if the filter accepts none of its commit. Journals and commits that cannot be read are left
+        out. When the iterator has ended or was closed, `problems` has a sentence about each of
+        them. Raises Unavailable if the store does not answer.
         """
         merging = _Merge(self, journal_filter, problems, after)
-        # whoever has entries enough closes the generator: its threads end then, too
+        # a caller that has entries enough closes the generator, and so ends its threads
         try:
             for head in merging.commits():
                 entries = with_owners(self._entries(head), self.tokens)
                 place = JournalPlace(_time_of(head.commit), head.journal_name, head.number)
+                accepted = [entry for entry in entries if journal_filter.accepts(entry)]
                 # a step without entries as well: the caller counts how much was read
-                yield JournalStep(place, tuple(filter(journal_filter.accepts, entries)))
+                yield JournalStep(place, tuple(accepted))
         finally:
             merging.close()
 
@@ -263,7 +285,8 @@ class MergedJournal(Struct, frozen=True):
                 yield other_entry_of(head.number, event, self._name_of(event.by))
 
     def _name_of(self, principal: str) -> str:
-        with suppress(Unavailable):  # the journal is more than its names
+        """Return the name of a principal's token, or an empty text if it is unknown."""
+        with suppress(Unavailable):  # an entry without a name is better than no journal
             return self.tokens.name_of(principal)
         return ""
 
@@ -272,8 +295,8 @@ class _Merge:
     """
     One reading of the merged journal.
 
-    It has the open journals in a heap, by the newest commit of each. The thread of the caller
-    changes what is here. Threads of a pool only read objects of the store.
+    The open journals are in a heap, by the newest commit of each. Only the thread of the caller
+    changes a field. The threads of the pool only read objects of the store.
     """
 
     def __init__(
@@ -287,23 +310,23 @@ class _Merge:
         self._filter = journal_filter
         self._problems = problems
         self._start = after
-        """The place that all commits are older than, or None for all commits."""
+        """The place that all yielded commits are older than, or None to yield all commits."""
         until = journal_filter.until
         if until is not None and (after is None or until <= after.at):
             # a commit of exactly that time is newer than this place, so it is left out
             self._start = JournalPlace(until, _AFTER_ALL_NAMES, 0)
         self._heads = list[_Head]()
-        self._lost = dict[str, list[int]]()
-        """The numbers of lost commits, by their journals in words."""
+        self._lost_numbers = dict[str, list[int]]()
+        """The numbers of the lost commits, by what their journals are called in messages."""
         self._pool: ThreadPoolExecutor | None = None
         if merged.threads > 1:
             self._pool = ThreadPoolExecutor(merged.threads, "journal")
 
     def close(self) -> None:
-        """Tell which commits were lost, and end the threads."""
-        # one sentence for each journal, however many of its commits are lost
-        self._problems += (lost_message(what, numbers) for what, numbers in self._lost.items())
-        self._lost.clear()
+        """Add a sentence about each journal with lost commits to the problems, and end threads."""
+        for journal_title, numbers in self._lost_numbers.items():
+            self._problems.append(lost_message(journal_title, numbers))
+        self._lost_numbers.clear()
         if self._pool is not None:
             # reads that were begun ahead are not waited for: nobody needs them any more
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -312,15 +335,15 @@ class _Merge:
         """Yield the commits with their journals and numbers, the newest first."""
         # the clocks of servers differ, so a later commit of a journal may have an earlier time
         oldest = (self._filter.since - CLOCK_TOLERANCE).timestamp()
-        unopened = self._unopened_journals(oldest)
-        following = next(unopened, None)
+        unopened_journals = self._unopened_journals(oldest)
+        next_unopened = next(unopened_journals, None)
         self._open_documents()
         while True:
-            # a journal is opened before a commit is yielded that one of its own may be newer than
-            while following is not None and self._may_be_next(following):
-                batch = [following]
-                batch += islice(unopened, self._opened_ahead)
-                following = next(unopened, None)
+            # all journals that may have a newer commit than the next one to yield are opened first
+            while next_unopened is not None and self._may_be_next(next_unopened):
+                batch = [next_unopened]
+                batch += islice(unopened_journals, self._opened_ahead)
+                next_unopened = next(unopened_journals, None)
                 self._open_projects(batch)
             if not self._heads or self._heads[0].time < oldest:
                 return
@@ -330,7 +353,11 @@ class _Merge:
 
     @property
     def _opened_ahead(self) -> int:
-        """How many more projects are opened at a time, so that their documents are read at once."""
+        """
+        How many projects are opened together with the next one.
+
+        Their documents are read at the same time.
+        """
         if self._pool is None:
             return 0
         return READ_AHEAD - 1
@@ -340,13 +367,17 @@ class _Merge:
         return not self._heads or unopened.latest >= self._heads[0].time
 
     def _unopened_journals(self, oldest: float) -> Iterator[_UnopenedJournal]:
-        """Yield the projects of all indexes that may have a commit from this time on."""
-        journals = list[Iterator[_UnopenedJournal]]()
+        """
+        Yield the projects of all indexes that may have a commit as late as `oldest`.
+
+        The project that may have the latest commit is the first.
+        """
+        journals_by_index = list[Iterator[_UnopenedJournal]]()
         for index in self._merged.indexes:
             if self._filter.index in {"", index.index}:
-                journals.append(self._journals_of(index))
+                journals_by_index.append(self._journals_of(index))
         # each feed is read only as far as its projects are the next ones of all indexes
-        for unopened in merge(*journals, key=attrgetter("latest"), reverse=True):
+        for unopened in merge(*journals_by_index, key=attrgetter("latest"), reverse=True):
             if unopened.latest < oldest:
                 return
             yield unopened
@@ -375,19 +406,27 @@ class _Merge:
         """
         Yield the newest change of each project that may have commits older than the start.
 
-        Where a reader has left the journal around the start, `latest` is the time of the first
-        commit behind it. Else it is the time that the feed has.
+        If the start is in a remembered gap of the project, `latest` is the time of the older commit
+        of the gap. Otherwise `latest` is the time that the feed has.
         """
         for change, latest in index.changes.newest_first():
-            gap = self._merged.gaps.get(index.journal_name(change.project))
-            if gap is None or self._start is None or not gap.contains(self._start, change.revision):
+            gap = self._gap_around_start(index.journal_name(change.project), change.revision)
+            if gap is None:
                 yield BoundedChange(latest, change, latest)
             elif gap.number:
                 # the bound stays that of the feed, as changes after this one may be later
-                yield BoundedChange(latest, change, gap.at.timestamp())
+                yield BoundedChange(latest, change, gap.older_at.timestamp())
+            # else the project has no commit that is older than the start
+
+    def _gap_around_start(self, journal_name: str, revision: int) -> _Gap | None:
+        """Return the gap of a project at a revision that the start is in, or None if unknown."""
+        gap = self._merged.gaps.get(journal_name)
+        if gap is None or self._start is None or not gap.contains(self._start, revision):
+            return None
+        return gap
 
     def _open_documents(self) -> None:
-        """Open the journals that are no project's: they are few, and in no feed."""
+        """Open the journals that are of no project: these are few, and in no feed."""
         if self._filter.index:
             return
         for name, records in self._merged.documents:
@@ -403,6 +442,7 @@ class _Merge:
                 self._open(name, records.commits.journal(records.kind, document))
 
     def _open_projects(self, batch: Sequence[_UnopenedJournal]) -> None:
+        """Open the journals of projects, whose documents are read at the same time."""
         journals = self._map(_read_journal, batch)
         for unopened, journal in zip(batch, journals, strict=True):
             name = unopened.journals.journal_name(unopened.project)
@@ -415,21 +455,22 @@ class _Merge:
         """
         Put the newest commit of a journal older than the start among the heads, if it has one.
 
-        `index` is the index of a project, and empty for a document that is no project's.
+        `index` is the name of the project's index, or empty if the journal is of no project.
         """
         opened = _OpenJournal(
             name=name,
             index=index,
             # the pool of this reading reads several journals at a time, which is enough
             journal=replace(journal, threads=1),
-            left=journal.document.revision,
+            newest_unread=journal.document.revision,
             gaps=None,
         )
         if index:
             opened.gaps = self._merged.gaps
         if self._start is not None:
             self._skip_to(opened, self._start)
-        if opened.left == journal.document.revision:
+        has_skipped_nothing = opened.newest_unread == journal.document.revision
+        if has_skipped_nothing:
             opened.newer_at = _END_OF_TIME
         self._advance(opened)
 
@@ -437,22 +478,22 @@ class _Merge:
         """Leave out the commits of a journal that are not older than a place."""
         if start.name == opened.name:
             opened.newer_at = start.at
-            opened.left = min(start.number - 1, opened.left)
+            opened.newest_unread = min(start.number - 1, opened.newest_unread)
             return
         gap: _Gap | None = None
         if opened.gaps is not None:
-            gap = opened.gaps.get(opened.name)
-        if gap is not None and gap.contains(start, opened.left):
+            gap = self._gap_around_start(opened.name, opened.newest_unread)
+        if gap is not None:
             opened.newer_at = gap.newer_at
-            opened.left = gap.number
+            opened.newest_unread = gap.number
             return
-        opened.left = self._search(opened, start)
-        opened.newer_at = opened.times.get(opened.left + 1)
+        opened.newest_unread = self._search(opened, start)
+        opened.newer_at = opened.commit_times.get(opened.newest_unread + 1)
 
     @staticmethod
     def _search(opened: _OpenJournal, start: JournalPlace) -> int:
         """Return the number of the newest commit older than a place, or 0, by reading commits."""
-        high = opened.left
+        high = opened.newest_unread
         # most journals have few commits that are newer, so the first steps are small ones
         low = high
         step = 1
@@ -472,70 +513,82 @@ class _Merge:
 
     def _advance(self, opened: _OpenJournal) -> None:
         """Put the next commit of a journal among the heads, if it has one."""
-        while opened.ahead or opened.left > 0:
-            if not opened.ahead:
+        while opened.commits_ahead or opened.newest_unread > 0:
+            if opened.has_to_be_read:
                 self._read_ahead(opened)
-            number, commit = opened.ahead.popleft()
+            number, commit = opened.commits_ahead.popleft()
             if commit is not None:
-                at = _time_of(commit)
-                heappush(self._heads, _Head(-at.timestamp(), opened.name, number, opened, commit))
-                opened.remember_gap(number, at)
+                commit_time = _time_of(commit)
+                head = _Head(-commit_time.timestamp(), opened.name, number, opened, commit)
+                heappush(self._heads, head)
+                opened.remember_gap(number, commit_time)
                 return
-            self._lost.setdefault(opened.journal.kind.what, []).append(number)
+            self._lost_numbers.setdefault(opened.journal.kind.what, []).append(number)
         opened.remember_gap(0, BEGINNING)
 
     def _read_ahead(self, opened: _OpenJournal) -> None:
-        """Read commits of a journal, and of those that are needed next."""
+        """Read the next commits of a journal, and of other open journals that are needed next."""
         journals = [opened]
-        count = 1
+        commits_per_journal = 1
         # while a bucket is waited for, other threads read what comes next
         if self._pool is not None:
             heads = nsmallest(READ_AHEAD - 1, self._heads)
-            journals += (head.journal for head in heads if head.journal.has_to_be_read)
-            count = max(1, READ_AHEAD // len(journals))
+            journals += [head.journal for head in heads if head.journal.has_to_be_read]
+            commits_per_journal = max(1, READ_AHEAD // len(journals))
         reads = list[tuple[_OpenJournal, int]]()
         for journal in journals:
-            last = max(journal.left - count, 0)
-            reads += ((journal, number) for number in range(journal.left, last, -1))
-        for (journal, number), commit in zip(reads, self._map(_find, reads), strict=True):
-            journal.ahead.append((number, commit))
-            # one at a time: if a read raises, those before it count as read
-            journal.left = number - 1
+            last_left_out = max(journal.newest_unread - commits_per_journal, 0)
+            numbers = range(journal.newest_unread, last_left_out, -1)
+            reads += [(journal, number) for number in numbers]
+        commits = self._map(_find_commit, reads)
+        for (journal, number), commit in zip(reads, commits, strict=True):
+            journal.commits_ahead.append((number, commit))
+            # one at a time: if a read raises, the commits before it count as read
+            journal.newest_unread = number - 1
 
-    def _map(self, work: Any, arguments: Sequence[Any]) -> Iterator[Any]:  # noqa: ANN401 - as `map`
+    def _map(self, function: Any, arguments: Sequence[Any]) -> Iterator[Any]:  # noqa: ANN401
+        """Return the results of a function as `map` does, by the threads of the pool if any."""
         if self._pool is None:
-            return map(work, arguments)
-        return self._pool.map(work, arguments)
+            return map(function, arguments)
+        return self._pool.map(function, arguments)
 
-    def _note_unreadable(self, what: str, fault: Unavailable) -> None:
-        """Add the problem of one document, or raise the fault if the store does not answer."""
+    def _note_unreadable(self, document_title: str, fault: Unavailable) -> None:
+        """
+        Add a sentence to the problems about a document that cannot be read.
+
+        Raises the fault itself if it is not about the document: the store does not answer.
+        """
         if fault.code not in UNREADABLE_CODES:
             raise fault
-        self._problems.append(f"{what} cannot be read: {fault.message}")
+        self._problems.append(f"{document_title} cannot be read: {fault.message}")
 
 
 def _read_journal(unopened: _UnopenedJournal) -> _AnyJournal | Unavailable | None:
-    """Return the journal of a project, None if it has no document, or why it is unreadable."""
+    """
+    Return the journal of a project, or None if the project has no document.
+
+    An error about a document that cannot be read is returned, not raised.
+    """
     projects = unopened.journals.projects
-    # the document, as `Projects.get` refuses a released name, whose journal stays
+    # not by `Projects.get`, which refuses a released name: its journal is shown as well
     key = keys.project(unopened.project)
     try:
         project = projects.documents.get(key, "current").value
     except Unavailable as fault:
-        # returned, as what a thread raises would hide the journals behind it
+        # the results of a pool end with the first error that is raised
         return fault
     if project is None:
         return None
     return projects.journal(project)
 
 
-def _find(place: tuple[_OpenJournal, int]) -> _AnyCommit | None:
-    """Return the commit of a number, or None if the journal has lost it, in a thread of a pool."""
-    opened, number = place
+def _find_commit(journal_and_number: tuple[_OpenJournal, int]) -> _AnyCommit | None:
+    """Return the commit of a number in a journal, or None if the journal has lost it."""
+    opened, number = journal_and_number
     return opened.journal.find(number)
 
 
 def _time_of(commit: _AnyCommit) -> datetime:
     """Return when a commit was made: the time of its newest event."""
-    moment: datetime = max(event.at for event in commit.events)
-    return moment
+    commit_time: datetime = max(event.at for event in commit.events)
+    return commit_time

@@ -50,33 +50,42 @@ class NameState(StrEnum):
     """Why a name is private."""
 
     FILES = "files"
-    """It has files."""
+    """The project has files."""
     DELETED = "deleted"
-    """All of its files were deleted."""
+    """All files of the project were deleted."""
     RESERVED = "reserved"
-    """Somebody has reserved it, and nobody has published under it."""
+    """Somebody has reserved the name, and nobody has published under it."""
     CLAIMED = "claimed"
-    """An upload has begun under it, and none has ended."""
+    """An upload has begun under the name, and none has ended."""
     UNREADABLE = "unreadable"
-    """Its document is damaged, or only a newer version of wheelyard can read it."""
+    """The project's document is damaged, or only a newer version can read it."""
 
 
 class PrivateName(Struct, frozen=True, omit_defaults=True):
-    """A private name, and for one without files who has made it private, when and why."""
+    """
+    A private name, and why it is private.
+
+    `by`, `at` and `reason` say who has made a name without files private, when and why. They are
+    empty for a name with files, and for one whose project has no document.
+    """
 
     name: NormalizedName
     state: NameState
     files: int = 0
+    """The number of files of the project."""
     by: str = ""
+    """The principal of the last event of the project."""
     at: datetime | None = None
+    """The time of the last event of the project."""
     reason: str = ""
+    """The reason of the last event of the project."""
 
 
 class TakenNames(Struct, frozen=True):
     """Names that no project can have, as they are paths of the server."""
 
     indexes: Callable[[], Collection[str]]
-    """Returns the names of all indexes that have one, or none where paths have another one."""
+    """Returns the names of all indexes beside main, or none for an index that is not main."""
 
     def require_free(self, name: NormalizedName) -> None:
         """
@@ -85,14 +94,14 @@ class TakenNames(Struct, frozen=True):
         Raises Unavailable if the definitions of the indexes cannot be read.
         """
         if name in RESERVED_NAMES:
-            what = "it is a path of the index"
+            why_taken = "it is a path of the index"
         elif is_dated_view(name):
-            what = "it is the name of a view of that day"
+            why_taken = "it is the name of a view of that day"
         elif name in self.indexes():
-            what = OF_AN_INDEX
+            why_taken = OF_AN_INDEX
         else:
             return
-        raise taken_name(name, what)
+        raise taken_name(name, why_taken)
 
 
 class Names(Struct, frozen=True):
@@ -104,26 +113,27 @@ class Names(Struct, frozen=True):
 
     def listed(self) -> tuple[NormalizedName, ...]:
         """
-        Return the private names that are in the list, sorted, but none of a pattern alone.
+        Return the private names of the list, sorted.
 
+        Names that only a pattern of the settings makes private are not in the list.
         Raises Unavailable if the store does not answer, or the list is damaged.
         """
         return self.projects.names.get_current().names
 
     def describe(self, names: Iterable[NormalizedName]) -> Iterator[PrivateName]:
         """
-        Yield why each of these names is private, in their order, by a read of each document.
+        Read the document of each name, and yield why the name is private, in the given order.
 
         Raises Unavailable if the store does not answer.
         """
-        return prefetch_map(self._describe, names)
+        return prefetch_map(self._read_private_name, names)
 
     def reserve(self, caller: Caller, name: NormalizedName, reason: str) -> bool:
         """
         Make a name private that has no project, and return whether this call has reserved it.
 
-        It has not if there is a project, or somebody has reserved the name before. No upstream
-        index is asked: if it has the name, its package is not served any more.
+        Nothing is reserved if there is a project, or somebody has reserved the name before. No
+        upstream index is asked: if one has the name, its package is not served any more.
 
         Raises Forbidden if the caller is no administrator of the project, Invalid if nobody may
         have the name (code `invalid_name`) or the reason is not one line of text, and Unavailable
@@ -136,12 +146,13 @@ class Names(Struct, frozen=True):
         self.projects.names.claim(name)
 
         committed = self.projects.change(name, partial(self._reservation_events, caller, reason))
+        # a commit without an event leaves the document as it is
         return committed.after is not committed.before
 
     def _reservation_events(
         self, caller: Caller, reason: str, project: Project
     ) -> tuple[Event, ...]:
-        """Return the event of a reservation, in its commit."""
+        """Return the event of a reservation, or none if the project exists by now."""
         # somebody may have published under the name since the list was changed
         if project.exists:
             return ()
@@ -165,19 +176,25 @@ class Names(Struct, frozen=True):
         intent = partial(self._release_events, caller, reason, is_listed=is_listed)
         document = self.projects.documents.get(keys.project(name), "current").value
         intent(document or Project(name=name))  # raises before anything is written
-        # if this process dies behind that, the document keeps the name private, and the same call
-        # goes on
+        # if this process dies after the list was written, the document keeps the name private, and
+        # the same release again completes it
         self.projects.names.remove(name)
         try:
             self.projects.commits.submit(project_journal(name), intent)
         except WheelyardError:
-            self.projects.names.claim(name)  # somebody has published meanwhile, or nothing is known
+            # the name stays private: somebody has published meanwhile, or nobody knows whether the
+            # release was committed
+            self.projects.names.claim(name)
             raise
 
     def _release_events(
         self, caller: Caller, reason: str, project: Project, *, is_listed: bool
     ) -> tuple[Event, ...]:
-        """Return the event of a release, or none if there was one. Raises if it is refused."""
+        """
+        Return the event of a release, or none if the name is released already.
+
+        Raises Conflict if the project has files, and NotFound if the name is not in the list.
+        """
         if project.files:
             raise Conflict(
                 f"{quoted(project.name)} has files, so its name cannot be released.",
@@ -194,37 +211,46 @@ class Names(Struct, frozen=True):
         return (self._event(caller, EventKind.RELEASED, reason),)
 
     def _event(self, caller: Caller, kind: EventKind, reason: str) -> Event:
+        """Return the event of a reservation or a release, at this moment."""
         at = self.runtime.now()
         by = caller.principal
         by_name = caller.name
         return Event(what=kind, at=at, by=by, by_name=by_name, reason=reason)
 
-    def _describe(self, name: NormalizedName) -> PrivateName:
+    def _read_private_name(self, name: NormalizedName) -> PrivateName:
+        """Read the document of a name, and return why the name is private."""
         with UnreadableIgnored():
-            return _describe(self.projects.get_for_update(name))
+            return _private_name_of(self.projects.get_for_update(name))
         return PrivateName(name, NameState.UNREADABLE)
 
 
-def _describe(project: Project) -> PrivateName:
+def _private_name_of(project: Project) -> PrivateName:
     """Return why the name of a project is private, by its document alone."""
     name = project.name
     if project.files:
         return PrivateName(name, NameState.FILES, len(project.files))
     if project.commit is None:
         return PrivateName(name, NameState.CLAIMED)
-    last = project.commit.events[-1]
+    last_event = project.commit.events[-1]
     if project.deleted_filenames:
         state = NameState.DELETED
     elif project.is_released:  # a release was interrupted, or somebody uploads again
         state = NameState.CLAIMED
     else:
         state = NameState.RESERVED
-    return PrivateName(name, state, 0, last.by, last.at, last.reason)
+    return PrivateName(
+        name,
+        state,
+        by=last_event.by,
+        at=last_event.at,
+        reason=last_event.reason,
+    )
 
 
-def _require_admin(caller: Caller, name: NormalizedName, what: str) -> None:
+def _require_admin(caller: Caller, name: NormalizedName, verb: str) -> None:
+    """Raise Forbidden unless a caller is an administrator of a project. `verb` is what it does."""
     if not caller.may(Action.ADMIN, name):
-        fact = f"{caller.display_name} may not {what} {quoted(name)}."
+        fact = f"{caller.display_name} may not {verb} {quoted(name)}."
         raise Forbidden(f"{fact} Ask an administrator of this index to do it.")
 
 
@@ -241,7 +267,7 @@ class UpstreamNames(Protocol):
 
     def forget(self, name: NormalizedName) -> object:
         """
-        Remove what is known of this name, which is private now.
+        Remove the stored facts of upstream indexes about this name, which is private now.
 
         Raises Unavailable if the store does not answer.
         """
@@ -260,35 +286,42 @@ class NameClaims(Struct, frozen=True, kw_only=True):
 
     def require_free(self, name: NormalizedName, caller: Caller) -> None:
         """
-        Raise an error unless `name` is private, or may become it for a file of `caller`.
+        Raise an error unless `name` is private, or may become private for a file of `caller`.
 
-        Raises Forbidden (code `public_name`) if an upstream index has this name, which is logged.
-        Raises Unavailable if the store does not say whether it is private, or no upstream index can
-        say whether it is free (codes `upstream_unavailable` and `upstream_unproven`).
+        Raises Forbidden (code `public_name`) if an upstream index has this name, and writes that
+        into the log. Raises Unavailable if the store does not say whether the name is private, or
+        an upstream index cannot say whether it has the name (codes `upstream_unavailable` and
+        `upstream_unproven`).
         """
         if not self.names.is_private(name):
             self._require_unknown_upstream(name, caller)
 
     def claim(self, name: NormalizedName, caller: Caller) -> tuple[str, ...]:
         """
-        Make a name private for a file, log that, and return warnings for its publisher.
+        Make a name private for a file, log that, and return warnings for the publisher of the file.
 
         Raises Forbidden (code `public_name`) if an upstream index has the name, and Unavailable if
         the store does not answer, or nobody can say whether the name is free.
         """
         self.require_free(name, caller)
-        # also a name that is private: it may be a pattern that says so, or an answer of a cache
+        # also a name that is private already, perhaps by a pattern alone, or as a cache says
         self.names.claim(name)
         is_shadow = self.shadow.match(name)
         log_name("name_claimed", caller.principal, name, is_shadow=is_shadow)
         if is_shadow or not self.asks_upstream:
-            with suppress(Unavailable):  # it is never shown again anyway
+            with suppress(Unavailable):  # the public package is not shown any more anyway
                 self.upstream.forget(name)
         if not is_shadow:
             return ()
         return (f"{name} is private from now on: clients get no public package of that name",)
 
     def _require_unknown_upstream(self, name: NormalizedName, caller: Caller) -> None:
+        """
+        Raise Forbidden (code `public_name`) if an upstream index has a name, and log that.
+
+        Nothing is asked about a name that may be taken anyway. Raises Unavailable if an upstream
+        index does not answer.
+        """
         if self.shadow.match(name) or not self.asks_upstream:
             return
         try:
@@ -339,16 +372,19 @@ class ClientProjectsReader(Struct, frozen=True):
     private_patterns: Sequence[Pattern]
     """The patterns of `[access] private_names`."""
     is_local: bool
+    """Whether the store is a folder of this machine or memory, so that reads need no threads."""
     has_upstream: bool
+    """Whether the index shows public packages, too."""
 
     def read(self, caller: Caller, projects: Collection[NormalizedName]) -> ClientProjects:
         """
-        Return what the settings of a client have to say, if it installs these projects.
+        Return what the settings of a client have to say, if the client installs these projects.
 
-        All files count, whatever their version, and so do all extras and markers. A required name
-        is private if it is in the list of names, or a pattern of the settings matches it. What the
-        caller may not read is left out. Raises NotFound if one of the projects does not exist or
-        may not be read, and Unavailable if not everything can be read.
+        The requirements of all files count, of all versions, extras and markers. A required name is
+        private if one of the layers has a project of that name, or a pattern of the settings
+        matches it. Names that the caller may not read are left out. Raises NotFound if one of the
+        projects does not exist or may not be read, and Unavailable if a document or core metadata
+        cannot be read.
         """
         if self.has_upstream:
             return ClientProjects(serves_public=True)
@@ -356,50 +392,63 @@ class ClientProjectsReader(Struct, frozen=True):
             # the same error for both, so that it does not tell which projects there are
             if not caller.may(Action.READ, name):
                 raise unknown_project(name)
-            if not self._load(name):
+            if not self._load_from_layers(name):
                 raise unknown_project(name)
-        named = dict.fromkeys(projects)
-        # level by level: all projects of one are read at once
-        level = list(named)
+        needed_projects = dict.fromkeys(projects)
+        # first the named projects, then those that they require, and so on: all projects of a level
+        # are read at the same time
+        level = list(needed_projects)
         while level:
-            required = self._required_by(level) - named.keys()
-            readable = [name for name in sorted(required) if caller.may(Action.READ, name)]
+            new_names = self._required_by(level) - needed_projects.keys()
+            readable = [name for name in sorted(new_names) if caller.may(Action.READ, name)]
             level = [name for name in readable if self._is_private(name)]
-            named |= dict.fromkeys(level)
-        return ClientProjects(serves_public=False, projects=tuple(named))
+            needed_projects |= dict.fromkeys(level)
+        return ClientProjects(serves_public=False, projects=tuple(needed_projects))
 
     def _is_private(self, name: NormalizedName) -> bool:
-        return matches_any(self.private_patterns, name) or bool(self._load(name))
+        """Return whether a required name is private, by the patterns or by the layers."""
+        return matches_any(self.private_patterns, name) or bool(self._load_from_layers(name))
 
     def _required_by(self, names: Sequence[NormalizedName]) -> set[NormalizedName]:
         """Return the names that the core metadata of any file of these projects require."""
         # handing work to threads takes longer than reading a file
         threads = 1 if self.is_local else MAX_CONCURRENT_READS
         files = list[tuple[NormalizedName, File]]()
-        for projects in prefetch_map(self._load, names, threads):
-            for project in projects:  # none: a pattern matches the name, and nothing is there yet
+        # no layer has a project of a name that only a pattern makes private
+        for projects in prefetch_map(self._load_from_layers, names, threads):
+            for project in projects:
                 # the wheels of a release often have the same metadata, which are read once
                 file_by_metadata = {file.core_metadata: file for file in project.files}
-                files += ((project.name, file) for file in file_by_metadata.values())
-        required = set[NormalizedName]()
-        for requirements in prefetch_map(self._requirements, files, threads):
-            required.update(NormalizedName(required_name(text)) for text in requirements)
-        required.discard(NormalizedName(""))  # of a text that is no requirement
-        return required
+                for file in file_by_metadata.values():
+                    files.append((project.name, file))
+        required_names = set[NormalizedName]()
+        for requirements in prefetch_map(self._read_requirements, files, threads):
+            for text in requirements:
+                required_names.add(NormalizedName(required_name(text)))
+        required_names.discard(NormalizedName(""))  # of a text that is no requirement
+        return required_names
 
-    def _load(self, name: NormalizedName) -> list[Project]:
-        """Return the project of each layer that has it, also of those that the first one hides."""
+    def _load_from_layers(self, name: NormalizedName) -> list[Project]:
+        """
+        Return the projects of a name in all layers.
+
+        These are also the projects that clients do not see, as a layer above has the name.
+        """
         snapshots = [layer.load(name) for layer in self.layers]
         return [snapshot.value for snapshot in snapshots if snapshot.value is not None]
 
-    def _requirements(self, named_file: tuple[NormalizedName, File]) -> Sequence[str]:
-        """Return the requirements of a file of a project, in one of several threads."""
-        name, file = named_file
+    def _read_requirements(self, name_and_file: tuple[NormalizedName, File]) -> Sequence[str]:
+        """
+        Return the requirements in the core metadata of a file of a project.
+
+        Raises Unavailable if the store has lost the metadata.
+        """
+        name, file = name_and_file
         if not file.has_metadata:
             return ()
         try:
             raw = self.files.core_metadata(name, file)
         except NotFound as fault:
-            # not NotFound: what is not read might need another private project
+            # not NotFound: nobody knows now whether the file needs another private project
             raise damaged(f"The core metadata of {file.filename} are lost.") from fault
         return described_in(raw, name, file.version).requirements

@@ -1,9 +1,9 @@
 """
 The namespaces of the store (PEP 752), and who may publish new projects in them.
 
-They change while servers run. Each server reads them again after as long as it keeps a token's
-record, so that a change is in force everywhere within 15 seconds. A project that was there before
-its namespace goes on as before.
+Namespaces change while servers run. Each server reads them again after as long as it keeps the
+record of a token, so that a change is in force everywhere within 15 seconds. The publishers of a
+project that is older than its namespace may publish as before.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -61,12 +61,13 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
     """
     Returns the namespaces in force, and changes those of the store.
 
-    Threads may share it. Each method raises Unavailable if they cannot be read: a project of others
-    could be published, or looked up elsewhere.
+    Threads may share an object. Each method raises Unavailable if the namespaces cannot be read:
+    without them, anybody could publish a project in a namespace, and clients could look for its
+    names at an upstream index.
 
     Args:
         records: The namespaces of the store.
-        runtime: Its clock.
+        runtime: Has the clock.
         access: Has the groups.
         of_settings: The namespaces that the index itself owns, by patterns of the settings.
         find_public_names: Finds what a new namespace would hide.
@@ -95,32 +96,36 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         """
         Return the namespaces in force, read from the store if they may have changed.
 
-        It is the same object until they change. Rights are decided by these alone.
+        The same object is returned until a namespace changes. Rights are decided by these
+        namespaces alone, and not by those of `for_pages`.
         """
         return self._in_force(self.records.get())
 
     def for_pages(self) -> NamespacesInForce:
         """
-        Return what pages tell of the namespaces, which is read in the background if it is old.
+        Return the namespaces that pages show, which may be outdated.
 
-        No page waits for that, and none is older than the one before it.
+        If what is in memory is old, the document is read in the background, so that no page waits
+        for the store.
         """
-        if self.records.peek() is not None:  # nothing has to be read
+        is_fresh = self.records.peek() is not None
+        if is_fresh:
             return self.load()
         snapshot = self.records.peek("any")
         if snapshot is None:
             return self.load()
-        # one thread reads, which releases the lock: pages come many at a time
+        # Many pages may be asked for at once: one thread reads for all, and then releases the lock.
         if self._is_refreshing.acquire(blocking=False):
             in_background(self._refresh)
         return self._in_force(snapshot)
 
     def read_ahead(self) -> None:
-        """Read what a server would otherwise ask the store for within its first requests."""
-        with suppress(Unavailable):  # each request whose answer depends on it says so
+        """Read the document when a server starts, so that its first requests need not wait."""
+        with suppress(Unavailable):  # each request that needs the namespaces raises it again
             self._in_force(self.records.read_ahead())
 
     def _refresh(self) -> None:
+        """Read the document for the next pages, and release the lock."""
         try:
             with suppress(Unavailable):  # the next page tries it again
                 self.records.get()
@@ -135,10 +140,11 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         if snapshot.value is None:
             self.records.require_not_lost("who owns which names")
         by_name = {namespace.name: namespace for namespace in self._of_settings}
-        # last: what somebody was granted is no longer the index's own
+        # last: a namespace of the settings that was granted belongs to the owners of the grant
         for namespace in _granted(snapshot.value or NamespaceList()):
             by_name[namespace.name] = namespace
-        in_force = NamespacesInForce(tuple(by_name[name] for name in sorted(by_name)))
+        sorted_namespaces = [by_name[name] for name in sorted(by_name)]
+        in_force = NamespacesInForce(tuple(sorted_namespaces))
         self._parsed = (snapshot.version, in_force)
         return in_force
 
@@ -151,15 +157,16 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         return tuple(namespaces)
 
     def _is_owned(self, namespace: Namespace, project: Project) -> bool:
-        """Return whether a project is younger than its namespace, or an owner has begun it."""
+        """Return whether an owner of a namespace has published the first file of a project."""
         files = project.files + project.trash
-        first = min(files, key=_came_at, default=None)
-        if namespace.since is None or first is None:
+        first_file = min(files, key=_listed_at, default=None)
+        if namespace.since is None or first_file is None:
             return True
-        # only owners publish in a namespace once it is there
-        if _came_at(first) >= namespace.since:
+        # since there is a namespace, only its owners begin projects in it
+        if _listed_at(first_file) >= namespace.since:
             return True
-        principals = (first.uploaded_by, self._find_token_owner(first.uploaded_by))
+        uploader = first_file.uploaded_by
+        principals = (uploader, self._find_token_owner(uploader))
         return namespace.is_owned_by(principals, self._access.load().groups)
 
     def has(self, project: NormalizedName) -> bool:
@@ -168,10 +175,11 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
 
     def is_owner(self, namespace: Namespace, caller: Caller) -> bool:
         """
-        Return whether a caller is an owner: itself, by its token, or as a member of a group.
+        Return whether a caller is an owner of a namespace.
 
-        Of one that the index itself owns everybody is. Who administers the server could become one
-        any time.
+        Owners are principals, owners of tokens and members of groups. Everybody counts as an owner
+        of a namespace of the settings. So does whoever administers the server in any namespace, as
+        they can make themselves owners.
         """
         if namespace.since is None:
             return True
@@ -181,10 +189,10 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
 
     def require_owner(self, project: Project, caller: Caller) -> None:
         """
-        Do nothing if a caller, who may upload to a project, may publish its first file.
+        Raise an error unless a caller, who may upload to a project, may publish its first file.
 
-        Raises Conflict (code `namespace_reserved`) if it is new in a namespace of others. PEP 752
-        asks for that status.
+        The error is a Conflict (code `namespace_reserved`), for a new project in a namespace of
+        other owners. PEP 752 asks for the HTTP status of a Conflict.
         """
         if project.files or project.deleted_filenames:
             return
@@ -214,12 +222,13 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         as_of: datetime | None = None,
     ) -> ListedNamespace:
         """
-        Give a namespace, in any spelling of its name, other owners, and return it.
+        Give a namespace, in any spelling of its name, other owners, and return the namespace.
 
         Raises NotFound if there is no such namespace, and Invalid (code `invalid_field`) if a key
-        or the note is wrong. Raises Conflict (code `namespace_changed`) if `as_of` is not when it
-        was last changed, where None is no matter, (code `unknown_group`) for a group that does not
-        exist, and (code `namespace_overlaps`) if it is in, or around, one of other owners.
+        or the note is wrong. Raises Conflict (code `namespace_changed`) unless `as_of` is None or
+        the time of the last change of the namespace, (code `unknown_group`) for a group that does
+        not exist, and (code `namespace_overlaps`) if the namespace is in, or around, a namespace of
+        other owners.
         """
         return super().change(canonicalize_name(name), keys, by, note, as_of)
 
@@ -242,14 +251,14 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         self, keys: TableKeys, by: str, note: str = "", *, even_if_public: bool = False
     ) -> ListedNamespace:
         """
-        Grant a namespace, and return it. Its names are private from then on.
+        Grant a namespace, whose names are private from then on, and return it.
 
-        Raises Invalid (code `invalid_field`) if a key or the note is wrong, and Conflict (code
-        `namespace_exists`) if there is a namespace of this name. Raises Conflict (code
-        `namespace_overlaps`) if it is in, or around, one of other owners. Raises Conflict (code
-        `hides_public_names`), unless `even_if_public` is set, if there are public names in it that
-        are in use here. Raises Conflict (code `unknown_group`) for a group that does not exist.
-        Raises NotFound if another process has revoked it meanwhile.
+        Raises Invalid (code `invalid_field`) if a key or the note is wrong. Raises Conflict (code
+        `namespace_exists`) if there is a namespace of this name, (code `namespace_overlaps`) if the
+        new one is in, or around, a namespace of other owners, and (code `unknown_group`) for a
+        group that does not exist. Unless `even_if_public` is set, raises Conflict (code
+        `hides_public_names`) if public names of the namespace are in use here. Raises NotFound if
+        another process has revoked the namespace meanwhile.
         """
         if not even_if_public:
             self.require_unused(keys)
@@ -261,34 +270,39 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
 
         Raises Invalid (code `invalid_field`) if a key is wrong.
         """
-        why = self.hides(keys)
+        why = self.describe_hidden_names(keys)
         if why:
             raise Conflict(why, code=HIDES_PUBLIC_NAMES, advice=Advice(Remedy.CONFIRM_PUBLIC_NAMES))
 
-    def hides(self, keys: TableKeys) -> str:
+    def describe_hidden_names(self, keys: TableKeys) -> str:
         """
-        Return in a sentence which public names in use would be hidden, or an empty text.
+        Return a sentence with the public names in use that a namespace would hide.
 
-        Raises Invalid (code `invalid_field`) if a key is wrong.
+        The text is empty if there are none.
+                Raises Invalid (code `invalid_field`) if a key is wrong.
         """
         with field_errors():
             namespace = parse_namespace(keys, self.runtime.now())
         names = self._find_public_names(namespace)
         if not names:
             return ""
-        listed = ", ".join(names[:NAMED_PROJECTS])
+        names_text = ", ".join(names[:NAMED_PROJECTS])
         if len(names) > NAMED_PROJECTS:
-            listed = f"{listed}, and {len(names) - NAMED_PROJECTS} more"
-        return f"Public packages that are in use here would not be served any more: {listed}."
+            names_text = f"{names_text}, and {len(names) - NAMED_PROJECTS} more"
+        return f"Public packages that are in use here would not be served any more: {names_text}."
 
     def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
-        """Return keys as they are kept. Raises Invalid if one is wrong."""
+        """Return the keys of a namespace as they are stored. Raises Invalid if one is wrong."""
         del name
         with field_errors():
             return canonical_namespace(keys)
 
     def problems(self, stored: NamespaceList) -> dict[str, str]:
-        """Return why namespaces are not in force, by name: a newer version has written them."""
+        """
+        Return why namespaces are not in force, by name.
+
+        A newer version has written keys that this version cannot read.
+        """
         problems = dict[str, str]()
         for table in stored.tables:
             try:
@@ -299,7 +313,7 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
 
     def require_fit(self, event: AnyNamespaceEvent, stored: NamespaceList) -> None:
         """
-        Raise Conflict if a namespace names an unknown group, or overlaps one of others.
+        Raise Conflict if a namespace names an unknown group, or overlaps one of other owners.
 
         The codes are `unknown_group` and `namespace_overlaps`.
         """
@@ -319,16 +333,16 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
         """
         Raise Conflict (code `namespace_overlaps`) if a namespace is in, or around, another one.
 
-        `event` grants or changes it. One that revokes is always fine. `stored` has the others, and
-        may have itself. One with exactly the same owners does not count, nor do those of the
-        settings.
+        `event` grants or changes the namespace. An event that revokes it is always fine. `stored`
+        has the other namespaces, and perhaps this one as it was before. Namespaces with exactly the
+        same owners may overlap, and those of the settings may overlap all others.
         """
         if isinstance(event, NamespaceRevoked):
             return
         namespace = parse_namespace(event.keys, event.at)
         for granted in _granted(stored):
-            # its own owners before the change do not count
-            if granted.name == namespace.name or granted.owners == namespace.owners:
+            is_itself = granted.name == namespace.name  # as it was before the change
+            if is_itself or granted.owners == namespace.owners:
                 continue
             if namespace.contains(granted) or granted.contains(namespace):
                 raise Conflict(
@@ -340,29 +354,30 @@ class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent,
                 )
 
 
-def _came_at(file: File) -> datetime:
-    """Return when a file came into its index."""
+def _listed_at(file: File) -> datetime:
+    """Return when the index has listed a file, by a promotion, an import or an upload."""
     return file.promoted_at or file.imported_at or file.uploaded_at
 
 
 def namespaces_of_patterns(patterns: Collection[str]) -> tuple[Namespace, ...]:
     """Return the namespaces of pairs of patterns such as `acme` and `acme-*`, by name."""
     namespaces = list[Namespace]()
-    for text in sorted(patterns):
-        is_name = "*" not in text and "?" not in text
-        if is_name and f"{text}-*" in patterns:
-            namespaces.append(Namespace(NormalizedName(text), frozenset()))
+    for pattern in sorted(patterns):
+        is_name = "*" not in pattern and "?" not in pattern
+        if is_name and f"{pattern}-*" in patterns:
+            namespaces.append(Namespace(NormalizedName(pattern), frozenset()))
     return tuple(namespaces)
 
 
 def _granted(stored: NamespaceList) -> list[Namespace]:
-    """Return the namespaces of a document, also those that this version cannot read."""
+    """Return the namespaces of a document, even if this version cannot read their keys."""
     namespaces = list[Namespace]()
     for table in stored.tables:
         try:
             namespaces.append(parse_namespace(table.keys, table.created))
         except Invalid:
-            # of a newer version: its names stay private, and only administrators publish in it
+            # a newer version has written it: its names stay private, and only administrators
+            # publish in it
             with suppress(Invalid):
                 namespaces.append(Namespace(parse_name(table.name), frozenset(), table.created))
     return namespaces

@@ -1,13 +1,14 @@
 """
 The trusted publishers of the store, and which of them are in force.
 
-They change while servers run. Each server reads them again after as long as it keeps a token's
-record, so that a change is in force everywhere within 15 seconds.
+Publishers change while servers run. Each server reads them again after as long as it keeps the
+record of a token, so that a change is in force everywhere within 15 seconds.
 
-A publisher is in force unless this version does not understand it, or an earlier one of the list
-says other things of the keys of its issuer: then it gives no job a token, and the list says why.
-Which issuers may have a private address is for the settings to say, as the server asks them for
-their keys: whoever administers the index may not make it ask any machine of its network.
+A publisher is not in force if this version cannot read it, or if a publisher before it in the list
+contradicts it about the keys of their issuer. Then it gives no job a token, and the list says why.
+The settings, and not the index, say which issuers may have a private address. The server asks
+issuers for their keys, and an administrator of the index may not make the server send requests to
+any machine of its network.
 """
 
 from collections.abc import Mapping
@@ -47,19 +48,20 @@ class PublishersInForce(Struct, frozen=True):
     """The publishers that give tokens, and why others do not."""
 
     all: tuple[Publisher, ...]
+    """The publishers in force, in the order of the list."""
     problems: Mapping[str, str]
-    """Sentences, by the ids of those that are not in force."""
+    """Why the other publishers are not in force, in sentences, by their ids."""
 
 
 class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent, ListedPublisher]):
     """
     Returns the trusted publishers in force, and changes those of the store.
 
-    Threads may share it. Each method raises Unavailable if they cannot be read.
+    Threads may share an object. Each method raises Unavailable if the publishers cannot be read.
 
     Args:
-        records: Those of the store.
-        runtime: Its clock.
+        records: The publishers of the store.
+        runtime: Has the clock.
         private_issuers: The issuers that may have a private address.
     """
 
@@ -75,7 +77,7 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         """
         Return the publishers in force, read from the store if they may have changed.
 
-        It is the same object until they change.
+        The same object is returned until a publisher changes.
         """
         snapshot = self.records.get()
         # read once: another thread may replace it between two reads
@@ -86,9 +88,9 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
             self._parsed = parsed
         return parsed[1]
 
-    def rename_index(self, before: str, after: str, by: str, note: str) -> None:
-        """Have the publishers that name an index name another one."""
-        self.commit(_RenameIndex(before, after, self.runtime.now(), by, note))
+    def rename_index(self, old_name: str, new_name: str, by: str, note: str) -> None:
+        """Write the new name of an index into the publishers that name it."""
+        self.commit(_RenameIndex(old_name, new_name, self.runtime.now(), by, note))
 
     def checked(self, keys: PublisherKeys, name: str | None) -> PublisherKeys:
         """Return the keys of a publisher as they are stored. Raises Invalid if they are wrong."""
@@ -97,18 +99,19 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
             publisher = parse_publisher(keys)
         return canonical_keys(keys, publisher)
 
-    def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> PublisherKeys:
+    def keys_before(self, table_before: StoredTable, changes: Mapping[str, Any]) -> PublisherKeys:
         """
         Return the keys that a change of a publisher starts from.
 
-        A key of earlier versions that says nothing new is left out.
+        The key for a private issuer, which earlier versions had, is left out if it has no effect.
         """
         del changes
-        return self._without_earlier(before.keys)
+        return self._without_private_issuer(table_before.keys)
 
     def has_key(self, key: str, table: PublisherKeys) -> bool:
         """Return whether a publisher of the provider in `table` has a key of this name."""
-        return key == PRIVATE_ISSUER or key in keys_of_provider(str(table.get("provider")))
+        provider = str(table.get("provider"))
+        return key == PRIVATE_ISSUER or key in keys_of_provider(provider)
 
     def problems(self, stored: PublisherList) -> Mapping[str, str]:
         """Return why publishers are not in force, in sentences, by their ids."""
@@ -120,9 +123,10 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         problems = dict[str, str]()
         for publisher in stored.tables:
             try:
-                parsed = parse_publisher(self._without_earlier(publisher.keys))
+                keys = self._without_private_issuer(publisher.keys)
+                parsed = parse_publisher(keys)
                 self._require_allowed(parsed)
-                # with those before it in the list, so that one of two that disagree is in force
+                # only with the publishers before it: of two that disagree, the first is in force
                 require_agreement(parsed, in_force)
             except Invalid as fault:
                 problems[publisher.name] = fault.message
@@ -130,12 +134,15 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
                 in_force.append(parsed)
         return PublishersInForce(tuple(in_force), problems)
 
-    def _without_earlier(self, keys: PublisherKeys) -> PublisherKeys:
-        """Return the keys of a publisher without one of earlier versions that says nothing new."""
+    def _without_private_issuer(self, keys: PublisherKeys) -> PublisherKeys:
+        """
+        Return the keys of a publisher without the one that earlier versions had for its issuer.
+
+        The key stays if it allows a private address that the settings do not allow: then the
+        publisher is not in force, and the key is why.
+        """
         issuer = str(keys.get("issuer", "")).rstrip("/")
         allowed = {private_issuer.rstrip("/") for private_issuer in self._private_issuers}
-        # the settings do not allow the private address that this key was for: with the key, the
-        # publisher is refused, and that is why it is not in force
         if keys.get(PRIVATE_ISSUER) and issuer not in allowed:
             return keys
         return {key: value for key, value in keys.items() if key != PRIVATE_ISSUER}
@@ -158,32 +165,32 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         if isinstance(event, PublisherRemoved):
             return
         publisher = parse_publisher(event.keys)
-        # without the one that this event changes, which it need not agree with
+        # without the publisher that this event changes: it need not agree with its earlier keys
         in_force = self._find_in_force(stored).all
-        unchanged = [other for other in in_force if other.id != publisher.id]
+        other_publishers = [other for other in in_force if other.id != publisher.id]
         with field_errors():
             self._require_allowed(publisher)
-            require_agreement(publisher, unchanged)
+            require_agreement(publisher, other_publishers)
 
 
 class _RenameIndex(Struct, frozen=True):
-    """The intent that publishers which name an index name another one."""
+    """The intent to write the new name of an index into the publishers that name it."""
 
-    before: str
-    after: str
+    old_name: str
+    new_name: str
     at: datetime
     by: str
     note: str
 
     def __call__(self, stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
-        """Return an event for each of these publishers."""
-        events: list[AnyPublisherEvent] = []
+        """Return an event for each publisher that names the index."""
+        events = list[AnyPublisherEvent]()
         for publisher in stored.tables:
-            # one that names no index is about the index at the root, and stays so
-            names = str(publisher.keys.get("index", ""))
-            index = renamed_in(names, self.before, self.after)
-            if index != names:
-                keys = {**publisher.keys, "index": index}
+            # a publisher that names no index is for the index at the root, and stays so
+            index_names = str(publisher.keys.get("index", ""))
+            new_names = renamed_in(index_names, self.old_name, self.new_name)
+            if new_names != index_names:
+                keys = {**publisher.keys, "index": new_names}
                 event = PublisherChanged(at=self.at, by=self.by, note=self.note, keys=keys)
                 events.append(event)
         return tuple(events)

@@ -30,18 +30,20 @@ class PublishingCleanup(Struct, frozen=True):
         """
         Remove used ID tokens with their API tokens, once both expired an hour ago or earlier.
 
-        At most `at_most` are checked, or all for None. Return how many ID tokens were removed.
+        At most `at_most` ID tokens are checked, or all for None. Return how many were removed.
         Raises Unavailable if the store does not answer.
         """
         now = self.runtime.now()
         removed = 0
-        # not while a server whose clock is behind accepts the ID token, and would exchange it again
+        # a server whose clock is behind still accepts an expired ID token for a while: without the
+        # record, it would exchange the token again
         limit = now - self.token_lifetime - RETENTION - CLOCK_SKEW
         expired = self.used_id_tokens.expired_before(limit)
-        # listed to the end first, as the records are deleted under the listing
+        # all keys before the first deletion, which would change the listing
         for key in list(islice(expired, at_most)):
             token_id = self.used_id_tokens.token_of(key)
-            # the API token goes first: whoever dies in between finds it again by the ID token
+            # the API token first: if the process dies in between, the next run finds the API token
+            # by the ID token
             if token_id is None or self._remove_token(token_id, now - RETENTION):
                 self.used_id_tokens.store.delete(key)
                 removed += 1
@@ -56,11 +58,12 @@ class PublishingCleanup(Struct, frozen=True):
         """
         if not is_token_id(token_id):
             return True
-        # a damaged record is no credential, so nobody can use what it was about
+        # nobody can use a token with a damaged record, so the record of its ID token may go
         with UnreadableIgnored():
             snapshot = self.token_records.documents.get(keys.token(token_id), "current")
             record = snapshot.value
-            # without a publisher, a person has made it: only they, or an administrator, remove it
+            # A token without a publisher was made by a person: only that person, or an
+            # administrator, removes it.
             if record is None or not record.publishers:
                 return True
             if record.expires_at > limit:

@@ -26,18 +26,20 @@ from wheelyard.model.quotas import (
 from wheelyard.operations.search.search_index import SearchIndex
 
 MAX_AGE_SECONDS: Final = 5.0
-"""How old what is known of other processes' uploads may be."""
+"""The age up to which a search table is used that may lack the uploads of other processes."""
 
 
 class FileQuotas(Struct, frozen=True):
-    """What the quotas leave for files of one commit. The index's as it was before the commit."""
+    """What the quotas leave for the files of one commit."""
 
     project: Quota
+    """The quota of each project."""
     index: Room | None
+    """What the quota of the index left before the commit, or None without such a quota."""
 
     def rooms(self, project: Project) -> list[Room]:
         """Return what each quota leaves for more files of a project."""
-        rooms: list[Room] = []
+        rooms = list[Room]()
         if self.index is not None:
             rooms.append(self.index)
         if self.project.is_set:
@@ -45,7 +47,7 @@ class FileQuotas(Struct, frozen=True):
         return rooms
 
     def require_room(self, project: Project, size: FileSize) -> None:
-        """Raise TooLarge (code `quota_exceeded`) unless a project can get what is coming."""
+        """Raise TooLarge (code `quota_exceeded`) if a quota has no room for files of this size."""
         for room in self.rooms(project):
             refusal = room.refusal(size)
             if refusal is not None:
@@ -59,6 +61,7 @@ class QuotaCheck(Struct, frozen=True):
     """The name of the index."""
     quotas: Quotas
     search: SearchIndex
+    """Has the usage of the index."""
 
     def for_files(self) -> FileQuotas:
         """
@@ -68,7 +71,7 @@ class QuotaCheck(Struct, frozen=True):
         """
         index_quota = self.quotas.index
         room: Room | None = None
-        # without a quota of the index, no table is needed
+        # without a quota of the index, nobody needs the search table
         if index_quota.is_set:
             room = index_room(self.index, index_quota, self._usage())
         return FileQuotas(self.quotas.project, room)
@@ -85,5 +88,5 @@ class QuotaCheck(Struct, frozen=True):
         return room.refusal(size)
 
     def _usage(self) -> ListedAmount:
-        """Return how much the index lists, by a table that may be some seconds old."""
+        """Return how much the index lists, by a search table that may be some seconds old."""
         return self.search.table(MAX_AGE_SECONDS).usage

@@ -1,4 +1,4 @@
-"""What a server process knows of itself, for those who look after it."""
+"""The state of a server process, for its operators: its start, its queues and failed writes."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,7 +13,9 @@ class WorkQueue(Struct, frozen=True):
     work: str
     """The plural name of the work, such as `uploads`."""
     running: int
+    """How many run now."""
     waiting: int
+    """How many wait now."""
 
 
 class LimitedWork(Protocol):
@@ -21,12 +23,12 @@ class LimitedWork(Protocol):
 
     @property
     def queue(self) -> WorkQueue:
-        """How much of it runs and waits now."""
+        """How much of the work runs and waits now."""
 
 
 class ServerState:
     """
-    The state of a server process. Threads may share it.
+    The state of a server process. Threads may share an object.
 
     Args:
         started_at: When the process has started, UTC.
@@ -45,5 +47,5 @@ class ServerState:
 
     @property
     def queues(self) -> tuple[WorkQueue, ...]:
-        """What runs and waits now."""
+        """The queue of each kind of limited work, as it is now."""
         return tuple(limit.queue for limit in self._limits)

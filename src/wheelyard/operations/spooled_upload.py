@@ -38,16 +38,17 @@ class SourceMetadata(Struct, frozen=True, kw_only=True):
         """
         Return the time of the upload in UTC, or None if it is unknown.
 
-        One without a zone is taken for UTC. A time before 1970 becomes 1970, and one after `now`
-        becomes `now`.
+        A time without a zone is taken for UTC. A time before 1970 becomes 1970, and a time after
+        `now` becomes `now`.
         """
-        at = self.uploaded_at
-        if at is None:
+        uploaded_at = self.uploaded_at
+        if uploaded_at is None:
             return None
-        # another index may have said it without a zone, or with a clock that was wrong
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        return max(EARLIEST_UPLOAD, min(at, now)).astimezone(UTC)
+        # the source may give times without a zone, or of a clock that was wrong
+        if uploaded_at.tzinfo is None:
+            uploaded_at = uploaded_at.replace(tzinfo=UTC)
+        past_time = min(uploaded_at, now)
+        return max(EARLIEST_UPLOAD, past_time).astimezone(UTC)
 
 
 class SpooledUpload(Struct, frozen=True, kw_only=True):
@@ -70,18 +71,23 @@ class SpooledUpload(Struct, frozen=True, kw_only=True):
     attestations: str = ""
     """The JSON of the attestations that the client sent (PEP 740), or empty without any."""
     has_attestations: bool = False
-    """Whether there is any in this JSON: a client that has none may send an empty list."""
+    """Whether this JSON has any attestation: a client without any may send an empty list."""
     source_metadata: SourceMetadata | None = None
-    """What its source says about it, if it is imported."""
+    """The metadata that its source has, or None if the file is not imported."""
 
 
 class SpoolWriter:
     """
     Writes one file of at most `limit` bytes to the spool, and computes its size and digests.
 
-    `readings` are the distributions that its filename may name. `what` names the operation in
-    errors. `hashers` are hash objects besides SHA-256, by algorithm. To make one raises Unavailable
-    if no file can be created.
+    The constructor creates the file, and raises Unavailable if that fails.
+
+    Args:
+        spool: Where the file is created.
+        readings: The distributions that its filename may name.
+        limit: The largest size, in bytes.
+        operation: The operation in errors, such as `the upload`.
+        hashers: Hash objects besides SHA-256, by algorithm.
     """
 
     def __init__(
@@ -89,7 +95,7 @@ class SpoolWriter:
         spool: Spool,
         readings: Sequence[Distribution],
         limit: int,
-        what: str,
+        operation: str,
         hashers: Mapping[str, "Hasher"],
     ) -> None:
         self._spool = spool
@@ -100,7 +106,7 @@ class SpoolWriter:
         self.size = 0
         """The bytes written so far."""
         self._limit = limit
-        self._what = what
+        self._operation = operation
         self._hashers: dict[str, Hasher] = {SHA256: sha256(), **hashers}
 
     def write(self, data: bytes) -> None:
@@ -109,14 +115,14 @@ class SpoolWriter:
 
         Raises TooLarge above the limit, and Unavailable if the disk fails.
         """
-        # counted before it is written, so the spool never has more than the limit of one file
+        # counted before the bytes are written, so that the spool never has more than the limit
         self.size += len(data)
         if self.size > self._limit:
             raise file_too_large(self._limit)
         for hasher in self._hashers.values():
             hasher.update(data)
-        # The reserve is for deletions: no upload may take the room that they need.
-        with storage_faults(self._what), self._spool.with_reserve_kept():
+        # the reserve is for deletions: an upload may not take the room that these need
+        with storage_faults(self._operation), self._spool.with_reserve_kept():
             write_all(self._sink.fileno(), data)
 
     @property
@@ -125,7 +131,11 @@ class SpoolWriter:
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
     def to_upload(self) -> SpooledUpload:
-        """Return the file, once all bytes are written, without form fields or source metadata."""
+        """
+        Return the file, once all bytes are written.
+
+        Fields of the form and the metadata of a source are not set.
+        """
         distribution, *other_readings = self._readings
         return SpooledUpload(
             distribution=distribution,
@@ -137,38 +147,39 @@ class SpoolWriter:
 
     def close(self) -> None:
         """
-        Close the file, which waits in the spool under another path.
+        Close the file, and give it the path under which files wait in the spool.
 
         Raises Unavailable if the disk fails.
         """
-        with storage_faults(self._what):
-            waiting = self.path.name.replace(FILE_PREFIX, WAITING_PREFIX, 1)
-            # Closing ends its lock, and a file of the old name without a lock is a leftover that
-            # another process may remove. So it gets the new name first.
-            self.path = self.path.rename(self.path.with_name(waiting))
+        with storage_faults(self._operation):
+            waiting_name = self.path.name.replace(FILE_PREFIX, WAITING_PREFIX, 1)
+            # To close the file ends its lock, and another process may remove a file with the old
+            # name that nobody has locked. So the file gets the new name first.
+            self.path = self.path.rename(self.path.with_name(waiting_name))
             self._sink.close()
 
     def remove(self) -> None:
-        """Close the file and remove it from the spool, if it is still there, or log why not."""
-        # each by itself: a file that cannot be closed can still be removed
+        """Close the file and remove it from the spool. A failure is logged, and not raised."""
+        # one step after another, as a file that cannot be closed can still be removed
         for step in (self._sink.close, self.path.unlink):
             try:
                 step()
             except FileNotFoundError:
-                pass
+                pass  # somebody has moved or removed the file already
             except OSError as error:
-                # what became of the upload is decided by now, so this is no error of the request
+                # the upload has succeeded or failed by now, so this is no error of the request
                 logger.warning("a scratch file stays until the store is swept: %s", error.strerror)
 
 
 def file_too_large(limit: int) -> TooLarge:
-    """Return the TooLarge for a file of more than `limit` bytes."""
-    readable = f"{limit // MIB} MiB"
+    """Return the error for a file of more than `limit` bytes."""
+    limit_text = f"{limit // MIB} MiB"
     if limit % MIB:
-        readable = f"{limit} bytes"
+        limit_text = f"{limit} bytes"
     return TooLarge(
-        f"File too large, the limit is {readable}. Ask for a higher uploads.max_file_size. If what "
-        "stands before this index lets no more through, have it published straight into the store.",
+        f"File too large, the limit is {limit_text}. Ask for a higher uploads.max_file_size. If "
+        "what stands before this index lets no more through, have it published straight into the "
+        "store.",
         advice=Advice(Remedy.UPLOAD_TO_STORE),
     )
 

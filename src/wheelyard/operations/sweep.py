@@ -1,7 +1,7 @@
 """
-A sweep: it finds and deletes the bytes of uploads and deletions that died.
+The sweep, which finds and deletes the bytes that interrupted uploads and deletions have left.
 
-The docstring of this package says in which order, and what the lease is for.
+The docstring of this package says in which order a sweep works, and what the lease is for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from wheelyard.storage.forwarding import PrefixedStore
 ORPHAN_AGE: Final = timedelta(days=1)
 """The age from which a sweep removes files that no project lists."""
 RENEWAL_AGE: Final = ORPHAN_AGE / 2
-"""The age from which a copy writes equal bytes again, so that a sweep does not remove them."""
+"""The age from which a copy writes equal bytes again, so that no sweep removes them meanwhile."""
 
 _NAMES: Final = Codec(NameList)
 
@@ -38,7 +38,7 @@ class Orphans(Struct, frozen=True):
     project: NormalizedName
     entries: Sequence[Entry]
     deleted: frozenset[Key]
-    """Those whose filename was deleted, and is never used again."""
+    """The keys of the entries whose filename was deleted, and is never used again."""
 
 
 class Sweep(Struct, frozen=True):
@@ -53,19 +53,18 @@ class Sweep(Struct, frozen=True):
         self, now: datetime, findings: Findings | None = None, lease: JobLease | None = None
     ) -> list[Orphans]:
         """
-        Return what no index lists, by project.
+        Return the objects of files that no index lists, by project.
 
-        `now` is by the store's clock, and says which deleted files are still kept. The keys below
-        `files/` that are none of a file are added to `findings`, and `lease` is renewed after each
-        project. Raises Unavailable if a document of any project cannot be read, and Conflict if
-        another process has taken the lease.
+        `now` is by the store's clock, and decides which deleted files are still kept. The keys
+        below `files/` that do not belong to a file are added to `findings`, and `lease` is renewed
+        after each project. Raises Unavailable if the document of any project cannot be read, and
+        Conflict if another process has taken the lease.
         """
         indexes = tuple(self.removal.indexes())
         orphans = list[Orphans]()
         find_orphans = partial(self._orphans, indexes, now)
         projects = self._projects(indexes, findings)
-        # The documents are read by other threads, and the lease is renewed in this one: a lease is
-        # for one thread.
+        # other threads read the documents, and this one renews the lease, which is for one thread
         for project_orphans in prefetch_map(find_orphans, projects, self.threads):
             if lease is not None:
                 lease.renew()
@@ -75,18 +74,19 @@ class Sweep(Struct, frozen=True):
 
     def run(self, now: datetime, lease: JobLease | None = None) -> int:
         """
-        Delete all leftovers that are a day old, or whose file was deleted, and return how many.
+        Delete all leftovers that are a day old, or whose file was deleted.
 
-        `now` is by the store's clock, and `lease` is renewed meanwhile. Raises Unavailable, before
-        anything is deleted, if a document of any project cannot be read. Raises Unavailable if the
-        store does not answer, and Conflict if another process has taken the lease.
+        `now` is by the store's clock, and `lease` is renewed meanwhile. Return how many objects
+        were deleted. Raises Unavailable, before anything is deleted, if the document of any project
+        cannot be read. Raises Unavailable if the store does not answer, and Conflict if another
+        process has taken the lease.
         """
         count = 0
         # the whole list first: an unreadable document of any project ends the sweep before
         # anything is deleted
         for orphans in self.find(now, lease=lease):
             if lease is not None:
-                # it ends here if this process was stopped, and another one sweeps meanwhile
+                # raises if this process was suspended, and another one sweeps meanwhile
                 lease.renew()
             count += self.remove(orphans, now)
         return count
@@ -95,29 +95,29 @@ class Sweep(Struct, frozen=True):
         """
         Delete those of a project's orphans that are a day old, or whose file was deleted.
 
-        `now` is by the store's clock. Return how many objects were deleted: none if the project is
-        inconsistent or damaged, or perhaps lost. A missing last entry of its journal is written
-        first, as a check does. Raises Unavailable if the store does not answer, or a list of names
-        is damaged.
+        `now` is by the store's clock. Return how many objects were deleted: none if a document of
+        the project is inconsistent or damaged, or perhaps lost. A missing last entry of its journal
+        is written first, as a check does. Raises Unavailable if the store does not answer, or a
+        list of names is damaged.
         """
-        before = (now - ORPHAN_AGE).timestamp()
-        old = list[Key]()
+        age_limit = (now - ORPHAN_AGE).timestamp()
+        old_keys = list[Key]()
         for entry in orphans.entries:
-            if entry.modified < before and entry.key not in orphans.deleted:
-                old.append(entry.key)
-        if not orphans.deleted and not old:
+            if entry.modified < age_limit and entry.key not in orphans.deleted:
+                old_keys.append(entry.key)
+        if not orphans.deleted and not old_keys:
             return 0
-        # An index may have been made since they were found, and list them. A document that lacks
-        # commits may lack the files that these have listed.
-        if not self._is_certain(orphans.project, tuple(self.removal.indexes())):
+        # All indexes anew: one that was made since the orphans were found may list them. And a
+        # document that lacks commits may lack files that are listed.
+        if not self._has_intact_documents(orphans.project, tuple(self.removal.indexes())):
             return 0
         count = 0
         if orphans.deleted:
             # of any age: no upload can list a filename that was deleted
             count += self.removal.remove(orphans.project, orphans.deleted)
-        if old:
-            # those of an upload that is under way are younger
-            count += self.removal.remove(orphans.project, old, before)
+        if old_keys:
+            # the bytes of an upload that is still running are younger
+            count += self.removal.remove(orphans.project, old_keys, age_limit)
         return count
 
     def _projects(
@@ -131,14 +131,15 @@ class Sweep(Struct, frozen=True):
                 if name:
                     without_files.add(name)
         # a listing is in the order of the keys, so the files of a project follow each other
-        for owner, group in groupby(self.stores.files.list(keys.FILES), _project_of):
-            if owner is not None:
-                without_files.discard(owner)
-                yield owner, list(group)
+        file_entries = self.stores.files.list(keys.FILES)
+        for name, entries in groupby(file_entries, _project_of):
+            if name is not None:
+                without_files.discard(name)
+                yield name, list(entries)
             elif findings is not None:
-                for entry in group:
+                for entry in entries:
                     findings.add_foreign_object(entry.key)
-        # their documents have to be readable, too: one that is not ends the sweep
+        # projects without files, too: if any document cannot be read, the sweep ends
         for name in without_files:
             yield name, []
 
@@ -151,17 +152,22 @@ class Sweep(Struct, frozen=True):
         kept = self.removal.kept(documents, now)
         unlisted = [entry for entry in entries if entry.key not in kept]
         deleted = set[Key]()
-        # with several indexes, another one may just be publishing a file that one has deleted
+        # with several indexes, a file that one has deleted may just be published in another one
         if len(indexes) == 1 and documents:
             deleted_filenames = frozenset(documents[0].deleted_filenames)
             for entry in unlisted:
-                owner = keys.parse_file_key(entry.key)
-                if owner is not None and owner.filename in deleted_filenames:
+                file_key = keys.parse_file_key(entry.key)
+                if file_key is not None and file_key.filename in deleted_filenames:
                     deleted.add(entry.key)
         return Orphans(name, unlisted, frozenset(deleted))
 
-    def _is_certain(self, name: NormalizedName, indexes: Sequence[str]) -> bool:
-        """Return whether each index has an intact document of a project, or never had any."""
+    def _has_intact_documents(self, name: NormalizedName, indexes: Sequence[str]) -> bool:
+        """
+        Return whether all documents of a project are intact.
+
+        Without any document, return whether no index ever had the project. `indexes` are the
+        prefixes of their keys.
+        """
         has_document = False
         for prefix in indexes:
             findings = Findings()
@@ -186,7 +192,7 @@ class Sweep(Struct, frozen=True):
 
 def _project_of(entry: Entry) -> NormalizedName | None:
     """Return the project whose file an object belongs to, or None if it is of no file."""
-    owner = keys.parse_file_key(entry.key)
-    if owner is None:
+    file_key = keys.parse_file_key(entry.key)
+    if file_key is None:
         return None
-    return NormalizedName(owner.project)
+    return NormalizedName(file_key.project)

@@ -40,20 +40,25 @@ class _Change(Struct, frozen=True, kw_only=True):
     by: str
     note: str
     as_of: datetime | None
-    """When the table was last changed, as far as the caller knows, or None if that is no matter."""
+    """
+    When the table was last changed, as far as the caller knows.
+
+    The change fails if somebody has changed the table since. With None it does not.
+    """
 
 
 class StoredTables(Generic[L, C, E, R]):
     """
     Reads and changes the tables of a kind.
 
-    Threads may share it. Each method raises Unavailable if the store does not answer. A kind with
-    rules of its own has a subclass, which overrides the methods that say so.
+    Threads may share an object. Each method raises Unavailable if the store does not answer. A kind
+    with rules of its own has a subclass, which overrides the methods that say so. A parameter
+    `stored` is the document of the tables, and `by` is the principal of whoever changes a table.
 
     Args:
-        kind: What the tables have in common.
-        records: Their document.
-        runtime: Its clock.
+        kind: The noun, the keys and the events of the tables.
+        records: The document of the tables.
+        runtime: Has the clock.
     """
 
     def __init__(
@@ -73,16 +78,16 @@ class StoredTables(Generic[L, C, E, R]):
 
     def history(self, after: int, limit: int | None) -> tuple[C, ...]:
         """Return the commits after the number `after`, oldest first, at most `limit` or all."""
-        self.read_stored()  # raises if it is lost, and with it how long its journal is
+        self.read_stored()  # raises if the document is lost, which has the length of its journal
         return tuple(islice(self.records.history(after), limit))
 
     def add(self, keys: TableKeys, by: str, note: str = "") -> R:
         """
         Add a table, and return it.
 
-        Raises Invalid (code `invalid_field`), with the key, if it is wrong, or for a wrong note.
-        Raises Conflict (code `..._exists`) if another one has its name, and Invalid or Conflict if
-        it does not fit the others. Raises NotFound if another process has removed it meanwhile.
+        Raises Invalid (code `invalid_field`), with the key, if a key or the note is wrong. Raises
+        Conflict (code `..._exists`) if another table has its name, and Invalid or Conflict if the
+        table does not fit the others. Raises NotFound if another process has removed it meanwhile.
         """
         committed, name = self.commit_added(keys, by, note, self.require_fit)
         return self.listed_after(committed, name)
@@ -96,13 +101,13 @@ class StoredTables(Generic[L, C, E, R]):
         as_of: datetime | None = None,
     ) -> R:
         """
-        Give other values to keys of a table, and return it.
+        Give other values to keys of a table, and return the table.
 
-        With the same values nothing is written. None leaves a key out. Raises NotFound if there is
-        no such table, or another process has removed it meanwhile. Raises Invalid (code
+        With the same values nothing is written. The value None removes a key. Raises NotFound if
+        there is no such table, or another process has removed it meanwhile. Raises Invalid (code
         `invalid_field`), with the key, if a key is wrong or may not be changed, or for a wrong
-        note. Raises Conflict (code `..._changed`) unless `as_of` is None or the time of its last
-        change. Raises Invalid or Conflict if it does not fit the others.
+        note. Raises Conflict (code `..._changed`) unless `as_of` is None or the time of the last
+        change of the table. Raises Invalid or Conflict if the table does not fit the others.
         """
         committed = self.commit_changed(name, keys, by, note, as_of, self.require_fit)
         return self.listed_after(committed, name)
@@ -119,7 +124,7 @@ class StoredTables(Generic[L, C, E, R]):
         return ()
 
     def _removal_events(self, name: str, removed: E, stored: L) -> tuple[E, ...]:
-        """Return the event of a removal, in its commit."""
+        """Return the event of a removal. Raises NotFound if there is no such table by now."""
         self.require_stored(name, stored)
         return (removed,)
 
@@ -127,21 +132,22 @@ class StoredTables(Generic[L, C, E, R]):
         self, keys: TableKeys, by: str, note: str, require_fit: Callable[[E, L], None]
     ) -> tuple[Committed[L, E], str]:
         """
-        Commit a new table, and return its name as well. A key with None is left out.
+        Commit a new table, and return the commit and the name of the table.
 
-        `require_fit` is called with the event and the document in the commit. Raises what it
-        raises, Invalid (code `invalid_field`) if a key or the note is wrong, and Conflict (code
-        `..._exists`) if another table has the name.
+        A key with the value None is left out. `require_fit` is called in the commit, with the event
+        and the document. Raises the errors of `require_fit`, Invalid (code `invalid_field`) if a
+        key or the note is wrong, and Conflict (code `..._exists`) if another table has the name.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        # as in a change, where null leaves a key out
-        given = {key: value for key, value in keys.items() if value is not None}
-        self._require_keys(keys.keys() - given.keys(), given)
-        kept = self.checked(given, None)
-        name = str(kept[self.kind.name_key])
+        # as in a change, in which None removes a key
+        keys_with_values = {key: value for key, value in keys.items() if value is not None}
+        self._require_keys(keys.keys() - keys_with_values.keys(), keys_with_values)
+        checked_keys = self.checked(keys_with_values, None)
+        name = str(checked_keys[self.kind.name_key])
         self.require_free(name)
-        make_event = partial(self.kind.added, by=by, note=note, keys=kept)
-        return self.commit(partial(self._addition_events, name, make_event, require_fit)), name
+        make_event = partial(self.kind.added, by=by, note=note, keys=checked_keys)
+        intent = partial(self._addition_events, name, make_event, require_fit)
+        return self.commit(intent), name
 
     def _addition_events(
         self,
@@ -150,8 +156,12 @@ class StoredTables(Generic[L, C, E, R]):
         require_fit: Callable[[E, L], None],
         stored: L,
     ) -> tuple[E, ...]:
-        """Return the event of a new table, in its commit."""
-        # here, as another process may take the name at the same time
+        """
+        Return the event of a new table.
+
+        Raises Conflict if another table has the name, and the errors of `require_fit`.
+        """
+        # in the commit, as another process may take the name at the same time
         if stored.find(name) is not None:
             raise self.taken(name)
         added = make_event(at=self.runtime.now())
@@ -168,13 +178,13 @@ class StoredTables(Generic[L, C, E, R]):
         require_fit: Callable[[E, L], None],
     ) -> Committed[L, E]:
         """
-        Commit a change of a table, or nothing if it has these values already.
+        Commit a change of a table, or nothing if the table has these values already.
 
-        None leaves a key out. `require_fit` is called with the event and the document in the
-        commit. Raises what it raises, NotFound if there is no such table, Invalid (code
-        `invalid_field`) if a key or the note is wrong, and Conflict (code `..._changed`) if `as_of`
-        is not when it was last changed, where None is no matter. A subclass may refuse a change by
-        a Conflict of its own.
+        The value None removes a key. `require_fit` is called in the commit, with the event and the
+        document. Raises the errors of `require_fit`, NotFound if there is no such table, Invalid
+        (code `invalid_field`) if a key or the note is wrong, and Conflict (code `..._changed`)
+        unless `as_of` is None or the time of the last change of the table. A subclass may refuse a
+        change by a Conflict of its own.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         change = _Change(name=name, keys=keys, by=by, note=note, as_of=as_of)
@@ -183,41 +193,48 @@ class StoredTables(Generic[L, C, E, R]):
     def _change_events(
         self, change: _Change, require_fit: Callable[[E, L], None], stored: L
     ) -> tuple[E, ...]:
-        """Return the event of a change, or none if the table is so already, in its commit."""
+        """Return the event of a change, or none if the table has these keys already."""
         name = change.name
-        before = self.require_stored(name, stored)
-        self._require_unchanged(name, before, change.as_of)
-        new = self._changed_keys(before, change.keys)
-        if self.is_same(new, before.keys):
+        table_before = self.require_stored(name, stored)
+        self._require_unchanged(name, table_before, change.as_of)
+        new_keys = self._changed_keys(table_before, change.keys)
+        if self.is_same(new_keys, table_before.keys):
             return ()
-        self._require_fixed(new, before.keys)
-        self.require_change(before, new)
-        checked = self.checked(new, name)
+        self._require_fixed(new_keys, table_before.keys)
+        self.require_change(table_before, new_keys)
+        checked_keys = self.checked(new_keys, name)
         make_event = self.changed_event(name)
         now = self.runtime.now()
-        event = make_event(at=now, by=change.by, note=change.note, keys=checked)
+        event = make_event(at=now, by=change.by, note=change.note, keys=checked_keys)
         require_fit(event, stored)
         return (event,)
 
-    def _changed_keys(self, before: StoredTable, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys of a table after a change. Raises Invalid for one that it cannot have."""
-        merged = {**self.keys_before(before, changes), **changes}
-        new = {key: value for key, value in merged.items() if value is not None}
-        # a key that is left out, and was not there, may be misspelt
-        self._require_keys(changes.keys() - new.keys() - before.keys.keys(), before.keys)
-        return new
+    def _changed_keys(
+        self, table_before: StoredTable, changes: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """
+        Return the keys of a table after a change.
+
+        Raises Invalid for a removed key that no table of the kind can have.
+        """
+        merged = {**self.keys_before(table_before, changes), **changes}
+        new_keys = {key: value for key, value in merged.items() if value is not None}
+        removed_keys = changes.keys() - new_keys.keys()
+        # a key that is removed, and that the table did not have, may be misspelt
+        self._require_keys(removed_keys - table_before.keys.keys(), table_before.keys)
+        return new_keys
 
     def commit(self, intent: Intent[L, E], *, is_end: bool = False) -> Committed[L, E]:
         """
         Commit events, and log each.
 
-        `is_end` says that they end somebody's access: then they are committed on a full disk, too.
+        Set `is_end` if the events end somebody's access: these are committed on a full disk, too.
         """
         change = self.records.change
         if is_end:
             change = self.records.take_away
         committed = change(intent)
-        # after the commit: a process that dies here has changed a table without a line in the log
+        # after the commit, so that the log has no change that was not made
         for event in committed.events:
             log_tables(self.kind.plural, event.by, self.kind.describe_event(event))
         return committed
@@ -244,31 +261,43 @@ class StoredTables(Generic[L, C, E, R]):
 
     def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
         """
-        Return keys as they are kept. A subclass may override it.
+        Return the keys of a table as they are stored. A subclass may override it.
 
-        `name` is that of the table that gets them, or None for a new one. Raises Invalid (code
-        `invalid_field`), with the key, if one is wrong.
+        `name` is the name of the table that gets the keys, or None for a new table. Raises Invalid
+        (code `invalid_field`), with the key, if one is wrong.
         """
         del name
         return self.kind.checked(keys)
 
     def require_fit(self, event: E, stored: L) -> None:
-        """Raise Invalid or Conflict if a change does not fit the others. A subclass overrides."""
+        """
+        Raise Invalid or Conflict if a change does not fit the other tables.
+
+        Every change fits, unless a subclass overrides it.
+        """
 
     def require_free(self, name: str) -> None:
-        """Raise Conflict if something else has the name of a new table. A subclass overrides."""
+        """
+        Raise Conflict if something else than a table has the name of a new table.
 
-    def require_change(self, before: StoredTable, new: TableKeys) -> None:
-        """Raise Conflict unless a table may get these keys. A subclass may override it."""
+        Nothing has, unless a subclass overrides it.
+        """
 
-    def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> TableKeys:
+    def require_change(self, table_before: StoredTable, new_keys: TableKeys) -> None:
+        """
+        Raise Conflict unless a table may get these keys.
+
+        It may, unless a subclass overrides it.
+        """
+
+    def keys_before(self, table_before: StoredTable, changes: Mapping[str, Any]) -> TableKeys:
         """Return the keys that a change starts from. A subclass may override it."""
         del changes
-        return before.keys
+        return table_before.keys
 
-    def is_same(self, new: TableKeys, before: TableKeys) -> bool:
-        """Return whether keys say the same. A subclass may override it."""
-        return new == before
+    def is_same(self, new_keys: TableKeys, keys_before: TableKeys) -> bool:
+        """Return whether keys have the same meaning. A subclass may override it."""
+        return new_keys == keys_before
 
     def has_key(self, key: str, table: TableKeys) -> bool:
         """Return whether a table can have a key. A subclass may override it."""
@@ -302,17 +331,19 @@ class StoredTables(Generic[L, C, E, R]):
         """Return the error for a table that does not exist. A subclass may override it."""
         return NotFound(f"There is no {self.kind.noun} {quoted(name)}.", advice=self.kind.list_them)
 
-    def _require_unchanged(self, name: str, before: StoredTable, as_of: datetime | None) -> None:
+    def _require_unchanged(
+        self, name: str, table_before: StoredTable, as_of: datetime | None
+    ) -> None:
         """Raise Conflict if somebody has changed a table since the caller has read it."""
-        if as_of is not None and as_of != before.last_changed:
+        if as_of is not None and as_of != table_before.last_changed:
             raise Conflict(
                 f"The {self.kind.noun} {quoted(name)} was changed meanwhile, by "
-                f"{before.last_changed_by}. Look at it as it is now, and then change it.",
+                f"{table_before.last_changed_by}. Look at it as it is now, and then change it.",
                 code=self.kind.changed_code,
             )
 
     def _require_keys(self, names: Iterable[str], table: TableKeys) -> None:
-        """Raise Invalid if keys that a change leaves out are none that a table can have."""
+        """Raise Invalid if a table cannot have one of the keys with these names."""
         for key in sorted(names):
             if not self.has_key(key, table):
                 raise Invalid(
@@ -322,8 +353,8 @@ class StoredTables(Generic[L, C, E, R]):
                     field=key,
                 )
 
-    def _require_fixed(self, new: TableKeys, before: TableKeys) -> None:
-        """Raise Invalid if keys of a table have changed that stay as they are."""
+    def _require_fixed(self, new_keys: TableKeys, keys_before: TableKeys) -> None:
+        """Raise Invalid if a change gives another value to a key that never changes."""
         for key, why in self.kind.fixed_keys.items():
-            if key in before and new.get(key) != before[key]:
+            if key in keys_before and new_keys.get(key) != keys_before[key]:
                 raise Invalid(why, code="invalid_field", field=key)

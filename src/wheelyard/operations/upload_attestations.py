@@ -1,10 +1,10 @@
 """
-The attestations that come with an upload (PEP 740): kept, refused, or left for want of a publisher.
+The decision about attestations that come with an upload (PEP 740): kept, refused, or not kept.
 
-Who signs is compared with the trusted publishers of the project. With the token of a CI job, one of
-its own publishers has to have signed, so that nobody who has stolen it borrows another signature.
-With any other credential it may be each publisher of the project: a job signs, and a person uploads
-what it has made.
+The signers are compared with the trusted publishers of the project. With the token of a CI job, a
+publisher of that job must have signed, so that a thief of the token cannot use the signature of
+another job. With any other credential, the signer may be any publisher of the project, as a person
+may upload the files that a job has made and signed.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,23 +39,23 @@ _PUBLISHER_PREFIX: Final = "publisher:"
 
 
 class SentAttestations(Struct, frozen=True):
-    """What becomes of the attestations of one upload."""
+    """The decision about the attestations of one upload."""
 
     provenance: bytes = b""
-    """The document to keep, or nothing."""
+    """The provenance document to keep, or empty bytes if nothing is kept."""
     warnings: tuple[str, ...] = ()
-    """Why they were not kept."""
+    """Why the attestations were not kept, in sentences."""
 
 
 NO_ATTESTATIONS: Final = SentAttestations()
 
 
 class AttestationRules(Struct, frozen=True):
-    """Decides about the attestations of uploads to an index. Threads may share it."""
+    """Decides about the attestations of uploads to an index. Threads may share an object."""
 
     verifier: "AttestationVerifier"
     publishers: "Callable[[], tuple[Publisher, ...]]"
-    """Returns those in force. Raises Unavailable if they cannot be read."""
+    """Returns the publishers in force. Raises Unavailable if they cannot be read."""
     index: str
     """The name of the index."""
     required: NamePatterns
@@ -63,14 +63,14 @@ class AttestationRules(Struct, frozen=True):
 
     def check(self, upload: SpooledUpload, caller: Caller) -> SentAttestations:
         """
-        Verify what was sent with a file whose project is decided, and return what to keep.
+        Verify the attestations of a file whose project is decided, and return the provenance.
 
-        Nothing is kept, and a warning says why, if no publisher may publish the project. Raises
-        Invalid if they do not hold, or nobody has signed whose signature counts (code
-        `invalid_attestations`), if the trusted root does not know who has confirmed a signer (code
-        `unknown_authority`), or if the extra or the trusted root is missing (code `bad_setting`).
-        Raises Forbidden (code `attestations_required`) if the project needs some, and none can be
-        kept. Raises Unavailable if the publishers cannot be read.
+        If no publisher may publish the project, nothing is kept, and a warning says why. Raises
+        Invalid if the attestations do not hold, or no publisher of the project has signed (code
+        `invalid_attestations`), if the trusted root does not have the authority that has confirmed
+        a signer (code `unknown_authority`), or if the extra or the trusted root is missing (code
+        `bad_setting`). Raises Forbidden (code `attestations_required`) if files of the project need
+        attestations, and none can be kept. Raises Unavailable if the publishers cannot be read.
         """
         name = upload.distribution.project
         if not upload.attestations:
@@ -78,9 +78,9 @@ class AttestationRules(Struct, frozen=True):
             return NO_ATTESTATIONS
         publishers = tuple(self._publishers_of(name, caller))
         if not publishers:
-            # a client may send attestations to every index: the file itself is welcome
+            # clients may send attestations to every index, so they alone are no reason to refuse
             if self.required.match(name):
-                raise _required(
+                raise _required_error(
                     name, "no trusted publisher of this index may publish it. Have one added."
                 )
             return SentAttestations(warnings=(NO_PUBLISHER,))
@@ -89,37 +89,37 @@ class AttestationRules(Struct, frozen=True):
                 upload.attestations, upload.distribution.filename, upload.sha256
             )
         except Invalid as error:
-            # it is the trusted root of the settings that is wrong, and not what was sent
+            # with another code, the settings are wrong, and not what the client has sent
             if error.code != INVALID_ATTESTATIONS:
                 raise
             advice = "Sign the file again, or upload it without."
             raise Invalid(f"{error.message} {advice}", code=error.code) from error
 
-        # nothing of it is loaded without attestations
+        # imported here, as most processes see no attestations
         from wheelyard.model.attestations import provenance_document  # noqa: PLC0415
 
-        # each has to be by a publisher: one of a stranger would be shown as if it counted
-        signers = [_publisher_of(attestation, publishers) for attestation in attestations]
+        # a publisher must have signed each of them: all are shown as if they counted
+        signers = [_signing_publisher(attestation, publishers) for attestation in attestations]
         signed = list(zip(attestations, signers, strict=True))
         return SentAttestations(provenance_document(signed))
 
     def permit_unsigned(self, name: NormalizedName) -> None:
         """
-        Do nothing if a file of a project may be uploaded without attestations.
+        Raise an error unless a file of a project may be uploaded without attestations.
 
-        Raises Forbidden (code `attestations_required`) otherwise.
+        The error is a Forbidden (code `attestations_required`).
         """
         if self.required.match(name):
-            raise _required(name, "it was sent without any. Sign it, and send them with it.")
+            raise _required_error(name, "it was sent without any. Sign it, and send them with it.")
 
     def permit_import(self, name: NormalizedName) -> None:
         """
-        Do nothing if the files of a project may come without attestations, as an import has none.
+        Raise an error unless files of a project may be imported, which is without attestations.
 
-        Raises Forbidden (code `attestations_required`) otherwise.
+        The error is a Forbidden (code `attestations_required`).
         """
         if self.required.match(name):
-            raise _required(
+            raise _required_error(
                 name,
                 "an import brings none. Upload them with their attestations, or take the project "
                 "out of attestations.require for the import.",
@@ -127,21 +127,23 @@ class AttestationRules(Struct, frozen=True):
 
     def _publishers_of(self, name: NormalizedName, caller: Caller) -> "Iterator[Publisher]":
         """Yield the publishers whose signature counts for a project."""
-        of_job = set[str]()
+        job_principals = set[str]()
         for principal in caller.principals:
             if principal.startswith(_PUBLISHER_PREFIX):
-                of_job.add(principal)
+                job_principals.add(principal)
         for publisher in self.publishers():
-            # a stolen token of a job is of no use with a signature of another publisher
-            if of_job and publisher.principal not in of_job:
+            # with the token of a job, only the publishers of that job count
+            if job_principals and publisher.principal not in job_principals:
                 continue
             scope = publisher.scope
             if scope.holds_in(self.index) and scope.permits(Action.UPLOAD, name):
                 yield publisher
 
 
-def _publisher_of(attestation: "Attestation", publishers: "tuple[Publisher, ...]") -> "Publisher":
-    """Return the publisher that has signed an attestation. Raises Invalid if it is none of them."""
+def _signing_publisher(
+    attestation: "Attestation", publishers: "tuple[Publisher, ...]"
+) -> "Publisher":
+    """Return the publisher that has signed an attestation. Raises Invalid if none of them has."""
     signer = attestation.signer
     for publisher in publishers:
         if signer.signs_for(publisher):
@@ -155,5 +157,6 @@ def _publisher_of(attestation: "Attestation", publishers: "tuple[Publisher, ...]
     )
 
 
-def _required(name: NormalizedName, why: str) -> Forbidden:
+def _required_error(name: NormalizedName, why: str) -> Forbidden:
+    """Return the error for a file without attestations that can be kept, which needs them."""
     return Forbidden(f"Files of {name} need attestations, and {why}", code=ATTESTATIONS_REQUIRED)

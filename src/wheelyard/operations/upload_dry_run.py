@@ -1,9 +1,9 @@
 """
 Dry run of uploads: what would become of files, by their names, sizes and digests alone.
 
-It makes those checks of `Uploads` that need no byte of a file, with the rights of its caller, and
-stores and reserves nothing. So it tells nobody more than an upload would. What only the archive
-shows, such as wrong metadata, is found by the upload.
+The dry run makes those checks of `Uploads` that need no byte of a file, with the rights of the
+caller. It stores and reserves nothing. So the caller learns no more from it than from an upload.
+Errors that only the archive shows, such as wrong metadata, are found by the upload alone.
 """
 
 from typing import Final
@@ -20,35 +20,43 @@ from wheelyard.operations.spooled_upload import empty_file, file_too_large
 from wheelyard.operations.uploads import Uploads, find_identical
 
 OTHER_CONTENT: Final = "other content"
-"""Stands for the digest of a file that has other content than the one it is compared with."""
+"""Stands for a digest that differs from that of the listed file with the same name."""
 
 
 class CandidateFile(Struct, frozen=True):
-    """What is known of a file before it is uploaded."""
+    """The name, size and digest of a file that may be uploaded."""
 
     filename: str
     size: int
     """Bytes."""
     sha256: str = ""
-    """Empty if nobody has computed it."""
+    """The digest in hexadecimal, or empty if nobody has computed it."""
 
 
 class PreviewedUpload(Struct, frozen=True, kw_only=True):
-    """What would become of a file."""
+    """What would become of a file if it was uploaded."""
 
     file: CandidateFile
     readings: tuple[Distribution, ...] = ()
-    """What its filename may name: nothing if it is malformed, several if its metadata decides."""
+    """
+    The distributions that its filename may name.
+
+    Empty if the filename is malformed, and several if only the metadata can decide.
+    """
     refusal: WheelyardError | None = None
-    """Why it would not be taken, or None if it would be, as far as its name says it."""
+    """The error that refuses the file, or None if no check without its bytes refuses it."""
     is_first: bool = False
     """Whether its project never had a file."""
     is_listed: bool = False
-    """Whether its filename is listed: with the same content, if the digest of the file is known."""
+    """
+    Whether the same file is listed, or previewed before.
+
+    Files without a digest are the same if their names and sizes are equal.
+    """
 
     @property
     def distribution(self) -> Distribution | None:
-        """What its filename names, or None if that is not certain."""
+        """The distribution that its filename names, or None if that is not certain."""
         if len(self.readings) != 1:
             return None
         return self.readings[0]
@@ -56,9 +64,10 @@ class PreviewedUpload(Struct, frozen=True, kw_only=True):
 
 class UploadDryRun:
     """
-    A dry run of uploads, one after another, of which the later ones count with the earlier ones.
+    A dry run of several uploads, one after another.
 
-    Only one thread at a time may use it.
+    A file is previewed as if the files before it had been uploaded. Only one thread at a time may
+    use an object.
 
     Args:
         uploads: The upload operation.
@@ -69,16 +78,17 @@ class UploadDryRun:
         self._uploads = uploads
         self._caller = caller
         self._permitted = set[NormalizedName]()
-        """The projects whose name may have files of the caller: upstream indexes are asked once."""
-        self._coming = dict[NormalizedName, list[File]]()
-        """By project, the files before that would be taken. One without a digest has none here."""
+        """The projects that the caller may upload to: upstream indexes are asked once for each."""
+        self._accepted = dict[NormalizedName, list[File]]()
+        """Entries of the previewed files that are new and would be accepted, by project."""
 
     def preview(self, file: CandidateFile) -> PreviewedUpload:
         """
-        Return what would become of a file: an error that refuses it is returned, not raised.
+        Return what would become of a file.
 
-        So is an error of the store. Upstream indexes are asked for new names, and the audit log has
-        each name that is refused for one of them.
+        An error that refuses the file, or an error of the store, is returned and not raised.
+        Upstream indexes are asked for new names, and a name that is refused because one of them
+        has it is written into the audit log.
         """
         readings = tuple[Distribution, ...]()
         try:
@@ -92,19 +102,20 @@ class UploadDryRun:
             return PreviewedUpload(file=file, readings=readings, refusal=refusal)
 
     def _readings(self, filename: str) -> tuple[Distribution, ...]:
-        """Return what a filename may name. Raises Invalid if it is malformed."""
+        """Return the distributions that a filename may name. Raises Invalid if it is malformed."""
         rules = self._uploads.rules
         return filename_readings(filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient)
 
     def _authorize(self, file: CandidateFile, readings: tuple[Distribution, ...]) -> None:
         """Raise an error unless the caller may upload a file of this name and size."""
         name = readings[0].project
-        if len(readings) == 1 and name in self._permitted:
-            # each file still has a filename of its own, which may be one that is not accepted
+        is_certain = len(readings) == 1
+        if is_certain and name in self._permitted:
+            # the project is permitted, but the format of this filename may still be refused
             self._uploads.permit(file.filename, name, self._caller)
             return
         self._uploads.authorize(file.filename, self._caller, size_of_file(file.size))
-        if len(readings) == 1:
+        if is_certain:
             self._permitted.add(name)
 
     def _check_size(self, file: CandidateFile) -> None:
@@ -126,15 +137,16 @@ class UploadDryRun:
             uploads.attestations.permit_unsigned(name)
         identical = self._find_identical(project, file, distribution)
 
-        # the same bytes are stored again if the store has lost them
-        is_listed = identical is not None and self._is_kept(name, file, identical)
-        if identical is None:
+        if identical is not None:
+            # a listed file whose bytes the store has lost would be stored again
+            is_listed = self._has_stored_bytes(name, file, identical)
+        else:
             # a later file of the same upload may clash with an earlier one, or be the same
-            coming = Project(name=name, files=tuple(self._coming.get(name, ())))
-            is_listed = self._find_identical(coming, file, distribution) is not None
-        if identical is None and not is_listed:
-            self._require_room(project, file)
-            self._note_coming(file, distribution)
+            accepted = Project(name=name, files=tuple(self._accepted.get(name, ())))
+            is_listed = self._find_identical(accepted, file, distribution) is not None
+            if not is_listed:
+                self._require_room(project, file)
+                self._note_accepted(file, distribution)
         return PreviewedUpload(
             file=file,
             readings=(distribution,),
@@ -145,11 +157,15 @@ class UploadDryRun:
     def _find_identical(
         self, project: Project, file: CandidateFile, distribution: Distribution
     ) -> File | None:
-        """Return the entry of a project that is the same file, as far as is known, or None."""
-        same_name = project.by_filename.get(file.filename)
+        """
+        Return the entry of a project that is the same file, or None if the file may be added.
+
+        Raises the errors of the function `find_identical`.
+        """
+        listed = project.by_filename.get(file.filename)
         digest = file.sha256
-        if same_name is not None:
-            digest = _digest_beside(file, same_name)
+        if listed is not None:
+            digest = _digest_to_compare(file, listed)
         return find_identical(
             project,
             distribution,
@@ -158,8 +174,8 @@ class UploadDryRun:
             is_lenient=self._uploads.rules.lenient,
         )
 
-    def _note_coming(self, file: CandidateFile, distribution: Distribution) -> None:
-        """Have the files that are previewed later count with this one."""
+    def _note_accepted(self, file: CandidateFile, distribution: Distribution) -> None:
+        """Remember a file that would be accepted, for the previews of later files."""
         name = distribution.project
         entry = File(
             filename=file.filename,
@@ -169,19 +185,23 @@ class UploadDryRun:
             uploaded_at=self._uploads.runtime.now(),
             uploaded_by=self._caller.principal,
         )
-        self._coming.setdefault(name, []).append(entry)
+        self._accepted.setdefault(name, []).append(entry)
 
-    def _is_kept(self, name: NormalizedName, file: CandidateFile, listed: File) -> bool:
-        """Return whether the store has the bytes of a listed file, if that can matter."""
+    def _has_stored_bytes(self, name: NormalizedName, file: CandidateFile, listed: File) -> bool:
+        """
+        Return whether the store has the bytes of a listed file.
+
+        The store is not asked about a file without a digest, which may have other bytes.
+        """
         return not file.sha256 or self._uploads.files.is_intact(name, listed)
 
     def _require_room(self, project: Project, file: CandidateFile) -> None:
-        """Raise TooLarge if a quota has no room for a file together with those before it."""
+        """Raise TooLarge if a quota has no room for a file beside the accepted ones."""
         if self._uploads.quota_check is None:
             return
         for room in self._uploads.quota_check.for_files().rooms(project):
             sizes = [file.size]
-            for name, entries in self._coming.items():
+            for name, entries in self._accepted.items():
                 if room.is_of_index or name == project.name:
                     sizes += [entry.size for entry in entries]
             refusal = room.refusal(size_of_files(sizes))
@@ -189,11 +209,11 @@ class UploadDryRun:
                 raise refusal
 
 
-def _digest_beside(file: CandidateFile, same_name: File) -> str:
-    """Return the digest of a file to compare with that of a file with its name."""
-    if file.sha256 and same_name.sha256:
+def _digest_to_compare(file: CandidateFile, listed: File) -> str:
+    """Return the digest of a file to compare with that of the listed file with its name."""
+    if file.sha256 and listed.sha256:
         return file.sha256
-    # nobody has computed one of them, and files of one name and size are most likely the same
-    if file.size == same_name.size:
-        return same_name.sha256
+    # without both digests: files of one name and size are most likely the same
+    if file.size == listed.size:
+        return listed.sha256
     return OTHER_CONTENT

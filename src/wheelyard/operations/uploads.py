@@ -100,35 +100,35 @@ class UploadRules(Struct, frozen=True, kw_only=True):
 
 
 class PublishedFile(Struct, frozen=True, omit_defaults=True):
-    """What a publisher is told of an accepted file, by a command or a server."""
+    """An accepted file, as a command or a server tells its publisher."""
 
     filename: str
     sha256: str
     status: Literal["uploaded", "there"]
-    """`there` if it was listed with the same content already."""
+    """`there` if the file was listed with the same content before."""
     warnings: tuple[str, ...] = ()
     project: str = ""
-    """The normalised name of the project that has it, or empty from a server that is older."""
+    """The normalised name of its project, or empty from a server of an earlier version."""
     attested: bool = False
-    """Whether a file that was there got its attestations now."""
+    """Whether a file that was listed before has got its attestations now."""
 
 
 class ValidatedFile(Struct, frozen=True):
     """A file that passed validation, or is listed already."""
 
     upload: SpooledUpload
-    file: File
-    """The entry in the project, existing or new."""
+    entry: File
+    """Its entry in the project, existing or new."""
     contents: "DistributionContents | None"
-    """What was read from it, or None if it is listed and stored, and was not read again."""
+    """The contents of the archive, or None if the file is listed and stored, and was not read."""
     is_listed: bool = False
-    """Whether it is listed already."""
+    """Whether the file is listed already."""
     provenance: bytes = b""
-    """The provenance to keep beside it, or nothing."""
+    """The provenance to keep beside the file, or empty bytes if there is none."""
 
     @property
     def variant(self) -> bytes:
-        """The `variant.json` of a wheel with a label, if the wheel was read, or nothing."""
+        """The `variant.json` of a wheel with a label, or empty bytes without one."""
         if self.contents is None:
             return b""
         return self.contents.variant
@@ -138,7 +138,7 @@ class ValidatedFile(Struct, frozen=True):
         """
         The first `SUMMARY_LIMIT` characters of the summary in its metadata.
 
-        It is empty without a summary, or if the file was not read.
+        The text is empty if there is no summary, or the file was not read.
         """
         if self.contents is None or self.contents.core.summary is None:
             return ""
@@ -146,18 +146,23 @@ class ValidatedFile(Struct, frozen=True):
 
 
 class FileDecision(Struct, frozen=True):
-    """What a project makes of one validated file."""
+    """Whether a project takes one validated file."""
 
     entry: File
     """The entry that the project has, or gets."""
     is_new: bool = False
-    """Whether the project gets the entry now."""
+    """Whether the project gets this entry now."""
     refusal: WheelyardError | None = None
     """Why the project does not take the file, or None if it does."""
 
 
 class AddFiles(Struct, frozen=True):
-    """The intent to add files to one project, without those that the project refuses."""
+    """
+    The intent to add files to one project, without those that the project refuses.
+
+    After a conflict, the intent is called again with another project. So it keeps no decision, and
+    the caller asks `decide` again with the project as it was before the commit.
+    """
 
     validated_against: Project
     """The project as it was when the files were validated."""
@@ -170,8 +175,8 @@ class AddFiles(Struct, frozen=True):
     is_lenient: bool
     """Whether one version may have several sdists in different formats."""
     quotas: FileQuotas | None
-    """What the quotas leave, or None without any."""
-    stored: Files
+    """The room that the quotas leave, or None without quotas."""
+    stored_files: Files
     """Has the `variant.json` of the wheels that the project lists."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
@@ -181,27 +186,28 @@ class AddFiles(Struct, frozen=True):
         events = list[Event]()
         for file, decision in zip(self.files, self.decide(project), strict=True):
             if decision.is_new:
-                event = Event.uploaded(file.file, file.summary, at=self.at, by=by, by_name=by_name)
+                event = Event.uploaded(file.entry, file.summary, at=self.at, by=by, by_name=by_name)
                 events.append(event)
         return tuple(events)
 
-    # A commit that meets others asks several times, each time with another project. So nothing of
-    # an answer is kept, and whoever wants to know asks again for the project before the commit.
-
     def decide(self, project: Project) -> list[FileDecision]:
-        """Return what `project` makes of each file, in order: a refusal is returned, not raised."""
-        decisions = [self._decide(project, file) for file in self.files]
+        """
+        Return whether `project` takes each of the files, in their order.
+
+        An error that refuses a file is returned, not raised.
+        """
+        decisions = [self._decide_one(project, file) for file in self.files]
         if any(file.variant for file in self.files):
-            decisions = self._fitting(project, decisions)
+            decisions = self._refuse_unfit_variants(project, decisions)
         if self.quotas is not None:
-            decisions = _within(self.quotas, project, decisions)
+            decisions = _refuse_over_quota(self.quotas, project, decisions)
         return decisions
 
-    def _decide(self, project: Project, file: ValidatedFile) -> FileDecision:
-        """Return what `project` makes of one file, without a look at the other files."""
-        # Nobody has committed since, as is usual: validation has just checked it.
+    def _decide_one(self, project: Project, file: ValidatedFile) -> FileDecision:
+        """Return whether `project` takes one file, without a look at the other files."""
+        # usually nobody has committed since, and the validation has checked all of this
         if project is self.validated_against:
-            return FileDecision(file.file, is_new=not file.is_listed)
+            return FileDecision(file.entry, is_new=not file.is_listed)
         try:
             require_not_released(project, self.validated_against)
             listed = find_identical(
@@ -212,55 +218,57 @@ class AddFiles(Struct, frozen=True):
                 is_lenient=self.is_lenient,
             )
         except WheelyardError as error:
-            return FileDecision(file.file, refusal=error)
+            return FileDecision(file.entry, refusal=error)
         if listed is not None:
             return FileDecision(listed)
-        return FileDecision(file.file, is_new=True)
+        return FileDecision(file.entry, is_new=True)
 
-    def _fitting(self, project: Project, decisions: Sequence[FileDecision]) -> list[FileDecision]:
+    def _refuse_unfit_variants(
+        self, project: Project, decisions: Sequence[FileDecision]
+    ) -> list[FileDecision]:
         """Return the decisions, with a refusal of each new wheel whose label does not fit."""
-        # one check for all, as wheels of one release may not fit each other
-        check = VariantCheck(self.stored, project)
-        fitting = list[FileDecision]()
+        # one check for all, as new wheels of one release may not fit each other
+        check = VariantCheck(self.stored_files, project)
+        checked_decisions = list[FileDecision]()
         for file, decision in zip(self.files, decisions, strict=True):
             try:
                 if decision.is_new and file.variant:
-                    _count_in(check, file.file, file.variant)
+                    _count_in(check, file.entry, file.variant)
             except WheelyardError as refusal:
-                fitting.append(FileDecision(decision.entry, refusal=refusal))
+                checked_decisions.append(FileDecision(decision.entry, refusal=refusal))
             else:
-                fitting.append(decision)
-        return fitting
+                checked_decisions.append(decision)
+        return checked_decisions
 
 
-def _count_in(check: VariantCheck, file: File, variant: bytes) -> None:
-    """Count in a new wheel with a label. Raises as `VariantCheck.add`."""
-    # without a wheel with a label, nothing loads it
+def _count_in(check: VariantCheck, entry: File, variant: bytes) -> None:
+    """Count in a new wheel with a label. Raises the errors of `VariantCheck.add`."""
+    # imported here, as most processes see no wheel with a label
     from wheelyard.model.wheel_variants import read_variant  # noqa: PLC0415
 
-    check.add(file, read_variant(variant))
+    check.add(entry, read_variant(variant))
 
 
-def _within(
+def _refuse_over_quota(
     quotas: FileQuotas, project: Project, decisions: Sequence[FileDecision]
 ) -> list[FileDecision]:
     """Return the decisions, with a refusal of each new file that a quota has no room for."""
     rooms = quotas.rooms(project)
-    checked = list[FileDecision]()
+    checked_decisions = list[FileDecision]()
     for decision in decisions:
         if not decision.is_new:
-            checked.append(decision)
+            checked_decisions.append(decision)
             continue
         size = decision.entry.size
         refusals = [room.refusal(size_of_file(size)) for room in rooms]
-        refusal = next(filter(None, refusals), None)
-        if refusal is not None:
-            checked.append(FileDecision(decision.entry, refusal=refusal))
+        first_refusal = next((refusal for refusal in refusals if refusal is not None), None)
+        if first_refusal is not None:
+            checked_decisions.append(FileDecision(decision.entry, refusal=first_refusal))
             continue
-        # a file that is refused takes no room from those after it
+        # only accepted files take room from the files after them
         rooms = [room.with_file(size) for room in rooms]
-        checked.append(decision)
-    return checked
+        checked_decisions.append(decision)
+    return checked_decisions
 
 
 class Uploads(Struct, frozen=True):
@@ -275,17 +283,17 @@ class Uploads(Struct, frozen=True):
     definition: IndexDefinition
     """The index that gets the files."""
     claims: NameClaims | None = None
-    """What decides about new names, or None if there is no upstream index."""
+    """Decides about new names, or None if there is no upstream index."""
     descriptions: "Descriptions | None" = None
-    """What renders the description of each new file, or None if nobody looks at it here."""
+    """Renders the description of each new file, or None if this process shows no descriptions."""
     quota_check: QuotaCheck | None = None
-    """None without any quota."""
+    """Checks the quotas, or None without quotas."""
     unused: UnusedIndex | None = None
-    """What closes the index while nobody has used it, or None if nothing does."""
+    """Closes the index while nobody has used it, or None if the index is always open."""
     attestations: AttestationRules | None = None
-    """What decides about attestations, or None if none are kept."""
+    """Decides about attestations, or None if the index keeps none."""
     namespaces: "Namespaces | None" = None
-    """Who alone may publish new projects of which names, or None without an index of a store."""
+    """The namespaces of the store, or None if the index does not belong to a store."""
 
     @property
     def with_waivers(self) -> "Uploads":
@@ -307,26 +315,27 @@ class Uploads(Struct, frozen=True):
         form_name: str = "",
     ) -> tuple[Distribution, ...]:
         """
-        Return what the filename of a file that the caller wants to upload may name.
+        Return the distributions that the filename of a file may name, if the caller may upload it.
 
-        There are several only if `form_name`, the project's name in the form, is empty. Then the
-        caller may upload at least one of them, and `accept` asks for the one that it is.
+        `form_name` is the project's name in the form. If it is empty, there may be several
+        distributions, of which the caller may upload at least one. `accept` then checks the rights
+        for the one that the metadata names.
 
-        Raises Invalid if the filename is malformed or of a format that is not taken, if no reading
-        of it is of that name (code `name_mismatch`), or if the project is new, and nobody may have
-        its name (code `invalid_name`). Raises Forbidden if the caller may not upload to the
-        project, the project accepts none, or the index takes none (codes `no_own_packages`,
+        Raises Invalid if the filename is malformed or of a format that is not taken, if it cannot
+        be of a project `form_name` (code `name_mismatch`), or if the project is new, and nobody may
+        have its name (code `invalid_name`). Raises Forbidden if the caller may not upload to the
+        project, the project accepts no uploads, or the index accepts none (codes `no_own_packages`,
         `promotions_only` and `index_not_named`). For a new project, raises Forbidden (code
         `public_name`), which is logged, if an upstream index has its name, and Conflict (code
-        `namespace_reserved`) if it is in a namespace of others. Raises Unavailable if the store, or
-        an upstream index, does not say so. Raises TooLarge (code `quota_exceeded`) if a quota has
-        no room for a file of this size, which may be there already if the filename is.
+        `namespace_reserved`) if it is in a namespace of other owners. Raises Unavailable if the
+        store or an upstream index does not answer. Raises TooLarge (code `quota_exceeded`) if a
+        quota has no room for a new file of this size. A listed filename needs no room.
         """
         readings = self._readings(filename)
         if form_name:
             readings = (_reading_of_form(readings, form_name),)
-        # The body is received only if the file can be accepted in one of its readings. Whether it
-        # is in that one, `accept` asks once the metadata has decided.
+        # The body is received if one of the readings is accepted, and `accept` checks again once
+        # the metadata has decided. Without any right, all readings are tried for their errors.
         refusals = list[WheelyardError]()
         permitted = [reading for reading in readings if caller.may(Action.UPLOAD, reading.project)]
         for reading in permitted or readings:
@@ -336,8 +345,11 @@ class Uploads(Struct, frozen=True):
                 refusals.append(error)
             else:
                 return readings
-        # it may be the file of a project about which nobody can say anything now
-        raise min(refusals, key=lambda error: not isinstance(error, Unavailable))
+        # an Unavailable counts most: a later try may be accepted
+        for refusal in refusals:
+            if isinstance(refusal, Unavailable):
+                raise refusal
+        raise refusals[0]
 
     def _authorize(self, distribution: Distribution, caller: Caller, size: FileSize) -> None:
         """Raise an error unless a caller may upload a file with this name and size."""
@@ -348,7 +360,7 @@ class Uploads(Struct, frozen=True):
             self.claims.require_free(distribution.project, caller)
         if self.quota_check is not None:
             project = self.projects.get_for_update(distribution.project)
-            # the same upload again takes no more room
+            # a file that is uploaded again takes no more room
             if distribution.filename not in project.by_filename:
                 self._require_room(project, size)
 
@@ -361,12 +373,12 @@ class Uploads(Struct, frozen=True):
         """
         Return the parsed filename of a project's file, if the caller may add it to the project.
 
-        Upstream indexes, namespaces and quotas are not asked. Raises Invalid if the filename is
+        Upstream indexes, namespaces and quotas are not checked. Raises Invalid if the filename is
         malformed or of a format that is not taken, or if the project is new, and nobody may have
         its name (code `invalid_name`). Raises Forbidden if the caller may not upload to the
-        project, the cached project accepts none, or the index takes none (codes `no_own_packages`,
-        `promotions_only` and `index_not_named`). Raises Unavailable if nobody can say what the
-        index is, or the store does not answer.
+        project, the cached project accepts no uploads, or the index accepts none (codes
+        `no_own_packages`, `promotions_only` and `index_not_named`). Raises Unavailable if the
+        definition of the index is wrong, or the store does not answer.
         """
         rules = self.rules
         distribution = parse_filename(
@@ -377,7 +389,7 @@ class Uploads(Struct, frozen=True):
         return distribution
 
     def _readings(self, filename: str) -> tuple[Distribution, ...]:
-        """Return what a filename may name. Raises Invalid if it is malformed."""
+        """Return the distributions that a filename may name. Raises Invalid if it is malformed."""
         rules = self.rules
         readings = filename_readings(
             filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
@@ -386,12 +398,12 @@ class Uploads(Struct, frozen=True):
         return readings
 
     def _require_no_label(self, distribution: Distribution) -> None:
-        """Raise Invalid if a file is a wheel with a label, and the settings take none."""
+        """Raise Invalid if a file is a wheel with a label, and the settings allow no labels."""
         if self.rules.wheel_variants or not isinstance(distribution, Wheel):
             return
         if distribution.label:
             raise Invalid(
-                # uv shows only the first sentence
+                # uv shows only the first sentence, so that names the setting
                 f"{quoted(distribution.filename)} has the label {distribution.label} of a wheel "
                 "variant (PEP 825), which this index takes only with wheel_variants = true in "
                 "[uploads]. Ask its operator, or upload the wheel without a label.",
@@ -399,24 +411,25 @@ class Uploads(Struct, frozen=True):
             )
 
     def _permit(self, distribution: Distribution, caller: Caller) -> None:
-        """Raise an error unless a caller may upload to a project, as far as the cache knows it."""
+        """Raise an error unless a caller may upload to a project, which is not read anew."""
         self.permit_project(distribution.project, caller)
         self.require_uploads()
 
     def permit_project(self, name: NormalizedName, caller: Caller) -> None:
         """
-        Raise an error unless a caller may add files to a project, as far as the cache knows it.
+        Raise an error unless a caller may add files to a project, by an upload or a promotion.
 
-        An index that takes promoted releases alone refuses nothing here. Raises Forbidden if the
-        caller may not upload to the project, if the index has no packages of its own (code
+        The status of the project is only checked if its document is in memory. Raises Forbidden if
+        the caller may not upload to the project, if the index has no packages of its own (code
         `no_own_packages`), or if the cached project accepts no uploads. Raises Invalid (code
         `invalid_name`) if the project is new, and nobody may have its name. Raises Unavailable if
-        nobody can say what the index is (code `wrong_index`), or which names indexes have.
+        the definition of the index is wrong (code `wrong_index`), or the definitions of the indexes
+        cannot be read.
         """
-        # the right first: a stranger learns nothing of the project
+        # the right is checked first, so that others learn nothing of the project
         caller.require(Action.UPLOAD, name)
         self._require_packages()
-        # from memory alone: the commit asks the document as it is then
+        # from memory alone, as the commit checks the document as it is then
         project: Project | None = None
         cached = self.projects.peek(name)
         if cached is not None:
@@ -430,14 +443,14 @@ class Uploads(Struct, frozen=True):
         """
         Raise Forbidden if nobody can upload to the index.
 
-        The code is `no_own_packages` if it has no packages of its own, `promotions_only` if it
-        takes promoted releases alone, and `index_not_named` if it is main, nothing was ever
-        published in it, and there are other indexes. Raises Unavailable if nobody can say what the
-        index is (code `wrong_index`), or the store does not say whether it was used.
+        The code is `no_own_packages` if the index has no packages of its own, `promotions_only` if
+        it takes promoted releases alone, and `index_not_named` if it is main, nothing was ever
+        published in it, and there are other indexes. Raises Unavailable if the definition of the
+        index is wrong (code `wrong_index`), or the store does not answer.
         """
         self._require_packages()
         if self.definition.promotion.promote_only:
-            # a rule that names no index takes releases from each
+            # without names of sources, releases of every index are taken
             sources = " or ".join(self.definition.promotion.promote_from) or "another index"
             raise Forbidden(
                 f"The index {self.definition.name} takes no uploads: upload to {sources}, and then "
@@ -451,7 +464,7 @@ class Uploads(Struct, frozen=True):
         """
         Raise Forbidden (code `no_own_packages`) if the index has no packages of its own.
 
-        Raises Unavailable (code `wrong_index`) if nobody can say what it is.
+        Raises Unavailable (code `wrong_index`) if the definition of the index is wrong.
         """
         definition = self.definition
         if definition.problem:
@@ -466,49 +479,49 @@ class Uploads(Struct, frozen=True):
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
         """
-        Validate, store and list a file, and return what its publisher gets to know.
+        Validate, store and list a file, and return what its publisher is told.
 
-        A file that is listed with equal bytes already changes nothing, but lost bytes are restored,
-        and it gets attestations that it lacks. The description of a new file is rendered in the
-        background. An error may leave the name private, and bytes without a listing. The same
-        upload again goes on.
+        A file that is listed with equal bytes already is not added again, but lost bytes are stored
+        again, and it gets attestations that it lacks. The description of a new file is rendered in
+        the background. After an error, the name may be private, and the store may have bytes that
+        no project lists. The same upload again completes it.
 
         Raises Invalid if the file, its form or its attestations are not valid, or the filename
         cannot be used again (code `file_exists`). Raises Conflict (code `file_exists`) if the
         filename is listed with other bytes, and (code `namespace_reserved`) if the project is new
-        in a namespace of others. Raises Forbidden if the caller may not upload to the project, the
-        project or the index accepts no uploads, an upstream index has its name (code
+        in a namespace of other owners. Raises Forbidden if the caller may not upload to the
+        project, the project or the index accepts no uploads, an upstream index has its name (code
         `public_name`), or the file needs attestations (code `attestations_required`). Raises
-        TooLarge (code `quota_exceeded`) if a quota has no room for it, and NotFound if the index
-        was removed meanwhile. Raises Unavailable if the store, or an upstream index, does not
+        TooLarge (code `quota_exceeded`) if a quota has no room for the file, and NotFound if the
+        index was removed meanwhile. Raises Unavailable if the store, or an upstream index, does not
         answer, or this machine is too busy (code `too_busy`).
         """
-        upload = self._decided(upload, caller)
+        upload = self._with_one_reading(upload, caller)
         name = upload.distribution.project
-        # rights may have been taken away while the bytes came
+        # again, as rights may have been taken away while the bytes were received
         caller.require(Action.UPLOAD, name)
-        before = self.projects.get_for_update(name)
-        self.require_owner(before, caller)
-        if self.unused is not None and before.files:
+        project_before = self.projects.get_for_update(name)
+        self.require_owner(project_before, caller)
+        if self.unused is not None and project_before.files:
             self.unused.note_use()
         self.require_uploads()
         sent = self._check_attestations(upload, caller)
 
-        # here a file that may be hostile is read as an archive
-        validated = self.validate(upload, caller, before, sent)
+        # reads the file as an archive, which may be hostile
+        validated = self.validate(upload, caller, project_before, sent)
         warnings = sent.warnings
         if validated.contents is not None:
             warnings = validated.contents.warnings + warnings
 
         # A process may die after each of these steps. The name is private before any byte is
-        # there, and bytes are there before a document lists them. The same upload again repairs
-        # the rest.
-        warnings += self.claim_new_name(before, caller)
+        # stored, and bytes are stored before a document lists them. The same upload again does the
+        # other steps.
+        warnings += self.claim_new_name(project_before, caller)
         self.store(name, [validated])
-        intent = self.add_files(before, [validated], caller)
+        intent = self.add_files(project_before, [validated], caller)
         committed = self.projects.change(name, intent)
 
-        # what the intent has decided for the project before its commit, which is the last answer
+        # the decision that was committed: of the project as it was before the commit
         (decision,) = intent.decide(committed.before)
         if decision.refusal is not None:
             raise decision.refusal
@@ -519,7 +532,7 @@ class Uploads(Struct, frozen=True):
             self._begin_description(validated)
         entry = decision.entry
 
-        # one that was listed before, without a provenance or with a lost one, gets it now
+        # a file that was listed before, without a provenance or with a lost one, gets it now
         is_attested = bool(sent.provenance) and not self.files.has_intact_provenance(name, entry)
         if is_attested:
             self._add_provenance(name, entry, sent.provenance, caller)
@@ -531,7 +544,7 @@ class Uploads(Struct, frozen=True):
             self.descriptions.begin(validated.contents.core)
 
     def _check_attestations(self, upload: SpooledUpload, caller: Caller) -> SentAttestations:
-        """Return what becomes of the attestations of an upload, or raise an error about them."""
+        """Return the provenance to keep of an upload, or raise an error about its attestations."""
         if self.attestations is not None:
             return self.attestations.check(upload, caller)
         if upload.has_attestations:
@@ -539,25 +552,25 @@ class Uploads(Struct, frozen=True):
         return NO_ATTESTATIONS
 
     def _add_provenance(
-        self, name: NormalizedName, file: File, provenance: bytes, caller: Caller
+        self, name: NormalizedName, entry: File, provenance: bytes, caller: Caller
     ) -> None:
         """
-        Keep a provenance of a listed file that has none, or whose one the store has lost.
+        Keep a provenance of a listed file that has none, or whose provenance the store has lost.
 
-        One that the file has got meanwhile stays.
+        A provenance that the file has got meanwhile stays.
         """
         digest = sha256(provenance).hexdigest()
-        # as for a new file: the bytes are there before the document names them
-        attested = replace(file, sidecars={PROVENANCE_SUFFIX: digest})
+        # as for a new file, the bytes are stored before the document names them
+        attested = replace(entry, sidecars={PROVENANCE_SUFFIX: digest})
         self.files.put_provenance(name, attested, provenance)
-        self.projects.change(name, _AddProvenance(file, digest, self.runtime.now(), caller))
+        self.projects.change(name, _AddProvenance(entry, digest, self.runtime.now(), caller))
 
-    def _decided(self, upload: SpooledUpload, caller: Caller) -> SpooledUpload:
+    def _with_one_reading(self, upload: SpooledUpload, caller: Caller) -> SpooledUpload:
         """
-        Return an upload whose filename has one reading: that of its form, or else its metadata.
+        Return an upload whose filename has one reading, which its form or its metadata names.
 
-        What was authorized may have been another one, so the caller needs all rights again. Raises
-        as `authorize`, and as `decide`.
+        All rights are checked for this reading, as `authorize` may have accepted another one.
+        Raises the errors of `authorize` and of `decide`.
         """
         if not upload.other_readings:
             return upload
@@ -572,15 +585,15 @@ class Uploads(Struct, frozen=True):
 
     def decide(self, path: Path, size: int, readings: tuple[Distribution, ...]) -> Distribution:
         """
-        Return the reading of a filename that the metadata of its file, of `size` bytes, says.
+        Return the reading of a filename that the metadata in the file names.
 
-        Raises Invalid if there is no metadata (code `ambiguous_filename`), if it has the name of
-        another project (code `name_mismatch`), or if the file is no valid archive (codes
-        `invalid_archive`, `unsafe_archive` and `archive_bomb`). Raises Unavailable (code
-        `too_busy`) if this machine is too busy to read it in time, and OSError if it cannot be
-        read.
+        `size` is the size of the file in bytes. Raises Invalid if the file has no metadata (code
+        `ambiguous_filename`), if they name another project (code `name_mismatch`), or if the file
+        is no valid archive (codes `invalid_archive`, `unsafe_archive` and `archive_bomb`). Raises
+        Unavailable (code `too_busy`) if this machine is too busy to read the file in time, and
+        OSError if the file cannot be read.
         """
-        # a server that only reads does not import it
+        # imported here, as servers without uploads do not need it
         from wheelyard.archive.distribution_reader import decide_reading  # noqa: PLC0415
 
         return decide_reading(
@@ -591,17 +604,17 @@ class Uploads(Struct, frozen=True):
             is_lenient=self.rules.lenient,
         )
 
-    def require_owner(self, before: Project, caller: Caller) -> None:
+    def require_owner(self, project: Project, caller: Caller) -> None:
         """
-        Do nothing if a caller may publish the first file of a project, if it has none.
+        Raise an error if a project has no file, and a caller may not publish the first one.
 
-        Raises Conflict (code `namespace_reserved`) if it is new in a namespace of others, and
-        Unavailable if the namespaces cannot be read.
+        The error is a Conflict (code `namespace_reserved`) for a new project in a namespace of
+        other owners. Raises Unavailable if the namespaces cannot be read.
         """
         if self.namespaces is not None:
-            self.namespaces.require_owner(before, caller)
+            self.namespaces.require_owner(project, caller)
 
-    def claim_new_name(self, before: Project, caller: Caller) -> tuple[str, ...]:
+    def claim_new_name(self, project: Project, caller: Caller) -> tuple[str, ...]:
         """
         Make the name of a new project private, and return warnings for its publisher.
 
@@ -609,79 +622,79 @@ class Uploads(Struct, frozen=True):
         Forbidden (code `public_name`) if an upstream index has the name, and Unavailable if the
         store does not answer, or nobody can say whether the name is free.
         """
-        if self.claims is None or before.exists:
+        if self.claims is None or project.exists:
             return ()
-        return self.claims.claim(before.name, caller)
+        return self.claims.claim(project.name, caller)
 
     def validate(
         self,
         upload: SpooledUpload,
         caller: Caller,
-        before: Project,
+        project_before: Project,
         attestations: SentAttestations = NO_ATTESTATIONS,
     ) -> ValidatedFile:
         """
-        Validate a file for the project `before`, without storing it.
+        Validate a file for a project as it is before the upload, without storing it.
 
-        `attestations` are those that came with it, which were verified before. A file that is
-        listed with intact bytes is not read again.
+        `attestations` are the verified attestations of the file. A file that is listed with intact
+        bytes is not read again.
 
-        It looks neither at the caller's rights nor at upstream indexes. Raises Invalid if the file
+        The caller's rights and upstream indexes are not checked. Raises Invalid if the file
         or its form is not valid, the filename cannot be used again (code `file_exists`), or a wheel
         with a label does not fit its release (code `variant_conflict`). Raises Conflict (code
-        `file_exists`) if it is listed with other bytes, Forbidden if the project accepts no
-        uploads, and TooLarge (code `quota_exceeded`) if a quota has no room for it. Raises
+        `file_exists`) if the filename is listed with other bytes, Forbidden if the project accepts
+        no uploads, and TooLarge (code `quota_exceeded`) if a quota has no room for it. Raises
         Unavailable if the store does not answer, or this machine is too busy (code `too_busy`).
         """
         _check_form(upload)
         listed = find_identical(
-            before,
+            project_before,
             upload.distribution,
             upload.sha256,
             self.runtime.now(),
             is_lenient=self.rules.lenient,
         )
 
-        # before the archive is read, as that takes seconds of a processor; a listed file whose
-        # bytes are lost goes on, so that they are stored again
-        if listed is not None and self.files.is_intact(before.name, listed):
+        # before the archive is read, which takes seconds; a listed file with lost bytes is read, so
+        # that its bytes are stored again
+        if listed is not None and self.files.is_intact(project_before.name, listed):
             return ValidatedFile(upload, listed, None, is_listed=True)
         if listed is None:
-            self._require_room(before, size_of_file(upload.size))
+            self._require_room(project_before, size_of_file(upload.size))
         contents = self._read(upload)
         if listed is not None:
             return ValidatedFile(upload, listed, contents, is_listed=True)
-        file = self._new_entry(upload, contents, caller, attestations)
+        entry = self._new_entry(upload, contents, caller, attestations)
         if contents.variant:
-            _count_in(VariantCheck(self.files, before), file, contents.variant)
-        return ValidatedFile(upload, file, contents, provenance=attestations.provenance)
+            _count_in(VariantCheck(self.files, project_before), entry, contents.variant)
+        return ValidatedFile(upload, entry, contents, provenance=attestations.provenance)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
         """
-        Store bytes and metadata of a project's new files, and those that listed files lost.
+        Store bytes and metadata of a project's new files, and of listed files that have lost them.
 
         Raises Unavailable if the store does not answer, or is full.
         """
-        self.files.put(name, _contents(files))
+        self.files.put(name, _contents_to_store(files))
 
     def store_lost(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
         """
-        Store bytes again that another index has removed before these files were committed.
+        Store the bytes again that another index has removed before these files were committed.
 
-        Without another index nobody can have done that. Raises Unavailable if the store does not
-        answer, or is full.
+        If there is only one index, nothing can have been removed. Raises Unavailable if the store
+        does not answer, or is full.
         """
-        is_alone = False
-        with suppress(Unavailable):  # a damaged list of indexes stops no upload
-            is_alone = self.definition.is_main and not self.taken.indexes()
-        if not is_alone:
-            self.files.put_lost(name, _contents(files))
+        is_only_index = False
+        with suppress(Unavailable):  # an upload succeeds even if the list of indexes is damaged
+            is_only_index = self.definition.is_main and not self.taken.indexes()
+        if not is_only_index:
+            self.files.put_lost(name, _contents_to_store(files))
 
     def add_files(
-        self, before: Project, files: Sequence[ValidatedFile], caller: Caller
+        self, project_before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
         """
-        Return the intent to add files that were validated against the project `before`.
+        Return the intent to add files that were validated against `project_before`.
 
         Raises Unavailable if the index has a quota, and the store does not say how much of it is
         used.
@@ -690,13 +703,13 @@ class Uploads(Struct, frozen=True):
         if self.quota_check is not None:
             quotas = self.quota_check.for_files()
         return AddFiles(
-            validated_against=before,
+            validated_against=project_before,
             files=files,
             at=self.runtime.now(),
             caller=caller,
             is_lenient=self.rules.lenient,
             quotas=quotas,
-            stored=self.files,
+            stored_files=self.files,
         )
 
     def accept_path(
@@ -709,18 +722,18 @@ class Uploads(Struct, frozen=True):
         """
         Upload a local file with the JSON of its attestations, by way of the spool.
 
-        `progress` is called with the size of each chunk. Without attestations their text is empty.
+        `progress` is called with the size of each chunk. `attestations` is empty if there are none.
 
-        Raises Invalid if the file cannot be opened (code `invalid_filename`), or it or its name is
-        not valid. Raises TooLarge if it is above the limit, or a quota has no room for it. Raises
-        Forbidden, Conflict and NotFound if the index does not take it, for the reasons and with the
-        codes of `authorize` and `accept`. Raises Unavailable if the spool cannot be written, or the
-        store or an upstream index does not answer.
+        Raises Invalid if the file cannot be opened (code `invalid_filename`), or the file or its
+        name is not valid. Raises TooLarge if the file is above the limit, or a quota has no room
+        for it. Raises Forbidden, Conflict and NotFound if the index does not take the file, for the
+        reasons and with the codes of `authorize` and `accept`. Raises Unavailable if the
+        spool cannot be written, or the store or an upstream index does not answer.
         """
         readings = self.authorize(path.name, caller)
         writer = SpoolWriter(self.spool, readings, self.rules.max_size, "the upload", {})
         try:
-            _copy(path, writer, progress)
+            _copy_to_spool(path, writer, progress)
             upload = replace(
                 writer.to_upload(),
                 attestations=attestations,
@@ -731,8 +744,8 @@ class Uploads(Struct, frozen=True):
             writer.remove()
 
     def _read(self, upload: SpooledUpload) -> "DistributionContents":
-        """Return what is in an archive. Raises Invalid if it is not valid, or takes too long."""
-        # a server that only reads does not import it
+        """Read and validate an archive. Raises Invalid if it is not valid, or takes too long."""
+        # imported here, as servers without uploads do not need it
         from wheelyard.archive.distribution_reader import read_distribution  # noqa: PLC0415
 
         return read_distribution(
@@ -759,26 +772,19 @@ class Uploads(Struct, frozen=True):
         now = self.runtime.now()
         distribution = upload.distribution
         metadata = contents.metadata
-        accepted = [".whl", SDIST_SUFFIX]
-        if self.rules.zip_sdists:
-            accepted.append(ZIP_SUFFIX)
-        waived_rules = set(contents.waived_rules)
-        if not distribution.filename.endswith(tuple(accepted)):
-            # only an import takes it, and notes the rule that it has waived
-            waived_rules.add(ArchiveRule.OBSOLETE_FORMAT.value)
         source = SourceMetadata()
         imported_at: datetime | None = None
         if upload.source_metadata is not None:
             source = upload.source_metadata
             imported_at = now
 
-        # the name of the caller is not that of who has uploaded it to another index
+        # a file that somebody has uploaded to the source does not get the name of the caller
         uploader_name = caller.name
         if source.uploaded_by:
             uploader_name = ""
         return File(
             filename=distribution.filename,
-            version=_version(contents, distribution),
+            version=_listed_version(contents, distribution),
             sha256=upload.sha256,
             size=upload.size,
             uploaded_at=source.upload_time(now) or now,
@@ -787,17 +793,30 @@ class Uploads(Struct, frozen=True):
             requires_python=contents.core.requires_python,
             yanked=source.yanked,
             imported_at=imported_at,
-            waived_rules=tuple(sorted(waived_rules)),
+            waived_rules=self._waived_rules(contents, distribution),
             uploaded_by_name=uploader_name,
             lost_attestations=bool(attestations.warnings),
         )
+
+    def _waived_rules(
+        self, contents: "DistributionContents", distribution: Distribution
+    ) -> tuple[str, ...]:
+        """Return the codes of the rules that were waived for a file, sorted."""
+        accepted_suffixes = [".whl", SDIST_SUFFIX]
+        if self.rules.zip_sdists:
+            accepted_suffixes.append(ZIP_SUFFIX)
+        waived_rules = set(contents.waived_rules)
+        if not distribution.filename.endswith(tuple(accepted_suffixes)):
+            # only an import takes files of other formats, and notes the waived rule
+            waived_rules.add(ArchiveRule.OBSOLETE_FORMAT.value)
+        return tuple(sorted(waived_rules))
 
 
 class _AddProvenance(Struct, frozen=True):
     """The intent that a listed file gets a provenance."""
 
-    file: File
-    """Its entry as it was when the provenance was verified."""
+    entry: File
+    """The entry of the file as it was when the provenance was verified."""
     digest: str
     """The SHA-256 of the provenance."""
     at: datetime
@@ -805,22 +824,22 @@ class _AddProvenance(Struct, frozen=True):
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return the event, or none if the file is gone, or has got a provenance meanwhile."""
-        listed = project.by_filename.get(self.file.filename)
-        if listed is None or listed.sha256 != self.file.sha256:
+        filename = self.entry.filename
+        listed = project.by_filename.get(filename)
+        if listed is None or listed.sha256 != self.entry.sha256:
             return ()
-        # the document has named it before, and what the store had lost is there again
+        # the document has this digest already: only the bytes were lost, and are stored again
         if listed.provenance == self.digest:
             return ()
-        if listed.provenance != self.file.provenance:
+        if listed.provenance != self.entry.provenance:
             return ()
         by = self.caller.principal
         by_name = self.caller.name
-        filename = self.file.filename
         return (Event.attested(filename, self.digest, at=self.at, by=by, by_name=by_name),)
 
 
 def _sidecars(metadata: bytes | None, provenance: bytes, variant: bytes) -> dict[str, str]:
-    """Return the SHA-256 by suffix of what is stored beside a file."""
+    """Return the SHA-256 of each object that is stored beside a file, by its suffix."""
     sidecars = dict[str, str]()
     if metadata is not None:
         sidecars[METADATA_SUFFIX] = sha256(metadata).hexdigest()
@@ -831,34 +850,34 @@ def _sidecars(metadata: bytes | None, provenance: bytes, variant: bytes) -> dict
     return sidecars
 
 
-def _contents(files: Iterable[ValidatedFile]) -> list[FileContent]:
-    """Return what is to be stored of those files that were read."""
+def _contents_to_store(files: Iterable[ValidatedFile]) -> list[FileContent]:
+    """Return the bytes and metadata of those files that were read."""
     contents = list[FileContent]()
     for file in files:
-        # without contents, it is listed, and the store has it
+        # a file that was not read is listed, and the store has its bytes
         if file.contents is not None:
             metadata = file.contents.metadata
             content = FileContent(
-                file.file, file.upload.path, metadata, file.provenance, file.variant
+                file.entry, file.upload.path, metadata, file.provenance, file.variant
             )
             contents.append(content)
     return contents
 
 
-def _version(contents: "DistributionContents", distribution: Distribution) -> str:
-    """Return the version of a file as its project is to have it."""
-    # Only a lenient import has metadata with another version than the filename, or with none. Then
-    # the filename counts, by which clients choose a file.
+def _listed_version(contents: "DistributionContents", distribution: Distribution) -> str:
+    """Return the version of a file as its project lists it."""
+    # Only in a lenient import can the metadata have another version than the filename, or none.
+    # Then the version of the filename counts, as clients choose a file by its name.
     with suppress(Invalid):
         version = parse_version(contents.core.version)
         if version == distribution.version:
-            # the metadata may spell it in another way, which counts
+            # if the metadata spell the version in another way, their spelling counts
             return str(version)
     return str(distribution.version)
 
 
-def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> None:
-    """Write a local file to the spool, as a request would."""
+def _copy_to_spool(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> None:
+    """Write a local file to the spool. Raises Invalid if the file cannot be opened."""
     try:
         source = path.open("rb", buffering=0)
     except OSError as error:
@@ -873,7 +892,7 @@ def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> N
 
 
 def _reading_of_form(readings: tuple[Distribution, ...], form_name: str) -> Distribution:
-    """Return the reading that has the name in the form, or raise Invalid if none has."""
+    """Return the reading with the project's name in the form. Raises Invalid if there is none."""
     reading = reading_of(readings, parse_name(form_name))
     if reading is None:
         raise _form_mismatch("name", readings[0].project, form_name)
@@ -881,7 +900,7 @@ def _reading_of_form(readings: tuple[Distribution, ...], form_name: str) -> Dist
 
 
 def _check_form(upload: SpooledUpload) -> None:
-    """Raise Invalid if the form has a name or version that is not the filename's."""
+    """Raise Invalid if the name or version in the form is not that of the filename."""
     distribution = upload.distribution
     if upload.form_name and parse_name(upload.form_name) != distribution.project:
         raise _form_mismatch("name", distribution.project, upload.form_name)
@@ -905,10 +924,10 @@ def _check_accepts_uploads(project: Project) -> None:
         )
 
 
-def require_not_released(project: Project, before: Project) -> None:
-    """Raise Unavailable (code `overloaded`) if the name was released since `before` was read."""
-    # somebody else may have claimed the name since; the same upload again asks who may have it
-    if project.is_released and project.revision > before.revision:
+def require_not_released(project: Project, earlier: Project) -> None:
+    """Raise Unavailable (code `overloaded`) if the name was released since `earlier` was read."""
+    # somebody else may have claimed the name since; the same upload again checks who may have it
+    if project.is_released and project.revision > earlier.revision:
         fact = f"The name {quoted(project.name)} was released during this upload."
         raise Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
 
@@ -924,11 +943,11 @@ def find_identical(
     """
     Return the entry of a file that is listed with equal bytes, or None if the file may be added.
 
-    If `is_lenient`, one version may have several sdists in different formats. `at` is the time, for
-    messages.
+    If `is_lenient`, one version may have several sdists in different formats. `at` is now, and
+    decides whether a message names a deleted file that can be restored.
 
     Raises Invalid (code `file_exists`) if the filename was deleted, or another spelling of it is
-    listed or was deleted, Forbidden if the project accepts no uploads, and Conflict (code
+    listed or was deleted. Raises Forbidden if the project accepts no uploads, and Conflict (code
     `file_exists`) if the filename is listed with other bytes.
     """
     _check_accepts_uploads(project)
@@ -938,15 +957,15 @@ def find_identical(
             return listed
         raise filename_taken(distribution.filename)
     if distribution.uniqueness_key in project.deleted_keys:
-        raise _deleted_before(project, sha256, at)
+        raise _filename_deleted(project, sha256, at)
     _check_spelling(project, distribution, is_lenient=is_lenient)
     return None
 
 
-def _deleted_before(project: Project, sha256: str, at: datetime) -> Invalid:
+def _filename_deleted(project: Project, sha256: str, at: datetime) -> Invalid:
     """Return the error of an upload whose filename was deleted, in this or another spelling."""
     fact = "This filename was used by a file that has been deleted."
-    # a project whose name was released has nothing that anybody can restore
+    # nothing can be restored of a project whose name was released
     if project.exists:
         for file in project.kept_files(at):
             if file.sha256 == sha256:
@@ -956,22 +975,21 @@ def _deleted_before(project: Project, sha256: str, at: datetime) -> Invalid:
 
 
 def filename_taken(filename: str) -> Conflict:
-    """Return the Conflict for a filename that is listed with other bytes."""
+    """Return the error for a filename that is listed with other bytes."""
     fact = f"File already exists ({quoted(filename)}, with different content)."
-    message = f"{fact} Use a new version."
-    return Conflict(message, code=FILE_EXISTS)
+    return Conflict(f"{fact} Use a new version.", code=FILE_EXISTS)
 
 
 def _check_spelling(project: Project, distribution: KnownDistribution, *, is_lenient: bool) -> None:
     """Raise Invalid if a listed file differs from a new one in the spelling of its name only."""
-    # PEP 440 and the names of wheels have several spellings of one thing, and installers would
-    # take either of both files
+    # PEP 440 and the names of wheels allow several spellings of one file's name, and installers
+    # would take any of two such files
     release = canonicalize_version(distribution.version)
     for file in project.by_release.get(release, ()):
-        other = parse_known_filename(file.filename, project.name)
-        if other.uniqueness_key != distribution.uniqueness_key:
+        listed = parse_known_filename(file.filename, project.name)
+        if listed.uniqueness_key != distribution.uniqueness_key:
             continue
-        if is_lenient and _format(other) != _format(distribution):
+        if is_lenient and _format(listed) != _format(distribution):
             continue
         fact = f"Clashes with {quoted(file.filename)}, which differs only in spelling."
         raise Invalid(f"{fact} Use a new version.", code=FILE_EXISTS)

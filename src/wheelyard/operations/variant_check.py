@@ -1,4 +1,4 @@
-"""Whether wheels with a label fit the others of their release (PEP 825)."""
+"""Check whether wheels with a label fit the other wheels of their release (PEP 825)."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ class VariantCheck:
     """
     Counts wheels with a label into the releases of a project, one after another.
 
-    A wheel that does not fit would leave its release without a document, so that clients could
-    install none of these wheels. It is asked in the commit, and reads only what never changes.
+    With a wheel that does not fit, the release would have no common document, and clients could
+    install none of its wheels with a label. A commit makes this check, which reads only objects
+    that never change.
 
     Args:
-        files: Has what is stored beside the listed wheels.
+        files: Has the `variant.json` of each stored wheel.
         project: The project without the new wheels.
     """
 
@@ -28,11 +29,15 @@ class VariantCheck:
         self._files = files
         self._project = project
         self._documents: dict[str, VariantDocument] = {}
-        """What all wheels of a release say together, by version without trailing zeros."""
+        """
+        The joined documents of all wheels of a release.
+
+        The keys are versions without trailing zeros.
+        """
 
     def add_stored(self, file: File) -> None:
         """
-        Count in a file that is stored already. One without a label always fits.
+        Count in a file that is stored already. A file without a label always fits.
 
         Raises Invalid (code `variant_conflict`) if a wheel does not fit the others of its release,
         and Unavailable if the store has lost a `variant.json`, or does not answer.
@@ -44,22 +49,23 @@ class VariantCheck:
         """
         Count in a wheel with its `variant.json`.
 
-        Raises Invalid (code `variant_conflict`) if that does not fit those of the other wheels,
-        after which it is not counted in. Raises Unavailable if the store has lost one of them, or
-        does not answer.
+        Raises Invalid (code `variant_conflict`) if that does not fit those of the other wheels, and
+        does not count in the wheel then. Raises Unavailable if the store has lost the document of
+        another wheel, or does not answer.
         """
-        # without a wheel with a label, nothing loads it
+        # imported here, as most processes see no wheel with a label
         from wheelyard.model.wheel_variants import join_variants, require_short  # noqa: PLC0415
 
         release = strip_trailing_zeros(file.version)
         if release not in self._documents:
-            # once for a release: what is counted in later is joined to what these say
+            # the listed wheels, once for each release: later wheels are joined to these
             for wheel in self._project.variants.get(release, ()):
-                listed = self._files.variant(self._project.name, wheel)
-                joined = join_variants(self._documents.get(release, listed), listed)
-                self._documents[release] = joined
-        joined = join_variants(self._documents.get(release, document), document)
-        # the page of the release has to link to a document that clients read
+                listed_document = self._files.variant(self._project.name, wheel)
+                earlier = self._documents.get(release, listed_document)
+                self._documents[release] = join_variants(earlier, listed_document)
+        earlier = self._documents.get(release, document)
+        joined = join_variants(earlier, document)
+        # the page of the release links to this document, and clients refuse a long one
         require_short(joined)
         self._documents[release] = joined
 

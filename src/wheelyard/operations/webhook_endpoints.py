@@ -1,8 +1,9 @@
 """
-Where messages to a webhook go, and what signs them.
+The URL that messages to a webhook go to, and the secret that signs them.
 
-A URL is a key of the webhook or in a variable of the server, and a secret is in a variable or in
-the store. A secret is told once, when it is made: it is in no key, journal or copy.
+The URL is a key of the webhook, or the value of a variable of the server. The secret is the value
+of a variable, or in the store. A secret is told once, when it is made: it is in no key, journal or
+copy.
 """
 
 from base64 import b64decode, b64encode
@@ -24,16 +25,17 @@ SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what each of them begins with
 SECRET_LENGTHS: Final = range(24, 65)
 """The bytes that a secret may have, by Standard Webhooks."""
 NO_DELIVERY: Final = "no_delivery"
-"""The code of an Invalid for a webhook that nothing can be sent to, as its URL or secret lacks."""
+"""The code of an Invalid for a webhook without a URL or a secret, so that nothing can be sent."""
 IN_STORE: Final = "store"
-"""Where a secret is that no variable has."""
+"""The place of a secret that no variable has."""
 
 
 class WebhookEndpoint(Struct, frozen=True):
-    """Where messages to a webhook go, and the key that signs them, or None for a chat."""
+    """The URL that messages to a webhook go to, and the key that signs them."""
 
     url: str
     key: bytes | None
+    """The key, or None for a chat, whose messages are not signed."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return "WebhookEndpoint()"
@@ -43,18 +45,18 @@ class WebhookEndpoints(Struct, frozen=True):
     """
     Finds the URLs and the secrets of webhooks, and makes secrets.
 
-    Threads may share it. Each method raises Unavailable if the store does not answer.
+    Threads may share an object. Each method raises Unavailable if the store does not answer.
     """
 
     secrets: WebhookSecrets
-    """What keeps the secrets that no variable has."""
+    """The secrets in the store, for webhooks without a variable."""
     variables: WebhookVariables
     runtime: Runtime
-    """Its randomness is for secrets."""
+    """Has the randomness for new secrets."""
 
     def find(self, webhook: Webhook) -> WebhookEndpoint:
         """
-        Return where messages to a webhook go, and the key that signs them.
+        Return the URL that messages to a webhook go to, and the key that signs them.
 
         Raises Invalid (code `no_delivery`) if this process has no URL, or no secret.
         """
@@ -68,7 +70,11 @@ class WebhookEndpoints(Struct, frozen=True):
         return variable_part(name) in self.variables.secrets
 
     def secret_from(self, name: str, created: datetime) -> str:
-        """Return where the secret of a webhook is: a variable, `IN_STORE`, or empty for nowhere."""
+        """
+        Return the place of the secret of a webhook: the name of a variable, or `IN_STORE`.
+
+        The text is empty if the webhook has no secret.
+        """
         if self.has_variable(name):
             return variable_of(name, "SECRET")
         if self.secrets.get(name, created) is not None:
@@ -76,8 +82,8 @@ class WebhookEndpoints(Struct, frozen=True):
         return ""
 
     def make_secret(self, webhook: Webhook) -> str:
-        """Make a secret for a webhook, keep it in place of one that is stored, and return it."""
-        # kept for this webhook alone: another one that gets its name later does not get its secret
+        """Make a secret for a webhook, store it in place of an older one, and return it."""
+        # with the time of this webhook: a later webhook of the same name does not get the secret
         random = self.runtime.random.randbytes(SECRET_BYTES)
         secret = SECRET_PREFIX + b64encode(random).decode()
         self.secrets.keep(webhook.name, webhook.created, secret)
@@ -85,8 +91,8 @@ class WebhookEndpoints(Struct, frozen=True):
 
     def _url(self, webhook: Webhook) -> str:
         """Return the URL of a webhook. Raises Invalid if this process has none."""
-        # A URL that lets everybody in who knows it, such as that of a chat, is in a variable: keys
-        # are in the journal, and in copies of the store.
+        # A URL that is a secret itself, such as that of a chat, is in a variable. Keys are in the
+        # journal, and in copies of the store.
         if webhook.url:
             return webhook.url
         variable = variable_of(webhook.name, "URL")
@@ -96,10 +102,10 @@ class WebhookEndpoints(Struct, frozen=True):
                 f"This process has no {variable}, which says where it is. Set it of each server "
                 "that delivers, and start that again."
             )
-        # that of a key was looked at when the webhook was added
-        why = url_problem(url)
-        if why:
-            raise _no_delivery(f"{variable} of the server is wrong: {why}.")
+        # a URL that is a key was checked when the webhook was added
+        problem = url_problem(url)
+        if problem:
+            raise _no_delivery(f"{variable} of the server is wrong: {problem}.")
         return url
 
     def _key(self, webhook: Webhook) -> bytes:
@@ -131,8 +137,8 @@ def _no_delivery(why: str) -> Invalid:
 
 
 def signing_key(secret: str) -> bytes | None:
-    """Return the bytes of a secret in text, or None if it is none, by Standard Webhooks."""
-    # strictly: with a wrong character left out, the receiver would find each signature wrong
+    """Return the bytes of a secret, or None if the text is no secret of Standard Webhooks."""
+    # strictly: if a wrong character were left out here, every signature would be wrong
     try:
         key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The webhooks of the store: their tables, and what each begins with."""
+"""The webhooks of the store: their tables, their secrets, and where a new webhook begins."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -38,9 +38,9 @@ from wheelyard.operations.table_changes import StoredTables
 from wheelyard.operations.webhook_endpoints import WebhookEndpoints
 
 MOST_WEBHOOKS: Final = 50
-"""How many a store may have: each is looked at with each change of a project."""
+"""The most webhooks of a store: with each change of a project, each of them is looked at."""
 TOO_MANY: Final = "too_many_webhooks"
-"""The code of a Conflict for one more."""
+"""The code of a Conflict for a webhook above `MOST_WEBHOOKS`."""
 
 FindIndexes = Callable[[], Mapping[str, IndexJournals]]
 """Returns the journals and the feed of each index of the store, by its name."""
@@ -52,13 +52,13 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
     """
     Returns the webhooks of the store, and changes them.
 
-    Threads may share it. Each method raises Unavailable if the store does not answer.
+    Threads may share an object. Each method raises Unavailable if the store does not answer.
 
     Args:
-        records: Those of the store.
-        states: How far their deliveries are.
-        endpoints: Their URLs and secrets.
-        runtime: Its clock.
+        records: The webhooks of the store.
+        states: How far the deliveries of each webhook are.
+        endpoints: The URLs and secrets of webhooks.
+        runtime: Has the clock.
         find_indexes: Returns the indexes of the store.
         access: The journals about rights.
     """
@@ -83,7 +83,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         """Return the webhooks of a document whose keys are valid."""
         webhooks = list[Webhook]()
         for table in stored.tables:
-            # a newer version may have keys that this one refuses: `problems` says so
+            # a newer version may have written keys that this one refuses: `problems` has them
             with suppress(Invalid):
                 webhooks.append(parse_webhook(table.keys, table.created))
         return tuple(webhooks)
@@ -95,46 +95,49 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
 
     def add(self, keys: TableKeys, by: str, note: str = "") -> ListedWebhook:
         """
-        Add a webhook, which begins with what happens from now on, and return it.
+        Add a webhook, which is told of everything from now on, and return it.
 
-        It has the new secret, unless a variable has one, or none is needed. Raises Invalid (code
-        `invalid_field`), with the key, if it or the note is wrong. Raises Conflict (code
-        `webhook_exists`) if another one has its name, and (code `too_many_webhooks`) if there are
-        50. Raises NotFound if another process has removed it meanwhile.
+        It is returned with its new secret, unless a variable has the secret, or none is needed.
+        Raises Invalid (code `invalid_field`), with the key, if a key or the note is wrong. Raises
+        Conflict (code `webhook_exists`) if another webhook has its name, and (code
+        `too_many_webhooks`) if there are `MOST_WEBHOOKS` already. Raises NotFound if another
+        process has removed the webhook meanwhile.
         """
         added = super().add(keys, by, note)
         return self._with_secret(added.name, is_new=True)
 
     def send_again(self, name: str, ids: Collection[str] | None, by: str) -> tuple[str, ...]:
         """
-        Have dead letters be sent again, all of them for None, and return their ids.
+        Have the dead letters of these ids, or all for None, sent again, and return their ids.
 
-        A server sends them that runs on the store. The log says who has asked for it. Raises
-        NotFound, and changes nothing, if there is no such webhook, or no such dead letter.
+        A server of the store sends them. The log has who has asked for it. If there is no such
+        webhook, or no such dead letter, raises NotFound and changes nothing.
         """
         table = self.require_stored(name, self.read_stored())
         resending = _Resending(name, ids)
         self.states.change(name, table.created, resending)
         messages = counted(len(resending.sent_again), "message")
         log_tables(self.kind.plural, by, f"webhook {name}: {messages} again")
-        # a server that delivers looks at once, and not only with the next change of a project
+        # so that a server sends them now, and not only after the next change of a project
         self.announce()
         return resending.sent_again
 
     def note_test(self, webhook: Webhook, attempt: DeliveryAttempt, by: str) -> None:
-        """Note that somebody has tried a webhook, among its deliveries and in the log."""
+        """Note a test of a webhook by somebody, in the state of the webhook and in the log."""
         log_tables(self.kind.plural, by, f"webhook {webhook.name}: tried")
-        self.states.change(
-            webhook.name, webhook.created, lambda state: state.with_attempts((attempt,))
-        )
+
+        def with_attempt(state: WebhookState) -> WebhookState:
+            return state.with_attempts((attempt,))
+
+        self.states.change(webhook.name, webhook.created, with_attempt)
 
     def make_secret(self, name: str, by: str, note: str = "") -> ListedWebhook:
         """
-        Make another secret for a webhook, and return it with that.
+        Make another secret for a webhook, and return the webhook with its new secret.
 
-        The old one signs nothing from then on. Raises NotFound if there is no such webhook, and
+        The old secret signs nothing from then on. Raises NotFound if there is no such webhook, and
         Invalid if its keys are wrong. Raises Conflict (code `secret_in_variable`) if a variable has
-        the secret, or none is needed.
+        the secret, or the webhook needs none.
         """
         webhook = self.find(name)
         if not webhook.is_signed:
@@ -148,8 +151,8 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
                 "server. Set another one there.",
                 code="secret_in_variable",
             )
-        # Before there is one: a process that dies in between leaves a line in the journal, and the
-        # old secret. The other way round, nobody would know who has made the secret.
+        # The journal first: a process that dies in between leaves a line there, and the old secret.
+        # In the other order, the journal might not have who has made a secret.
         self._note_secret(name, by, note)
         return self._with_secret(name, is_new=False)
 
@@ -157,19 +160,19 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         self, intent: Intent[WebhookList, AnyWebhookEvent], *, is_end: bool = False
     ) -> Committed[WebhookList, AnyWebhookEvent]:
         """
-        Commit events, log them, and have webhooks begin where feeds are now.
+        Commit events, log them, and note where each webhook begins to read the feeds.
 
-        Of a webhook that was removed, the secret goes, and what waits for it. Then each server
-        looks at all webhooks. `is_end` is for events that may be committed on a full disk. Raises
-        what `intent` raises.
+        The secret and the state of a removed webhook are deleted. Then each server looks at all
+        webhooks. Set `is_end` for events that may be committed on a full disk. Raises the errors of
+        `intent`.
         """
-        # before the commit, so that nothing of what is answered afterwards is passed over
+        # read before the commit: a webhook is told of all changes that follow its addition
         ends = self._find_ends()
         committed = super().commit(intent, is_end=is_end)
         for event in committed.events:
             if isinstance(event, WebhookRemoved):
-                # A process that dies before leaves both. They have the time at which the webhook
-                # was made, so another one of that name takes neither of them.
+                # A process that dies before this leaves both. They have the time at which the
+                # webhook was made, so a later webhook of the same name takes neither.
                 self.endpoints.secrets.remove(event.name)
                 self.states.remove(event.name)
             else:
@@ -178,7 +181,7 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         return committed
 
     def announce(self) -> None:
-        """Have each server look at all webhooks: the feed is what they look at."""
+        """Have each server look at all webhooks, by a new mark in the feed, which servers watch."""
         self._find_indexes()[MAIN].changes.touch()
 
     def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
@@ -188,12 +191,12 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
             return canonical_webhook(keys)
 
     def require_fit(self, event: AnyWebhookEvent, stored: WebhookList) -> None:
-        """Raise Conflict (code `too_many_webhooks`) if there are too many."""
+        """Raise Conflict (code `too_many_webhooks`) for a webhook above `MOST_WEBHOOKS`."""
         if isinstance(event, WebhookAdded):
             self.require_few(len(stored.tables) + 1)
 
     def require_few(self, count: int) -> None:
-        """Raise Conflict (code `too_many_webhooks`) if there would be more webhooks than may be."""
+        """Raise Conflict (code `too_many_webhooks`) if a store may not have as many webhooks."""
         if count > MOST_WEBHOOKS:
             raise Conflict(
                 f"There are {MOST_WEBHOOKS} webhooks. Remove one before you add another one.",
@@ -215,26 +218,32 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         return [self._listed(row) for row in super().listed_in(stored)]
 
     def _listed(self, row: ListedWebhook) -> ListedWebhook:
-        """Return a webhook of a list, with where its URL and its secret are."""
+        """Return a webhook of a list, with the places of its URL and of its secret."""
         url_from = ""
         if not row.keys.get("url"):
             url_from = variable_of(row.name, "URL")
         # an index may have been removed since the webhook was added
-        unknown = set(map(str, row.keys.get("indexes", ())))
-        unknown.difference_update(self._find_indexes(), {EVERY_INDEX})
+        named_indexes = {str(index) for index in row.keys.get("indexes", ())}
+        unknown_indexes = named_indexes - self._find_indexes().keys() - {EVERY_INDEX}
         created = row.created or NEVER_CHANGED
         return replace(
             row,
             url_from=url_from,
             secret_from=self.endpoints.secret_from(row.name, created),
-            unknown_indexes=tuple(sorted(unknown)),
+            unknown_indexes=tuple(sorted(unknown_indexes)),
         )
 
     def _with_secret(self, name: str, *, is_new: bool) -> ListedWebhook:
-        """Return a webhook after it got a secret, unless none is needed of a new one."""
+        """
+        Make a secret for a webhook, and return the webhook with it.
+
+        A new webhook gets no secret if a variable has one. Raises NotFound if the webhook has been
+        removed meanwhile.
+        """
         webhook = self.find(name)
         secret = ""
-        if webhook.is_signed and not (is_new and self.endpoints.has_variable(name)):
+        takes_variable = is_new and self.endpoints.has_variable(name)
+        if webhook.is_signed and not takes_variable:
             secret = self.endpoints.make_secret(webhook)
         for row in self.show():
             if row.name == name:
@@ -242,25 +251,25 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         raise NotFound(f"The webhook {quoted(name)} has been removed meanwhile.")
 
     def _find_ends(self) -> dict[str, int]:
-        """Return the newest serial of each feed, and the last commit of each other journal."""
+        """Return the newest serial of each feed, and the number of each journal's last commit."""
         ends = ends_of(self._access)
         for name, index in self._find_indexes().items():
             ends[name] = index.changes.newest()
         return ends
 
     def _note_secret(self, name: str, by: str, note: str) -> None:
-        """Commit that a webhook gets another secret, so that the journal says who made it."""
-        why = "another secret"
+        """Commit that a webhook gets another secret, so that the journal has who made it."""
+        full_note = "another secret"
         if note:
-            why = f"{why}: {note}"
-        self.commit(partial(self._noted_secret, name, by, why))
+            full_note = f"{full_note}: {note}"
+        self.commit(partial(self._secret_events, name, by, full_note))
 
-    def _noted_secret(
-        self, name: str, by: str, why: str, stored: WebhookList
+    def _secret_events(
+        self, name: str, by: str, note: str, stored: WebhookList
     ) -> tuple[AnyWebhookEvent, ...]:
         """Return a change of a webhook that leaves its keys. Raises NotFound if it is gone."""
         keys = self.require_stored(name, stored).keys
-        return (WebhookChanged(at=self.runtime.now(), by=by, note=why, keys=keys),)
+        return (WebhookChanged(at=self.runtime.now(), by=by, note=note, keys=keys),)
 
     def _begin(
         self,
@@ -268,46 +277,51 @@ class Webhooks(StoredTables[WebhookList, WebhookCommit, AnyWebhookEvent, ListedW
         committed: Committed[WebhookList, AnyWebhookEvent],
         ends: Mapping[str, int],
     ) -> None:
-        """Note where feeds and journals are, of which a webhook was told nothing so far."""
+        """Note the ends of the feeds and journals that a webhook has not read so far."""
         table: StoredWebhook | None = committed.after.find(name)
         if table is None:
             return
         webhook = parse_webhook(table.keys, table.created)
         places = {place for place in ends if _reads(webhook, place)}
         new_places = places
-        before: StoredWebhook | None = committed.before.find(name)
-        if before is not None:
-            # what it was told of before goes on where it was: nothing of it may be passed over
-            with suppress(Invalid):  # of a newer version, which nobody here has sent anything for
-                earlier = parse_webhook(before.keys, before.created)
-                new_places = {place for place in places if not _reads(earlier, place)}
+        table_before: StoredWebhook | None = committed.before.find(name)
+        if table_before is not None:
+            # the webhook goes on where it was in places that it has read before
+            with suppress(Invalid):  # of a newer version: this one has sent nothing for its keys
+                webhook_before = parse_webhook(table_before.keys, table_before.created)
+                new_places = {place for place in places if not _reads(webhook_before, place)}
         starts = {place: ends[place] for place in new_places}
-        self.states.change(name, table.created, lambda state: state.begun_at(starts, places))
+
+        def begun_at_starts(state: WebhookState) -> WebhookState:
+            return state.begun_at(starts, places)
+
+        self.states.change(name, table.created, begun_at_starts)
 
 
 class _Resending:
     """
-    Has dead letters of a webhook be sent again: a change of its state.
+    The change of a webhook's state that has dead letters sent again.
 
     Args:
         webhook: The name of the webhook.
-        ids: Those of the letters, or None for all.
+        ids: The ids of the letters, or None for all letters.
     """
 
     def __init__(self, webhook: str, ids: Collection[str] | None) -> None:
         self._webhook = webhook
         self._ids = ids
         self.sent_again: tuple[str, ...] = ()
-        """The ids of the letters, by the state that the change was made of last."""
+        """The ids of the letters, after the last call: a conflict may call the change again."""
 
     def __call__(self, state: WebhookState) -> WebhookState:
-        """Return the state afterwards. Raises NotFound if one is no dead letter."""
-        dead = tuple(letter.id for letter in state.dead)
-        self.sent_again = dead
+        """Return the state afterwards. Raises NotFound if an id is that of no dead letter."""
+        dead_ids = tuple(letter.id for letter in state.dead)
+        self.sent_again = dead_ids
         if self._ids is not None:
+            # each id once, in the given order
             self.sent_again = tuple(dict.fromkeys(self._ids))
         for letter_id in self.sent_again:
-            if letter_id not in dead:
+            if letter_id not in dead_ids:
                 raise NotFound(
                     f"The webhook {self._webhook} has no message {quoted(letter_id)} that was "
                     "given up. It may have been sent again. Look at its deliveries as they are now."
@@ -317,7 +331,7 @@ class _Resending:
 
 def ends_of(journals: AccessJournals) -> dict[str, int]:
     """
-    Return the number of the last commit of each journal, 0 without any.
+    Return the number of the last commit of each journal, which is 0 without a commit.
 
     Raises Unavailable if the store does not answer.
     """
@@ -329,7 +343,7 @@ def ends_of(journals: AccessJournals) -> dict[str, int]:
 
 
 def _reads(webhook: Webhook, place: str) -> bool:
-    """Return whether a webhook is told of what is in a feed or a journal."""
+    """Return whether a webhook is told of changes in a feed, or a journal about rights."""
     if place.startswith("-"):
         return WebhookEvent.ACCESS_CHANGED in webhook.events
     return webhook.reads_feed(place)

@@ -1,21 +1,21 @@
 """
 The process that renders descriptions: `python -m wheelyard.operations.descriptions.child`.
 
-It reads requests from standard input and writes answers to standard output, each a line of JSON. It
-ends with its standard input. It holds no secret, and it limits itself before it reads the first
-request. The kernel ends it when a description takes more processor time than its limit: no code has
-to run for that.
+The process reads requests from standard input and writes answers to standard output, each a line of
+JSON. It ends with its standard input. It holds no secret, and it limits itself before it reads the
+first request. The kernel ends the process when a description takes more processor time than its
+limit: no code of the process has to run for that.
 
-The input comes from readme_renderer, whose sanitiser has removed scripts and the like. This module
-writes only elements and attributes that it knows. It makes ids that no part of the page has, puts
-headings below those of the page, leaves out what a screen reader could not name, and shows images
-of other hosts as links. The text of such a link is the alternative text. Several images in a row
-that have none are numbered, as a row of badges would else be the same word again and again. What
-has many headings begins with a fold-out of links to them, and a row of badges above the second
-heading is folded, too: it says little, and stands above all text.
+The HTML comes from readme_renderer, whose sanitiser has removed scripts and the like. This module
+writes only elements and attributes that it knows. It gives ids a prefix that no part of the page
+has, puts headings below those of the page, leaves out elements that a screen reader could not name,
+and shows images of other hosts as links. The text of such a link is the alternative text of the
+image. Several images in a row without such a text are numbered, as the same word again and again
+would say nothing. A description with many headings begins with a fold-out of links to them. A row
+of badges above the second heading is folded, too, as it would push the text down.
 
-Of our own documentation, headings begin at the first level, and relative links and images stay: the
-caller knows where they lead.
+In our own documentation, headings begin at the first level, and relative links and images stay, as
+the caller knows where they lead.
 """
 
 import json
@@ -36,13 +36,13 @@ from msgspec import Struct
 from pygments.token import STANDARD_TYPES
 
 MAX_DEPTH: Final = 100
-"""Elements within each other. Browsers and screen readers have limits, too."""
+"""The most elements within each other. Browsers and screen readers have limits, too."""
 ID_PREFIX: Final = "user-content-"
-"""Begins every id of a description, and no other id of a page."""
+"""The beginning of every id of a description, and of no other id of a page."""
 HEADING_ABOVE: Final = 2
 """The level of the page's heading above a description."""
 LISTED_HEADINGS: Final = 7
-"""A description with so many headings begins with links to them."""
+"""The number of headings from which a description begins with links to them."""
 
 _PHRASES: Final = frozenset(
     {"a", "abbr", "b", "cite", "code", "del", "em", "i", "kbd", "span", "strong", "sub", "sup"}
@@ -50,8 +50,8 @@ _PHRASES: Final = frozenset(
 _BLOCKS: Final = frozenset({"blockquote", "details", "div", "figcaption", "figure", "p", "pre"})
 _LISTS: Final = frozenset({"dd", "dl", "dt", "li", "ol", "summary", "ul"})
 _TABLES: Final = frozenset({"caption", "table", "tbody", "td", "th", "thead", "tr"})
-_SAME: Final = _PHRASES | _BLOCKS | _LISTS | _TABLES | {"br", "hr", "img", "input", "var"}
-"""The elements that stay what they are."""
+_UNCHANGED: Final = _PHRASES | _BLOCKS | _LISTS | _TABLES | {"br", "hr", "img", "input", "var"}
+"""The elements whose tag a page has as the description has it."""
 _RENAMED: Final = {
     "acronym": "abbr",
     "aside": "div",  # landmarks are for the page
@@ -62,7 +62,8 @@ _RENAMED: Final = {
 _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _VOID: Final = frozenset(("br", "col", "hr", "img", "input"))
 _ALIGNED: Final = frozenset(("div", "p", "td", "th", *_HEADINGS))
-_CODE_CLASSES: Final = frozenset(filter(None, STANDARD_TYPES.values()))
+_CODE_CLASSES: Final = frozenset(STANDARD_TYPES.values()) - {""}
+"""The classes of Pygments, which colour code."""
 _ADMONITIONS: Final = frozenset(
     {"attention", "caution", "danger", "error", "hint", "important", "note", "tip", "warning"}
 )
@@ -70,40 +71,50 @@ _CLASSES: Final = {
     "div": _ADMONITIONS | {"admonition", "line", "line-block"},
     "p": frozenset({"admonition-title"}),
 }
-"""By the tag of a page. The style sheet knows them in descriptions alone."""
+"""The classes that the style sheet knows in descriptions, by the tag of a page."""
 _CONTENTS: Final = frozenset({"contents", "contents topic"})
 """The classes that docutils gives to a list of all headings."""
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 _HOST: Final = re.compile(r'href="https?://(?:www\.)?([^/"?#]+)', re.IGNORECASE)
-_TOPS: Final = frozenset({"#top", f"#{ID_PREFIX}top"})
+_LINKS_TO_TOP: Final = frozenset({"#top", f"#{ID_PREFIX}top"})
 _ID_OF_TOP: Final = re.compile(rf'\sid="(?:{ID_PREFIX})?top"')
 _UNNAMED: Final = frozenset(("", "image", "img"))
 """Alternative texts that say nothing. GitHub writes `image` for a picture that is pasted."""
 _IMAGE: Final = "image"
-"""Stands for the tag of what shows only images, in the parts of an element."""
+"""The tag of a part of an element that shows only images."""
 _UNNAMED_IMAGE: Final = "unnamed-image"
-"""Stands for a single linked image without a text of its own, whose text is `image` for now."""
+"""The tag of a part that is one linked image without a text of its own: its text is `image`."""
 _BADGE: Final = "badge"
-"""Stands for a single image with a text that leads somewhere, above the second heading."""
-_IMAGE_KINDS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u", _BADGE: "l"}
+"""The tag of a part that is one linked image with a text, above the second heading."""
+_IMAGE_LETTERS: Final = {_IMAGE: "i", _UNNAMED_IMAGE: "u", _BADGE: "l"}
+"""The letters of images for the regular expressions below, by the tags of their parts."""
 _BADGES: Final = re.compile("b*l(?:b*l){3,}b*")
 """A row that is folded: four badges or more. Fewer have space on one line."""
 _ROW: Final = re.compile("u(?:b*u)+|l(?:b*l){3,}|.")
 """Unnamed images, or badges, with only blanks and line breaks between them, or any other part."""
 _FOLDING: Final = frozenset({"", "center", "div", "section"})
-"""What may have a row of badges beside other parts. The empty one is the whole description."""
+"""The elements that fold a row of badges beside other parts. Empty is the whole description."""
 _BLANK: Final = re.compile(r"[\s\u200b-\u200f\ufeff]*")
 
 PROCESSOR_SECONDS: Final = 1.0
-"""Processor time for one description."""
+"""The most processor time for one description."""
 MEMORY: Final = 256 * 1024**2
-"""Address space of the process. Without a description it takes 40 MB."""
+"""The most address space of the process, in bytes. Without a description it takes 40 MB."""
 MAX_OUTPUT: Final = 2 * 1024**2
-"""Characters of a rendered description."""
+"""The most characters of a rendered description."""
 OPEN_FILES: Final = 16
+"""The most open files of the process."""
 Render = Callable[[str], str | None]
-"""Returns a text as HTML, or None if it is no such markup."""
-_FORBIDDEN: Final = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
+"""Returns a text as HTML, or None if the text is not valid in its markup."""
+_FORBIDDEN_EVENTS: Final = (
+    "socket.",
+    "subprocess.",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.system",
+)
+"""The beginnings of audit events that the process refuses."""
 
 
 class TooComplex(Exception):
@@ -114,37 +125,38 @@ class _Element(Struct):
     """An element whose end was not read yet."""
 
     tag: str
+    """The tag of the element. The whole description has an empty tag."""
     attributes: dict[str, str]
     parts: list[tuple[str, str]] = []
-    """The tag of each child, empty for text, and its HTML."""
+    """The tag and the HTML of each child. The tag of text is empty, and images have tags above."""
     has_text: bool = False
+    """Whether the element has words, or an image with a text, for a screen reader."""
     target: str = ""
-    """Of a heading: the id that a link to it has, if the library has written one."""
+    """The id in a link that the library has written into a heading, or empty without one."""
 
     @property
     def html(self) -> str:
-        """What is in the element, as HTML."""
+        """The children of the element, as HTML."""
         return "".join(_with_rows_of_images(self.parts, folds=self.tag in _FOLDING))
 
 
 class _Heading(Struct):
-    """A heading of a description, for the list of all."""
+    """A heading of a description, as the list of all headings has it."""
 
     level: int
-    """It is 1 for the highest level of the description."""
+    """The level, which is 1 for the highest one of the description."""
     target: str
-    """The id that a link to it has, without a prefix. It may be empty."""
+    """The id in a link to the heading, without a prefix, or empty if there is none."""
     html: str
-    """Its text, which may have a link of its own."""
+    """The HTML of its text, which may have a link."""
 
 
 def rewrite(html: str, *, is_own: bool = False) -> str:
     """
-    Return sanitised HTML as a part of a page.
+    Return the HTML that readme_renderer has made, as a part of a page.
 
-    `is_own`: it is our documentation, and has the page for itself.
-
-    Raises TooComplex for elements that are nested too deeply.
+    `is_own` says that it is our documentation, which has the page for itself. Raises TooComplex for
+    elements that are nested too deeply.
     """
     has_top = _ID_OF_TOP.search(html) is not None
     rewriter = _Rewriter(is_own=is_own, has_top=has_top)
@@ -157,7 +169,7 @@ class _Rewriter(HTMLParser):
     """
     Writes HTML again with the elements and attributes that a page may have.
 
-    An element is written when its end is read: what becomes of it depends on what is in it.
+    An element is written when its end is read, as its children decide what is written.
     """
 
     def __init__(self, *, is_own: bool, has_top: bool) -> None:
@@ -173,140 +185,154 @@ class _Rewriter(HTMLParser):
         self._ids = set[str]()
         self._headings = list[_Heading]()
         self._levels = list[int]()
-        """Of the headings above the next text, as the author has numbered them."""
+        """The levels of the headings above the next text, as the author has numbered them."""
         self._has_contents = False
         """Whether the author has a list of the headings."""
         self._has_top = has_top
-        """Whether an element has the id `top`. If not, `#top` is the top of the page (HTML)."""
+        """Whether an element has the id `top`. Otherwise `#top` is the top of the page (HTML)."""
 
     def result(self) -> str:
-        """Return the HTML of all that was fed."""
-        # what a stranger has not closed ends here
+        """Return the HTML of the whole description."""
+        # the author may have left elements open
         while len(self._open) > 1:
             self._end()
         html = self._open[0].html
         is_short = len(self._headings) < LISTED_HEADINGS
         if is_short or self._is_own or self._has_contents:
             return html
-        return _contents(self._headings) + html
+        return _list_of_headings(self._headings) + html
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begin an element."""
-        self._open.append(_Element(tag, {name: value or "" for name, value in attrs}))
+        attributes = {name: value or "" for name, value in attrs}
+        self._open.append(_Element(tag, attributes))
         if len(self._open) > MAX_DEPTH:
             raise TooComplex
         if tag in _VOID:
             self._end()
 
     def handle_endtag(self, tag: str) -> None:
-        """End an element, with all that is open in it, or nothing if there is no such one."""
+        """End the open element with this tag and all within it, or nothing if there is none."""
         if any(element.tag == tag for element in self._open[1:]):
             while self._end() != tag:
                 pass
 
     def handle_data(self, data: str) -> None:
-        """Add text to the element that is open."""
+        """Add text to the innermost open element."""
         self._add("", escape(data, quote=False), has_text=_BLANK.fullmatch(data) is None)
 
     def _is_within(self, *tags: str) -> bool:
+        """Return whether an open element has one of these tags."""
         return any(element.tag in tags for element in self._open)
 
     def _add(self, tag: str, html: str, *, has_text: bool) -> None:
-        """Add a part to the element that is open."""
+        """Add a part to the innermost open element."""
         parent = self._open[-1]
         parent.parts.append((tag, html))
         parent.has_text |= has_text
 
     def _end(self) -> str:
-        """End the element that was begun last, and return its tag as the description has it."""
+        """
+        End the innermost open element, and add it to the element around it.
+
+        Return its tag as the description has it.
+        """
         element = self._open.pop()
-        # `_other` may make another one of it
-        written_tag = element.tag
+        author_tag = element.tag  # `_write_other` may change the tag of the element
         if element.tag in _HEADINGS:
-            tag, html = self._heading(element)
+            tag, html = self._write_heading(element)
         elif element.tag == "a":
-            tag, html = self._link(element)
+            tag, html = self._write_link(element)
         elif element.tag == "img":
-            tag, html = self._image(element)
+            tag, html = self._write_image(element)
         else:
-            tag, html = self._other(element)
+            tag, html = self._write_other(element)
         self._add(tag, html, has_text=element.has_text)
-        return written_tag
+        return author_tag
 
     def _id(self, element: _Element) -> str:
-        """Return the attribute `id`, or an empty text if it is not valid or is there already."""
+        """
+        Return the attribute `id` of an element, with the prefix.
+
+        The text is empty if the element has no valid id, or another element has the same one.
+        """
         name = element.attributes.get("id", "").removeprefix(ID_PREFIX)
-        if not name or name in self._ids or any(character.isspace() for character in name):
+        has_space = any(character.isspace() for character in name)
+        if not name or has_space or name in self._ids:
             return ""
         self._ids.add(name)
         return f' id="{self._id_prefix}{escape(name)}"'
 
-    def _heading(self, element: _Element) -> tuple[str, str]:
-        """Return the tag of a heading in a page, and its HTML."""
+    # Each of these four methods returns the tag of a part, and the HTML of the part.
+
+    def _write_heading(self, element: _Element) -> tuple[str, str]:
+        """Return a heading as a part, a paragraph without a text, or its HTML alone."""
         if not element.has_text:
             return "", element.html
-        name = self._id(element)
+        id_attribute = self._id(element)
         align = _align(element)
         if _has_only_unnamed_images(element):
-            return "p", f"<p{name}{align}>{element.html}</p>"
+            return "p", f"<p{id_attribute}{align}>{element.html}</p>"
 
-        # by its place among the headings above: authors leave levels out
+        # the level is counted by the headings above, as authors leave levels out
         level = int(element.tag[1])
         while self._levels and self._levels[-1] >= level:
             self._levels.pop()
         self._levels.append(level)
         target = element.target
-        if name:
+        if id_attribute:
             target = element.attributes["id"]
         heading = _Heading(len(self._levels), target.removeprefix(ID_PREFIX), element.html)
         self._headings.append(heading)
         tag = f"h{min(self._heading_above + heading.level, 6)}"
         html = heading.html
 
-        # a link has no other within it, and a press on a summary opens what is below it
+        # links have no links within them, and a click on a summary opens its fold-out
         if not (self._is_own or self._is_within("a", "summary")):
-            html = _linked(heading)
-        return tag, f"<{tag}{name}{align}>{html}</{tag}>"
+            html = _with_link(heading)
+        return tag, f"<{tag}{id_attribute}{align}>{html}</{tag}>"
 
-    def _link(self, element: _Element) -> tuple[str, str]:
-        """Return the tag of a link in the parts of what it is in, and its HTML in a page."""
+    def _write_link(self, element: _Element) -> tuple[str, str]:
+        """Return a link as a part, or the HTML in it alone if the page cannot have the link."""
         target = element.attributes.get("href", "").strip()
-        name = self._id(element)
+        id_attribute = self._id(element)
         title = element.attributes.get("title", "")
         if title:
             title = f' title="{escape(title)}"'
-        is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
+        names_id = target.startswith("#") and len(target) > 1
+        is_anchor = names_id and not self._is_within(*_HEADINGS)
 
-        # a library may write an empty link into a heading, which has the id of the heading
+        # a library may write an empty link to a heading into the heading
         if target.startswith("#") and not element.has_text and self._open[-1].tag in _HEADINGS:
             self._open[-1].target = target[1:]
-        if element.has_text and target in _TOPS and not self._has_top:
-            # docutils writes it into the title of a table of contents
-            return "a", f'<a href="#top"{name}{title}>{element.html}</a>'
+        if element.has_text and target in _LINKS_TO_TOP and not self._has_top:
+            # docutils writes such a link into the title of a table of contents
+            return "a", f'<a href="#top"{id_attribute}{title}>{element.html}</a>'
         if element.has_text and is_anchor:
             anchor = escape(self._id_prefix + target[1:].removeprefix(ID_PREFIX))
-            return "a", f'<a href="#{anchor}"{name}{title}>{element.html}</a>'
+            return "a", f'<a href="#{anchor}"{id_attribute}{title}>{element.html}</a>'
         if element.has_text and _ABSOLUTE.match(target):
             tag = self._tag_of_badge(_tag_of_link(element))
-            return tag, f"<a {_outward(target)}{name}{title}>{element.html}</a>"
+            return tag, f"<a {_outward(target)}{id_attribute}{title}>{element.html}</a>"
         if element.has_text and target and self._is_own:
-            return _tag_of_link(element), f'<a href="{escape(target)}"{name}>{element.html}</a>'
+            tag = _tag_of_link(element)
+            return tag, f'<a href="{escape(target)}"{id_attribute}>{element.html}</a>'
 
-        # a relative link leads to a file that is not here
+        # a relative link leads to a file that the index does not have
         if _tag_of_link(element) == _UNNAMED_IMAGE:
             element.has_text = False
             return "", ""
         html = element.html
-        if name:
-            html = f"<span{name}>{html}</span>"
+        if id_attribute:
+            html = f"<span{id_attribute}>{html}</span>"
         return _tag_of_link(element), html
 
-    def _image(self, element: _Element) -> tuple[str, str]:
-        """Return what stands for the tag of an image, and its HTML: a link, or words."""
+    def _write_image(self, element: _Element) -> tuple[str, str]:
+        """Return an image as a part: a link to it, its text, or the image in our documentation."""
         source = element.attributes.get("src", "").strip()
         text = " ".join(element.attributes.get("alt", "").split())
 
-        # docutils takes the address if there is no text
+        # docutils writes the address as the text of an image without one
         is_named = text.casefold() not in _UNNAMED and text != source
         tag = _UNNAMED_IMAGE
         label = "image"
@@ -314,7 +340,7 @@ class _Rewriter(HTMLParser):
             tag = _IMAGE
             label = escape(text)
         if not (is_named or self._is_own or self._is_within("a")):
-            return "", ""  # without words for it, and no way to anything
+            return "", ""  # an image that has no text and is no link says nothing
         element.has_text = True
         if self._is_own and not _ABSOLUTE.match(source):
             attributes = f'src="{escape(source)}" alt="{label}" loading="lazy"'
@@ -328,14 +354,14 @@ class _Rewriter(HTMLParser):
         return tag, f"<span>{label}</span>"
 
     def _tag_of_badge(self, tag: str) -> str:
-        """Return the tag of a link in the parts of what it is in, where its tag is `tag` or a."""
+        """Return the tag of a part that is a link to another site, which may be a badge."""
         if tag == _IMAGE and len(self._headings) < 2:  # noqa: PLR2004
             return _BADGE
         return tag
 
-    def _other(self, element: _Element) -> tuple[str, str]:
-        """Return the tag of any other element in a page, empty for none, and its HTML."""
-        if element.tag == "p" and _BADGES.fullmatch(_kinds(element.parts)):
+    def _write_other(self, element: _Element) -> tuple[str, str]:
+        """Return any other element as a part, or its HTML alone if a page may not have it."""
+        if element.tag == "p" and _BADGES.fullmatch(_letters(element.parts)):
             element.tag = "div"  # a paragraph has no fold-out
         self._has_contents |= element.attributes.get("class") in _CONTENTS
         tag = _RENAMED.get(element.tag, element.tag)
@@ -349,27 +375,28 @@ class _Rewriter(HTMLParser):
         if tag in {"ul", "ol"}:
             attributes += _number(element, "start", 9)
         elif tag in {"td", "th"}:
-            # a screen reader cannot name a column without a word
+            # a heading without a word is no name of a column
             if not element.has_text:
                 tag = "td"
             attributes += _number(element, "colspan", 2) + _number(element, "rowspan", 2)
         elif tag in {"li", "dt", "dd", "summary"}:
             tag = self._list_part(tag)
-        if tag not in _SAME or (tag == "span" and not attributes):
+        is_empty_span = tag == "span" and not attributes
+        if tag not in _UNCHANGED or is_empty_span:
             return "", element.html
-        return self._made(tag, attributes, element)
+        return self._write_mended(tag, attributes, element)
 
-    def _made(self, tag: str, attributes: str, element: _Element) -> tuple[str, str]:
-        """Return an element with its tag, mended where a screen reader would stumble over it."""
+    def _write_mended(self, tag: str, attributes: str, element: _Element) -> tuple[str, str]:
+        """Return an element as a part, mended where a screen reader would stumble over it."""
         html = element.html
         if tag in {"ul", "ol"}:
-            # a list has only items
+            # a list may have no children but items
             items = list[str]()
-            for name, part in element.parts:
-                if name == "li" or not part.strip():
-                    items.append(part)
+            for part_tag, part_html in element.parts:
+                if part_tag == "li" or not part_html.strip():
+                    items.append(part_html)
                 else:
-                    items.append(f"<li>{part}</li>")
+                    items.append(f"<li>{part_html}</li>")
             html = "".join(items)
         elif tag == "dl" and not _is_definition_list(element):
             html = re.sub(r"<(/?)d[td]\b", r"<\1div", html)
@@ -377,7 +404,7 @@ class _Rewriter(HTMLParser):
         elif tag == "summary" and not element.has_text:
             html = "Details"
         elif tag == "table":
-            # cells of headings alone are headings of nothing
+            # a table of headings alone has no cells that they are headings of
             if "<td" not in html:
                 html = re.sub(r"<(/?)th\b", r"<\1td", html)
             table = f"<table{attributes}>{html}</table>"
@@ -386,7 +413,7 @@ class _Rewriter(HTMLParser):
         return tag, f"<{tag}{attributes}>{html}</{tag}>"
 
     def _list_part(self, tag: str) -> str:
-        """Return `tag`, or `div` if the element is not within what it has to be a part of."""
+        """Return `tag`, or `div` if the element around is none that may have such a child."""
         parents = {"li": ("ul", "ol"), "summary": ("details",)}.get(tag, ("dl",))
         if self._open[-1].tag in parents:
             return tag
@@ -396,7 +423,7 @@ class _Rewriter(HTMLParser):
         """Return the attribute `class` with the classes that the style sheet knows, or nothing."""
         tag = _RENAMED.get(element.tag, element.tag)
         classes = _CLASSES.get(tag, frozenset())
-        # the classes of Pygments mean something within code alone
+        # within code, the classes of Pygments
         if self._is_within("pre", "code"):
             classes = _CODE_CLASSES
         names = [name for name in element.attributes.get("class", "").split() if name in classes]
@@ -405,7 +432,11 @@ class _Rewriter(HTMLParser):
         return f' class="{" ".join(names)}"'
 
     def _checkbox(self, element: _Element) -> str:
-        """Return the box of a list of tasks (GitHub Flavored Markdown), or nothing for a field."""
+        """
+        Return the box of a list of tasks (GitHub Flavored Markdown).
+
+        The text is empty for any other field.
+        """
         if element.attributes.get("type") != "checkbox":
             return ""
         state = ' aria-label="to do"'
@@ -415,9 +446,9 @@ class _Rewriter(HTMLParser):
 
 
 def _tag_of_link(element: _Element) -> str:
-    """Return the tag of a link in the parts of what it is in: `a`, or that of the image in it."""
+    """Return the tag of a part that is a link: `a`, or the tag of the images that it shows."""
     tags = [tag for tag, html in element.parts if tag or html.strip()]
-    if not tags or any(tag not in _IMAGE_KINDS for tag in tags):
+    if not tags or any(tag not in _IMAGE_LETTERS for tag in tags):
         return "a"
     if len(tags) > 1:
         return _IMAGE
@@ -426,38 +457,38 @@ def _tag_of_link(element: _Element) -> str:
 
 def _with_rows_of_images(parts: Sequence[tuple[str, str]], *, folds: bool) -> Iterator[str]:
     """
-    Yield the HTML of parts, with a blank between two images, and numbers for unnamed ones.
+    Yield the HTML of parts, with a blank between two images, and numbers for unnamed images.
 
-    `folds`: rows of badges are folded.
+    `folds` says that rows of badges are folded.
     """
-    kinds = _kinds(parts)
+    letters = _letters(parts)
     if not folds:
-        kinds = kinds.replace("l", "i")
-    for row in _ROW.finditer(kinds):
+        letters = letters.replace("l", "i")
+    for row in _ROW.finditer(letters):
         start, stop = row.span()
-        # two texts without a blank between them would be one word
-        if re.fullmatch("[iul]{2}", kinds[max(start - 1, 0) : start + 1]):
+        letter_before_and_first = letters[max(start - 1, 0) : start + 1]
+        # the texts of two images without a blank between them would be one word
+        if re.fullmatch("[iul]{2}", letter_before_and_first):
             yield " "
-        images = [html for tag, html in parts[start:stop] if tag in _IMAGE_KINDS]
+        images = [html for tag, html in parts[start:stop] if tag in _IMAGE_LETTERS]
         if len(images) < 2:  # noqa: PLR2004
             tag, html = parts[start]
-            yield _named(tag, html)
-        elif kinds[start] == "l":
-            yield _folded(images)
+            yield _with_host(tag, html)
+        elif letters[start] == "l":
+            yield _fold_badges(images)
         else:
-            yield _numbered(images)
+            yield _number_images(images)
 
 
-def _kinds(parts: Sequence[tuple[str, str]]) -> str:
+def _letters(parts: Sequence[tuple[str, str]]) -> str:
     """Return a letter for each part, so that regular expressions find rows of images."""
-    return "".join(map(_kind, parts))
+    return "".join(_letter(tag, html) for tag, html in parts)
 
 
-def _kind(part: tuple[str, str]) -> str:
-    """Return the letter of a part: `b` for a break or a blank, `o` for what is no image."""
-    tag, html = part
-    if tag in _IMAGE_KINDS:
-        return _IMAGE_KINDS[tag]
+def _letter(tag: str, html: str) -> str:
+    """Return the letter of a part: of an image, `b` of a break or a blank, or `o` of any other."""
+    if tag in _IMAGE_LETTERS:
+        return _IMAGE_LETTERS[tag]
     is_blank = not (tag or html.strip())
     if tag == "br" or is_blank:
         return "b"
@@ -465,24 +496,25 @@ def _kind(part: tuple[str, str]) -> str:
 
 
 def _has_only_unnamed_images(element: _Element) -> bool:
-    return set(_kinds(element.parts)) <= {"b", "u"}
+    """Return whether an element has no children but images without a text, and blanks."""
+    return set(_letters(element.parts)) <= {"b", "u"}
 
 
-def _folded(badges: Sequence[str]) -> str:
-    """Return the HTML of badges in a row, of which one sees how many there are."""
-    # the first text without a direction of its own decides that of the description
+def _fold_badges(badges: Sequence[str]) -> str:
+    """Return the HTML of a fold-out with badges, whose summary is their number."""
+    # with a direction of its own, as the first text without one decides that of the description
     summary = f'<summary dir="ltr">{len(badges)} badges</summary>'
     return f'<details class="badges">{summary}{" ".join(badges)}</details>'
 
 
-def _linked(heading: _Heading) -> str:
-    """Return the HTML in a heading: a link to it, unless there is a link within it."""
+def _with_link(heading: _Heading) -> str:
+    """Return the HTML in a heading: a link to the heading, unless its text has a link."""
     if not heading.target or "<a " in heading.html:
         return heading.html
     return f'<a href="#{ID_PREFIX}{escape(heading.target)}">{heading.html}</a>'
 
 
-def _contents(headings: Sequence[_Heading]) -> str:
+def _list_of_headings(headings: Sequence[_Heading]) -> str:
     """Return a fold-out of links to headings, in lists within each other."""
     pieces = ['<details class="contents"><summary dir="ltr">On this page</summary>']
     depth = 0
@@ -490,13 +522,13 @@ def _contents(headings: Sequence[_Heading]) -> str:
         text = re.sub("<[^>]*>", "", heading.html).strip()
         if not heading.target:
             continue
-        # a heading without a target may have been between the last one and this
+        # one level deeper at most: headings without a target are left out of the list
         level = min(heading.level, depth + 1)
         if level > depth:
             pieces.append("<ul>")
         else:
             pieces.append("</li>" + "</ul></li>" * (depth - level))
-        # the item stays open for the list of what is below the heading
+        # the item stays open for the list of the headings below this one
         pieces.append(f'<li><a href="#{ID_PREFIX}{escape(heading.target)}">{text}</a>')
         depth = level
     pieces.append("</li></ul>" * depth)
@@ -504,17 +536,18 @@ def _contents(headings: Sequence[_Heading]) -> str:
     return "".join(pieces)
 
 
-def _named(tag: str, html: str) -> str:
-    """Return the HTML of a part, where an image without a text has the host that it leads to."""
+def _with_host(tag: str, html: str) -> str:
+    """Return the HTML of a part. The text of an unnamed image is the host that it links to."""
     host = _HOST.search(html)
     if tag != _UNNAMED_IMAGE or host is None:
         return html
     return html.replace(">image<", f">{host[1]}<")
 
 
-def _numbered(images: Sequence[str]) -> str:
-    """Return the HTML of images in a row, each with a number as its text."""
-    if not any("href=" in html for html in images):  # within one link
+def _number_images(images: Sequence[str]) -> str:
+    """Return the HTML of unnamed images in a row, each with a number as its text."""
+    has_links = any("href=" in html for html in images)
+    if not has_links:  # all of them are in one link
         return f"<span>{len(images)} images</span>"
     links = list[str]()
     for number, html in enumerate(images, start=1):
@@ -528,7 +561,7 @@ def _outward(target: str) -> str:
 
 
 def _align(element: _Element) -> str:
-    """Return the attribute `align`, or an empty text if the element has none that is valid."""
+    """Return the attribute `align` of an element, or an empty text without a valid one."""
     value = element.attributes.get("align", "").lower()
     if element.tag in _ALIGNED and value in {"left", "center", "right"}:
         return f' align="{value}"'
@@ -536,7 +569,7 @@ def _align(element: _Element) -> str:
 
 
 def _number(element: _Element, name: str, digits: int) -> str:
-    """Return an attribute, or an empty text if it is no number of so many digits at most."""
+    """Return an attribute whose value is a number of at most `digits` digits, or an empty text."""
     value = element.attributes.get(name, "")
     if value.isascii() and value.isdecimal() and len(value) <= digits:
         return f' {name}="{value}"'
@@ -561,7 +594,7 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         render = _renderer(request["markup"])
-        # SIGPROF ends the process, and the parent takes that for its answer
+        # SIGPROF ends the process, which tells the parent that the description is too slow
         signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
         answer = _answer(render, request["text"], is_own=request["own"])
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -569,14 +602,15 @@ def main() -> None:
 
 
 def _write(message: dict[str, str]) -> None:
+    """Write one line of JSON to standard output."""
     sys.stdout.buffer.write(json.dumps(message).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
 def _renderer(markup: str) -> Render:
     """Return the function that renders a markup."""
-    # imported by the first description that needs it: docutils would take three quarters of the
-    # time that this process needs to start
+    # imported for the first description that needs it, as docutils takes three quarters of the
+    # time in which this process starts
     if markup == "rst":
         from readme_renderer import rst  # noqa: PLC0415
 
@@ -605,7 +639,7 @@ def _answer(render: Render, text: str, *, is_own: bool) -> dict[str, str]:
 
 
 def _limit_resources() -> None:
-    """Take from this process what rendering does not need."""
+    """Limit the memory and the files of this process, for good, and forbid it all other access."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("1000")  # a machine without memory ends this process, not the server
     limits = {
@@ -615,22 +649,25 @@ def _limit_resources() -> None:
         resource.RLIMIT_NOFILE: OPEN_FILES,
     }
     for limit, value in limits.items():
-        with suppress(OSError, ValueError):  # macOS knows no limit of address space
+        with suppress(OSError, ValueError):  # macOS has no limit of address space
             resource.setrlimit(limit, (value, value))
-    mimetypes.init([])  # docutils asks it about images; it would read files of this machine
+    # docutils asks `mimetypes` about images, which would read files of this machine
+    mimetypes.init([])
     sys.dont_write_bytecode = True
 
-    # some installers link the files of packages to those of a cache
-    code = tuple(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100
+    # not resolved: some installers make links to the files of a cache, outside of these folders
+    code_folders = tuple(os.path.abspath(path) for path in sys.path if path)  # noqa: PTH100
 
-    # an audit hook cannot be taken away again, not even by code that a description might run
+    # an audit hook cannot be removed, not even by code that a description might run
     def refuse(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             # lexers and languages are imported by the first description that needs them
             path = arguments[0]
-            if not isinstance(path, str) or not os.path.abspath(path).startswith(code):  # noqa: PTH100
+            if not isinstance(path, str):
                 raise PermissionError(path)
-        elif event.startswith(_FORBIDDEN):
+            if not os.path.abspath(path).startswith(code_folders):  # noqa: PTH100
+                raise PermissionError(path)
+        elif event.startswith(_FORBIDDEN_EVENTS):
             raise PermissionError(event)
 
     sys.addaudithook(refuse)

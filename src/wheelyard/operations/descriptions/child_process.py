@@ -9,22 +9,22 @@ from threading import Timer
 from typing import Final
 
 START_SECONDS: Final = 20.0
-"""Time for the start. It takes a third of a second on an idle machine."""
+"""The most time for the start, which takes a third of a second on an idle machine."""
 RENDER_SECONDS: Final = 6.0
-"""Time for one description. The process itself limits its processor time more strictly."""
+"""The most time for one description. The process limits its processor time more strictly."""
 
-_OWN_FAULT: Final = frozenset(
+_SIGNALS_OF_DESCRIPTION: Final = frozenset(
     {signal.SIGPROF, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
 )
-"""Signals that a description causes: by its processor time, its memory or its depth."""
+"""The signals that a description can cause, by its processor time, its memory or its depth."""
 
 
 class RenderProcess:
     """
     A process that renders one description after the other.
 
-    It is started when it is needed, and again after it has ended. One thread may use it, and any
-    may `kill` it.
+    The process is started when it is needed, and again after it has ended. Only one thread may use
+    an object, and any thread may call `kill`.
 
     Args:
         is_own: Whether the texts are our documentation, and not descriptions by strangers.
@@ -36,14 +36,14 @@ class RenderProcess:
 
     def render(self, text: str, markup: str) -> dict[str, str]:
         """
-        Return the answer of the process, or a `problem`, whatever happens to the process.
+        Return the answer of the process, which has the key `html` or `problem`.
 
-        `markup` is `rst`, `GFM` or `CommonMark`. The answer has `html` or `problem`. The latter is
-        `slow`, `complex`, `markup`, or `unavailable` if the process cannot be started or ends by no
-        fault of the description.
+        `markup` is `rst`, `GFM` or `CommonMark`. A problem is `slow`, `complex` or `markup`, or
+        `unavailable` if the process cannot be started, or ends for a reason that is not the
+        description.
         """
         request = {"text": text, "markup": markup, "own": self._is_own}
-        # somebody may kill it, or the machine lack memory: a second attempt tells
+        # twice, as the process may have ended for another reason than this description
         for _ in range(2):
             try:
                 if self._process is None:
@@ -51,16 +51,16 @@ class RenderProcess:
                     _exchange(self._process, b"", START_SECONDS)
                 return _exchange(self._process, json.dumps(request).encode() + b"\n")
             except (OSError, ValueError, RuntimeError):
-                # it cannot be started, has ended before its answer, or no thread can watch it
+                # the process cannot be started or has ended, or no thread can limit its time
                 ended_by = self.close()
             if ended_by == signal.SIGPROF:
                 return {"problem": "slow"}
-            if ended_by in _OWN_FAULT:
+            if ended_by in _SIGNALS_OF_DESCRIPTION:
                 return {"problem": "complex"}
         return {"problem": "unavailable"}
 
     def kill(self) -> None:
-        """Kill the process, in any thread: whoever waits for its answer gets a `problem`."""
+        """Kill the process, in any thread. A thread that waits for its answer gets a `problem`."""
         process = self._process
         if process is not None:
             process.kill()
@@ -69,27 +69,28 @@ class RenderProcess:
         """
         End the process, if there is one, and return the signal that has ended it.
 
-        It is 0 without a process, and 0 or less for one that has ended by itself.
+        Return 0 without a process, and 0 or less if the process has ended by itself.
         """
         process = self._process
         self._process = None
         if process is None:
             return 0
         process.kill()
-        with suppress(OSError), process:  # what could not be written
+        with suppress(OSError), process:  # OSError: the rest of a request cannot be written
             pass
         return -process.returncode
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Start the process. Raises OSError if the machine cannot."""
-    # -P and -S: the folder it is started in, and site-packages of its own, add nothing to the path
+    """Start the process. Raises OSError if that fails."""
+    # -P and -S: the path has neither the current folder nor site-packages, but what is passed on
     command = [sys.executable, "-P", "-S", "-m", "wheelyard.operations.descriptions.child"]
     if sys.dont_write_bytecode:
         command.insert(1, "-B")
-    # the path is passed on, because a deployment may have set it in any way
+    # passed on, as the path of this process may have been set in any way
+    path = ":".join(folder for folder in sys.path if folder)
     environment = {
-        "PYTHONPATH": ":".join(filter(None, sys.path)),
+        "PYTHONPATH": path,
         "PYTHONUTF8": "1",
         "DOCUTILSCONFIG": "",  # docutils reads no file of this machine
     }
@@ -100,7 +101,7 @@ def _start() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         env=environment,
         cwd="/",
-        start_new_session=True,  # Ctrl-C in a terminal is for the server, which ends it
+        start_new_session=True,  # Ctrl-C in a terminal ends the server, which ends this process
     )
 
 
@@ -108,14 +109,14 @@ def _exchange(
     process: subprocess.Popen[bytes], request: bytes, seconds: float = RENDER_SECONDS
 ) -> dict[str, str]:
     """
-    Return the next answer of the process.
+    Send a request, and return the next answer of the process.
 
-    Raises OSError or ValueError if there is none, as the process has ended, or was killed after
-    `seconds`.
+    Raises OSError or ValueError if there is no answer, as the process has ended, or was killed
+    after `seconds`. Raises RuntimeError if no thread can be started to limit the time.
     """
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101
-    # the pipe has no time limit: killing the process ends the read below
+    # a pipe has no time limit, but the end of the process ends the read below
     timer = Timer(seconds, process.kill)
     timer.daemon = True
     timer.start()

@@ -1,5 +1,5 @@
 """
-Imports from another index, a folder, a bucket or a list, which are only read.
+Imports from another index, a folder, a bucket or a list. A source is only read.
 
 A source is read once, as a stream. Files are fetched and validated in parallel, and files of one
 project share commits. Files that are listed already are skipped as cheaply as the source allows, so
@@ -12,15 +12,15 @@ whole source is unusable. Any other error refuses only the file or the project t
    `storage/bucket_reader.py`: listed, and each object at the version that was listed.
 2. `operations/importing/parallel_import.py` parses each filename and collects candidates until
    several files of one project can be one commit. A group goes to a thread.
-3. `operations/importing/project_import.py` skips what the project has already. It fetches every
-   other file into the spool, compares it with what the source says, and validates the archive as
-   an upload would.
+3. `operations/importing/project_import.py` skips the files that the project has already. It fetches
+   every other file into the spool, compares its size and digests with those of the source, and
+   validates the archive as an upload would.
 4. The bytes are stored, and the group is one commit. New names are added to the list of names by
    the hundred.
 5. The result of each file goes to the report. A refused file stops nothing. A store that does not
-   answer stops the import. The next import continues where it stopped.
+   answer stops the import. The next import continues where this one has stopped.
 
-A file in a watched folder is imported when two scans have found it unchanged. Its age alone would
-be less code, but the clock of a network share may be hours off, and half an installer would then
-pass for a whole one.
+A file in a watched folder is imported when two scans have found it unchanged. To look at its age
+alone would be less code. But the clock of a network share may be hours off, and a file that is half
+written would then seem complete.
 """

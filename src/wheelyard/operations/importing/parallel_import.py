@@ -1,9 +1,9 @@
 """
-Imports of files by several worker threads, once or as often as a folder changes.
+Imports of files by several worker threads: once, or again and again from a watched folder.
 
-The folder is scanned periodically. A scan opens no file and asks the store nothing about known
-files: the version of each processed file is remembered. After an error of a scan, which is logged
-once, the next scan tries again. A refused file is retried after a pause if the reason may pass.
+A watched folder is scanned periodically. The version of each processed file is remembered, so a
+scan opens no known file, and asks the store nothing about it. An error of a scan is logged once,
+and the next scan tries again. A refused file is retried after a pause if the reason may pass.
 """
 
 import dataclasses
@@ -44,17 +44,17 @@ from wheelyard.sources.file_tree import FileTree, distribution_files
 
 LOCAL_WORKERS: Final = 4
 LOCAL_BATCH_FILES: Final = 64
-"""The files of one project in a batch, if store and source are local."""
+"""The most files of one project in a batch, if store and source are local."""
 REMOTE_WORKERS: Final = 16
 REMOTE_BATCH_FILES: Final = 8
-"""If store or source is remote: more workers, and smaller batches."""
+"""The most files of a batch if store or source is remote, which have more workers."""
 MAX_PENDING_FILES: Final = 1000
-"""The files that wait in incomplete batches, at most."""
+"""The most files that wait in incomplete batches."""
 NAMES_PER_WRITE: Final = 500
 """The new names that are added to the list of projects in one write."""
 
 SETTLE_SECONDS: Final = 1.0
-"""The age that a file needs to be imported by the first scan, which cannot see changes."""
+"""The age from which the first scan imports a file, as it cannot compare it with earlier scans."""
 IDLE_PAUSE_FACTOR: Final = 20
 """The pause after an idle scan is at least so many times its duration: 5% of one core."""
 RETRY_SECONDS: Final = 60.0
@@ -82,10 +82,10 @@ class Importer(Struct, frozen=True):
         """
         Import the distributions of a source, or in a dry run, only validate them.
 
-        Those of other projects than `projects`, patterns of names, are left out if there are some.
-        A file that is refused, or of a damaged project, is in the report. Raises Unavailable if the
-        store does not answer, and a WheelyardError of the source if that cannot be listed. What
-        was committed before stays.
+        `projects` are patterns of names. If there are some, the files of other projects are left
+        out. A file that is refused, or whose project is damaged, is in the report. Raises
+        Unavailable if the store does not answer, and a WheelyardError of the source if that cannot
+        be listed. Files that were committed before the error stay.
         """
         observer = progress or ImportProgress()
         dry_run_projects: dict[NormalizedName, Project] | None = None
@@ -99,9 +99,9 @@ class Importer(Struct, frozen=True):
             dry_run_projects=dry_run_projects,
         )
 
-        # beside an upstream index, which is asked about new names
-        is_local = self.is_local and self.uploads.claims is None
-        workers = LOCAL_WORKERS if is_local else REMOTE_WORKERS
+        # an upstream index, which is asked about new names, is remote, too
+        waits_for_nobody = self.is_local and self.uploads.claims is None
+        workers = LOCAL_WORKERS if waits_for_nobody else REMOTE_WORKERS
         batch_size = LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES
         with ThreadPoolExecutor(workers, "import") as pool:
             tasks = _WorkerPool(context, observer, pool, workers, batch_size, projects)
@@ -110,7 +110,7 @@ class Importer(Struct, frozen=True):
                     tasks.add(offer)
                 tasks.finish()
             except BaseException:
-                # also Ctrl-C: what is committed stays, and the next import goes on from there
+                # also Ctrl-C: committed files stay, and the next import continues with the others
                 context.stopped.set()
                 pool.shutdown(cancel_futures=True)
                 with suppress(WheelyardError):
@@ -123,8 +123,8 @@ class _WorkerPool(Struct):
     """
     Groups the files of an import by project, into batches, which worker threads import.
 
-    The outcomes are in `report`. One thread, which reads the source, calls all methods: so nothing
-    here has a lock, and a slow store slows down how fast the source is read.
+    The outcomes are in `report`. One thread, which reads the source, calls all methods. So no lock
+    is needed, and the source is read no faster than the store takes files.
     """
 
     context: ImportContext
@@ -137,25 +137,28 @@ class _WorkerPool(Struct):
     """Patterns of the names of projects that are imported, or none for all."""
     report: Report = field(default_factory=Report)
     _waiting: dict[NormalizedName, Batch] = {}
-    """The batches that may grow."""
+    """The batches that were not started yet, by project, the oldest first."""
     _waiting_files: int = 0
+    """The number of files in these batches."""
     _running: dict[Future[list[Outcome]], Batch] = {}
+    """The batches that were started, by the future of their outcomes."""
     _future_by_key: dict[tuple[NormalizedName, UniquenessKey], Future[list[Outcome]]] = field(
         default_factory=dict
     )
+    """The future of each file that was started, by its project and uniqueness key."""
 
     def add(self, offer: Candidate | Skipped) -> None:
         """
         Add an entry of the source to the batch of its project, or report why it cannot be imported.
 
-        Start full batches, and one that is not full if a worker is idle. Wait if too many are
-        started.
+        Starts a batch that is full, and one that is not full if a worker is idle. Waits while too
+        many batches are started.
         """
         if isinstance(offer, Skipped):
             self._report(_skipped(offer))
             return
 
-        # the name of a file is a stranger's, and may be one that no index takes
+        # a stranger has chosen the filename, which may be of no format that an index takes
         try:
             distribution = find_distribution(offer, self.context)
         except WheelyardError as fault:
@@ -165,55 +168,64 @@ class _WorkerPool(Struct):
         name = distribution.project
         if not matches(name, self.projects):
             return
-        before = self._future_by_key.get(source_file.key)
-        if before is not None:  # the first of two wins, and the second waits for it
-            self._collect({before})
+        future_of_same_key = self._future_by_key.get(source_file.key)
+        if future_of_same_key is not None:  # the first of two files wins, and the second waits
+            self._collect({future_of_same_key})
         batch = self._waiting.setdefault(name, [])
         batch.append(source_file)
         self._waiting_files += 1
         if len(batch) >= self.batch_size:
             self._start(name)
 
-        # the oldest batch: sources have the files of a project mostly together
+        # sources have the files of a project mostly together, so the oldest batch grows no more
         if self._waiting_files > MAX_PENDING_FILES:
-            self._start(next(iter(self._waiting)))
-
-        # not the one that may still grow
+            self._start(self._oldest_waiting())
         if len(self._running) < self.workers:
-            oldest = next((waiting for waiting in self._waiting if waiting != name), None)
-            if oldest is not None:
-                self._start(oldest)
+            self._start_oldest_except(name)
+
+    def _oldest_waiting(self) -> NormalizedName:
+        """Return the project of the batch that waits longest."""
+        return next(iter(self._waiting))
+
+    def _start_oldest_except(self, growing: NormalizedName) -> None:
+        """Start the oldest batch that waits, but not that of the project `growing`."""
+        for name in self._waiting:
+            if name != growing:
+                self._start(name)
+                return
 
     def finish(self) -> None:
         """
-        Import the remaining batches, and wait for all that are running.
+        Import the remaining batches, and wait for all started ones.
 
-        Then add the projects of the whole import to the list of names, except those already added.
+        Then add the imported projects to the list of names that are not in it yet.
         """
         while self._waiting:
-            self._start(next(iter(self._waiting)))
+            self._start(self._oldest_waiting())
         while self._running:
             self._collect(self._wait_for_any())
         self.context.list_names()
 
     def _start(self, name: NormalizedName) -> None:
-        """Import the files of a project that wait, as soon as not too many batches run."""
-        # as many wait for a thread as there are threads, so that none is idle
+        """Start the waiting batch of a project, as soon as not too many batches are started."""
+        # one batch for each thread, and one more that it runs next
         while len(self._running) >= 2 * self.workers:
             self._collect(self._wait_for_any())
         batch = self._waiting.pop(name)
         self._waiting_files -= len(batch)
         future = self.pool.submit(import_batch, self.context, batch)
         self._running[future] = batch
-        self._future_by_key.update((source_file.key, future) for source_file in batch)
+        for source_file in batch:
+            self._future_by_key[source_file.key] = future
 
     def _wait_for_any(self) -> set[Future[list[Outcome]]]:
+        """Wait until a started batch has ended, and return the futures of all ended ones."""
         return wait(self._running, return_when=FIRST_COMPLETED).done
 
     def _collect(self, futures: set[Future[list[Outcome]]]) -> None:
-        """Report the outcomes of batches, once they have ended."""
+        """Wait for batches, and report their outcomes."""
         for future in futures:
-            outcomes = future.result()  # raises what has stopped the batch, and so the import
+            outcomes = future.result()  # raises an error that stops the import
             for source_file in self._running.pop(future):
                 self._future_by_key.pop(source_file.key, None)
             for outcome in outcomes:
@@ -222,6 +234,7 @@ class _WorkerPool(Struct):
             self.context.list_names()
 
     def _report(self, outcome: Outcome) -> None:
+        """Add an outcome to the report, and tell the observer."""
         self.report.add(outcome)
         self.observer.done(outcome)
 
@@ -245,11 +258,11 @@ class _FileState(Struct, frozen=True):
 
     version: str
     retry_at: float = -inf
-    """When it is imported again, on the monotonic clock, or inf for never."""
+    """When the file is imported again, on the monotonic clock, or inf for never."""
     pause: float = 0.0
     """The last pause before a retry, in seconds."""
     reason: str | None = None
-    """Why it was not imported, as logged. None before the first attempt."""
+    """Why the file was not imported, as it was logged, or None before the first attempt."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -263,23 +276,23 @@ class FolderWatch:
     interval: float
     """Seconds between scans."""
     is_atomic: bool = False
-    """Whether files appear complete, as in a bucket."""
+    """Whether new files are complete at once, as in a bucket."""
     is_first_scan: bool = dataclasses.field(default=True, init=False)
-    """Whether no scan has ended yet. Later, a file must be unchanged in two scans."""
+    """Whether no scan has ended yet. Later scans import files that two scans find unchanged."""
     states: dict[str, _FileState] = dataclasses.field(default_factory=dict, init=False)
-    """The files that were found, by their location."""
+    """The states of the files that were found, by their location."""
     errors: set[str] = dataclasses.field(default_factory=set, init=False)
     """The errors of the last scan."""
     stopped: Event = dataclasses.field(default_factory=Event, init=False)
 
     def run(self) -> None:
-        """Scan until stopped."""
+        """Scan the folder again and again, until the watch is stopped."""
         while not self.stopped.is_set():
             started_at = self.runtime.monotonic()
             is_idle = self.scan().is_idle
             duration = self.runtime.monotonic() - started_at
             pause = self.interval
-            # a large folder in which nothing happens may take long to list
+            # it may take long to list a large folder in which nothing changes
             if is_idle:
                 pause = max(pause, IDLE_PAUSE_FACTOR * duration)
             self.stopped.wait(pause)
@@ -292,7 +305,7 @@ class FolderWatch:
         """
         Mark all existing files as processed, so that no scan imports them until they change.
 
-        Raises WheelyardError if they cannot be listed.
+        Raises WheelyardError if the files cannot be listed.
         """
         for file in distribution_files(self.tree):
             self.states[file.location] = _FileState(_version(file), inf)
@@ -317,7 +330,7 @@ class Scan(ImportProgress):
     """One scan of a watched folder: both the source of an import and its observer."""
 
     def __init__(self, watch: FolderWatch) -> None:
-        # worker threads only call `read`: what is here belongs to the thread of the import
+        # only the thread of the import uses these fields: worker threads call `read` alone
         self._report = Report()
         self._watch = watch
         self._root = str(watch.tree)
@@ -335,7 +348,7 @@ class Scan(ImportProgress):
         """
         Yield complete files that are new, changed or due again.
 
-        An error of the listing is logged, and ends it.
+        An error of the listing is logged, and ends the listing.
         """
         tree = self._watch.tree
         try:
@@ -344,7 +357,7 @@ class Scan(ImportProgress):
                 if self._is_due(file):
                     self._has_candidates = True
                     yield file
-        except WheelyardError as fault:  # what was found before is still imported
+        except WheelyardError as fault:  # files that were found before are still imported
             self.log_error(fault.message)
 
     def read(self, size: int) -> None:  # noqa: ARG002 - as `Progress` has it
@@ -357,16 +370,17 @@ class Scan(ImportProgress):
 
         Aborts the import if the watch was stopped.
         """
-        before = self._states[outcome.location]
-        if outcome.why != before.reason:
+        state_before = self._states[outcome.location]
+        if outcome.why != state_before.reason:
             self._report.add(outcome)
             if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
                 logger.warning("%s was not imported: %s", escaped(outcome.location), outcome.why)
         pause = inf
         if outcome.is_retryable:
-            pause = min(max(2 * before.pause, RETRY_SECONDS), MAX_RETRY_SECONDS)
-        due = self._watch.runtime.monotonic() + pause
-        state = replace(before, retry_at=due, pause=pause, reason=outcome.why)
+            doubled_pause = max(2 * state_before.pause, RETRY_SECONDS)
+            pause = min(doubled_pause, MAX_RETRY_SECONDS)
+        retry_at = self._watch.runtime.monotonic() + pause
+        state = replace(state_before, retry_at=retry_at, pause=pause, reason=outcome.why)
         self._states[outcome.location] = state
         self._check_stopped()
 
@@ -377,27 +391,28 @@ class Scan(ImportProgress):
             logger.warning("%s: %s", escaped(self._root), message, exc_info=is_bug)
 
     def finish(self) -> None:
-        """Give the watch what this scan has seen, and log a summary if there is news."""
+        """Give the watch the states and errors of this scan, and log a summary if there is news."""
         watch = self._watch
         counts = self._report.counts
         is_complete = not self._errors
-        name = escaped(self._root)
+        folder = escaped(self._root)
         if is_complete:
             watch.states = self._states
         else:
-            # an incomplete scan says nothing about files it has not found
+            # files that an incomplete scan has not found may still be there
             watch.states |= self._states
         if watch.errors and is_complete:
-            logger.info("%s: the errors of the last scan are gone", name)
+            logger.info("%s: the errors of the last scan are gone", folder)
         has_news = (
             counts[FileStatus.NEW] or counts[FileStatus.DELETED] or counts[FileStatus.REFUSED]
         )
         if has_news or (watch.is_first_scan and is_complete):
-            logger.info("%s: %s", name, self._report.summary())
+            logger.info("%s: %s", folder, self._report.summary())
         watch.is_first_scan = False
         watch.errors = self._errors
 
     def _check_stopped(self) -> None:
+        """Raise _Stopped if the watch was stopped."""
         if self._watch.stopped.is_set():
             raise _Stopped
 
@@ -408,22 +423,22 @@ class Scan(ImportProgress):
             return False
         location = file.location
         version = _version(file)
-        before = watch.states.get(location)
-        if before is not None and before.version == version:
-            self._states[location] = before
-            return before.retry_at <= self._started_at
+        state_before = watch.states.get(location)
+        if state_before is not None and state_before.version == version:
+            self._states[location] = state_before
+            return state_before.retry_at <= self._started_at
         self._states[location] = _FileState(version)
         if watch.is_atomic or isinstance(file, Skipped):
             return True
-        # abs, so that a wrong clock does not exclude a file for ever
+        # abs, as the time of a file may be in the future by a wrong clock
         age = watch.runtime.seconds() - (file.changed_at or 0.0)
         is_settled = abs(age) >= SETTLE_SECONDS
-        # a later scan waits for the next one, which finds the file unchanged
+        # a later scan leaves a new file to the next scan, which finds the file unchanged
         return watch.is_first_scan and is_settled
 
 
 def _version(file: Candidate | Skipped) -> str:
-    """Return what changes with a file, or for one that cannot be imported, the reason."""
+    """Return the version of a file, or the reason if the file cannot be imported."""
     if isinstance(file, Skipped):
         return file.why
     return file.version

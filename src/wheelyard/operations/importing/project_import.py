@@ -56,13 +56,13 @@ from wheelyard.sources.candidate import UPLOADER_LIMIT, Candidate
 T = TypeVar("T")
 
 MAX_NAMED: Final = 10_000
-"""The refused files that a report keeps, and the skipped ones. More are only counted."""
+"""The most outcomes of a status that a report keeps. All of them are counted."""
 
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
-"""The size of the pending files in the spool at which they are committed."""
+"""The size of all pending files in the spool from which they are committed."""
 READ_ATTEMPTS: Final = 3
-"""How often a file is read that this machine is too busy to read in time."""
-_OF_ONE_FILE: Final = UNREADABLE_CODES | REFUSALS | {TOO_BUSY}
+"""How often the import tries to read a file while this machine is too busy."""
+_CODES_OF_ONE_FILE: Final = UNREADABLE_CODES | REFUSALS | {TOO_BUSY}
 """The codes of an Unavailable that is about one file or name: the import goes on."""
 UNREADABLE: Final = "unreadable_file"
 """The error code for a file of the source that could not be read."""
@@ -74,16 +74,17 @@ class FileStatus(Enum):
     """The status of one entry of a source after the import."""
 
     NEW = "new"
-    """It was added. In a dry run it would be."""
+    """The file was added. In a dry run it would be."""
     THERE = "there"
-    """It was listed already with equal bytes."""
+    """The file was listed already with equal bytes."""
     DELETED = "deleted"
-    """It was deleted from the index, and is not added again."""
+    """The file was deleted from the index, and is not added again."""
     PASSED_OVER = "passed_over"
-    """It is not a distribution, or not one that the source lists."""
+    """The entry is no distribution, or a distribution that the source does not list."""
     SKIPPED = "skipped"
-    """It is a distribution in a format that no index takes any more."""
+    """The file is a distribution in a format that no index takes any more."""
     REFUSED = "refused"
+    """The file was not added because of an error."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -95,17 +96,17 @@ class Outcome(Struct, frozen=True, kw_only=True):
     code: str = ""
     """The error code of a refusal, as in the page `errors.md`."""
     why: str = ""
-    """Why it was not added, in one or two sentences."""
+    """Why the entry was not added, in one or two sentences."""
     warning: str = ""
-    """What its source says of it and could not be used, if it was added all the same."""
+    """Which metadata of the source could not be used, if the file was added without them."""
     waived_rules: tuple[str, ...] = ()
-    """The codes of the rules that it breaks and that were waived."""
+    """The codes of the rules that the file breaks and that were waived."""
     is_retryable: bool = False
     """Whether the reason of a refusal may pass, as it is not about the file itself."""
 
 
 class Report(Struct):
-    """The number of files by status so far, and the first outcomes that somebody should know."""
+    """The number of files by status so far, and the first outcomes that an operator should know."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     waived_rules: Counter[str] = field(default_factory=Counter)
@@ -118,29 +119,32 @@ class Report(Struct):
     """The first files that were added with a warning, at most `MAX_NAMED`."""
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome, and keep it if it is one of the first that somebody should know."""
+        """Count an outcome, and keep it if it is one of the first that an operator should know."""
         self.counts[outcome.status] += 1
         self.waived_rules.update(outcome.waived_rules)
-        named = {FileStatus.REFUSED: self.refused, FileStatus.SKIPPED: self.skipped}
-        outcomes = named.get(outcome.status)
+        kept_outcomes: list[Outcome] | None = None
         if outcome.warning:
-            outcomes = self.warned
-        if outcomes is not None and len(outcomes) < MAX_NAMED:
-            outcomes.append(outcome)
+            kept_outcomes = self.warned
+        elif outcome.status is FileStatus.REFUSED:
+            kept_outcomes = self.refused
+        elif outcome.status is FileStatus.SKIPPED:
+            kept_outcomes = self.skipped
+        if kept_outcomes is not None and len(kept_outcomes) < MAX_NAMED:
+            kept_outcomes.append(outcome)
 
     def summary(self, *, dry_run: bool = False) -> str:
         """Return one line of text with the number of files by status, for operators."""
         counts = self.counts
         verb = "would import" if dry_run else "imported"
         parts = [f"{verb} {counted(counts[FileStatus.NEW], 'file')}"]
-        words = (
+        status_words = (
             (FileStatus.THERE, "there already"),
             (FileStatus.DELETED, "deleted here before"),
             (FileStatus.PASSED_OVER, "passed over"),
             (FileStatus.SKIPPED, "skipped"),
             (FileStatus.REFUSED, "refused"),
         )
-        parts += [f"{counts[status]} {word}" for status, word in words if counts[status]]
+        parts += [f"{counts[status]} {words}" for status, words in status_words if counts[status]]
         return ", ".join(parts)
 
 
@@ -164,7 +168,7 @@ class SourceFile(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[NormalizedName, UniquenessKey]:
-        """The project and uniqueness key, of which the first valid file of a source wins."""
+        """The project and uniqueness key. Of files with one key, the first valid one wins."""
         return self.distribution.project, self.distribution.uniqueness_key
 
 
@@ -181,24 +185,25 @@ class ImportContext:
     started_at: datetime
     progress: ImportProgress
     dry_run_projects: dict[NormalizedName, Project] | None
-    """In a dry run, the projects as they would be, otherwise None."""
-    # Worker threads only add to `unlisted`, and one other thread takes away: no lock is needed.
+    """The projects as a dry run would make them, or None if this is no dry run."""
+    # Worker threads only add names, and one other thread removes them, so no lock is needed.
     unlisted: set[NormalizedName] = dataclasses.field(default_factory=set)
     """Projects that may be missing in the list of names."""
     stopped: Event = dataclasses.field(default_factory=Event)
     """Set to stop the worker threads before the next file."""
     _refusals: dict[NormalizedName, WheelyardError | None] = dataclasses.field(default_factory=dict)
-    """Why each new name is refused, or None if it is free."""
+    """Why each new name is refused, or None for a name that is free."""
     _lock: Lock = dataclasses.field(default_factory=Lock)
-    """Held while a dry run changes a project, as a commit would be alone with a document."""
+    """Held while a dry run changes a project, as only one commit at a time changes a document."""
 
     def require_free(self, name: NormalizedName) -> None:
         """
-        Raise an error unless a new name may become private. Without an upstream index, each may.
+        Raise an error unless a new name may become private.
 
-        Upstream indexes are asked about a name once in an import. Two threads may ask at the same
-        time, and get the same answer. Raises Forbidden (code `public_name`) if an upstream index
-        has the name, and Unavailable if nobody can say that (codes `upstream_unavailable` and
+        Without an upstream index, every name may. Upstream indexes are asked about a name once in
+        an import. Two threads may ask at the same time, and get the same answer. Raises Forbidden
+        (code `public_name`) if an upstream index has the name. Raises Unavailable if an upstream
+        index cannot say whether it has the name (codes `upstream_unavailable` and
         `upstream_unproven`), or the store does not answer.
         """
         claims = self.uploads.claims
@@ -228,7 +233,7 @@ class ImportContext:
 
     def latest(self, name: NormalizedName) -> Project:
         """
-        Return a project as it is now, or in a dry run, as its files so far would make it.
+        Return a project as it is now, or in a dry run, as the files so far would make it.
 
         Raises Unavailable if the store does not answer, or the document is damaged.
         """
@@ -242,12 +247,12 @@ class ImportContext:
         """
         Store `files` and commit `intent`, or in a dry run, apply it to the project in memory.
 
-        The name of the project is not listed: `list_names` does that. Raises what `intent` raises,
-        and Unavailable if the store does not answer, or the document is damaged.
+        The project is not added to the list of names, which `list_names` does. Raises the errors of
+        `intent`, and Unavailable if the store does not answer, or the document is damaged.
         """
         if self.dry_run_projects is None:
-            # the bytes first: what a commit lists has to be there, and a crash in between leaves
-            # bytes that no project lists, for a sweep
+            # the bytes first, as a commit may list no missing file: after a crash in between, a
+            # sweep removes them
             self.uploads.store(name, files)
             committed = self.uploads.projects.commits.submit(project_journal(name), intent)
             self.uploads.store_lost(name, files)
@@ -265,35 +270,37 @@ def import_batch(context: ImportContext, batch: Batch) -> list[Outcome]:
     """
     Import the new files of a batch, and return the outcomes of all its files.
 
-    If the project's document is damaged, all files that are left are refused. If `context.stopped`
-    is set, the import ends before the next file, and files that wait for a commit are not imported:
-    then outcomes are missing. The project is added to `context.unlisted` if it exists then. Raises
-    Unavailable if the store does not answer.
+    If the project's document is damaged, all remaining files are refused. If `context.stopped` is
+    set, the import ends before the next file, and files that wait for a commit are not imported:
+    these files have no outcome. The project is added to `context.unlisted` if it exists afterwards.
+    Raises Unavailable if the store does not answer.
     """
     name = batch[0].distribution.project
-    work = ProjectImport(context, name)
+    project_import = ProjectImport(context, name)
+    outcomes = project_import.outcomes
     try:
-        work.run(batch)
+        project_import.run(batch)
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
         # only this project is damaged, so its remaining files are refused
-        settled = {outcome.location for outcome in work.outcomes}
+        locations = {outcome.location for outcome in outcomes}
         for source_file in batch:
-            if source_file.candidate.location not in settled:
-                work.outcomes.append(refused(source_file.candidate, fault))
+            if source_file.candidate.location not in locations:
+                outcomes.append(refused(source_file.candidate, fault))
     finally:
-        work.close()
-        if work.project.exists:  # also one that a crash has kept out of the list
+        project_import.close()
+        # also a project that an earlier crash has kept out of the list
+        if project_import.project.exists:
             context.unlisted.add(name)
-    return work.outcomes
+    return outcomes
 
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
-    """Return the outcome of a file that is refused for `fault`, whose reason ends with `hint`."""
+    """Return the outcome of a file that is refused for `fault`. Its reason ends with `hint`."""
     is_retryable = fault.code == UNREADABLE or isinstance(fault, Unavailable | Forbidden)
     if isinstance(fault.__cause__, Unavailable):
-        # the source failed for this file only
+        # the source did not answer when it was asked for this file
         is_retryable = True
     return Outcome(
         location=candidate.location,
@@ -317,8 +324,9 @@ class ProjectImport:
         """
         Import the files of a batch, and add their outcomes to `outcomes`.
 
-        If `stopped` of the context is set, it ends before the next file, and what waits is not
-        committed. Raises Unavailable if the store does not answer, or the document is damaged.
+        If `stopped` of the context is set, the import ends before the next file, and waiting files
+        are not committed. Raises Unavailable if the store does not answer, or the document is
+        damaged.
         """
         self.project = self._context.latest(self.project.name)
         for source_file in batch:
@@ -330,23 +338,28 @@ class ProjectImport:
     def _process(self, source_file: SourceFile) -> None:
         """Skip, refuse or validate one file, which then waits for the next commit."""
         if source_file.distribution.uniqueness_key in self._pending:
-            self._commit()  # the second of two equal keys is compared with the first
-        status = self._skip(source_file)
-        if status is not None:
-            self.outcomes.append(status)
+            # the second of two files with one key is compared with the first, once that is listed
+            self._commit()
+        outcome = self._outcome_without_bytes(source_file)
+        if outcome is not None:
+            self.outcomes.append(outcome)
             return
         try:
             self._validate(source_file)
         except WheelyardError as fault:
-            if isinstance(fault, Unavailable) and fault.code not in _OF_ONE_FILE:
+            if isinstance(fault, Unavailable) and fault.code not in _CODES_OF_ONE_FILE:
                 raise  # the store does not answer
-            is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
-            hint = ""
-            if is_waivable and not self._context.uploads.rules.lenient:
-                hint = "With --lenient it may be taken."
-            self.outcomes.append(refused(source_file.candidate, fault, hint))
-        if sum(file.upload.size for _, file in self._pending.values()) >= MAX_BATCH_BYTES:
+            self.outcomes.append(refused(source_file.candidate, fault, self._hint(fault)))
+        pending_bytes = sum(file.upload.size for _, file in self._pending.values())
+        if pending_bytes >= MAX_BATCH_BYTES:
             self._commit()
+
+    def _hint(self, fault: WheelyardError) -> str:
+        """Return how a file that was refused for `fault` may be imported, or an empty text."""
+        is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
+        if is_waivable and not self._context.uploads.rules.lenient:
+            return "With --lenient it may be taken."
+        return ""
 
     def _commit(self) -> None:
         """Store, commit and report the pending files, then delete them from the spool."""
@@ -360,13 +373,13 @@ class ProjectImport:
         except WheelyardError as fault:
             if fault.code not in REFUSALS:
                 raise
-            self.outcomes += (refused(candidate, fault) for candidate, _ in pending)
+            self.outcomes += [refused(candidate, fault) for candidate, _ in pending]
         else:
             files = [file for _, file in pending]
             intent = context.uploads.add_files(self.project, files, context.caller)
             committed = context.commit(self.project.name, files, intent)
             self.project = committed.after
-            # decided again for the document of the commit, which another upload may have changed
+            # the decisions of the commit, before which another upload may have changed the project
             decisions = intent.decide(committed.before)
             for (candidate, _), decision in zip(pending, decisions, strict=True):
                 self.outcomes.append(_outcome(candidate, decision))
@@ -378,7 +391,7 @@ class ProjectImport:
             file.upload.path.unlink(missing_ok=True)
         self._pending.clear()
 
-    def _skip(self, source_file: SourceFile) -> Outcome | None:
+    def _outcome_without_bytes(self, source_file: SourceFile) -> Outcome | None:
         """Return the outcome of a file that need not be fetched, or None if it must be fetched."""
         candidate = source_file.candidate
         if source_file.distribution.uniqueness_key in self.project.deleted_keys:
@@ -389,27 +402,26 @@ class ProjectImport:
             return Outcome(location=candidate.location, status=FileStatus.SKIPPED, why=why)
         if listed is None:
             return None
-        expected = _expected_digest(candidate, SHA256)
-        # a source without digests is believed if size and times say that nothing has changed
-        if expected == listed.sha256 or (not expected and self._is_unchanged(listed, candidate)):
-            return Outcome(location=candidate.location, status=FileStatus.THERE)
-        if not expected:
+        digest = _source_digest(candidate, SHA256)
+        if digest and digest != listed.sha256:
+            return refused(candidate, filename_taken(candidate.filename))
+        # without a digest, the size and the times of the source decide
+        if not digest and not self._is_unchanged(listed, candidate):
             return None
-        return refused(candidate, filename_taken(candidate.filename))
+        return Outcome(location=candidate.location, status=FileStatus.THERE)
 
     def _is_unchanged(self, listed: File, candidate: Candidate) -> bool:
         """Return whether a listed file is the candidate, by the size and times of the source."""
         if listed.imported_at is None:
             return False
-        at_source = SourceMetadata(uploaded_at=candidate.uploaded_at)
-        uploaded_at = at_source.upload_time(listed.imported_at) or listed.imported_at
-        return (
-            listed.imported_at < self._context.started_at
-            and candidate.size == listed.size
-            and uploaded_at == listed.uploaded_at
-            and candidate.changed_at is not None  # it also changes if another file is moved there
-            and candidate.changed_at < listed.imported_at.timestamp()
-        )
+        source_metadata = SourceMetadata(uploaded_at=candidate.uploaded_at)
+        uploaded_at = source_metadata.upload_time(listed.imported_at) or listed.imported_at
+        is_equal = candidate.size == listed.size and uploaded_at == listed.uploaded_at
+        is_of_earlier_import = listed.imported_at < self._context.started_at
+        if not is_equal or not is_of_earlier_import or candidate.changed_at is None:
+            return False
+        # this time also changes if another file is moved to the place of the first one
+        return candidate.changed_at < listed.imported_at.timestamp()
 
     def _validate(self, source_file: SourceFile) -> None:
         """Fetch and validate a file, which then waits in the spool for the next commit."""
@@ -425,24 +437,25 @@ class ProjectImport:
         if attestations is not None and candidate.filename not in self.project.by_filename:
             attestations.permit_import(name)
 
-        # what can be refused without the bytes is refused by now
+        # all checks that need no byte were made before this
         upload = _fetch(candidate, distribution, context)
         try:
             validate = partial(context.uploads.validate, upload, caller, self.project)
-            checked = _read_again(validate, context)
+            validated = _retry_while_busy(validate, context)
         except BaseException:
             upload.path.unlink(missing_ok=True)
             raise
-        self._pending[distribution.uniqueness_key] = (candidate, checked)
+        self._pending[distribution.uniqueness_key] = (candidate, validated)
 
 
 def find_distribution(candidate: Candidate, context: ImportContext) -> KnownDistribution:
     """
-    Return the distribution that a candidate is, by its filename and what its source says of it.
+    Return the distribution that a candidate is, by its filename and the project of its source.
 
-    If neither decides, the file itself does, for which it is fetched. Raises Invalid if it is none
-    or nothing decides, and TooLarge if it is too large. Raises Unavailable if the spool cannot be
-    written, or this machine is too busy (code `too_busy`).
+    If these do not decide, the file is fetched, and its metadata decides. Raises Invalid if the
+    candidate is no distribution, or its metadata does not decide, and TooLarge if it is too large.
+    Raises Unavailable if the spool cannot be written, or this machine is too busy (code
+    `too_busy`).
     """
     readings = known_filename_readings(candidate.filename)
     for reading in readings:
@@ -450,18 +463,22 @@ def find_distribution(candidate: Candidate, context: ImportContext) -> KnownDist
             return reading
     if len(readings) == 1 or not candidate.filename.endswith(LENIENT_SUFFIXES):
         return readings[0]
-    # of an sdist of an old tool, nobody knows where the name ends and the version begins
+    # in the filename of an sdist of an old tool, the version may begin at any of several hyphens
     sdists = filename_readings(candidate.filename, is_lenient=True)
     upload = _fetch(candidate, sdists[0], context)
     try:
         decide = partial(context.uploads.decide, upload.path, upload.size, sdists)
-        return _read_again(decide, context)
+        return _retry_while_busy(decide, context)
     finally:
         upload.path.unlink(missing_ok=True)
 
 
-def _read_again(read: Callable[[], T], context: ImportContext) -> T:
-    """Return what `read` does of a file. While this machine is too busy, it is called again."""
+def _retry_while_busy(read: Callable[[], T], context: ImportContext) -> T:
+    """
+    Call a function that reads a file, and return its result.
+
+    While this machine is too busy, the function is called again, `READ_ATTEMPTS` times in all.
+    """
     for _ in range(READ_ATTEMPTS - 1):
         try:
             return read()
@@ -472,7 +489,7 @@ def _read_again(read: Callable[[], T], context: ImportContext) -> T:
 
 
 def _outcome(candidate: Candidate, decision: FileDecision) -> Outcome:
-    """Return the outcome of a file as its commit has decided."""
+    """Return the outcome of a file, by the decision of its commit."""
     if decision.refusal is not None:
         return refused(candidate, decision.refusal)
     if not decision.is_new:
@@ -489,22 +506,21 @@ def _fetch(
     candidate: Candidate, distribution: Distribution, context: ImportContext
 ) -> SpooledUpload:
     """
-    Fetch a file into the spool, and compare it with what its source says.
+    Fetch a file into the spool, and compare it with the size and digests of its source.
 
-    Raises TooLarge, Invalid if it cannot be read or is another file, and Unavailable if the spool
-    cannot be written.
+    Raises TooLarge if the file is too large, Invalid if it cannot be read or is another file, and
+    Unavailable if the spool cannot be written.
     """
     uploads = context.uploads
     limit = uploads.rules.max_size
 
-    # what the source says of the size saves a download, and the writer counts anyway
+    # a known size saves the download, and the writer counts the bytes in any case
     if candidate.size is not None and candidate.size > limit:
         raise file_too_large(limit)
-    names = DIGEST_ALGORITHMS & candidate.hashes.keys()
-    hashers = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+    algorithms = DIGEST_ALGORITHMS & candidate.hashes.keys()
+    hashers = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
     writer = SpoolWriter(uploads.spool, (distribution,), limit, "the import", hashers)
     try:
-        # a stranger's bytes: the writer counts them, and raises once they are too many
         for chunk in _chunks(candidate):
             writer.write(chunk)
             context.progress.read(len(chunk))
@@ -513,7 +529,7 @@ def _fetch(
         writer.remove()
         raise
 
-    # closed until its batch is committed, as a batch may have more files than a process may open
+    # closed until the commit, as a batch may have more files than a process may open
     writer.close()
     uploaded_at = candidate.uploaded_at
     if uploaded_at is None and candidate.last_modified is not None:
@@ -533,8 +549,7 @@ def _chunks(candidate: Candidate) -> Iterator[bytes]:
     """
     Yield a file's bytes in chunks.
 
-    Raises Invalid if that fails, whatever the error of the source, so that only this file is
-    refused.
+    Raises Invalid for every error of the source, so that only this file is refused.
     """
     try:
         with candidate.read() as chunks:
@@ -547,24 +562,25 @@ def _chunks(candidate: Candidate) -> Iterator[bytes]:
 
 
 def _check_digests(candidate: Candidate, writer: SpoolWriter) -> None:
-    """Raise Invalid if a file has not the digests and the size that its source says."""
-    for name, digest in sorted(writer.digests.items()):
-        expected = _expected_digest(candidate, name)
-        if expected and expected != digest:
+    """Raise Invalid if a file has other digests or another size than its source says."""
+    for algorithm, digest in sorted(writer.digests.items()):
+        source_digest = _source_digest(candidate, algorithm)
+        if source_digest and source_digest != digest:
             raise _digest_mismatch(
-                f"its {name} is {digest}, and the source says {quoted(expected)}"
+                f"its {algorithm} is {digest}, and the source says {quoted(source_digest)}"
             )
     if candidate.size is not None and candidate.size != writer.size:
         raise _digest_mismatch(f"it has {writer.size} bytes, and the source says {candidate.size}")
 
 
-def _expected_digest(candidate: Candidate, algorithm: str) -> str:
+def _source_digest(candidate: Candidate, algorithm: str) -> str:
+    """Return the digest of a file that its source has, or an empty text if it has none."""
     return candidate.hashes.get(algorithm, "").strip().lower()
 
 
-def _digest_mismatch(what: str) -> Invalid:
-    """Return the error for a file that differs from what its source says, with what differs."""
+def _digest_mismatch(difference: str) -> Invalid:
+    """Return the error for a file that is another one than its source says."""
     return Invalid(
-        f"The file is not the one that was uploaded there: {what}. Restore it there.",
+        f"The file is not the one that was uploaded there: {difference}. Restore it there.",
         code="digest_mismatch",
     )

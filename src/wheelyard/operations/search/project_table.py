@@ -1,8 +1,8 @@
 """
-The facts of all projects at one moment, and questions about those that a caller may read.
+The table of facts of all projects at one moment, and the search in it for one caller.
 
-Nothing here can be asked without a caller, so that no answer, count or order tells of a project
-that the caller may not read.
+A search needs a caller, so that no answer, count or order tells of a project that the caller may
+not read. The module also reads the facts, and encodes the stored table.
 """
 
 from bisect import bisect_left
@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from heapq import nlargest, nsmallest
 from itertools import chain, islice, pairwise
-from operator import attrgetter, lt
+from operator import attrgetter
 from typing import Final
 
 from msgspec import DecodeError, Struct
@@ -49,27 +49,27 @@ from wheelyard.rendering.project_facts import (
 from wheelyard.storage.base import ABSENT, NotModified, Stored
 
 SIMILAR_SHOWN: Final = 5
-"""The most names that one may have meant."""
+"""The most similar names that are shown."""
 MAX_EDITS: Final = 2
-"""How many letters of a similar name are others, missing, added or swapped."""
+"""The most letters of a similar name that are replaced, missing, added or swapped."""
 SHORT_NAME: Final = 5
-"""A name with fewer letters is similar only with one edit."""
+"""The length below which a similar name may have one edit alone."""
 CLASSIFIERS_OFFERED: Final = 200
 """The most classifiers that a form offers to filter by."""
 CLASSIFIERS_COUNTED: Final = 5000
-"""How many different sets of classifiers are looked at for that."""
+"""The most different sets of classifiers that are counted for the form."""
 _NAME: Final = attrgetter("name")
 _ABOVE_ALL: Final = "~"
-"""Sorts after each character of a normalised name."""
+"""A character that sorts after each character of a normalised name."""
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes of the largest table that is read, before compression."""
+"""The bytes of the largest table that is read, before compression."""
 MAX_CONCURRENT_READS: Final = 16
-"""Projects that are read at a time from a remote store."""
+"""The most projects that are read at a time from a remote store."""
 
 
 class SearchResults(Struct, frozen=True):
-    """A part of what a search has found."""
+    """A page of the projects that a search has found."""
 
     total: int
     """The number of all projects that match."""
@@ -94,23 +94,22 @@ class VisibleProjects(Struct, frozen=True, dict=True):
 
     def search(self, text: str, start: int, stop: int) -> SearchResults:
         """
-        Find the projects that have every word of `text` in what `ProjectFacts.text` has.
+        Find the projects that have every word of `text` in their `ProjectFacts.text`.
 
-        Return how many there are, and those from `start` up to `stop`, which is not included.
+        Return how many there are, and the facts of those from `start` up to `stop`, which is not
+        included.
 
-        First comes the project whose name is `text`, then those that are imported by it, the
-        longest import name first, then names that begin with it, then names that contain it, then
-        all others. In each group, private ones come before public ones, sorted by name. If `text`
-        is a line of Python that imports, what is imported by it comes before the name, in one group
-        with it. Words are separated by blanks, and folded as names are. Without a word, nothing is
-        found.
+        First comes the project whose name is `text`, then projects with that import name, the
+        longest import name first, then names that begin with `text`, then names that contain it,
+        then all others. In each group, private projects come before public ones, sorted by name. If
+        `text` is an import statement, the projects with its import name come before the project of
+        that name, in one group with it. Words are separated by blanks, and folded as names are.
+        Without a word, nothing is found.
         """
         query = parse_query(text)
         if not query.words:
             return SearchResults(0, [])
-        matches: Sequence[ProjectFacts] = self.projects
-        for word in sorted(query.words, key=len, reverse=True):  # the longest leaves the fewest
-            matches = [project for project in matches if word in project.text]
+        matches = self._with_words(query.words)
         name = "-".join(query.words)
         imported = self._imported_by(query.imports)
         if not query.is_statement:
@@ -118,28 +117,43 @@ class VisibleProjects(Struct, frozen=True, dict=True):
         if imported:
             imported_names = {project.name for project in imported}
             matches = [project for project in matches if project.name not in imported_names]
-        begin, end = _range(matches, name)
-        exact = begin
-        if _find(matches, name) is not None:
-            exact = begin + 1  # a name sorts before those that begin with it
-        named = matches[begin:exact]
-        best: Iterable[ProjectFacts] = chain(named, imported)
-        if query.is_statement:
-            best = _private_first(chain(imported, named))
-        begun_otherwise = [*matches[:begin], *matches[end:]]
 
-        # lazily: only as far as it is asked for
+        # the matches are sorted: first the name itself, and then names that begin with it
+        start_of_prefix, stop_of_prefix = _range(matches, name)
+        stop_of_name = start_of_prefix
+        if _find(matches, name) is not None:
+            stop_of_name = start_of_prefix + 1
+        with_name = matches[start_of_prefix:stop_of_name]
+        with_prefix = matches[stop_of_name:stop_of_prefix]
+        without_prefix = [*matches[:start_of_prefix], *matches[stop_of_prefix:]]
+        best_matches: Iterable[ProjectFacts] = chain(with_name, imported)
+        if query.is_statement:
+            best_matches = _private_first(chain(imported, with_name))
+
+        # generators, so that no more projects are put in order than the page needs
         ordered = chain(
-            best,
-            _private_first(matches[exact:end]),
-            _private_first(project for project in begun_otherwise if name in project.name),
-            _private_first(project for project in begun_otherwise if name not in project.name),
+            best_matches,
+            _private_first(with_prefix),
+            _private_first(project for project in without_prefix if name in project.name),
+            _private_first(project for project in without_prefix if name not in project.name),
         )
         total = len(imported) + len(matches)
         return SearchResults(total, list(islice(ordered, start, stop)))
 
+    def _with_words(self, words: Sequence[str]) -> Sequence[ProjectFacts]:
+        """Return the projects that have all of these words in their texts."""
+        matches: Sequence[ProjectFacts] = self.projects
+        # the longest word first, as fewest projects have it
+        for word in sorted(words, key=len, reverse=True):
+            matches = [project for project in matches if word in project.text]
+        return matches
+
     def _imported_by(self, declarations: Sequence[str]) -> list[ProjectFacts]:
-        """Return the projects that declare any of these: private ones first, then by the order."""
+        """
+        Return the projects that have one of these declarations in their imports.
+
+        Private projects are first, and then projects with an earlier declaration.
+        """
         groups = {declaration: list[ProjectFacts]() for declaration in declarations}
         for project in self.projects:
             if not project.imports:  # most projects declare nothing
@@ -148,38 +162,42 @@ class VisibleProjects(Struct, frozen=True, dict=True):
                 if declaration in project.imports:
                     groups[declaration].append(project)
                     break
-        # private ones first, as a stranger may declare any name
+        # public projects are last, as a stranger may declare any import name
         return list(_private_first(chain.from_iterable(groups.values())))
 
     def similar(self, text: str) -> list[ProjectFacts]:
         """
-        Return at most SIMILAR_SHOWN projects whose names one may have meant by `text`, best first.
+        Return at most SIMILAR_SHOWN projects whose names somebody may have meant by `text`.
 
-        They differ by a letter or two, or begin so.
+        Their names differ from `text` by a letter or two, or begin with it. The most similar is
+        first.
         """
         folded = fold(text)[:NAME_LIMIT]
-        most = 1
+        max_edits = 1
         distances = dict[ProjectFacts, int]()
         if len(folded) >= SHORT_NAME:
-            most = MAX_EDITS
-            # a name that begins so is as near as the furthest one that differs
+            max_edits = MAX_EDITS
+            # a name that begins with the text is as similar as a name with the most edits
             start, stop = _range(self.projects, folded)
-            distances = dict.fromkeys(self.projects[start:stop], most)
+            distances = dict.fromkeys(self.projects[start:stop], max_edits)
 
-        # of so many pieces one is in a name that so few edits have made, and few names have one
-        count = most + 2
-        cuts = [len(folded) * cut // count for cut in range(count + 1)]
-        pieces = [folded[start:stop] for start, stop in pairwise(cuts)]
+        # An edit changes one piece, or two if it swaps letters at their border. So nearly every
+        # name with so few edits still has one of the pieces, which few other names have.
+        pieces = _equal_pieces(folded, max_edits + 2)
         letters = frozenset(folded)
         for project in self.projects:
             name = project.name
             # the cheap comparisons first, as this looks at every project
-            if abs(len(name) - len(folded)) > most or not any(piece in name for piece in pieces):
+            if abs(len(name) - len(folded)) > max_edits:
                 continue
-            if len(letters.symmetric_difference(name)) <= 2 * most:  # an edit changes two at most
-                distance = edit_distance(folded, name, most)
-                if distance <= most:
-                    distances[project] = distance
+            if not any(piece in name for piece in pieces):
+                continue
+            different_letters = letters.symmetric_difference(name)
+            if len(different_letters) > 2 * max_edits:  # an edit changes two letters at most
+                continue
+            distance = edit_distance(folded, name, max_edits)
+            if distance <= max_edits:
+                distances[project] = distance
 
         def rank(project: ProjectFacts) -> tuple[int, bool, str]:
             return distances[project], bool(project.origin), project.name
@@ -202,22 +220,30 @@ class VisibleProjects(Struct, frozen=True, dict=True):
 
     @cached_property
     def classifiers(self) -> list[str]:
-        """Some classifiers of these projects, sorted: of many the most frequent."""
-        # projects of one team have the same ones, and one text is split and counted fastest
+        """The most frequent classifiers of these projects, sorted, at most CLASSIFIERS_OFFERED."""
+        # many projects have the same classifiers, so each different text is counted once
         texts = dict.fromkeys(project.classifiers for project in self.projects)
-        counts = Counter("".join(islice(texts, CLASSIFIERS_COUNTED)).split("\n"))
+        # joined, as one long text is split and counted fastest
+        joined = "".join(islice(texts, CLASSIFIERS_COUNTED))
+        counts = Counter(joined.split("\n"))
         del counts[""]
         return sorted(classifier for classifier, _ in counts.most_common(CLASSIFIERS_OFFERED))
 
 
+def _equal_pieces(text: str, count: int) -> list[str]:
+    """Return a text cut into `count` pieces, whose lengths differ by one at most."""
+    cuts = [len(text) * number // count for number in range(count + 1)]
+    return [text[start:stop] for start, stop in pairwise(cuts)]
+
+
 def edit_distance(source: str, target: str, most: int) -> int:
     """
-    Return how many letters of a text are replaced, left out, added or swapped to get another one.
+    Return how many letters of `source` are replaced, left out, added or swapped to get `target`.
 
-    A letter is swapped with the next one. That is the optimal string alignment distance. It is
-    `most` + 1 if it is greater than `most`.
+    A letter is swapped with the next one. This is the optimal string alignment distance. If it is
+    greater than `most`, `most` + 1 is returned.
     """
-    # equal ends change nothing, and most names share one
+    # equal beginnings and ends change nothing, and most names have one
     while source and target and source[0] == target[0]:
         source = source[1:]
         target = target[1:]
@@ -227,23 +253,28 @@ def edit_distance(source: str, target: str, most: int) -> int:
     too_many = most + 1
     width = len(target) + 1
 
-    # each row has the distances from the first `at` letters to the first `to` letters of the target
-    before = [too_many] * width
-    last = [min(to, too_many) for to in range(width)]
-    for at, letter in enumerate(source, 1):
+    # row `i` has the distances of the first `i` letters of the source, column `j` those of the
+    # first `j` letters of the target
+    row_before_last = [too_many] * width
+    last_row = [min(j, too_many) for j in range(width)]
+    for i, letter in enumerate(source, 1):
         row = [too_many] * width
-        row[0] = min(at, too_many)
-        # further away from the diagonal more letters are missing than may be
-        for to in range(max(1, at - most), min(width, at + too_many)):
-            cost = min(last[to] + 1, row[to - 1] + 1, last[to - 1] + (letter != target[to - 1]))
-            if at > 1 and to > 1 and letter == target[to - 2] and source[at - 2] == target[to - 1]:
-                cost = min(cost, before[to - 2] + 1)
-            row[to] = min(cost, too_many)
+        row[0] = min(i, too_many)
+        # columns further from the diagonal have more than `most` letters left out or added
+        for j in range(max(1, i - most), min(width, i + too_many)):
+            left_out = last_row[j] + 1
+            added = row[j - 1] + 1
+            replaced = last_row[j - 1] + (letter != target[j - 1])
+            distance = min(left_out, added, replaced)
+            if i > 1 and j > 1 and letter == target[j - 2] and source[i - 2] == target[j - 1]:
+                swapped = row_before_last[j - 2] + 1
+                distance = min(distance, swapped)
+            row[j] = min(distance, too_many)
         if min(row) > most:
             return too_many
-        before = last
-        last = row
-    return last[-1]
+        row_before_last = last_row
+        last_row = row
+    return last_row[-1]
 
 
 class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
@@ -251,17 +282,21 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
 
     projects: tuple[ProjectFacts, ...] = ()
     generation: int = 0
-    """Different for each table that a process has had."""
+    """A number that rises whenever a page made of the table would change."""
     serial: int = 0
-    """All changes up to it are in the table, except those of `unread`, or 0 if none is known."""
+    """
+    The serial up to which the table has all changes, except those of `unread`.
+
+    It is 0 if no serial is known.
+    """
     unread: frozenset[NormalizedName] = frozenset()
-    """Names that are to be read whatever the feed says: new, unlisted and damaged ones."""
+    """Names that the next refresh reads whatever the feed says: new, unlisted and damaged ones."""
 
     def readable_by(self, caller: Caller) -> VisibleProjects:
         """
         Return the projects that `caller` may read.
 
-        Whoever has a credential that may read anything, or approve, may read all public projects.
+        A caller with a credential that may read anything, or approve, may read all public projects.
         """
         if caller.may_everywhere(Action.READ):
             return self._everything
@@ -274,30 +309,32 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         # an empty range at the end, for the public projects behind the last pattern
         ranges.append((len(self.projects), len(self.projects)))
         readable = list[ProjectFacts]()
-        end = 0
-        # the ranges may overlap: what is before `end` was looked at already
+        done = 0  # the projects before this place are in the result, or left out
         for start, stop in ranges:
-            if has_all_public and end < start and self._has_public:
-                readable += (project for project in self.projects[end:start] if project.origin)
-            readable += self.projects[max(start, end) : stop]
-            end = max(end, stop)
+            if has_all_public and done < start and self._has_public:
+                between_ranges = self.projects[done:start]
+                readable += [project for project in between_ranges if project.origin]
+            # the ranges may overlap
+            readable += self.projects[max(start, done) : stop]
+            done = max(done, stop)
         return VisibleProjects(tuple(readable))
 
     def projects_of(self, caller: Caller, principals: Collection[str]) -> list[ProjectFacts]:
         """
         Return the private projects that are a caller's own, the latest upload first.
 
-        These are the ones that a scope of the caller allows to change and does not take in with all
-        others, and those that the caller may read and whose latest upload is of one of
-        `principals`.
+        A project is the caller's own if a scope allows the caller to change it, by a pattern that
+        does not match every project. A project that the caller may read is the caller's own, too,
+        if its latest upload is by one of `principals`.
         """
-        changing = list[Scope]()
+        changing_scopes = list[Scope]()
         for scope in caller.scopes:
             if scope.actions & (Action.UPLOAD | Action.MANAGE):
                 patterns = tuple(set(scope.projects) - {EVERY_PROJECT})
-                changing.append(Scope(Action.READ, patterns, scope.indexes))
-        # a caller who may read exactly what the caller may change
-        changeable = self.readable_by(Caller(caller.principal, tuple(changing)))
+                changing_scopes.append(Scope(Action.READ, patterns, scope.indexes))
+        # `reader` may read exactly the projects that the caller may change
+        reader = Caller(caller.principal, tuple(changing_scopes))
+        changeable = self.readable_by(reader)
         projects = {project.name: project for project in changeable.private}
         for project in self.readable_by(caller).private:
             if project.uploaded_by in principals:
@@ -316,7 +353,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
 
     @cached_property
     def usage(self) -> ListedAmount:
-        """How much all private projects list together."""
+        """The number and the size of the files of all private projects."""
         size = 0
         files = 0
         for project in self.private:
@@ -338,29 +375,30 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
 
     def updated(self, changes: Mapping[NormalizedName, ProjectFacts | None]) -> "ProjectTable":
         """
-        Return the table with these facts, and without the projects that have None.
+        Return the table with these facts, and without the projects whose facts are None.
 
-        It is this one if nothing is new, and has its generation if only documents were read again.
+        Without new facts, this table is returned. The generation stays if only the versions of
+        documents are new.
         """
-        # pages are cached under the generation, so it stays while no page would be another one
+        # pages are cached under the generation, so it stays as long as no page changes
         new_facts = {name: facts for name, facts in changes.items() if self.find(name) != facts}
         if not new_facts:
             return self
         projects = list(self.projects)
         generation = self.generation
         for name, facts in new_facts.items():
-            at = bisect_left(projects, name, key=_NAME)
-            end = at
-            if at < len(projects) and projects[at].name == name:
-                end = at + 1
-            # replaced in its place, where the list need not be moved
-            projects[at:end] = () if facts is None else (facts,)
-            if not self._looks_like(name, facts):
+            start = bisect_left(projects, name, key=_NAME)
+            stop = start
+            if start < len(projects) and projects[start].name == name:
+                stop = start + 1
+            # by a slice, so that the list is not moved for facts that replace others
+            projects[start:stop] = () if facts is None else (facts,)
+            if not self._has_same_pages(name, facts):
                 generation = self.generation + 1
         return replace(self, projects=tuple(projects), generation=generation)
 
-    def _looks_like(self, name: NormalizedName, facts: ProjectFacts | None) -> bool:
-        """Return whether a project has these facts, but for the version of its document."""
+    def _has_same_pages(self, name: NormalizedName, facts: ProjectFacts | None) -> bool:
+        """Return whether these facts of a project differ in the version of its document alone."""
         if facts is None:
             return False
         return self.find(name) == replace(facts, document=self.document_of(name))
@@ -375,11 +413,14 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
     def _range(self, pattern: Pattern) -> tuple[int, int]:
         """Return where the projects begin and end that a pattern matches."""
         prefix = pattern.removesuffix("*")
-        start, stop = _range(self.projects, prefix)
+        start, stop_of_prefix = _range(self.projects, prefix)
         if prefix != pattern:
-            return start, stop
-        # a name without a star is that of one project
-        return start, start + (self.find(NormalizedName(prefix)) is not None)
+            return start, stop_of_prefix
+        # a pattern without a star is the name of one project
+        stop = start
+        if self.find(NormalizedName(prefix)) is not None:
+            stop = start + 1
+        return start, stop
 
 
 def table_of(projects: Iterable[ProjectFacts]) -> ProjectTable:
@@ -388,7 +429,7 @@ def table_of(projects: Iterable[ProjectFacts]) -> ProjectTable:
 
 
 def _private_first(projects: Iterable[ProjectFacts]) -> Iterator[ProjectFacts]:
-    """Yield the private ones of these projects, and then the public ones."""
+    """Yield the private projects among these, and then the public ones."""
     public = list[ProjectFacts]()
     for project in projects:
         if project.origin:
@@ -399,17 +440,18 @@ def _private_first(projects: Iterable[ProjectFacts]) -> Iterator[ProjectFacts]:
 
 
 def _find(projects: Sequence[ProjectFacts], name: str) -> ProjectFacts | None:
-    """Return the project of a name among projects that are sorted by name, or None."""
-    at = bisect_left(projects, name, key=_NAME)
-    if at < len(projects) and projects[at].name == name:
-        return projects[at]
+    """Return the project with a name among sorted projects, or None if there is none."""
+    place = bisect_left(projects, name, key=_NAME)
+    if place < len(projects) and projects[place].name == name:
+        return projects[place]
     return None
 
 
 def _range(projects: Sequence[ProjectFacts], prefix: str) -> tuple[int, int]:
     """Return where the projects begin and end whose name begins with `prefix`."""
     start = bisect_left(projects, prefix, key=_NAME)
-    return start, bisect_left(projects, prefix + _ABOVE_ALL, lo=start, key=_NAME)
+    stop = bisect_left(projects, prefix + _ABOVE_ALL, lo=start, key=_NAME)
+    return start, stop
 
 
 def encode_table(table: ProjectTable) -> bytes:
@@ -418,14 +460,14 @@ def encode_table(table: ProjectTable) -> bytes:
 
 
 def decode_table(body: bytes) -> ProjectTable | None:
-    """Return the table in stored bytes, or None if they are damaged, too large or no table."""
+    """Return the table in stored bytes, or None if these are damaged, too large or no table."""
     try:
         table = Decoder(ProjectTable).decode(gunzipped(body, SIZE_LIMIT) or b"")
     except (DecodeError, UnicodeDecodeError):
         return None
     names = [project.name for project in table.projects]
-    # whether they are names is asked later, when they are compared with the list of all names
-    if not all(map(lt, names, names[1:])):
+    # whether these are names is checked later, by the list of names
+    if not all(name < next_name for name, next_name in pairwise(names)):
         return None
     return table
 
@@ -436,73 +478,77 @@ class FactsReader(Struct, frozen=True):
     projects: Projects
     files: Files
     is_local: bool
+    """Whether the store is on this machine, so that reads need no threads."""
 
     def read(
         self, names: Collection[NormalizedName], *, may_be_cached: bool = False
     ) -> dict[NormalizedName, ProjectFacts | None]:
         """
-        Return the facts of these projects, None of one without a document or a released one.
+        Return the facts of these projects.
 
-        A project of which something is damaged or lost is left out. Documents are read as they are
-        now, unless they `may_be_cached`. Raises Unavailable if the store does not answer.
+        The facts are None if a project has no document, or its name is released. A project whose
+        document or metadata are damaged or lost is left out. Documents are read as they are now,
+        unless they `may_be_cached`. Raises Unavailable if the store does not answer.
         """
 
-        def read(name: NormalizedName) -> dict[NormalizedName, ProjectFacts | None]:
-            # also if somebody has written a version that is none into the document, or a local time
+        def read_one(name: NormalizedName) -> dict[NormalizedName, ProjectFacts | None]:
+            # ValueError and TypeError: somebody has written a wrong version, or a local time, into
+            # the document
             with UnreadableIgnored(), suppress(ValueError, TypeError):
                 project = self.document(name, may_be_cached=may_be_cached)
                 if project is None or project.is_released:
                     return {name: None}
                 return {name: self.facts_of(project)}
-            return {}  # the other projects are found all the same
+            return {}
 
         threads = MAX_CONCURRENT_READS
         if self.is_local or len(names) == 1:
             threads = 1  # handing work to threads takes longer than reading a file
         facts = dict[NormalizedName, ProjectFacts | None]()
-        for facts_by_name in prefetch_map(read, names, threads):
+        for facts_by_name in prefetch_map(read_one, names, threads):
             facts |= facts_by_name
         return facts
 
     def facts_of(self, project: Project) -> ProjectFacts:
         """
-        Return the facts of a project with these files, as its latest release describes it.
+        Return the facts of a project with these files, with the metadata of its latest release.
 
         Raises Unavailable if the store does not answer.
         """
         latest = latest_release(releases_of(project))
         description = NOT_DESCRIBED
         if latest is not None:
-            description = self._described(project.name, latest.metadata_file)
+            description = self._read_description(project.name, latest.metadata_file)
         return private_facts_of(project, latest, description)
 
     def document(self, name: NormalizedName, *, may_be_cached: bool = False) -> Project | None:
         """
-        Return the document of a project, or None if there is none, as it is in the store now.
+        Return the document of a project as it is in the store now, or None if there is none.
 
-        It is not put into the cache, and may be from there only if it `may_be_cached`. Raises
-        Unavailable if it is damaged or lost, or the store does not answer.
+        The document may be from the cache if it `may_be_cached`. It is not put into the cache.
+        Raises Unavailable if the document is damaged or lost, or the store does not answer.
         """
         key = keys.project(name)
         documents = self.projects.documents
         if may_be_cached:
             return documents.get(key).value
         cached = documents.peek(key, "any") or Snapshot(None, ABSENT, 0, 0, 0)
-        # past the cache, which is for what clients ask for
+        # not put into the cache, which is for projects that clients ask for
         stored = self.projects.store.get(key, cached.version or None)
         if isinstance(stored, NotModified):
             return cached.value
         whole_key = self.projects.store.whole_key(key)
         if stored is None and self.projects.has_journal(name):
-            stored = self.projects.store.get(key)  # it may have been made just now
+            # again, as the document may have been made after the first read
+            stored = self.projects.store.get(key)
             if stored is None:
                 raise damaged(f"The document {whole_key} is lost.")
         if not isinstance(stored, Stored):
             return None
         return documents.codec.decode(whole_key, stored.body)
 
-    def _described(self, name: NormalizedName, file: File) -> Description:
-        """Return what a file says of its project, or NOT_DESCRIBED if its metadata are lost."""
+    def _read_description(self, name: NormalizedName, file: File) -> Description:
+        """Return the core metadata of a file, or NOT_DESCRIBED if there are none, or lost ones."""
         raw = b""
         if file.has_metadata:
             with suppress(NotFound):  # the project is found by its name all the same
@@ -512,11 +558,12 @@ class FactsReader(Struct, frozen=True):
 
 def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
     """
-    Return what the core metadata of a file say, or their valid fields.
+    Return the fields of a file's core metadata that the table has.
 
-    It is NOT_DESCRIBED if they are empty, or another project's.
+    Of metadata that are not valid, the valid fields are returned. Empty metadata, and those of
+    another project, give NOT_DESCRIBED.
     """
-    # a server that shows no pages, and a command, need no parser
+    # imported here, as commands and servers without pages need no parser
     from wheelyard.model.metadata import (  # noqa: PLC0415
         import_patterns,
         parse_headers,
@@ -526,7 +573,7 @@ def described_in(raw: bytes, name: NormalizedName, version: str) -> Description:
     if not raw:
         return NOT_DESCRIBED
     try:
-        headers = parse_headers(raw)  # a fifth of the work of parsing all fields
+        headers = parse_headers(raw)  # takes a fifth of the time of parsing all fields
         if canonicalize_name(headers.first("name") or name) != name:
             return NOT_DESCRIBED
         summary = headers.first("summary") or ""

@@ -1,8 +1,8 @@
 """
 The search index of a process: the table of all projects, kept up to date.
 
-The docstring of this package has how that is done. The stored table is derived: it may be missing,
-damaged or outdated, and several servers may write it.
+The docstring of this package has how the table is kept up to date. The stored table is derived: it
+may be missing, damaged or outdated, and several servers may write it.
 """
 
 import logging
@@ -36,38 +36,40 @@ READ_ALL_SECONDS: Final = 600.0
 WAIT_SECONDS: Final = 1.0
 """How long the caller who begins a refresh waits for it."""
 MAX_COMMITS_AT_ONCE: Final = 64
-"""How many commits of this process are applied before an answer. After more, a refresh does it."""
+"""The most commits of this process that are applied before an answer. A refresh applies more."""
 CHUNK: Final = 500
-"""Projects that are read before what was found in them can be searched."""
+"""The projects that are read before their facts are put into the table."""
 SAVE_SECONDS: Final = 60.0
 """The least time from one write of the table to the next."""
 SAVE_PAUSE_SECONDS: Final = 3600.0
-"""The pause after a write that failed, as on a store that may only be read."""
+"""The pause after a failed write, such as to a store that may only be read."""
 
 logger = logging.getLogger("wheelyard")
 
 NO_NAMES: Final = frozenset[NormalizedName]()
 Facts = Mapping[NormalizedName, ProjectFacts | None]
+"""Facts of projects by name, or None for a project that the table must not have."""
 FactsRead = tuple[Facts, AbstractSet[NormalizedName]]
-"""Facts of some projects, and the names of those that are to be read again."""
+"""Facts of some projects, and the names of the projects that the next refresh reads again."""
 
 
 class PublicProjects(Protocol):
-    """Lists and reads the public projects that an index has something of."""
+    """Lists and reads the public projects whose pages are in the store."""
 
     def may_show(self, name: NormalizedName) -> bool:
-        """Return whether the settings allow that a name is public, without any I/O."""
+        """Return whether the settings allow a public project of this name, without any I/O."""
 
     def versions(self) -> dict[NormalizedName, str]:
         """
-        Return a version of the facts of each, for one refresh at a time.
+        Return a version of the facts of each public project.
 
-        A bucket is not listed each time. Raises Unavailable if the store does not answer.
+        A bucket is not listed at each call. Only one thread at a time may call this. Raises
+        Unavailable if the store does not answer.
         """
 
     def read(self, versions: Collection[tuple[NormalizedName, str]]) -> "Facts":
         """
-        Return the facts of these projects, and None for one that nobody may see.
+        Return the facts of these projects, and None for a project that nobody may see.
 
         Raises Unavailable if the store does not answer.
         """
@@ -77,28 +79,29 @@ class _FactsSource(Protocol):
     """Reads the facts of projects that may have changed."""
 
     def read(self, names: Sequence[NormalizedName]) -> FactsRead:
-        """Return the facts of these projects."""
+        """Return the facts of these projects. Raises Unavailable if the store does not answer."""
 
 
 class _ChangedPrivate(Struct, frozen=True):
-    """Reads private projects, of which only listed ones are shown."""
+    """Reads private projects, of which the table has only those in the list of names."""
 
     reader: FactsReader
-    listed: AbstractSet[NormalizedName]
+    listed_names: AbstractSet[NormalizedName]
 
     def read(self, names: Sequence[NormalizedName]) -> FactsRead:
-        """Return the facts of these projects, without those that are not listed or damaged."""
-        facts = self.reader.read(names)
-        shown_facts: dict[NormalizedName, ProjectFacts | None] = {}
+        """Return the facts of these projects. Unlisted and damaged ones are read again later."""
+        facts_by_name = self.reader.read(names)
+        shown_facts = dict[NormalizedName, ProjectFacts | None]()
         unread = set[NormalizedName]()
         for name in names:
-            project = facts.get(name)
-            # a name is listed after its first commit, and removed before it is released
-            is_unlisted = project is not None and name not in self.listed
-            if is_unlisted or name not in facts:
+            facts = facts_by_name.get(name)
+            is_damaged = name not in facts_by_name
+            # a name is added to the list after its first commit, and removed before its release
+            is_unlisted = facts is not None and name not in self.listed_names
+            if is_unlisted or is_damaged:
                 unread.add(name)
-                project = None
-            shown_facts[name] = project
+                facts = None
+            shown_facts[name] = facts
         return shown_facts, unread
 
 
@@ -109,7 +112,7 @@ class _ChangedPublic(Struct, frozen=True):
     versions: Mapping[NormalizedName, str]
 
     def read(self, names: Sequence[NormalizedName]) -> FactsRead:
-        """Return the facts of these projects. None is to be read again."""
+        """Return the facts of these projects. The next refresh reads none of them again."""
         versions = [(name, self.versions[name]) for name in names]
         return self.public.read(versions), NO_NAMES
 
@@ -123,20 +126,21 @@ class SearchIndex(Struct):
     """
     The table of all projects, which is refreshed in the background.
 
-    Threads may share it.
+    Threads may share an object.
     """
 
     reader: FactsReader
     changes: Changes
     public: PublicProjects | None = None
-    """None without upstream indexes."""
+    """The public projects, or None without upstream indexes."""
     is_read_only: bool = False
     """Whether this process does not store the table."""
     start: Callable[[Callable[[], None]], object] = start_thread
     """Starts work in the background."""
     _table: ProjectTable | None = None
+    """The table, or None until somebody asks for it."""
     _read_all_at: float = -inf
-    """When all documents are read again if the feed is damaged."""
+    """When all documents are read again while the feed is damaged."""
     _committed: set[NormalizedName] = set()
     """Projects that this process has changed since they were read."""
     _applied: set[NormalizedName] = set()
@@ -150,8 +154,9 @@ class SearchIndex(Struct):
     _running: Event | None = None
     """Set at the end of the refresh that runs, if any."""
     _is_saved: bool = True
+    """Whether the store has the table as it is now, as far as this process knows."""
     _save_at: float = -inf
-    """When the table may be stored again, unless much has changed."""
+    """When the next refresh may store the table."""
     _lock: RLock = field(default_factory=RLock)
     """Held while the table is replaced. A refresh reads without it."""
     _commit_lock: Lock = field(default_factory=Lock)
@@ -159,13 +164,13 @@ class SearchIndex(Struct):
 
     def note_commit(self, project: Project, _: object) -> None:
         """Remember that this process has just changed a project, for the next caller to read it."""
-        # without a table nobody has asked yet, and who does reads everything
+        # without a table, the first caller reads all projects
         if self._table is not None:
             with self._commit_lock:
                 self._committed.add(project.name)
 
     def note_decision(self) -> None:
-        """Have the next caller refresh the table, as public packages are shown otherwise now."""
+        """Have the next caller refresh the table, after a decision about public packages."""
         self._is_outdated = True
 
     def read_ahead(self) -> None:
@@ -174,68 +179,82 @@ class SearchIndex(Struct):
             self.start(self._read_ahead)
 
     def _read_ahead(self) -> None:
+        """Read the stored table, unless there is a table already."""
         with suppress(Unavailable), self._lock:
             self._table = self._table or self._first_table(self.reader.projects.names.read_ahead)
 
     def peek(self) -> ProjectTable | None:
-        """Return the table if it needs no work now, else None, without reading the store."""
+        """Return the table if nothing has to be read before, else None. The store is not read."""
         is_fresh = self._running is not None or not self._is_due()
-        # what this process has committed is not in the table yet
-        if not is_fresh or self._committed or self._applied:
+        lacks_commits = bool(self._committed or self._applied)
+        if not is_fresh or lacks_commits:
             return None
         return self._table
 
     @property
     def in_memory(self) -> ProjectTable:
-        """The table as this process has it, perhaps outdated or empty. The store is not read."""
+        """The table in memory, which may be outdated or empty. The store is not read."""
         return self._table or ProjectTable()
 
     def table(self, max_age: float = inf) -> ProjectTable:
         """
         Return the table, with all commits of this process, and begin to refresh it if that is due.
 
-        It is due also if the last refresh has begun more than `max_age` seconds ago. Whoever begins
-        one waits for it, a second at most. A refresh also stores the table. Raises Unavailable if
-        there is no table yet, and the store does not answer.
+        A refresh is also due if the last one has begun `max_age` seconds ago or earlier. The caller
+        who begins a refresh waits for it, `WAIT_SECONDS` at most. Raises Unavailable if there is no
+        table yet, and the store does not answer.
         """
         with self._lock:
             names = self.reader.projects.names
             table = self._table = self._table or self._first_table(names.get)
             self._apply_commits(table)
             self._is_outdated |= self._now() >= self._refreshed_at + max_age
-            begun = self._begin_refresh()
-        # without the lock, so that the others get the table before this refresh at once
-        if begun is not None:
-            begun.wait(WAIT_SECONDS)
+            refresh_ended = self._begin_refresh()
+        # without the lock, so that other callers get the table as it is at once
+        if refresh_ended is not None:
+            refresh_ended.wait(WAIT_SECONDS)
         return self._table
 
     def _is_due(self) -> bool:
+        """Return whether a refresh is due now."""
         return self._is_outdated or self._now() >= self._due_at
 
     def _first_table(self, read_names: Callable[[], Snapshot[NameList]]) -> ProjectTable:
-        """Return the stored table, or else an empty one, with the names of all listed projects."""
+        """
+        Return the table that a process begins with.
+
+        This is the stored table, or else one of the names of all listed projects. Raises
+        Unavailable if the list of names cannot be read.
+        """
         table = ProjectTable()
-        public = self.public
-        with suppress(Unavailable):  # the list of names tells whether the store answers
+        with suppress(Unavailable):  # raised below, if the store does not answer
             table = self._stored_table() or table
-        listed: frozenset[NormalizedName] = frozenset()
-        names = read_names().value
-        if names is not None:
-            listed = names.as_set
+        listed_names: frozenset[NormalizedName] = frozenset()
+        name_list = read_names().value
+        if name_list is not None:
+            listed_names = name_list.as_set
         if not table.projects:
-            return table_of(map(name_facts, listed))
-        # the stored table may be older than the list and the settings of this process
-        lost = table.private_names - listed
+            return table_of(name_facts(name) for name in listed_names)
+        # the stored table may be older than the list of names and the settings of this process
+        unlisted = table.private_names - listed_names
         hidden = set[NormalizedName]()
         for facts in table.projects:
-            is_private = facts.name in listed
-            if facts.origin and (is_private or public is None or not public.may_show(facts.name)):
+            if facts.origin and not self._may_be_public(facts.name, listed_names):
                 hidden.add(facts.name)
-        unread = table.unread | lost  # what has a document is not public
-        return replace(table.updated(dict.fromkeys(lost | hidden)), unread=unread)
+        # unlisted names stay private until their documents are read
+        unread = table.unread | unlisted
+        return replace(table.updated(dict.fromkeys(unlisted | hidden)), unread=unread)
+
+    def _may_be_public(
+        self, name: NormalizedName, listed_names: AbstractSet[NormalizedName]
+    ) -> bool:
+        """Return whether a name is not private, and the settings allow a public project of it."""
+        if name in listed_names or self.public is None:
+            return False
+        return self.public.may_show(name)
 
     def _apply_commits(self, table: ProjectTable) -> None:
-        """Put what this process has changed into the table, with the lock held."""
+        """Put the projects that this process has committed into the table, with the lock held."""
         with self._commit_lock:
             self._applied = self._committed
             self._committed = set()
@@ -243,15 +262,20 @@ class SearchIndex(Struct):
         if len(names) > MAX_COMMITS_AT_ONCE:
             self._due_at = -inf
         elif names:
-            with suppress(Unavailable):  # the next refresh finds what has changed
-                facts = self.reader.read(names, may_be_cached=True)
-                # read again with the next serial: the store may be restored meanwhile
+            with suppress(Unavailable):  # the next refresh finds these changes in the feed
+                facts_by_name = self.reader.read(names, may_be_cached=True)
+                changes = {name: facts_by_name.get(name) for name in names}
+                # read again by the next refresh, as the store may be restored meanwhile
                 unread = table.unread | self._applied
-                self._merge(table, {name: facts.get(name) for name in names}, unread)
+                self._merge(table, changes, unread)
         self._applied = set()
 
     def _begin_refresh(self) -> Event | None:
-        """Begin to refresh the table if that is due, and return the event of the refresh's end."""
+        """
+        Begin to refresh the table, and return the event that is set when the refresh has ended.
+
+        Return None if no refresh is due, or one runs already, or no thread can be started.
+        """
         if self._running is not None or not self._is_due():
             return None
         self._running = ended = Event()
@@ -259,20 +283,21 @@ class SearchIndex(Struct):
         self._refreshed_at = self._now()
         try:
             self.start(self._refresh)
-        except RuntimeError:  # no thread can be started now; a later caller tries again
+        except RuntimeError:  # no thread can be started now: a later caller tries again
             self._running = None
             return None
         return ended
 
     def _refresh(self) -> None:
         """Bring the table up to date, in a thread of its own."""
-        # while `_running` is set there is no other refresh
+        # there is no other refresh, as `_running` is set until this one ends
         started_at = self._now()
         try:
-            with suppress(Unavailable):  # what was read so far is kept
+            with suppress(Unavailable):  # the table keeps the facts that were read so far
                 self._compare_private()
                 if self.public is not None:
-                    with suppress(Unavailable):  # perhaps of another bucket
+                    # public packages may be in another bucket, which alone does not answer
+                    with suppress(Unavailable):
                         self._compare_public(self.public)
                 if started_at >= self._save_at:
                     self._save()
@@ -287,27 +312,32 @@ class SearchIndex(Struct):
 
     def _compare_private(self) -> None:
         """Replace the facts of the private projects that have changed."""
-        before = self._table or ProjectTable()
-        changes, serial = self._changes(before.serial)
+        table_before = self._table or ProjectTable()
+        changes, serial = self._read_changes(table_before.serial)
         if changes is None:
-            before = self._begin_again(serial)
-        names = set(before.unread)
+            table_before = self._begin_again(serial)
+        names = set(table_before.unread)
         for change in changes or ():
             # a commit of this process is in the table already
-            if before.document_of(change.project) != str(change.revision):
+            if table_before.document_of(change.project) != str(change.revision):
                 names.add(change.project)
-        listed: frozenset[NormalizedName] = frozenset()
+        listed_names: frozenset[NormalizedName] = frozenset()
         if names:
-            listed = self._listed()
-        # noted before they are read: a refresh that dies in between leaves them to the next one
-        self._merge(before, {}, names)
-        self._renew(before, names, _ChangedPrivate(self.reader, listed))
-        # the serial comes last, and says that everything up to it is in the table or in `unread`
+            listed_names = self._read_listed_names()
+        # unread until they are read: if a read fails, the next refresh reads the other names
+        self._merge(table_before, {}, names)
+        self._renew(table_before, names, _ChangedPrivate(self.reader, listed_names))
+        # the serial is last: it says that all changes up to it are in the table or in `unread`
         with self._lock:
-            self._table = replace(self._table or before, serial=serial)
+            self._table = replace(self._table or table_before, serial=serial)
 
-    def _changes(self, serial: int) -> tuple[list[ProjectChange] | None, int]:
-        """Return what has changed since a serial, or None for everything, and the newest serial."""
+    def _read_changes(self, serial: int) -> tuple[list[ProjectChange] | None, int]:
+        """
+        Return the changes since a serial, and the newest serial.
+
+        The changes are None if all projects have to be read. While the feed is damaged, that is
+        every `READ_ALL_SECONDS`, and there are no changes in between.
+        """
         try:
             if serial:
                 with suppress(NotFound):
@@ -323,74 +353,86 @@ class SearchIndex(Struct):
             return None, 0
 
     def _begin_again(self, serial: int) -> ProjectTable:
-        """Have all documents read, and show the old facts of listed projects until then."""
-        listed = self._listed()
-        store = self.reader.projects.store
-        stored = {keys.project_of(entry.key) for entry in store.list(keys.PROJECTS)}
-        unread = listed.union(name for name in stored if name is not None)
+        """
+        Mark all projects as unread, and return the table.
+
+        The table keeps the old facts of listed projects until they are read.
+        """
+        listed_names = self._read_listed_names()
+        unread = set(listed_names)
+        for entry in self.reader.projects.store.list(keys.PROJECTS):
+            name = keys.project_of(entry.key)
+            if name is not None:
+                unread.add(name)
         with self._lock:
             table = self._table or ProjectTable()
-            table = table.updated(dict.fromkeys(table.private_names - listed))
-            self._table = table = replace(table, serial=serial, unread=unread)
+            table = table.updated(dict.fromkeys(table.private_names - listed_names))
+            self._table = table = replace(table, serial=serial, unread=frozenset(unread))
         return table
 
-    def _listed(self) -> frozenset[NormalizedName]:
+    def _read_listed_names(self) -> frozenset[NormalizedName]:
+        """Return the list of names as it is in the store now."""
         return self.reader.projects.names.get_current().as_set
 
     def _compare_public(self, public: PublicProjects) -> None:
-        """Replace the facts of the public projects that have changed, and drop those that left."""
-        before = self._table or ProjectTable()
-        private = before.private_names | before.unread
-        names = self.reader.projects.names.get().value
-        if names is not None:
-            private |= names.as_set
+        """Replace the facts of changed public projects, and remove those of projects that left."""
+        table_before = self._table or ProjectTable()
+        private_names = table_before.private_names | table_before.unread
+        name_list = self.reader.projects.names.get().value
+        if name_list is not None:
+            private_names |= name_list.as_set
         versions = dict[NormalizedName, str]()
-        changed = list[NormalizedName]()
+        changed_names = list[NormalizedName]()
         for name, version in public.versions().items():
             # a private name is never that of a public project, whatever an upstream index has
-            if name in private:
+            if name in private_names:
                 continue
             versions[name] = version
-            if before.document_of(name) != version:
-                changed.append(name)
-        public_names = {facts.name for facts in before.projects if facts.origin}
-        self._merge(before, dict.fromkeys(public_names - versions.keys()))
-        self._renew(before, changed, _ChangedPublic(public, versions))
+            if table_before.document_of(name) != version:
+                changed_names.append(name)
+        names_before = {facts.name for facts in table_before.projects if facts.origin}
+        self._merge(table_before, dict.fromkeys(names_before - versions.keys()))
+        self._renew(table_before, changed_names, _ChangedPublic(public, versions))
 
     def _renew(
-        self, before: ProjectTable, names: Iterable[NormalizedName], source: _FactsSource
+        self, table_before: ProjectTable, names: Iterable[NormalizedName], source: _FactsSource
     ) -> None:
-        """Read facts of projects, some at a time, and put them into the table."""
+        """Read the facts of projects, `CHUNK` projects at a time, and put them into the table."""
         save_at = self._now() + SAVE_SECONDS
-        left = list(names)
-        for start in range(0, len(left), CHUNK):
-            facts, unread = source.read(left[start : start + CHUNK])
-            self._merge(before, facts, unread)
+        all_names = list(names)
+        for start in range(0, len(all_names), CHUNK):
+            facts, unread = source.read(all_names[start : start + CHUNK])
+            self._merge(table_before, facts, unread)
             if self._now() >= save_at:  # so that a process that dies has not worked for nothing
                 self._save()
                 save_at = self._now() + SAVE_SECONDS
 
     def _merge(
         self,
-        before: ProjectTable,
+        table_before: ProjectTable,
         changes: Facts,
         unread: AbstractSet[NormalizedName] = NO_NAMES,
     ) -> None:
         """
         Put facts into the table, and have `unread` names read by the next refresh.
 
-        Projects that were changed in the table since `before` keep their facts: a commit of this
-        process was applied meanwhile. The next refresh reads them, too.
+        A project whose facts in the table are not those of `table_before` keeps them, as a commit
+        of this process was applied meanwhile. The next refresh reads these projects, too.
         """
         with self._lock:
-            table = self._table or before
-            # the same object as before: nobody has put another one there since
-            newer = {name for name in changes if table.find(name) is not before.find(name)}
-            current = {name: facts for name, facts in changes.items() if name not in newer}
-            after = table.updated(current)
-            left = (table.unread - changes.keys()) | newer | unread
-            if after is not table or left != table.unread:
-                self._table = replace(after, unread=left)
+            table = self._table or table_before
+            newer_in_table = set[NormalizedName]()
+            current_changes = dict[NormalizedName, ProjectFacts | None]()
+            for name, facts in changes.items():
+                # by identity: nobody has put other facts there since
+                if table.find(name) is table_before.find(name):
+                    current_changes[name] = facts
+                else:
+                    newer_in_table.add(name)
+            new_table = table.updated(current_changes)
+            new_unread = (table.unread - changes.keys()) | newer_in_table | unread
+            if new_table is not table or new_unread != table.unread:
+                self._table = replace(new_table, unread=new_unread)
                 self._is_saved = False
 
     def _stored_table(self) -> ProjectTable | None:
@@ -406,15 +448,15 @@ class SearchIndex(Struct):
         """Store the table if it has changed, for the next process that starts."""
         if self._is_saved or self.is_read_only:
             return
-        # a command needs no compressor
+        # imported here, as commands need no compressor
         from wheelyard.operations.search.project_table import encode_table  # noqa: PLC0415
 
-        # before the write: what is merged meanwhile is stored the next time
+        # before the write, as facts that are merged meanwhile are stored the next time
         self._is_saved = True
         pause = SAVE_SECONDS
         try:
             body = encode_table(self._table or ProjectTable())
-            # each writer's table is right, so any may be the last one
+            # unconditionally: the table of each process is right, so any may be the last
             self.reader.projects.store.put(keys.SEARCH, body, expect=None)
         except Unavailable:
             self._is_saved = False
@@ -422,15 +464,16 @@ class SearchIndex(Struct):
         self._save_at = self._now() + pause
 
     def _now(self) -> float:
+        """Return the time of the monotonic clock that the cache of documents has, in seconds."""
         return self.reader.projects.documents.now_seconds()
 
 
 class FixedTable(SearchIndex):
-    """A search index that nobody refreshes: it has the table that `show` was given last."""
+    """A search index that nobody refreshes. It has the table of the last call of `show`."""
 
     def show(self, table: ProjectTable) -> None:
         """Have the projects of this table from now on."""
-        # another one than before, as pages are cached under it
+        # a new generation, as pages are cached under it
         generation = self.peek().generation + 1
         self._table = replace(table, generation=generation)
 
@@ -438,6 +481,6 @@ class FixedTable(SearchIndex):
         """Return the table."""
         return self._table or ProjectTable()
 
-    def table(self, max_age: float = inf) -> ProjectTable:  # noqa: ARG002 - none is newer
+    def table(self, max_age: float = inf) -> ProjectTable:  # noqa: ARG002 - never refreshed
         """Return the table."""
         return self.peek()
