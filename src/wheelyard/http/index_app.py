@@ -77,10 +77,10 @@ def answer_to_error(request: IndexRequest, error: Exception) -> Response:
             "descriptors.",
             retry_after=RETRY_AFTER_SECONDS,
         )
-    if isinstance(error, Unauthenticated) and request.waits_for:
+    if isinstance(error, Unauthenticated) and request.silent_provider:
         error = Unavailable(
-            f"{request.waits_for} does not answer, so that nobody can say now whether you may "
-            "still sign in. You are signed in again as soon as it does.",
+            f"{request.silent_provider} does not answer, so that nobody can say now whether you "
+            "may still sign in. You are signed in again as soon as it does.",
             code=IDENTITY_UNAVAILABLE,
             retry_after=RETRY_AFTER_SECONDS,
         )
