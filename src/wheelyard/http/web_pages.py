@@ -479,7 +479,7 @@ class WebPages:
         if request.segments[:1] != ("project",) or not name or repository is None:
             return ()
         visible = repository.facts.in_memory.readable_by(request.caller)
-        # the caller sees this project in the list, so that only a part of it is missing
+        # a project that the caller sees in the list is not missing: something of it is
         if any(visible.named([canonicalize_name(name)])):
             return ()
         return visible.similar(name)
