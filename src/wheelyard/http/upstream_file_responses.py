@@ -88,7 +88,7 @@ class PublicFiles(Struct, frozen=True):
         """
         The documents about the shown wheels with a label, by version without trailing zeros.
 
-        No document changes if a rule hides some of its wheels: a label without a wheel does no harm.
+        No document changes if a rule hides some of its wheels: a label without wheels does no harm.
         """
         if not self.listing.variants:
             return {}
