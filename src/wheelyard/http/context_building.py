@@ -1,4 +1,4 @@
-"""Building of the contexts that request handlers get: one of the process, and one of each index."""
+"""Builds the contexts that request handlers get: one of the process, and one of each index."""
 
 import os
 from typing import TYPE_CHECKING, Any, Final
@@ -39,7 +39,7 @@ REMOTE_READ_THREADS: Final = 32
 LONG_READ_PART: Final = 4
 """Long answers have the threads for reads divided by this."""
 REMOTE_METADATA_BYTES: Final = 8 * MIB
-"""Core metadata in memory. From a folder it is read again each time, which costs little."""
+"""The memory for core metadata of a bucket. A folder is read again each time, at little cost."""
 DAY_CACHE_PART: Final = 16
 """Pages of a day have the memory of an index divided by this: there may be many days."""
 
@@ -98,6 +98,7 @@ def _build_process(index: Index, write_failure: Reason, site: StaticSite | None)
     processors = os.cpu_count() or 1
     unknown_passwords = max(1, min(processors, MAX_PASSWORD_CHECKS) - 1)
     password_threads = unknown_passwords + 1
+    core_metadata = CoreMetadataCache(index.files, LruCache(metadata_bytes))
     documents = index.stores.documents
 
     # a static site and a read-only server do not store the descriptions that they make
@@ -109,7 +110,7 @@ def _build_process(index: Index, write_failure: Reason, site: StaticSite | None)
         descriptions=Descriptions(documents, server.runtime.monotonic, waits=site is not None),
         documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
-        core_metadata=CoreMetadataCache(index.files, LruCache(metadata_bytes)),
+        core_metadata=core_metadata,
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(password_threads),
         long_read_limit=ConcurrencyLimit(read_threads // LONG_READ_PART, "long answers"),

@@ -149,7 +149,8 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
         reason = f"The form has more than {max_fields} fields. Send fewer."
         code = "invalid_field"
     else:
-        return FormFields({name: tuple(texts) for name, texts in texts_by_name.items()})
+        values = {name: tuple(texts) for name, texts in texts_by_name.items()}
+        return FormFields(values)
     # outside of `except`: the decoder's error contains the whole body, and so passwords
     raise Invalid(reason, code=code)
 
@@ -458,7 +459,8 @@ def local_path(text: str, server: ServerSettings) -> str:
         return home_path
     if "#" in text:
         return home_path
-    if not text.startswith(home_path) or not _is_page(text.removeprefix(server.public_path)):
+    path_in_index = text.removeprefix(server.public_path)
+    if not text.startswith(home_path) or not _is_page(path_in_index):
         return home_path
     return text
 

@@ -268,13 +268,11 @@ def expiring_tokens(
         registry=registry,
         multiprocess_mode="mostrecent",
     )
-    return BackgroundCount(
-        gauge,
-        lambda: len(tokens.expiring()),
-        TOKENS_SECONDS,
-        tokens.runtime.monotonic,
-        start,
-    )
+
+    def count() -> int:
+        return len(tokens.expiring())
+
+    return BackgroundCount(gauge, count, TOKENS_SECONDS, tokens.runtime.monotonic, start)
 
 
 def file_differences(

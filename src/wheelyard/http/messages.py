@@ -383,7 +383,7 @@ class BegunBody:
 
     def __init__(self, first_chunk: bytes, later_chunks: Iterator[bytes]) -> None:
         self._first_chunk = first_chunk
-        """Empty once it was taken."""
+        """Empty after `__next__` has returned the chunk."""
         self._later_chunks = later_chunks
         self.is_sent = False
         """Whether a response sends the body, and closes it at its end."""

@@ -304,8 +304,10 @@ def signed_in_at(request: Request) -> datetime | None:
     if header is None or request.caller.principal.startswith(PASSWORD):
         return None
     id_token = parse_authorization(header).secret  # was verified before
-    claims = decode_segment(id_token.split(".")[1])
-    return datetime.fromtimestamp(numeric_date(claims.get("iat")) or 0.0, UTC)
+    _header_segment, claims_segment, *_ = id_token.split(".")
+    claims = decode_segment(claims_segment)
+    issued_at = numeric_date(claims.get("iat")) or 0.0
+    return datetime.fromtimestamp(issued_at, UTC)
 
 
 def parse_authorization(header: bytes, network: str = "") -> Credential:

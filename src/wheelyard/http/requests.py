@@ -161,8 +161,13 @@ def _canonical_address(text: str) -> str:
 
 
 def has_forwarding_header(headers: Iterable[bytes]) -> bool:
-    """Return whether one of some headers, by lower-case name, is added by reverse proxies."""
-    return any(name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-") for name in headers)
+    """Return whether reverse proxies add one of the headers, whose names are in lower case."""
+    return any(_is_forwarding_header(name) for name in headers)
+
+
+def _is_forwarding_header(name: bytes) -> bool:
+    """Return whether reverse proxies add the header of a (lower-case) name."""
+    return name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-")
 
 
 class ClientDisconnected(Exception):

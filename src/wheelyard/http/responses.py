@@ -288,7 +288,7 @@ class FileRequest(Struct, frozen=True):
 
     filename: str
     sha256: str | None
-    """The digest that the path has, or None if it has none."""
+    """The digest in the path, or None if the path has no digest."""
     is_metadata: bool
 
     def is_for(self, file: ShownFile) -> bool:

@@ -82,7 +82,7 @@ class Route(Struct, frozen=True):
     name: str
     """The name of the route in metrics and logs, which several routes may share."""
     path: str
-    """As Starlette writes it."""
+    """The path, whose parameters are written as Starlette writes them."""
     handler: Handler | AsyncHandler
     methods: tuple[str, ...] = GET
     is_public: RequestPredicate = never
@@ -98,7 +98,7 @@ class Route(Struct, frozen=True):
     Then a session's cookie may authenticate it, and the handler refuses it on a read-only server.
     """
     is_fixed: bool = False
-    """Whether the path has no other meaning: no route after this one is tried for it."""
+    """Whether other methods of the path are refused (405), and no later route has the path."""
     at_root: bool = False
     """Whether the route also exists without the path prefix (health probes, CI jobs)."""
     is_coroutine: bool = False

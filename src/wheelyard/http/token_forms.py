@@ -105,7 +105,7 @@ class LinkedForm(Struct, frozen=True):
     scope: access.Scope | None
     """What the token could do, or None if the link does not name projects, or only wrong ones."""
     is_cut: bool
-    """Whether the link asks for more than is filled in: no token may have it, or is malformed."""
+    """Whether a part of the link is left out, as it is malformed, or no token may have it."""
 
 
 class LinkReader(Struct, frozen=True):

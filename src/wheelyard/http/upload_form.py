@@ -222,7 +222,8 @@ def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
     if len(set(filenames)) > 1:
         raise bad_multipart("a part has two filenames")
     size = sum(len(header) + len(value) for header, value in lines)
-    return PartHeaders(quoted_name.strip('"'), filenames[0] if filenames else None, size)
+    filename = filenames[0] if filenames else None
+    return PartHeaders(quoted_name.strip('"'), filename, size)
 
 
 def _last_component(path: str) -> str:

@@ -269,7 +269,9 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
     A charset is ignored, as a form is UTF-8. Raises Invalid if the boundary is missing or
     malformed.
     """
-    media_type, *parameters = (content_type or b"").decode("latin-1").split(";")
+    if content_type is None:
+        return None
+    media_type, *parameters = content_type.decode("latin-1").split(";")
     if media_type.strip().lower() != "multipart/form-data":
         return None
     boundaries = list[str]()

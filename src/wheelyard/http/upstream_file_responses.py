@@ -347,9 +347,8 @@ class PublicFiles(Struct, frozen=True):
         """
         policy = self.reader.upstream.policy
         page = self._page
-        return await self.reader.run_for_metadata(
-            page.upstream, client, policy.refuses_file, page, file
-        )
+        run = self.reader.run_for_metadata
+        return await run(page.upstream, client, policy.refuses_file, page, file)
 
     def _removed_file_response(
         self, request: Request, file_request: responses.FileRequest
@@ -419,7 +418,8 @@ class PublicFiles(Struct, frozen=True):
         repeats = self.repeats()
         # without a digest on the page, only the bytes themselves show whether they have changed
         if not version:
-            version = ObjectVersion(sha256(load()).hexdigest())
+            content = load()
+            version = ObjectVersion(sha256(content).hexdigest())
             repeats = (None, inf)
         return responses.core_metadata_response(
             request, self.context, version, load, repeats, scope="private"
@@ -592,7 +592,7 @@ class MergedFiles(Struct, frozen=True):
     def _files_with(self, filename: str) -> PublicFiles:
         """Return the files of the upstream index whose page decides about a file."""
         place = self.listing.places[filename]
-        return next(index_files for index_files in self.chain if index_files.listing is place)
+        return next(files for files in self.chain if files.listing is place)
 
 
 def public_files(

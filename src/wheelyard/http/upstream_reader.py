@@ -127,7 +127,7 @@ class UpstreamReader:
         if places == (upstream.hidden_pages,) and request.caller.may(Action.READ, name):
             return None
 
-        # in this order: a page is read only after the store has said that the name is not private
+        # in this order: a page is read after the name was found not to be private
         stored_pages: dict[PagesOfName, PeekedPage | None] = {}
         for pages in places:
             # `once`: after a wait the store may have the page, and this must wait for the same keys
@@ -357,7 +357,7 @@ class UpstreamReader:
 
 
 def _ask_now_if_possible(pages: PagesOfName, name: NormalizedName) -> FoundPage | None:
-    """Return the page that an index has now, or a kept page if the index does not answer."""
+    """Return the page that an index has now, or what can be served if it does not answer."""
     try:
         return pages.ask_now(name)
     except Unavailable:
