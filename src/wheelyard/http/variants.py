@@ -74,7 +74,7 @@ class PageVariants(Struct, frozen=True):
         return sorted(on_page, key=attrgetter("filename"))
 
 
-def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> PageVariants:
+def page_variants(sources: ProjectSources, stored_files: Files, release: str = "") -> PageVariants:
     """
     Return the documents about the wheels with a label that an index shows of a project.
 
@@ -94,7 +94,7 @@ def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> 
         fitting_wheels = list[File]()
         for layer_wheels in _wheels_by_layer(sources, version):
             try:
-                joined_document = _with_layer(joined_document, name, layer_wheels, stored)
+                joined_document = _with_layer(joined_document, name, layer_wheels, stored_files)
                 fitting_wheels += layer_wheels
             except (Invalid, Unavailable) as fault:
                 if isinstance(fault, Unavailable) and fault.code != DAMAGED:
@@ -118,7 +118,10 @@ def _wheels_by_layer(sources: ProjectSources, release: str) -> Iterator[list[Fil
 
 
 def _with_layer(
-    document: VariantDocument | None, name: NormalizedName, wheels: Sequence[File], stored: Files
+    document: VariantDocument | None,
+    name: NormalizedName,
+    wheels: Sequence[File],
+    stored_files: Files,
 ) -> VariantDocument:
     """
     Return a document, or a new one, with what the `variant.json` of the wheels of a layer say.
@@ -129,7 +132,7 @@ def _with_layer(
     # many wheels of a release have the same `variant.json`
     wheel_by_digest = {wheel.variant: wheel for wheel in wheels}
     for wheel in wheel_by_digest.values():
-        wheel_document = stored.variant(name, wheel)
+        wheel_document = stored_files.variant(name, wheel)
         document = wheel_document if document is None else join_variants(document, wheel_document)
     assert document is not None  # noqa: S101 - a layer has a wheel
     return document
@@ -191,9 +194,9 @@ class KeptVariants(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        stored = self.store.get(keys.kept_variants(name, digest))
+        stored_document = self.store.get(keys.kept_variants(name, digest))
         # the digest is in the URL, and clients check it: no other bytes may be sent under it
-        if not isinstance(stored, Stored):
+        if not isinstance(stored_document, Stored):
             return None
-        stored_digest = sha256(stored.body).hexdigest()
-        return stored.body if stored_digest == digest else None
+        stored_digest = sha256(stored_document.body).hexdigest()
+        return stored_document.body if stored_digest == digest else None
