@@ -342,7 +342,7 @@ def test_pip_sections_and_variables_have_an_order(
 
     settings = ConfiguredClients(laptop.machine(**environ))
 
-    assert [found.url.host for found in settings.installs if found.url] == [*filter(None, [index])]
+    assert [found.url.host for found in settings.indexes if found.url] == [*filter(None, [index])]
     assert bool(settings.problems) is (text == "no section")
 
 
@@ -350,8 +350,8 @@ def test_uv_variables_and_files_have_an_order(laptop: Laptop) -> None:
     """Variables of uv come before files of the project and the user; one default comes last."""
 
     def asked(**environ: str) -> list[str]:
-        installs = ConfiguredClients(laptop.machine(**environ)).installs
-        return [index.url.host for index in installs if index.url]
+        indexes = ConfiguredClients(laptop.machine(**environ)).indexes
+        return [index.url.host for index in indexes if index.url]
 
     laptop.write(".config/uv/uv.toml", 'index-url = "http://user/"')
     assert asked() == ["user"]

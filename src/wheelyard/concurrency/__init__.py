@@ -4,6 +4,7 @@ Concurrency and caching primitives for all packages, which know nothing of packa
 - `runtime.py`: the clocks, pauses and randomness that are handed down, and retries
 - `caches.py`: caches in memory
 - `threads.py`: background threads, turns, parallel maps, and group commits
+- `timers.py`: work that is done later
 
 Uploads to a folder compute one after the other (`Turns`). Two threads that compute at the same time
 pass Python's lock on at each of some hundred system calls, which costs more than waiting. A thread

@@ -16,7 +16,7 @@ class LruCache(Generic[K, V]):
     """
     A cache of weighted values, whose weights are together at most `capacity`.
 
-    Threads may share it.
+    Threads may share the cache.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -26,7 +26,7 @@ class LruCache(Generic[K, V]):
         self._lock = Lock()
 
     def get(self, key: K) -> V | None:
-        """Return the cached value of `key`, which counts as the last used one, or None."""
+        """Return the cached value of `key`, or None. The value then counts as used last."""
         # without the lock, which each request would take several times: single operations of a
         # dictionary are atomic, and only the order may be off
         entry = self._entries.get(key)
@@ -70,47 +70,51 @@ class LruCache(Generic[K, V]):
 
 
 class _Validity(NamedTuple):
-    """What an answer was made from, when, and until when it counts (None: for ever)."""
+    """What an answer follows from, when it was made, and until when it counts."""
 
     made_of: tuple[object, ...]
     made_at: datetime
     ends_at: datetime | None
+    """None if the answer counts for ever."""
 
 
 class AnswerCache(Generic[K, V]):
     """
     A cache of answers, each of which follows from certain things, and counts until a moment.
 
-    Their weights are together at most `capacity`. Threads may share it.
+    The weights of all answers are together at most `capacity`. Threads may share the cache.
     """
 
     def __init__(self, capacity: int) -> None:
         self._answers: LruCache[K, tuple[V, _Validity]] = LruCache(capacity)
 
     def get(self, key: K, made_of: tuple[object, ...], now: datetime) -> V | None:
-        """Return the answer of `key` if it is made of the same, and counts now, or else None."""
+        """Return the answer of `key`, or None unless it follows from `made_of`, and counts now."""
         entry = self._answers.get(key)
         if entry is None:
             return None
-        value, validity = entry
-        # a clock that was set back makes what was answered later count for nothing
+        answer, validity = entry
+        # after a clock was set back, an answer may be of a later time: it counts for nothing
         if now < validity.made_at:
             return None
         if validity.ends_at is not None and now >= validity.ends_at:
             return None
-        return value if validity.made_of == made_of else None
+        if validity.made_of != made_of:
+            return None
+        return answer
 
     def put(
         self,
         key: K,
         made_of: tuple[object, ...],
         now: datetime,
-        value: V,
+        answer: V,
         ends_at: datetime | None,
         weight: int,
     ) -> None:
-        """Cache the answer `value`, made now, which counts until `ends_at`, or None for ever."""
-        self._answers.put(key, (value, _Validity(made_of, now, ends_at)), weight)
+        """Cache an answer that was made at `now`, and counts until `ends_at` (None: for ever)."""
+        validity = _Validity(made_of, now, ends_at)
+        self._answers.put(key, (answer, validity), weight)
 
 
 class ExpiringCache(Generic[K, V]):
@@ -121,19 +125,19 @@ class ExpiringCache(Generic[K, V]):
         self._entries: LruCache[K, tuple[V, float]] = LruCache(capacity)
 
     def get(self, key: K) -> V | None:
-        """Return the cached value of `key`, or None. One that has expired is removed."""
+        """Return the cached value of `key`, or None. A value that has expired is removed."""
         entry = self._entries.get(key)
         if entry is None:
             return None
         value, expires_at = entry
         if self._monotonic() < expires_at:
             return value
-        # a newer value that another thread has put since goes as well, and is made again
+        # this also removes a newer value that another thread has just put: it is made again
         self._entries.discard(key)
         return None
 
     def put(self, key: K, value: V, seconds: float) -> None:
-        """Cache `value` for `seconds`, or do nothing if they are not positive."""
+        """Cache `value` for `seconds`, or do nothing if `seconds` is not positive."""
         if seconds > 0:
             self._entries.put(key, (value, self._monotonic() + seconds), 1)
 

@@ -21,7 +21,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     monotonic: Clock
     """Returns a monotonic time in seconds, which only has a meaning as a difference."""
     thread_time: Clock
-    """Returns the processor time of the calling thread in seconds, as a difference, too."""
+    """Returns the processor time of the calling thread in seconds, also only for differences."""
     pause: Callable[[float], None]
     """Sleeps for so many seconds."""
     random: Random
@@ -57,31 +57,31 @@ class ConflictRetries(Struct, frozen=True, kw_only=True):
     runtime: Runtime
     max_attempts: int = 200
     timeout: float = 45.0
-    """Seconds after which no attempt begins. In practice it is reached before `max_attempts`."""
+    """Seconds after which no attempt begins. In practice they are over before `max_attempts`."""
     first_pause: float = 0.01
-    """Seconds. Doubled each time."""
+    """The upper limit of the first pause, in seconds. Each further pause has twice that limit."""
     max_pause: float = 2.0
-    """Seconds."""
+    """The upper limit of every pause, in seconds."""
 
     def attempts(self) -> Iterator[int]:
         """
         Yield 0, 1, 2 and so on up to a limit, with a pause before each number but the first.
 
-        After the last, the caller raises `exhausted`.
+        After the last number, the caller raises what `exhausted` returns.
         """
-        waits = backoff_pauses(self.runtime.random, self.first_pause, self.max_pause)
-        end = self.runtime.monotonic() + self.timeout
+        pauses = backoff_pauses(self.runtime.random, self.first_pause, self.max_pause)
+        deadline = self.runtime.monotonic() + self.timeout
         for attempt in range(self.max_attempts):
             if attempt:
-                if self.runtime.monotonic() >= end:
+                if self.runtime.monotonic() >= deadline:
                     return
-                self.runtime.pause(next(waits))
+                self.runtime.pause(next(pauses))
             yield attempt
 
-    def exhausted(self, what: str) -> Unavailable:
-        """Return the Unavailable (code `overloaded`) after the last conflict over `what`."""
+    def exhausted(self, changed_object: str) -> Unavailable:
+        """Return the Unavailable (code `overloaded`) after the last conflict over an object."""
         return Unavailable(
-            f"Too many writers are changing {what} at once.",
+            f"Too many writers are changing {changed_object} at once.",
             code=OVERLOADED,
             retry_after=RETRY_AFTER_SECONDS,
         )
@@ -93,10 +93,10 @@ def remote_conflict_retries(runtime: Runtime) -> ConflictRetries:
 
 
 class LogRateLimit:
-    """Allows `count` log messages a minute in all threads, and counts the suppressed ones."""
+    """Allows `per_minute` log messages a minute in all threads, and counts the suppressed ones."""
 
-    def __init__(self, count: int, monotonic: Clock) -> None:
-        self._count = count
+    def __init__(self, per_minute: int, monotonic: Clock) -> None:
+        self._per_minute = per_minute
         self._monotonic = monotonic
         self._minute_ends_at = monotonic()
         self._logged = 0
@@ -107,14 +107,14 @@ class LogRateLimit:
         """
         Return how many messages were suppressed since the last one that was logged.
 
-        Return None, and count this one, if it has to be suppressed, too.
+        Return None if the caller's message has to be suppressed, too, and count it.
         """
         now = self._monotonic()
         with self._lock:
             if now >= self._minute_ends_at:
                 self._minute_ends_at = now + 60.0
                 self._logged = 0
-            elif self._logged >= self._count:
+            elif self._logged >= self._per_minute:
                 self._suppressed += 1
                 return None
             self._logged += 1

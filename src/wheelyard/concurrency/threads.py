@@ -33,8 +33,8 @@ PREFETCH_THREADS: Final = 8
 Work = Callable[[], object]
 
 
-class _Submitted(NamedTuple):
-    """Work, and those who share the threads that it may take."""
+class _SubmittedWork(NamedTuple):
+    """Work for the threads, and the sharers that it counts for."""
 
     sharers: tuple[str, ...]
     work: Work
@@ -44,17 +44,17 @@ class DaemonThreads:
     """
     Runs work in at most `limit` threads, which do not keep the process from ending.
 
-    The threads of `ThreadPoolExecutor` do: Python waits for them before it ends.
+    The threads of `ThreadPoolExecutor` would: Python waits for them before it ends.
     """
 
     def __init__(self, limit: int, name: str) -> None:
         self._limit = limit
         self._name = name
-        self._queue = deque[_Submitted]()
+        self._queue = deque[_SubmittedWork]()
         self._shares = Counter[tuple[str, ...]]()
-        """The work of each sharer that is queued or runs, by all sharers up to it."""
-        self._surplus = deque[_Submitted]()
-        """What waits until other work of one of its sharers has ended, the oldest first."""
+        """How much work of each sharer is queued or runs, by the sharers up to this one."""
+        self._surplus = deque[_SubmittedWork]()
+        """Work that waits until other work of one of its sharers has ended, the oldest first."""
         self._threads = 0
         self._idle = 0
         # its lock guards all of the above; no work runs under it
@@ -66,9 +66,9 @@ class DaemonThreads:
 
         The first sharer, such as an index, never has more than half of the threads, and each
         further one, such as a client of that index, half of what the one before it may have. An
-        empty text is none.
+        empty text stands for no sharer.
         """
-        submitted = _Submitted(sharers, work)
+        submitted = _SubmittedWork(sharers, work)
         with self._changed:
             if self._has_room(submitted):
                 self._enqueue(submitted)
@@ -80,10 +80,11 @@ class DaemonThreads:
         Run `work` as soon as a thread is free, and return the future of its result.
 
         Nobody can cancel the future. It has the exception that `work` raises. The sharers limit how
-        many threads such work takes.
+        many threads such work takes, as in `submit`.
         """
         future: Future[T] = Future()
-        future.set_running_or_notify_cancel()  # one who leaves must not cancel it for all others
+        # several callers may wait for the future: one who leaves must not cancel it for the others
+        future.set_running_or_notify_cancel()
 
         def run() -> None:
             try:
@@ -94,8 +95,8 @@ class DaemonThreads:
         self.submit(run, *sharers)
         return future
 
-    def _has_room(self, submitted: _Submitted) -> bool:
-        """Return whether none of the sharers has all threads that it may have."""
+    def _has_room(self, submitted: _SubmittedWork) -> bool:
+        """Return whether each sharer has fewer threads than it may have."""
         for share in _shares_of(submitted):
             # half of the threads for the first sharer, a quarter for the second, one at least
             limit = max(1, self._limit >> len(share))
@@ -103,7 +104,7 @@ class DaemonThreads:
                 return False
         return True
 
-    def _enqueue(self, submitted: _Submitted) -> None:
+    def _enqueue(self, submitted: _SubmittedWork) -> None:
         """Hand work to an idle thread, or to a new one if there may be more."""
         # the caller holds `_changed`: an idle thread is counted until it has taken its work, so
         # that several pieces of work that come at once do not count on the same idle thread
@@ -117,13 +118,13 @@ class DaemonThreads:
 
     def _run(self) -> None:
         """Do work after work, in a thread of its own, until none comes for a while."""
-        while (taken := self._next()) is not None:
-            shares = _shares_of(taken)
-            taken.work()
-            del taken  # with all that it holds, which may be open connections
+        while (submitted := self._next()) is not None:
+            shares = _shares_of(submitted)
+            submitted.work()
+            del submitted  # with all that the work holds, which may be open connections
             self._end_share(shares)
 
-    def _next(self) -> _Submitted | None:
+    def _next(self) -> _SubmittedWork | None:
         """Return the next work, or None if this thread has waited long enough and ends."""
         with self._changed:
             self._idle += 1
@@ -148,11 +149,11 @@ class DaemonThreads:
                     self._surplus.append(submitted)
 
 
-def _shares_of(submitted: _Submitted) -> list[tuple[str, ...]]:
-    """Return what counts for each sharer: itself, and the sharers before it."""
+def _shares_of(submitted: _SubmittedWork) -> list[tuple[str, ...]]:
+    """Return the key of each sharer's share: the sharers before it, and itself."""
     shares = []
     for number, sharer in enumerate(submitted.sharers, 1):
-        if sharer:  # an empty text is none, and takes no part of the threads
+        if sharer:  # an empty text is no sharer, and has no share of the threads
             shares.append(submitted.sharers[:number])
     return shares
 
@@ -185,7 +186,7 @@ class Turns:
         """
         Take the turn, and return whether this thread has it.
 
-        Waits for another thread until that has had it for `TURN_SECONDS`.
+        If another thread has the turn, wait until it has had the turn for `TURN_SECONDS`.
         """
         has_turn = self._lock.acquire(blocking=False)
         if not has_turn:
@@ -203,7 +204,7 @@ class Turns:
 
 
 class _Turn:
-    """The turn of one thread, which has it or not."""
+    """The turn of one thread, which may run without having it."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
@@ -211,10 +212,12 @@ class _Turn:
         self.thread = get_ident()
 
     def take(self) -> None:
+        """Take the turn for this thread, or go on without it after a wait."""
         self._has_turn = self._turns.take()
 
     def give_up(self) -> None:
-        # without the turn, as of a thread that waited too long, the lock is another thread's
+        """Let another thread take the turn, if this thread has it."""
+        # a thread that has waited too long runs without the turn: the lock is another thread's
         if self._has_turn:
             self._has_turn = False
             self._turns.give_up()
@@ -225,7 +228,7 @@ _CURRENT_TURN: ContextVar[_Turn | None] = ContextVar("CURRENT_TURN", default=Non
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Give up the turn of this thread, if it takes turns, while it waits for something else."""
+    """Give up the turn of this thread, if it runs in turn, while it waits for something else."""
     turn = _CURRENT_TURN.get()
     if turn is None or turn.thread != get_ident():  # a context may be copied to another thread
         yield
@@ -241,30 +244,30 @@ def prefetch_map(
     work: Callable[[T], R], arguments: Iterable[T], threads: int = PREFETCH_THREADS
 ) -> Iterator[R]:
     """
-    Yield `work(argument)` for each argument, in order, computed ahead in so many threads.
+    Yield `work(argument)` for each argument, in order, computed ahead in `threads` threads.
 
     At most `2 * threads` calls are ahead of the results that the caller has taken. With one thread,
-    each call is made in that of the caller, and none is ahead.
+    each call is made in the thread of the caller, and no call is ahead.
 
     An exception of `work` or of `arguments` is raised when the results before it were yielded.
-    Closing the iterator cancels the calls that have not begun. Running ones go on, and nobody waits
-    for them.
+    Closing the iterator cancels the calls that have not begun. Running calls go on, and nobody
+    waits for them.
     """
     if threads == 1:
         yield from map(work, arguments)
         return
     pool = ThreadPoolExecutor(threads, "prefetch")
     pending = deque[Future[R]]()
-    fault: Exception | None = None
-    remaining = iter(arguments)
+    argument_error: Exception | None = None
+    remaining_arguments = iter(arguments)
     try:
         while True:
             try:
-                argument = next(remaining)
+                argument = next(remaining_arguments)
             except StopIteration:
                 break
             except Exception as error:  # noqa: BLE001 - raised below
-                fault = error
+                argument_error = error
                 break
             pending.append(pool.submit(work, argument))
             # a bound, as a caller who takes results slowly must not find all of them in memory
@@ -272,9 +275,9 @@ def prefetch_map(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-        # behind the results of all arguments that came before it
-        if fault is not None:
-            raise fault
+        # only now, after the results of all arguments that came before the error
+        if argument_error is not None:
+            raise argument_error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -288,7 +291,7 @@ class _Submission(Struct, Generic[I, R], eq=False):
     """Done once the result is there, or once the caller has to lead."""
 
     def wake(self) -> None:
-        """Let the caller go on. One who was woken to lead is woken again by its own batch."""
+        """Let the caller go on. A caller that was woken to lead is woken again by its own batch."""
         if not self.woken.done():
             self.woken.set_result(None)
 
@@ -297,12 +300,12 @@ class Batch(Struct, Generic[I, R], eq=False):
     """The requests for one key that its leader handles together."""
 
     _queue: list[_Submission[I, R]]
-    """The submissions that no batch has taken yet. Others append to it, holding the lock."""
+    """The submissions that no batch has taken yet. Their callers append them, under the lock."""
     _lock: Lock
     submissions: list[_Submission[I, R]] = []
 
     def take(self) -> list[I]:
-        """Add the requests that wait now, and return all of the batch, in order of arrival."""
+        """Add the requests that wait now, and return all requests of the batch, as they came."""
         # only the leader calls this; `submissions` needs no lock of its own
         with self._lock:
             self.submissions += self._queue
@@ -324,7 +327,7 @@ class GroupCommit(Generic[K, I, R]):
         self._handle = handle
         self._waiting: dict[K, list[_Submission[I, R]]] = {}
         """The submissions that wait for a batch, by key. A key without an entry has no leader."""
-        # one for all keys: it is held for moments, and never while a batch is handled
+        # one lock for all keys: it is held for moments, and never while a batch is handled
         self._lock = Lock()
 
     def submit(self, key: K, request: I) -> R:
@@ -333,18 +336,18 @@ class GroupCommit(Generic[K, I, R]):
 
         Blocks. Raises what `handle` raised for the batch.
         """
-        own = _Submission[I, R](request)
+        own_submission = _Submission[I, R](request)
         with self._lock:
             has_leader = key in self._waiting
-            self._waiting.setdefault(key, []).append(own)
+            self._waiting.setdefault(key, []).append(own_submission)
         if has_leader:
             # another upload may compute while this one waits for the commit of its leader
             with waiting():
-                own.woken.result()
+                own_submission.woken.result()
         # without a result, this caller is the first in the queue, and nobody leads any more
-        if not own.result.done():
+        if not own_submission.result.done():
             self._lead(key)
-        return own.result.result()
+        return own_submission.result.result()
 
     def _lead(self, key: K) -> None:
         """Handle all requests that wait for a key, in the thread of this caller."""

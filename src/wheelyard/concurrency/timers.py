@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class StartedTimer(Protocol):
-    """Calls something later, unless it is cancelled."""
+    """A timer that calls a function later, unless the timer is cancelled before."""
 
     def cancel(self) -> None:
-        """Do not call it any more."""
+        """Let the timer not call its function any more."""
 
 
 StartTimer = Callable[[float, Callable[[], None]], StartedTimer]
-"""Does work after some seconds. A test has one that it moves itself."""
+"""Starts a timer, which calls a function after some seconds. Tests have a timer without a clock."""
 
 
 def start_timer(seconds: float, work: Callable[[], None]) -> StartedTimer:

@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 PIP_SECTIONS: Final = ("global", "install")
 """The sections that `pip install` reads. The later one wins, whatever files they are in."""
-EXTRA: Final = "pip, extra"
+PIP_EXTRA: Final = "pip, extra"
 """pip as a client that asks an index beside its own one."""
 UV_VARIABLES: Final = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
-"""Variables with indexes for uv, in its order. The last two have the default one."""
+"""Variables with indexes for uv, in its order. The last two have the default index."""
 UV_DEFAULT_VARIABLES: Final = UV_VARIABLES[2:]
 CERTIFICATE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Variables with a file of authorities, in the order in which they count."""
-NAMED: Final = re.compile(r"([A-Za-z0-9._-]+)=(.*)")
-"""An index of a variable, with a name before its URL."""
+NAMED_INDEX: Final = re.compile(r"([A-Za-z0-9._-]+)=(.*)")
+"""Matches an index of a variable that has a name before its URL: `NAME=URL`."""
 
 
 class UvIndex(Struct, frozen=True):
@@ -82,7 +82,7 @@ class ClientIndex:
         with suppress(BadUrl):
             self.url = parse_url(text.strip())
         self.login: UserPassword | None = None
-        """The credential that the settings have for it, or None."""
+        """The credential that the settings have for the index, or None."""
         if password:
             self.login = UserPassword(user or TOKEN_USER, password)
         elif self.url is not None:
@@ -99,9 +99,9 @@ class ConfiguredClients:
         """Clauses about files that cannot be read, or are malformed."""
         self.pip = dict(self._pip_values())
         """pip's values and their sources, by key."""
-        self.installs = list(self._pip_indexes())
+        self.indexes = list(self._pip_indexes())
         """The indexes that pip and uv ask, in the order in which each asks."""
-        self.installs += self._uv_indexes()
+        self.indexes += self._uv_indexes()
 
     def authorities(self) -> tuple[str, str]:
         """Return the file of authorities of a setting, and its source, or two empty texts."""
@@ -115,29 +115,30 @@ class ConfiguredClients:
         return "", ""
 
     def _pip_values(self) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Yield pip's values and their sources by key. A later one replaces an earlier one."""
-        files = [(path, self._read(path, _ini)) for path in self._pip_files()]
+        """Yield pip's keys, each with its value and source. A later one replaces an earlier one."""
+        sections_of_files = [(path, self._read(path, _parse_ini)) for path in self._pip_files()]
         # pip reads all sections of one name, of whatever file, before those of the next name
-        for section in PIP_SECTIONS:
-            for path, sections in files:
-                for key, text in sections.get(section, {}).items():
+        for section_name in PIP_SECTIONS:
+            for path, sections in sections_of_files:
+                for key, text in sections.get(section_name, {}).items():
                     # pip takes `index_url` and `--index-url`, too
                     yield key.replace("_", "-").removeprefix("--"), (text, str(path))
         for name, text in self._environ.items():
             if name.startswith("PIP_") and text:
-                yield name[4:].lower().replace("_", "-"), (text, f"${name}")
+                key = name.removeprefix("PIP_").lower().replace("_", "-")
+                yield key, (text, f"${name}")
 
     def _pip_files(self) -> Iterator[Path]:
         """Yield the settings files that pip may read here, from the weakest to the strongest."""
         machine = self.machine
-        named = self._environ.get("PIP_CONFIG_FILE", "")
-        # with this variable pip reads no file at all
-        if named == devnull:
+        named_file = self._environ.get("PIP_CONFIG_FILE", "")
+        # with this value pip reads no file at all
+        if named_file == devnull:
             return
         yield machine.etc / "xdg" / "pip" / "pip.conf"
         yield machine.etc / "pip.conf"
-        # a named file takes the place of the user's
-        if not named:
+        # a named file takes the place of the user's files
+        if not named_file:
             yield machine.home / ".pip" / "pip.conf"
             yield machine.config / "pip" / "pip.conf"
         prefix = self._environ.get("VIRTUAL_ENV") or self._environ.get("CONDA_PREFIX")
@@ -146,69 +147,75 @@ class ConfiguredClients:
             # without a variable, the environment in which this pip is
             environment = Path(prefix) if prefix else Path(program).parent.parent
             yield environment / "pip.conf"
-        if named:
-            yield machine.folder / named
+        if named_file:
+            yield machine.folder / named_file
 
     def _pip_indexes(self) -> Iterator[ClientIndex]:
-        for key, client in (("index-url", "pip"), ("extra-index-url", EXTRA)):
+        """Yield the index of pip, then its extra ones."""
+        for key, client in (("index-url", "pip"), ("extra-index-url", PIP_EXTRA)):
             text, source = self.pip.get(key, ("", ""))
             for url in text.split():
                 yield ClientIndex(client, url, source)
 
     def _uv_indexes(self) -> Iterator[ClientIndex]:
         """Yield the indexes of variables, then those of files, and the default one last."""
-        entries = list[tuple[UvIndex, str]]()
+        entries = [*self._uv_variable_entries(), *self._uv_file_entries()]
+        ordered_entries = [(index, source) for index, source in entries if not index.default]
+        default_entries = [(index, source) for index, source in entries if index.default]
+
+        # of several default ones, uv takes the first
+        ordered_entries += default_entries[:1]
+        for index, source in ordered_entries:
+            # uv takes the credential of an index with a name from these variables
+            variable = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', index.name.upper())}"
+            user = self._environ.get(f"{variable}_USERNAME", "")
+            password = self._environ.get(f"{variable}_PASSWORD", "")
+            yield ClientIndex("uv", index.url, source, user, password)
+
+    def _uv_variable_entries(self) -> Iterator[tuple[UvIndex, str]]:
+        """Yield the indexes of variables, each with the variable as its source."""
         for variable in UV_VARIABLES:
             for text in self._environ.get(variable, "").split():
                 name = ""
                 url = text
-                match = NAMED.fullmatch(text)
+                match = NAMED_INDEX.fullmatch(text)
                 if match is not None:
                     name, url = match.groups()
                 is_default = variable in UV_DEFAULT_VARIABLES
-                entries.append((UvIndex(url, name, is_default), f"${variable}"))
-        for path, settings in self._uv_files():
-            for entry in settings.index:
-                entries.append((entry, str(path)))
-            if settings.index_url:
-                entries.append((UvIndex(settings.index_url, default=True), str(path)))
-        asked = [entry for entry in entries if not entry[0].default]
+                yield UvIndex(url, name, is_default), f"${variable}"
 
-        # of several default ones, uv takes the first
-        asked += [entry for entry in entries if entry[0].default][:1]
-        for entry, source in asked:
-            # uv takes the credential of an index with a name from these variables
-            variable = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', entry.name.upper())}"
-            user = self._environ.get(f"{variable}_USERNAME", "")
-            password = self._environ.get(f"{variable}_PASSWORD", "")
-            yield ClientIndex("uv", entry.url, source, user, password)
+    def _uv_file_entries(self) -> Iterator[tuple[UvIndex, str]]:
+        """Yield the indexes of settings files, each with the file as its source."""
+        for path, settings in self._uv_files():
+            for index in settings.index:
+                yield index, str(path)
+            if settings.index_url:
+                yield UvIndex(settings.index_url, default=True), str(path)
 
     def _uv_files(self) -> Iterator[tuple[Path, UvSettings]]:
-        """Yield the settings of the project, of the user, and of the system."""
+        """Yield the settings files of the project, the user and the system, with their content."""
         machine = self.machine
-        # the nearest folder that has one counts, and no other
-        folders = [machine.folder]
-        folders += machine.folder.parents
-        for folder in folders:
-            own = folder / "uv.toml"
-            project = folder / "pyproject.toml"
+        # the nearest folder that has settings counts, and no other
+        for folder in (machine.folder, *machine.folder.parents):
+            uv_file = folder / "uv.toml"
+            project_file = folder / "pyproject.toml"
             # beside a uv.toml, uv ignores what pyproject.toml has for it
-            if own.exists():
-                yield own, self._read(own, _uv)
+            if uv_file.exists():
+                yield uv_file, self._read(uv_file, _parse_uv)
                 break
-            settings = self._read(project, _uv_of_project)
+            settings = self._read(project_file, _parse_project)
             if settings:
-                yield project, settings
+                yield project_file, settings
                 break
         for folder in (machine.config, machine.etc / "xdg", machine.etc):
             path = folder / "uv" / "uv.toml"
-            yield path, self._read(path, _uv)
+            yield path, self._read(path, _parse_uv)
 
     def _read(self, path: Path, parse: Callable[[str], T]) -> T:
         """
-        Return the content of a file, or that of an empty one.
+        Return the parsed content of a file, or what `parse` returns for an empty file.
 
-        A file that is there and cannot be read is noted among the problems.
+        A file that exists, and cannot be read or is malformed, is noted among the problems.
         """
         try:
             return parse(path.read_text(encoding="utf-8-sig"))
@@ -224,16 +231,20 @@ class ConfiguredClients:
         return parse("")
 
 
-def _ini(text: str) -> dict[str, dict[str, str]]:
+def _parse_ini(text: str) -> dict[str, dict[str, str]]:
+    """Return the values of a settings file of pip, by section and key."""
     parser = RawConfigParser()
     parser.read_string(text)
     return {name: dict(section) for name, section in parser.items()}
 
 
-def _uv(text: str) -> UvSettings:
+def _parse_uv(text: str) -> UvSettings:
+    """Return the settings in a `uv.toml`."""
     return toml.decode(text, type=UvSettings)
 
 
-def _uv_of_project(text: str) -> UvSettings | None:
-    tools = convert(toml.decode(text).get("tool", {}), dict[str, Any])
+def _parse_project(text: str) -> UvSettings | None:
+    """Return the settings of uv in a `pyproject.toml`, or None if it has none."""
+    document = toml.decode(text)
+    tools = convert(document.get("tool", {}), dict[str, Any])
     return convert(tools.get("uv"), UvSettings | None)

@@ -1,7 +1,7 @@
 """
 The web server, an ASGI application.
 
-A request passes these layers (`http/app.py`), in this order:
+A request passes these layers (`http/index_app.py`), in this order:
 
 - the fast path
 - the record for log and metrics
@@ -13,25 +13,25 @@ A request passes these layers (`http/app.py`), in this order:
 The `Dispatcher` behind the endpoint makes the other checks in one order (cross-site, read-only,
 caller, any right to read), so that no error tells what exists.
 
-Handlers and the tables of their routes are made once for a process: one table of main, with what
-is about the whole server, one of other indexes, one of days. An `IndexRequest` says which index it
-is for: its `context` has what that index has for itself, and by `context.process` what all share.
+Handlers and the tables of their routes are made once for a process: one table of main, with the
+routes about the whole server, one of other indexes, one of days. An `IndexRequest` says which index
+it is for: its `context` has the parts of that index, and its `context.process` what all share.
 
 Handlers block. A handler is a function of a request, and runs in a thread of a pool: 8 for
-reads in a folder, 32 on a bucket, and as many as `[http] concurrent_uploads` for changes. What it
-has to wait for on the network is a coroutine, which it gives to `Request.wait`. That raises
+reads in a folder, 32 on a bucket, and as many as `[http] concurrent_uploads` for changes. What a
+handler has to wait for on the network is a coroutine, which it gives to `Request.wait`. That raises
 `Waiting`, the thread is free, and the dispatcher calls the handler again once the result is
-there. So a handler changes nothing before it waits, and what it has checked before is checked
-again after it: whether a name is private, what the policy says. Bodies of requests, the check of
-a password, and answers of upstream indexes are waited for so. Only uploads and the minting of
-tokens are coroutines. `/health` needs no thread.
+there. So a handler changes nothing before it waits, and what it has checked before the wait is
+checked again afterwards: whether a name is private, what the policy says. Handlers wait in this way
+for bodies of requests, for the check of a password, and for answers of upstream indexes. Only
+uploads and the minting of tokens are coroutines. `/health` needs no thread.
 
 The fast path repeats the answer to an identical request: the same path, query and deciding
 headers, by the same caller, whose credential was verified within the last second. An answer of a
 cached page carries what it was made from, as `((key, version), ...)`, and perhaps a deadline.
 `page_cache.py` says which version a key has now: in a folder by one `stat` of a document,
 on a bucket from memory. So the fast path has no rules of its own and knows no index. It does not
-wait for anything. Requests that the loop takes up in one turn share a look.
+wait for anything. All requests that the event loop takes up in one turn share that `stat`.
 
 The first page of a project, from a bucket, with a token that this process has not seen lately:
 
@@ -44,14 +44,14 @@ The first page of a project, from a bucket, with a token that this process has n
    same page wait for its lock.
 
 A page for people is made by `rendering/web/` from the project's document, the core metadata, what
-the caller may see of other projects, and the `Viewer`: their name and what they may do. All of
-that is in the key and the version of the page in the page cache, so a page that was made for one
-caller is sent only to those for whom it has the same bytes. What it says of other projects comes
-from the search index. The answer is made from the document and that index. The page of a public
-project is made of its listing in the same way, and of what `rendering/web/release_page.py` adds.
-Its core metadata may have to be fetched: after that the name is asked for once more, and a page
-without core metadata that should be there is not cached. Pages that anybody may look at have no
-forms: a site that is exported has the same bytes as the pages of an anonymous caller.
+the caller may see of other projects, and the `Viewer`: the caller's name and rights. All of that is
+in the key and the version of the page in the page cache, so a page that was made for one caller is
+sent only to callers for whom it has the same bytes. What the page says of other projects comes
+from the search table. The answer is made from the document and that table. The page of a public
+project is made in the same way from its listing, and `rendering/web/release_page.py` adds to it.
+Its core metadata may have to be fetched: after that the name is looked up once more, and a page
+that lacks its core metadata is not cached. Pages that anybody may look at have no forms: an
+exported site has the same bytes as the pages of an anonymous caller.
 
 The list of names is read only where that can save a request: for a name that was not in the list
 when it was last read. All requests for unknown names wait for one read of the list.

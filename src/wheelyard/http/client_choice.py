@@ -1,5 +1,5 @@
 """
-The client whose commands somebody has chosen to see, in a cookie of the browser.
+The choice of the client whose commands somebody wants to see, in a cookie of the browser.
 
 A page with another choice than the usual one is for this browser alone, so that no shared cache
 gives it to somebody else. Without the cookie, a page stays as public as it is.
@@ -15,23 +15,27 @@ from wheelyard.settings.sections import ServerSettings
 COOKIE: Final = "wheelyard-client"
 """The script of the pages knows this name, too."""
 SECONDS: Final = 365 * 24 * 3600
+"""How long a browser keeps the choice: a year."""
 
-_USUAL: Final = next(iter(INSTALL_CHOICES))
-_VALUE: Final = re.compile(rb"(?:^|;)[ \t]*%s=([a-z-]{1,20})[ \t]*(?:;|$)" % COOKIE.encode())
+_USUAL_CLIENT: Final = next(iter(INSTALL_CHOICES))
+"""The first of the clients to choose from."""
+_COOKIE_PATTERN: Final = re.compile(
+    rb"(?:^|;)[ \t]*%s=([a-z-]{1,20})[ \t]*(?:;|$)" % COOKIE.encode()
+)
 
 
 def chosen_client(cookies: bytes) -> str:
     """
     Return the client in a Cookie header, one of `INSTALL_CHOICES`.
 
-    It is empty without one, and for the first of them, which pages show anyway.
+    The result is empty without the cookie, and for the usual client, which pages show anyway.
     """
-    match = _VALUE.search(cookies)
+    match = _COOKIE_PATTERN.search(cookies)
     if match is None:
         return ""
     client = match[1].decode()
-    # a cookie may have any text, also the name of a client that is no choice any more
-    if client not in INSTALL_CHOICES or client == _USUAL:
+    # a cookie may have any text, also the name of a client that nobody can choose any more
+    if client not in INSTALL_CHOICES or client == _USUAL_CLIENT:
         return ""
     return client
 

@@ -1,8 +1,8 @@
 """
 Paths as clients see them, below the path of the public URL.
 
-A proxy may take that away before it forwards a path, so that the server gets another one. No header
-of a request says so: only the settings are believed.
+A proxy may take the path of the public URL away before it forwards a request, so that the server
+gets a shorter path. No header of a request is believed about that: only the settings are.
 """
 
 import re
@@ -17,15 +17,18 @@ _SECRET: Final = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 
 def build_path(server: ServerSettings, segments: Sequence[str] = (), query: bytes = b"") -> str:
     """
-    Return the path by which clients reach a page: for each link and redirect that is not relative.
+    Return the path by which clients reach a page, for links and redirects that are not relative.
 
-    It ends with a slash, and has the query unless that may have a secret. `segments` are decoded,
-    and lie below `server.public_path`.
+    The path ends with a slash, and has the query unless that may have a secret. `segments` are
+    decoded, and lie below `server.public_path`.
     """
-    path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    path = server.public_path
+    for segment in segments:
+        path += f"/{quote(segment, safe='')}"
     if not query or may_have_secret(query):
-        return f"{server.public_path}{path}/"
-    return f"{server.public_path}{path}/?{quote(query, safe='=&%+:,;@!*-._~/?')}"
+        return f"{path}/"
+    quoted_query = quote(query, safe="=&%+:,;@!*-._~/?")
+    return f"{path}/?{quoted_query}"
 
 
 def may_have_secret(text: bytes) -> bool:
@@ -34,7 +37,7 @@ def may_have_secret(text: bytes) -> bool:
 
 
 def client_path(raw_path: bytes, server: ServerSettings) -> bytes:
-    """Return the raw path of a request as its client has sent it: a proxy may have shortened it."""
+    """Return the raw path that a client has sent, from the path that a proxy has passed on."""
     prefix = server.path_prefix.encode()
     if not raw_path.startswith(prefix + b"/"):
         return raw_path

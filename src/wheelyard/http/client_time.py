@@ -7,31 +7,31 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 STOPPED_SECONDS: Final = 1.0
-"""A timer that is later than this shows that this server did not run, such as in a paused VM."""
+"""A timer that comes later than this shows that this server did not run, as in a paused VM."""
 
 
 async def wait_for_client(step: Awaitable[T], seconds: float, seconds_after_stop: float) -> T:
     """
     Return the result of a step that a client has to do, such as to send or take a chunk.
 
-    If this server did not run when the seconds were over, the client has `seconds_after_stop` then.
-    Raises TimeoutError if it takes longer.
+    If this server did not run when the seconds were over, the client has `seconds_after_stop` from
+    then on. Raises TimeoutError if the step takes longer.
     """
     loop = get_running_loop()
-    due = loop.time() + seconds
+    due_at = loop.time() + seconds
     async with timeout(None) as limit:
-        timer = loop.call_at(due, _end_wait, limit, due, seconds_after_stop)
+        timer = loop.call_at(due_at, _end_wait, limit, due_at, seconds_after_stop)
         try:
             return await step
         finally:
             timer.cancel()
 
 
-def _end_wait(limit: Timeout, due: float, seconds_after_stop: float) -> None:
-    """End a wait whose time is over, or give the client more if this server did not run."""
+def _end_wait(limit: Timeout, due_at: float, seconds_after_stop: float) -> None:
+    """End a wait whose time is over, or give the client more time if this server did not run."""
     now = get_running_loop().time()
     seconds = 0.0
-    if now - due > STOPPED_SECONDS:
+    if now - due_at > STOPPED_SECONDS:
         # what the client has sent meanwhile is about to be received, and what was lost on the way
         # to a paused machine is sent again some seconds later
         seconds = seconds_after_stop

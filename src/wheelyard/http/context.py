@@ -1,4 +1,4 @@
-"""What request handlers get: what is once in a process, and what each index has."""
+"""What request handlers get: the parts of a process, and the parts of the index of a request."""
 
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
@@ -45,9 +45,9 @@ class StaticSite(Struct, frozen=True, kw_only=True):
     names: ProjectNames
     """The names of the projects that the site has."""
     indexes: tuple[str, ...]
-    """The names of the indexes that have a folder in it, also if they are not served now."""
+    """The names of the indexes that have a folder in the site, also if they are not served now."""
     files_url: str
-    """Where files are left, absolute, or an empty text if the site has them."""
+    """The absolute URL of a folder with the files, or an empty text if the site has them."""
 
 
 class ProcessContext(Struct, frozen=True, kw_only=True):
@@ -67,13 +67,13 @@ class ProcessContext(Struct, frozen=True, kw_only=True):
     long_read_limit: ConcurrencyLimit
     store_errors: StoreErrorLog
     site: StaticSite | None
-    """None for a server."""
+    """The static site that pages are made for, or None for a server."""
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start, or an empty text."""
 
     @property
     def counts_downloads(self) -> bool:
-        """Whether downloads are counted, which a static site knows nothing of."""
+        """Whether downloads are counted. No static site counts them."""
         return self.site is None and self.server.settings.downloads.count
 
     def close(self) -> None:
@@ -87,23 +87,23 @@ class IndexContext(Struct, frozen=True, kw_only=True):
     """What request handlers need of one index, or of an index at the end of a day."""
 
     process: ProcessContext
-    """What it shares with the other indexes."""
+    """What all indexes of the process share."""
     index: Index
     in_force: KnownIndexes
-    """All indexes of the store, as they were when this was made, which is anew for each change."""
+    """All indexes of the store when this context was made. Each change of them needs a new one."""
     upstream: "UpstreamReader | None"
-    """None without an upstream index."""
+    """Reads pages of upstream indexes, or None without an upstream index."""
     read_policy: ReadPolicy
     pages: PageCache
     remembered: LruCache[Any, Any]
-    """The memory for pages, which the requests that the fast path remembers share with them."""
+    """The memory that pages share with the requests that the fast path remembers."""
     downloads: "Downloads | None"
     """The counts of downloads, or None if they are not counted, as for a static site."""
     files_from_page: str
     """The URL of the folder of files, relative to a project's page or absolute."""
     provenance_root: str
     """
-    The URL below which the provenance of files is, or empty if pages can name none.
+    The URL below which the provenance of files is, or an empty text if pages name no provenance.
 
     PEP 740 asks for an absolute URL, which is https here.
     """
@@ -118,16 +118,17 @@ class IndexContext(Struct, frozen=True, kw_only=True):
 
     @property
     def packages_from_root(self) -> str:
-        """The URL of the same folder under the name that it has at PyPI, as bandersnatch wants."""
+        """The URL of the folder of files under the name it has at PyPI, as bandersnatch wants."""
         return f"{self._root}/packages"
 
     @property
     def _root(self) -> str:
+        """The URL of the index, absolute or from the root of the host, without its last slash."""
         server = self.index.settings.server
         return server.public_url.rstrip("/") or server.public_path
 
     def read_only(self) -> Forbidden:
-        """Return the error of a request that would write, on a read-only server, or to a day."""
+        """Return the error of a change, on a read-only server or in the view of a day."""
         if self.index.definition.day is not None:
             # uv prints the first sentence alone
             path = self.index.settings.server.public_path.rpartition("/")[0]
@@ -143,9 +144,9 @@ class IndexContext(Struct, frozen=True, kw_only=True):
 
     def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
         """
-        Return a project that the index has of its own, and its document's version.
+        Return a project among the index's own packages, and the version of its document.
 
-        It may be read from the store. Raises NotFound if there is no such project. Raises
+        The document may be read from the store. Raises NotFound if there is no such project. Raises
         Unavailable if the store does not answer, or the document is damaged.
         """
         snapshot = self.index.projects.load(name)
@@ -156,28 +157,28 @@ class IndexContext(Struct, frozen=True, kw_only=True):
 
 class IndexRequest(Request):
     """
-    A request for an index, by which handlers know the index: they are made once for all of them.
+    A request for an index. Handlers are made once for all indexes, and know the index by it.
 
-    Whoever makes one sets all attributes without a value.
+    `IndexApp` makes the requests, and sets all attributes that have no value here.
     """
 
     context: IndexContext
-    """What the index has for itself."""
+    """The parts of the index."""
     web: "WebPages"
-    """Its pages for people."""
+    """The pages of the index for people."""
     authenticator: "RequestAuthenticator"
-    """What says who has sent a form or a cookie, as for the headers of all requests."""
+    """Says who has sent a form or a cookie, as it does for the headers of all requests."""
     readable_indexes: "tuple[ReadableIndex, ...] | None" = None
-    """The indexes that the caller may read, once somebody has asked for them."""
+    """The indexes that the caller may read, or None before these were looked up."""
     shows_elsewhere: MadeFrom | None = ()
-    """What the page shows of other indexes, None if that cannot be said."""
+    """What the page was made from in other indexes, or None if that is not known."""
 
     def ask_upstream(self, key: Hashable, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """
         Return the result of `work(*args)`, which may ask an upstream index for any name.
 
-        With an upstream index, no thread of the handlers waits for it: raises Waiting, with `key`,
-        until the work is done. Raises Unavailable if the client has asked for too many unknown
+        With an upstream index, no thread of the handlers waits for the work: raises Waiting, with
+        `key`, until it is done. Raises Unavailable if the client has asked for too many unknown
         names (code `rate_limited`), or too many requests wait (code `overloaded`). Raises what the
         work raises.
         """

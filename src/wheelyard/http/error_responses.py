@@ -48,7 +48,7 @@ STATUS_BY_CODE: Final = {
     UPSTREAM_LOOP: 508,
     URI_TOO_LONG: 414,
 }
-"""HTTP status of error codes that do not have the status of their exception type."""
+"""HTTP status of each error code that has another status than its exception type."""
 
 REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
@@ -56,18 +56,22 @@ REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} |
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-"""Reason phrases by RFC 9110, of which Python has these four since 3.13."""
+"""Reason phrases of RFC 9110. Python has these four of them since 3.13."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 BEARER_CHALLENGE: Final[Header] = (b"www-authenticate", b'Bearer realm="wheelyard"')
-"""Asks a program for a token, and unlike `CHALLENGE` makes no browser show a dialog."""
+"""Asks a program for a token. Unlike `CHALLENGE`, it makes no browser show a dialog."""
 
-_OF_BODY: Final = (b"content-", b"x-content-")
-"""The beginnings of the headers that each body has of its own."""
+_BODY_HEADERS: Final = (b"content-", b"x-content-")
+"""The beginnings of the names of headers that describe a body."""
 
 
 def error_response_for(error: WheelyardError, index: str = "") -> Response:
-    """Return the one response to requests about an index that have failed with `error`."""
+    """
+    Return the response to a request that has failed with `error`.
+
+    `index` is the name of the index that the request was for, which commands of advice name.
+    """
     headers: tuple[Header, ...] = ()
     if isinstance(error, Unavailable) and error.retry_after is not None:
         headers = ((b"retry-after", b"%d" % error.retry_after),)
@@ -80,16 +84,18 @@ def error_response_for(error: WheelyardError, index: str = "") -> Response:
 
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
-    """Return an error response for a client that expects another body, such as a page."""
-    remaining = [header for header in response.header_list if not header[0].startswith(_OF_BODY)]
-    remaining += headers
-    return make_response(response.status_code, content_type, body, *remaining)
+    """Return an error response with another body, such as a page, and with further headers."""
+    kept_headers = list[Header]()
+    for name, value in response.header_list:
+        if not name.startswith(_BODY_HEADERS):
+            kept_headers.append((name, value))
+    return make_response(response.status_code, content_type, body, *kept_headers, *headers)
 
 
 def status_of(error: WheelyardError) -> int:
     """Return the HTTP status of an error, by its code or else by its class."""
     if isinstance(error, errors.Invalid) and error.code == PRECONDITION_FAILED:
-        return 412  # a store's error of that code is no fault of the request
+        return 412  # for Invalid alone: a store's error of that code is no fault of the request
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
@@ -102,13 +108,13 @@ def error_response(
     index: str = "",
 ) -> Response:
     """
-    Return an error as JSON, with `code` for programs, and a first sentence that uv shows.
+    Return an error as JSON, with `code` for programs, and the first sentence that uv shows.
 
-    `advice` is added to the message as for a terminal, where its commands name the index `index`.
+    `advice` is added to the message as it is printed in a terminal. Its commands name `index`.
     """
     uv_text = f"{status} {first_sentence(message)}"
     body = messages.ErrorBody(message, uv_text, REASON_PHRASES[status], code)
-    if advice is not None:  # most programs show the message alone, in a terminal or its log
+    if advice is not None:  # in the message, too: most programs show that alone, in a terminal
         message_with_advice = Terminal(index).message(message, advice)
         body = replace(body, message=message_with_advice, fact=message, advice=advice)
     all_headers = [messages.CSP]

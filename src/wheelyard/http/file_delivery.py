@@ -38,24 +38,27 @@ SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
 SMALL_FILE_BYTES: Final = 65_536
 """The largest file in a folder that is read at once: opening it takes longer than reading it."""
 
+SIGNING_PAUSE_SECONDS: Final = 30
+"""How long no URL is signed after a failed attempt, as each attempt takes time."""
+
 logger = logging.getLogger("wheelyard")
 
 
 class StoredBody(Struct, frozen=True):
-    """The body of a distribution in the store, which is opened once all else was checked."""
+    """The body of a distribution in the store, which is opened after all other checks."""
 
     delivery: "FileDelivery"
     name: NormalizedName
     file: File
     files: Files | None = None
-    """Where the file is, if it is not a private one."""
+    """The files among which the file is, or None for a private file."""
 
     def open(self, byte_range: ByteRange | None) -> bytes | Path | Iterator[bytes] | str:
         """
         Return a path, a signed URL, or the bytes or chunks of a range (None: of the file).
 
-        A path or a URL is for the whole file. Raises NotFound if the store lacks the file, and
-        Unavailable if it does not answer. Raises OSError if this process can open no more files.
+        A path or a URL is for the whole file. Raises NotFound, Unavailable or OSError as
+        `FileDelivery.open_body` does.
         """
         return self.delivery.open_body(self.name, self.file, byte_range, self.files)
 
@@ -80,13 +83,13 @@ class FileDelivery:
         """
         Return a path, a signed URL, or the bytes or chunks of a range (None: of the file).
 
-        A path or a URL is for the whole file. `files` has the file, if it is not a private one. If
-        no URL can be signed now, that is logged, and not tried again for 30 seconds.
+        A path or a URL is for the whole file. `files` has the file, unless it is a private one. If
+        no URL can be signed now, that is logged, and not tried again for `SIGNING_PAUSE_SECONDS`.
 
         Raises NotFound if the store lacks the file, or a folder has one of another size. Raises
         Unavailable if the store does not answer, or has other bytes or a link in its place. Raises
-        OSError if this process can open no more files. The iterator raises Unavailable if the rest
-        of the bytes cannot be read, or are damaged.
+        OSError if this process can open no more files. The iterator raises Unavailable if the
+        further bytes cannot be read, or are damaged.
         """
         start = 0
         stop = file.size
@@ -94,12 +97,12 @@ class FileDelivery:
         if byte_range is not None:
             start = byte_range.start
             stop = byte_range.stop
-            digest = ""  # that of a part is not known
+            digest = ""  # nobody knows the digest of a part
         key = keys.distribution(name, file.sha256, file.filename)
         store = (files or self._files).store
         path = store.path_of(key)
         if path is not None:
-            content = _check_file(path, file)
+            content = _read_if_small(path, file)
             if content is not None:
                 return content[start:stop]
             # the web server sends a whole file by its path, and no part of it
@@ -109,14 +112,15 @@ class FileDelivery:
             url = self._signed_url(store, key)
             if url is not None:
                 return url
-        chunks = store.read(key, start, stop)
-        chunks = _checked(chunks, stop - start, digest)
+        stored_chunks = store.read(key, start, stop)
+        chunks = _verified(stored_chunks, stop - start, digest)
 
-        # now, as long as an error response can still be sent
-        return BegunBody(next(chunks, b""), chunks)
+        # the first chunk is read now, while an error response can still be sent
+        first_chunk = next(chunks, b"")
+        return BegunBody(first_chunk, chunks)
 
     def _signed_url(self, store: Store, key: Key) -> str | None:
-        """Return the URL of a file, or None if the store signs none, or cannot do so now."""
+        """Return the signed URL of a file, or None if the store cannot sign one, or not now."""
         if self._monotonic() < self._signing_paused_until:
             return None
         try:
@@ -124,20 +128,20 @@ class FileDelivery:
         except Unavailable as error:
             if error.code not in SIGNING_ERRORS:
                 raise
-            self._signing_paused_until = self._monotonic() + 30  # as each attempt takes time
+            self._signing_paused_until = self._monotonic() + SIGNING_PAUSE_SECONDS
             if self._warnings.acquire() is not None:
                 logger.warning("downloads go through the index itself: %s", error.message)
             return None
 
 
-def _check_file(path: Path, file: File) -> bytes | None:
+def _read_if_small(path: Path, file: File) -> bytes | None:
     """
-    Return the bytes of the file at `path` if it is small.
+    Check the file at `path`, and return its bytes, or None if it is above `SMALL_FILE_BYTES`.
 
-    Raises NotFound or Unavailable unless it is a file of the listed size, behind no link, and
-    OSError if this process or the machine can open no more files.
+    Raises NotFound unless there is a file of the listed size, and Unavailable if there is a link.
+    Raises OSError if this process or the machine can open no more files.
     """
-    # Granian opens the path again: a writer to the store could put a link there in between
+    # Granian opens a path that is sent again: a writer to the store could put a link there before
     try:
         descriptor = open_no_follow(str(path), os.O_RDONLY)
     except OSError as error:
@@ -161,31 +165,33 @@ def _check_file(path: Path, file: File) -> bytes | None:
         os.close(descriptor)
 
 
-def _checked(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]:
+def _verified(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]:
     """
-    Yield chunks, but the last one only if all are as they should be, and close their iterator.
+    Yield chunks, but the last one only if all bytes are the expected ones, and close the iterator.
 
-    A service may send a damaged file, and not every library notices it. Raises Unavailable if they
-    are not `size` bytes, or have another SHA-256 than `digest`, unless that is empty.
+    A service may send a damaged file, and not every library notices it. Raises Unavailable if the
+    chunks have not `size` bytes, or have another SHA-256 than `digest`, unless that is empty.
     """
     # a client that lacks the last chunk knows by Content-Length that the body is incomplete
-    received = sha256()
-    last = b""
+    hasher = sha256()
+    held_chunk = b""
+    remaining_bytes = size
     try:
         for chunk in chunks:
-            size -= len(chunk)
+            remaining_bytes -= len(chunk)
             if digest:
-                received.update(chunk)
-            if last:  # an empty one would end the body
-                yield last
-            last = chunk
-        if size or (digest and received.hexdigest() != digest):
+                hasher.update(chunk)
+            if held_chunk:  # an empty chunk would end the body
+                yield held_chunk
+            held_chunk = chunk
+        has_other_digest = digest != "" and hasher.hexdigest() != digest
+        if remaining_bytes != 0 or has_other_digest:
             raise Unavailable(
                 "The store has other bytes of this file than it was given.",
                 code=DAMAGED,
                 advice=Advice(Remedy.CHECK_STORE),
             )
-        if last:
-            yield last
+        if held_chunk:
+            yield held_chunk
     finally:
         close_chunks(chunks)

@@ -1,11 +1,11 @@
 """
-Forms of pages: their fields, the token and the origin that a request needs, and errors.
+Forms of pages: their fields, and the token, the origin and the host that their requests need.
 
 The anti-forgery token is a hidden field of each form that changes something: an HMAC under the key
-of sessions, which all processes know. It is bound to the session of the browser, or without one to
-the principal, so nobody can make it for somebody else. The checks of the request's origin are made
-as well: they are the defence against requests of other sites, and the token is a second one that
-does not depend on what a browser sends by itself.
+of sessions, which all processes know. The token is bound to the session of the browser, or without
+a session to the principal, so nobody can make a token for somebody else. The origin of a request is
+checked as well: that is the defence against requests of other sites, and the token is a second
+defence that does not depend on what a browser sends by itself.
 
 A browser adds a stored password to a request, whichever page has made the request (CSRF). It also
 names the site of the page in `Sec-Fetch-Site` or `Origin`, which no page can forge. Other clients
@@ -58,37 +58,37 @@ SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})
 """Sec-Fetch-Site of requests that are not cross-site. `none`: the user has typed the URL."""
 HTTPS: Final = "https"
 MAX_PATH_CHARS: Final = 2048
-_LOCAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
+_LOCAL_PATH: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """Printable ASCII without a backslash. Browsers read `//host` and `/\\host` as another host."""
 _PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.|/\.(?:[/;]|$)))[!-\[\]-~]*")
-"""As above without `//`, `..` and the segment `.`, which the path of no page has."""
+"""As `_LOCAL_PATH`, and without `//`, `..` and a segment `.`, which the path of no page has."""
 MAX_ENCODINGS: Final = 3
-"""How often what stands in a path may be percent-encoded."""
-_SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
+"""How often a character of a path may be percent-encoded."""
+_SIGN_IN_OR_OUT: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
 CREDENTIAL_PATHS: Final = ("/-/sign-in/", "/_/oidc/")
-"""Below these, bodies and queries have credentials, and pages ask for them."""
+"""The paths below which bodies and queries have credentials, and pages ask for credentials."""
 HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
-"""For a year. Other names of the domain are not this server's to decide about."""
+"""Browsers use HTTPS alone for a year: for this host, and not for other names of its domain."""
 
 
 class FormFields(Struct, frozen=True):
-    """The fields of a form, of which several with one name are the ticked boxes of a list."""
+    """The texts of the fields of a form by name. Several with one name are ticked boxes."""
 
     values: Mapping[str, tuple[str, ...]]
 
     def text(self, name: str) -> str:
         """
-        Return the stripped text of a field, empty without one.
+        Return the stripped text of a field, or an empty text if the form has no such field.
 
-        Raises Invalid for several.
+        Raises Invalid if the form has several such fields.
         """
         return self.exact_text(name).strip()
 
     def exact_text(self, name: str) -> str:
         """
-        Return the text of a field as it was typed, empty without one.
+        Return the text of a field as it was typed, or an empty text if the form has no such field.
 
-        Raises Invalid for several.
+        Raises Invalid if the form has several such fields.
         """
         texts = self.values.get(name, ("",))
         if len(texts) > 1:
@@ -99,7 +99,7 @@ class FormFields(Struct, frozen=True):
 
     def action(self, *actions: str) -> str:
         """
-        Return the field `action`.
+        Return the text of the field `action`.
 
         Raises Invalid unless it is one of `actions`.
         """
@@ -119,8 +119,9 @@ def read_form(
     """
     Return the fields of the form in a request's body.
 
-    Raises Invalid for what is no form, or has too many fields. Raises TooLarge above `limit` bytes,
-    Waiting until the body has come, and ClientDisconnected or SlowClient if it does not come.
+    Raises Invalid if the body is no form, or has more than `max_fields` fields. Raises TooLarge if
+    it has more than `limit` bytes, Waiting until it has come, and ClientDisconnected or SlowClient
+    if it does not come.
     """
     if request.body_type != FORM:
         raise Invalid(
@@ -148,8 +149,9 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
         reason = f"The form has more than {max_fields} fields. Send fewer."
         code = "invalid_field"
     else:
-        return FormFields({name: tuple(texts) for name, texts in texts_by_name.items()})
-    # outside of the handler: the decoder's error contains the whole body, and so passwords
+        values = {name: tuple(texts) for name, texts in texts_by_name.items()}
+        return FormFields(values)
+    # outside of `except`: the decoder's error contains the whole body, and so passwords
     raise Invalid(reason, code=code)
 
 
@@ -171,20 +173,25 @@ def require_form_token(request: IndexRequest, token: str) -> None:
     """
     Check that a token is the one that the page of a form had.
 
-    Raises Forbidden (code `stale_form`) if it is another one, if the caller has signed in anew, or
-    after `FORM_TOKEN_SECONDS`. Raises Forbidden (code `read_only`) on a read-only server. Raises
-    Unavailable if the store with the key does not answer, or the key is damaged. The key of
-    sessions is made if there is none.
+    The key of sessions is made if there is none. Raises Forbidden (code `stale_form`) if it is
+    another token, if the caller has signed in anew, or after `FORM_TOKEN_SECONDS`. Raises Forbidden
+    (code `read_only`) on a read-only server. Raises Unavailable if the store with the key does not
+    answer, or the key is damaged.
     """
     index = request.context.index
     if index.settings.server.read_only:
         raise request.context.read_only()
     # any process of this index may have made the token: all have the key
     issued_at, _, signature = token[:MAX_TOKEN_CHARS].partition(".")
-    expected = _signature(request, issued_at).encode()
-    is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected)
-    # only a genuine token has a number there for certain
-    if not is_ours or index.server.runtime.seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS:
+    expected_signature = _signature(request, issued_at).encode()
+    sent_signature = signature.encode("utf-8", "surrogatepass")
+    is_genuine = hmac.compare_digest(sent_signature, expected_signature)
+    is_expired = False
+    # only in a genuine token is it certain that `issued_at` is a number
+    if is_genuine:
+        age_seconds = index.server.runtime.seconds() - int(issued_at, 16)
+        is_expired = age_seconds > FORM_TOKEN_SECONDS
+    if not is_genuine or is_expired:
         raise Forbidden(
             "This form is too old, or you have signed in again since it was shown, so nothing was "
             "changed. Load the page with the form again, and send it once more.",
@@ -196,7 +203,7 @@ def session_key(request: IndexRequest) -> bytes:
     """
     Return the key of sessions, which all processes of the index have.
 
-    If there is none, it is made, and written into the store. Raises Unavailable if the store does
+    If there is no key, it is made, and written into the store. Raises Unavailable if the store does
     not answer, or the key is damaged.
     """
     records = request.context.index.sessions.records
@@ -204,7 +211,7 @@ def session_key(request: IndexRequest) -> bytes:
 
 
 def browser_binding(request: IndexRequest) -> str:
-    """Return what the requests of one session have in common, or without one those of a caller."""
+    """Return the text that a form is bound to: the session, or without a session the principal."""
     if request.browser_session is not None:
         return f"session:{request.browser_session.id}"
     return f"principal:{request.caller.principal}"
@@ -213,14 +220,15 @@ def browser_binding(request: IndexRequest) -> str:
 def _signature(request: IndexRequest, issued_at: str) -> str:
     """Return the HMAC of a form token for the sender of a request."""
     key = session_key(request)
-    # so that nobody can send a form that was made for another session
-    signed = f"form\0{issued_at}\0{browser_binding(request)}".encode("utf-8", "surrogatepass")
-    return urlsafe_b64encode(hmac.digest(key, signed, "sha256")).decode().rstrip("=")
+    # bound to the session, so that nobody can send a form that was made for another one
+    text = f"form\0{issued_at}\0{browser_binding(request)}"
+    signature = hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
+    return urlsafe_b64encode(signature).decode().rstrip("=")
 
 
 @contextmanager
 def checking(field: str) -> Iterator[None]:
-    """Name `field` as what each WheelyardError of this block is about."""
+    """Let each WheelyardError of a `with` block name `field` as the wrong field."""
     try:
         yield
     except WheelyardError as error:
@@ -232,7 +240,8 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
     """
     Return the fields of a form as the body of an operation.
 
-    A field of `lists` may be there several times. Raises Invalid, with the field that is wrong.
+    The form may have several fields with a name of `lists`. Raises Invalid, with the wrong field,
+    if the fields do not make a body of the class `kind`.
     """
     body: dict[str, object] = {}
     for field in struct_fields(kind):
@@ -251,15 +260,15 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
 
 def refused_form(request: IndexRequest, fields: FormFields, error: WheelyardError) -> FormState:
     """
-    Return a form to be shown again, with what was typed, and why it was refused.
+    Return the state of a form that is shown again, with what was typed, and why it was refused.
 
-    An error of the store is logged. The form has a new token, or if the store does not answer, the
-    one that was sent.
+    An error of the store is logged. The form has a new token, or the token that was sent if the
+    store does not answer.
     """
     request.context.process.store_errors.log(error)
     try:
         token = form_token(request)
-    except WheelyardError:  # the store does not answer: the token that was sent may be right
+    except WheelyardError:  # the store does not answer, and the token that was sent may be right
         token = fields.text(CSRF_FIELD)
     return FormState(token, fields.values, error_on_page(error), error.field)
 
@@ -293,6 +302,11 @@ def public_origin(server: ServerSettings) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
+def _public_host(server: ServerSettings) -> str:
+    """Return the host of `public_url`, with its port if that is named, or an empty text."""
+    return urlsplit(server.public_url).netloc.lower()
+
+
 def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
     """Return whether a browser's headers say that a page of another site made the request."""
     if header_text(headers, b"sec-fetch-site", "none") not in SAFE_FETCH_SITES:
@@ -300,38 +314,41 @@ def _has_other_origin(headers: Headers, server: ServerSettings) -> bool:
     if b"origin" not in headers:
         return False  # a program, or a browser that has sent Sec-Fetch-Site
     origin = header_text(headers, b"origin")
-    public = public_origin(server)
     scheme, _, host = origin.partition("://")
     if scheme not in ("http", "https") or not host:
         return True
     # behind a proxy that ends TLS, only the settings know the scheme
-    if host == public.partition("://")[2]:
-        return origin != public
+    if host == _public_host(server):
+        return origin != public_origin(server)
     return host != header_text(headers, b"host")
 
 
 def _is_dns_rebinding(headers: Headers, settings: Settings) -> bool:
-    """Return whether a page may have sent the request whose host name was pointed at this one."""
+    """Return whether a page may have sent the request whose owner points its host name here."""
     server = settings.server
     access = settings.access
-    # `HostPolicy` has checked the host already, and only browsers send these headers
-    if access.trusted_hosts or not (b"origin" in headers or b"sec-fetch-site" in headers):
+    # only browsers send these headers
+    is_of_browser = b"origin" in headers or b"sec-fetch-site" in headers
+    # with `trusted_hosts`, `HostPolicy` has checked the host already
+    if access.trusted_hosts or not is_of_browser:
         return False
     is_public = server.public_url or server.trusted_proxies or not server.is_loopback
-    if is_public and not access.anonymous_uploads:  # the page's origin has no stored password
+    # a browser has stored no password for the origin of the page
+    if is_public and not access.anonymous_uploads:
         return False
-    # the page has a name that its owner has pointed at this machine, and no address
+    # the page has a host name that its owner has pointed at this machine, and no address
     host = header_text(headers, b"host")
-    return host != public_origin(server).partition("://")[2] and not _is_local(host)
+    return host != _public_host(server) and not _is_local(host)
 
 
 def _is_local(host: str) -> bool:
-    """Return whether a Host header names `localhost` or an IP address, which no page can take."""
+    """Return whether a Host header names `localhost` or an IP address: no page can have these."""
     name = strip_port(host).removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
+    address = name.removeprefix("[").removesuffix("]")
     try:
-        ip_address(name.removeprefix("[").removesuffix("]"))
+        ip_address(address)
     except ValueError:
         return False
     return True
@@ -339,7 +356,8 @@ def _is_local(host: str) -> bool:
 
 def header_text(headers: Headers, name: bytes, default: str = "") -> str:
     """Return the value of a header, stripped and in lower case, or `default` if it is missing."""
-    return headers.get(name, default.encode()).decode("latin-1").strip().lower()
+    value = headers.get(name, default.encode())
+    return value.decode("latin-1").strip().lower()
 
 
 def strip_port(host: str) -> str:
@@ -354,12 +372,12 @@ class HostPolicy(Struct, frozen=True):
     """Which values of the Host header are allowed, and whether credentials need HTTPS."""
 
     hosts: frozenset[str]
-    """The allowed values of Host, in lower case, or none if any is allowed."""
+    """The allowed values of Host, in lower case. Without any, each value is allowed."""
     exempt_paths: frozenset[bytes]
     """Raw paths of health probes, which are answered under any host."""
     requires_https: bool
     session_cookie: SessionCookie | None
-    """The cookie that is a credential, too."""
+    """The cookie of sessions, which is a credential, too, or None if there are no sessions."""
     credential_paths: tuple[str, ...]
     """Decoded paths, with their prefix, below which each request has or asks for a credential."""
     trusted_proxies: int
@@ -389,7 +407,7 @@ class HostPolicy(Struct, frozen=True):
         )
 
     def check(self, scope: AsgiScope, headers: Headers) -> None:
-        """Raise Invalid (421) if the host is unknown, Forbidden for a credential without HTTPS."""
+        """Raise Invalid (421) for an unknown host, and Forbidden for a credential without HTTPS."""
         if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index has another host name. Use the URL that its operator gave you."
             raise Invalid(message, code=UNKNOWN_HOST)
@@ -401,10 +419,11 @@ class HostPolicy(Struct, frozen=True):
             )
 
     def takes_credentials(self, scope: AsgiScope, headers: Headers) -> bool:
-        """Return whether a request could have a credential, and its page may ask for one."""
+        """Return whether a request may have a credential, and its page may ask for a credential."""
         return not self.requires_https or self._is_encrypted(scope, headers)
 
     def _is_allowed_host(self, headers: Headers) -> bool:
+        """Return whether Host has an allowed value, with or without a port."""
         host = header_text(headers, b"host")
         return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
 
@@ -413,9 +432,9 @@ class HostPolicy(Struct, frozen=True):
         if b"authorization" in headers or session_of(headers, self.session_cookie):
             return True
         try:
-            path = decode_path(scope["raw_path"])  # as its route is found
+            path = decode_path(scope["raw_path"])  # as for finding its route
         except WheelyardError:
-            return False  # it has no route
+            return False  # such a path has no route
         return path.startswith(self.credential_paths)
 
     def _is_encrypted(self, scope: AsgiScope, headers: Headers) -> bool:
@@ -423,33 +442,37 @@ class HostPolicy(Struct, frozen=True):
         if not self.trusted_proxies:
             if scope.get("scheme") == HTTPS:
                 return True
-            peer = str((scope.get("client") or ("",))[0])
-            return is_loopback(peer) and not has_forwarding_header(headers)
-        # each proxy appends the scheme that it sees, so earlier ones may be invented by the client
+            peer = scope.get("client")
+            address = str(peer[0]) if peer else ""  # a Unix socket has no address
+            return is_loopback(address) and not has_forwarding_header(headers)
+        # each proxy appends the scheme that it sees: the client may have invented earlier ones
         schemes = header_text(headers, b"x-forwarded-proto").split(",")
         trusted_schemes = schemes[-self.trusted_proxies :]
         return trusted_schemes[0].strip() == HTTPS
 
 
 def local_path(text: str, server: ServerSettings) -> str:
-    """Return `text` if it is the path of a page to return to, with its query, or that of home."""
+    """Return `text` if it is the path and query of a page to return to, or else the home path."""
     # whoever makes a link to the sign-in page chooses this text: it must not lead to another site
     home_path = build_path(server)
-    if len(text) > MAX_PATH_CHARS or not _LOCAL.fullmatch(text) or "#" in text:
+    if len(text) > MAX_PATH_CHARS or not _LOCAL_PATH.fullmatch(text):
         return home_path
-    if not text.startswith(home_path) or not _is_page(text.removeprefix(server.public_path)):
+    if "#" in text:
+        return home_path
+    path_in_index = text.removeprefix(server.public_path)
+    if not text.startswith(home_path) or not _is_page(path_in_index):
         return home_path
     return text
 
 
 def referring_page(headers: Headers, server: ServerSettings) -> str:
-    """Return the path of the page of this index whose link was followed, or that of home."""
+    """Return the path of the page of this index whose link was followed, or else the home path."""
     try:
         referer = urlsplit(headers.get(b"referer", b"").decode("ascii"))
     except ValueError:
         return local_path("", server)
-    origins = (header_text(headers, b"host"), public_origin(server).partition("://")[2])
-    if referer.netloc.lower() not in filter(None, origins):
+    host = referer.netloc.lower()
+    if not host or host not in (header_text(headers, b"host"), _public_host(server)):
         return local_path("", server)
     path = referer.path
     if referer.query:
@@ -459,35 +482,38 @@ def referring_page(headers: Headers, server: ServerSettings) -> str:
 
 def sign_in_url(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
     """Return the path of the sign-in page, with a `next` that leads back to a page."""
-    target = path_back(raw_path, query, server)
-    return f"{build_path(server, ('-', 'sign-in'))}?next={quote(target, safe='/')}"
+    sign_in_path = build_path(server, ("-", "sign-in"))
+    next_path = quote(path_back(raw_path, query, server), safe="/")
+    return f"{sign_in_path}?next={next_path}"
 
 
 def path_back(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
-    """Return the path that leads back to a page, or that of home if the page's has a secret."""
-    page = raw_path
+    """Return the path that leads back to a page, or the home path if there is a secret in it."""
+    path = raw_path
     if query:
-        page += b"?" + query
+        path += b"?" + query
     # the path would be in the history of the browser, and in logs of proxies
-    if may_have_secret(page):
+    if may_have_secret(path):
         return local_path("", server)
-    return local_path(page.decode("latin-1"), server)
+    return local_path(path.decode("latin-1"), server)
 
 
 def _is_page(text: str) -> bool:
     """
     Return whether a path below the index is a page to return to, for every reader.
 
-    It is not if it leads above the index, or to sign in or out, also at the path of another index.
+    No page to return to is above the index, or signs in or out, also at the path of another index.
     Browsers and proxies resolve `.` and `..` in many spellings: encoded once or twice, with a
-    semicolon or a backslash after it. Servers decode the name of a page.
+    semicolon or a backslash after them. Servers decode the name of a page.
     """
-    path = text.partition("?")[0]
-    # what is still encoded after that, a proxy may decode to anything
+    path, _, _ = text.partition("?")
     for _ in range(MAX_ENCODINGS):
         path = unquote(path)
-    is_plain = _PLAIN_PATH.fullmatch(path) and unquote(path) == path
-    return bool(is_plain) and not _SIGNING.search(path)
+    # a path that is still encoded may become any other path at a proxy
+    is_decoded = unquote(path) == path
+    if not is_decoded or not _PLAIN_PATH.fullmatch(path):
+        return False
+    return not _SIGN_IN_OR_OUT.search(path)
 
 
 class _SendHttpsOnly(Struct, frozen=True):
@@ -496,6 +522,7 @@ class _SendHttpsOnly(Struct, frozen=True):
     send: Send
 
     async def __call__(self, message: Message) -> None:
+        """Send a message, with the header if it starts a response."""
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], HTTPS_ONLY]}
         await self.send(message)
@@ -505,8 +532,8 @@ class HttpsOnly:
     """
     An ASGI application that adds `HTTPS_ONLY` to the responses of another one.
 
-    It does not if the Host of a request is the client's own machine, such as `localhost`: browsers
-    apply the header to all ports of a name, and so to whatever else somebody develops there.
+    A request for the client's own machine, such as `localhost`, gets no such header: browsers apply
+    it to all ports of a host name, and so to whatever else somebody develops there.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -521,5 +548,8 @@ class HttpsOnly:
 
 def _is_for_other_machines(scope: Scope) -> bool:
     """Return whether a request names a host that is not, or not always, a client's own machine."""
-    host = strip_port(header_text(dict(scope["headers"]), b"host")).strip("[]").removesuffix(".")
-    return bool(host) and not (is_loopback(host) or host.endswith(".localhost"))
+    headers = dict(scope["headers"])
+    host_and_port = header_text(headers, b"host")
+    host = strip_port(host_and_port).strip("[]").removesuffix(".")
+    is_own_machine = is_loopback(host) or host.endswith(".localhost")
+    return host != "" and not is_own_machine

@@ -1,10 +1,10 @@
 """
 Instrumentation of requests: metrics and the access log.
 
-The metrics are in the text format of Prometheus, of all workers of a server together. Several
-workers keep them in files of one folder (`PROMETHEUS_MULTIPROC_DIR`), by prometheus-client's
-multiprocess mode. So whichever worker is asked has the sums, and what a worker has counted stays
-after its exit.
+The metrics are in the text format of Prometheus, and those of all workers of a server are added up.
+Several workers keep their metrics in files of one folder (`PROMETHEUS_MULTIPROC_DIR`), by
+prometheus-client's multiprocess mode. So each worker knows the sums, and the counts of a worker
+stay after its exit.
 
 `Instrumentation` sees the start and the end of each request: its duration goes into a histogram
 and, where a setting asks for it, a line into the access log. `storage/forwarding.py` times each
@@ -15,7 +15,7 @@ A log line belongs to the request for which it is written, in whichever thread: 
 the request in a context variable that threads inherit, and adds its trace and its client's
 address. `operations/audit_log.py` logs who changed what: `catalog/commits.py` calls it
 for each event right after the commit point. The journal is the record that counts. The log is a
-copy. A thread writes the access log, so that no request waits for standard error.
+copy of it. A thread writes the access log, so that no request waits for standard error.
 
 OpenTelemetry is an extra, imported only if a collector is configured. Its instrumentation of ASGI
 makes the spans of requests. `opentelemetry.py` gives it a copy of each request without the query,
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.applied_files import AppliedFiles
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable of prometheus-client with the folder of the metrics of several workers."""
 _PROCESSOR_TIME: Final = "process_cpu_seconds"
 _MERGES: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "process_start_time_seconds": min,
@@ -76,9 +77,10 @@ _MERGES: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
 }
 """How values of several processes become one, unless they are added up."""
 
-INTERVAL_SECONDS: Final = 3600.0
+TOKENS_SECONDS: Final = 3600.0
+"""How long after a count of expiring tokens the next one is made, at the earliest."""
 DIFFERENCES_SECONDS: Final = 60.0
-"""Seconds from one count to the next one, at least, also after a failed one."""
+"""How long a count of differences from applied files counts before the next one is made."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 Labels = tuple[str, str, str]
@@ -86,90 +88,108 @@ Labels = tuple[str, str, str]
 
 
 def share_metrics(folder: Path) -> None:
-    """Keep the metrics that are made from now on, here and in child processes, in a folder."""
+    """Keep in a folder all metrics that are made from now on, here and in child processes."""
     os.environ[FOLDER_VARIABLE] = str(folder)  # noqa: TID251 - for the library
-    # it looks for the variable when it is imported, which may be long ago
+    # the library looks for the variable when it is imported, which it may be already
     values.ValueClass = values.MultiProcessValue()
 
 
 def render_metrics(registry: CollectorRegistry) -> bytes:
     """
-    Return the metrics in a registry, or of all workers, in the text format of Prometheus.
+    Return the metrics in the text format of Prometheus.
 
-    The files of gauges of workers that have ended are removed.
+    These are the metrics in `registry`, or with several workers those of all workers. The files of
+    gauges of workers that have ended are removed.
     """
     disable_created_metrics()
-    rendered = CollectorRegistry()
+    rendered_registry = CollectorRegistry()
     folder = process_environment().get(FOLDER_VARIABLE)
-    build = Info("wheelyard_build", "Which wheelyard this is.", registry=rendered)
+    build = Info("wheelyard_build", "Which wheelyard this is.", registry=rendered_registry)
     build.info({"version": version("wheelyard")})
     if folder is None:
-        rendered.register(registry)
-        ProcessCollector(registry=rendered)
+        rendered_registry.register(registry)
+        ProcessCollector(registry=rendered_registry)
     else:
-        # the values of all workers are in the folder, those of this one as well
-        rendered.register(ProcessesCollector([os.getppid(), *_running_workers(Path(folder))]))
-        MultiProcessCollector(rendered, folder)
-    return generate_latest(rendered)
+        # the folder has the values of all workers, also those of this one
+        pids = [os.getppid(), *_running_workers(Path(folder))]
+        rendered_registry.register(ProcessesCollector(pids))
+        MultiProcessCollector(rendered_registry, folder)
+    return generate_latest(rendered_registry)
 
 
 class ProcessesCollector(Collector):
-    """The processor time, memory and descriptors of several processes, the first their parent."""
+    """
+    The processor time, memory and descriptors of several processes together.
+
+    Args:
+        pids: The processes. The first is the parent of the others.
+    """
 
     def __init__(self, pids: list[int]) -> None:
         self._pids = pids
+        self._parent = pids[0]
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric once, with the value of all processes together."""
-        exited_seconds = _time_of_exited_children(self._pids[0])
-        by_name = self._read_processes()
+        exited_seconds = _time_of_exited_children(self._parent)
+        metrics_by_name = self._read_processes()
         # A worker that exits meanwhile would count twice, or not at all, and a counter that goes
-        # down is a restart to Prometheus. So all are read again.
+        # down is a restart to Prometheus. So all processes are read again.
         while True:
-            seconds_now = _time_of_exited_children(self._pids[0])
+            seconds_now = _time_of_exited_children(self._parent)
             if seconds_now == exited_seconds:
                 break
             exited_seconds = seconds_now
-            by_name = self._read_processes()
-        for name, metrics in by_name.items():
-            amounts = [metric.samples[0].value for metric in metrics]
+            metrics_by_name = self._read_processes()
+        for name, metrics in metrics_by_name.items():
+            values_of_processes = [metric.samples[0].value for metric in metrics]
             if name == _PROCESSOR_TIME:
-                amounts.append(exited_seconds)
-            total = _MERGES.get(name, fsum)(amounts)
-            metrics[0].samples = [metrics[0].samples[0]._replace(value=total)]
-            yield metrics[0]
+                values_of_processes.append(exited_seconds)
+            merge = _MERGES.get(name, fsum)
+            merged_metric = metrics[0]
+            sample = merged_metric.samples[0]
+            merged_metric.samples = [sample._replace(value=merge(values_of_processes))]
+            yield merged_metric
 
     def _read_processes(self) -> dict[str, list[Metric]]:
-        """Return the metrics of each process, by their name."""
-        by_name: dict[str, list[Metric]] = {}
+        """Return the metrics of all processes, by the name of the metric."""
+        metrics_by_name: dict[str, list[Metric]] = {}
         for pid in self._pids:
-            for metric in ProcessCollector(registry=None, pid=partial(int, pid)).collect():
-                by_name.setdefault(metric.name, []).append(metric)
-        return by_name
+            # the library takes a function that returns the PID
+            collector = ProcessCollector(registry=None, pid=partial(int, pid))
+            for metric in collector.collect():
+                metrics_by_name.setdefault(metric.name, []).append(metric)
+        return metrics_by_name
 
 
 def _time_of_exited_children(parent: int) -> float:
     """Return the processor time, in seconds, of the children that a process has waited for."""
     try:
-        fields = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()
+        text = Path(f"/proc/{parent}/stat").read_text()
     except FileNotFoundError:
         return 0.0
-    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    # behind the name of the program, which may have blanks and brackets
+    _, _, text_after_name = text.rpartition(")")
+    fields = text_after_name.split()
+    user_ticks = int(fields[13])
+    system_ticks = int(fields[14])
+    return (user_ticks + system_ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def _running_workers(folder: Path) -> Iterator[int]:
-    """Yield the PIDs of the workers that run, and remove the gauges of the others."""
+    """Yield the PIDs of the workers that run, and remove the gauges of workers that have ended."""
     for path in folder.glob("gauge_livesum_*.db"):
-        pid = int(path.stem.rpartition("_")[2])
+        _, _, pid_text = path.stem.rpartition("_")
+        pid = int(pid_text)
         if _is_running(pid):
             yield pid
         else:
-            with suppress(FileNotFoundError):  # another worker has removed them
+            with suppress(FileNotFoundError):  # another worker has removed the files
                 mark_process_dead(pid, str(folder))
 
 
 def _is_running(pid: int) -> bool:
-    """Return whether there is a process with a PID."""
+    """Return whether a process with a PID runs."""
     try:
         os.kill(pid, 0)  # signal 0 is not sent: it only asks
     except OSError:
@@ -179,16 +199,15 @@ def _is_running(pid: int) -> bool:
 
 class BackgroundCount:
     """
-    Counts something of the store: in the background, when somebody asks, and not too often.
+    Counts something in the store, in the background, and not too often.
 
-    So a server whose metrics nobody reads never counts, and a request for the metrics never waits
-    for the store.
+    It counts only if somebody reads the metrics. No request for the metrics waits for the store.
 
     Args:
         gauge: Gets the number.
-        count: Returns it. It may raise WheelyardError, and then the number stays.
-        seconds: How long the next count has to wait.
-        monotonic: The clock for that.
+        count: Returns the number. If it raises WheelyardError, the gauge stays as it is.
+        seconds: How long after a count the next one may be made.
+        monotonic: The clock of `seconds`.
         start: Starts a function in a thread.
     """
 
@@ -212,7 +231,7 @@ class BackgroundCount:
         """
         Start a count, unless one was started a short while ago.
 
-        This never waits and never raises an error.
+        This neither waits nor raises an error.
         """
         now = self._monotonic()
         with self._lock:  # several threads may be asked for the metrics at once
@@ -220,23 +239,24 @@ class BackgroundCount:
                 return
             self._next_at = now + self._seconds
         try:
-            self._start(self._set)
+            self._start(self._count_and_set)
         except RuntimeError:  # no more threads
             return
 
-    def _set(self) -> None:
-        """Count, and set the number, in a thread of its own."""
+    def _count_and_set(self) -> None:
+        """Count, and set the gauge, in a thread of its own."""
         try:
-            self._gauge.set(self._count())
+            number = self._count()
         except WheelyardError:  # the store logs its errors itself
             return
+        self._gauge.set(number)
 
 
 def expiring_tokens(
     tokens: ApiTokens, registry: CollectorRegistry, start: StartThread = in_background
 ) -> BackgroundCount:
     """
-    Return what counts the tokens that expire soon, once an hour, with a gauge in the registry.
+    Return the count, once an hour, of the tokens that expire soon. Its gauge is in the registry.
 
     On a bucket a count costs one class A operation for each thousand tokens, and one class B
     operation for each record that this process has not read yet.
@@ -248,22 +268,20 @@ def expiring_tokens(
         registry=registry,
         multiprocess_mode="mostrecent",
     )
-    return BackgroundCount(
-        gauge,
-        lambda: len(tokens.expiring()),
-        INTERVAL_SECONDS,
-        tokens.runtime.monotonic,
-        start,
-    )
+
+    def count() -> int:
+        return len(tokens.expiring())
+
+    return BackgroundCount(gauge, count, TOKENS_SECONDS, tokens.runtime.monotonic, start)
 
 
 def file_differences(
     files: "AppliedFiles", registry: CollectorRegistry, monotonic: Clock
 ) -> BackgroundCount:
     """
-    Return what counts the things in force that differ from applied files, once a minute.
+    Return the count, once a minute, of the things in force that differ from applied files.
 
-    Its gauge is added to the registry.
+    Its gauge is in the registry.
     """
     gauge = Gauge(
         "wheelyard_apply_differences",
@@ -290,7 +308,7 @@ class Instrumentation:
             buckets=BUCKET_BOUNDS_SECONDS,
         )
         self._durations_by_labels: dict[Labels, Histogram] = {}
-        """The children of that histogram: looking one up in it takes longer than to use it."""
+        """The children of the histogram by labels: the histogram's own look-up takes longer."""
         self._in_progress = Gauge(
             "wheelyard_http_requests_in_progress",
             "Requests that are being answered, except from memory.",
@@ -318,7 +336,7 @@ class Instrumentation:
         """Record the end of a request from `start`."""
         self._in_progress.dec()
         seconds = self.now() - request.started_at
-        # a client may invent methods, and each one would be a metric of its own for ever
+        # a client may invent methods, and each of these would be a metric for ever
         method = request.method if request.method in _METHODS else "other"
         self.observe((request.route, method, str(request.status)), seconds)
         if self.logs_requests:
@@ -341,7 +359,7 @@ class Instrumentation:
         """
         Return the metrics of all workers of this server in the text format of Prometheus.
 
-        What is counted in the background is counted for a later call, if that is due.
+        Counts in the background are started if they are due. A later call returns their results.
         """
         for count in self._counts:
             count.refresh()
@@ -349,7 +367,7 @@ class Instrumentation:
         return render_metrics(self._registry)
 
     def _note_osv(self) -> None:
-        """Set the metrics of the list of vulnerabilities, if there is one."""
+        """Set the metrics of the list of vulnerabilities, if the policy has one."""
         upstream = self._index.upstream
         if upstream is None or not upstream.policy.osv:
             return
@@ -357,14 +375,14 @@ class Instrumentation:
         in_force = osv.in_force
         if not in_force.entries:
             return
-        # the clock of whoever has written the file may be ahead
-        age = max(self._index.server.runtime.seconds() - in_force.modified_at, 0.0)
+        # the clock of the machine that has written the file may be ahead
+        age_seconds = max(self._index.server.runtime.seconds() - in_force.modified_at, 0.0)
         upstream.observation.note_osv(
-            age, in_force.entries, in_force.skipped, is_refused=bool(osv.error)
+            age_seconds, in_force.entries, in_force.skipped, is_refused=bool(osv.error)
         )
 
     def close(self) -> None:
-        """Write the last log lines, or give up after a second."""
+        """Write the last lines of the access log, or give up after a second."""
         for handler in logs.access_logger.handlers:
             handler.flush()
 
@@ -374,8 +392,8 @@ def require_telemetry(settings: Settings) -> None:
     if not settings.telemetry.otlp_endpoint:
         return
     with suppress(ModuleNotFoundError):  # a parent package is missing
-        if find_spec("opentelemetry.exporter.otlp.proto.http") and find_spec(
-            "opentelemetry.instrumentation.asgi"
-        ):
+        exporter = find_spec("opentelemetry.exporter.otlp.proto.http")
+        instrumentation = find_spec("opentelemetry.instrumentation.asgi")
+        if exporter and instrumentation:
             return
     raise missing_extra("telemetry.otlp_endpoint", "OpenTelemetry", "otel", ALL_EXTRAS)

@@ -3,8 +3,8 @@ The log on standard error, as text or as lines of JSON, and the record of a requ
 
 The JSON has the fields that Google Cloud Logging knows (on Cloud Run, App Engine and GKE):
 `severity`, `message`, `httpRequest` and the trace. The access log has one line for each request
-except probes without a server error, and no secrets: the path of the URL without its query, and the
-principal instead of the credential.
+except probes without a server error. It has no secrets: it has the path of the URL without its
+query, and the principal instead of the credential.
 """
 
 import logging
@@ -36,19 +36,23 @@ CURRENT_REQUEST: Final[ContextVar[Request | None]] = ContextVar("request", defau
 """The request that this thread or task works for."""
 ACCESS_LOGGER: Final = "wheelyard.access"
 TRACE: Final = "trace"
-"""The attribute of a log record that has its trace, unless that is of `CURRENT_REQUEST`."""
+"""The attribute of a log record that has its trace, unless the trace is of `CURRENT_REQUEST`."""
+LOGGED_BYTES: Final = 512
+"""How many bytes of a path or a header of a client are logged at most."""
 MAX_WAITING_LINES: Final = 10_000
-"""How many lines of the access log may wait while standard error takes none."""
+"""How many lines of the access log may wait until standard error takes them."""
 FLUSH_TIMEOUT_SECONDS: Final = 1.0
-"""How long a server that stops waits for standard error to take the last lines."""
-logger = logging.getLogger("wheelyard")
+"""How long a server that stops waits until standard error has taken the last lines."""
+STORE_ERRORS_PER_MINUTE: Final = 6
 PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
 """Routes that are requested every few seconds. Only their failures are logged."""
-access_logger = logging.getLogger(ACCESS_LOGGER)
 NOT_STORE_ERRORS: Final = frozenset(
     {errors.OVERLOADED, errors.RATE_LIMITED, errors.IDENTITY_UNAVAILABLE}
 )
-"""Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
+"""Codes of `Unavailable` that are not errors of the store, or that are logged elsewhere."""
+
+logger = logging.getLogger("wheelyard")
+access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
 class TraceContext(Struct, frozen=True):
@@ -57,7 +61,7 @@ class TraceContext(Struct, frozen=True):
     id: str
     """32 lower-case hexadecimal digits."""
     span: str
-    """The parent span: 16 lower-case hexadecimal digits, or empty if none was sent."""
+    """The parent span: 16 lower-case hexadecimal digits, or an empty text if none was sent."""
     is_sampled: bool
 
 
@@ -71,30 +75,38 @@ def parse_trace(headers: Headers) -> TraceContext | None:
         return None  # as for most requests
     match = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
     if match is not None:
-        # by the standard, version ff and ids of zeros alone are not valid
-        if match[0].startswith(b"ff") or not int(match[1], 16) or not int(match[2], 16):
-            return None
-        is_sampled = bool(int(match[3], 16) & 1)
-        return TraceContext(match[1].decode(), match[2].decode(), is_sampled=is_sampled)
+        return _w3c_trace(match)
     match = _CLOUD_TRACE.fullmatch(headers.get(b"x-cloud-trace-context", b""))
-    if match is None or not int(match[1], 16):
+    if match is None or int(match[1], 16) == 0:
         return None
     # Google's header has the span in decimal digits
-    number = int(match[2] or 0)
+    span_number = int(match[2] or 0)
     span = ""
-    if 0 < number < 2**64:
-        span = f"{number:016x}"
+    if 0 < span_number < 2**64:
+        span = f"{span_number:016x}"
     return TraceContext(match[1].decode().lower(), span, is_sampled=match[3] == b"1")
 
 
+def _w3c_trace(match: re.Match[bytes]) -> TraceContext | None:
+    """Return the trace context of a match of `_TRACEPARENT`, or None if it is not valid."""
+    trace, span, flags = match.groups()
+    has_bad_version = match[0].startswith(b"ff")
+    has_zero_id = int(trace, 16) == 0 or int(span, 16) == 0
+    if has_bad_version or has_zero_id:
+        return None
+    is_sampled = bool(int(flags, 16) & 1)
+    return TraceContext(trace.decode(), span.decode(), is_sampled=is_sampled)
+
+
 def log_safe(client_bytes: bytes) -> str:
-    """Return log text for bytes that a client sent: the first 512, escaped, tokens redacted."""
-    text = client_bytes[:512].decode("latin-1")
-    decoded = unquote(text)
-    without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too
-    if without_tokens != decoded:
-        text = without_tokens
-    # a line of the access log has it in quotation marks
+    """Return the text for the log of bytes that a client sent: cut, escaped, and without tokens."""
+    text = client_bytes[:LOGGED_BYTES].decode("latin-1")
+    # decoded, so that percent-encoded tokens are found, too
+    decoded_text = unquote(text)
+    redacted_text = redact_tokens(decoded_text)
+    if redacted_text != decoded_text:
+        text = redacted_text
+    # a line of the access log has the text in quotation marks
     return escaped(text).replace('"', "%22")
 
 
@@ -105,7 +117,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
-        """Return a record's line without its traceback, with the client's address of a change."""
+        """Return a record's line without its traceback. A change has its client's address."""
         line = super().formatMessage(record)
         request = CURRENT_REQUEST.get()
         is_change = AUDIT_FIELD in getattr(record, EXTRA_FIELDS, ())
@@ -136,7 +148,7 @@ class JsonFormatter(logging.Formatter):
         request = CURRENT_REQUEST.get()
         trace: TraceContext | None = None
         if hasattr(record, TRACE):
-            # a line of the access log is formatted in a thread that works for no request
+            # a line of the access log, whose thread works for no request
             trace = getattr(record, TRACE)
         elif request is not None:
             trace = parse_trace(request.joined_headers)
@@ -149,12 +161,12 @@ class JsonFormatter(logging.Formatter):
 
     def _trace_fields(self, trace: TraceContext) -> dict[str, Any]:
         """Return the fields by which Google Cloud Logging joins lines to a trace."""
-        # it finds the trace by this name of it alone
-        name = trace.id
+        # Google finds the trace only by its full name, which has the project
+        trace_name = trace.id
         if self._project:
-            name = f"projects/{self._project}/traces/{trace.id}"
+            trace_name = f"projects/{self._project}/traces/{trace.id}"
         fields: dict[str, Any] = {
-            "logging.googleapis.com/trace": name,
+            "logging.googleapis.com/trace": trace_name,
             "logging.googleapis.com/trace_sampled": trace.is_sampled,
         }
         if trace.span:
@@ -166,8 +178,8 @@ class BackgroundHandler(logging.Handler):
     """
     Hands records to a thread, which writes them by another handler.
 
-    So nobody waits for standard error. Records that come while too many wait are dropped, and
-    counted.
+    So no request waits for standard error. Records that come while too many records wait are
+    dropped and counted.
     """
 
     def __init__(self, handler: logging.Handler) -> None:
@@ -178,8 +190,8 @@ class BackgroundHandler(logging.Handler):
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Let a record wait for the thread."""
-        if self._writer is None:  # not before: a process that forks has no thread
+        """Put a record into the queue of the thread, or drop and count it if the queue is full."""
+        if self._writer is None:  # not before the first record: a forked process has no thread
             self._writer = Thread(target=self._write, daemon=True)
             self._writer.start()
         try:
@@ -188,10 +200,10 @@ class BackgroundHandler(logging.Handler):
             self._dropped += 1
 
     def flush(self) -> None:
-        """Wait until all records are written, for a second at most."""
-        written = self._waiting.all_tasks_done
-        with written:
-            written.wait_for(lambda: not self.is_waiting, FLUSH_TIMEOUT_SECONDS)
+        """Wait until all records are written, for `FLUSH_TIMEOUT_SECONDS` at most."""
+        all_written = self._waiting.all_tasks_done
+        with all_written:
+            all_written.wait_for(lambda: not self.is_waiting, FLUSH_TIMEOUT_SECONDS)
 
     @property
     def is_waiting(self) -> bool:
@@ -213,7 +225,7 @@ def configure_logging(settings: LogSettings) -> None:
     """
     Send the log to standard error, in the format of the settings.
 
-    The access log is a part of it if the settings ask for that, and is written by a thread.
+    The access log is included if the settings ask for it. A thread writes its lines.
     """
     is_json = settings.format == "json"
     if is_json and isinstance(sys.stderr, TextIOWrapper):  # JSON is always UTF-8
@@ -241,8 +253,8 @@ def log_request(request: Request, seconds: float) -> None:
         return
     scope = request.scope
 
-    # nobody has said who a caller is that was refused before
-    who = request.caller.principal if request.is_authenticated else None
+    # a request that was refused before its authentication has no known caller
+    principal = request.caller.principal if request.is_authenticated else None
     path = log_safe(scope["raw_path"])
     agent = log_safe(headers.get(b"user-agent", b""))
     size = "-"
@@ -265,7 +277,7 @@ def log_request(request: Request, seconds: float) -> None:
         level,
         '%s %s "%s %s" %d %s %.3fs "%s"',
         request.address,
-        who or "-",
+        principal or "-",
         request.method,
         path,
         status,
@@ -273,30 +285,30 @@ def log_request(request: Request, seconds: float) -> None:
         seconds,
         agent,
         extra={
-            TRACE: parse_trace(headers),  # not the headers, of which one is a credential
-            EXTRA_FIELDS: {"route": request.route, "who": who, "httpRequest": entry},
+            TRACE: parse_trace(headers),  # and not the headers, which have the credential
+            EXTRA_FIELDS: {"route": request.route, "who": principal, "httpRequest": entry},
         },
     )
 
 
 class StoreErrorLog:
-    """Logs store errors that made requests fail, at most six a minute."""
+    """Logs errors of the store that made requests fail, at most `STORE_ERRORS_PER_MINUTE`."""
 
     def __init__(self, runtime: Runtime, *, is_local: bool) -> None:
-        self._rate_limit = LogRateLimit(6, runtime.monotonic)
-        self._ignored = NOT_STORE_ERRORS
+        self._rate_limit = LogRateLimit(STORE_ERRORS_PER_MINUTE, runtime.monotonic)
+        self._ignored_codes = NOT_STORE_ERRORS
         if not is_local:
             # the store of a bucket logs its outages itself
-            self._ignored |= {"storage_unavailable"}
+            self._ignored_codes |= {"storage_unavailable"}
 
     def log(self, error: errors.WheelyardError) -> None:
-        """Log an error, unless it is no store error or is logged elsewhere."""
-        if not isinstance(error, errors.Unavailable) or error.code in self._ignored:
+        """Log an error, unless it is no error of the store, or is logged elsewhere."""
+        if not isinstance(error, errors.Unavailable) or error.code in self._ignored_codes:
             return
-        left_out = self._rate_limit.acquire()
-        if left_out is None:
+        suppressed_count = self._rate_limit.acquire()
+        if suppressed_count is None:
             return
         note = ""
-        if left_out:
-            note = f" ({left_out} more were refused since the last such line)"
+        if suppressed_count:
+            note = f" ({suppressed_count} more were refused since the last such line)"
         logger.warning("a request was refused, %s: %s%s", error.code, error.message, note)

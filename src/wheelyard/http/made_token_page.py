@@ -33,19 +33,21 @@ def show_made(
     """
     Return the page of a new token, with its text the first time that it is loaded.
 
-    The page takes the text from the browser. `tokens` are those that the caller may see there, and
-    `root` is the way to the home page. Raises NotFound unless one has that id. Raises Unavailable
-    if the store with the key of sessions does not answer, or the key is damaged.
+    The page also removes the text from the browser. `tokens` are those that the caller may see on
+    the page, and `root` is the way to the home page. Raises NotFound unless a token has the id
+    `token_id`. Raises Unavailable if the store with the key of sessions does not answer, or the key
+    is damaged.
     """
-    new_token = next((token for token in tokens if token.id == token_id), None)
+    tokens_by_id = {token.id: token for token in tokens}
+    new_token = tokens_by_id.get(token_id)
     if new_token is None:
         raise NotFound(f"There is no token {quoted(token_id)}. Look at the list of tokens.")
     text = read_secret(request, _subject(token_id))
-    replaced = [token for token in tokens if token.replaced_by == token_id]
+    replaced_tokens = [token for token in tokens if token.replaced_by == token_id]
     values = {
         "made": new_token,
         "text": text,
-        "replaced": next(iter(replaced), None),
+        "replaced": replaced_tokens[0] if replaced_tokens else None,
         "user": USER,
         "publishing": _publishing_commands(request, new_token, text, root),
     }
@@ -64,26 +66,33 @@ def _subject(token_id: str) -> str:
 def _publishing_commands(
     request: IndexRequest, token: TokenAnswer, text: str, root: str
 ) -> dict[str, Markup]:
-    """Return the commands that publish with a new token, by their clients, if it may."""
+    """
+    Return the commands that publish with a new token, by client.
+
+    There are none if the token may not publish, or if `text`, the token itself, is not shown.
+    """
     scope = token.scope
-    can_publish = Action.UPLOAD.word in token.can and _takes_uploads(request.context.index, scope)
-    if not text or not can_publish:
+    may_upload = Action.UPLOAD.word in token.can
+    if not may_upload or not text or not _takes_uploads(request.context.index, scope):
         return {}
     environment = request.web.environment
     clients = environment.client_settings
-    name = first_index(scope.indexes)
-    if name != MAIN:
-        clients = replace(clients, root=f"{clients.root}/{name}")
+    index_name = first_index(scope.indexes)
+    if index_name != MAIN:
+        clients = replace(clients, root=f"{clients.root}/{index_name}")
     url = clients.upload_url
-    to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={text}"
-    to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={text}"
-    commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
+    uv_variables = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={text}"
+    twine_variables = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={text}"
+    commands = {
+        "uv": f"{uv_variables} uv publish dist/*",
+        "twine": f"{twine_variables} twine upload dist/*",
+    }
     return {client: environment.with_links(command, root) for client, command in commands.items()}
 
 
 def _takes_uploads(index: Index, scope: Scope) -> bool:
-    """Return whether the one index that a token is about takes uploads."""
-    # of several indexes nobody knows to which the token is to publish
+    """Return whether a token is about one index that takes uploads."""
+    # of several indexes, nobody knows to which one the token is to publish
     if len(scope.indexes) > 1:
         return False
     with suppress(WheelyardError):  # the token is made, and its page has to be shown

@@ -1,4 +1,4 @@
-"""Requests and responses, with what every handler here needs."""
+"""Requests and responses of the web server, and the wait of a handler for a coroutine."""
 
 import logging
 from asyncio import FIRST_COMPLETED, Task, create_task, get_running_loop, timeout, wrap_future
@@ -32,9 +32,9 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 HeaderList = tuple[Header, ...]
 Headers = Mapping[bytes, bytes]
-"""Headers by lower-case name, of which repeated ones are one comma-separated value."""
+"""Headers by lower-case name. The values of a repeated header are joined by commas."""
 MadeFrom = tuple[tuple[tuple[str, str], str], ...]
-"""What an answer was made from: keys (of `http/page_cache.py`), each with its version."""
+"""What an answer was made from: keys of documents (`http/page_cache.py`), with their versions."""
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
@@ -43,15 +43,15 @@ JSON: Final = b"application/json"
 PATHSEND: Final = "http.response.pathsend"
 """The ASGI extension that sends a file by its path, which the web server has."""
 REQUEST: Final = "wheelyard.request"
-"""The key of an ASGI scope that has the request."""
+"""The key under which an ASGI scope has the `Request`."""
 UNMATCHED_ROUTE: Final = "nothing"
 """The route, in metrics and logs, of a path that no route matches."""
 CLIENT_CLOSED_REQUEST: Final = 499
-"""The status of a request that its client broke off, as nginx logs it, too."""
+"""The status of a request that its client broke off. nginx logs this number, too."""
 SEE_OTHER: Final = 303
-"""The status of the answer to a form, which leads to a page."""
+"""The status of a redirect from a form to the page that is shown after it."""
 STALL_SECONDS: Final = 60
-"""How long a client may take nothing of a response before it gets no more of it."""
+"""How long a client may take nothing of a response before the response is ended."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -65,7 +65,7 @@ class Waiting(Exception):
         super().__init__(key)
         self.key = key
         self.timeout_seconds: float | None = None
-        """How long the coroutine may take before it ends with TimeoutError."""
+        """After how many seconds the coroutine ends with TimeoutError, or None for no limit."""
         self._begin = begin
         self._args = args
 
@@ -85,10 +85,10 @@ class Request(StarletteRequest):
 
     Args:
         scope: The ASGI scope, whose path is decoded and without the prefix.
-        receive: The body, which may be received once.
+        receive: Returns the events of the body, each once.
         headers: All headers, joined.
-        caller: The anonymous one, until the request is authenticated.
-        address: The IP address of the client. From a header only if a trusted proxy has sent it.
+        caller: `UNAUTHENTICATED`, until the request is authenticated.
+        address: The IP address of the client. A header names it only if a trusted proxy sent that.
     """
 
     def __init__(
@@ -99,18 +99,23 @@ class Request(StarletteRequest):
         self.caller = caller
         self.address = address
         self.started_at = 0.0
-        """When it has come, on the monotonic clock."""
+        """When the request has come, on the monotonic clock."""
         self.route = UNMATCHED_ROUTE
         """The name of its route."""
         self.response: Response | None = None
-        """None until there is one, and if the client has disconnected before."""
+        """None until there is a response, and if the client has disconnected before."""
         self.is_authenticated = False
-        """Whether `caller` was authenticated, who may be anonymous."""
+        """Whether `caller` is known for certain. That caller may be anonymous."""
         self.browser_session: Session | None = None
         """The session by whose cookie the caller is signed in, or None for any other credential."""
-        self.waits_for = ""
-        """The provider that has to confirm the person of a session, and does not answer."""
+        self.silent_provider = ""
+        """
+        The provider that has to confirm the person of a session, and does not answer.
+
+        Empty if no such provider keeps the request from being authenticated.
+        """
         self._results = dict[Hashable, tuple[object, Exception | None]]()
+        """The results of `wait` and `once`, or their errors, by key."""
 
     @property
     def status(self) -> int:
@@ -126,16 +131,17 @@ class Request(StarletteRequest):
         return query
 
     def query_field(self, name: str) -> str | None:
-        """Return the values of a field of the query, joined, or None if it is missing."""
-        query = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
-        if name not in query:
+        """Return the values of a field of the query, joined, or None if the field is missing."""
+        fields = parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+        if name not in fields:
             return None
-        return ", ".join(query[name])
+        return ", ".join(fields[name])
 
     @property
     def segments(self) -> tuple[str, ...]:
         """The decoded segments of the URL path, without empty ones and without the prefix."""
-        return tuple(filter(None, self.scope["path"].split("/")))
+        path: str = self.scope["path"]
+        return tuple(segment for segment in path.split("/") if segment)
 
     @property
     def client_key(self) -> str:
@@ -148,11 +154,12 @@ class Request(StarletteRequest):
     def body_type(self) -> bytes:
         """The media type of the request body, in lower case and without parameters."""
         content_type = self.joined_headers.get(b"content-type", b"")
-        return content_type.partition(b";")[0].strip().lower()
+        media_type, _, _ = content_type.partition(b";")
+        return media_type.strip().lower()
 
     @contextmanager
     def waiting_at_most(self, seconds: float) -> Iterator[None]:
-        """Raise TimeoutError instead of waiting longer, in a `with` block."""
+        """Let each `wait` in a `with` block raise TimeoutError after so many seconds."""
         try:
             yield
         except Waiting as waiting:
@@ -164,10 +171,10 @@ class Request(StarletteRequest):
         Return the result of the coroutine `begin(*args)`, for which no thread waits.
 
         The first call raises Waiting. The coroutine then runs, and the handler is called again from
-        its beginning, in which this returns what the coroutine has returned, or raises its error.
+        its beginning. This call then returns what the coroutine has returned, or raises its error.
         So a handler changes nothing before it waits, and what it has checked is checked again.
         """
-        # only one thread at a time works for a request, so its results need no lock
+        # only one thread at a time works for a request, so `_results` needs no lock
         if key not in self._results:
             raise Waiting(key, begin, *args)
         result, error = self._results[key]
@@ -177,10 +184,10 @@ class Request(StarletteRequest):
 
     def once(self, key: Hashable, look: Callable[[*Ts], T], *args: *Ts) -> T:
         """
-        Return what `look(*args)` has returned when the handler first came here.
+        Return what `look(*args)` has returned when the handler called this for the first time.
 
-        For what counts each call, or may find something else after the handler has waited. An error
-        of `look` is raised, and not remembered.
+        `look` may be a function that counts its calls, or that may return something else after the
+        handler has waited. An error of `look` is raised, and not remembered.
         """
         if key not in self._results:
             self._results[key] = look(*args), None
@@ -192,12 +199,12 @@ class Request(StarletteRequest):
 
     # this and `finish_waiting` run in the event loop, while no thread works for the request
     def close_results(self) -> None:
-        """End the reading of bodies that were waited for, and that no response has taken."""
+        """End the reading of the bodies among the results, unless a response reads them."""
         for result, _ in self._results.values():
             close_chunks(result)
 
     async def finish_waiting(self, waiting: Waiting) -> None:
-        """Run the coroutine that a handler waits for, and keep its result for `wait`."""
+        """Run the coroutine that a handler waits for, and keep its result or error for `wait`."""
         try:
             self._results[waiting.key] = await waiting.run(), None
         except Exception as error:  # noqa: BLE001 - the handler gets it
@@ -208,25 +215,25 @@ class ErrorBody(Struct, frozen=True, omit_defaults=True):
     """The JSON of an error response."""
 
     message: str
-    """For people."""
+    """What went wrong, for people."""
     code: str
-    """The status and a few words, which uv shows."""
+    """The status and the first sentence of the message, which uv shows."""
     title: str
     """The reason phrase of the status."""
     error: str
     """The error code, for programs."""
     fact: str = ""
-    """If there is `advice`, the message without it."""
+    """The message without the advice, or an empty text without `advice`."""
     advice: Advice | None = None
-    """What helps, for a program that says it in its own words."""
+    """What helps, for a program that tells people in its own words."""
 
 
 class Response:
     """
     A response whose body is bytes, or a file for the web server to send.
 
-    It may be sent any number of times. `header_list` includes Content-Length, except with status
-    204 or 304.
+    The response may be sent any number of times. `header_list` includes Content-Length, except with
+    status 204 or 304.
     """
 
     def __init__(
@@ -241,30 +248,31 @@ class Response:
         self.header_list = header_list
         self.content = content
         self.error = error
-        """What the body says, if it is the JSON of an error."""
+        """What the body says, or None if the body is not the JSON of an error."""
         self.made_from: MadeFrom | None = None
         """
-        An identical request of the same caller gets this response while these are the versions.
+        What the response was made from.
 
-        None if each request needs an answer of its own.
+        An identical request of the same caller gets this response again while the keys have these
+        versions, up to `deadline`. None if each request needs an answer of its own.
         """
-        self.last_page: int | None = None
-        """The number of the last page of the list, if it has none of the number in the request."""
         self.deadline = inf
-        """When that ends in any case, on the monotonic clock."""
-        self.cached: Response | None = None
-        """The response of a cache that this one is, which lives as long as it is cached."""
+        """Until when this response may be repeated, on the monotonic clock."""
+        self.cached_response: Response | None = None
+        """The response in a cache of which this one is a copy. It lives as long as it is cached."""
+        self.last_page: int | None = None
+        """The number of the list's last page, if the request names a page that does not exist."""
 
-    def until(self, made_from: MadeFrom | None, deadline: float = inf) -> "Response":
-        """Return this response of a cache, which may be repeated while those are the versions."""
-        response = copy(self)  # the one in the cache has no deadline, and is shared by all callers
+    def repeatable(self, made_from: MadeFrom | None, deadline: float) -> "Response":
+        """Return a copy of this cached response, with `made_from` and `deadline`."""
+        response = copy(self)  # all callers share the response in the cache
         response.made_from = made_from
         response.deadline = deadline
-        response.cached = self
+        response.cached_response = self
         return response
 
     def with_headers(self, header_list: HeaderList) -> "Response":
-        """Return the same response with other headers."""
+        """Return a copy of the response with other headers."""
         response = copy(self)
         response.header_list = header_list
         return response
@@ -287,8 +295,8 @@ class StreamedResponse(Response):
     A response whose body is read in chunks, in a thread of `pool`, and closed at the end.
 
     No more chunks are read once the client has disconnected, or has taken nothing for
-    `STALL_SECONDS`. A body with `when_ready`, which tells when its next chunk can be read, occupies
-    no thread until then.
+    `STALL_SECONDS`. A body with a method `when_ready` tells when its next chunk can be read, and
+    occupies no thread until then.
     """
 
     def __init__(
@@ -297,6 +305,8 @@ class StreamedResponse(Response):
         super().__init__(status, header_list)
         self._chunks = chunks
         self._pool = pool
+        self._reading: Future[bytes] | None = None
+        """The latest read of a chunk, or None before the first one."""
         if isinstance(chunks, BegunBody):
             chunks.is_sent = True
 
@@ -306,40 +316,42 @@ class StreamedResponse(Response):
             await super().__call__(scope, receive, send)
             return
 
-        # at most one thread reads the chunks at a time, and `_close` waits for it
-        watch: Task[None] | None = None
+        disconnect: Task[None] | None = None
         wait_for_disconnect = getattr(receive, "wait_for_disconnect", None)
         if wait_for_disconnect is not None:
-            watch = create_task(wait_for_disconnect())
-        reading: Future[bytes] | None = None
+            disconnect = create_task(wait_for_disconnect())
         try:
             headers = self.header_list
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": headers}
             )
-            chunk = b"-"
-            while chunk:
-                await until_readable(self._chunks, watch)
-                if watch is not None and watch.done():
-                    return
-                reading = self._pool.submit(next, self._chunks, b"")
-                chunk = await wrap_future(reading)
-                if watch is not None and watch.done():
-                    return
-                sending = send(
-                    {"type": "http.response.body", "body": chunk, "more_body": bool(chunk)}
-                )
-                await wait_for_client(sending, STALL_SECONDS, STALL_SECONDS)
+            await self._send_chunks(send, disconnect)
         # without a last chunk the connection is closed, and the body looks incomplete
         except WheelyardError as error:
             logger.warning("a download broke off: %s", error.message)
         except TimeoutError:
             logger.info("a download broke off: its client took nothing for %d s", STALL_SECONDS)
         finally:
-            if watch is not None:
-                watch.cancel()
+            if disconnect is not None:
+                disconnect.cancel()
             with suppress(RuntimeError):  # the pool is shut down
-                await wrap_future(self._pool.submit(_close, self._chunks, reading))
+                await wrap_future(self._pool.submit(_close, self._chunks, self._reading))
+
+    async def _send_chunks(self, send: Send, disconnect: Task[None] | None) -> None:
+        """Send chunk after chunk, until the body or `disconnect` has ended."""
+        # at most one thread reads the chunks at a time, and `_close` waits for it
+        has_more = True
+        while has_more:
+            await until_readable(self._chunks, disconnect)
+            if disconnect is not None and disconnect.done():
+                return
+            self._reading = self._pool.submit(next, self._chunks, b"")
+            chunk = await wrap_future(self._reading)
+            if disconnect is not None and disconnect.done():
+                return
+            has_more = bool(chunk)
+            sending = send({"type": "http.response.body", "body": chunk, "more_body": has_more})
+            await wait_for_client(sending, STALL_SECONDS, STALL_SECONDS)
 
 
 def make_response(status: int, content_type: bytes, body: bytes, *headers: Header) -> Response:
@@ -349,48 +361,62 @@ def make_response(status: int, content_type: bytes, body: bytes, *headers: Heade
 
 
 def redirect(status: int, location: str, *headers: Header) -> Response:
-    """Return a redirect to an (ASCII) path or URL, which without `headers` caches may not store."""
+    """
+    Return a redirect to an (ASCII) path or URL.
+
+    Caches may not store the redirect unless other `headers` are given.
+    """
     target = location.encode("ascii")
-    common = ((b"location", target), (b"content-length", b"0"), NOSNIFF)
-    return Response(status, common + (headers or (NO_STORE,)))
+    cache_headers = headers or (NO_STORE,)
+    common_headers = ((b"location", target), (b"content-length", b"0"), NOSNIFF)
+    return Response(status, common_headers + cache_headers)
 
 
 class BegunBody:
-    """The chunks of a body whose first chunk was read already, or none if it is empty."""
+    """
+    The chunks of a body whose first chunk was read already.
 
-    def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
-        self._first = first
-        self._rest = rest
+    Args:
+        first_chunk: Empty if the body has no chunk.
+        later_chunks: Reads the chunks after the first one.
+    """
+
+    def __init__(self, first_chunk: bytes, later_chunks: Iterator[bytes]) -> None:
+        self._first_chunk = first_chunk
+        """Empty after `__next__` has returned the chunk."""
+        self._later_chunks = later_chunks
         self.is_sent = False
-        """Whether a response closes it."""
+        """Whether a response sends the body, and closes it at its end."""
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        if self._first:
-            first = self._first
-            self._first = b""
-            return first
-        return next(self._rest)
+        if self._first_chunk:
+            chunk = self._first_chunk
+            self._first_chunk = b""
+            return chunk
+        return next(self._later_chunks)
 
-    def when_ready(self, call: Callable[[], None]) -> bool:
+    def when_ready(self, wake: Callable[[], None]) -> bool:
         """
         Return whether the next chunk can be read without waiting.
 
-        If it cannot, `call` is called once it can, perhaps in another thread.
+        If it cannot, `wake` is called once it can be read, perhaps in another thread.
         """
-        when_ready = getattr(self._rest, "when_ready", None)
-        return bool(self._first or when_ready is None or when_ready(call))
+        when_ready = getattr(self._later_chunks, "when_ready", None)
+        if self._first_chunk or when_ready is None:
+            return True
+        return bool(when_ready(wake))
 
     def close(self) -> None:
         """End the reading."""
-        close_chunks(self._rest)
+        close_chunks(self._later_chunks)
 
 
-async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = None) -> None:
+async def until_readable(chunks: Iterator[bytes], disconnect: Task[None] | None = None) -> None:
     """
-    Wait until the next chunk of a body with `when_ready` is there, or `watch` has ended.
+    Wait until the next chunk of a body with `when_ready` can be read, or `disconnect` has ended.
 
     Any other body is not waited for.
     """
@@ -400,32 +426,32 @@ async def until_readable(chunks: Iterator[bytes], watch: Task[None] | None = Non
     loop = get_running_loop()
     ready = loop.create_future()
 
-    def note() -> None:
+    def set_ready() -> None:
         if not ready.done():
             ready.set_result(None)
 
     def wake() -> None:  # in the thread that fetches the body
         with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(note)
+            loop.call_soon_threadsafe(set_ready)
 
     if when_ready(wake):
         return
     futures = [ready]
-    if watch is not None:
-        futures.append(watch)
+    if disconnect is not None:
+        futures.append(disconnect)
     await asyncio_wait(futures, return_when=FIRST_COMPLETED)
 
 
 def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
-    """End the reading of a body, once the thread that reads its next chunk has done that."""
+    """End the reading of a body, once the thread that reads a chunk of it has done so."""
     if reading is not None:
-        wait([reading])  # the waiting task may have been cancelled
+        wait([reading])  # the task that awaited it may have been cancelled
     with suppress(WheelyardError):
         close_chunks(chunks)
 
 
 def close_chunks(chunks: object) -> None:
-    """End the reading of a body, if it is one that has to be closed."""
+    """End the reading of a body. Anything without a method `close` is left alone."""
     close = getattr(chunks, "close", None)
     if close is not None:
         close()

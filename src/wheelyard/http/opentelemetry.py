@@ -29,12 +29,12 @@ from wheelyard.settings.sections import is_loopback
 SERVICE: Final = "wheelyard"
 EXPORT_SECONDS: Final = 5
 """Timeout of one export to the collector, and of the last ones at the end."""
-_ORIGINAL: Final = "wheelyard.scope"
-"""The part of what OpenTelemetry gets of an ASGI scope that has the whole scope."""
+_WHOLE_SCOPE: Final = "wheelyard.scope"
+"""The key under which the scope that OpenTelemetry gets has the whole ASGI scope."""
 
 
 class RouteNames(Protocol):
-    """Knows the name of the route of a request."""
+    """Knows the names of the routes of requests."""
 
     def name_of(self, raw_path: bytes, method: str) -> str:
         """Return the name of the route that answers a method of a raw path."""
@@ -42,12 +42,12 @@ class RouteNames(Protocol):
 
 class Telemetry:
     """
-    An application whose requests have spans, which a collector gets with their durations.
+    An ASGI application whose requests have spans. A collector gets the spans and durations.
 
     Args:
         endpoint: The collector's URL, without `/v1/traces`.
         application: Answers the requests.
-        routes: Its routes, whose names the spans have.
+        routes: Knows the routes of the application, whose names the spans have.
     """
 
     def __init__(self, endpoint: str, application: ASGIApp, routes: RouteNames) -> None:
@@ -56,21 +56,21 @@ class Telemetry:
 
         # the names of the stable semantic conventions for HTTP
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")  # noqa: TID251 - the only way
-        base = endpoint.rstrip("/")
+        collector_url = endpoint.rstrip("/")
         resource = Resource.create({"service.name": SERVICE, "service.version": version(SERVICE)})
-        spans = OTLPSpanExporter(
-            f"{base}/v1/traces", timeout=EXPORT_SECONDS, session=_session(base)
+        span_exporter = OTLPSpanExporter(
+            f"{collector_url}/v1/traces", timeout=EXPORT_SECONDS, session=_session(collector_url)
         )
-        durations = OTLPMetricExporter(
-            f"{base}/v1/metrics", timeout=EXPORT_SECONDS, session=_session(base)
+        duration_exporter = OTLPMetricExporter(
+            f"{collector_url}/v1/metrics", timeout=EXPORT_SECONDS, session=_session(collector_url)
         )
-        reader = PeriodicExportingMetricReader(durations)
+        reader = PeriodicExportingMetricReader(duration_exporter)
         self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self.tracers.add_span_processor(BatchSpanProcessor(spans))
+        self.tracers.add_span_processor(BatchSpanProcessor(span_exporter))
         self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
         self._middleware: ASGIApp = OpenTelemetryMiddleware(
             self._answer,
-            default_span_details=self._describe,
+            default_span_details=self._span_details,
             tracer_provider=self.tracers,
             meter_provider=self._meters,
             exclude_spans=["receive", "send"],
@@ -81,30 +81,33 @@ class Telemetry:
         await self._middleware(_without_secrets(scope), receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._application(scope[_ORIGINAL], receive, send)
+        """Let the application answer a request by its whole scope."""
+        await self._application(scope[_WHOLE_SCOPE], receive, send)
 
-    def _describe(self, scope: Scope) -> tuple[str, dict[str, str]]:
-        """Return the name and some attributes of a request's span."""
-        route = self._routes.name_of(scope[_ORIGINAL]["raw_path"], scope["method"])
+    def _span_details(self, scope: Scope) -> tuple[str, dict[str, str]]:
+        """Return the name of a request's span, and the attribute with its route."""
+        raw_path = scope[_WHOLE_SCOPE]["raw_path"]
+        route = self._routes.name_of(raw_path, scope["method"])
         return f"{scope['method']} {route}", {"http.route": route}
 
     def close(self) -> None:
-        """Export the spans and durations that are left, within EXPORT_SECONDS."""
+        """Export the last spans and durations, within EXPORT_SECONDS."""
         # a collector that takes a connection and never answers must not keep the process
         export = Thread(target=self._shut_down, daemon=True)
         export.start()
         export.join(EXPORT_SECONDS)
 
     def _shut_down(self) -> None:
+        """Export the last spans and durations."""
         self.tracers.shutdown()
         self._meters.shutdown(EXPORT_SECONDS * 1000)
 
 
 def _without_secrets(scope: Scope) -> Scope:
     """
-    Return the part of an ASGI scope that a collector may be told.
+    Return a scope with those parts of an ASGI scope that a collector may know.
 
-    The instrumentation quotes the URL and the client, and fails if it cannot decode them.
+    The instrumentation quotes the URL and the headers, and fails if it cannot decode them.
     """
     request_headers = dict(scope["headers"])
     agent = log_safe(request_headers.get(b"user-agent", b""))
@@ -123,12 +126,13 @@ def _without_secrets(scope: Scope) -> Scope:
         "headers": headers,
         "client": scope["client"],
         "server": scope.get("server"),
-        _ORIGINAL: scope,
+        _WHOLE_SCOPE: scope,
     }
 
 
-def _session(endpoint: str) -> Session:
+def _session(collector_url: str) -> Session:
     """Return the HTTP session of an exporter, without a proxy for a collector on this machine."""
+    host = urlsplit(collector_url).hostname or ""
     session = Session()
-    session.trust_env = not is_loopback(urlsplit(endpoint).hostname or "")
+    session.trust_env = not is_loopback(host)
     return session

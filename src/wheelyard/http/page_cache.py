@@ -23,17 +23,18 @@ from wheelyard.wiring.index import Index
 PAGE_BYTES: Final = 1280
 """The estimated memory of a cached page, besides the bytes of its body."""
 
-LOCKS: Final = 4096
-"""Pages share so many locks, of which each is made when it is first needed."""
+LOCK_COUNT: Final = 4096
+"""All pages share so many locks. Each lock is made when a page first needs it."""
 
 Render = Callable[[], bytes]
 PageKey = tuple[Hashable, bool]
-"""What a page shows, and whether in gzip: each of both is made when it is first asked for."""
+"""What a page shows, and whether its client takes gzip: both are rendered when first needed."""
 
 Key = tuple[str, str]
+"""The kind of a document that answers are made from, and which one of its kind."""
 SEARCH: Final[Key] = ("search", "")
 SERIALS: Final[Key] = ("serials", "")
-"""The newest serials of all projects, in a list of them."""
+"""The newest serials of all projects, which a list of projects shows."""
 CHANGES: Final[Key] = ("changes", "")
 """The feed, with the serials on the page of a project."""
 GRANTS: Final[Key] = ("grants", "")
@@ -43,7 +44,7 @@ POLICY: Final[Key] = ("policy", "")
 
 
 class CachedPage(Struct, frozen=True):
-    """A page rendered from one document version, as it is or in gzip."""
+    """A page rendered from one document version, compressed or not."""
 
     version: str
     digest: str
@@ -52,40 +53,41 @@ class CachedPage(Struct, frozen=True):
     body: bytes
     headers: HeaderList
     responses: dict[tuple[MediaType, bool], Response] = {}
-    """The responses that were asked for, by media type and whether they are 304."""
+    """The responses that were made so far, by media type and whether they are 304."""
 
     def response(self, media_type: MediaType, *, is_known: bool) -> Response:
-        """Return the page (200), or 304 if the client `is_known` to have it."""
+        """Return the response with the page (200), or 304 if `is_known` to the client."""
         response = self.responses.get((media_type, is_known))
-        # two threads may both make one: they are equal, and the last one stays
+        # two threads may both make a response: both are equal, and the last one stays
         if response is None:
-            response = self._response(media_type, is_known=is_known)
+            response = self._new_response(media_type, is_known=is_known)
             self.responses[media_type, is_known] = response
         return response
 
     def is_known(self, media_type: MediaType, if_none_match: bytes | None) -> bool:
         """Return whether If-None-Match has the ETag of the page in any encoding."""
-        # an ETag of any encoding matches: media type and body are equal
-        return is_not_modified(if_none_match, self._etag_prefix(media_type).encode())
+        etag_beginning = self._etag_beginning(media_type).encode()
+        return is_not_modified(if_none_match, etag_beginning)
 
-    def _etag_prefix(self, media_type: MediaType) -> str:
+    def _etag_beginning(self, media_type: MediaType) -> str:
+        """Return what the ETags of the page in all encodings begin with."""
         return f'"{self.digest}-{media_type.value.etag_letter}'
 
-    def _response(self, media_type: MediaType, *, is_known: bool) -> Response:
-        """Return a new response with the page, or a 304."""
+    def _new_response(self, media_type: MediaType, *, is_known: bool) -> Response:
+        """Return a new response with the page, or the response 304 if `is_known`."""
         # RFC 9110, 8.8.3: bytes in another encoding are another representation, with its own ETag
         encoding_letter = "g" if self.is_gzip else "i"
-        etag = f'{self._etag_prefix(media_type)}{encoding_letter}"'.encode()
-        common = ((b"etag", etag), NOSNIFF, *self.headers)
+        etag = f'{self._etag_beginning(media_type)}{encoding_letter}"'.encode()
+        common_headers = ((b"etag", etag), NOSNIFF, *self.headers)
         if is_known:
-            return Response(304, common)
-        headers = [
+            return Response(304, common_headers)
+        body_headers = [
             (b"content-type", media_type.value.content_type),
             (b"content-length", b"%d" % len(self.body)),
         ]
         if self.is_gzip:
-            headers.append(GZIP)
-        return Response(200, tuple(headers) + common, self.body)
+            body_headers.append(GZIP)
+        return Response(200, tuple(body_headers) + common_headers, self.body)
 
 
 class PageCache:
@@ -94,13 +96,14 @@ class PageCache:
     def __init__(self, cache: LruCache[PageKey, CachedPage]) -> None:
         self._pages = cache
         self._locks = dict[int, Lock]()
-        """Held while a page is rendered, so that each is rendered once, and shared by pages."""
+        """Locks by number. One is held while a page is rendered, so that it is rendered once."""
 
     def get(self, key: PageKey, version: str, headers: HeaderList) -> CachedPage | None:
         """
-        Return the page cached under `key`, or None if there is none of this document version.
+        Return the page cached under `key`, or None unless it has this document version.
 
-        Its headers have to be these as well: which caches may keep it can change without it.
+        The page must have the same headers, too: which caches may keep it can change without a
+        change of the document.
         """
         page = self._pages.get(key)
         if page is None or page.version != version or page.headers != headers:
@@ -111,18 +114,20 @@ class PageCache:
         self, key: PageKey, version: str, render: Render, headers: HeaderList
     ) -> CachedPage:
         """
-        Return the page of `key` and `version`, which is rendered unless it is cached so.
+        Return the page of `key` and `version`, from the cache or else rendered.
 
-        Raises what `render` raises. A thread waits here while another one renders the same page.
+        A thread waits here while another one renders the same page. Raises what `render` raises.
         """
         page = self.get(key, version, headers)
         if page is not None:
             return page
-        # `render` must not take another of these locks: two pages may share one
-        with self._locks.setdefault(hash(key) % LOCKS, Lock()):
+        # `render` must not need another page of this cache: two pages may share one lock
+        lock = self._locks.setdefault(hash(key) % LOCK_COUNT, Lock())
+        with lock:
             page = self.get(key, version, headers)  # another thread may have rendered it meanwhile
             if page is None:
-                page = _render_page(version, render, headers, takes_gzip=key[1])
+                _, takes_gzip = key
+                page = _render_page(version, render, headers, takes_gzip=takes_gzip)
                 self._pages.put(key, page, PAGE_BYTES + len(page.body))
             return page
 
@@ -130,19 +135,20 @@ class PageCache:
 def _render_page(
     version: str, render: Render, headers: HeaderList, *, takes_gzip: bool
 ) -> CachedPage:
-    """Return a page as it is rendered now, in gzip if that is taken, and worth it."""
+    """Return a page that is rendered now, in gzip if that is taken, and the page is not small."""
     body = render()
-    digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()
-    packed = compressed(body) if takes_gzip else None
-    if packed is not None:
-        return CachedPage(version, digest, is_gzip=True, body=packed, headers=headers)
-    # msgspec's bytes keep more memory than others
-    copied = bytes(memoryview(body))
-    return CachedPage(version, digest, is_gzip=False, body=copied, headers=headers)
+    body_hash = blake2b(body, digest_size=15).digest()
+    digest = urlsafe_b64encode(body_hash).decode()
+    compressed_body = compressed(body) if takes_gzip else None
+    if compressed_body is not None:
+        return CachedPage(version, digest, is_gzip=True, body=compressed_body, headers=headers)
+    # a copy, as the bytes that msgspec returns keep more memory than they need
+    body_copy = bytes(memoryview(body))
+    return CachedPage(version, digest, is_gzip=False, body=body_copy, headers=headers)
 
 
 def project_key(name: NormalizedName, index: str = MAIN) -> Key:
-    """Return the key of a project's document, which may be that of another index."""
+    """Return the key of the document of a project of an index."""
     if index == MAIN:
         return ("project", name)
     return ("project", f"{index}/{name}")
@@ -154,12 +160,12 @@ def names_key(index: str) -> Key:
 
 
 def cache_keys(documents: Iterable[DocumentVersion], name: str = "") -> MadeFrom:
-    """Return the keys of documents with their versions. Those of projects are of this name."""
-    return tuple((_key_of(document, name), document.version) for document in documents)
+    """Return the keys of documents with their versions. `name` is the project of all of them."""
+    return tuple((_document_key(document, name), document.version) for document in documents)
 
 
-def _key_of(document: DocumentVersion, name: str) -> Key:
-    """Return the key of a document. That of a project is of this name."""
+def _document_key(document: DocumentVersion, name: str) -> Key:
+    """Return the key of a document. `name` is the project that a project's document is of."""
     match document.kind:
         case "project":
             return project_key(NormalizedName(name), document.index)
@@ -173,48 +179,49 @@ def upstream_page_key(name: NormalizedName, upstream: str = "") -> Key:
     """
     Return the key of the page of a public project.
 
-    `upstream` is the id of its index if others have pages of the project as well.
+    `upstream` is the id of the upstream index that has the page, if several have the project.
     """
     return ("upstream page", f"{name} {upstream}".rstrip())
 
 
 class CurrentVersions:
     """
-    Returns versions by a few system calls on a local store, from memory on a remote one.
+    Returns the current versions of documents: of a local store by system calls, else from memory.
 
     A system call lets the other threads run, which costs far more than the call itself. So all
-    requests that the event loop begins to answer in one turn share it: they came before it.
+    requests that the event loop begins to answer in one turn share the call: they came before it.
     """
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._name = index.name
-        self._own = index.projects
-        self._of_this_turn = dict[Key, str | None]()
+        self._own_projects = index.projects
+        self._versions_of_turn = dict[Key, str | None]()
+        """The versions that were looked up in this turn of the event loop."""
 
     def __call__(self, key: Key) -> str | None:
         """
-        Return the version of a key now, or None if it is not known.
+        Return the version that a key has now, or None if it is not known.
 
         Raises Unavailable if the store does not answer.
         """
         # only the event loop calls this, so it needs no lock
-        versions = self._of_this_turn
+        versions = self._versions_of_turn
         if not versions:
             get_running_loop().call_soon(versions.clear)
         if key not in versions:
-            (kind, text) = key
-            # most are those of projects: they take no further call
+            kind, text = key
+            # most keys are of projects: no further call for these
             if kind == "project":
                 versions[key] = self._project_version(text)
             else:
-                versions[key] = self._version(key)
+                versions[key] = self._other_version(key)
         return versions[key]
 
-    def _version(self, key: Key) -> str | None:
-        """Return the version of a key that is of no project, or None if it is not known."""
+    def _other_version(self, key: Key) -> str | None:
+        """Return the version of a key of no project's document, or None if it is not known."""
         index = self._index
-        (kind, text) = key
+        kind, text = key
         snapshot: Snapshot[Any] | None = None
         if kind == "names":
             projects = self._projects_of(text)
@@ -237,12 +244,12 @@ class CurrentVersions:
         return None if snapshot is None else snapshot.version
 
     def _project_version(self, text: str) -> str | None:
-        """Return the version of a project's document, or None if it is not known."""
+        """Return the version of a project's document, or None. `text` is as in `project_key`."""
         index_name, _, project = text.rpartition("/")
         if not index_name:
             index_name = MAIN
-        # most projects are own ones, and each remembered page comes here
-        projects: Projects | None = self._own
+        # no call for this index, which most pages are about: each remembered page comes here
+        projects: Projects | None = self._own_projects
         if index_name != self._name:
             projects = self._projects_of(index_name)
         if projects is None:
@@ -262,30 +269,35 @@ class CurrentVersions:
 
     def _projects_of(self, name: str) -> Projects | None:
         """
-        Return the packages of an index that pages tell of, or None if that is not known.
+        Return the packages of an index that pages tell of, or None if they are not in memory.
 
-        That is one which this index shows, or whose own pages they lead to.
+        The index is a layer that this index shows, or one that pages lead to.
         """
         if name == self._name:
-            return self._own
+            return self._own_projects
         repository = self._index.peek_repository()
         if repository is not None:
-            own = repository.own_by_name.get(name)
-            if own is not None:
-                return own.projects
-        built = self._index.server.indexes.built_as(name)
-        if built is None:
+            layer = repository.own_by_name.get(name)
+            if layer is not None:
+                return layer.projects
+        built_index = self._index.server.indexes.built_as(name)
+        if built_index is None:
             return None
-        return built.projects
+        return built_index.projects
 
     def _upstream_version(self, key: Key) -> str | None:
-        """Return the version of the policy, or of the page of a public project in memory."""
+        """
+        Return the version of the policy, or of the page of a public project.
+
+        None if there is no upstream index, or the page is not in memory.
+        """
         upstream = self._index.upstream
         if upstream is None:
             return None
         if key == POLICY:
             return upstream.policy.generation
-        name, _, upstream_id = key[1].partition(" ")
+        _, text = key
+        name, _, upstream_id = text.partition(" ")
         if upstream_id:
             return upstream.pages.version_in_memory_of(upstream_id, NormalizedName(name))
         return upstream.pages.version_in_memory(NormalizedName(name))

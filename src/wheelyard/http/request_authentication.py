@@ -6,10 +6,10 @@ would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (
 
 The name of the cookie ends in a digest of the port and the path of the index: a browser sends the
 cookies of a host to all its ports, and those that begin with `__Host-` to all paths, so that two
-indexes of one host would overwrite each other's. On https its name begins with `__Host-`: a browser
-then takes it from this host over https alone, so that no other host of the domain can plant one.
-`SameSite=Strict` keeps it from requests that pages of other sites make. Also from a link there, so
-that one arrives as if signed out.
+indexes of one host would overwrite each other's cookies. On https the name begins with `__Host-`: a
+browser then takes the cookie from this host over https alone, so that no other host of the domain
+can plant one. With `SameSite=Strict`, a browser sends no cookie with requests that pages of other
+sites make. So whoever follows a link of another site arrives as if signed out.
 """
 
 import re
@@ -43,18 +43,18 @@ IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
 CALLER: Final = "caller"
-"""The kind of what a request waits for while a credential is verified."""
+"""The first part of the key under which a request waits until a credential is verified."""
 SESSION: Final = "session"
-"""The same while the provider of a session is asked."""
+"""The first part of the key under which a request waits for the provider of a session."""
 
 UNAUTHENTICATED: Final = Caller(ANONYMOUS, ())
 """The caller of a request until it is authenticated: nobody, who may do nothing."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
-NAME: Final = "wheelyard-session"
-
-_VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
+SESSION_COOKIE: Final = "wheelyard-session"
+"""The beginning of the name of the cookie of sessions."""
+_COOKIE_VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
 
 
 class RequestAuthenticator:
@@ -67,7 +67,7 @@ class RequestAuthenticator:
         self._context = context
         self._index = context.index
         self._pools = context.process.pools
-        self._verifying = SingleFlight()
+        self._verifications = SingleFlight()
 
     def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
         """
@@ -75,12 +75,14 @@ class RequestAuthenticator:
 
         Where Identity-Aware Proxy is configured, nothing else counts for a request that
         `accepts_iap`, and its Authorization header is taken away. A cookie that is not valid counts
-        as none. If its provider has not confirmed the person, the request's `waits_for` says so. A
-        rejected credential is logged, and may count for the rate limit.
+        as no cookie. If the provider of a session does not confirm the person, the request gets its
+        name as `silent_provider`. A rejected credential is logged, and may count for the rate
+        limit.
 
-        Raises Waiting while a credential is verified elsewhere. Raises Unauthenticated if it is not
-        valid, Invalid if its header is too long or malformed, and Unavailable if that cannot be
-        said now, or (code `rate_limited`) after too many failures. May block.
+        Raises Waiting while a credential is verified elsewhere. Raises Unauthenticated if the
+        credential is not valid, Invalid if its header is too long or malformed, and Unavailable if
+        nobody can say now whether it is valid, or (code `rate_limited`) after too many failures.
+        May block.
         """
         headers = request.joined_headers
         if self._index.authenticator.iap is not None and accepts_iap:
@@ -105,9 +107,9 @@ class RequestAuthenticator:
         """
         Give a request the caller of its cookie, whatever other credential it has.
 
-        Without a valid session it is anonymous. If its provider has not confirmed the person, the
-        request's `waits_for` says so. Raises Waiting while a provider is asked, and Unavailable if
-        the store does not answer.
+        Without a valid session the caller is anonymous. If the provider of the session does not
+        confirm the person, the request gets its name as `silent_provider`. Raises Waiting while a
+        provider is asked, and Unavailable if the store does not answer.
         """
         request.caller = self._context.read_policy.anonymous()
         request.browser_session = None
@@ -123,11 +125,14 @@ class RequestAuthenticator:
         Return the caller by a credential of a form, within the limits of one in a header.
 
         A rejection is logged, and may count for the rate limit. Raises Waiting while the credential
-        is verified elsewhere. Raises Unauthenticated if it is not valid, and Unavailable if that
-        cannot be said now, or (code `rate_limited`) after too many failures. May block.
+        is verified elsewhere. Raises Unauthenticated if the credential is not valid, and
+        Unavailable if nobody can say now whether it is valid, or (code `rate_limited`) after too
+        many failures. May block.
         """
-        typed = f"form\0{credential.user}\0{credential.secret}".encode("utf-8", "surrogatepass")
-        return self._verify(request, credential, self.recent.header_key(typed, request.address))
+        typed_text = f"form\0{credential.user}\0{credential.secret}"
+        typed_bytes = typed_text.encode("utf-8", "surrogatepass")
+        cache_key = self.recent.header_key(typed_bytes, request.address)
+        return self._verify(request, credential, cache_key)
 
     def _header_caller(self, request: Request, header: bytes) -> Caller:
         """Return the caller by an Authorization header, verified at most a second ago."""
@@ -148,9 +153,9 @@ class RequestAuthenticator:
             try:
                 caller = self.recent.verified(cache_key, verify)
             except ConfirmationNeeded as needed:
-                # returns once its provider has been asked, and still has not confirmed the person
+                # this returns if the provider was asked, and has not confirmed the person
                 request.wait((SESSION, cache_key), self._confirm, cache_key, needed)
-                request.waits_for = needed.title
+                request.silent_provider = needed.title
         if caller is not None:
             request.caller = caller
             request.browser_session = decoded_session(text)
@@ -158,14 +163,14 @@ class RequestAuthenticator:
     async def _confirm(self, cache_key: bytes, needed: ConfirmationNeeded) -> None:
         """Ask the provider of a session, once for all requests that have its cookie."""
         threads = self._pools.providers[needed.provider]
-        key = SESSION, cache_key
-        await self._verifying.run(key, threads.run, cache_key.hex(), needed.confirm)
+        key = (SESSION, cache_key)
+        await self._verifications.run(key, threads.run, cache_key.hex(), needed.confirm)
 
     def _iap_caller(self, request: Request) -> Caller:
         """
         Return the caller whom an assertion of Identity-Aware Proxy names.
 
-        Raises Unauthenticated without a valid one, and Waiting until it is verified.
+        Raises Unauthenticated without a valid assertion, and Waiting until it is verified.
         """
         assertion = request.joined_headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
         if not assertion:
@@ -180,12 +185,12 @@ class RequestAuthenticator:
         """
         Return the caller by a credential, which is verified now.
 
-        Raises Waiting if that takes long, so that it is done in another thread.
+        Raises Waiting if the verification takes long, and is done in another thread.
         """
         attempt = _Attempt(credential, request.address, cache_key)
         key = (CALLER, cache_key)  # a form may have another credential than the header
         wait = self._index.authenticator.waits_for(credential)
-        # once the handler was called again, the credential may be remembered as one to verify here
+        # after a wait, the credential may count as one to verify here, and its result is there
         if wait == "local" and not request.has_result(key):
             return self._verify_here(attempt)
         return request.wait(key, self._verify_once, attempt, wait)
@@ -200,17 +205,17 @@ class RequestAuthenticator:
 
     async def _verify_once(self, attempt: "_Attempt", wait: Wait) -> Caller:
         """Return the caller by a credential, verified once for all requests that have it."""
-        return await self._verifying.run(attempt.cache_key, self._verify_apart, attempt, wait)
+        return await self._verifications.run(attempt.cache_key, self._verify_in_pool, attempt, wait)
 
-    async def _verify_apart(self, attempt: "_Attempt", wait: Wait) -> Caller:
-        """Verify a credential in the pool for tokens, or, with a slot, in that for passwords."""
+    async def _verify_in_pool(self, attempt: "_Attempt", wait: Wait) -> Caller:
+        """Verify a token in the pool for tokens, or a password, with a slot, in its pool."""
         pools = self._pools
-        limit = self._context.process.password_limit
         if wait != "password":
             return await pools.run_in(pools.tokens, self._verify_here, attempt)
+        limit = self._context.process.password_limit
         client = network_of(attempt.credential.client_network)
         if self._index.authenticator.verified_recently(attempt.credential):
-            # by user: an office of many may be one network
+            # by user: many people of an office may come from one network
             limit = self._context.process.known_password_limit
             client = attempt.credential.user
         async with limit.acquire(client):
@@ -218,13 +223,13 @@ class RequestAuthenticator:
 
 
 class _Attempt(Struct, frozen=True):
-    """A credential that somebody tries, and where it comes from."""
+    """A credential that somebody tries, and the client that has sent it."""
 
     credential: Credential
     address: str
     """The IP address of the client."""
     cache_key: bytes
-    """The key of its caller among those of the last second."""
+    """The key under which the caller is remembered for a second."""
 
 
 class CallerElsewhere(Struct, frozen=True):
@@ -238,68 +243,80 @@ class CallerElsewhere(Struct, frozen=True):
         """
         Return the caller with the rights in another index.
 
-        The credential was verified a moment ago, and the indexes share what remembers that. A
-        session that has ended is anonymous. Raises Unauthenticated if the credential is not valid
-        any more, and Unavailable if that cannot be said now, also as a provider has to confirm the
-        person of a session first.
+        The credential was verified a moment ago, and the indexes share the memory of that. The
+        caller of a session that has ended is anonymous. Raises Unauthenticated if the credential is
+        not valid any more. Raises Unavailable if nobody can say that now, such as if a provider has
+        to confirm the person of a session first.
         """
-        request = self.request
-        authenticator = index.authenticator
-        headers = request.joined_headers
-        if request.browser_session is not None:
-            # that of main: one cookie is for all indexes of the store
-            cookie = SessionCookie.of(self.index.named(MAIN).settings)
-            value = b""
-            if cookie is not None:
-                value = cookie.value_in(headers.get(b"cookie", b""))
-            try:
-                caller = index.sessions.caller(value.decode("ascii"))
-            except ConfirmationNeeded as needed:
-                # only in the second in which the last confirmation has become too old: before it
-                # the request was authenticated, and after it each request waits for the provider
-                raise Unavailable(
-                    f"{needed.title} has to confirm first who you are.", retry_after=1
-                ) from None
-        elif request.caller.is_anonymous:
+        if self.request.browser_session is not None:
+            caller = self._session_caller(index)
+        elif self.request.caller.is_anonymous:
             caller = None
-        elif b"authorization" in headers:
-            network = client_network(request.address)
-            credential = parse_authorization(headers[b"authorization"], network)
-            return authenticator.authenticate(credential, request.address)
         else:
-            assertion = headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            return authenticator.authenticate_assertion(assertion)
+            caller = self._verified_caller(index)
 
         # a session that has ended meanwhile has no caller
-        return caller or Caller(ANONYMOUS, authenticator.policy.public())
+        return caller or Caller(ANONYMOUS, index.authenticator.policy.public())
+
+    def _verified_caller(self, index: Index) -> Caller:
+        """Return the caller by the header or the assertion of the request in another index."""
+        request = self.request
+        header = request.joined_headers.get(b"authorization")
+        if header is None:
+            assertion = request.joined_headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
+            return index.authenticator.authenticate_assertion(assertion)
+        credential = parse_authorization(header, client_network(request.address))
+        return index.authenticator.authenticate(credential, request.address)
+
+    def _session_caller(self, index: Index) -> Caller | None:
+        """
+        Return the caller of the request's session in another index, or None if it has ended.
+
+        Raises Unavailable if a provider has to confirm the person first.
+        """
+        # of main: one cookie is for all indexes of the store
+        session_cookie = SessionCookie.of(self.index.named(MAIN).settings)
+        cookie = b""
+        if session_cookie is not None:
+            cookie = session_cookie.value_in(self.request.joined_headers.get(b"cookie", b""))
+        try:
+            return index.sessions.caller(cookie.decode("ascii"))
+        except ConfirmationNeeded as needed:
+            # only in the second in which the last confirmation becomes too old: before, this
+            # request was authenticated, and afterwards each request waits for the provider
+            raise Unavailable(
+                f"{needed.title} has to confirm first who you are.", retry_after=1
+            ) from None
 
 
 def signed_in_at(request: Request) -> datetime | None:
     """
     Return when the caller of a request, a person or a service account, has signed in.
 
-    That is when its session began, or its ID token was issued. None is now: a password is sent
-    with the request, and Identity-Aware Proxy vouches for each request anew. Any other caller, for
-    whom `can_own_tokens` is false, may have no ID token to look at.
+    That is the time when the session began, or the ID token was issued. None means now: a password
+    is sent with the request, and Identity-Aware Proxy vouches for each request anew. The caller
+    must be one whose `can_own_tokens` is true: any other may have no ID token.
     """
     if request.browser_session is not None:
         return datetime.fromtimestamp(request.browser_session.issued_at, UTC)
     header = request.joined_headers.get(b"authorization")
-    # without a header it is an assertion of the proxy, which expires after ten minutes
+    # a request without the header has an assertion of the proxy, which expires after ten minutes
     if header is None or request.caller.principal.startswith(PASSWORD):
         return None
-    id_token = parse_authorization(header).secret  # has been verified
-    claims = decode_segment(id_token.split(".")[1])
-    return datetime.fromtimestamp(numeric_date(claims.get("iat")) or 0.0, UTC)
+    id_token = parse_authorization(header).secret  # was verified before
+    _header_segment, claims_segment, *_ = id_token.split(".")
+    claims = decode_segment(claims_segment)
+    issued_at = numeric_date(claims.get("iat")) or 0.0
+    return datetime.fromtimestamp(issued_at, UTC)
 
 
 def parse_authorization(header: bytes, network: str = "") -> Credential:
     """
-    Return the credential in a header, unverified.
+    Return the credential in an Authorization header, unverified.
 
-    `network` is that of the client, which the credential has with it. Raises Unauthenticated if it
-    has none of a known scheme, or a malformed one. Raises Invalid if the header is too long, or not
-    printable ASCII.
+    `network` is the network of the client, which is noted in the credential. Raises Unauthenticated
+    if the header has another scheme than Basic and Bearer, or is malformed. Raises Invalid if the
+    header is too long, or not printable ASCII.
     """
     if len(header) > AUTHORIZATION_LIMIT_BYTES:
         raise Invalid(
@@ -322,7 +339,11 @@ def parse_authorization(header: bytes, network: str = "") -> Credential:
 
 
 def _basic_pair(value: str) -> tuple[str, bool]:
-    """Return `USER:PASSWORD` of Basic, and whether it is UTF-8, or raise Unauthenticated."""
+    """
+    Return `USER:PASSWORD` of a Basic credential, and whether its bytes are UTF-8.
+
+    Raises Unauthenticated if the credential is malformed.
+    """
     try:
         decoded = b64decode(value, validate=True)
     except ValueError as error:
@@ -333,13 +354,13 @@ def _basic_pair(value: str) -> tuple[str, bool]:
     except UnicodeDecodeError:  # clients built on requests send Latin-1
         pair = decoded.decode("latin-1")
         is_unicode = False
-    if ":" not in pair or _CONTROL.search(pair):
+    if ":" not in pair or _CONTROL_CHARACTER.search(pair):
         raise invalid_credential()
     return pair, is_unicode
 
 
 class SessionCookie(Struct, frozen=True):
-    """The name and the attributes of a cookie on one index: that of sessions, or another one."""
+    """The name and the attributes of a cookie of an index: the one of sessions, or another one."""
 
     name: str
     attributes: str
@@ -348,26 +369,27 @@ class SessionCookie(Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> "SessionCookie | None":
-        """Return the cookie by the settings, or None if `cookie_login` is off."""
+        """Return the cookie of sessions by the settings, or None if `cookie_login` is off."""
         if not settings.access.cookie_login:
             return None
-        return cls.named(NAME, "Strict", settings)
+        return cls.named(SESSION_COOKIE, "Strict", settings)
 
     @classmethod
     def named(
         cls, beginning: str, same_site: Literal["Lax", "Strict"], settings: Settings
     ) -> "SessionCookie":
-        """Return a cookie of this index whose name begins so."""
+        """Return the cookie of an index whose name has a beginning, and a digest of the index."""
         attributes = f"HttpOnly; SameSite={same_site}"
         url = urlsplit(settings.base_url)
         is_secure = url.scheme == "https"
         default_port = 443 if is_secure else 80
         index = f"{url.port or default_port}{url.path}"
         if url.path and not is_secure:
-            # where a proxy takes the path away, older servers gave a cookie without this slash the
-            # path of the host: two of a name would count as none until that one ends
+            # another name than older servers gave: where a proxy takes the path away, they set the
+            # cookie for the whole host, and two cookies of one name count as none
             index += "/"
-        name = f"{beginning}-{blake2b(index.encode(), digest_size=4).hexdigest()}"
+        digest = blake2b(index.encode(), digest_size=4).hexdigest()
+        name = f"{beginning}-{digest}"
         if is_secure:
             # browsers take a name that begins so only with this path, and over https
             name = f"__Host-{name}"
@@ -379,12 +401,12 @@ class SessionCookie(Struct, frozen=True):
 
     def value_in(self, header: bytes) -> bytes:
         """
-        Return the value of the cookie in a Cookie header, or nothing if it has none that is valid.
+        Return the value of the cookie in a Cookie header, or nothing without a valid one.
 
-        It is also empty if there are several, of which one may be planted.
+        The result is also empty if there are several values, of which one may be planted.
         """
         values = self.pattern.findall(header)
-        if len(values) != 1 or not _VALUE.fullmatch(values[0]):
+        if len(values) != 1 or not _COOKIE_VALUE.fullmatch(values[0]):
             return b""
         value: bytes = values[0]
         return value

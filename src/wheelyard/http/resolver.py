@@ -1,9 +1,10 @@
 """
-What a caller is shown of a project, wherever it is from: the one lookup of all handlers.
+What a caller is shown of a project, private or public: all handlers look projects up here.
 
-A private project hides a public one of the same name. A handler gets a listing, and asks nobody
-where it is from. Its `origin` decides about headers, and its `open` sends files. A private file is
-served if the project's document lists it, and the project's status permits it.
+A private project hides a public one of the same name. A handler gets a listing, and need not know
+where the project is from. The `origin` of the listing decides about headers, and its `open` sends
+files. A private file is served if the project's document lists it, and the project's status permits
+that.
 """
 
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ class PrivateFiles(Struct, frozen=True):
 
     context: IndexContext
     sources: ProjectSources
-    """Where the project is from."""
+    """The project as each layer of the index has it."""
 
     @property
     def project(self) -> Project:
@@ -69,28 +70,33 @@ class PrivateFiles(Struct, frozen=True):
 
     @property
     def version(self) -> ObjectVersion:
-        """Another one for each other content. ABSENT if there is no document."""
+        """
+        The version of the listing, which differs for each other content.
+
+        It is ABSENT if the project has no document.
+        """
         projects = self.sources.projects
         version = self.first.version
         if len(projects) > 1 or self.first.index != self.context.index.name:
-            # versions of documents of several layers are in no order, and may be equal
+            # with the index, as documents of several indexes may have equal versions
             text = " ".join(f"{source.index}:{source.version}" for source in projects)
             version = ObjectVersion(text)
         if not self.project.variants:
             return version
-        # a page is made each day, and keeps then what it links to
+        # a page is made anew each day, and the documents that it links to are kept then
         return ObjectVersion(f"{version} {self._now.date()}")
 
     @property
     def _now(self) -> datetime:
+        """The time of day."""
         return self.context.index.server.runtime.now()
 
     @property
     def page_variants(self) -> "PageVariants | None":
         """
-        What the page has beside the files, or None without wheels with a label that are served.
+        The documents about wheels with a label on the page, and the wheels that are left out.
 
-        Raises Unavailable if the store does not answer.
+        None if no wheel with a label is served. Raises Unavailable if the store does not answer.
         """
         if not self.project.variants or not self.project.status.serves_files:
             return None
@@ -98,7 +104,7 @@ class PrivateFiles(Struct, frozen=True):
 
     def page_documents(self) -> Sequence[ShownFile]:
         """
-        Return what the page of the Simple API has beside the files.
+        Return the documents about wheels with a label that the page of the Simple API links to.
 
         Raises Unavailable if the store does not answer.
         """
@@ -109,46 +115,48 @@ class PrivateFiles(Struct, frozen=True):
 
     def page_files(self) -> Sequence[ShownFile]:
         """
-        Return the files on the page of the Simple API, which also links to what is made of them.
+        Return the files on the page of the Simple API, and the documents about some of them.
 
-        Documents about wheels with a label are written into the store for those who have an older
-        page, unless the server is read-only. Raises Unavailable if the store does not answer.
+        These documents about wheels with a label are written into the store for clients that will
+        have an older page, unless the server is read-only. Raises Unavailable if the store does not
+        answer.
         """
         variants = self.page_variants
         if variants is None:
             return self.project.status.served(self.project.files)
         site = self.context.process.site
-        # the files of this site are left on another server, where nobody makes the documents
+        # the files of such a site are left on another server, where nobody makes the documents
         if site is not None and site.files_url:
             return [file for file in self.project.files if not file.variant]
-        # what a page links to has to be there as long as a client may have the page
-        if site is None and not self.context.process.server.settings.server.read_only:
+        is_read_only = self.context.process.server.settings.server.read_only
+        # a document has to be there as long as a client may have the page that links to it
+        if site is None and not is_read_only:
             self._kept_variants().keep(self.project.name, variants.documents, self._now)
         return variants.on_page(self.project.files)
 
     def _variants(self, release: str = "") -> "PageVariants":
-        """Return the documents about wheels with a label, of one release or of all of them."""
-        # no server without a wheel with a label needs it
+        """Return the documents about wheels with a label, of one release or of all releases."""
+        # no server without a wheel with a label needs this module
         from wheelyard.http.variants import page_variants  # noqa: PLC0415
 
         return page_variants(self.sources, self.context.index.files, release)
 
     def _kept_variants(self) -> "KeptVariants":
-        """Return what keeps documents for those who have an older page."""
+        """Return what keeps documents for clients that have an older page."""
         from wheelyard.http.variants import KeptVariants  # noqa: PLC0415
 
         return KeptVariants(self.context.index.stores.documents, self.context.remembered)
 
     def store_of(self, filename: str) -> Store:
-        """Return where a listed file is kept."""
+        """Return the store that has a listed file."""
         del filename
         return self.context.index.files.store
 
     def repeats(self) -> responses.Repeats:
         """
-        Return what an answer is made from, or None if that is not known, and its deadline.
+        Return what an answer was made from, or None if that is not known, and its deadline.
 
-        The deadline is when time alone may show other files.
+        The deadline is the time from which on the same documents may show other files.
         """
         made_from: MadeFrom | None = None
         if self.sources.made_from is not None:
@@ -156,17 +164,18 @@ class PrivateFiles(Struct, frozen=True):
         times = [self.sources.changes_at]
         if self.project.variants:
             times.append(end_of_day(self._now.date()))
-        changes_at = min((time for time in times if time is not None), default=None)
-        if changes_at is None:
+        known_times = [time for time in times if time is not None]
+        if not known_times:
             return made_from, inf
         runtime = self.context.index.server.runtime
-        return made_from, runtime.monotonic() + (changes_at - runtime.now()).total_seconds()
+        seconds = (min(known_times) - runtime.now()).total_seconds()
+        return made_from, runtime.monotonic() + seconds
 
     def core_metadata(self, request: Request, filename: str) -> CoreMetadata:
         """
-        Return the core metadata of a listed file, a minimum if it has none.
+        Return the core metadata of a listed file, or a minimum if the file has none.
 
-        Raises Unavailable if the store has lost it, or does not answer.
+        Raises Unavailable if the store has lost the core metadata, or does not answer.
         """
         del request
         file = self.project.by_filename[filename]
@@ -174,7 +183,7 @@ class PrivateFiles(Struct, frozen=True):
 
     def find_served(self, filename: str) -> File | None:
         """
-        Return a file that is listed and served, or None.
+        Return a file by its name, or None if it is not listed, or not served.
 
         Raises NotFound, with the reason, for a file that rules hide.
         """
@@ -191,7 +200,7 @@ class PrivateFiles(Struct, frozen=True):
         self, request: Request, filename: str, release: str
     ) -> responses.FileProvenance | None:
         """
-        Return the provenance of a file of a release, or None if it is not served, or has none.
+        Return the provenance of a file of a release, or None if it has none, or is not served.
 
         `release` is the version without trailing zeros. Raises NotFound, with the reason, for a
         file that rules hide.
@@ -221,19 +230,20 @@ class PrivateFiles(Struct, frozen=True):
         try:
             return self._served_response(request, file_request, file)
         except NotFound as error:
-            # a concurrent delete first changes the document, then deletes the bytes: only if the
-            # current document still lists the file, the store has lost it
+            # a concurrent delete first changes the document, then deletes the bytes: the store has
+            # lost the file only if the current document still lists it
             if self._is_still_listed(file):
                 raise missing_file_error(file) from error
             return file_not_found()
 
     def _is_still_listed(self, file: File) -> bool:
         """Return whether the store's current document of the project lists the same file."""
-        layers = self.sources.projects
-        layer = next(layer for layer in layers if file in layer.project.files)
         key = keys.project(self.project.name)
-        document = layer.projects.documents.get(key, "current").value
-        return document is not None and document.by_filename.get(file.filename) == file
+        for source in self.sources.projects:
+            if file in source.project.files:
+                document = source.projects.documents.get(key, "current").value
+                return document is not None and document.by_filename.get(file.filename) == file
+        return False
 
     def _variants_response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """Return the response with the document about the wheels with a label of a release."""
@@ -243,24 +253,30 @@ class PrivateFiles(Struct, frozen=True):
             return file_not_found()
         if not self.project.status.serves_files:
             return file_not_found()
-        body = None
-        for document in self._variants(release).documents:
-            if document.sha256 == digest:
-                body = document.body
-                break
-
-        # a client may have an older page, whose documents were kept when it was shown
-        body = body or self._kept_variants().find(self.project.name, digest)
+        body = self._variants_body(release, digest)
         if body is None:
             return file_not_found()
         scope = self.context.read_policy.cache_scope(self.project.name)
         headers = responses.file_cache_headers(scope)
 
-        # a range is not cut out of bytes that are at hand, and the document is small
+        # no ranges: the document is small, and its body is not cut here
         file_to_send = responses.FileToSend(
             sha256=digest, size=len(body), takes_ranges=False, headers=headers, body=body
         )
         return responses.file_response(request, self.context, file_to_send)
+
+    def _variants_body(self, release: str, digest: str) -> bytes | None:
+        """
+        Return the document with a digest about the wheels with a label of a release.
+
+        It may be on the page of now, or on an older one. None if no such page had it. Raises
+        Unavailable if the store does not answer.
+        """
+        for document in self._variants(release).documents:
+            if document.sha256 == digest:
+                return document.body
+        # a client may have an older page, whose documents were kept when it was shown
+        return self._kept_variants().find(self.project.name, digest)
 
     def _served_response(
         self, request: Request, file_request: responses.FileRequest, file: File
@@ -290,10 +306,10 @@ class PrivateFiles(Struct, frozen=True):
 
 def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
     """
-    Return a private project, as the layers of the index show it.
+    Return the files of a private project, as the layers of the index show it.
 
-    Raises NotFound if there is none. Raises Unavailable if the store does not answer, or a document
-    is damaged.
+    Raises NotFound if there is no such project. Raises Unavailable if the store does not answer, or
+    a document is damaged.
     """
     sources = context.index.repository.find(name)
     if not sources.projects:
@@ -307,7 +323,7 @@ class PrivateOrigin(Origin, frozen=True, kw_only=True):
     sources: ProjectSources
 
     def hidden(self) -> Sequence[HiddenFiles]:
-        """Return what the view of the index does not show, the newest version first."""
+        """Return the files that the view of the index does not show, the newest version first."""
         hidden = self.sources.hidden.values()
         return hidden_files((file.version, reason) for file, reason in hidden)
 
@@ -326,12 +342,13 @@ def find(
     context: IndexContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
 ) -> OpenListing:
     """
-    Return what the caller of a request, whom `require_lookup` allows to ask, is shown of a project.
+    Return what the caller of a request is shown of a project.
 
-    With `may_refresh`, one who may upload can have the upstream indexes asked now. A name that no
-    upstream index has is counted for the client.
+    `require_lookup` has allowed the caller to ask for it. With `may_refresh`, a caller who may
+    upload can have the upstream indexes asked now. A name that no upstream index has is counted for
+    the client.
 
-    Raises NotFound if nobody has the project, the settings do not allow to ask for it, or it is
+    Raises NotFound if no index has the project, the settings do not allow to ask for it, or it is
     private and the caller may not read it. Raises Unavailable if the store does not answer, no
     upstream index does, the client has asked for too many unknown names, or this index has sent the
     request itself. Raises Waiting if an upstream index has to be asked.
@@ -346,23 +363,24 @@ def find_for_installer(
     context: IndexContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
 ) -> OpenListing:
     """
-    Return what an installer is shown of a project: an empty listing for a private name without one.
+    Return what an installer is shown of a project.
 
-    After a 404, uv would go on to its next index. The settings may want a 404 all the same, and an
-    index without an upstream index has no such names.
+    For a private name without a project, that is an empty listing: after a 404, uv would go on to
+    its next index. The settings may want a 404 all the same, and there is one if this index has no
+    upstream index.
 
     With `may_refresh`, a caller who may upload can have the upstream indexes asked now. Licences
     that a rule needs are looked up. If the policy shows nothing of the project, it is noted that
-    the caller wants it. Neither is done for pip that asks for pip, nor for a static site. A name
-    that no upstream index has is counted for the client.
+    the caller wants it. Neither is done if pip asks for pip, nor for a static site. A name that no
+    upstream index has is counted for the client.
 
-    Raises NotFound if nobody has the project, the settings do not allow to ask for it, or it is
+    Raises NotFound if no index has the project, the settings do not allow to ask for it, or it is
     private and the caller may not read it. Raises Unavailable if the store does not answer, no
     upstream index does, the client has asked for too many unknown names, or this index has sent the
     request itself. Raises Waiting if an upstream index has to be asked.
     """
-    # what is noted as wanted has to be wanted by somebody: nobody has asked for what is exported,
-    # nor for the newer pip that each pip looks for
+    # a project is noted only if somebody wants it: nobody has asked for an exported project, nor
+    # for the newer pip that each pip looks for
     is_installer = context.process.site is None
     if name == "pip" and _is_pip(request):
         is_installer = False
@@ -379,9 +397,9 @@ def find_for_installer(
         context.upstream.upstream.observation.blocked("private")
         if context.index.settings.upstream.private_missing == "404":
             raise
-        empty = Project(name=name)
-        own = FoundProject(context.index.name, context.index.projects, empty, ABSENT)
-        files = PrivateFiles(context, ProjectSources((own,), None))
+        empty_project = Project(name=name)
+        source = FoundProject(context.index.name, context.index.projects, empty_project, ABSENT)
+        files = PrivateFiles(context, ProjectSources((source,), None))
     return _private_listing(files)
 
 
@@ -399,16 +417,17 @@ def _find_public(
     is_installer: bool = False,
 ) -> OpenListing | None:
     """
-    Return a public project, or None if the name is private, and the caller may read it.
+    Return the listing of a public project, or None if the name is private and may be read.
 
-    Raises NotFound if no upstream index has it or may be asked for it, or it is private and the
-    caller may not read it. Raises Unavailable if no upstream index answers, or the store does not.
-    Raises Waiting if one has to be asked.
+    Return None, too, without an upstream index. Raises NotFound if no upstream index has the
+    project or may be asked for it, or if it is private and the caller may not read it. Raises
+    Unavailable if no upstream index answers, or the store does not. Raises Waiting if an upstream
+    index has to be asked.
     """
     if context.upstream is None:
         return None
 
-    # whether the name is private is read from the store there, for each request
+    # this reads from the store, for each request, whether the name is private
     listings = context.upstream.find(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
@@ -423,12 +442,12 @@ def _find_public(
     if not filtered:
         raise project_not_found(name)
 
-    # no server without an upstream index needs it
+    # no server without an upstream index needs this module
     from wheelyard.http.upstream_file_responses import public_files  # noqa: PLC0415
 
     files = public_files(context, context.upstream, filtered)
 
-    # the values of a listing, whatever class of `upstream/` it has, in one that opens its files
+    # the fields of `Listing`, of whatever class of `upstream/` the listing is
     fields = {field: getattr(files.listing, field) for field in Listing.__struct_fields__}
     return OpenListing(**fields, open=files)
 
@@ -436,7 +455,11 @@ def _find_public(
 def _look_up_licences(
     reader: "UpstreamReader", index: Index, listing: "UpstreamListing", request: Request
 ) -> None:
-    """Look up the licences of the newest releases, if a rule needs them, before they are shown."""
+    """
+    Look up the licences of the newest releases, if a rule needs them, before these are shown.
+
+    Raises Waiting until that is done.
+    """
     repository = index.repository
     if repository.lacks_licences(listing):
         request.wait(
@@ -468,20 +491,22 @@ def _private_listing(files: PrivateFiles) -> OpenListing:
 
 def has_namespaces(context: IndexContext) -> bool:
     """
-    Return whether pages tell of namespaces: a static site has no list of them.
+    Return whether pages tell of namespaces, which no page of a static site does.
 
-    Raises Unavailable if they cannot be read.
+    Raises Unavailable if the namespaces cannot be read.
     """
-    return context.process.site is None and bool(context.index.server.namespaces.for_pages().all)
+    if context.process.site is not None:
+        return False
+    return bool(context.index.server.namespaces.for_pages().all)
 
 
 def namespaces_of(
     context: IndexContext, listing: OpenListing
 ) -> "tuple[ProjectNamespace, ...] | None":
     """
-    Return the namespaces of a project, or None if the store has none at all, or for a static site.
+    Return the namespaces of a project, or None for a static site, and for a store without any.
 
-    A public project is in none. Raises Unavailable if they cannot be read.
+    A public project is in no namespace. Raises Unavailable if the namespaces cannot be read.
     """
     if not has_namespaces(context):
         return None

@@ -40,30 +40,30 @@ from wheelyard.storage.base import ObjectVersion
 VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization, Cookie")
 VARY_BY_COOKIE: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Cookie")
-"""Of public pages for people, if they can sign in: the page then has their name."""
+"""For public pages for people, if people can sign in: the page then has their name."""
 VARY_FILE: Final[Header] = (b"vary", b"Authorization, Cookie")
 VARY_ENCODING: Final[Header] = (b"vary", b"Accept-Encoding")
 VARY_METADATA_BY_CALLER: Final[Header] = (b"vary", b"Accept-Encoding, Authorization, Cookie")
 PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
 PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
 PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
-_SHARED_FILE: Final[Mapping[CacheScope, Header]] = MappingProxyType(
+_FILE_LIFETIME_HEADERS: Final[Mapping[CacheScope, Header]] = MappingProxyType(
     {"public": PUBLIC_FILE, "revalidated": (b"cache-control", b"public, no-cache")}
 )
 HARMLESS: Final[Header] = (
     b"content-security-policy",
     b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
 )
-"""Whoever opens a picture by its URL runs no script in it. The styles are those inside an SVG."""
+"""Whoever opens a picture by its URL runs no script in it. The styles are for those in an SVG."""
 
 Repeats = tuple[MadeFrom | None, float]
 """
-What an answer was made from, and until when an identical request gets it again.
+What an answer was made from, and until when an identical request gets the answer again.
 
-None if each request has to be answered anew. The time is one of the monotonic clock.
+The first is None if each request has to be answered anew. The time is on the monotonic clock.
 """
 SOURCE: Final = b"x-wheelyard-source"
-"""The header that says where a page comes from."""
+"""The name of the header that says where a page comes from."""
 FROM_UPSTREAM: Final[Header] = (SOURCE, b"upstream")
 FROM_PRIVATE: Final[Header] = (SOURCE, b"private")
 OCTET_STREAM: Final[Header] = (b"content-type", b"application/octet-stream")
@@ -78,7 +78,7 @@ Body = bytes | Path | Iterator[bytes] | str
 
 
 class ListingOfFiles(Listing, frozen=True, kw_only=True):
-    """A listing that knows where its files are from, and so how long a page of it counts."""
+    """A listing that knows where its files are from, and so how long a page about it counts."""
 
     def repeats(self) -> Repeats:
         """Return what a page of the listing is made from, and until when it may be repeated."""
@@ -86,40 +86,45 @@ class ListingOfFiles(Listing, frozen=True, kw_only=True):
 
 
 def page_cache_headers(public_max_age: int, scope: CacheScope) -> tuple[Header, ...]:
-    """Return Cache-Control and Vary of a page, which lives `public_max_age` seconds if public."""
+    """
+    Return Cache-Control and Vary of a page that the caches of `scope` may keep.
+
+    In the scope `public`, a cache need not ask again for `public_max_age` seconds.
+    """
     if scope == "private":
         return (VARY_BY_CALLER, PRIVATE_PAGE)
     lifetime = "no-cache"
     if scope == "public" and public_max_age > 0:
         lifetime = f"max-age={public_max_age}"
-    return (VARY, (b"cache-control", f"public, {lifetime}".encode()))
+    cache_control = f"public, {lifetime}".encode()
+    return (VARY, (b"cache-control", cache_control))
 
 
 def file_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
-    """Return the Cache-Control of a file (fresh for a year), and Vary if it is private."""
+    """Return the Cache-Control of a file, which is fresh for a year, and Vary if it is private."""
     if scope == "private":
         return (PRIVATE_FILE, VARY_FILE)
-    return (_SHARED_FILE[scope],)
+    return (_FILE_LIFETIME_HEADERS[scope],)
 
 
 def metadata_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
     """Return Cache-Control and Vary of a file's core metadata, which is compressed as pages are."""
     if scope == "private":
         return (PRIVATE_FILE, VARY_METADATA_BY_CALLER)
-    return (_SHARED_FILE[scope], VARY_ENCODING)
+    return (_FILE_LIFETIME_HEADERS[scope], VARY_ENCODING)
 
 
 def requested_media_type(request: Request) -> representation.MediaType | None:
     """Return the media type that `?format=` or else Accept asks for, or None if no page has it."""
     if b"format=" in request.query_string:
-        query = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
-        if "format" in query:
-            return representation.media_type_by_format(query["format"][0])
+        fields = parse_qs(request.query_string.decode("latin-1"), keep_blank_values=True)
+        if "format" in fields:
+            return representation.media_type_by_format(fields["format"][0])
     return representation.best_media_type(request.joined_headers.get(b"accept", b""))
 
 
 def wants_html(request: Request) -> bool:
-    """Return whether a request for `/` or `/setup/` gets the web page, not the Simple API's."""
+    """Return whether a request for `/` or `/setup/` gets the page for people, as it wants HTML."""
     return requested_media_type(request) in (None, representation.MediaType.HTML)
 
 
@@ -127,23 +132,23 @@ def page_headers(
     context: IndexContext, media_type: representation.MediaType, listing: Listing | None = None
 ) -> HeaderList:
     """
-    Return the headers of the page of a project, or without `listing` of one of all projects.
+    Return the headers of the page of a project, or without `listing` of a page of all projects.
 
-    They are those for caches and of the page's source, and CSP if it is HTML. Raises Unavailable if
-    the grants decide which caches may keep it, and cannot be read.
+    These are the headers for caches, the header of the page's source, and CSP if the page is HTML.
+    Raises Unavailable if the grants decide which caches may keep the page, and cannot be read.
     """
     max_age = context.index.settings.http.public_max_age
-    source = HeaderList()
+    source_header = HeaderList()
     if listing is None:
         scope = context.read_policy.cache_scope(None)
     else:
         scope = context.read_policy.cache_scope(listing.name)
         if listing.origin.is_upstream:
-            max_age = 0  # not by a CDN: the name may become private any time
-            source = (FROM_UPSTREAM,)
+            max_age = 0  # no CDN may keep the page: the name may become private any time
+            source_header = (FROM_UPSTREAM,)
         elif context.upstream is not None:
-            source = (FROM_PRIVATE,)
-    headers = page_cache_headers(max_age, scope) + source
+            source_header = (FROM_PRIVATE,)
+    headers = page_cache_headers(max_age, scope) + source_header
     # with `nosniff`, no browser takes JSON for HTML
     if media_type.value.is_json:
         return headers
@@ -165,11 +170,11 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     """
     Return a response with the page of a key and version, whose status is 200 or 304.
 
-    The page is rendered unless it is cached as the client accepts it. Identical requests get the
-    same response as `repeats` says, and the `listing` that is on it, while the page is in its
-    cache. Without `headers`, it has those of `page_headers`, and this raises Unavailable if the
-    grants that these depend on cannot be read. Raises Invalid (412) if If-Match has another ETag,
-    and what `render` raises.
+    The page is rendered unless it is cached as the client accepts it. While the page is in its
+    cache, identical requests get the response again, as long as `repeats` and the `listing` on the
+    page say. Without `headers`, the page has those of `page_headers`, and this raises Unavailable
+    if the grants that they depend on cannot be read. Raises Invalid (412) if If-Match has another
+    ETag, and what `render` raises.
     """
     made_from, deadline = repeats
     if listing is not None:
@@ -180,30 +185,31 @@ def page_response(  # noqa: PLR0913 - all that it depends on
         deadline = min(listing_deadline, deadline)
     if headers is None:
         headers = page_headers(context, media_type, listing)
-    # a page in gzip and as it is are two entries, of which each is made when it is asked for
+    # a page in gzip and the page as it is are two entries, each made when a client wants it
     page_key = (key, representation.accepts_gzip(request.joined_headers))
     page = context.pages.get_or_render(page_key, version, render, headers)
     is_known = page.is_known(media_type, request.joined_headers.get(b"if-none-match"))
     response = page.response(media_type, is_known=is_known)
-    representation.require_match(request.joined_headers, dict(response.header_list)[b"etag"])
-    response = response.until(made_from, deadline)
+    response_headers = dict(response.header_list)
+    representation.require_match(request.joined_headers, response_headers[b"etag"])
+    response = response.repeatable(made_from, deadline)
     if listing is None:
         return response
     return with_age(response, listing.origin)
 
 
 def with_age(response: Response, origin: Origin) -> Response:
-    """Return the response with a page of a listing, which says how old it is if it is stale."""
+    """Return a response with the page of a listing, and the age of the listing if it is stale."""
     if not origin.is_stale:
         return response
-    # the response itself is in the cache, and shared: it stays without an age
+    # all callers share the response in the cache, which stays without an age
     headers = [header for header in response.header_list if header[0] != SOURCE]
     headers += [(SOURCE, b"upstream-stale"), (b"age", b"%d" % origin.age)]
     return response.with_headers(tuple(headers))
 
 
 def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
-    """Return a cache key for the set of projects that `caller` may read, which is None for all."""
+    """Return a cache key for the projects that `caller` may read: None if these are all."""
     if caller.may_everywhere(Action.READ):
         return None
     return caller.may_read_public_packages, caller.scopes
@@ -232,22 +238,22 @@ class FileToSend(Struct, frozen=True, kw_only=True):
     """A distribution that the caller may have."""
 
     sha256: str
-    """Empty if it is not known, so that there is no ETag."""
+    """The digest of the file, or an empty text if it is not known. Then there is no ETag."""
     size: int | None
-    """In bytes, or None if it is not known."""
+    """The size of the file in bytes, or None if it is not known."""
     takes_ranges: bool = True
     headers: HeaderList
     body: Body | StoredBody = b""
-    """The bytes that were asked for, or what opens them."""
+    """The body of the response, which may be a part of the file, or what opens it."""
 
     def close(self) -> None:
-        """End the reading of a body that was opened, of which nothing is sent."""
+        """End the reading of a body that was opened, and that no response sends."""
         if isinstance(self.body, BegunBody) and not self.body.is_sent:
             self.body.close()
 
     @property
     def etag(self) -> bytes:
-        """The ETag, or nothing if there is none."""
+        """The ETag, or nothing if the digest is not known."""
         if not self.sha256:
             return b""
         return f'"{self.sha256}"'.encode()
@@ -270,7 +276,11 @@ class FileProvenance(Struct, frozen=True):
 
     sha256: str
     load: Render
-    """Returns its bytes. Raises Unavailable if the store has lost them, or does not answer."""
+    """
+    Returns the bytes of the provenance.
+
+    Raises Unavailable if the store has lost them, or does not answer.
+    """
 
 
 class FileRequest(Struct, frozen=True):
@@ -278,30 +288,32 @@ class FileRequest(Struct, frozen=True):
 
     filename: str
     sha256: str | None
-    """The digest that the path has, or None if it has none."""
+    """The digest in the path, or None if the path has no digest."""
     is_metadata: bool
 
     def is_for(self, file: ShownFile) -> bool:
-        """Return whether a listed file of this name is the one that the path means."""
-        if self.sha256 not in (None, file.sha256):
+        """Return whether a listed file of this name has what the path names."""
+        has_other_digest = self.sha256 is not None and self.sha256 != file.sha256
+        if has_other_digest:
             return False
         return file.serves_metadata or not self.is_metadata
 
 
 def response_without_bytes(request: Request, file: FileToSend) -> Response | None:
     """
-    Return the response 304 or 416, or that to HEAD, or None if the client needs the bytes.
+    Return the response 304 or 416, or the response to HEAD, or None if the client needs the bytes.
 
     Raises Invalid (412) if If-Match has another ETag.
     """
     # in the order of RFC 9110, 13.2.2: If-Match, If-None-Match, then the range
-    representation.require_match(request.joined_headers, file.etag or None)
-    if file.sha256 and representation.is_not_modified(
-        request.joined_headers.get(b"if-none-match"), file.etag
-    ):
-        return Response(304, file.common_headers)
+    headers = request.joined_headers
+    representation.require_match(headers, file.etag or None)
+    if file.sha256:
+        if_none_match = headers.get(b"if-none-match")
+        if representation.is_not_modified(if_none_match, file.etag):
+            return Response(304, file.common_headers)
     byte_range = requested_part(request, file)
-    if byte_range is not None and not byte_range.size:
+    if byte_range is not None and byte_range.size == 0:
         return representation.range_not_satisfiable(file.size or 0)
     if request.method != "HEAD":
         return None
@@ -309,7 +321,7 @@ def response_without_bytes(request: Request, file: FileToSend) -> Response | Non
 
 
 def redirect_to_file(url: str) -> Response:
-    """Return the redirect to a URL that has the file."""
+    """Return the redirect to a signed URL of a file, which no cache may keep."""
     return redirect(302, url, *SIGNED_URL_HEADERS)
 
 
@@ -317,9 +329,9 @@ def file_response(request: Request, context: IndexContext, file: FileToSend) -> 
     """
     Return the response to GET or HEAD of a distribution.
 
-    Its status is 200, 206, 304 or 416, or 302 to a signed URL. Only a `StoredBody` is opened here,
-    and only if its bytes are needed. Any other body has to be the part that `requested_part`
-    returns already. Raises Invalid (status 412) if If-Match has another ETag. Of a `StoredBody`,
+    The status is 200, 206, 304 or 416, or 302 to a signed URL. Only a `StoredBody` is opened here,
+    and only if its bytes are needed. Any other body has to be the part of the file already that
+    `requested_part` returns. Raises Invalid (412) if If-Match has another ETag. For a `StoredBody`,
     raises NotFound if the store lacks the file, or a folder has one of another size. Raises
     Unavailable if the store does not answer or has other bytes, and OSError if this process can
     open no more files.
@@ -328,8 +340,10 @@ def file_response(request: Request, context: IndexContext, file: FileToSend) -> 
     if response is not None:
         return response
     byte_range = requested_part(request, file)
-    # opened only now, and before the status is sent: what goes wrong with it is an error response
-    body = file.body.open(byte_range) if isinstance(file.body, StoredBody) else file.body
+    body = file.body
+    if isinstance(body, StoredBody):
+        # before the status is sent, so that an error of the store becomes an error response
+        body = body.open(byte_range)
     if isinstance(body, str):
         return redirect_to_file(body)
     status = 206 if byte_range else 200
@@ -361,16 +375,16 @@ def core_metadata_response(
         version,
         load,
         repeats=repeats,
-        # of a resolver's answers these are the most and the smallest: no header that none reads
+        # a resolver gets more of these small answers than of any other: no header that none reads
         headers=metadata_cache_headers(scope),
     )
 
 
 def requested_part(request: Request, file: FileToSend) -> representation.ByteRange | None:
     """
-    Return the part of a file that a request asks for, or None for all of it.
+    Return the part of a file that a request asks for, or None for the whole file.
 
-    A part outside the file has size 0. It is None, too, if the size of the file is not known, or
+    A part outside the file has size 0. Return None, too, if the size of the file is not known, or
     the file takes no ranges.
     """
     if file.size is None or not file.takes_ranges:
@@ -379,7 +393,7 @@ def requested_part(request: Request, file: FileToSend) -> representation.ByteRan
 
 
 def _content_headers(file: FileToSend, byte_range: representation.ByteRange | None) -> HeaderList:
-    """Return the headers of a body, which is a part of the file if there is a range."""
+    """Return the headers of the body: of the whole file, or of the part in `byte_range`."""
     # without a length, the web server sends the body in chunks
     if file.size is None:
         return (OCTET_STREAM,)

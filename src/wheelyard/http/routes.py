@@ -1,11 +1,11 @@
 """
 The routing table: every URL path with its handler.
 
-`+simple/` is for Hatch, which adds it to its upload URL. Pages have relative links to files, so
+`+simple/` is for Hatch, which adds that to its upload URL. Pages have relative links to files, so
 each root path has its own `files/`. `/<name>/` is a project unless another route has that path.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -81,7 +81,7 @@ from wheelyard.http.web_pages import SERVER_PAGES
 from wheelyard.model.index_definition import IndexDefinition
 
 ROOTS: Final = ("legacy", "simple", "pypi")
-"""The first segments under which clients may have any index as well."""
+"""The first segments below which each index has its Simple API and its uploads as well."""
 
 TABLE_PAGES: Final[tuple[tuple[type[TablePages], TableOperations], ...]] = (
     (PublisherPages, PUBLISHERS),
@@ -96,10 +96,11 @@ class RouteTables(Struct, frozen=True):
     """The routes of all indexes of a process, which share their handlers."""
 
     main: RouteTable
-    """With what is about the whole server."""
+    """The routes of main, with the routes about the whole server."""
     other: RouteTable
+    """The routes of any other index."""
     day: RouteTable
-    """Of main and of any other index at the end of a day, which takes no changes."""
+    """The routes of any index at the end of a day, which takes no changes."""
 
     def of(self, definition: IndexDefinition) -> RouteTable:
         """Return the routes of an index."""
@@ -115,21 +116,21 @@ def build_routes(
 ) -> RouteTables:
     """Return the tables with every route, whose handlers are made here, once for a process."""
     server = process.server.settings.server
-    api = [_api(operation) for operation in OPERATIONS]
+    api = [_api_route(operation) for operation in OPERATIONS]
     api_of_index = list[Route]()
-    for row, operation in zip(api, OPERATIONS, strict=True):
-        # what is about the whole server has one path, below main
+    for route, operation in zip(api, OPERATIONS, strict=True):
+        # an operation about the whole server has one path, below main
         if operation.is_of_index:
-            api_of_index.append(row)
-    elsewhere = list(_elsewhere())
-    changes = [*_management(UploadPage(uploads)), *_promotion()]
-    pages = [*_downloads(process), *_projects()]
+            api_of_index.append(route)
+    redirects = list(_server_redirects())
+    changes = [*_management_pages(UploadPage(uploads)), *_promotion_pages()]
+    pages = [*_download_page(process), *_project_pages()]
     main = [
-        *_server(process, metrics),
+        *_server_programs(process, metrics),
         *_search_and_files(server.roots),
         *api,
-        *_home(),
-        *_people(process),
+        *_home_pages(),
+        *_server_pages(process),
         *changes,
         *pages,
         *_index(server.roots),
@@ -140,27 +141,34 @@ def build_routes(
     other = [
         *_search_and_files(),
         *api_of_index,
-        *_home(),
-        *elsewhere,
+        *_home_pages(),
+        *redirects,
         *changes,
         *pages,
         *_index(),
         *_uploads(uploads),
     ]
-    day = [*_search_and_files(), *_home(), *elsewhere, *pages, *_index(), *_uploads(uploads)]
+    day = [
+        *_search_and_files(),
+        *_home_pages(),
+        *redirects,
+        *pages,
+        *_index(),
+        *_uploads(uploads),
+    ]
     return RouteTables(RouteTable(main), RouteTable(other), RouteTable(day))
 
 
-def _people(process: ProcessContext) -> Iterator[Route]:
-    """Yield the routes of what people do with the whole server."""
+def _server_pages(process: ProcessContext) -> Iterator[Route]:
+    """Yield the routes of the pages about the whole server."""
     yield Route("docs", "/-/docs/{path:path}", docs.answer, is_public=always)
-    yield from _account()
-    yield from _providers(process)
-    yield from _asking(process)
-    yield from _administration()
+    yield from _account_pages()
+    yield from _provider_sign_in(process)
+    yield from _package_request_pages(process)
+    yield from _admin_pages()
 
 
-def _elsewhere() -> Iterator[Route]:
+def _server_redirects() -> Iterator[Route]:
     """Yield the redirects, below the path of an index, to the pages of the whole server."""
     for page in SERVER_PAGES:
         yield Route(
@@ -168,15 +176,15 @@ def _elsewhere() -> Iterator[Route]:
         )
 
 
-def _server(process: ProcessContext, metrics: Instrumentation) -> Iterator[Route]:
-    """Yield the routes of what programs ask the whole server for."""
-    yield from _operations(Probes(metrics))
+def _server_programs(process: ProcessContext, metrics: Instrumentation) -> Iterator[Route]:
+    """Yield the routes by which programs ask about the whole server."""
+    yield from _probes(Probes(metrics))
     yield from _trusted_publishing(TrustedPublishingApi(process.server.runtime.monotonic))
 
 
-def _operations(probes: Probes) -> Iterator[Route]:
+def _probes(probes: Probes) -> Iterator[Route]:
+    """Yield the routes of health probes, of metrics, and of files that a host has at its root."""
     public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
-    may_read_metrics = probes.is_allowed_without_login
     yield replace(public, name="health", path="/health", is_instant=True)
     yield replace(public, name="ready", path="/ready", handler=probes.ready)
     yield replace(
@@ -184,7 +192,7 @@ def _operations(probes: Probes) -> Iterator[Route]:
         name="metrics",
         path="/metrics",
         handler=probes.answer_metrics,
-        is_public=may_read_metrics,
+        is_public=probes.is_allowed_without_login,
     )
     yield replace(
         public, name="robots", path="/robots.txt", handler=asset_files.robots, is_instant=True
@@ -216,15 +224,21 @@ def _search_and_files(roots: tuple[str, ...] = ()) -> Iterator[Route]:
         is_fixed=True,
         is_long=True,
     )
-    answer = packages.answer_file
-    for root in ("", *(f"/{root}" for root in (*ROOTS, *roots)), "/pypi/simple"):
-        yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", answer)
-        path = f"{root}/integrity/{{project}}/{{version}}/{{filename}}/provenance"
-        yield Route("provenance", path, integrity.answer)
-    yield Route("file", "/files/{project}/{filename}", answer)
-    for root in ("packages", "raw"):
-        yield Route("file", f"/{root}/{{filename}}", answer)
-        yield Route("file", f"/{root}/{{folders:path}}/{{filename}}", answer)
+    root_paths = ["", *_paths_of((*ROOTS, *roots)), "/pypi/simple"]
+    for root_path in root_paths:
+        file_path = f"{root_path}/files/{{project}}/{{sha256}}/{{filename}}"
+        yield Route("file", file_path, packages.answer_file)
+        provenance_path = f"{root_path}/integrity/{{project}}/{{version}}/{{filename}}/provenance"
+        yield Route("provenance", provenance_path, integrity.answer)
+    yield Route("file", "/files/{project}/{filename}", packages.answer_file)
+    for folder in ("packages", "raw"):
+        yield Route("file", f"/{folder}/{{filename}}", packages.answer_file)
+        yield Route("file", f"/{folder}/{{folders:path}}/{{filename}}", packages.answer_file)
+
+
+def _paths_of(segments: Sequence[str]) -> list[str]:
+    """Return the path of each first segment."""
+    return [f"/{segment}" for segment in segments]
 
 
 def _page(path: str, handler: Handler) -> Route:
@@ -237,13 +251,14 @@ def _form(path: str, handler: Handler) -> Route:
     return Route("form", path, handler, POST, accepts_iap=always, takes_form=True)
 
 
-def _home() -> Iterator[Route]:
+def _home_pages() -> Iterator[Route]:
+    """Yield the routes of assets, of the list of projects, and of the choice of a client."""
     yield Route("asset", "/-/assets/{asset}", asset_files.answer_asset, is_public=always)
     yield _page("/-/projects/{number}/", home.answer_list)
     yield _page("/-/client/", setup.choose_client)
 
 
-def _account() -> Iterator[Route]:
+def _account_pages() -> Iterator[Route]:
     """Yield the routes by which people sign in and out, and look after their tokens."""
     yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
@@ -253,33 +268,33 @@ def _account() -> Iterator[Route]:
     yield replace(_form("/-/account/tokens/", token_pages.answer_form), is_long=True)
 
 
-def _providers(process: ProcessContext) -> Iterator[Route]:
-    """Yield the routes of a sign-in with a provider, if there is one."""
+def _provider_sign_in(process: ProcessContext) -> Iterator[Route]:
+    """Yield the routes of a sign-in with a provider, if the settings have a provider."""
     sign_in = process.server.sessions.sign_in
     if sign_in is None:
         return
-    # nothing of it is loaded without a provider
+    # no server without a provider needs this module
     from wheelyard.http.handlers.providers import ProviderPages  # noqa: PLC0415
 
     pages = ProviderPages(sign_in, process.server.settings)
-    # whoever comes has no credential yet; HEAD would use up the answer of a provider
+    # people have no credential yet; HEAD would use up the answer of a provider
     public = Route("sign_in", "", pages.begin, methods=("GET",), is_public=always)
     yield replace(public, path="/-/sign-in/{provider}/")
     yield replace(public, path="/-/sign-in/{provider}/callback", handler=pages.finish)
 
 
-def _management(upload: UploadPage) -> Iterator[Route]:
-    """Yield the routes of pages that manage a project, and of the one that uploads."""
+def _management_pages(upload: UploadPage) -> Iterator[Route]:
+    """Yield the routes of the pages that manage a project, and of the page that uploads."""
     yield _page("/project/{name}/manage/", manage.answer_manage)
     yield _form("/project/{name}/manage/", manage.answer_change)
     yield replace(_page("/project/{name}/access/", project_access.answer), is_long=True)
-    page = upload.answer_page
-    yield _page("/-/upload/", page)
-    yield replace(_form("/-/upload/", page), handler=upload.answer_form, is_coroutine=True)
+    yield _page("/-/upload/", upload.answer_page)
+    upload_form = _form("/-/upload/", upload.answer_page)
+    yield replace(upload_form, handler=upload.answer_form, is_coroutine=True)
     yield replace(_form("/-/upload/check/", upload_page.answer_check), is_long=True)
 
 
-def _asking(process: ProcessContext) -> Iterator[Route]:
+def _package_request_pages(process: ProcessContext) -> Iterator[Route]:
     """Yield the routes by which people ask for a public package that the policy hides."""
     if process.server.settings.upstream.is_on:
         answer = package_request_pages.answer_ask
@@ -288,8 +303,8 @@ def _asking(process: ProcessContext) -> Iterator[Route]:
         yield replace(_form("/-/request/", answer_form), needs_read=False)
 
 
-def _administration() -> Iterator[Route]:
-    """Yield the routes of the pages for administrators, and of what approvers decide."""
+def _admin_pages() -> Iterator[Route]:
+    """Yield the routes of the pages for administrators, and of the page for approvers."""
     pages = AdminPages()
     yield from _admin_page("/-/admin/", OverviewPage(pages).answer)
     people = PeoplePages(pages)
@@ -300,18 +315,18 @@ def _administration() -> Iterator[Route]:
     yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)
     yield from _admin_page("/-/admin/grants/history/", grants.answer_history)
     yield from _admin_page("/-/admin/explain/", ExplainPage(pages).answer)
-    for kind, operations in TABLE_PAGES:
-        tables = kind(pages, operations)
-        path = f"/-/admin/{tables.section}"
-        yield from _admin_page(path, tables.answer, tables.answer_form)
-        yield from _admin_page(f"{path}history/", tables.answer_history)
+    for pages_class, operations in TABLE_PAGES:
+        table_pages = pages_class(pages, operations)
+        path = f"/-/admin/{table_pages.section}"
+        yield from _admin_page(path, table_pages.answer, table_pages.answer_form)
+        yield from _admin_page(f"{path}history/", table_pages.answer_history)
     requests = RequestPages(AdminPages(require_approver))
     yield from _admin_page("/-/admin/requests/", requests.answer, requests.answer_form)
     names = NamePages(pages)
     yield from _admin_page("/-/admin/names/", names.answer, names.answer_form)
     tokens = TokenAdministration(pages)
     yield from _admin_page("/-/admin/tokens/", tokens.answer, tokens.answer_form)
-    yield _page("/-/tokens/", tokens.redirect)  # where the page was once
+    yield _page("/-/tokens/", tokens.redirect)  # an earlier path of the page
     journal = JournalPages(pages)
     yield from _admin_page("/-/admin/journal/", journal.answer)
     yield from _admin_page("/-/admin/storage/", StoragePage(pages).answer)
@@ -323,29 +338,29 @@ def _administration() -> Iterator[Route]:
 
 
 def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) -> Iterator[Route]:
-    """Yield the routes of a page for administrators, which may read much, and of its forms."""
+    """Yield the routes of a page for administrators, which may take long, and of its forms."""
     yield replace(_page(path, answer), is_long=True)
     if answer_form is not None:
         yield replace(_form(path, answer_form), is_long=True)
 
 
-def _promotion() -> Iterator[Route]:
-    """Yield the routes of the page that lists a release in another index."""
+def _promotion_pages() -> Iterator[Route]:
+    """Yield the routes of the page that promotes a release to another index."""
     path = "/project/{name}/{version}/promote/"
     yield replace(_page(path, promotion_form.answer), is_long=True)
     yield replace(_form(path, promotion_form.answer_form), is_long=True)
 
 
-def _downloads(process: ProcessContext) -> Iterator[Route]:
+def _download_page(process: ProcessContext) -> Iterator[Route]:
     """Yield the route of the page with the counts of downloads, if they are counted."""
     if process.counts_downloads:
-        # nothing of it is loaded while it is off
+        # no server that counts no downloads needs this module
         from wheelyard.http.handlers import download_page  # noqa: PLC0415
 
         yield _page("/project/{name}/downloads/", download_page.answer)
 
 
-def _projects() -> Iterator[Route]:
+def _project_pages() -> Iterator[Route]:
     """Yield the routes of the pages of projects and releases, and of their feeds."""
     project = "/project/{name}/"
     release = "/project/{name}/{version}/"
@@ -357,7 +372,7 @@ def _projects() -> Iterator[Route]:
     feed = Route("feed", "", histories.answer_feed, accepts_iap=_has_iap_assertion, is_long=True)
     yield replace(feed, path="/feed.xml")
     yield replace(feed, path=f"{project}feed.xml", handler=histories.answer_project_feed)
-    # none of these words, and of those of `_management`, is a version
+    # no word in these paths, and in those of `_management_pages`, is a version
     for path in (project, release):
         yield _page(f"{path}files/", project_pages.answer_files)
         yield _page(f"{path}dependencies/", project_pages.answer_dependencies)
@@ -383,7 +398,7 @@ def _answer_setup(request: IndexRequest) -> Response:
 
 
 def _answer_namespaces(request: IndexRequest) -> Response:
-    """Handle GET `/simple/namespaces`: those of the index, or the project of that name."""
+    """Handle GET `/simple/namespaces`: the list of namespaces, or the project of that name."""
     if resolver.has_namespaces(request.context):
         return simple_namespaces.answer_list(request)
     request.path_params["name"] = "namespaces"
@@ -391,7 +406,7 @@ def _answer_namespaces(request: IndexRequest) -> Response:
 
 
 def _index(roots: tuple[str, ...] = ()) -> Iterator[Route]:
-    """Yield the routes of the index itself, also below its own roots."""
+    """Yield the routes of the Simple API, also below `roots`, and of the home page and setup."""
     add_slash = packages.redirect_to_slash
     yield Route(
         "upload-url",
@@ -405,30 +420,32 @@ def _index(roots: tuple[str, ...] = ()) -> Iterator[Route]:
     yield Route("redirect", "/setup", add_slash)
     yield Route("redirect", "/-/{page}", add_slash, is_public=always)
     yield Route("redirect", "/project/{name}/{version}", add_slash)
-    for root in ("/pypi/simple", *(f"/{root}/+simple" for root in (*ROOTS, *roots)), "/simple"):
-        yield from _simple_api(root)
+    hatch_paths = [f"{path}/+simple" for path in _paths_of((*ROOTS, *roots))]
+    for root_path in ("/pypi/simple", *hatch_paths, "/simple"):
+        yield from _simple_api(root_path)
     yield _page("/legacy/{name}/{version}/", project_pages.answer_link_of_hatch)
 
-    # after `/pypi/simple/`, as this is also `/pypi/<name>/`
+    # after `/pypi/simple/`, as `/pypi/<name>/` below matches that path, too
     yield Route("legacy_json", "/pypi/{name}/json/?", packages.answer_pypi_json)
     yield Route("legacy_json", "/pypi/{name}/{version}/json/?", packages.answer_pypi_json)
-    for root in ("pypi", "+simple", *roots):
-        yield from _simple_api(f"/{root}")
+    for root_path in _paths_of(("pypi", "+simple", *roots)):
+        yield from _simple_api(root_path)
     yield Route("project_list", "/", _answer_root, accepts_iap=wants_html)
     yield Route("project_detail", "/{name}/", packages.project_detail)
     yield Route("redirect", "/{name}", add_slash)
     yield Route("redirect", "/project/{name}", add_slash)
 
 
-def _simple_api(root: str) -> Iterator[Route]:
+def _simple_api(root_path: str) -> Iterator[Route]:
     """Yield the routes of the Simple API below a root path."""
-    yield Route("project_list", f"{root}/", packages.project_list)
-    yield Route("redirect", root, packages.redirect_to_slash)
-    yield Route("project_detail", f"{root}/{{name}}/", packages.project_detail)
-    # with a slash at the end, it is the page of a project of this name
-    yield Route("namespaces", f"{root}/namespaces", _answer_namespaces)
-    yield Route("namespaces", f"{root}/namespace/{{namespace}}/?", simple_namespaces.answer_one)
-    yield Route("redirect", f"{root}/{{name}}", packages.redirect_to_slash)
+    yield Route("project_list", f"{root_path}/", packages.project_list)
+    yield Route("redirect", root_path, packages.redirect_to_slash)
+    yield Route("project_detail", f"{root_path}/{{name}}/", packages.project_detail)
+    # with a slash at its end, this is the path of a project named `namespaces`
+    yield Route("namespaces", f"{root_path}/namespaces", _answer_namespaces)
+    namespace_path = f"{root_path}/namespace/{{namespace}}/?"
+    yield Route("namespaces", namespace_path, simple_namespaces.answer_one)
+    yield Route("redirect", f"{root_path}/{{name}}", packages.redirect_to_slash)
 
 
 def _uploads(uploads: UploadHandler, roots: tuple[str, ...] = ()) -> Iterator[Route]:
@@ -439,7 +456,7 @@ def _uploads(uploads: UploadHandler, roots: tuple[str, ...] = ()) -> Iterator[Ro
         yield replace(upload, path=f"/{root}/?")
 
 
-def _api(operation: ApiOperation) -> Route:
+def _api_route(operation: ApiOperation) -> Route:
     """Return the route of an operation of the API."""
     methods = GET if operation.method == "GET" else (operation.method,)
     accepts_iap = _has_iap_assertion if operation.takes_iap else never
@@ -454,8 +471,6 @@ def _api(operation: ApiOperation) -> Route:
 
 
 def _has_iap_assertion(request: IndexRequest) -> bool:
-    """Return whether a request comes through Identity-Aware Proxy, and brings nothing else."""
-    return (
-        IAP_ASSERTION_HEADER in request.joined_headers
-        and b"authorization" not in request.joined_headers
-    )
+    """Return whether a request has an assertion of Identity-Aware Proxy, and no Authorization."""
+    headers = request.joined_headers
+    return IAP_ASSERTION_HEADER in headers and b"authorization" not in headers

@@ -1,10 +1,10 @@
 """
-Routing: what a route says, Starlette's routes made from the table, and the call of a handler.
+Routing: the rows of the routing table, the routers made from them, and the call of a handler.
 
 A request that has a route is authenticated, and its handler is called. Handlers block, in the
-threads of a pool. What waits for the network is a coroutine: a handler asks for its result by
-`Request.wait`, and is called again once it is there. The order of checks is that of this module:
-nobody learns from an error what exists.
+threads of a pool. Work that waits for the network is a coroutine: a handler asks for its result by
+`Request.wait`, and is called again once the result is there. This module makes all checks in one
+order, so that nobody learns from an error what exists.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
 ALL_METHODS: Final = (*GET, *POST, *DELETE)
 UPLOAD_ROUTE: Final = "upload"
-"""The name of the routes that uploads are sent to."""
+"""The name of the routes of uploads."""
 
 Handler = Callable[[IndexRequest], Response]
 """
@@ -82,7 +82,7 @@ class Route(Struct, frozen=True):
     name: str
     """The name of the route in metrics and logs, which several routes may share."""
     path: str
-    """As Starlette writes it."""
+    """The path, whose parameters are written as Starlette writes them."""
     handler: Handler | AsyncHandler
     methods: tuple[str, ...] = GET
     is_public: RequestPredicate = never
@@ -98,19 +98,19 @@ class Route(Struct, frozen=True):
     Then a session's cookie may authenticate it, and the handler refuses it on a read-only server.
     """
     is_fixed: bool = False
-    """Whether its path is for no other method either: no other route of the table has it."""
+    """Whether other methods of the path are refused (405), and no later route has the path."""
     at_root: bool = False
     """Whether the route also exists without the path prefix (health probes, CI jobs)."""
     is_coroutine: bool = False
-    """Whether the handler is one, because it streams a large body."""
+    """Whether the handler is a coroutine, because it streams a large body."""
     is_instant: bool = False
     """Whether the handler needs no thread."""
     is_long: bool = False
     """Whether the handler occupies its thread for long."""
 
     @property
-    def slashes(self) -> "tuple[Route, ...]":
-        """The routes that this one stands for."""
+    def alternatives(self) -> "tuple[Route, ...]":
+        """The routes that this one stands for: two if its path ends with `/?`."""
         if not self.path.endswith("/?"):
             return (self,)
         path = self.path.removesuffix("/?")
@@ -121,8 +121,8 @@ class Route(Struct, frozen=True):
         return tuple(routes)
 
     def to_starlette(self) -> routing.Route:
-        """Return this route as one of Starlette's router."""
-        # a router goes on after a route of another method, as a later row may have it
+        """Return this route as a route of Starlette."""
+        # a router goes on after a route of other methods, as a later row may have the method
         methods = None if self.is_fixed else self.methods
         return routing.Route(self.path, Endpoint(self), methods=methods, name=self.name)
 
@@ -138,32 +138,35 @@ class RouteTable:
     def __init__(self, rows: Iterable[Route]) -> None:
         routes = list[Route]()
         for row in rows:
-            routes += row.slashes
+            routes += row.alternatives
         self.rows = tuple(routes)
-        self._bare = next((route for route in self.rows if not route.path), NO_ROUTE)
+        self._prefix_route = next((route for route in self.rows if not route.path), NO_ROUTE)
         """Answers at the prefix without its slash, which is no path for Starlette."""
-        self._at_root = frozenset(route.path for route in self.rows if route.at_root)
+        self._root_paths = frozenset(route.path for route in self.rows if route.at_root)
+        """The paths that also exist without the prefix."""
         self._routers = _routers_by_segment(self.rows)
-        """By the first segment of a path."""
+        """The routers by the first segment of a path."""
 
     def router(self, path: str) -> ASGIApp:
         """Return the router for a path, which tries only routes with the same first segment."""
         if not path:
-            return Endpoint(self._bare)
+            return Endpoint(self._prefix_route)
         return self._router_of(path)
 
     def _router_of(self, path: str) -> routing.Router:
+        """Return the router for the first segment of a path, or else the router for any segment."""
         return self._routers.get(_first_segment(path)) or self._routers[""]
 
-    def parse_path(self, raw: bytes, prefix: str) -> str:
+    def parse_path(self, raw_path: bytes, prefix: str) -> str:
         """
         Return a raw URL path, decoded and without the prefix, which `at_root` paths may lack.
 
-        Raises Invalid if it is malformed, and NotFound if it is ambiguous or outside of the prefix.
+        Raises Invalid if the path is malformed, and NotFound if it is ambiguous, or outside of the
+        prefix.
         """
-        path = decode_path(raw)
+        path = decode_path(raw_path)
         # health probes know nothing of the prefix, and CI jobs ask at fixed paths of a host
-        if not prefix or path in self._at_root:
+        if not prefix or path in self._root_paths:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
             raise NotFound(f"This index is below {prefix}/.")
@@ -172,7 +175,7 @@ class RouteTable:
     def matching(self, path: str) -> Iterator[tuple[Route, dict[str, Any]]]:
         """Yield the routes of a path, whatever their methods, each with its parameters."""
         if not path:
-            yield self._bare, {}
+            yield self._prefix_route, {}
             return
         for route in self._router_of(path).routes:
             match, scope = route.matches({"type": "http", "path": path, "method": ""})
@@ -183,7 +186,7 @@ class RouteTable:
                     return
 
     def find(self, path: str, method: str) -> tuple[Route, dict[str, Any]] | None:
-        """Return the route that answers a method of a path with its parameters, or None."""
+        """Return the route that answers a method of a path, with its parameters, or None."""
         for route, parameters in self.matching(path):
             if method in route.methods:
                 return route, parameters
@@ -192,15 +195,17 @@ class RouteTable:
     def name_of(self, raw_path: bytes, method: str, prefix: str = "") -> str:
         """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
         try:
-            match = self.find(self.parse_path(raw_path, prefix), method)
+            path = self.parse_path(raw_path, prefix)
         except WheelyardError:
-            match = None
+            return UNMATCHED_ROUTE
+        match = self.find(path, method)
         if match is None:
             return UNMATCHED_ROUTE
-        return match[0].name
+        route, _ = match
+        return route.name
 
     def allowed_methods(self, path: str) -> tuple[str, ...]:
-        """Return the methods of all routes of a path, and OPTIONS if it has a route."""
+        """Return the methods of all routes of a path, and OPTIONS, or nothing without a route."""
         methods_of_path = set[str]()
         for route, _ in self.matching(path):
             methods_of_path.update(route.methods)
@@ -228,34 +233,34 @@ def answer_not_found(request: IndexRequest) -> Response:
 
 
 NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=())
-"""Stands for all paths without a route: whoever may read nothing learns of none of them."""
+"""Stands for all paths without a route: whoever may read nothing must not learn of them."""
 
 
 def _first_segment(path: str) -> str:
+    """Return the first segment of a path, which is empty for `/`."""
     return path.removeprefix("/").partition("/")[0]
 
 
 def _routers_by_segment(rows: Iterable[Route]) -> dict[str, routing.Router]:
-    """Return a router for each first segment of a path that a row has, without parameters."""
+    """Return a router for each first segment in the paths of some rows that is no parameter."""
     routes = [(_first_segment(row.path), row.to_starlette()) for row in rows if row.path]
+    fixed_segments = {segment for segment, _ in routes if not segment.startswith("{")}
     routers: dict[str, routing.Router] = {}
-    for first_segment in {segment for segment, _ in routes}:
-        if first_segment.startswith("{"):
-            continue
-        # a router tries its routes one after the other, so each has only those that may match, in
-        # the order of the table
-        matching = list[routing.Route]()
+    for fixed_segment in fixed_segments:
+        # a router tries its routes one after the other, so each router has only the routes that may
+        # match, in the order of the table
+        possible_routes = list[routing.Route]()
         for segment, route in routes:
-            if segment == first_segment or segment.startswith("{"):
-                matching.append(route)
-        routers[first_segment] = routing.Router(
-            matching, redirect_slashes=False, default=Endpoint(NO_ROUTE)
+            if segment == fixed_segment or segment.startswith("{"):
+                possible_routes.append(route)
+        routers[fixed_segment] = routing.Router(
+            possible_routes, redirect_slashes=False, default=Endpoint(NO_ROUTE)
         )
     return routers
 
 
 class Endpoint(Struct, frozen=True):
-    """The ASGI application of one route, for which the application that has the route answers."""
+    """The ASGI application of one route, which lets the application of the index answer."""
 
     route: Route
 
@@ -281,14 +286,14 @@ class Dispatcher(Struct, frozen=True):
         Return the response of a route, and give the request its caller, unless the route is public.
 
         Raises Forbidden for a change that a page of another site has sent (code `cross_site`), or
-        that comes to a read-only server (code `read_only`). Raises Unauthenticated for a wrong
+        on a read-only server (code `read_only`). Raises Unauthenticated for a wrong
         credential, or for an anonymous caller who may read nothing. Raises Invalid for a malformed
         Authorization header. Raises Unavailable if nobody can say now who the caller is, or if too
         many long answers are under way (code `overloaded`). Raises what the handler raises.
         """
-        # in this order: from which error comes first, nobody learns what exists
+        # in this order: nobody learns what exists from the error that comes first
         context = request.context
-        settings = request.context.index.settings
+        settings = context.index.settings
         is_write = request.method in route.methods and request.method not in GET
         is_public = route.is_public(request)
         if is_write and not is_public and is_cross_site(request.joined_headers, settings):
@@ -302,8 +307,9 @@ class Dispatcher(Struct, frozen=True):
         if route.is_instant and is_public:
             return self._call_handler(request, route)
 
-        # before: who streams a body, and whose turn it is among long reads, depends on the caller
-        if not is_public and (route.is_coroutine or route.is_long):
+        # the right to stream a body, and the turn among long reads, depend on the caller
+        needs_caller_first = route.is_coroutine or route.is_long
+        if needs_caller_first and not is_public:
             await run_blocking(pools, pool, request, self._admit, request, route)
         if route.is_coroutine:
             return await cast("Awaitable[Response]", route.handler(request))
@@ -316,20 +322,22 @@ class Dispatcher(Struct, frozen=True):
             return await run_blocking(pools, pool, request, handle, request, route)
 
     def _admit_and_handle(self, request: IndexRequest, route: Route) -> Response:
-        """Authenticate a request unless that was done before a wait, and call its handler."""
+        """Authenticate a request, unless that was done before, and call its handler."""
         if not request.is_authenticated:
             self._admit(request, route)
         return self._call_handler(request, route)
 
     @staticmethod
     def _call_handler(request: IndexRequest, route: Route) -> Response:
+        """Return the response of a handler that is no coroutine."""
         return cast("Response", route.handler(request))
 
     def _admit(self, request: IndexRequest, route: Route) -> None:
         """
-        Authenticate a request.
+        Give a request its caller.
 
-        Raises Unauthenticated or Forbidden unless the route is for its caller.
+        Raises Unauthenticated or Forbidden unless the route is for that caller, and the errors of
+        `RequestAuthenticator.authenticate`.
         """
         self._authenticator.authenticate(
             request,
@@ -347,7 +355,7 @@ async def run_blocking(
     """
     Return the result of blocking work, which has no thread while it waits by `Request.wait`.
 
-    The work begins again after each wait. Raises what it raises, but not Waiting.
+    The work begins again after each wait. Raises what the work raises, but not Waiting.
     """
     while True:
         try:

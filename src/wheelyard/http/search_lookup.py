@@ -1,4 +1,4 @@
-"""Which names a search looks up in upstream indexes, beside what it finds in its table."""
+"""Which name a search looks up in upstream indexes, besides what it finds in the search table."""
 
 from packaging.utils import NormalizedName
 
@@ -9,13 +9,15 @@ from wheelyard.model.distribution_filename import parse_name
 
 def name_to_look_up(request: IndexRequest, words: str) -> NormalizedName | None:
     """
-    Return the name that the caller may have looked up in upstream indexes, or None.
+    Return the name in `words` that is looked up in upstream indexes for the caller, or None.
 
-    It is None without upstream indexes, if they are not asked now, and if `words` are no name. None
-    of that depends on which names are private.
+    Return None without upstream indexes, if these are not asked because the server is offline, if
+    `words` are no name, and if the caller may not ask for it. The result does not depend on which
+    names are private.
     """
     reader = request.context.upstream
-    if reader is None or reader.upstream.config.offline:  # then the search knows all that there is
+    # offline, the search table has all public packages that there are
+    if reader is None or reader.upstream.config.offline:
         return None
     try:
         name = parse_name(words)
@@ -29,7 +31,7 @@ def indexes_to_ask(request: IndexRequest, words: str) -> list[str]:
     """
     Return the labels of the upstream indexes that would be asked for the name in `words`.
 
-    This is said without a look at the store, which may show that none is.
+    The store is not read for that, which may know the name: then no upstream index is asked.
     """
     name = name_to_look_up(request, words)
     reader = request.context.upstream

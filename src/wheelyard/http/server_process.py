@@ -1,4 +1,4 @@
-"""What a server process does: the allocator of the C library, and worker processes."""
+"""The processes of a server: what each sets for itself, what one does for all, and the workers."""
 
 import asyncio
 import ctypes
@@ -43,13 +43,16 @@ FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may compute while others wait for the interpreter, by default 5 ms."""
 POLL_SECONDS: Final = 0.01
+"""How often a worker looks whether another one has opened the store, or has died."""
+RETRY_SECONDS: Final = 5
+"""How long a worker that cannot open the index waits before it tries again."""
 WORKER_START_SECONDS: Final = 0.5
 """How long Granian may take to serve once the application has started."""
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
-"""glibc's numbers of its parameters (`malloc.h`)."""
+"""The numbers of two parameters of glibc's allocator (`malloc.h`)."""
 LARGE_BLOCK_BYTES: Final = 1024 * 1024
-"""Larger than the batches of an upload, smaller than a page of 2,000 files."""
+"""The size of a large block: above the batches of an upload, below a page of 2,000 files."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -59,7 +62,7 @@ def return_freed_memory() -> None:
     Make glibc return the memory of freed large blocks, and share one heap between threads.
 
     By default, the first large page makes glibc keep such blocks, and each thread gets a heap of
-    its own, with gaps of its own. Other C libraries have no `mallopt`, and nothing happens.
+    its own, with gaps of its own. With another C library, which has no `mallopt`, nothing happens.
     """
     with suppress(AttributeError, OSError, TypeError):  # TypeError: on Windows
         library = ctypes.CDLL(None)
@@ -68,13 +71,13 @@ def return_freed_memory() -> None:
 
 
 def prepare_process() -> None:
-    """Set what all threads of a server process share."""
-    return_freed_memory()  # before the first thread, which would get a heap
+    """Set the allocator and the switch interval, which all threads of a process share."""
+    return_freed_memory()  # before the first thread, which would get a heap of its own
     sys.setswitchinterval(SWITCH_SECONDS)  # so that pages do not wait for the threads of uploads
 
 
 class ServerCommand(Protocol):
-    """What a command does in one process of its server, for which it may be pickled."""
+    """What the command that runs a server does in each process. It may be pickled for that."""
 
     def open_index(self) -> Index:
         """
@@ -88,7 +91,7 @@ class ServerCommand(Protocol):
         """
         Open the index in another process of the server, and print nothing.
 
-        Raises WheelyardError if it cannot be opened.
+        Raises WheelyardError if the index cannot be opened.
         """
         ...
 
@@ -102,9 +105,9 @@ class ServerCommand(Protocol):
 
     def stop_watching(self) -> None:
         """
-        Tell the watch threads, if there are some, to stop, and wait for them for a limited time.
+        Tell the watch threads, if there are any, to stop, and wait for them for a limited time.
 
-        One whose store does not answer may still run afterwards.
+        A thread whose store does not answer may still run afterwards.
         """
         ...
 
@@ -116,15 +119,15 @@ class RunFolder:
         self.path = path
         self.metrics = path / "metrics"
         self.tls = path / "server.pem"
-        """The key and the certificate in use: those of the settings may be half replaced."""
+        """A copy of key and certificate: the files of the settings may be half replaced."""
         self.lead = path / "lead"
-        """Locked by the worker that does what one process does for all."""
-        self.is_open = path / "open"
-        """Exists once the first worker has opened the store."""
+        """A file that is locked by the worker that does what one process does for all."""
+        self.opened = path / "open"
+        """A file that exists once the first worker has opened the store."""
         self.probe = path / "probe"
-        """The result of the probe of writes."""
+        """A file with the result of the probe of writes."""
         self.failure = path / "failure"
-        """Why the first worker could not open the store."""
+        """A file that says why the first worker could not open the store."""
 
     def write_failure(self) -> str:
         """Return why the probe of writes has not succeeded, or an empty text if it has."""
@@ -139,7 +142,7 @@ def served_app(app: App, settings: Settings) -> ASGIApp:
     HTTPS alone.
     """
     limited = StalledConnections(app)
-    # behind a proxy that ends TLS, whether to use HTTPS alone is for that to say
+    # behind a proxy that ends TLS, the proxy says whether browsers use HTTPS alone
     if not settings.server.certificate:
         return limited
     return HttpsOnly(limited)
@@ -149,23 +152,24 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
     """
     Begin what one process does for all, and wait a limited time for the probe of writes.
 
-    The probe and the watching for files to import begin. Unless the server is read-only, abandoned
-    files of the spool are removed, and the daily sweep, the daily retention of the settings and the
-    delivery to webhooks begin. If a place to watch is gone, only the log says so.
+    Unless the server is read-only, abandoned files of the spool are removed, and the daily sweep,
+    the daily retention of the settings and the delivery to webhooks are started. In any case the
+    probe and the watching for files to import are started. If a place to watch is gone, only the
+    log says so.
     """
     if not index.settings.server.read_only:
         index.server.spool.remove_abandoned()
         DailySweep(index.server.sweep, index.changes, index.server.runtime).start()
         if index.settings.server.daily_retention:
-            # nothing of it is loaded while it is off
+            # no server without daily retention needs this module
             from wheelyard.retention.daily import DailyRetention  # noqa: PLC0415
 
             DailyRetention(lambda: index.server.retention, index.server.runtime).start()
-        # it is small, and asks the store once a minute while there is no webhook
+        # also without webhooks: it takes little memory, and asks the store once a minute
         build_dispatcher(index.server, partial(find_waiting, index)).start()
     try:
         command.start_watching(index)
-    except WheelyardError as error:  # a folder that was there at the start
+    except WheelyardError as error:  # a folder is gone that was there at the start
         logger.error("%s", error.message)  # noqa: TRY400 - it is no fault of ours
     probe.start()
     probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
@@ -173,19 +177,19 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
 
 def store_probe(index: Index, result: Path | None = None) -> check_store.StoreProbe:
     """
-    Return the probe of the writes that must succeed, which is to be started.
+    Return the probe of the writes that must succeed, which the caller has to start.
 
-    It writes `wheelyard.json` again, has earlier versions refuse the store, and writes trial
-    objects where there are other buckets. `result` is the file by which all workers read its
-    result, None without workers. It writes nothing on a read-only server, or if `result` says that
-    a probe has succeeded.
+    The probe writes `wheelyard.json` again, makes earlier versions refuse the store, and writes
+    trial objects into the buckets of files and credentials, if these are other ones. `result` is
+    the file from which all workers read the result, or None without workers. The probe writes
+    nothing on a read-only server, or if `result` says that a probe has succeeded.
     """
     steps = list[check_store.Step]()
     traits = index.server.traits
     new_id = index.server.runtime.new_id
-    # a server that could write once must not become unready by another probe
-    is_writable = result is not None and not check_store.recorded_reason(result)
-    if not is_writable and not index.settings.server.read_only:
+    # a server whose probe has succeeded must not become unready by another probe
+    has_succeeded = result is not None and not check_store.recorded_reason(result)
+    if not has_succeeded and not index.settings.server.read_only:
         steps.append(partial(_prove_writes, index))
         if traits.files:
             key = keys.probe(keys.FILES, new_id())
@@ -198,21 +202,21 @@ def store_probe(index: Index, result: Path | None = None) -> check_store.StorePr
 
 def _prove_writes(index: Index) -> None:
     """
-    Write `wheelyard.json` again, and have earlier versions refuse the store.
+    Write `wheelyard.json` again, and make earlier versions refuse the store.
 
-    Raises NotFound if it is missing, and Unavailable if the store cannot be written.
+    Raises NotFound if `wheelyard.json` is missing, and Unavailable if the store cannot be written.
     """
     documents = index.stores.documents
-    written = read_format(documents)
-    if written is not None and written.is_older:
-        # before: a process that dies in between does both at its next start
+    stored_format = read_format(documents)
+    if stored_format is not None and stored_format.is_older:
+        # first: if the process dies before the rewrite, the next start does both
         index.server.access.mark()
     credentials = resolved_location(index.server.traits.credentials)
     rewrite_format(documents, index.server.retries, credentials)
 
 
 class WorkerProcess(Struct, frozen=True):
-    """What a worker process begins with, for which it may be pickled."""
+    """A worker process of several, which may be pickled before it starts."""
 
     settings: Settings
     command: ServerCommand
@@ -222,10 +226,10 @@ class WorkerProcess(Struct, frozen=True):
 
     def load(self) -> ASGIApp:
         """
-        Return the application of this process, in which Granian calls it.
+        Return the application of this process, in which Granian calls this.
 
-        It opens the index. If that fails, the first worker has the manager stop, and another one
-        tries again. The process ends if its manager was killed.
+        The index is opened. If that fails, the first worker makes the manager stop, and any other
+        worker tries again. The process ends if its manager was killed.
         """
         try:
             return self._load()
@@ -235,7 +239,7 @@ class WorkerProcess(Struct, frozen=True):
             os._exit(1)  # the manager was killed, and another worker has removed the folder
 
     def _load(self) -> ASGIApp:
-        """Return the application, once this worker or another one has opened the store."""
+        """Return the application, once this worker or the first one has opened the store."""
         prepare_process()
         share_metrics(self.folder.metrics)
         worker = _WorkerApplication(self.command)
@@ -246,12 +250,12 @@ class WorkerProcess(Struct, frozen=True):
         is_lead = try_lock(lock)
 
         # the other workers wait until the first one has made the store
-        while not is_lead and not self.folder.is_open.exists():
+        while not is_lead and not self.folder.opened.exists():
             sleep(POLL_SECONDS)
             is_lead = try_lock(lock)
         index, app = self._open()
         configure_logging(self.settings.log)
-        self.folder.is_open.touch()
+        self.folder.opened.touch()
         if is_lead:
             lead(index, self.command, store_probe(index, self.folder.probe))
         else:
@@ -260,13 +264,18 @@ class WorkerProcess(Struct, frozen=True):
         return worker
 
     def _open(self) -> tuple[Index, App]:
-        """Open the index, or else stop a server that starts, and wait in one that runs."""
-        is_first = not self.folder.is_open.exists()
-        if not is_first:  # the start message of the first has what the log would repeat
+        """
+        Return the index and its application.
+
+        If the index cannot be opened, the first worker makes the manager stop, and any other worker
+        tries again and again.
+        """
+        is_first = not self.folder.opened.exists()
+        if not is_first:  # the first worker prints the start message instead of these lines
             configure_logging(self.settings.log)
         while True:
             try:
-                # only the first prints the start message, and makes a missing store
+                # only the first worker prints the start message, and makes a missing store
                 open_index = self.command.open_index if is_first else self.command.open_again
                 index = open_index()
                 return index, App(index, write_failure=self.folder.write_failure)
@@ -274,12 +283,12 @@ class WorkerProcess(Struct, frozen=True):
                 if is_first:
                     self._stop_manager(error.message)
                     sleep(GRACEFUL_SHUTDOWN_SECONDS)  # until the manager ends this worker
-                # if it exited, the manager would soon give up, and stop the other workers, too
+                # if this worker exited, the manager would soon stop all others, too
                 logger.critical("a worker cannot start, and tries again: %s", error.message)
-                sleep(5)
+                sleep(RETRY_SECONDS)
 
     def _stop_manager(self, why: str) -> None:
-        """Have the manager stop, and say why, unless another worker has done that."""
+        """Make the manager stop, and say why, unless another worker has done that."""
         # a second signal would end the manager at once, before it has said anything
         with suppress(FileExistsError), self.folder.failure.open("x") as file:
             file.write(why)
@@ -287,12 +296,12 @@ class WorkerProcess(Struct, frozen=True):
             os.kill(self.manager, signal.SIGTERM)
 
     def _lead_later(self, lock: int, index: Index) -> None:
-        """Wait in a thread of its own until the worker that leads has died, then do what it did."""
+        """Wait, in a thread of its own, until the leading worker has died, and lead then."""
         flock(lock, LOCK_EX)
         lead(index, self.command, store_probe(index, self.folder.probe))
 
     def _exit_with_manager(self) -> None:
-        """Wait until the manager is killed, then stop, as a new server may need the port."""
+        """Wait until the manager was killed, then stop, as a new server may need the port."""
         while os.getppid() == self.manager:
             sleep(1)
         logger.error("the manager process was killed, so this worker stops")
@@ -304,19 +313,21 @@ class WorkerProcess(Struct, frozen=True):
 
 class _WorkerApplication:
     """
-    The application of a worker process, which learns from Granian when it starts and ends.
+    The application of a worker process, to which Granian tells when it starts and ends.
 
     A worker of Granian loses a signal while it starts, and hangs at a second one. But all processes
     may get the signals of the manager. So Ctrl-C reaches no worker, SIGTERM is blocked in all
-    threads, and a thread of its own that waits for it passes the first on, as SIGINT.
+    threads, and a thread that waits for SIGTERM passes the first one on, as SIGINT.
     """
 
     def __init__(self, command: ServerCommand) -> None:
         self.app: ASGIApp
         self._command = command
         self._loop: asyncio.AbstractEventLoop | None = None
+        """The event loop of the worker, or None before the application has started."""
         self._serves_at = 0.0
-        os.setpgrp()  # the signals of a terminal are the manager's
+        """When Granian serves and takes signals, by the clock of the event loop."""
+        os.setpgrp()  # so that the signals of a terminal reach the manager alone
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         Thread(target=self._pass_on_stop, daemon=True).start()
 
@@ -332,7 +343,7 @@ class _WorkerApplication:
         async def send_lifespan(message: Message) -> None:
             await send(message)
             if message["type"] == "lifespan.startup.complete":
-                # the thread for SIGTERM reads the loop, and is told last
+                # `_loop` last, as the thread for SIGTERM reads it first
                 loop = asyncio.get_running_loop()
                 self._serves_at = loop.time() + WORKER_START_SECONDS
                 self._loop = loop
@@ -342,10 +353,10 @@ class _WorkerApplication:
         return self.app(scope, receive, send)
 
     def _pass_on_stop(self) -> None:
-        """Wait for SIGTERM in a thread of its own, and have the server stop as it can."""
+        """Wait for SIGTERM, in a thread of its own, and stop this worker when Granian can."""
         signal.sigwait([signal.SIGTERM])
         if self._loop is None:
-            os._exit(0)  # it does not serve yet
+            os._exit(0)  # this worker does not serve yet
         self._loop.call_soon_threadsafe(
             self._loop.call_at, self._serves_at, signal.raise_signal, signal.SIGINT
         )

@@ -21,7 +21,7 @@ ROOT = "../../"
 
 
 class _State(Struct, frozen=True):
-    """What the page says besides the ways to sign in."""
+    """What the page says besides how to sign in."""
 
     message: str = ""
     """Why somebody could not sign in, or an empty text."""
@@ -29,26 +29,25 @@ class _State(Struct, frozen=True):
     """The user name that was typed."""
     has_signed_out: bool = False
     asks: ErrorFacts | None = None
-    """The error in whose place the page is shown."""
+    """The error in whose place the page is shown, or None if somebody has opened the page."""
 
 
 def show(request: IndexRequest, next_path: str, *, has_signed_out: bool) -> Response:
     """Return the page, from which somebody goes on to a path of this index."""
-    return request.web.own_page(
-        request, 200, _render(request, next_path, _State(has_signed_out=has_signed_out))
-    )
+    state = _State(has_signed_out=has_signed_out)
+    return request.web.own_page(request, 200, _render(request, next_path, state))
 
 
 def ask(request: IndexRequest, facts: ErrorFacts, root: str) -> bytes:
     """
-    Return the bytes of the page in place of one that needs a sign-in.
+    Return the bytes of the page in place of a page that needs a sign-in.
 
-    It leads back there. `root` is the way to the home page.
+    A sign-in leads back to that page. `root` is the way to the home page.
     """
     server = request.context.index.server.settings.server
-    page = client_path(request.scope["raw_path"], server)
-    target = path_back(page, request.scope["query_string"], server)
-    return _render(request, target, _State(asks=facts), root)
+    raw_path = client_path(request.scope["raw_path"], server)
+    next_path = path_back(raw_path, request.scope["query_string"], server)
+    return _render(request, next_path, _State(asks=facts), root)
 
 
 def refuse(
@@ -61,10 +60,11 @@ def refuse(
     user: str = "",
 ) -> Response:
     """
-    Return the page with what is wrong, and log it if it is an error of the store.
+    Return the page with `message`, which says why a sign-in has failed with `error`.
 
-    `root` is the way to the home page, if that is not the one of the page itself: after a
-    sign-in with a provider. `user` is the user name that was typed, which the page keeps.
+    An error of the store is logged. `root` is the way to the home page: another one than that of
+    the sign-in page after a sign-in with a provider. `user` is the user name that was typed, which
+    the page keeps.
     """
     request.context.process.store_errors.log(error)
     page = _render(request, next_path, _State(message, user), root)
@@ -79,25 +79,25 @@ def _render(
     root: str = ROOT,
 ) -> bytes:
     """Return the bytes of the page, from which somebody goes on to `next_path`."""
-    # of the server: the index that asks may be another one than main, where people sign in
+    # the settings of the server: people sign in at main, and may have asked for another index
     settings = request.context.index.server.settings
     caller = request.caller
     user = ""
     if not caller.is_anonymous:
         user = caller.principal
 
-    # whoever has signed in otherwise has no name that they could type here
-    own_name = ""
+    # only people with a password have a user name that they can type here
+    password_user = ""
     if user.startswith(PASSWORD):
-        own_name = user.removeprefix(PASSWORD)
+        password_user = user.removeprefix(PASSWORD)
     return request.web.environment.render(
         "sign_in.html",
         request.web.viewer(caller),
         root,
-        providers=_links(request.context.index, next_path),
+        providers=_provider_links(request.context.index, next_path),
         action=build_path(settings.server, ("-", "sign-in")),
         user=user,
-        user_name=state.user or own_name,
+        user_name=state.user or password_user,
         next_path=next_path,
         has_passwords=bool(settings.access.htpasswd_file),
         takes_id_tokens=bool(settings.google.id_token.audience),
@@ -109,14 +109,15 @@ def _render(
     )
 
 
-def _links(index: Index, next_path: str) -> list[ProviderLink]:
-    """Return the links to the providers, in the order of the settings."""
+def _provider_links(index: Index, next_path: str) -> list[ProviderLink]:
+    """Return the links that sign in with a provider, in the order of the settings."""
     if index.sessions.sign_in is None:
         return []
-    # absolute: the provider sends people back to this very host, which has to have the cookie
-    start = f"{index.server.settings.base_url}/-/sign-in"
-    query = quote(next_path, safe="/")
+    # absolute: the provider sends people back to this host, for which the browser needs the cookie
+    sign_in_url = f"{index.server.settings.base_url}/-/sign-in"
+    quoted_path = quote(next_path, safe="/")
     links = list[ProviderLink]()
     for name, provider in index.sessions.sign_in.providers.items():
-        links.append(ProviderLink(provider.config.title, f"{start}/{name}/?next={query}"))
+        url = f"{sign_in_url}/{name}/?next={quoted_path}"
+        links.append(ProviderLink(provider.config.title, url))
     return links

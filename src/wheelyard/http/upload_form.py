@@ -1,21 +1,21 @@
 """
 Reader of upload forms: streams the file to the spool, and checks the text fields.
 
-The form of clients is that of the packaging specifications' upload API (the "legacy" API). The file
-is the part `content`, or a part of another name with a distribution's filename. The metadata comes
+Clients send the form of the packaging specifications' upload API (the "legacy" API). The file is
+the part `content`, or a part of another name with a distribution's filename. The metadata comes
 from the archive, so a field may be missing, empty or UNKNOWN. But text must be UTF-8, and the
 fields that describe the file must agree with it. Attestations (PEP 740) must be JSON. The
 form of the upload page begins with the anti-forgery token.
 
-The library `multipart` finds the parts of a form (RFC 7578). Refused is what it lets pass: data
-before the first boundary or after the last one (but line ends and blanks), a part with an encoding,
-and a Content-Disposition with other parameters than the name and the filename.
+The library `multipart` finds the parts of a form (RFC 7578). This module refuses what the library
+lets pass: data before the first boundary or after the last one (but line ends and blanks), a part
+with an encoding, and a Content-Disposition with other parameters than the name and the filename.
 """
 
 import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b, file_digest, md5, sha256
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
@@ -53,7 +53,7 @@ _DISPOSITION = re.compile(
     r"(?:[ \t]*;[ \t]*filename\*=utf-8'[a-z0-9-]*'([^\s;\"']+))?[ \t;]*",
     re.IGNORECASE,
 )
-"""The parameters in the order of all clients."""
+"""Matches a Content-Disposition with its parameters in the order that all clients have."""
 _UNENCODED = frozenset({"7bit", "8bit", "binary"})
 """Transfer encodings that leave the bytes as they are."""
 
@@ -67,12 +67,12 @@ ATTESTATIONS_FIELD: Final = "attestations"
 NON_PACKAGE_FIELDS: Final = frozenset({"gpg_signature", ATTESTATIONS_FIELD})
 """Fields that are never the package, even with a filename."""
 RETIRED_ACTIONS: Final = frozenset({"submit", "verify", "doc_upload"})
-"""Actions of old clients besides uploading."""
+"""Values of `:action` that old clients send for something else than an upload."""
 FILETYPE_SUFFIXES: Final = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
-"""Values of `filetype`, and how the filenames of each end."""
+"""The values of `filetype`, each with the ends of filenames of that type."""
 DIGEST_SUFFIX: Final = "_digest"
 DIGEST_FIELDS: Final = ("sha256_digest", "blake2_256_digest", "md5_digest")
-_ACCEPTED: Final = {
+_ACCEPTED_VALUES: Final = {
     ":action": (re.compile("file_upload|submit|verify|doc_upload"), "file_upload"),
     "protocol_version": (re.compile("1"), "1"),
     "filetype": (re.compile("bdist_wheel|sdist"), "bdist_wheel or sdist"),
@@ -81,14 +81,14 @@ _ACCEPTED: Final = {
     "blake2_256_digest": (re.compile("[0-9a-f]{64}|[0-9a-f]{128}"), "64 hexadecimal digits"),
     "md5_digest": (re.compile("[0-9a-f]{32}"), "32 hexadecimal digits"),
 }
-"""The values that some fields accept, and what to send."""
+"""The values that these fields accept, each with the words that say what to send."""
 _MAX_CHARACTERS: Final = {
-    **dict.fromkeys((*_ACCEPTED, "name", "version", CSRF_FIELD), 1024),
-    # parsing its JSON takes about twenty times as much memory
+    **dict.fromkeys((*_ACCEPTED_VALUES, "name", "version", CSRF_FIELD), 1024),
+    # to parse the JSON takes about twenty times as much memory
     ATTESTATIONS_FIELD: 512 << 10,
 }
 """The fields whose text is used, and the most characters of each."""
-_ONE_LINE: Final = frozenset({"summary", *_MAX_CHARACTERS} - {ATTESTATIONS_FIELD})
+_ONE_LINE_FIELDS: Final = frozenset({"summary", *_MAX_CHARACTERS} - {ATTESTATIONS_FIELD})
 _NUL = re.compile("\x00")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line breaks and marks of writing direction."""
@@ -102,11 +102,11 @@ class PartHeaders(Struct, frozen=True):
     filename: str | None
     """The last component of the path that was sent, or None for a text field."""
     size: int
-    """Bytes of the headers."""
+    """The size of the headers in bytes."""
 
 
 class MultipartParser:
-    """Splits a multipart form into its parts, chunk by chunk. Not usable after an error."""
+    """Splits a multipart form into its parts, chunk by chunk. An error makes it unusable."""
 
     def __init__(self, boundary: bytes) -> None:
         self._parser = PushMultipartParser(
@@ -118,9 +118,13 @@ class MultipartParser:
         self._opening = b"--" + boundary
         self._closing = LINE_END + self._opening + b"--"
         self._has_begun = False
-        """Whether enough has come to tell that the body begins with the boundary."""
+        """Whether enough bytes have come, and they begin with the boundary."""
         self._recent = b""
-        """The last bytes, with which the closing boundary may begin, and at first all bytes."""
+        """
+        The latest bytes, with which the closing boundary may begin.
+
+        Before the body has begun, these are all bytes.
+        """
         self._epilogue: bytes | None = None
         """The bytes after the closing boundary, or None before it has come."""
 
@@ -131,7 +135,7 @@ class MultipartParser:
         Raises Invalid for a malformed form.
         """
         if not self._has_begun:
-            # less than a boundary may come in the first chunk
+            # the first chunk may be shorter than the boundary
             chunk = self._recent + chunk
             if len(chunk) < len(LINE_END + self._opening):
                 self._recent = chunk
@@ -145,13 +149,15 @@ class MultipartParser:
             recent = self._recent + chunk
             closing_at = recent.find(self._closing)
             if closing_at < 0:
+                # one byte less than the closing boundary may be the beginning of it
                 self._recent = recent[1 - len(self._closing) :]
                 yield from self._events(chunk)
                 return
-            end = closing_at + len(self._closing) - len(self._recent)
-            yield from self._events(chunk[:end], is_last=True)
+            closing_end = closing_at + len(self._closing) - len(self._recent)
+            yield from self._events(chunk[:closing_end], is_last=True)
             self._epilogue = b""
-            chunk = chunk[end:]
+            chunk = chunk[closing_end:]
+        # one byte more than allowed is enough to refuse the form
         self._epilogue += chunk[: EPILOGUE_LIMIT_BYTES + 1]
         if len(self._epilogue) > EPILOGUE_LIMIT_BYTES or self._epilogue.strip(b" \t\r\n"):
             raise bad_multipart("something follows its closing boundary")
@@ -172,7 +178,7 @@ class MultipartParser:
     def _events(
         self, chunk: bytes, *, is_last: bool = False
     ) -> Iterator[PartHeaders | bytes | None]:
-        """Yield what the library finds in the next bytes, with its errors as ours."""
+        """Yield what `feed` yields for the next bytes. Raises Invalid for errors of the library."""
         try:
             # the library takes an empty chunk for the end of the form
             if chunk:
@@ -191,7 +197,7 @@ class MultipartParser:
 
 @lru_cache(128)  # clients send the same fields each time
 def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
-    """Return the headers of a part, or raise Invalid for any that could have two meanings."""
+    """Return the headers of a part. Raises Invalid for headers that could have two meanings."""
     headers = dict(lines)
     if len(headers) != len(lines):
         raise bad_multipart("a part has a header twice")
@@ -203,22 +209,26 @@ def _part_headers(lines: tuple[tuple[str, str], ...]) -> PartHeaders:
     match = _DISPOSITION.fullmatch(headers["Content-Disposition"])
     if match is None or not match[1].strip('"'):
         raise bad_multipart("a part has other parameters than one name and one filename")
-    name = match[1].strip('"')
+    quoted_name, quoted_filename, encoded_filename = match.groups()
     filenames = list[str]()
-    if match[2] is not None:
-        filenames.append(match[2].strip('"'))
-    if match[3] is not None:
+    if quoted_filename is not None:
+        filenames.append(_last_component(quoted_filename.strip('"')))
+    if encoded_filename is not None:
         try:
-            filenames.append(unquote_to_bytes(match[3]).decode())
+            decoded_filename = unquote_to_bytes(encoded_filename).decode()
         except UnicodeDecodeError as error:
             raise bad_encoding("A filename of the form") from error
-
-    # some programs send the path of the file, such as C:\dist\x.whl
-    base_names = {filename.replace("\\", "/").rpartition("/")[2] for filename in filenames}
-    if len(base_names) > 1:
+        filenames.append(_last_component(decoded_filename))
+    if len(set(filenames)) > 1:
         raise bad_multipart("a part has two filenames")
     size = sum(len(header) + len(value) for header, value in lines)
-    return PartHeaders(name, next(iter(base_names), None), size)
+    filename = filenames[0] if filenames else None
+    return PartHeaders(quoted_name.strip('"'), filename, size)
+
+
+def _last_component(path: str) -> str:
+    """Return the filename in a path, which some programs send, also one of Windows."""
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def bad_multipart(reason: str) -> Invalid:
@@ -230,10 +240,10 @@ def bad_multipart(reason: str) -> Invalid:
     )
 
 
-def bad_encoding(what: str) -> Invalid:
-    """Return the error for text that is not UTF-8, in the part of the form that `what` names."""
+def bad_encoding(place: str) -> Invalid:
+    """Return the error for text that is not UTF-8, in the place of the form that is named."""
     return Invalid(
-        f"{what} is not UTF-8. Send the form in UTF-8, whatever charset its headers name.",
+        f"{place} is not UTF-8. Send the form in UTF-8, whatever charset its headers name.",
         code="bad_encoding",
     )
 
@@ -242,16 +252,16 @@ class FormReader:
     """
     Reads an upload form from chunks.
 
-    As soon as a filename is known, the caller's right to upload it is checked. One thread at a time
-    may use a reader. It is not usable any more after an error.
+    As soon as the filename is known, the caller's right to upload the file is checked. One thread
+    at a time may use a reader. A reader must not be used after an error.
 
     Args:
         boundary: The boundary of the form.
         uploads: The upload operation.
-        caller: Who has sent the form.
+        caller: The sender of the form.
         check_token: For a form of the upload page: raises Forbidden unless it is called with the
             right anti-forgery token.
-        content_length: The bytes of the form, or 0 if they are not known.
+        content_length: The size of the form in bytes, or 0 if it is not known.
     """
 
     def __init__(
@@ -268,12 +278,12 @@ class FormReader:
         self._check_token = check_token
         self._content_length = content_length
         self._fields: dict[str, str] = {}
-        """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
+        """The texts of the fields in `_MAX_CHARACTERS`, which are empty for blanks and UNKNOWN."""
         self._attestations = ""
         self._has_attestations = False
         self._file: SpoolWriter | None = None
         self._part: SpoolWriter | _Field | None = None
-        """The target of the current part's bytes, or None if they are ignored."""
+        """Takes the bytes of the current part, or None if they are ignored."""
         # counted while they come: a form may be endless, whatever its headers say
         self._part_count = 0
         self._part_size = 0
@@ -320,7 +330,7 @@ class FormReader:
                 f"The form has no file. Send one that ends with {accepted} as the field 'content'.",
                 code="missing_field",
             )
-        return self._checked(self._file)
+        return self._checked_upload(self._file)
 
     def close(self) -> None:
         """Remove the file of the form from the spool, also after success."""
@@ -328,7 +338,7 @@ class FormReader:
             self._file.remove()
 
     def _start_part(self, part: PartHeaders) -> None:
-        """Choose where the bytes of a part go, by its headers. Raises Invalid for a wrong one."""
+        """Choose by the headers what takes the bytes of a part. Raises Invalid for a wrong part."""
         self._part_count += 1
         if self._part_count > MAX_PARTS:
             fact = "The form has too many fields."
@@ -339,7 +349,7 @@ class FormReader:
         if part.name in self._fields:
             raise _duplicate(f"The form has the field {quoted(part.name)} twice. Send it once.")
         if part.filename is not None and part.name != ATTESTATIONS_FIELD:
-            self._part = self._start_file(part.name, part.filename)
+            self._part = self._start_file_part(part.name, part.filename)
         elif part.name == FILE_FIELD:
             raise _invalid_field(
                 "The field 'content' must be a file, with a filename. "
@@ -348,14 +358,19 @@ class FormReader:
         else:
             self._part = _Field(part.name)
 
-    def _start_file(self, name: str, filename: str) -> SpoolWriter | None:
-        """Return where the file goes, or None if the part is no package, but a signature, say."""
+    def _start_file_part(self, name: str, filename: str) -> SpoolWriter | None:
+        """
+        Return what takes the bytes of a part with a filename, or None if it is no package.
+
+        A part that is no package is ignored, such as a signature. Raises Invalid for a wrong part,
+        and the errors of `feed` about the caller, the token and the room for the file.
+        """
         if name in _MAX_CHARACTERS:
             raise _invalid_field(
                 f"The field {quoted(name)} must be text, and it was sent as a file."
             )
 
-        # some clients name the field otherwise: then the filename says that it is the package
+        # some clients give the field another name: then the filename says that it is the package
         is_package = name not in NON_PACKAGE_FIELDS and filename.endswith(self._suffixes)
         if not is_package and name != FILE_FIELD:
             return None
@@ -373,13 +388,16 @@ class FormReader:
         size = size_in_form(self._content_length, self._fields_size)
         name_in_form = self._fields.get("name", "")
         readings = uploads.authorize(filename, self._caller, size, name_in_form)
-        hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
+        hashers = {
+            algorithm: _new_hasher(algorithm, declared_digest)
+            for algorithm, declared_digest in self._declared_digests()
+        }
         limit = uploads.rules.max_size
         self._file = SpoolWriter(uploads.spool, readings, limit, "the upload", hashers)
         return self._file
 
     def _write_field(self, field: "_Field | None", data: bytes) -> None:
-        """Take the next bytes of a part that is no file, also of one that is ignored."""
+        """Count the next bytes of a part that is no file, and decode them if it has a field."""
         self._part_size += len(data)
         if self._part_size > FIELD_LIMIT_BYTES:
             raise _field_too_large("A field of the form", FIELD_LIMIT_BYTES)
@@ -388,7 +406,7 @@ class FormReader:
             field.write(data)
 
     def _finish_part(self) -> None:
-        """Check the value of the current part, which has ended. Raises Invalid for a wrong one."""
+        """Check the value of the current part, which has ended. Raises Invalid if it is wrong."""
         match self._part:
             case SpoolWriter(size=0) as file:
                 raise empty_file(file.filename)
@@ -402,14 +420,14 @@ class FormReader:
                     self._check_token(field.text)
 
     def _take_attestations(self, text: str) -> None:
-        """Keep the JSON of attestations, or raise Invalid if it comes twice, or is no JSON."""
+        """Keep the JSON of attestations. Raises Invalid if it comes twice, or is no JSON."""
         if self._attestations:
             raise _duplicate(f"The form has the field {ATTESTATIONS_FIELD} twice. Send it once.")
         self._has_attestations = _has_items(text)
         self._attestations = text
 
     def _count_bytes(self, size: int) -> None:
-        """Count bytes of the form that are not the file, and raise Invalid for too many."""
+        """Count bytes of the form that are not its file. Raises Invalid for too many."""
         self._fields_size += size
         if self._fields_size > FIELDS_LIMIT_BYTES:
             raise _field_too_large("The form without its file", FIELDS_LIMIT_BYTES)
@@ -426,11 +444,11 @@ class FormReader:
             return (".whl", ".tar.gz", ".zip")
         return (".whl", ".tar.gz")
 
-    def _checked(self, file: SpoolWriter) -> SpooledUpload:
+    def _checked_upload(self, file: SpoolWriter) -> SpooledUpload:
         """
-        Return a file, after its type and its digests were compared with those of the form.
+        Return the upload of a file, after a comparison of its type and digests with the form.
 
-        Raises Invalid if one differs.
+        Raises Invalid if the type or a digest differs.
         """
         fields = self._fields
         filename = file.filename
@@ -442,13 +460,13 @@ class FormReader:
                 code="invalid_filename",
             )
         digests = file.digests
-        for name, declared in self._digests():
-            # a field that came behind the file was not known when its bytes were hashed
-            actual = digests.get(name) or _digest_of_spooled(file, name, declared)
-            if declared != actual:
+        for algorithm, declared_digest in self._declared_digests():
+            # a field that came after the file was not known when the bytes were hashed
+            digest = digests.get(algorithm) or _hash_again(file, algorithm, declared_digest)
+            if declared_digest != digest:
                 raise Invalid(
-                    f"The {name} digest sent does not match the uploaded file. "
-                    f"The file received has {actual}: upload it again.",
+                    f"The {algorithm} digest sent does not match the uploaded file. "
+                    f"The file received has {digest}: upload it again.",
                     code="digest_mismatch",
                 )
         return replace(
@@ -459,8 +477,8 @@ class FormReader:
             has_attestations=self._has_attestations,
         )
 
-    def _digests(self) -> Iterator[tuple[str, str]]:
-        """Yield the algorithm and value of each digest field that has come so far."""
+    def _declared_digests(self) -> Iterator[tuple[str, str]]:
+        """Yield the algorithm and the value of each digest field that has come so far."""
         for field in DIGEST_FIELDS:
             if self._fields.get(field):
                 yield field.removesuffix(DIGEST_SUFFIX), self._fields[field]
@@ -473,13 +491,13 @@ class _Field:
         self.name = name
         self.text = ""
         self._decoder = _new_decoder()
-        self._forbidden = _CONTROL_CHARACTERS if name in _ONE_LINE else _NUL
+        self._forbidden = _CONTROL_CHARACTERS if name in _ONE_LINE_FIELDS else _NUL
 
     def write(self, data: bytes, *, is_last: bool = False) -> None:
         """
-        Decode the next bytes.
+        Decode and check the next bytes.
 
-        Raises Invalid if the text has bad characters or is too long.
+        Raises Invalid if they are not UTF-8, or the text has bad characters or is too long.
         """
         try:
             text = self._decoder.decode(data, is_last)
@@ -501,15 +519,15 @@ class _Field:
 
 def _checked_value(field: str, text: str) -> str:
     """
-    Return the value of a field, empty for UNKNOWN.
+    Return the value in the text of a field, which is empty for blanks and UNKNOWN.
 
-    Raises Invalid if it is not accepted.
+    Raises Invalid if the field does not accept the value.
     """
     if text.strip() in ("", "UNKNOWN"):
         return ""
-    if field not in _ACCEPTED:
+    if field not in _ACCEPTED_VALUES:
         return text
-    pattern, remedy = _ACCEPTED[field]
+    pattern, remedy = _ACCEPTED_VALUES[field]
     value = text.lower() if field in DIGEST_FIELDS else text
     if not pattern.fullmatch(value):
         code = "invalid_action" if field == ":action" else "invalid_field"
@@ -519,8 +537,8 @@ def _checked_value(field: str, text: str) -> str:
 
 
 def _has_items(text: str) -> bool:
-    """Return whether the JSON of attestations has any. Raises Invalid if it is no JSON."""
-    # a stranger's: nested deeply enough, it ends in a RecursionError
+    """Return whether the JSON of attestations is not empty. Raises Invalid if it is no JSON."""
+    # a stranger's text: JSON that is nested deeply enough ends in a RecursionError
     try:
         return bool(decode(text))
     except (DecodeError, UnicodeError, RecursionError) as error:
@@ -529,31 +547,35 @@ def _has_items(text: str) -> bool:
         ) from error
 
 
-def _new_hasher(algorithm: str, declared: str) -> "Hasher":
-    """Return what computes a digest, a BLAKE2b of the length that was declared."""
+def _new_hasher(algorithm: str, declared_digest: str) -> "Hasher":
+    """Return what computes a digest. A BLAKE2b has the length of the digest that was declared."""
     if algorithm == "sha256":
         return sha256()
     if algorithm == "md5":
         return md5(usedforsecurity=False)
-    return blake2b(digest_size=len(declared) // 2)
+    return blake2b(digest_size=len(declared_digest) // 2)
 
 
-def _digest_of_spooled(file: SpoolWriter, algorithm: str, declared: str) -> str:
-    """Return the file's digest, reading it again: the field came after the file (distutils)."""
+def _hash_again(file: SpoolWriter, algorithm: str, declared_digest: str) -> str:
+    """Return a digest of a file of the spool, whose field came after the file (distutils)."""
+    new_hasher = partial(_new_hasher, algorithm, declared_digest)
     with storage_faults("the upload"), file.path.open("rb") as content:
-        return file_digest(content, lambda: _new_hasher(algorithm, declared)).hexdigest()
+        return file_digest(content, new_hasher).hexdigest()
 
 
-def _field_too_large(what: str, limit: int) -> Invalid:
+def _field_too_large(subject: str, limit: int) -> Invalid:
+    """Return the error for a part of a form that has more than `limit` bytes."""
     return Invalid(
-        f"{what} is larger than {limit / MIB:g} MiB. Send less metadata with the file.",
+        f"{subject} is larger than {limit / MIB:g} MiB. Send less metadata with the file.",
         code="too_large",
     )
 
 
 def _invalid_field(message: str) -> Invalid:
+    """Return the error for a field with a wrong value."""
     return Invalid(message, code="invalid_field")
 
 
 def _duplicate(message: str) -> Invalid:
+    """Return the error for a field or a file that comes twice."""
     return Invalid(message, code="duplicate_field")

@@ -1,8 +1,8 @@
 """
 Handler of upload requests: streams the form to disk in a thread, and runs the upload operation.
 
-Errors come in a fixed order: first those that need no body, and then, as soon as the filename is
-known, missing rights on the project.
+Errors come in a fixed order: first the errors that need no body, and then, as soon as the filename
+is known, missing rights on the project.
 
 1. `http/routing.py` finds the route (`http/routes.py` has them all) and the caller. The handler
    of uploads is a coroutine, as it streams a body.
@@ -28,9 +28,9 @@ The upload page of the web UI sends the same form, which the same reader reads
 (`http/upload_form.py`). The anti-forgery token comes first, and is checked before a byte
 is spooled.
 
-Errors are raised as one of seven classes where they are found. `http/app.py` makes the
-answer to each of them, by the statuses of `http/error_responses.py`, and a page of it if
-a browser has asked.
+Errors are raised as one of seven classes where they are noticed. `http/index_app.py` makes the
+answer to each of them, by the statuses of `http/error_responses.py`, and a page if a browser has
+asked.
 
 A digest field that arrives after the file is checked by reading the file again. Only distutils
 sends its fields in that order. To compute MD5 and both BLAKE2b lengths for each file just in case
@@ -71,12 +71,13 @@ BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
 FIRST_CHUNK_SECONDS: Final = 2
 """How long the body of an upload to a full index may take to begin."""
-TEXT: Final = b"text/plain; charset=utf-8"
+PLAIN_TEXT: Final = b"text/plain; charset=utf-8"
 
 _BOUNDARY = re.compile(
     r'"([0-9A-Za-z\'()+_,./:=? -]{0,69}[0-9A-Za-z\'()+_,./:=?-])"'
     r"|([0-9A-Za-z'()+_,./:=?-]{1,70})"
 )
+"""Matches a boundary, in quotation marks or without (RFC 2046, 5.1.1)."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -86,7 +87,7 @@ class UploadHandler:
     Handles upload requests, and limits how many run at a time.
 
     `handle` and `receive` raise Invalid for a wrong form or file, and Forbidden if the caller may
-    not upload it. They raise TooLarge if a limit or a quota has no room, Conflict (code
+    not upload the file. They raise TooLarge if a limit or a quota has no room, Conflict (code
     `file_exists`) if the filename is taken, and Unavailable if there is no slot (code
     `overloaded`), or the store or an upstream index does not answer. They raise TimeoutError,
     SlowClient or ClientDisconnected if the body does not come.
@@ -101,15 +102,15 @@ class UploadHandler:
         """
         Handle POST of an upload form: store its file, and answer with filename and SHA-256.
 
-        A form that asks for one of `RETIRED_ACTIONS` is answered 410. Raises Unauthenticated if an
-        anonymous caller may upload nothing.
+        The answer to a form with one of `RETIRED_ACTIONS` has the status 410. Raises
+        Unauthenticated if an anonymous caller may upload nothing.
         """
         reader = form_reader(request)
         published = await self.receive(reader, request)
         if published is None:
             message = "Registration is not needed, upload the files."
             return error_response(410, "invalid_action", message)
-        return _success(request, published)
+        return _success_response(request, published)
 
     async def receive(self, reader: FormReader, request: IndexRequest) -> PublishedFile | None:
         """
@@ -118,11 +119,11 @@ class UploadHandler:
         Return None if the form asks for one of `RETIRED_ACTIONS`. The reader is closed at the end,
         also after an error.
         """
-        refusal = await _refusal(request)
+        refusal = await _quota_refusal(request)
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
                 last_batch = await _feed(reader, request, refusal)
-                # one thread for all of it: each change of threads takes time
+                # one thread for all further work, as each change of threads takes time
                 return await request.context.process.pools.run_upload(
                     _finish, reader, last_batch, request
                 )
@@ -130,12 +131,12 @@ class UploadHandler:
                 reader.close()
 
 
-async def _refusal(request: IndexRequest) -> TooLarge | None:
+async def _quota_refusal(request: IndexRequest) -> TooLarge | None:
     """
-    Return the error of a full index if the body does not come, or None if there is room.
+    Return the error of an index that has no room for the form, or None if it has room.
 
-    Raises this error for a client that asks before it sends the body. Raises Unavailable if the
-    store does not answer.
+    Raises this error at once if the client waits for an answer before it sends the body (`Expect`).
+    Raises Unavailable if the store does not answer.
     """
     quotas = request.context.index.uploads.quota_check
     pools = request.context.process.pools
@@ -152,10 +153,11 @@ def form_reader(
     request: IndexRequest, check_token: Callable[[str], None] | None = None
 ) -> FormReader:
     """
-    Return what reads the form of a request.
+    Return the reader of the form of a request.
 
-    Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
-    TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
+    `check_token` is that of `FormReader`. Raises Unauthenticated or Forbidden if the caller may not
+    upload to any project. Raises TooLarge if Content-Length is too large, and Invalid if the
+    headers are not those of a form.
     """
     boundary = _boundary_of(request)
     length = _announced_length(request)
@@ -164,10 +166,10 @@ def form_reader(
 
 def _boundary_of(request: IndexRequest) -> bytes:
     """
-    Return the boundary of a form.
+    Check the caller and the headers of a request, and return the boundary of its form.
 
     Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
-    TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
+    TooLarge if Content-Length is too large, and Invalid if the headers are not those of a form.
     """
     caller = request.caller
     headers = request.joined_headers
@@ -200,11 +202,11 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
     """
     Feed a body to the reader in batches, and return the last batch, which was not fed.
 
-    Raises `refusal` if there is one, and the body does not begin soon.
+    Raises `refusal`, unless it is None, if the body does not begin within `FIRST_CHUNK_SECONDS`.
     """
     pools = request.context.process.pools
 
-    # The file may be there already, which is no matter of a quota. Its name is in the body, and
+    # The index may have the file already, and then needs no room. The filename is in the body, and
     # most clients send that without asking. So a full index waits for the first chunk.
     seconds = None if refusal is None else FIRST_CHUNK_SECONDS
     batch = bytearray()
@@ -215,11 +217,11 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
                 chunk, has_more = await next_chunk(request.receive)
         except TimeoutError:
             raise refusal or TimeoutError from None
-        # the body has begun: what refuses the upload now is its own content
+        # the body has begun: from now on only its content decides about the upload
         refusal = None
         seconds = None
-        # a batch goes to a thread when the next chunk is there, so that the last one is left for
-        # the thread that does all the rest
+        # a batch goes to a thread only when the next chunk is there: the last batch is left for the
+        # thread that finishes the upload
         if len(batch) >= BATCH_BYTES:
             await pools.run_in(pools.writes, reader.feed, bytes(batch))
             batch.clear()
@@ -228,7 +230,11 @@ async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | N
 
 
 def _finish(reader: FormReader, last_batch: bytes, request: IndexRequest) -> PublishedFile | None:
-    """Read the last bytes of a form, and upload its file, in one thread for writes."""
+    """
+    Read the last bytes of a form, and upload its file, in a thread for writes.
+
+    Return None if the form asks for one of `RETIRED_ACTIONS`.
+    """
     try:
         upload = reader.finish(last_batch)
         if upload is None:
@@ -251,6 +257,7 @@ def _accept(upload: SpooledUpload, request: IndexRequest) -> PublishedFile:
 
 
 def _announced_length(request: IndexRequest) -> int:
+    """Return the Content-Length of a request, or 0 without that header."""
     # `check_limits` has checked the header: it has digits only, and few of them
     return int(request.joined_headers.get(b"content-length", b"0"))
 
@@ -262,7 +269,9 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
     A charset is ignored, as a form is UTF-8. Raises Invalid if the boundary is missing or
     malformed.
     """
-    media_type, *parameters = (content_type or b"").decode("latin-1").split(";")
+    if content_type is None:
+        return None
+    media_type, *parameters = content_type.decode("latin-1").split(";")
     if media_type.strip().lower() != "multipart/form-data":
         return None
     boundaries = list[str]()
@@ -270,7 +279,7 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "boundary":
             boundaries.append(value.strip(" \t"))
-    # of two, a proxy that looks into the body may take the other one
+    # of two boundaries, a proxy that looks into the body may take the other one
     match = None
     if len(boundaries) == 1:
         match = _BOUNDARY.fullmatch(boundaries[0])
@@ -281,9 +290,9 @@ def parse_boundary(content_type: bytes | None) -> bytes | None:
 
 def require_upload(caller: Caller) -> None:
     """
-    Check that a caller may upload to some project.
+    Check that a caller may upload to any project at all.
 
-    Raises Unauthenticated if an anonymous one may not, and Forbidden for anybody else.
+    Raises Unauthenticated if an anonymous caller may not, and Forbidden if another caller may not.
     """
     if caller.may_anywhere(Action.UPLOAD):
         return
@@ -305,12 +314,13 @@ def refuse_unknown_root(request: IndexRequest) -> Response:
     )
 
 
-def _success(request: IndexRequest, file: PublishedFile) -> Response:
-    """Return the response to an upload that was made: JSON, or lines for curl at a root."""
+def _success_response(request: IndexRequest, file: PublishedFile) -> Response:
+    """Return the response to a successful upload: JSON, or lines for curl at a root."""
     roots = request.context.index.settings.server.roots
     agent = request.joined_headers.get(b"user-agent", b"")
-    if "".join(request.segments) in roots and agent.startswith(b"curl/"):
+    is_at_root = "".join(request.segments) in roots
+    if is_at_root and agent.startswith(b"curl/"):
         lines = ("~~> Processing package upload", f"{file.filename} ... ok", *file.warnings, "")
-        return make_response(200, TEXT, "\n".join(lines).encode(), NO_STORE)
+        return make_response(200, PLAIN_TEXT, "\n".join(lines).encode(), NO_STORE)
     body = {"message": "OK", "code": "200 OK", "title": "OK", **to_builtins(file)}
     return make_response(200, JSON, encode(body), NO_STORE)

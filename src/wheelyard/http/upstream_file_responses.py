@@ -2,8 +2,8 @@
 Responses with files of upstream indexes, and with their core metadata.
 
 A file is served if its name is not private, if its page lists it with the digest of the URL, and if
-the policy allows it: each time, also if the store has it. A file of the store is then sent as a
-private one is. Any other one is sent while it is fetched.
+the policy allows it. These are checked for each request, also if the store has the file. A file of
+the store is sent as a private file is. Any other file is sent while it is fetched.
 """
 
 from asyncio import get_running_loop, wrap_future
@@ -48,14 +48,14 @@ from wheelyard.upstream.pages import LOOK_SECONDS
 from wheelyard.upstream.sidecars import Sidecar, core_metadata_of, provenance_of
 
 HEADERS: Final = (*responses.file_cache_headers("private"), responses.FROM_UPSTREAM)
-"""No shared cache may keep a file: it may be blocked, or its name become private, any time."""
+"""No shared cache may keep a file, which may be blocked any time, or its name become private."""
 
 
 class PublicFiles(Struct, frozen=True):
     """
-    The files of a project of an upstream index, by one page of it.
+    The files of a project of one upstream index, as one page of that index lists them.
 
-    What is fetched is kept in the store if the settings say so. If the policy refuses a file that
+    A fetched file is kept in the store if the settings say so. If the policy refuses a file that
     somebody wants, that is noted and counted.
     """
 
@@ -66,16 +66,17 @@ class PublicFiles(Struct, frozen=True):
     """Whether the page of the project has files of other upstream indexes as well."""
 
     def store_of(self, filename: str) -> Store:
-        """Return where a listed file is kept if it was fetched."""
+        """Return the store that has a listed file if it was fetched."""
         del filename
         return self.reader.upstream.files.cache(self._page.upstream).store
 
     @property
     def _page(self) -> UpstreamPage:
+        """The page that lists the files."""
         return self.listing.origin.page
 
     def page_documents(self) -> Sequence[ShownFile]:
-        """Return what the page of the Simple API has beside the files."""
+        """Return the documents about wheels with a label on the page of the Simple API."""
         return tuple(self.page_variants.values())
 
     def page_files(self) -> Sequence[ShownFile]:
@@ -85,13 +86,13 @@ class PublicFiles(Struct, frozen=True):
     @property
     def page_variants(self) -> dict[str, UpstreamFile]:
         """
-        The documents about wheels with a label that are shown, by version without trailing zeros.
+        The documents about the shown wheels with a label, by version without trailing zeros.
 
-        That a rule hides some of these wheels changes no document: other labels do no harm.
+        No document changes if a rule hides some of its wheels: a label without wheels does no harm.
         """
         if not self.listing.variants:
             return {}
-        # an index may have spelled the version of a document and of its wheels in two ways
+        # by release, as an index may spell the version of a document and of its wheels differently
         releases = set[str]()
         for file in self.listing.files:
             if label_of(file.filename):
@@ -107,22 +108,22 @@ class PublicFiles(Struct, frozen=True):
         """
         Return what an answer by this listing is made from, and until when it may be repeated.
 
-        That is the page, the policy and what says that the name is not private. The first is None
-        if an answer may change without a change of any of them.
+        It is made from the page, the policy, and the documents that say that the name is not
+        private. The first is None if the answer may change without a change of any of these.
         """
         upstream = self.reader.upstream
         origin = self.listing.origin
         page = origin.page
 
-        # a stale page is shown only until its index answers, which may be any time
+        # a stale page is shown only until its index answers, which it may do any time
         if origin.is_stale:
             return None, inf
 
-        # digests that a page lacks become known as soon as the files are fetched
+        # a digest that a page lacks becomes known as soon as the file is fetched
         if not page.has_all_digests:
             return None, inf
 
-        # while nothing is fetched, a page changes with the files that are brought into the store
+        # offline, a page changes with the files that somebody brings into the store
         if upstream.config.offline:
             return None, inf
         absences = upstream.names.absence(page.name)
@@ -146,9 +147,9 @@ class PublicFiles(Struct, frozen=True):
         """Return for how many seconds an answer by this listing may be repeated."""
         upstream = self.reader.upstream
         origin = self.listing.origin
-        # by then, the store is looked at for what another process may have fetched or decided
+        # then the store has to be read again: another process may have fetched or decided something
         seconds = LOOK_SECONDS
-        # a refusal ends with the decision alone: there is no page whose time could be over
+        # without a page that may become too old, a refusal ends with the decision alone
         if not origin.refused_for:
             seconds = min(seconds, upstream.pages.ttl(origin.page) - origin.age)
         changes_at = origin.view.changes_at
@@ -158,23 +159,23 @@ class PublicFiles(Struct, frozen=True):
 
     def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:
         """
-        Return the core metadata of a file that is shown, a minimum if it has none.
+        Return the core metadata of a file that is shown, or a minimum if the file has none.
 
-        It is None if its upstream index lists some, and answers 404. Raises Forbidden if the policy
-        refuses the file, as for a blocked licence. Raises Unavailable if neither store nor upstream
-        index answers. Raises Waiting if it has to be fetched.
+        Return None if the upstream index lists core metadata, and answers 404. Raises Forbidden if
+        the policy refuses the file, as for a blocked licence. Raises Unavailable if neither store
+        nor upstream index answers. Raises Waiting if the core metadata has to be fetched.
         """
         page = self._page
         content = None
         file = next(file for file in self.listing.files if file.filename == filename)
         if file.serves_metadata:
-            listed = page.by_filename[filename]
+            file_on_page = page.by_filename[filename]
             try:
-                self._require_allowed(request, listed)
-                content = self._core_metadata_bytes(request, listed)
+                self._require_allowed(request, file_on_page)
+                content = self._core_metadata_bytes(request, file_on_page)
             except NotFound:
                 return None
-        # bytes of strangers: whatever cannot be read of them is left out
+        # bytes of strangers: fields that cannot be read are left out
         core = parse_any(content, page.name, file.version)
         if canonicalize_name(core.name) == page.name:
             return core
@@ -185,7 +186,7 @@ class PublicFiles(Struct, frozen=True):
         """
         Raise NotFound, with the reason, if the policy hides each file of a version.
 
-        It is noted then that a program wants this version, unless rules of the index hide it. A
+        Then it is noted that a program wants this version, unless rules of the index hide it. A
         version without a file is no error. Raises Unavailable if the store does not say why the
         project is refused.
         """
@@ -196,23 +197,25 @@ class PublicFiles(Struct, frozen=True):
             self.reader.upstream.requests.note(page.name, str(version), refusal, request.caller)
             raise NotFound(refusal.text, code=refusal.code, advice=refusal.advice)
         release = strip_trailing_zeros(str(version))
+        hidden_files = self.listing.origin.view.hidden
         files = [file for file in page.files if strip_trailing_zeros(file.version) == release]
-        reasons = [self.listing.origin.view.hidden.get(file.filename) for file in files]
-        if not files or reasons[0] is None or not all(reasons):
+        is_shown = any(file.filename not in hidden_files for file in files)
+        if not files or is_shown:
             return
-        # what the rules of a view hide, nobody can approve: such a wish is not noted
-        if reasons[0].code != HIDDEN_BY_VIEW:
-            self.reader.upstream.note_file(page, files[0], reasons[0], request.caller)
-        raise NotFound(reasons[0].text, code=reasons[0].code)
+        reason = hidden_files[files[0].filename]
+        # nobody can approve a file that the rules of a view hide: such a wish is not noted
+        if reason.code != HIDDEN_BY_VIEW:
+            self.reader.upstream.note_file(page, files[0], reason, request.caller)
+        raise NotFound(reason.text, code=reason.code)
 
     def response(self, request: Request, file_request: responses.FileRequest) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the page lacks it.
 
-        Raises Forbidden if the policy refuses it, and NotFound if rules of the index hide it, or
-        its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
+        Raises Forbidden if the policy refuses the file, and NotFound if rules of the index hide it,
+        or its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
         Unavailable if neither store nor upstream index answers. Raises OSError if this process can
-        open no more files. Raises Waiting if it has to be fetched.
+        open no more files. Raises Waiting if something has to be fetched.
         """
         filename = file_request.filename
         name_refusal = self.listing.origin.refused_for
@@ -225,7 +228,7 @@ class PublicFiles(Struct, frozen=True):
             return self._removed_file_response(request, file_request)
         if file is None or not file_request.is_for(file):
             return file_not_found()
-        # for each request, also if the store has the file: it may have been blocked since
+        # for each request, also if the store has the file: it may have been blocked meanwhile
         self._require_allowed(request, file)
         if file_request.is_metadata:
             return self._core_metadata_response(request, file)
@@ -240,23 +243,23 @@ class PublicFiles(Struct, frozen=True):
             return file_not_found()
         if file_request.sha256 in (None, document.sha256):
             return self._distribution_response(request, document)
-        # a client may have an older page, by which the store has got what was there then
-        earlier = replace(document, sha256=file_request.sha256, size=None)
-        stored = self.reader.upstream.files.find(self._page, earlier)
-        if stored is None:
+        # a client may have an older page, and the store the document that was there then
+        earlier_document = replace(document, sha256=file_request.sha256, size=None)
+        stored_file = self.reader.upstream.files.find(self._page, earlier_document)
+        if stored_file is None:
             return file_not_found()
-        return responses.file_response(request, self.context, self._file_in_store(stored))
+        return self._stored_response(request, stored_file)
 
     def provenance(
         self, request: Request, filename: str, release: str
     ) -> responses.FileProvenance | None:
         """
-        Return the provenance of a file of a release, or None if its page lists none.
+        Return the provenance of a file of a release, or None if its page lists no provenance.
 
         `release` is the version without trailing zeros. The result is None, too, if the policy
         refuses the project. Raises Forbidden if the policy refuses the file, and NotFound if rules
         of the index hide it, or its upstream index answers 404. Raises Unavailable if neither store
-        nor upstream index answers. Raises Waiting if it has to be fetched.
+        nor upstream index answers. Raises Waiting if the provenance has to be fetched.
         """
         file = self._page.by_filename.get(filename)
         if self.listing.origin.refused_for is not None or file is None:
@@ -271,9 +274,10 @@ class PublicFiles(Struct, frozen=True):
         """
         Return why no upstream index may be asked for a version of a name that is refused.
 
-        It reads the store. Raises Unavailable if that does not say.
+        `name_refusal` is the reason of all versions. Raises Unavailable if the store does not
+        answer.
         """
-        # the block of one version says more than what is said of all
+        # the block of one version says more than the reason of all versions
         policy = self.reader.upstream.policy
         return policy.refuses_name(self._page.name, version=version) or name_refusal
 
@@ -281,10 +285,11 @@ class PublicFiles(Struct, frozen=True):
         """
         Return the error for a file of a project that no upstream index may be asked for.
 
-        It is noted that a program wants the version of the file.
+        It is noted that a program wants the version of the file. Raises Unavailable if the store
+        does not answer.
         """
         version = ""
-        # no page was read, so the filename of the URL may be any text
+        # no page was read, so the filename in the URL may be any text
         with suppress(Invalid):
             version = str(parse_known_filename(filename, self._page.name).version)
         refusal = self._refusal_of(version, name_refusal)
@@ -300,11 +305,11 @@ class PublicFiles(Struct, frozen=True):
         upstream = self.reader.upstream
         page = self._page
         view = self.listing.origin.view
-        hidden = view.hidden.get(file.filename)
+        hidden_reason = view.hidden.get(file.filename)
 
-        # a view shows nothing of what it hides, not even that the policy refuses it
-        if hidden is not None and hidden.code == HIDDEN_BY_VIEW:
-            raise NotFound(hidden.text, code=hidden.code)
+        # nobody learns of a file that a view hides whether the policy refuses it
+        if hidden_reason is not None and hidden_reason.code == HIDDEN_BY_VIEW:
+            raise NotFound(hidden_reason.text, code=hidden_reason.code)
 
         # a licence or an attestation may have to be fetched, for which no thread waits
         if upstream.policy.asks_sidecars:
@@ -319,7 +324,7 @@ class PublicFiles(Struct, frozen=True):
             raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
         repository = self.context.index.repository
 
-        # most rules have already decided which files the listing has
+        # most rules are applied already when the listing is made
         if not repository.judges_before_sending(self.listing, file):
             return
         reason = request.wait(
@@ -335,7 +340,11 @@ class PublicFiles(Struct, frozen=True):
             raise NotFound(reason.text, code=reason.code)
 
     async def _refusal_by_sidecars(self, file: UpstreamFile, client: str) -> FileReason | None:
-        """Return why the policy refuses a file, about which something may have to be fetched."""
+        """
+        Return why the policy refuses a file, or None if it allows the file.
+
+        A licence or an attestation may have to be fetched for that.
+        """
         policy = self.reader.upstream.policy
         page = self._page
         run = self.reader.run_for_metadata
@@ -344,41 +353,37 @@ class PublicFiles(Struct, frozen=True):
     def _removed_file_response(
         self, request: Request, file_request: responses.FileRequest
     ) -> Response:
-        """Return the response with a stored file that its page does not list any more."""
+        """Return the response with a stored file that its page does not list any more, or 404."""
         upstream = self.reader.upstream
         page = self._page
         if not upstream.config.keep_removed:
             return file_not_found()
-        # a name may have been removed several times, each time with other bytes
-        files = [file for file in page.removed if file.filename == file_request.filename]
-        file = next((file for file in files if file.sha256 == file_request.sha256), None)
+        file = _removed_file(page, file_request)
         if file is None:
             return file_not_found()
         self._require_allowed(request, file)
-        stored = upstream.files.find(page, file)
-        if stored is None:
+        stored_file = upstream.files.find(page, file)
+        if stored_file is None:
             return file_not_found()
-        return responses.file_response(request, self.context, self._file_in_store(stored))
+        return self._stored_response(request, stored_file)
 
     def _distribution_response(self, request: Request, file: UpstreamFile) -> Response:
         """Return the response with a file, from the store or while it is fetched."""
-        context = self.context
         find = self.reader.upstream.files.find
         # `once`, as the handler is called again after a wait, and each look is counted
-        stored = request.once(("stored", file.filename), find, self._page, file)
-        if stored is not None:
-            # another process may have removed it from the store a moment ago: fetch it then
+        stored_file = request.once(("stored", file.filename), find, self._page, file)
+        if stored_file is not None:
+            # another process may have removed the file a moment ago: then it is fetched
             with suppress(NotFound):
-                return responses.file_response(request, context, self._file_in_store(stored))
+                return self._stored_response(request, stored_file)
         # HEAD and 304 are answered by the page alone, without a request to the upstream index
         takes_ranges = file.size is not None and file.size <= RANGES_LIMIT_BYTES
         file_to_send = _without_body(file, file.size, takes_ranges=takes_ranges)
         response = responses.response_without_bytes(request, file_to_send)
         if response is not None:
             return response
-        return responses.file_response(
-            request, context, request.wait("file", self._fetch, request, file)
-        )
+        fetched_file = request.wait("file", self._fetch, request, file)
+        return responses.file_response(request, self.context, fetched_file)
 
     async def _fetch(self, request: Request, file: UpstreamFile) -> responses.FileToSend:
         """
@@ -388,7 +393,7 @@ class PublicFiles(Struct, frozen=True):
         """
         files = self.reader.upstream.files
         fetched = await wrap_future(files.fetch(self._page, file, request.client_key))
-        # another request, or a process, may have fetched all of it meanwhile
+        # another request or another process may have fetched the whole file meanwhile
         if isinstance(fetched, StoredFile):
             return self._file_in_store(fetched)
         file_to_send = _without_body(file, fetched.size, takes_ranges=fetched.takes_ranges)
@@ -399,8 +404,8 @@ class PublicFiles(Struct, frozen=True):
             body = fetched.body(byte_range.start, byte_range.stop)
         if isinstance(body, bytes):
             return replace(file_to_send, body=body)
-        # once a status was sent, an error can only break the response off: so the first chunk,
-        # with which most errors of an upstream index show, comes before it
+        # after the status was sent, an error can only break the response off: so this waits for the
+        # first chunk, with which most errors of an upstream index show
         await until_readable(body)
         streams = self.context.process.pools.streams
         first_chunk = await get_running_loop().run_in_executor(streams, next, body, b"")
@@ -411,9 +416,10 @@ class PublicFiles(Struct, frozen=True):
         load: page_cache.Render = partial(self._core_metadata_bytes, request, file)
         version = ObjectVersion(file.core_metadata)
         repeats = self.repeats()
-        # the page lists no digest: nobody can say without the bytes whether they have changed
+        # without a digest on the page, only the bytes themselves show whether they have changed
         if not version:
-            version = ObjectVersion(sha256(load()).hexdigest())
+            content = load()
+            version = ObjectVersion(sha256(content).hexdigest())
             repeats = (None, inf)
         return responses.core_metadata_response(
             request, self.context, version, load, repeats, scope="private"
@@ -424,7 +430,11 @@ class PublicFiles(Struct, frozen=True):
         return self._sidecar_bytes(request, core_metadata_of(self._page, file))
 
     def _sidecar_bytes(self, request: Request, sidecar: Sidecar) -> bytes:
-        """Return a document about a file, from the store or the upstream index."""
+        """
+        Return the bytes of a document about a file, from the store or the upstream index.
+
+        Raises Waiting if they have to be fetched.
+        """
         find = self.reader.upstream.files.find_sidecar
         # `once`, as the handler is called again after a wait, and each look is counted
         body = request.once(("stored", *sidecar.identity), find, sidecar)
@@ -434,16 +444,23 @@ class PublicFiles(Struct, frozen=True):
         return body
 
     async def _fetch_sidecar(self, sidecar: Sidecar, client: str) -> bytes:
+        """Return the bytes of a document about a file, once they have come."""
         return await wrap_future(self.reader.upstream.files.fetch_sidecar(sidecar, client))
 
-    def _file_in_store(self, stored: StoredFile) -> responses.FileToSend:
+    def _stored_response(self, request: Request, stored_file: StoredFile) -> Response:
+        """Return the response with a file of the store. Raises what `file_response` raises."""
+        file_to_send = self._file_in_store(stored_file)
+        return responses.file_response(request, self.context, file_to_send)
+
+    def _file_in_store(self, stored_file: StoredFile) -> responses.FileToSend:
         """Return a file that is sent from the store."""
         delivery = self.context.process.file_delivery
+        file = stored_file.file
         return responses.FileToSend(
-            sha256=stored.file.sha256,
-            size=stored.file.size,
+            sha256=file.sha256,
+            size=file.size,
             headers=HEADERS,
-            body=StoredBody(delivery, stored.name, stored.file, stored.files),
+            body=StoredBody(delivery, stored_file.name, file, stored_file.files),
         )
 
 
@@ -451,7 +468,7 @@ class MergedFiles(Struct, frozen=True):
     """
     The files of a project of several upstream indexes.
 
-    What is fetched is kept in the store if the settings say so. If the policy refuses a file that
+    A fetched file is kept in the store if the settings say so. If the policy refuses a file that
     somebody wants, that is noted and counted.
     """
 
@@ -460,11 +477,11 @@ class MergedFiles(Struct, frozen=True):
     listing: MergedListing
 
     def store_of(self, filename: str) -> Store:
-        """Return where a listed file is kept if it was fetched."""
+        """Return the store that has a listed file if it was fetched."""
         return self._files_with(filename).store_of(filename)
 
     def page_documents(self) -> Sequence[ShownFile]:
-        """Return what the page of the Simple API has beside the files."""
+        """Return the documents about wheels with a label on the page of the Simple API."""
         return tuple(_documents_of(self._variant_owners).values())
 
     def page_files(self) -> Sequence[ShownFile]:
@@ -485,7 +502,7 @@ class MergedFiles(Struct, frozen=True):
 
     @property
     def _variant_owners(self) -> dict[str, PublicFiles]:
-        """The first of the chain with a document about a release, by the release."""
+        """The files of the first index of the chain with a document about a release, by release."""
         owners: dict[str, PublicFiles] = {}
         for index_files in self.chain:
             for release in index_files.page_variants:
@@ -494,28 +511,29 @@ class MergedFiles(Struct, frozen=True):
 
     def repeats(self) -> responses.Repeats:
         """
-        Return all that an answer is made from, and until when it may be repeated.
+        Return everything that an answer is made from, and until when it may be repeated.
 
-        The first is None if that is not known of one index.
+        The first is None if it is not known of one of the indexes.
         """
-        keys: MadeFrom = ()
+        made_from: MadeFrom = ()
         first_deadline = inf
         for index_files in self.chain:
-            made_from, deadline = index_files.repeats()
-            if made_from is None:
+            made_from_index, deadline = index_files.repeats()
+            if made_from_index is None:
                 return None, inf
-            keys += made_from
+            made_from += made_from_index
             first_deadline = min(first_deadline, deadline)
-        # they have the policy and the private names in common
-        return tuple(dict.fromkeys(keys)), first_deadline
+        # without duplicates: the indexes have the policy and the private names in common
+        return tuple(dict.fromkeys(made_from)), first_deadline
 
     def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:
         """
-        Return the core metadata of a file that is shown, by the index that the file is from.
+        Return the core metadata of a file that is shown, as the index of the file has it.
 
-        It is a minimum if the file has none, and None if its upstream index lists some, and answers
-        404. Raises Forbidden if the policy refuses the file, Unavailable if neither store nor
-        upstream index answers, and Waiting if it has to be fetched.
+        Return a minimum if the file has no core metadata, and None if its upstream index lists core
+        metadata, and answers 404. Raises Forbidden if the policy refuses the file, Unavailable if
+        neither store nor upstream index answers, and Waiting if the core metadata has to be
+        fetched.
         """
         return self._files_with(filename).core_metadata(request, filename)
 
@@ -523,12 +541,13 @@ class MergedFiles(Struct, frozen=True):
         """
         Raise NotFound, with the reason, if the policy hides each file of a version.
 
-        It is noted then that a program wants this version, unless rules of the index hide it. A
+        Then it is noted that a program wants this version, unless rules of the index hide it. A
         version without a file is no error. Raises Unavailable if the store does not say why the
         project is refused.
         """
         release = strip_trailing_zeros(str(version))
-        if any(strip_trailing_zeros(file.version) == release for file in self.listing.files):
+        shown_releases = {strip_trailing_zeros(file.version) for file in self.listing.files}
+        if release in shown_releases:
             return
         for index_files in self.chain:
             index_files.require_version(request, version)
@@ -537,10 +556,10 @@ class MergedFiles(Struct, frozen=True):
         """
         Return the response with a file or its core metadata, or 404 if no page has it.
 
-        Raises Forbidden if the policy refuses it, and NotFound if rules of the index hide it, or
-        its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
+        Raises Forbidden if the policy refuses the file, and NotFound if rules of the index hide it,
+        or its upstream index answers 404. Raises Invalid (412) if If-Match has another ETag. Raises
         Unavailable if neither store nor upstream index answers. Raises OSError if this process can
-        open no more files. Raises Waiting if it has to be fetched.
+        open no more files. Raises Waiting if something has to be fetched.
         """
         filename = file_request.filename
         if filename in self.listing.places:
@@ -549,23 +568,22 @@ class MergedFiles(Struct, frozen=True):
             release = release_of_variants(filename)
             owner = self._variant_owners.get(release, self.chain[0])
             return owner.response(request, file_request)
-        # no page lists it: one of them may have done so, and the store have kept it
+        # an earlier page may have listed the file, and the store have kept it
         for index_files in self.chain:
-            for file in index_files.listing.origin.page.removed:
-                if file.filename == filename and file.sha256 == file_request.sha256:
-                    return index_files.response(request, file_request)
+            if _removed_file(index_files.listing.origin.page, file_request) is not None:
+                return index_files.response(request, file_request)
         return file_not_found()
 
     def provenance(
         self, request: Request, filename: str, release: str
     ) -> responses.FileProvenance | None:
         """
-        Return the provenance of a file of a release, or None if its page lists none.
+        Return the provenance of a file of a release, or None if its page lists no provenance.
 
         `release` is the version without trailing zeros. The result is None, too, if the policy
         refuses the project. Raises Forbidden if the policy refuses the file, and NotFound if rules
         of the index hide it, or its upstream index answers 404. Raises Unavailable if neither store
-        nor upstream index answers. Raises Waiting if it has to be fetched.
+        nor upstream index answers. Raises Waiting if the provenance has to be fetched.
         """
         if filename not in self.listing.places:
             return None
@@ -580,7 +598,7 @@ class MergedFiles(Struct, frozen=True):
 def public_files(
     context: IndexContext, reader: UpstreamReader, listings: tuple[UpstreamListing, ...]
 ) -> PublicFiles | MergedFiles:
-    """Return what opens the files that the layers of an index show of a public project."""
+    """Return the files that the layers of an index show of a public project, by their listings."""
     listing = merged_listing(listings)
     if isinstance(listing, UpstreamListing):
         return PublicFiles(context, reader, listing)
@@ -591,6 +609,15 @@ def public_files(
     return MergedFiles(chain, listing)
 
 
+def _removed_file(page: UpstreamPage, file_request: responses.FileRequest) -> UpstreamFile | None:
+    """Return the file of a request that a page does not list any more, or None if it never did."""
+    # files with one name may have been removed several times, each time with other bytes
+    for file in page.removed:
+        if file.filename == file_request.filename and file.sha256 == file_request.sha256:
+            return file
+    return None
+
+
 def _documents_of(owners: Mapping[str, PublicFiles]) -> dict[str, UpstreamFile]:
     """Return the document of each owner about its release, by version without trailing zeros."""
     return {release: owner.page_variants[release] for release, owner in owners.items()}
@@ -599,8 +626,9 @@ def _documents_of(owners: Mapping[str, PublicFiles]) -> dict[str, UpstreamFile]:
 def _on_page(
     files: Sequence[UpstreamFile], variants: Mapping[str, UpstreamFile]
 ) -> Sequence[UpstreamFile]:
-    """Return the files of a page, without wheels with a label that no document is about."""
-    if not variants and not any(label_of(file.filename) for file in files):
+    """Return the files of a page and the documents, without wheels with a label but no document."""
+    has_label = any(label_of(file.filename) for file in files)
+    if not variants and not has_label:
         return files
     # PEP 825: without the document, no installer knows what a label means
     on_page = list[UpstreamFile]()
@@ -614,7 +642,7 @@ def _on_page(
 def _without_body(
     file: UpstreamFile, size: int | None, *, takes_ranges: bool
 ) -> responses.FileToSend:
-    """Return a file without its bytes, for what can be said of it before they have come."""
+    """Return a file without its bytes, for an answer that is given before they have come."""
     return responses.FileToSend(
         sha256=file.sha256, size=size, takes_ranges=takes_ranges, headers=HEADERS
     )

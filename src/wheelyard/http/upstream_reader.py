@@ -1,9 +1,10 @@
 """
 Pages of upstream indexes for request handlers.
 
-That a name is not private is read from the store for each request, and again if an upstream or its
-cache in the store was waited for. What waits for the network has threads of its own, so private
-packages are read as fast while an upstream does not answer. All requests for a name wait together.
+For each request, the store is asked whether the name is private, and again after a wait for an
+upstream index or its cache in the store. Work that waits for the network has threads of its own, so
+that private packages are read as fast while an upstream index does not answer. All requests for a
+name wait together.
 """
 
 from asyncio import Event, get_running_loop, timeout_at, wrap_future
@@ -36,25 +37,27 @@ Ts = TypeVarTuple("Ts")
 
 UPSTREAM_THREADS: Final = 128
 """
-Names that a process looks up at upstream indexes at a time.
+The names that a process looks up at upstream indexes at a time, each in a thread.
 
-Half of them are at one index, and half of those for one client.
+At most half of the threads wait for one index, and half of these for one client.
 """
 SLOT_SECONDS: Final = 30.0
-"""How long a lookup waits until fewer threads wait for its index."""
+"""How long a lookup waits for a slot, while too many threads wait for its index."""
 MAX_WAITING: Final = 1000
-"""Lookups that wait so at a time."""
+"""The lookups that wait for a slot at a time."""
+METADATA_PART: Final = 4
+"""At most the threads divided by this wait for the metadata of one index."""
 UNKNOWN_NAMES_PER_MINUTE: Final = 300
-"""Names that no upstream index has, and that one client may ask for."""
+"""How many names that no upstream index has one client may ask for in a minute."""
 REFRESH_SECONDS: Final = 1.0
-"""Age from which on a page is asked for again for a caller who wants it from no cache."""
+"""A caller who wants a page from no cache gets a kept page that is younger than this."""
 
 Freshness = Literal["fresh", "newest"]
-"""Whether a page may be one that is kept and not too old, or has to be asked for now."""
+"""Whether a page may be kept and not too old, or its index has to be asked now."""
 
 
 class UpstreamReader:
-    """Finds the pages and files of names that are not private."""
+    """Finds the pages of names that are not private, in the store or at upstream indexes."""
 
     def __init__(self, upstream: UpstreamIndex, *, is_local: bool) -> None:
         self.upstream = upstream
@@ -62,12 +65,12 @@ class UpstreamReader:
         self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream")
         self.limit = ConcurrencyLimit(UPSTREAM_THREADS, "requests to upstream indexes")
         self._metadata_limits = defaultdict[str, ConcurrencyLimit](
-            partial(ConcurrencyLimit, UPSTREAM_THREADS // 4, "requests for metadata")
+            partial(ConcurrencyLimit, UPSTREAM_THREADS // METADATA_PART, "requests for metadata")
         )
-        """Of the threads that wait for the metadata of an index, by its id."""
+        """Limits of the threads that wait for the metadata of an index, by the id of the index."""
         self._in_flight = SingleFlight()
         self._waiting = 0
-        """Lookups that wait until fewer threads wait for their index."""
+        """How many lookups wait for a slot of their index."""
         upstream.clients.limit_threads(UPSTREAM_THREADS // 2)
         now = upstream.runtime.monotonic
         self._unknown_names = LoginRateLimit(UNKNOWN_NAMES_PER_MINUTE, now)
@@ -82,8 +85,8 @@ class UpstreamReader:
         """
         Complete the list of private names in the store.
 
-        A bucket is listed in a thread, as that takes a request for each thousand names. If the
-        store does not answer, this does nothing.
+        On a bucket this is done in a thread, as it takes a request for each thousand names. If the
+        store does not answer, the list stays as it is.
         """
         if self._is_local:
             self._complete_names()
@@ -91,7 +94,8 @@ class UpstreamReader:
             self._threads.submit(self._complete_names)
 
     def _complete_names(self) -> None:
-        with suppress(Unavailable):  # each request asks for itself whether its name is private
+        """Complete the list, and ignore a store that does not answer."""
+        with suppress(Unavailable):  # each request asks the store whether its name is private
             self.upstream.names.complete_list()
 
     def find(
@@ -103,11 +107,11 @@ class UpstreamReader:
         is_installer: bool = False,
     ) -> tuple[UpstreamListing, ...] | None:
         """
-        Return what the caller may see of a name, or None if it is private and they may read it.
+        Return the listings of a name, or None if the name is private and the caller may read it.
 
-        It is what one upstream index has, or for a merged name, what each has, in their order. It
-        is one empty listing if the policy refuses the name. A private name that they may not read
-        is answered as one that no upstream index has.
+        There is one listing of one upstream index, or for a merged name, one of each index that has
+        it, in their order. If the policy refuses the name, there is one empty listing. A private
+        name that the caller may not read looks like a name that no upstream index has.
 
         With `may_refresh`, a caller who may upload can have the upstream indexes asked now. With
         `is_installer`, it is noted if nothing of the project is shown by the policy. A name that no
@@ -126,26 +130,26 @@ class UpstreamReader:
         # in this order: a page is read after the name was found not to be private
         stored_pages: dict[PagesOfName, PeekedPage | None] = {}
         for pages in places:
-            # `once`: after a wait the page may be there, and the handler goes the same way again
+            # `once`: after a wait the store may have the page, and this must wait for the same keys
             key = ("page", pages, name)
             stored_pages[pages] = request.once(key, pages.read_fresh, name)
         state = upstream.policy.state()
         installer_caller = request.caller if is_installer else None
-        refused = upstream.refused(name, state, installer_caller)
-        if refused is not None:
-            return (refused,)
+        refused_listing = upstream.refused(name, state, installer_caller)
+        if refused_listing is not None:
+            return (refused_listing,)
         self._refuse_loop(request)
         wants_newest = may_refresh and _wants_newest(request)
         is_merged = len(places) > 1
         pages_of_places = list[tuple[PagesOfName, FoundPage | None]]()
-        for pages, stored in stored_pages.items():
-            page = self._page(
-                pages, name, request, stored, wants_newest=wants_newest, is_merged=is_merged
+        for pages, stored_page in stored_pages.items():
+            page = self._page_of_place(
+                pages, name, request, stored_page, wants_newest=wants_newest, is_merged=is_merged
             )
             pages_of_places.append((pages, page))
         listings = upstream.serve_each(name, pages_of_places, state)
         if not listings:
-            # else it is counted already, or nobody was asked
+            # a name that is not merged was counted already, or no index was asked for it
             if is_merged and None in stored_pages.values():
                 request.once(("unknown", name), self._note_unknown, request.client_key)
             raise project_not_found(name)
@@ -153,31 +157,33 @@ class UpstreamReader:
             upstream.note_hidden(listings, installer_caller)
         return listings
 
-    def _page(
+    def _page_of_place(
         self,
         pages: PagesOfName,
         name: NormalizedName,
         request: Request,
-        stored: PeekedPage | None,
+        stored_page: PeekedPage | None,
         *,
         wants_newest: bool,
         is_merged: bool,
     ) -> FoundPage | None:
         """
-        Return the page of a name from one place, or None.
+        Return the page of a name from one place, or None if the place does not have the name.
 
-        `is_merged` names are looked up at other places as well. Raises Unavailable if the upstream
+        `stored_page` is what the store has of it, or None if the index has to be asked. With
+        `is_merged`, other places are asked for the name as well. Raises Unavailable if the upstream
         index does not answer, or the client has asked for too many unknown names. Raises Waiting if
         the index has to be asked.
         """
-        is_forced = wants_newest
-        if stored is not None and stored.page is not None:
+        is_newest = wants_newest
+        if stored_page is not None and stored_page.page is not None:
             # a client that asks for one page after the other would have the index asked each time
-            is_forced &= stored.page.age >= REFRESH_SECONDS
-        if stored is not None and not is_forced:
-            return stored.page
-        freshness: Freshness = "newest" if is_forced else "fresh"
-        # that one of several places lacks a name is no guess: another one may have it
+            is_young = stored_page.page.age < REFRESH_SECONDS
+            is_newest = wants_newest and not is_young
+        if stored_page is not None and not is_newest:
+            return stored_page.page
+        freshness: Freshness = "newest" if is_newest else "fresh"
+        # a merged name that one place lacks is not unknown: another place may have it
         counts_unknown = not is_merged
         return request.wait(
             ("upstream", pages, name),
@@ -191,7 +197,7 @@ class UpstreamReader:
 
     def _note_unknown(self, client: str) -> None:
         """Count a name that no upstream index has, for a client that may be guessing names."""
-        self._unknown_names.record_failure((_guesses_of(client),))
+        self._unknown_names.record_failure((_unknown_names_key(client),))
 
     async def run_waiting(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """
@@ -208,8 +214,8 @@ class UpstreamReader:
         """
         Return the result of work that may wait for core metadata of one upstream index.
 
-        `upstream` is the id of the index. Raises Unavailable (code `overloaded`) if too much waits
-        for it already. Raises what the work raises.
+        `upstream` is the id of the index. Raises Unavailable (code `overloaded`) if too much work
+        waits for that index already. Raises what the work raises.
         """
         async with self._metadata_limits[upstream].acquire(client):
             return await self.run_waiting(work, *args)
@@ -228,18 +234,20 @@ class UpstreamReader:
         client has asked for too many such names (code `rate_limited`), or too many requests wait
         (code `overloaded`). Raises what the operation raises.
         """
-        self._require_guesses(client)
+        self._require_few_unknown(client)
         try:
             answer = await self._run_asking(Lookup(client), work, *args)
-        except NotFound:  # what the caller may not tell from a private name
-            self._unknown_names.record_failure((_guesses_of(client),))
+        except (
+            NotFound
+        ):  # also for a private name, which the caller may not tell from an unknown one
+            self._note_unknown(client)
             raise
         if isinstance(answer, Explanation | RefreshedPage) and answer.is_unknown:
-            self._unknown_names.record_failure((_guesses_of(client),))
+            self._note_unknown(client)
         return answer
 
     def _refuse_loop(self, request: Request) -> None:
-        """Raise Unavailable if this index has sent the request itself, directly or by others."""
+        """Raise Unavailable if this index itself has sent the request, perhaps by other servers."""
         via = request.joined_headers.get(b"via", b"").decode("latin-1")
         if self.upstream.config.is_loop(via):
             raise Unavailable(
@@ -255,18 +263,20 @@ class UpstreamReader:
         counts_unknown: bool,  # noqa: FBT001 - `Request.wait` takes no names
     ) -> FoundPage | None:
         """
-        Return the page of a name, or None, once all who need it have waited together.
+        Return the page of a name, or None, for which all requests wait together.
 
-        With `counts_unknown`, a name without a page is counted as unknown. If that takes long, an
-        older page is returned instead, while the question goes on, unless it is about the newest.
+        With `counts_unknown`, a name without a page is counted as unknown. If the index does not
+        answer soon, an older page is returned instead, unless `freshness` is `newest`. The lookup
+        goes on then. Raises Unavailable if the client has asked for too many unknown names, or the
+        index does not answer.
         """
-        self._require_guesses(client)
+        self._require_few_unknown(client)
         get_stale = None
         if freshness == "fresh":
             get_stale = partial(pages.peek_stale, name)
         return await self._in_flight.run(
             (pages, name, freshness),
-            self._ask_alone,
+            self._ask_once,
             pages,
             name,
             client,
@@ -275,7 +285,7 @@ class UpstreamReader:
             get_stale=get_stale,
         )
 
-    async def _ask_alone(
+    async def _ask_once(
         self,
         pages: PagesOfName,
         name: NormalizedName,
@@ -283,7 +293,7 @@ class UpstreamReader:
         freshness: Freshness,
         counts_unknown: bool,  # noqa: FBT001 - `SingleFlight.run` takes no names
     ) -> FoundPage | None:
-        """Return the page of a name, or None, perhaps after counting it as unknown."""
+        """Return the page of a name, or None, which counts as unknown with `counts_unknown`."""
         ask = pages.ask_if_due
         if freshness == "newest":
             ask = partial(_ask_now_if_possible, pages)
@@ -298,21 +308,26 @@ class UpstreamReader:
         client: str,
         ask: Callable[[NormalizedName], FoundPage | None],
     ) -> FoundPage | None:
-        """Return what `ask` does, once no more than half of the threads wait for the same index."""
-        end = get_running_loop().time() + SLOT_SECONDS
+        """
+        Return what `ask` returns, once there is a slot of the index that it asks.
+
+        Raises Unavailable if there is no slot within `SLOT_SECONDS`, or too many lookups wait.
+        """
+        ends_at = get_running_loop().time() + SLOT_SECONDS
         while True:
             lookup = Lookup(client)
             try:
                 return await self._run_asking(lookup, ask, name)
             except Unavailable as error:
-                is_late = get_running_loop().time() >= end or self._waiting >= MAX_WAITING
-                if is_late or error.code != UPSTREAM_BUSY:
+                is_late = get_running_loop().time() >= ends_at
+                may_wait = self._waiting < MAX_WAITING and not is_late
+                if error.code != UPSTREAM_BUSY or not may_wait:
                     raise
-            # it waits without a thread, and without a place among the others
-            await self._wait_for_slot(lookup, end)
+            # here the lookup has no thread, and does not count for `limit`
+            await self._wait_for_slot(lookup, ends_at)
 
-    async def _wait_for_slot(self, lookup: Lookup, end: float) -> None:
-        """Wait until the index that had no slot for a lookup may have one, or until `end`."""
+    async def _wait_for_slot(self, lookup: Lookup, ends_at: float) -> None:
+        """Wait until the index that had no slot for a lookup may have one, or until `ends_at`."""
         slots = lookup.refused_by
         if slots is None:
             return
@@ -323,21 +338,21 @@ class UpstreamReader:
         self._waiting += 1
         slots.when_free(lookup.client, wake)
         try:
-            async with timeout_at(end):
+            async with timeout_at(ends_at):
                 await freed.wait()
         except TimeoutError:
             slots.forget(wake)
         finally:
             self._waiting -= 1
 
-    def _require_guesses(self, client: str) -> None:
+    def _require_few_unknown(self, client: str) -> None:
         """Raise Unavailable if a client has asked for too many names that no index has."""
-        wait = self._unknown_names.seconds_until((_guesses_of(client),))
-        if wait:
+        wait_seconds = self._unknown_names.seconds_until((_unknown_names_key(client),))
+        if wait_seconds:
             raise Unavailable(
                 "Too many names were asked for that no index has. Check the names.",
                 code=RATE_LIMITED,
-                retry_after=ceil(wait),
+                retry_after=ceil(wait_seconds),
             )
 
 
@@ -350,13 +365,13 @@ def _ask_now_if_possible(pages: PagesOfName, name: NormalizedName) -> FoundPage 
 
 
 def _wants_newest(request: Request) -> bool:
-    """Return whether a request is for a page that comes from no cache, of who may have that."""
-    directives = request.joined_headers.get(b"cache-control", b"").lower().split(b",")
-    # not max-age=0: pip says so with each request
-    has_no_cache = b"no-cache" in map(bytes.strip, directives)
-    return has_no_cache and request.caller.may_anywhere(Action.UPLOAD)
+    """Return whether a request wants a page from no cache, and its caller may have that."""
+    cache_control = request.joined_headers.get(b"cache-control", b"").lower()
+    directives = [directive.strip() for directive in cache_control.split(b",")]
+    # not max-age=0, which pip sends with each request
+    return b"no-cache" in directives and request.caller.may_anywhere(Action.UPLOAD)
 
 
-def _guesses_of(client: str) -> str:
+def _unknown_names_key(client: str) -> str:
     """Return the key under which the unknown names of a client are counted."""
     return f"names-{client}"

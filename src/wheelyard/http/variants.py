@@ -1,9 +1,10 @@
 """
 The documents about wheels with a label on a page of a private project (PEP 825).
 
-Each is made of the wheels of one release that the page shows, and never kept as truth. It is kept
-for those who have a page of today or yesterday: a page is made anew each day, and its documents are
-written then to `derived/`, if the server may write. The sweep deletes them days later.
+Each document is made from the wheels of one release that the page shows, and no later page is made
+from it. It is kept for clients that have a page of today or yesterday: a page is made anew each
+day, and its documents are written then to `derived/`, if the server may write. The sweep deletes
+them days later.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,12 +56,12 @@ class VariantsFile(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size of the document in bytes."""
         return len(self.body)
 
 
 class PageVariants(Struct, frozen=True):
-    """What a page has beside and instead of the files of a project."""
+    """The documents on a page of a project, and the wheels that the page leaves out."""
 
     documents: tuple[VariantsFile, ...]
     left_out: frozenset[str]
@@ -73,14 +74,14 @@ class PageVariants(Struct, frozen=True):
         return sorted(on_page, key=attrgetter("filename"))
 
 
-def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> PageVariants:
+def page_variants(sources: ProjectSources, stored_files: Files, release: str = "") -> PageVariants:
     """
     Return the documents about the wheels with a label that an index shows of a project.
 
-    It is asked for all releases, or for one version without trailing zeros. If the store has lost a
-    `variant.json` of a release, or one does not fit those of the layers above, no wheel with a
-    label is shown of its layer, and that is no error. Raises Unavailable if the store does not
-    answer.
+    `release` is the version of one release without trailing zeros, or an empty text for all. If the
+    store has lost a `variant.json` of a release, or one does not fit those of the layers above, the
+    wheels with a label of its layer are left out, and that is no error. Raises Unavailable if the
+    store does not answer.
     """
     documents = list[VariantsFile]()
     left_out = set[str]()
@@ -89,51 +90,59 @@ def page_variants(sources: ProjectSources, stored: Files, release: str = "") -> 
     if release:
         releases = [version for version in releases if version == release]
     for version in releases:
-        joined = None
-        fitting = list[File]()
-        for layer in _layers(sources, version):
+        joined_document = None
+        fitting_wheels = list[File]()
+        for layer_wheels in _wheels_by_layer(sources, version):
             try:
-                joined = _with_layer(joined, name, layer, stored)
-                fitting += layer
+                joined_document = _with_layer(joined_document, name, layer_wheels, stored_files)
+                fitting_wheels += layer_wheels
             except (Invalid, Unavailable) as fault:
                 if isinstance(fault, Unavailable) and fault.code != DAMAGED:
                     raise
-                # without a document, an installer might take any of these wheels
-                left_out.update(file.filename for file in layer)
-        if joined is not None:
-            documents.append(_document(name, fitting, joined))
+                # without a document about these wheels, an installer might take any of them
+                left_out.update(wheel.filename for wheel in layer_wheels)
+        if joined_document is not None:
+            documents.append(_variants_file(name, fitting_wheels, joined_document))
     return PageVariants(tuple(documents), frozenset(left_out))
 
 
-def _layers(sources: ProjectSources, release: str) -> Iterator[list[File]]:
-    """Yield the wheels with a label of a release that each layer has, the upper one first."""
-    merged = {file.filename: file for file in sources.merged.variants[release]}
+def _wheels_by_layer(sources: ProjectSources, release: str) -> Iterator[list[File]]:
+    """Yield the wheels with a label of a release that are shown of each layer, upper one first."""
+    shown_wheels = {wheel.filename: wheel for wheel in sources.merged.variants[release]}
     for source in sources.projects:
-        files = source.project.variants.get(release, ())
-        # of two layers with a filename, the upper one's wheel is shown
-        layer = [file for file in files if merged.get(file.filename) is file]
-        if layer:
-            yield layer
+        wheels = source.project.variants.get(release, ())
+        # if two layers have a filename, the wheel of the upper one is shown
+        layer_wheels = [wheel for wheel in wheels if shown_wheels.get(wheel.filename) is wheel]
+        if layer_wheels:
+            yield layer_wheels
 
 
 def _with_layer(
-    joined: VariantDocument | None, name: NormalizedName, layer: Sequence[File], stored: Files
+    document: VariantDocument | None,
+    name: NormalizedName,
+    wheels: Sequence[File],
+    stored_files: Files,
 ) -> VariantDocument:
-    """Return a document with what the wheels of a layer say. Raises Invalid if it does not fit."""
-    # many wheels of a release say the same
-    by_digest = {file.variant: file for file in layer}
-    for file in by_digest.values():
-        document = stored.variant(name, file)
-        joined = document if joined is None else join_variants(joined, document)
-    assert joined is not None  # noqa: S101 - a layer has a wheel
-    return joined
+    """
+    Return a document, or a new one, with what the `variant.json` of the wheels of a layer say.
+
+    Raises Invalid if they do not fit together, and Unavailable if the store has lost one, or does
+    not answer.
+    """
+    # many wheels of a release have the same `variant.json`
+    wheel_by_digest = {wheel.variant: wheel for wheel in wheels}
+    for wheel in wheel_by_digest.values():
+        wheel_document = stored_files.variant(name, wheel)
+        document = wheel_document if document is None else join_variants(document, wheel_document)
+    assert document is not None  # noqa: S101 - a layer has a wheel
+    return document
 
 
-def _document(
+def _variants_file(
     name: NormalizedName, wheels: Sequence[File], document: VariantDocument
 ) -> VariantsFile:
-    """Return the file with a document about wheels of one release."""
-    oldest = min(wheels, key=lambda file: (file.uploaded_at, file.filename))
+    """Return the file on a page with the document about wheels of one release."""
+    oldest = min(wheels, key=lambda wheel: (wheel.uploaded_at, wheel.filename))
     body = encode_variant(document)
     return VariantsFile(
         filename=variants_filename(name, oldest.version),
@@ -145,10 +154,10 @@ def _document(
 
 
 class KeptVariants(Struct, frozen=True):
-    """Keeps the documents of pages for those who have an older page."""
+    """Keeps the documents of pages for clients that have an older page."""
 
     store: Store
-    """That of the documents of the index."""
+    """The store with the documents of the index."""
     notes: "LruCache[object, object]"
     """Which documents this process has kept today."""
 
@@ -158,22 +167,25 @@ class KeptVariants(Struct, frozen=True):
         """
         Write the documents of a page, unless this process has done that today.
 
-        That the store does not take them is no error.
+        If the store does not take them, that is no error.
         """
         day = today.date()
-        new: dict[object, VariantsFile] = {}
+        new_documents: dict[object, VariantsFile] = {}
         for document in documents:
             note = ("variants", name, document.sha256, day)
             if self.notes.get(note) is None:
-                new[note] = document
-        # a page is more important than what an older one links to
+                new_documents[note] = document
+        # the page itself is more important than the documents of older pages
         with suppress(WheelyardError):
-            list(prefetch_map(partial(self._write, name), new.values()))
-            # after all writes: what has failed is written with the next page
-            for kept in new:
-                self.notes.put(kept, True, _NOTE_BYTES)  # noqa: FBT003 - a value
+            writes = prefetch_map(partial(self._write, name), new_documents.values())
+            for _ in writes:
+                pass
+            # after all writes: documents that could not be written are with the next page
+            for written_note in new_documents:
+                self.notes.put(written_note, True, _NOTE_BYTES)  # noqa: FBT003 - a value
 
     def _write(self, name: NormalizedName, document: VariantsFile) -> None:
+        """Write a document under its digest. Raises Unavailable if the store does not answer."""
         self.store.put(keys.kept_variants(name, document.sha256), document.body, None)
 
     def find(self, name: NormalizedName, digest: str) -> bytes | None:
@@ -182,8 +194,9 @@ class KeptVariants(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        stored = self.store.get(keys.kept_variants(name, digest))
-        # the digest is in the URL, and clients check it: nothing else may be sent under it
-        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != digest:
+        stored_document = self.store.get(keys.kept_variants(name, digest))
+        # the digest is in the URL, and clients check it: no other bytes may be sent under it
+        if not isinstance(stored_document, Stored):
             return None
-        return stored.body
+        stored_digest = sha256(stored_document.body).hexdigest()
+        return stored_document.body if stored_digest == digest else None

@@ -5,7 +5,7 @@ A single worker runs in this process, which starts faster and takes less memory.
 processes that Granian's manager forks, or starts anew on macOS. A process that has used a store
 must not be forked: the libraries of buckets have threads and connections. So the manager opens no
 store, and the first worker does what one process does for all: it makes a new store, prints the
-start message, probes writes, sweeps and watches. When it has died, another worker goes on with it.
+start message, probes writes, sweeps and watches. When it has died, another worker does this work.
 
 At SIGTERM or SIGINT the server accepts no more requests and finishes the running ones, for 60
 seconds at most. At a second signal it exits at once. At SIGHUP it takes a changed certificate: new
@@ -57,7 +57,7 @@ from wheelyard.wiring.stores import system_runtime
 
 LISTEN_BACKLOG: Final = 1024
 HTTP2_MAX_STREAMS: Final = 512
-"""So many requests of one connection, which may be that of a proxy for all clients."""
+"""The most requests of one connection at a time. A proxy may use one for all clients."""
 HTTP2_STREAM_WINDOW_BYTES: Final = 256 * 1024
 """How much of an HTTP/2 request body a client may send before the server reads it."""
 HEADER_TIMEOUT_SECONDS: Final = 10
@@ -76,16 +76,15 @@ def resolve_bind_address(server: ServerSettings) -> ServerSettings:
     """
     Return `server` with an IP address and a port that is free now.
 
-    Raises Invalid if it cannot be listened on.
+    Raises Invalid if nobody can listen on the address.
     """
     try:
-        addresses = socket.getaddrinfo(
+        candidates = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        # localhost is IPv4 and IPv6, and every client knows IPv4
-        family, kind, protocol, _, address = min(
-            addresses, key=lambda info: info[0] != socket.AF_INET
-        )
+        # localhost is an address of IPv4 and of IPv6, and every client knows IPv4
+        ipv4_candidates = [entry for entry in candidates if entry[0] == socket.AF_INET]
+        family, kind, protocol, _, address = (ipv4_candidates or candidates)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -105,7 +104,7 @@ def run_server(settings: Settings, command: ServerCommand) -> NoReturn:
     Serve an index until SIGTERM or SIGINT, then exit with status 0.
 
     Raises Invalid if the certificate cannot be used, or the first of several workers cannot open
-    the index. With one worker, raises what `command` raises if it cannot open the index.
+    the index. With one worker, raises what `command` raises if that cannot open the index.
     """
     prepare_process()
     for number in STOP_SIGNALS:
@@ -138,16 +137,21 @@ def embedded_server(
     app: ASGIApp, server: ServerSettings, tls: Path | None = None, **options: object
 ) -> EmbeddedServer:
     """
-    Return a server in this process for an application whose lifespan is run elsewhere.
+    Return a server in this process, for an application whose lifespan the caller runs.
 
-    It speaks TLS with `tls`, a file of key and certificate. The limit of file descriptors of this
-    process is raised as far as it may be.
+    The server speaks TLS with `tls`, the file of key and certificate. `options` are further options
+    of Granian. The limit of file descriptors of this process is raised as far as it may be.
     """
-    return EmbeddedServer(app, interface=Interfaces.ASGINL, **_options(server, tls) | options)
+    all_options = _granian_options(server, tls) | options
+    return EmbeddedServer(app, interface=Interfaces.ASGINL, **all_options)
 
 
-def _options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
-    """Return the options of Granian, with the file of key and certificate if it speaks TLS."""
+def _granian_options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
+    """
+    Return the options of Granian, for TLS if `tls` is the file of key and certificate.
+
+    The limit of file descriptors of this process is raised.
+    """
     # nothing in front of a server that speaks TLS closes idle connections of HTTP/2
     http_mode = HTTPModes.auto if tls is None else HTTPModes.http1
     return {
@@ -184,38 +188,39 @@ def _options(server: ServerSettings, tls: Path | None) -> dict[str, Any]:
 
 
 def _max_connections() -> int:
-    """Raise the limit of file descriptors, and return that of connections, about half of it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = MAX_FILE_DESCRIPTORS
-    if hard != resource.RLIM_INFINITY:
-        highest = min(hard, MAX_FILE_DESCRIPTORS)
-    limit = MAX_FILE_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-    if limit < highest:
-        # a sandbox may forbid it: then there are fewer connections
+    """Raise the limit of file descriptors, and return half of it: the limit of connections."""
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest_limit = MAX_FILE_DESCRIPTORS
+    if hard_limit != resource.RLIM_INFINITY:
+        highest_limit = min(hard_limit, MAX_FILE_DESCRIPTORS)
+    limit = MAX_FILE_DESCRIPTORS if soft_limit == resource.RLIM_INFINITY else soft_limit
+    if limit < highest_limit:
+        # a sandbox may forbid a higher limit: then there are fewer connections
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
-            limit = highest
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest_limit, hard_limit))
+            limit = highest_limit
     # a connection may have a file open as well
     return max(LISTEN_BACKLOG, limit // 2)
 
 
 def _write_certificate(settings: Settings, folder: RunFolder | None) -> None:
     """
-    Copy the certificate, if there is one, for workers to come.
+    Copy the certificate, if the settings have one, for workers that start from now on.
 
-    Raises Invalid if it is bad.
+    Raises Invalid if the certificate cannot be used.
     """
     if folder is None or not settings.server.certificate:
         return
     # imported only if needed: cryptography takes a while to import
     from wheelyard.wiring.tls_files import open_tls_files  # noqa: PLC0415
 
-    new = folder.tls.with_suffix(".new")
-    new.write_bytes(open_tls_files(settings, system_runtime()).value.pem)
-    new.replace(folder.tls)  # at once: Granian may be starting a worker
+    tls_files = open_tls_files(settings, system_runtime())
+    new_file = folder.tls.with_suffix(".new")
+    new_file.write_bytes(tls_files.value.pem)
+    new_file.replace(folder.tls)  # atomically: Granian may start a worker at this moment
 
 
-def _tls(settings: Settings, folder: RunFolder | None) -> Path | None:
+def _tls_file(settings: Settings, folder: RunFolder | None) -> Path | None:
     """Return the file of key and certificate, or None for a server without TLS."""
     if folder is None or not settings.server.certificate:
         return None
@@ -227,8 +232,8 @@ class _Signals(ABC):
     Answers the signals of a server process.
 
     Args:
-        settings: Of the server.
-        folder: That of this run, or None if it needs none.
+        settings: The settings of the server.
+        folder: The folder of this run, or None if the server needs no folder.
     """
 
     def __init__(self, settings: Settings, folder: RunFolder | None) -> None:
@@ -236,6 +241,7 @@ class _Signals(ABC):
         self._folder = folder
         self._pid = os.getpid()
         self._ends_with_terminal = os.isatty(0)
+        """Whether the server has a terminal, and so stops when that is closed."""
         self.is_stopping = False
 
     @abstractmethod
@@ -248,14 +254,14 @@ class _Signals(ABC):
 
     @abstractmethod
     def _replace_workers(self) -> None:
-        """Have workers started that read the certificate again, and end the others."""
+        """Start workers that read the certificate again, and end the earlier workers."""
 
     def stop(self, *_: object) -> None:
-        """Stop the server, at the first signal in good order, at the second at once."""
+        """Stop the server: at the first signal gracefully, at the second one at once."""
         if os.getpid() != self._pid:  # a worker that was just forked
             os._exit(0)
         if self.is_stopping:
-            # nothing else would end the workers now, or remove the folder
+            # after an exit, nobody would end the workers, or remove the folder
             for worker in multiprocessing.active_children():
                 worker.kill()
             if self._folder is not None:
@@ -268,7 +274,7 @@ class _Signals(ABC):
         self._begin_shutdown()
 
     def reload(self, *_: object) -> None:
-        """Take a changed certificate if it is good, or stop if the terminal has been closed."""
+        """Take a changed certificate if it can be used, or stop if the terminal was closed."""
         if self._ends_with_terminal:
             self.stop()
             return
@@ -297,7 +303,7 @@ class _ProcessSignals(_Signals):
         loop.add_signal_handler(signal.SIGHUP, self.reload)
 
     def _begin_shutdown(self) -> None:
-        self._server.stop()  # type: ignore[no-untyped-call]  # it says nothing of its types
+        self._server.stop()  # type: ignore[no-untyped-call]  # Granian declares no types here
         asyncio.get_running_loop().call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
 
     def _replace_workers(self) -> None:
@@ -325,12 +331,13 @@ class _ManagerSignals(_Signals):
 
 
 def _print_shutdown_notice() -> None:
+    """Tell the person at the terminal that running requests are waited for."""
     message = "stopping after the running requests; press Ctrl-C again to stop now"
     print(f"wheelyard: {message}", file=sys.stderr, flush=True)  # noqa: T201 - at the terminal
 
 
 def _serve_in_process(settings: Settings, command: ServerCommand, folder: RunFolder | None) -> None:
-    """Open the index, and serve it in this process until a signal ends that."""
+    """Open the index, and serve it in this process until a signal stops the server."""
     index = command.open_index()
     configure_logging(settings.log)
     probe = store_probe(index)
@@ -343,12 +350,13 @@ def _serve_in_process(settings: Settings, command: ServerCommand, folder: RunFol
 
 
 async def _serve(app: App, settings: Settings, folder: RunFolder | None) -> None:
-    """Serve an application in the running event loop."""
-    server = embedded_server(served_app(app, settings), settings.server, _tls(settings, folder))
+    """Serve an application in the running event loop, until a signal stops the server."""
+    asgi_app = served_app(app, settings)
+    server = embedded_server(asgi_app, settings.server, _tls_file(settings, folder))
     _ProcessSignals(settings, folder, server).handle()
     async with app.running():
         await server.serve()
-    # requests whose clients have gone are cancelled now, which Granian takes for errors
+    # now requests whose clients have gone are cancelled, and Granian would log these as errors
     logging.getLogger("_granian").setLevel(logging.CRITICAL)
 
 
@@ -366,15 +374,15 @@ def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFol
         workers=settings.server.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
-        **_options(settings.server, _tls(settings, folder)),
+        **_granian_options(settings.server, _tls_file(settings, folder)),
     )
     signals = _ManagerSignals(settings, folder, server)
     configure_logging(settings.log)
     if settings.log.format == "text":
-        logger.setLevel(logging.WARNING)  # workers log the rest, once they have started
+        logger.setLevel(logging.WARNING)  # the workers log with INFO, once they have started
     server.on_startup(signals.handle)  # called after Granian has set its own handlers
 
-    # a signal to all processes may end a worker before Granian stops it, which counts as a failure
+    # a signal to all processes may end a worker before Granian stops it, which Granian then reports
     logging.getLogger("_granian").addFilter(lambda _: not signals.is_stopping)
     try:
         worker = WorkerProcess(settings, command, folder, os.getpid())

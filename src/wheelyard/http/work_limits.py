@@ -3,9 +3,9 @@ Thread pools, and limits of concurrent work.
 
 A `ConcurrencyLimit` leaves slots for other clients. Each request holds one slot while it runs. A
 client is a string, such as a principal or a network. It gets another slot only while it holds fewer
-than are free. So one client has at most half of the slots, the next one half of the rest, and with
-n slots it takes more than log2(n) clients with slow requests to keep another one waiting. Clients
-that wait take turns.
+slots than are free. So one client has at most half of the slots, the next one half of the others,
+and with n slots it takes more than log2(n) clients with slow requests to keep another one waiting.
+Clients that wait take turns.
 """
 
 from asyncio import Future, Task, create_task, get_running_loop, shield, wait
@@ -22,13 +22,12 @@ from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
 from wheelyard.operations.server_state import WorkQueue
 
 MAX_WAITING_PER_CLIENT: Final = 256
-
 MAX_WAITING_PASSWORDS: Final = 64
 """How many logins of one client network may wait for password hashing."""
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 PROVIDER_THREADS: Final = 8
-"""How many requests of people to one provider of sign-ins a process has under way."""
+"""How many sign-ins of people at one provider a process has under way at a time."""
 STALE_AFTER_SECONDS: Final = 1.0
 """How long a shared task runs before its callers get a stale value, if there is one."""
 
@@ -58,14 +57,16 @@ class ConcurrencyLimit:
         self._max_waiting = max_waiting
         self._held = Counter[str]()
         self._queues: dict[str, deque[Future[None]]] = {}
-        """Waiting requests by client, least recently served client first."""
+        """The waiting requests by client. The client that was served longest ago comes first."""
 
     @property
     def queue(self) -> WorkQueue:
         """How much work runs and waits now. Any thread may ask."""
-        running = list(self._held.values())
-        waiting = list(self._queues.values())
-        return WorkQueue(self._work, sum(running), sum(map(len, waiting)))
+        # copies: the event loop may change both while another thread adds up
+        held_slots = list(self._held.values())
+        queues = list(self._queues.values())
+        waiting = sum(len(queue) for queue in queues)
+        return WorkQueue(self._work, sum(held_slots), waiting)
 
     @asynccontextmanager
     async def acquire(self, client: str) -> AsyncIterator[None]:
@@ -78,7 +79,7 @@ class ConcurrencyLimit:
         queue = self._queues.setdefault(client, deque())
         if len(queue) >= self._max_waiting:
             raise self._overloaded()
-        # all of this runs in one event loop, so nothing changes between two `await`
+        # all callers run in one event loop, so nothing changes between two `await`
         turn: Future[None] = get_running_loop().create_future()
         queue.append(turn)
         self._serve()
@@ -92,14 +93,14 @@ class ConcurrencyLimit:
             self._leave(client, turn)
 
     def _serve(self) -> None:
-        """Give slots to clients that wait, one to each that may have another."""
+        """Give one slot to each waiting client that may have another slot."""
         for client, queue in tuple(self._queues.items()):
             if self._held[client] < self._free:
                 self._free -= 1
                 self._held[client] += 1
                 queue.popleft().set_result(None)
                 del self._queues[client]
-                if queue:  # behind the other clients
+                if queue:  # from now on behind the other clients
                     self._queues[client] = queue
 
     def _leave(self, client: str, turn: Future[None]) -> None:
@@ -144,8 +145,12 @@ class ThreadPools:
     """
     The thread pools of one server process.
 
-    The first arguments are the sizes of three of them. Uploads take `turns`, if there are any.
-    `providers` are the names of those that people sign in with.
+    Args:
+        reads: The number of threads for reads of the store, and for rendering.
+        writes: The number of threads for uploads and changes.
+        passwords: The number of threads that hash passwords.
+        turns: The turns that uploads take, or None if they take none.
+        providers: The names of the providers that people sign in with.
     """
 
     def __init__(
@@ -162,7 +167,7 @@ class ThreadPools:
         # apart, so that guessed passwords do not delay reads
         self.passwords = ThreadPoolExecutor(passwords, "hash")
         self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
-        # apart, so that one that is slow delays neither another one nor anything else
+        # apart, so that a slow provider delays neither another provider nor other work
         self.providers = {name: ProviderThreads(name) for name in providers}
         self._turns = turns
 
@@ -190,7 +195,7 @@ class ThreadPools:
 
 
 class NoThreads(ThreadPools):
-    """Runs all work at once, in the thread that asks, as a static site is made page by page."""
+    """Runs all work in the thread that asks, for a static site, which is made page by page."""
 
     @staticmethod
     async def run_in(pool: Executor, work: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -204,6 +209,7 @@ class SingleFlight:
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, tuple[Task[Any], float]] = {}
+        """The tasks that run, by key, each with the time when it was started."""
 
     async def run(
         self,
@@ -213,26 +219,28 @@ class SingleFlight:
         get_stale: Callable[[], T | None] | None = None,
     ) -> T:
         """
-        Return the result of the task that runs for `key`, or else start one with `work(*args)`.
+        Return the result of the task that runs for `key`, or else of a new task `work(*args)`.
 
         If the task has run for STALE_AFTER_SECONDS, and `get_stale` returns a value, return that
         value instead. A cancelled caller does not cancel the task. Raises what `work` raises.
         """
         now = get_running_loop().time()
         if key not in self._tasks:
-            started = create_task(work(*args))
-            started.add_done_callback(partial(self._finish, key))
-            self._tasks[key] = started, now
+            new_task = create_task(work(*args))
+            new_task.add_done_callback(partial(self._finish, key))
+            self._tasks[key] = new_task, now
         task, started_at = self._tasks[key]
         if get_stale is not None:
-            await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
+            seconds_left = started_at + STALE_AFTER_SECONDS - now
+            await wait((task,), timeout=max(0.0, seconds_left))
             if not task.done():
-                stale = get_stale()
-                if stale is not None:
-                    return stale
-        return await shield(task)  # other callers wait for it, too
+                stale_value = get_stale()
+                if stale_value is not None:
+                    return stale_value
+        return await shield(task)  # other callers may wait for the task, too
 
     def _finish(self, key: Hashable, task: Task[Any]) -> None:
+        """Forget a task that has ended."""
         del self._tasks[key]
         if not task.cancelled():
-            task.exception()  # asyncio logs an exception that is never retrieved
+            task.exception()  # else asyncio logs an exception that no caller has waited for

@@ -51,6 +51,9 @@ CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
 PLAIN_TEXT_ERRORS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """What OpenSSL calls an answer without TLS, in older and in newer versions."""
 
+GZIP_CODINGS: Final = ("gzip", "x-gzip")
+GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
+"""Makes zlib read a member of a gzip stream."""
 GZIP_MAGIC: Final = b"\x1f\x8b"
 """The first bytes of each member of a gzip stream."""
 DECOMPRESS_CHUNK_BYTES: Final = 1024**2
@@ -83,15 +86,15 @@ class Network(Struct, frozen=True, kw_only=True):
     policies: Mapping[str, AddressPolicy]
     """The policy of each scheme of URLs. No other scheme is asked for."""
     tls: Callable[[], ssl.SSLContext] = httpcore2.default_ssl_context
-    """Returns whom to trust, by default the authorities of this machine. It may raise OSError."""
+    """Returns the TLS context of new connections. It may raise OSError."""
     uses_proxies: bool = False
     """Whether connections go through the proxies of the environment, whatever `policies` say."""
     connect: float = 10.0
-    """To connect to one address, and then for TLS."""
+    """How long a connection to one address may take, and then its TLS handshake."""
     idle: float = 60.0
-    """Without data, before a response and in it."""
+    """How long no data may come, before a response and in it."""
     start: float = 60.0
-    """To connect, to send the request, and to receive all response headers."""
+    """How long it may take to connect, to send a request, and to receive all response headers."""
     max_redirects: int = 10
     max_connections: int = 48
 
@@ -104,9 +107,9 @@ def at_minimum_rate(
     """
     Yield the chunks of a file that comes at the minimum rate.
 
-    An idle timeout would let a server send single bytes. The time that the caller needs for a chunk
-    is not counted, and a fast beginning is no credit for later. Raises FetchError if the file is
-    more than `patience` seconds behind that rate.
+    An idle timeout alone would let a server send single bytes. The time that the caller needs for a
+    chunk is not counted, and a fast beginning is no credit for later. Raises FetchError if the file
+    is more than `patience` seconds behind that rate.
     """
     seconds_left = patience
     while True:
@@ -130,8 +133,8 @@ class ClientResponse:
     """The URL after all redirects."""
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """Names in lower case."""
-    response: httpcore2.Response = field(repr=False)
+    """The headers of the response, with names in lower case."""
+    core_response: httpcore2.Response = field(repr=False)
     cleanup: ExitStack = field(repr=False)
 
     def chunks(self) -> Iterator[bytes]:
@@ -141,50 +144,33 @@ class ClientResponse:
         Raises FetchError if the connection breaks off, or nothing comes in time.
         """
         try:
-            yield from self.response.iter_stream()
+            yield from self.core_response.iter_stream()
         except TRANSPORT_ERRORS as error:
-            why = _timeout_or(error, "the connection broke off")
+            why = _timeout_reason(error) or "the connection broke off"
             raise FetchError(why, is_transient=True) from error
 
     def decompressed(self) -> Iterator[bytes]:
         """
         Yield the body, decompressed.
 
-        The caller limits its size. Raises FetchError if the body has a coding other than gzip, is
-        damaged or cut off, breaks off, or does not come in time.
+        The caller limits the size of the body. Raises FetchError if the body has another coding
+        than gzip, is damaged or cut off, breaks off, or does not come in time.
         """
-        # not by httpcore2, which decompresses nothing: a stranger's bytes are counted as they grow
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding == "identity":
             yield from self.chunks()
-            return
-        if coding not in ("gzip", "x-gzip"):
+        elif coding in GZIP_CODINGS:
+            yield from _gunzipped(self.chunks())
+        else:
             raise FetchError("its answer is packed in a way that nobody asked for")
-        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        try:
-            # each step gives at most `DECOMPRESS_CHUNK_BYTES`, so the caller can stop in time
-            for chunk in self.chunks():
-                rest = chunk
-                while rest:
-                    if decompressor.eof:
-                        # what follows is another member (RFC 1952), or padding that clients ignore
-                        if not GZIP_MAGIC.startswith(rest[: len(GZIP_MAGIC)]):
-                            return
-                        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
-                    yield decompressor.decompress(rest, DECOMPRESS_CHUNK_BYTES)
-                    rest = decompressor.unconsumed_tail or decompressor.unused_data
-        except zlib.error as error:
-            raise FetchError("its answer is damaged", is_transient=True) from error
-        if not decompressor.eof:
-            raise FetchError("its answer is cut off", is_transient=True)
 
     def body(self, limit: int, *, is_cut: bool = False) -> bytearray:
         """
         Return the body, decompressed.
 
-        Of a longer body, return the first `limit` bytes if it `is_cut`. Raises FetchError if it is
-        longer and not to be cut, if it has another coding than gzip, is damaged or breaks off, or
-        does not come in time.
+        With `is_cut`, return the first `limit` bytes of a longer body. Raises FetchError if the
+        body is longer and not to be cut, if it has another coding than gzip, is damaged or breaks
+        off, or does not come in time.
         """
         body = bytearray()
         for chunk in self.decompressed():
@@ -201,12 +187,37 @@ class ClientResponse:
         self.cleanup.close()
 
 
+def _gunzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """
+    Yield the content of a gzip stream.
+
+    Raises FetchError if the stream is damaged or cut off, and what `chunks` raises.
+    """
+    decompressor = zlib.decompressobj(GZIP_WBITS)
+    try:
+        # each step gives at most `DECOMPRESS_CHUNK_BYTES`, so the caller can stop in time
+        for chunk in chunks:
+            remaining = chunk
+            while remaining:
+                if decompressor.eof:
+                    # what follows is another member (RFC 1952), or padding that clients ignore
+                    if not GZIP_MAGIC.startswith(remaining[: len(GZIP_MAGIC)]):
+                        return
+                    decompressor = zlib.decompressobj(GZIP_WBITS)
+                yield decompressor.decompress(remaining, DECOMPRESS_CHUNK_BYTES)
+                remaining = decompressor.unconsumed_tail or decompressor.unused_data
+    except zlib.error as error:
+        raise FetchError("its answer is damaged", is_transient=True) from error
+    if not decompressor.eof:
+        raise FetchError("its answer is cut off", is_transient=True)
+
+
 class RequestRules:
     """
     Which URLs are asked for, and with what credential.
 
-    Any thread calls the methods. These rules allow every URL, and send no credential. Subclasses
-    have others.
+    Any thread calls the methods. The rules of this class allow every URL, and send no credential.
+    Subclasses have other rules.
     """
 
     has_circuits = False
@@ -214,14 +225,14 @@ class RequestRules:
 
     def authorization(self, url: Url) -> str | None:  # noqa: ARG002 - for subclasses
         """
-        Return the Authorization header for a URL, or None to send none.
+        Return the Authorization header for a URL, or None to send no such header.
 
-        Raises FetchError if there has to be one, and it cannot be had now.
+        Raises FetchError if the URL needs a credential, and nobody can get that now.
         """
         return None
 
     def refusal(self, url: Url) -> str:  # noqa: ARG002 - for subclasses
-        """Return why a URL must not be asked for, or an empty text."""
+        """Return why a URL must not be asked for, or an empty text if it may be."""
         return ""
 
     def circuit_changed(self, *, is_open: bool) -> None:
@@ -235,7 +246,7 @@ class Requester:
     """
     Sends requests to the addresses that `network` allows.
 
-    Threads may share it. `rules` are asked for each redirect, too.
+    Threads may share the requester. `rules` are asked for each redirect, too.
     """
 
     def __init__(
@@ -269,7 +280,7 @@ class Requester:
         """
         Return a context manager that ends this thread's network calls after `seconds`.
 
-        From then on, each of them raises FetchError.
+        From then on, each network call of the thread raises FetchError.
         """
         return self._deadline.within(seconds)
 
@@ -299,19 +310,20 @@ class Requester:
 
         `headers` are sent to every server, so they have no credential. Raises FetchError if there
         is no response, if a URL is refused, or its credential cannot be had, if there are too many
-        redirects, or if one leads from https to http or to no URL.
+        redirects, or if a redirect leads from https to http or to no URL.
         """
         for _ in range(self._network.max_redirects + 1):
             why = self._rules.refusal(url)
             if why:
                 raise FetchError(why, is_refused=True)
-            # asked for each URL again: a redirect to another host must not take it along
+            # for each URL anew: a redirect to another host must not take the credential along
             authorization = self._rules.authorization(url)
             sent_headers = dict(headers)
             if authorization is not None:
                 sent_headers["Authorization"] = authorization
             response = self.send(method, url, sent_headers)
-            if response.status not in REDIRECT_STATUSES or "location" not in response.headers:
+            is_redirect = response.status in REDIRECT_STATUSES
+            if not is_redirect or "location" not in response.headers:
                 return response
             response.close()
             url = _redirect_target(url, response.headers["location"])
@@ -329,23 +341,22 @@ class Requester:
         Send one request, and return the response, of any status, once its headers are there.
 
         Redirects are not followed, and no credential is added. Host is added to `headers`.
-        `seconds` is the time limit until the headers of the response are there, or None for that of
-        the network. If the rules have circuits, what becomes of the request is noted for its host.
-        Raises FetchError if there is no response, the scheme or the address is not allowed, or the
-        host is left alone for a while. Raises what an iterator of `content` raises.
+        `seconds` is the time limit until the headers of the response are there, or None for the
+        limit of the network. If the rules have circuits, the outcome of the request is noted in the
+        circuit of its host. Raises FetchError if there is no response, the scheme or the address is
+        not allowed, or the host is left alone for a while. Raises what an iterator of `content`
+        raises.
         """
         if not self._rules.has_circuits:
             return self._exchange(method, url, headers, content, seconds)
-        with self._lock:
-            new = Circuit(self._runtime.monotonic, self._rules.circuit_changed)
-            circuit = self._circuits.setdefault(url.origin, new)
+        circuit = self._circuit_of(url)
         circuit.check()
         began_at = self._runtime.monotonic()
         try:
             response = self._exchange(method, url, headers, content, seconds)
         except FetchError as fault:
             if fault.is_transient or fault.is_unreachable:
-                # a page that takes long may be slow by itself; without a connection the host is
+                # a page that comes late may alone be slow; else the host itself is to blame
                 slow_url = url.target if fault.is_late else ""
                 circuit.record_failure(fault.why, slow_url, began_at)
             raise
@@ -359,11 +370,17 @@ class Requester:
             circuit.record_answer()
         return response
 
+    def _circuit_of(self, url: Url) -> Circuit:
+        """Return the circuit of the host of a URL, which is made for the first request."""
+        new_circuit = Circuit(self._runtime.monotonic, self._rules.circuit_changed)
+        with self._lock:
+            return self._circuits.setdefault(url.origin, new_circuit)
+
     def status_error(self, response: ClientResponse) -> FetchError:
         """
         Return the FetchError for the status of a response, with the pause that it asks for.
 
-        The pause is 0 if it asks for none, and after a status 429 `BUSY_SECONDS`.
+        If the response asks for no pause, that is `BUSY_SECONDS` after a status 429, and else 0.
         """
         status = response.status
         if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -375,7 +392,7 @@ class Requester:
         return FetchError(why, status, is_transient=status in TRANSIENT_STATUSES, wait=wait)
 
     def _retry_after(self, response: ClientResponse, default: float) -> float:
-        """Return the seconds that a response asks to wait, or `default` if it does not say."""
+        """Return the seconds that a response asks to wait, or `default` if it asks for none."""
         # seconds or a date (RFC 9110), of which neither may stop all requests for long
         text = response.headers.get("retry-after", "")
         if is_number(text):
@@ -403,7 +420,7 @@ class Requester:
         with ExitStack() as stack:
             try:
                 with self.deadline(seconds):
-                    times = {
+                    timeouts = {
                         "connect": self._network.connect,
                         "read": self._network.idle,
                         "write": self._network.idle,
@@ -414,16 +431,17 @@ class Requester:
                         core_url,
                         headers=[("Host", url.authority), *headers.items()],
                         content=content,
-                        extensions={"timeout": times},
+                        extensions={"timeout": timeouts},
                     )
                     response = stack.enter_context(request)
             except TRANSPORT_ERRORS as error:
-                raise _error_without_response(error) from None  # its text may quote what was sent
+                # without the cause, whose text may quote what was sent
+                raise _error_without_response(error) from None
             # latin-1 has a character for each byte, so that no stranger's header fails to decode
             received_headers = {}
             for name, value in response.headers:
                 received_headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-            # from here on the response holds the connection, and its `close` gives it back
+            # from here on the response holds the connection, and its `close` gives that back
             cleanup = stack.pop_all()
             return ClientResponse(url, response.status, received_headers, response, cleanup)
 
@@ -431,7 +449,7 @@ class Requester:
         """
         Return the pool of connections for a URL.
 
-        Raises FetchError if its scheme is not allowed.
+        Raises FetchError if the scheme is not allowed, or the authorities of TLS cannot be used.
         """
         if url.scheme not in self._network.policies:
             raise FetchError("its URL is not https")
@@ -444,14 +462,18 @@ class Requester:
             return pool
 
     def _new_pool(self, url: Url, proxy: Url | None) -> httpcore2.ConnectionPool:
-        """Return a pool for a scheme, whose connections go to allowed addresses alone."""
+        """
+        Return a pool for the scheme of a URL, whose connections go to allowed addresses alone.
+
+        Raises FetchError if the authorities of TLS cannot be used.
+        """
         try:
             tls = self._network.tls() if url.is_secure else None  # takes 20 ms
         except OSError as error:
             raise FetchError("the list of certificate authorities cannot be used") from error
         policy = self._network.policies[url.scheme]
         core_proxy = None
-        if proxy is not None:  # the operator has named it, and it alone is connected to
+        if proxy is not None:  # the operator has named the proxy: connections go to it alone
             policy = AddressPolicy((proxy.host,))
             core_proxy = _core_proxy(proxy)
         backend = CheckedNetworkBackend(policy, self._deadline)
@@ -471,7 +493,7 @@ class Requester:
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext:
     """
-    Return TLS that trusts this machine's authorities, and those of a PEM file if one is named.
+    Return a TLS context that trusts this machine's authorities, and those of a PEM file if named.
 
     Raises OSError if the file cannot be used.
     """
@@ -483,9 +505,9 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
 
 def _redirect_target(url: Url, location: str) -> Url:
     """
-    Return where a redirect leads.
+    Return the URL that a redirect leads to.
 
-    Raises FetchError if that is no URL, or leads from https to http.
+    Raises FetchError if `location` is no URL, or leads from https to http.
     """
     try:
         target = url.resolved(location)
@@ -497,7 +519,7 @@ def _redirect_target(url: Url, location: str) -> Url:
 
 
 def is_number(text: str) -> bool:
-    """Return whether the value of a header is a number, of a length that Python converts."""
+    """Return whether the value of a header is a number of at most `MAX_DIGITS` digits."""
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
@@ -506,15 +528,15 @@ class Retries(Struct, frozen=True):
 
     runtime: Runtime
     attempts: int = MAX_ATTEMPTS
-    is_worth: Callable[[FetchError], bool] = attrgetter("is_transient")
-    """Whether an error may not come again."""
+    is_worth_retry: Callable[[FetchError], bool] = attrgetter("is_transient")
+    """Returns whether a request may succeed after an error."""
 
     def run(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
         Return the result of a function that sends a request, after a pause before each new attempt.
 
-        Raises the FetchError of the last attempt, whose `is_asked` is true if it is that of any.
-        Any other exception of the function ends the attempts.
+        Raises the FetchError of the last attempt. Its `is_asked` is true if any attempt has sent a
+        request. Any other exception of the function ends the attempts.
         """
         pauses = backoff_pauses(self.runtime.random, FIRST_PAUSE, MAX_PAUSE, at_least=0.5)
         pauses = islice(pauses, self.attempts - 1)
@@ -523,18 +545,18 @@ class Retries(Struct, frozen=True):
             try:
                 return request(*args, **kwargs)
             except FetchError as fault:
-                # the last error says whether any of the attempts has reached the network
                 is_asked |= fault.is_asked
                 fault.is_asked = is_asked
                 pause = next(pauses, None)
-                if pause is None or not self.is_worth(fault):
+                if pause is None or not self.is_worth_retry(fault):
                     raise
                 # a server that asks for an hour would hold the thread for as long
-                asked_pause = min(fault.wait, MAX_RETRY_AFTER_SECONDS)
-                self.runtime.pause(max(asked_pause, pause))
+                requested_pause = min(fault.wait, MAX_RETRY_AFTER_SECONDS)
+                self.runtime.pause(max(requested_pause, pause))
 
 
 def _core_proxy(proxy: Url) -> httpcore2.Proxy:
+    """Return a proxy as httpcore2 takes it, with its credential."""
     auth = None
     if proxy.login is not None:
         auth = (proxy.login.username.encode(), proxy.login.password.encode())
@@ -543,22 +565,26 @@ def _core_proxy(proxy: Url) -> httpcore2.Proxy:
 
 
 def _error_without_response(error: Exception) -> FetchError:
-    """Return why there is no response, in words that quote nothing of the request."""
+    """Return the FetchError for an exchange without a response, which quotes no request."""
     if isinstance(error, httpcore2.ProxyError):
         return FetchError("the proxy of the environment does not connect to it")
     # httpcore2 turns errors of TLS into its own, and only the text of OpenSSL tells them apart
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
         return FetchError("its certificate is not trusted", is_unreachable=True)
-    if any(text in str(error) for text in PLAIN_TEXT_ERRORS):
+    is_plain_text = any(text in str(error) for text in PLAIN_TEXT_ERRORS)
+    if is_plain_text:
         return FetchError("there is no TLS at its port", is_unreachable=True)
     if isinstance(error, CONNECTION_ERRORS):
         return FetchError("it cannot be reached", is_transient=True, is_unreachable=True)
-    is_foreign = isinstance(error, httpcore2.RemoteProtocolError)
-    why = "its answer is no HTTP, or breaks off" if is_foreign else "it does not answer"
+    why = _timeout_reason(error) or "it does not answer"
     is_late = isinstance(error, httpcore2.TimeoutException)
-    return FetchError(_timeout_or(error, why), is_transient=True, is_late=is_late)
+    if isinstance(error, httpcore2.RemoteProtocolError):
+        why = "its answer is no HTTP, or breaks off"
+    return FetchError(why, is_transient=True, is_late=is_late)
 
 
-def _timeout_or(error: Exception, why: str) -> str:
-    is_timeout = isinstance(error, httpcore2.TimeoutException)
-    return "it does not answer in time" if is_timeout else why
+def _timeout_reason(error: Exception) -> str:
+    """Return the reason of an error that is a timeout, or an empty text for another error."""
+    if isinstance(error, httpcore2.TimeoutException):
+        return "it does not answer in time"
+    return ""

@@ -23,9 +23,9 @@ from wheelyard.http_client.urls import Url, UserPassword
 TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
 SERVICES: Final = ("/", "/simple/", "/simple", "/legacy/")
 """
-What is added to the root URL of an index for the names under which a keyring has its token.
+The ends of the URLs under which a keyring has the token of an index, after its root URL.
 
-In this order: wheelyard itself, then pip, uv and PDM, then Poetry, then all that publish.
+The first is for wheelyard itself, the next for pip, uv and PDM, then Poetry, then all that publish.
 """
 
 
@@ -51,16 +51,16 @@ def ask_keyring(
     program: str, server: Url, environ: Mapping[str, str], seconds: float
 ) -> UserPassword | None:
     """
-    Return what a keyring has for the URL of a server or for its host, or None.
+    Return the credential that a keyring has for the URL or the host of a server, or None.
 
-    It is asked as pip and twine ask, up to three times, for the user of the URL, or for
+    The keyring is asked as pip and twine ask, up to three times, for the user of the URL, or for
     `__token__`. `program` is the path of the command `keyring`. Raises TimeoutError if one question
     is not answered within `seconds`: the keyring may wait for somebody who unlocks it. Raises
     another OSError if the program cannot be run.
     """
     for arguments in _questions(server):
         try:
-            asked = subprocess.run(  # noqa: S603 - as pip and uv do
+            completed = subprocess.run(  # noqa: S603 - as pip and uv do
                 [program, *arguments],
                 env=environ,
                 stdin=subprocess.DEVNULL,
@@ -71,15 +71,16 @@ def ask_keyring(
         except subprocess.TimeoutExpired:
             raise TimeoutError from None
         # `--mode creds` prints user and password, and `get` alone the password
-        lines = asked.stdout.decode(errors="replace").splitlines()
-        if asked.returncode == 0 and lines and lines[-1]:
+        lines = completed.stdout.decode(errors="replace").splitlines()
+        password = lines[-1] if lines else ""
+        if completed.returncode == 0 and password:
             user = lines[0] if len(lines) > 1 else TOKEN_USER
-            return UserPassword(user, lines[-1])
+            return UserPassword(user, password)
     return None
 
 
 def _questions(server: Url) -> Iterator[tuple[str, ...]]:
-    """Yield the arguments of each question to a keyring."""
+    """Yield the arguments of `keyring` for each question about a server."""
     user = TOKEN_USER
     if server.login is not None and server.login.username:
         user = server.login.username
@@ -103,11 +104,11 @@ class TokenKeyring:
     """The root URL of the index, without a slash at its end."""
     environ: Mapping[str, str]
     seconds: float
-    """How long one question may take, which may ask a person to unlock the keyring."""
+    """How long one command may take, in which a person may have to unlock the keyring."""
 
     def token(self) -> str:
         """
-        Return the token that is stored, or an empty text if there is none, or the program fails.
+        Return the stored token, or an empty text if there is no token, or the program fails.
 
         Raises KeyringFailed if the program cannot be run, or does not answer in time.
         """
@@ -115,10 +116,11 @@ class TokenKeyring:
 
     def store(self, token: str) -> None:
         """
-        Store a token under all names, in place of others.
+        Store a token under all URLs of the index, in place of an earlier token.
 
-        Raises KeyringFailed if it cannot be stored, or is not given back. Then, as after any other
-        exception, all entries are removed, also those of an earlier token.
+        Raises KeyringFailed if the token cannot be stored, or the keyring does not give it back.
+        Then, as after any other exception, all entries are removed, also those of the earlier
+        token.
         """
         try:
             self._store_first(token)
@@ -136,14 +138,20 @@ class TokenKeyring:
                 self._run("del", f"{self.root}{service}")
 
     def _store_first(self, token: str) -> None:
+        """Store a token under the first URL. Raises KeyringFailed unless it can be read there."""
         self._run("set", f"{self.root}{SERVICES[0]}", token)
         if self.token() != token:
             raise KeyringFailed("does not give back what was stored")
 
     def _run(self, verb: str, service: str, token: str = "") -> str:
-        """Return what the program prints, which is empty if it fails, as it does without entry."""
+        """
+        Return what the program prints for a service, or an empty text if the program fails.
+
+        The program also fails to read or to delete an entry that does not exist. Raises
+        KeyringFailed if it cannot be run, does not answer in time, or fails to store.
+        """
         try:
-            done = subprocess.run(  # noqa: S603 - as pip and uv do
+            completed = subprocess.run(  # noqa: S603 - as pip and uv do
                 [self.program, verb, service, TOKEN_USER],
                 env=self.environ,
                 input=token.encode(),
@@ -155,11 +163,11 @@ class TokenKeyring:
             raise KeyringFailed(f"does not answer within {self.seconds:.0f} seconds") from None
         except OSError as error:
             raise KeyringFailed(f"cannot be run: {error.strerror}") from None
-        if verb == "set" and done.returncode:
+        if verb == "set" and completed.returncode:
             raise KeyringFailed("stores nothing here")
-        if done.returncode:
+        if completed.returncode:
             return ""
-        return done.stdout.decode(errors="replace").strip()
+        return completed.stdout.decode(errors="replace").strip()
 
 
 class NetrcProblem(Exception):
@@ -168,9 +176,9 @@ class NetrcProblem(Exception):
 
 def netrc_path(environ: Mapping[str, str], home: Path, *, is_windows: bool) -> Path:
     """
-    Return the netrc file that clients read: that of `NETRC`, or the one in the home folder.
+    Return the path of the netrc file that clients read, which `NETRC` or the home folder has.
 
-    It may be missing.
+    The file may be missing.
     """
     if environ.get("NETRC"):
         return Path(environ["NETRC"])
@@ -188,8 +196,9 @@ def token_in_netrc(path: Path, host: str) -> str:
     """
     Return the token of a host in a netrc file, or an empty text if the host has no entry.
 
-    Raises NetrcProblem if the file is damaged, or clients would not use a token that is written
-    into it, because of an entry for the host in another form. Raises OSError if it cannot be read.
+    Raises NetrcProblem if the file is damaged, or if clients would not use a token that is written
+    into it, because of an entry for the host in another form. Raises OSError if the file cannot be
+    read.
     """
     try:
         entry = netrc(str(path)).hosts.get(host)
@@ -197,14 +206,14 @@ def token_in_netrc(path: Path, host: str) -> str:
         return ""
     except (NetrcParseError, UnicodeError):
         raise NetrcProblem(f"{path} is damaged, so no client reads it. Repair it first.") from None
-    # of several entries, clients use the first or the last one, and none of a `macdef`
-    tokens = _line_of(host).findall(_read(path))
-    written = [(TOKEN_USER, token) for token in tokens]
-    used = []
+    # of several entries, clients use the first or the last one, and none in a `macdef`
+    tokens = _token_line(host).findall(_read(path))
+    written_logins = [(TOKEN_USER, token) for token in tokens]
+    used_logins = []
     if entry:
         user, _, password = entry
-        used.append((user, password))
-    if written != used:
+        used_logins.append((user, password))
+    if written_logins != used_logins:
         raise NetrcProblem(
             f"{path} has an entry for {host} with a user name, in a form of its own, in a macro or "
             "beside another one, so clients would not use a new token. Remove it first."
@@ -214,33 +223,33 @@ def token_in_netrc(path: Path, host: str) -> str:
 
 def with_token(text: str, host: str, token: str) -> str:
     """
-    Return the text of a netrc file where a host has a token, all else as it was.
+    Return the text of a netrc file with the token of a host, everything else unchanged.
 
     An entry of the host in another form stays, and clients may use that one.
     """
     line = f"machine {host} login {TOKEN_USER} password {token}"
-    if _line_of(host).search(text):
-        # a function, as a backslash in a token would be one of a template
-        return _line_of(host).sub(lambda _: line, text, count=1)
+    if _token_line(host).search(text):
+        # a function, as in a template a backslash of the token would have a meaning
+        return _token_line(host).sub(lambda _: line, text, count=1)
     # at the beginning: nothing before it can be unfinished, and `default` has to be the last
     return f"{line}\n{text}"
 
 
 def without_token(text: str, host: str) -> str:
     """
-    Return the text of a netrc file without the line of a host's token, all else as it was.
+    Return the text of a netrc file without the line of a host's token, everything else unchanged.
 
     An entry of the host in another form stays.
     """
-    line = rf"{_line_of(host).pattern}\r?\n?"
-    return re.sub(line, "", text, count=1, flags=re.MULTILINE)
+    whole_line = rf"{_token_line(host).pattern}\r?\n?"
+    return re.sub(whole_line, "", text, count=1, flags=re.MULTILINE)
 
 
 def netrc_text(path: Path) -> str:
     """
-    Return the text of a netrc file, empty if it is missing. `netrc_bytes` turns it back.
+    Return the text of a netrc file, which is empty if the file is missing.
 
-    Raises OSError if it cannot be read.
+    `netrc_bytes` turns the text back. Raises OSError if the file cannot be read.
     """
     try:
         return _read(path)
@@ -249,16 +258,17 @@ def netrc_text(path: Path) -> str:
 
 
 def netrc_bytes(text: str) -> bytes:
-    """Return the bytes of the text of a netrc file, those that are no UTF-8 unchanged."""
+    """Return the bytes of the text of a netrc file. Bytes that are no UTF-8 stay as they were."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def _read(path: Path) -> str:
+    """Return the text of a netrc file, in which each byte that is no UTF-8 is a surrogate."""
     return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
-def _line_of(host: str) -> re.Pattern[str]:
-    """Return the pattern of the only line that is written and replaced, with the token as group."""
+def _token_line(host: str) -> re.Pattern[str]:
+    """Return the pattern of the only line that is written and replaced. Its group is the token."""
     blanks = "[ \\t]+"
     words = ("machine", re.escape(host), "login", TOKEN_USER, "password", r"(\S+)")
     return re.compile(rf"^{blanks.join(words)}[ \t]*(?=\r?$)", re.MULTILINE)

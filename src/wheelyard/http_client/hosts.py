@@ -61,6 +61,8 @@ NON_PUBLIC_V6: Final = tuple(
     )
 )
 NAT64: Final = IPv6Network("64:ff9b::/96")
+IPV4_BITS: Final = 0xFFFFFFFF
+"""The part of a NAT64 address that is an address of IPv4."""
 METADATA_ADDRESSES: Final = frozenset(
     ip_address(address)
     for address in (
@@ -91,16 +93,16 @@ MAX_PAUSE_SECONDS: Final = 300.0
 class FetchError(Exception):
     """A request has no response, or one that cannot be used."""
 
-    why: str  # in a few words, without URL, header or body
-    status: int = 0  # the HTTP status; 0 if there was none
+    why: str  # the reason in a few words, without URL, header or body
+    status: int = 0  # the HTTP status; 0 without a response
     is_transient: bool = False  # whether a retry may succeed
-    is_late: bool = False  # whether it was waited for until a time limit
+    is_late: bool = False  # whether the time limit was over before the response came
     is_unreachable: bool = False  # whether there is no server at that address at all
     wait: float = 0.0  # seconds to wait before a retry, from the Retry-After header
-    is_refused: bool = False  # whether this client must not go where it leads
+    is_refused: bool = False  # whether this client must not send a request to that URL
     is_asked: bool = True  # whether a request was sent, or tried
-    is_busy: bool = False  # whether too much waits for it already
-    is_denied: bool = False  # whether it answers others, and refuses this request
+    is_busy: bool = False  # whether too much waits for the host already
+    is_denied: bool = False  # whether the host answers other requests, and refuses this one
 
 
 def is_public(address: Address) -> bool:
@@ -109,16 +111,16 @@ def is_public(address: Address) -> bool:
 
     Of a NAT64 or mapped address, the IPv4 address in it counts.
     """
-    address = _inner(address)
+    address = _inner_address(address)
     if isinstance(address, IPv4Address):
-        return not any(address in network for network in NON_PUBLIC_V4)
-    is_unicast = address in GLOBAL_UNICAST_V6
-    return is_unicast and not any(address in network for network in NON_PUBLIC_V6)
+        return not _is_in_any(address, NON_PUBLIC_V4)
+    is_global_unicast = address in GLOBAL_UNICAST_V6
+    return is_global_unicast and not _is_in_any(address, NON_PUBLIC_V6)
 
 
 def is_link_local(address: Address) -> bool:
-    """Return whether an address is one of those that routers do not pass on."""
-    return _inner(address).is_link_local
+    """Return whether an address is link-local: no router passes packets to it on."""
+    return _inner_address(address).is_link_local
 
 
 def every_address(_address: Address) -> bool:
@@ -130,8 +132,8 @@ class PublicOr(Struct, frozen=True):
     """
     Tells whether an address is public or in one of the `networks`.
 
-    An address that gives a cloud's metadata is never allowed. With `only_loopback`, an address has
-    to be that of this machine, too.
+    An address of a cloud's metadata server is never allowed. With `only_loopback`, no address of
+    another machine is allowed.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -139,20 +141,26 @@ class PublicOr(Struct, frozen=True):
 
     def __call__(self, address: Address) -> bool:
         """Return whether the address may be connected to."""
-        if self.only_loopback and not address.is_loopback:  # that of NAT64 leaves this machine
+        # as it is: a connection to a NAT64 address leaves this machine, whatever address is in it
+        if self.only_loopback and not address.is_loopback:
             return False
-        address = _inner(address)
+        address = _inner_address(address)
         if address in METADATA_ADDRESSES:
             return False
-        return is_public(address) or any(address in network for network in self.networks)
+        return is_public(address) or _is_in_any(address, self.networks)
 
 
-def _inner(address: Address) -> Address:
+def _is_in_any(address: Address, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Return whether an address is in one of some networks."""
+    return any(address in network for network in networks)
+
+
+def _inner_address(address: Address) -> Address:
     """Return the IPv4 address that an address of IPv6 leads to, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in NAT64:  # how a machine without IPv4 reaches the rest of the internet
-        return IPv4Address(int(address) & 0xFFFFFFFF)
+        return IPv4Address(int(address) & IPV4_BITS)
     # without its zone, which would make it unequal to the same address in a list
     return address.ipv4_mapped or IPv6Address(int(address))
 
@@ -161,9 +169,10 @@ def resolve(host: str, port: int) -> list[str]:
     """
     Return the addresses of a host.
 
-    It may block. Raises OSError or UnicodeError if there is none.
+    It may block. Raises OSError or UnicodeError if the host has no address.
     """
-    return [str(entry[4][0]) for entry in getaddrinfo(host, port, proto=IPPROTO_TCP)]
+    socket_addresses = [entry[4] for entry in getaddrinfo(host, port, proto=IPPROTO_TCP)]
+    return [str(socket_address[0]) for socket_address in socket_addresses]
 
 
 @dataclass(slots=True)
@@ -171,37 +180,39 @@ class AddressPolicy:
     """
     Decides which addresses a client may connect to.
 
-    Threads may share it. A host that the operator has named may have any address. Once it has had a
-    public address, private ones are refused: it is no machine of this network, and the owner of its
-    name must not be able to change that later (DNS rebinding).
+    Threads may share the policy. A host that the operator has named may have any address. Once such
+    a host has had an allowed address, others are refused: it is no machine of this network, and the
+    owner of its name must not be able to change that later (DNS rebinding).
     """
 
     named_hosts: Iterable[str] = ()  # hosts that the operator has named
     is_allowed: Callable[[Address], bool] = is_public  # for addresses of other hosts
     refusal: str = "its host {host} has a private address, which is not allowed"
-    """The reason for a FetchError, in which `{host}` and `{address}` stand for these."""
+    """The reason of a FetchError, with `{host}` and `{address}` in the places of these."""
     resolve: Callable[[str, int], list[str]] = resolve
-    _exempt: set[str] = dataclasses.field(init=False)
+    _exempt_hosts: set[str] = dataclasses.field(init=False)
+    """The named hosts that have not had an allowed address yet."""
 
     def __post_init__(self) -> None:
-        self._exempt = {_bare(host) for host in self.named_hosts}
+        self._exempt_hosts = {_comparable_host(host) for host in self.named_hosts}
 
     def allowed_addresses(self, host: str, resolved: Iterable[str]) -> list[str]:
         """
         Return those of the `resolved` addresses of a host that are allowed.
 
-        For a named host without an allowed address, return all. An allowed one ends this exemption.
-        Raises FetchError if no address is allowed.
+        Return all addresses of a named host that has never had an allowed one. Raises FetchError if
+        no address is allowed.
         """
+        host = _comparable_host(host)
         addresses = list(resolved)
         allowed = [address for address in addresses if self.is_allowed(ip_address(address))]
         if allowed:
             # for good: the owner of the name could have it lead into this network later
-            self._exempt.discard(_bare(host))
-        elif _bare(host) in self._exempt:
+            self._exempt_hosts.discard(host)
+        elif host in self._exempt_hosts:
             allowed = addresses
         if not allowed:
-            why = self.refusal.format(host=_bare(host), address=", ".join(addresses))
+            why = self.refusal.format(host=host, address=", ".join(addresses))
             raise FetchError(why, is_refused=True)
         return allowed
 
@@ -212,10 +223,11 @@ class AddressPolicy:
         It may block. Raises OSError or UnicodeError if the host has no address, and FetchError if
         it has none that is allowed.
         """
-        return self.allowed_addresses(host, self.resolve(_bare(host), port))
+        resolved = self.resolve(_comparable_host(host), port)
+        return self.allowed_addresses(host, resolved)
 
 
-def _bare(host: str) -> str:
+def _comparable_host(host: str) -> str:
     """Return a host for comparisons: without brackets or a dot at its end, in lower case."""
     return host.strip("[]").removesuffix(".").lower()
 
@@ -224,35 +236,36 @@ class NetworkDeadline(local):
     """
     When each thread stops waiting for the network.
 
-    Each thread sees its own attributes: this is a `threading.local`.
+    Each thread has attributes of its own: this is a `threading.local`.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._end: float | None = None
+        self._ends_at: float | None = None
+        """On the monotonic clock, or None if this thread has no deadline."""
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """End this thread's network calls in this block after `seconds`, or with an outer block."""
-        outer_end = self._end
-        end = self._runtime.monotonic() + seconds
-        if outer_end is not None:
-            end = min(end, outer_end)
-        self._end = end
+        outer_ends_at = self._ends_at
+        ends_at = self._runtime.monotonic() + seconds
+        if outer_ends_at is not None:
+            ends_at = min(ends_at, outer_ends_at)
+        self._ends_at = ends_at
         try:
             yield
         finally:
-            self._end = outer_end
+            self._ends_at = outer_ends_at
 
     def remaining_seconds(self, timeout: float | None) -> float | None:
         """
         Return `timeout` or the time to this thread's deadline, whichever is less.
 
-        Return None if there is neither. Raises ReadTimeout if the deadline has passed.
+        Return None without a timeout and a deadline. Raises ReadTimeout if the deadline has passed.
         """
-        if self._end is None:
+        if self._ends_at is None:
             return timeout
-        seconds = self._end - self._runtime.monotonic()
+        seconds = self._ends_at - self._runtime.monotonic()
         if seconds <= 0:
             raise httpcore2.ReadTimeout
         if timeout is not None:
@@ -287,10 +300,10 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         Resolve `host`, and return a connection to the first allowed address that accepts one.
 
         Raises FetchError if the name is unknown or no address is allowed. Raises ConnectError or
-        ConnectTimeout of httpcore2 if no address accepts one, or after `close`. Raises
+        ConnectTimeout of httpcore2 if no address accepts a connection, or after `close`. Raises
         ConnectTimeout or ReadTimeout if the deadline of this thread passes.
         """
-        fault: Exception = httpcore2.ConnectError()
+        connect_error: Exception = httpcore2.ConnectError()
         resolved = self._resolve_in_thread(host, port)
         # the addresses that were checked are connected to: the name is not looked up again
         for address in self._policy.allowed_addresses(host, resolved):
@@ -300,16 +313,21 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
                     address, port, seconds, local_address, socket_options
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-                fault = error
+                connect_error = error
             else:
                 if not self._is_closed:
                     return _TimedStream(stream, self._deadline)
                 stream.close()  # the pool of connections was closed meanwhile
-        raise fault
+        raise connect_error
 
     def _resolve_in_thread(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a host, or raise FetchError if it has none."""
-        # a name lookup cannot be interrupted; in a thread of its own, it can be left behind
+        """
+        Return the addresses of a host.
+
+        Raises FetchError if the host has none, and ConnectTimeout or ReadTimeout if the deadline of
+        this thread passes.
+        """
+        # nobody can interrupt a name lookup; in a thread of its own, it can be left behind
         lookup = self._resolvers.submit(self._policy.resolve, host, port)
         try:
             return lookup.result(self._deadline.remaining_seconds(None))
@@ -359,23 +377,27 @@ class _TimedStream(httpcore2.NetworkStream):
 
 class Circuit(Struct):
     """
-    What is known of one host's answers.
+    The circuit breaker of one host: it decides by the host's answers whether requests are sent.
 
-    Threads may share it. After `FAILURES` failures it is open: no request is sent for
-    `OPEN_SECONDS`, then a single one.
+    Threads may share the circuit. After `FAILURES` failures the circuit is open: no request is sent
+    for `OPEN_SECONDS`, then a single one.
     """
 
     monotonic: Callable[[], float]
     on_change: Callable[..., None]
     """Called with `is_open`: True when no more requests are sent, False when the host answers."""
     _failures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=FAILURES))
-    """When a request failed, and the URL that alone may be to blame, or an empty text."""
+    """
+    When each of the last requests failed, and the URL that alone may be to blame.
+
+    The URL is empty if the host itself is to blame.
+    """
     _tested_at: float = 0.0
     """When the next request may be sent while the circuit is open."""
     _paused_until: float = 0.0
-    """Until when the host wants no request. The answers to earlier ones do not change that."""
+    """Until when the host wants no request. Answers to earlier requests do not change that."""
     _answered_at: float = -inf
-    """When it has answered last, and not with an error of its own."""
+    """When the host has answered last, and not with an error of its own."""
     _is_open: bool = False
     _why: str = ""
     """Why the last request failed."""
@@ -385,20 +407,21 @@ class Circuit(Struct):
         """
         Allow one request, and while the circuit is open no other for `OPEN_SECONDS`.
 
-        Raises FetchError if none may be sent now.
+        Raises FetchError if no request may be sent now.
         """
         with self._lock:
             now = self.monotonic()
             self._require_no_pause(now)
-            if self._is_open:  # the others wait for what becomes of this request
+            if self._is_open:  # all other requests wait for the outcome of this one
                 self._tested_at = now + OPEN_SECONDS
 
     def require_no_pause(self) -> None:
-        """Raise FetchError if no request may be sent now, and allow none."""
+        """Raise FetchError if no request may be sent now, without allowing one as `check` does."""
         with self._lock:
             self._require_no_pause(self.monotonic())
 
     def _require_no_pause(self, now: float) -> None:
+        """Raise FetchError if no request may be sent now. The caller holds the lock."""
         pause = self._paused_until - now
         if pause > 0:
             why = f"it wants no request for {ceil(pause)} seconds"
@@ -427,11 +450,11 @@ class Circuit(Struct):
         """
         Note why the host has not answered, and open the circuit if that was too often.
 
-        `url` is that of a request which alone may be to blame: the host has answered with an error
-        of its own, or not in time. It is empty if the host itself is to blame. Errors for the same
-        URL count once: one broken file does not close the whole host. An error for a URL does not
-        count if the host has answered another request since `began_at`: one slow page is no outage.
-        `on_change` is called if this opens the circuit.
+        `url` is the URL of a request if that alone may be to blame: the host has answered with an
+        error of its own, or not in time. It is empty if the host itself is to blame. Errors for one
+        URL count once: one broken file does not stop all requests to the host. An error for a URL
+        does not count if the host has answered another request since `began_at`: one slow page is
+        no outage. `on_change` is called if this opens the circuit.
         """
         with self._lock:
             if url and self._answered_at >= began_at:
@@ -441,16 +464,16 @@ class Circuit(Struct):
             failed_urls = {failed_url for _, failed_url in self._failures}
             if not url or url not in failed_urls:
                 self._failures.append((now, url))
-            has_many = len(self._failures) == FAILURES
+            has_enough_failures = len(self._failures) == FAILURES
             first_failed_at, _ = self._failures[0]
-            is_recent = now - first_failed_at <= FAILURE_SECONDS
-            is_opened = has_many and is_recent and not self._is_open
+            are_recent = now - first_failed_at <= FAILURE_SECONDS
+            is_opened = has_enough_failures and are_recent and not self._is_open
             if is_opened:
                 self._is_open = True
             if self._is_open:
                 self._tested_at = now + OPEN_SECONDS
             if is_opened and url:
-                # where only these URLs may be to blame, the next one tests it at once
+                # where single URLs alone may be to blame, the next request tests the host at once
                 self._tested_at = now
 
         # not under the lock: this calls code of others
@@ -460,5 +483,5 @@ class Circuit(Struct):
     def pause(self, seconds: float) -> None:
         """Send no request for so many seconds, at most `MAX_PAUSE_SECONDS`, as the host asked."""
         with self._lock:
-            until = self.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
-            self._paused_until = max(self._paused_until, until)
+            pause_ends_at = self.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
+            self._paused_until = max(self._paused_until, pause_ends_at)

@@ -42,7 +42,7 @@ class JsonResponse:
     body: bytes = dataclasses.field(repr=False)
 
     def value(self) -> object:
-        """Return the JSON in a body of status 200, or raise FetchError without it."""
+        """Return the JSON in the body. Raises FetchError for a status but 200, or for no JSON."""
         if self.status != HTTPStatus.OK:
             raise FetchError(f"it answered {self.status}")
         try:
@@ -52,7 +52,7 @@ class JsonResponse:
             raise FetchError("its answer is not JSON") from error
 
     def document(self) -> dict[str, object]:
-        """Return the JSON object in a body of status 200, or raise FetchError without one."""
+        """Return the JSON object in the body. Raises FetchError as `value`, or for no object."""
         document = self.value()
         if not isinstance(document, dict):
             raise FetchError("its answer is not a JSON object")
@@ -61,14 +61,14 @@ class JsonResponse:
 
 class JsonClient:
     """
-    Fetches JSON by HTTPS.
+    Fetches JSON by HTTPS from public hosts.
 
-    With `allow_private` also from private hosts, and from this machine by plain HTTP.
+    With `allow_private`, it also fetches from private hosts, and from this machine by plain HTTP.
     """
 
     def __init__(self, runtime: Runtime, *, allow_private: bool = False) -> None:
-        # The URL may come from a document of another server. It must not reach a service inside our
-        # network, such as the metadata server of a cloud, which trusts whoever can connect.
+        # A URL may come from a document of another server. No request may reach a service inside
+        # our network, such as the metadata server of a cloud, which trusts whoever can connect.
         policies = {"https": AddressPolicy(refusal=NO_PRIVATE_HOST)}
         if allow_private:
             policies["https"] = AddressPolicy(is_allowed=every_address)
@@ -87,9 +87,9 @@ class JsonClient:
         """
         Return the response to a GET request, or to a POST request with a form, of any status.
 
-        `authorization` is the value of that header, which is not sent if it is empty. `timeout` is
-        in seconds. Raises FetchError if the URL or the address is not allowed, if there is no
-        complete response in time, or if it is larger than `BODY_LIMIT_BYTES`.
+        `authorization` is the value of the header Authorization, which is not sent if that is
+        empty. `timeout` is in seconds. Raises FetchError if the URL or the address is not allowed,
+        if there is no complete response in time, or if its body is larger than `BODY_LIMIT_BYTES`.
         """
         try:
             target = parse_url(url)

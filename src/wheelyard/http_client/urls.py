@@ -18,8 +18,11 @@ MAX_URL_LENGTH: Final = 8192
 MAX_HOST_LENGTH: Final = 253
 """Characters of a host's name (RFC 1035)."""
 MAX_LABEL_LENGTH: Final = 63
-"""Characters of each part of it between two dots."""
-_SAFE: Final = "/%:@!$&'()*+,;=~-._[]"
+"""Characters of each part of a host's name between two dots."""
+_UNQUOTED_CHARACTERS: Final = "/%:@!$&'()*+,;=~-._[]"
+"""Characters of a path or query, besides letters and digits, that stay as they are."""
+_NO_HOST_CHARACTERS: Final = frozenset(" /\\@?#%")
+"""Printable characters of ASCII, which `urlsplit` takes, and no host has."""
 
 
 class BadUrl(ValueError):
@@ -35,8 +38,9 @@ class UserPassword:
 
     @property
     def authorization(self) -> str:
-        """The value of an Authorization header with both (RFC 7617)."""
-        return "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
+        """The value of an Authorization header with user name and password (RFC 7617)."""
+        pair = f"{self.username}:{self.password}".encode()
+        return "Basic " + b64encode(pair).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Url:
 
     scheme: str
     host: str  # in lower case; IPv6 in brackets
-    port: int  # also if it is the default one
+    port: int  # also the default port of the scheme
     path: str  # quoted, begins with a slash
     query: str = field(default="", repr=False)  # quoted, without the question mark
     fragment: str = ""
@@ -58,7 +62,7 @@ class Url:
 
     @property
     def authority(self) -> str:
-        """The host, with the port unless it is the default one."""
+        """The host, with the port unless that is the default port of the scheme."""
         if self.port == DEFAULT_PORTS[self.scheme]:
             return self.host
         return f"{self.host}:{self.port}"
@@ -94,13 +98,14 @@ class Url:
         """
         Return the absolute URL, without a credential, of a link on the page at this URL.
 
-        Raises BadUrl unless it is a URL of http or https.
+        Raises BadUrl unless that is a URL of http or https.
         """
         # before `urljoin`: a page may have links of any length
         if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:
-            url = parse_url(urljoin(self.without_userinfo, reference.strip()))
+            absolute = urljoin(self.without_userinfo, reference.strip())
+            url = parse_url(absolute)
         except BadUrl:
             raise
         except ValueError as error:
@@ -114,8 +119,7 @@ class Url:
 
         `name` must have only characters that need no quoting.
         """
-        folder = self.path.rpartition("/")[0]
-        return replace(self, path=f"{folder}/{name}/", query="", fragment="", login=None)
+        return replace(self, path=f"{self._folder}{name}/", query="", fragment="", login=None)
 
     def as_folder(self) -> "Url":
         """Return the URL with a slash at its end, or unchanged if it ends with .html or .htm."""
@@ -125,8 +129,12 @@ class Url:
 
     def contains(self, other: "Url") -> bool:
         """Return whether another URL has this origin, and is below this URL's folder."""
-        folder = self.path.rpartition("/")[0] + "/"
-        return other.origin == self.origin and other.path.startswith(folder)
+        return other.origin == self.origin and other.path.startswith(self._folder)
+
+    @property
+    def _folder(self) -> str:
+        """The path up to its last slash."""
+        return self.path.rpartition("/")[0] + "/"
 
 
 def parse_url(text: str) -> Url:
@@ -139,13 +147,13 @@ def parse_url(text: str) -> Url:
         raise BadUrl("it is too long")
     try:
         parts = urlsplit(text)
-        port = parts.port  # parsed here: ValueError for what is no number
+        port = parts.port  # raises ValueError for a port that is no number
         host = parts.hostname or ""
         if not host.isascii():
             host = host.encode("idna").decode()
-        path = quote(parts.path or "/", safe=_SAFE)
-        query = quote(parts.query, safe=_SAFE + "?")
-    except ValueError as error:  # UnicodeError is one
+        path = quote(parts.path or "/", safe=_UNQUOTED_CHARACTERS)
+        query = quote(parts.query, safe=_UNQUOTED_CHARACTERS + "?")
+    except ValueError as error:  # also UnicodeError, which is a ValueError
         raise BadUrl("it is no URL") from error
     if parts.scheme not in DEFAULT_PORTS or not _is_host(host) or port == 0:
         raise BadUrl("it is no URL of http or https")
@@ -169,13 +177,15 @@ def parse_url(text: str) -> Url:
 
 def _is_host(host: str) -> bool:
     """Return whether a text can be the host of a URL: `urlsplit` takes almost anything."""
-    if not host.isascii() or not host.isprintable() or set(host) & set(" /\\@?#%"):
+    if not host.isascii() or not host.isprintable():
         return False
-    if ":" in host:
+    if not _NO_HOST_CHARACTERS.isdisjoint(host):
+        return False
+    if ":" in host:  # an address of IPv6
         return True
     labels = host.removesuffix(".").split(".")
-    has_lengths = all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels)
-    return has_lengths and len(host) <= MAX_HOST_LENGTH
+    are_labels_valid = all(0 < len(label) <= MAX_LABEL_LENGTH for label in labels)
+    return are_labels_valid and len(host) <= MAX_HOST_LENGTH
 
 
 def is_url(text: str) -> bool:
@@ -187,36 +197,40 @@ def redact_url(text: str) -> str:
     """
     Return a location (URL, bucket or path) for messages, without credentials and query.
 
-    What is no URL is returned as it is, but for a part that may be the password of a mistyped one.
+    A text that is no URL is returned as it is, but for what may be the password of a mistyped URL.
     """
     try:
         return parse_url(text.strip()).redacted
     except BadUrl:
         pass
-    # it may be a mistyped URL with a password in it, so it is not repeated as a whole
-    scheme, colon, rest = text.partition(":")
-    if not colon or scheme.strip().lower() == "gs" or not ("@" in rest or "?" in rest):
+    scheme, colon, after_colon = text.partition(":")
+    is_bucket = scheme.strip().lower() == "gs"
+    may_have_secret = "@" in after_colon or "?" in after_colon
+    if not colon or is_bucket or not may_have_secret:
         return text
-    if rest.startswith("/") or "?" in rest:  # a malformed URL, whose parts are not known
-        return f"{scheme.rpartition('@')[2]}:..."
-    return "..." + rest.rpartition("@")[2]
+    # a mistyped URL with a password or a query, of which nobody can say where its parts are
+    if after_colon.startswith("/") or "?" in after_colon:
+        scheme_without_user = scheme.rpartition("@")[2]
+        return f"{scheme_without_user}:..."
+    after_password = after_colon.rpartition("@")[2]
+    return f"...{after_password}"
 
 
 def proxy_for(url: Url) -> Url | None:
     """
-    Return the proxy that the environment has for `url`, or None.
+    Return the proxy that the environment has for `url`, or None to connect without a proxy.
 
-    It is that of `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY`, and `NO_PROXY` has the exceptions.
-    Raises FetchError if the proxy has no URL of http or https.
+    `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` name the proxy, and `NO_PROXY` names hosts that are
+    asked without it. Raises FetchError if the proxy has no URL of http or https.
     """
     proxies = getproxies()
-    text = proxies.get(url.scheme) or proxies.get("all")
-    if not text or proxy_bypass(url.authority):
+    proxy_text = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy_text or proxy_bypass(url.authority):
         return None
     # curl takes HOST:PORT for a proxy as well, so many environments have that
-    if not is_url(text) and "://" not in text:
-        text = f"http://{text}"
+    if "://" not in proxy_text:
+        proxy_text = f"http://{proxy_text}"
     try:
-        return parse_url(text)
+        return parse_url(proxy_text)
     except BadUrl as error:
         raise FetchError("the proxy of the environment has no URL of http or https") from error

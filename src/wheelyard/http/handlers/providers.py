@@ -19,7 +19,7 @@ from wheelyard.http import sign_in_page
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import local_path, parse_form
 from wheelyard.http.messages import NO_STORE, SEE_OTHER, Response, redirect
-from wheelyard.http.request_authentication import NAME, SessionCookie
+from wheelyard.http.request_authentication import SESSION_COOKIE, SessionCookie
 from wheelyard.model.access import Caller, Identity
 from wheelyard.model.api_token import SessionId
 from wheelyard.rendering.advice import error_on_page
@@ -52,7 +52,7 @@ class ProviderPages:
 
     def __init__(self, sign_in: SignIn, settings: Settings) -> None:
         self._sign_in = sign_in
-        self._session_cookie = SessionCookie.named(NAME, "Strict", settings)
+        self._session_cookie = SessionCookie.named(SESSION_COOKIE, "Strict", settings)
         # "Lax", as a browser has to send this one when the provider's site leads back here
         self._browser_cookie = SessionCookie.named(BROWSER_COOKIE, "Lax", settings)
 
