@@ -219,17 +219,17 @@ class Caller(Struct, frozen=True):
         if not self.may(action, project):
             raise self.forbidden(f"{action.verb} {quoted(project)}", action.word, project)
 
-    def forbidden(self, what: str, right: str = "", project: str = "") -> Forbidden:
+    def forbidden(self, act: str, right: str = "", project: str = "") -> Forbidden:
         """
         Return the error about an act that the caller may not do.
 
-        `what` names the act, such as `upload to 'acme'`. `right` and `project` are for the advice:
+        `act` is such as `upload to 'acme'`. `right` and `project` are for the advice:
         the command that makes a token with this right. Either may be empty.
         """
         where = ""
         if self.index != MAIN:
             where = f" in the index {self.index}"
-        fact = f"{self.display_name} may not {what}{where}. Ask the operator of this index"
+        fact = f"{self.display_name} may not {act}{where}. Ask the operator of this index"
         # a job has no other token, so the advice to take one would mislead
         if self.principal.startswith("publisher:"):
             return Forbidden(f"{fact} to change its trusted publisher.")
@@ -268,7 +268,7 @@ class AccessEntry(Struct, frozen=True):
     who: str
     """A principal or a group, as in a grant, or words, such as `everybody`."""
     actions: Action
-    """What they may do to the project."""
+    """What `who` may do to the project."""
     reason: str
     """What gives the right, in words that name no other project."""
     members: tuple[str, ...] = ()
@@ -513,12 +513,13 @@ def parse_name_patterns(texts: Iterable[str]) -> NamePatterns:
 
     Raises Invalid (code `bad_setting`) if a text is malformed.
     """
-    patterns = tuple(dict.fromkeys(map(normalise_pattern, texts)))
+    patterns = tuple(dict.fromkeys(normalise_pattern(text) for text in texts))
     if not patterns:
         # an expression without alternatives would match the empty text
         return NamePatterns(patterns, _MATCHES_NOTHING)
     # one expression for all patterns, as each name of a page is compared with each pattern
-    return NamePatterns(patterns, re.compile("|".join(map(translate, patterns))))
+    alternatives = "|".join(translate(pattern) for pattern in patterns)
+    return NamePatterns(patterns, re.compile(alternatives))
 
 
 def normalise_pattern(text: str) -> str:

@@ -330,7 +330,8 @@ class Session(SessionId, frozen=True, kw_only=True, omit_defaults=True):
 
 def sign_session(session: Session, key: bytes) -> str:
     """Return a session and its signature as the text of a cookie."""
-    payload = urlsafe_b64encode(encode(session)).decode().rstrip("=")
+    encoded = urlsafe_b64encode(encode(session))
+    payload = encoded.decode().rstrip("=")
     return f"{payload}.{_signature(payload, key)}"
 
 

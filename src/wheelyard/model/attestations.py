@@ -233,12 +233,15 @@ class Signer(Struct, frozen=True):
                 return {"kind": "Google", "email": self.subject, **claims_of_job}
 
     def _repository(self) -> str:
-        """Return the repository with its owner, or all its groups: `acme/core`."""
-        return urlsplit(self.claims.get(REPOSITORY, "")).path.strip("/")
+        """Return the repository with its owner, or with all its groups: `acme/core`."""
+        url = self.claims.get(REPOSITORY, "")
+        return urlsplit(url).path.strip("/")
 
     def _without_host(self, number: int) -> str:
         """Return a claim, which is a URL, without scheme and host: `acme/core/.github/...@ref`."""
-        return _without_scheme(self.claims.get(number)).partition("/")[2]
+        url = self.claims.get(number)
+        _, _, path = _without_scheme(url).partition("/")
+        return path
 
     def _ref_type(self) -> str | None:
         """Return whether the job ran for a branch or a tag, or None if its ref is neither."""

@@ -83,20 +83,22 @@ def _require_plain_svg(body: bytes) -> None:
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO")
 
     # in a page the SVG is an image, which runs no script, but anybody may open its own URL
-    is_active = False
-    refers_to_others = False
+    has_script = False
+    refers_to_file = False
     for element in root.iter():
-        is_active |= _local_name(str(element.tag)) in _ACTIVE_ELEMENTS
+        if _local_name(str(element.tag)) in _ACTIVE_ELEMENTS:
+            has_script = True
         for attribute, value in element.items():
             name = _local_name(attribute)
             # an attribute such as `onload` is a script
-            is_active |= name.startswith("on") or "javascript:" in value.lower()
+            if name.startswith("on") or "javascript:" in value.lower():
+                has_script = True
             # another host, asked for a file, would learn who looks at the index
             if name == "href" and not value.startswith(("#", "data:image/")):
-                refers_to_others = True
-    if is_active:
+                refers_to_file = True
+    if has_script:
         raise _bad_logo("it is an SVG that can run scripts")
-    if refers_to_others:
+    if refers_to_file:
         raise _bad_logo("it is an SVG that refers to another file")
 
 

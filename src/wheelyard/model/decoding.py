@@ -40,20 +40,20 @@ _SECRETS = re.compile(
 )
 
 
-def require_one_line(text: str, what: str, limit: int) -> str:
+def require_one_line(text: str, subject: str, limit: int) -> str:
     """
     Return `text`, which may be empty, if it is one line without control characters.
 
     Raises Invalid (code `invalid_field`) if the text has a control character, or more than `limit`
-    characters. The message begins with `what`, which names the text, such as `The note`.
+    characters. The message begins with `subject`, a name of the text such as `The note`.
     """
     if len(text) > limit:
-        message = f"{what} has {len(text)} characters. Use at most {limit}."
+        message = f"{subject} has {len(text)} characters. Use at most {limit}."
         raise Invalid(message, code="invalid_field")
     refused = _REFUSED_IN_TEXT.search(text)
     if refused is not None:
         raise Invalid(
-            f"{what} has the character {quoted(refused[0])} in it. "
+            f"{subject} has the character {quoted(refused[0])} in it. "
             "Write one line of text without control characters.",
             code="invalid_field",
         )

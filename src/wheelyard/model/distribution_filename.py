@@ -510,21 +510,19 @@ def _obsolete_readings(
     filename: str, wanted: NormalizedName | None
 ) -> tuple[ObsoleteDistribution, ...]:
     """Return the readings of the filename of an egg or an installer, or raise Invalid."""
-    is_egg = filename.endswith(".egg")
-    form = "name-version.platform-pyX.Y.exe or .msi"
-    expression = _INSTALLER
-    if is_egg:
-        form = "name-version-pyX.Y.egg"
-        expression = _EGG
-    match = expression.fullmatch(filename)
-    if match is None:
-        raise _invalid_filename(filename, f"one of that kind is {form}")
-    if is_egg:
+    if filename.endswith(".egg"):
+        match = _EGG.fullmatch(filename)
+        if match is None:
+            raise _invalid_filename(filename, "one of that kind is name-version-pyX.Y.egg")
         _require_project_name(match["name"], filename)
         # setuptools replaced `-` by `_` in the version of an egg
         version = parse_version(match["version"].replace("_", "-"))
         pairs = [(canonicalize_name(match["name"]), version)]
     else:
+        match = _INSTALLER.fullmatch(filename)
+        if match is None:
+            form = "name-version.platform-pyX.Y.exe or .msi"
+            raise _invalid_filename(filename, f"one of that kind is {form}")
         pairs = _split_stem(match["stem"], filename, wanted)
     readings = list[ObsoleteDistribution]()
     for project, version in pairs:

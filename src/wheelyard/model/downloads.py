@@ -21,9 +21,9 @@ class DownloadKey(NamedTuple):  # there may be many thousands
     """What is counted: downloads of one version, on one day."""
 
     day: date
-    """In UTC."""
+    """The day in UTC."""
     version: str
-    """Empty in an overflow: too many versions were downloaded in an hour to count each of them."""
+    """Empty if too many versions were downloaded in an hour to count each version."""
 
 
 ProjectCounts = Counter[DownloadKey]
@@ -52,11 +52,11 @@ class VersionDays(Struct, frozen=True):
 
     version: str
     downloads: tuple[int, ...]
-    """As many as the report has days."""
+    """The downloads on each day of the report."""
 
 
 class DownloadReport(Struct, frozen=True, kw_only=True):
-    """The downloads of a project in some days, the last of which is today."""
+    """The downloads of a project on a number of days, of which the last is today."""
 
     days: tuple[CountByDay, ...]
     """Each day, also without downloads, oldest first."""
@@ -66,7 +66,7 @@ class DownloadReport(Struct, frozen=True, kw_only=True):
     versions: tuple[CountByVersion, ...]
     """The most frequent first."""
     frequent: tuple[VersionDays, ...]
-    """The first `FREQUENT_VERSIONS` of them that have a name."""
+    """The most frequent versions with a name, at most `FREQUENT_VERSIONS`, by day."""
 
     @property
     def digest(self) -> str:
@@ -138,4 +138,7 @@ def _days_of_versions(
     for key, number in counts.items():
         if key.version in numbers_of:
             numbers_of[key.version][(key.day - first_day).days] += number
-    return tuple(VersionDays(version, tuple(numbers)) for version, numbers in numbers_of.items())
+    version_days = list[VersionDays]()
+    for version, numbers in numbers_of.items():
+        version_days.append(VersionDays(version, tuple(numbers)))
+    return tuple(version_days)

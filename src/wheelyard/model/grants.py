@@ -158,10 +158,12 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
 
 def canonical_fields(grant: Grant) -> GrantFields:
     """Return the fields of a grant, with sorted values, so that equal grants have equal fields."""
+    different_projects = frozenset(grant.scope.projects)
+    actions = [word for word, action in ACTIONS.items() if action & grant.scope.actions]
     return GrantFields(
         who=tuple(sorted(grant.who)),
-        projects=tuple(sorted(set(grant.scope.projects))),
-        actions=tuple(word for word, action in ACTIONS.items() if action & grant.scope.actions),
+        projects=tuple(sorted(different_projects)),
+        actions=tuple(actions),
         note=grant.note,
         index=right_index_text(grant.scope.indexes),
     )
@@ -530,12 +532,13 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
             entries = [entry for entry in rules.entries if not _is_grant_with_id(entry, grant_id)]
             return replace(rules, entries=tuple(entries))
         case GroupChanged(name=name, added=added, removed=removed, source=source):
-            members = set(rules.groups.get(name, ())).union(added).difference(removed)
+            members = {*rules.groups.get(name, ()), *added} - set(removed)
             groups = {**rules.groups, name: tuple(sorted(members))}
+            sorted_groups = dict(sorted(groups.items()))
             sources = dict(rules.group_sources)
             if source:
                 sources[name] = source
-            return replace(rules, groups=dict(sorted(groups.items())), group_sources=sources)
+            return replace(rules, groups=sorted_groups, group_sources=sources)
         case GroupDeleted(name=name):
             groups = {group: members for group, members in rules.groups.items() if group != name}
             sources = dict(rules.group_sources)

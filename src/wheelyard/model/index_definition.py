@@ -259,7 +259,7 @@ class UpstreamLabels(Struct, frozen=True):
     """Whether these are all labels. Without the settings of the server that is not known."""
 
     def __contains__(self, layer: object) -> bool:
-        """Return whether a layer is an upstream index, or all of them."""
+        """Return whether a layer is the label of an upstream index, or `upstream`."""
         return layer == UPSTREAM_LAYER or layer in self.in_order
 
     def with_assumed(self, definitions: Mapping[str, IndexDefinition]) -> "UpstreamLabels":
@@ -284,9 +284,9 @@ class UpstreamLabels(Struct, frozen=True):
             labels |= dict.fromkeys(self.of_layer(layer))
         merge = tuple[NamePatterns, ...]()
         if len(upstream_layers) > 1:  # a single layer is merged with nothing
-            shown = [definition]
-            shown += [definitions[name] for name in sorted(indexes_below(definition, definitions))]
-            merge = tuple(index.merge for index in shown if index.merge.texts)
+            names_below = sorted(indexes_below(definition, definitions))
+            shown_indexes = [definition, *[definitions[name] for name in names_below]]
+            merge = tuple(index.merge for index in shown_indexes if index.merge.texts)
         return UpstreamLayers(
             labels=tuple(labels),
             merge=merge,
@@ -379,11 +379,11 @@ def _problem_of_unknown_layer(layer: str, labels: UpstreamLabels) -> str:
     )
 
 
-def label_taken(label: str, what: str) -> str:
-    """Return why an upstream index cannot have a label that is `what`, without a full stop."""
+def label_taken(label: str, other_meaning: str) -> str:
+    """Return why no upstream index can have a label with another meaning, without a stop."""
     return (
-        f"{quoted(label)} is {what}, and nobody could tell which of both is meant. Give the "
-        f'upstream index another label, such as "{label}-index", also in the names of its '
+        f"{quoted(label)} is {other_meaning}, and nobody could tell which of both is meant. Give "
+        f'the upstream index another label, such as "{label}-index", also in the names of its '
         "variables: what is kept of it is found by its url, and decisions are about names, so "
         "nothing is lost"
     )

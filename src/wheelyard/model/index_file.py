@@ -114,12 +114,7 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
     A grant that is in several files is in the result once. Raises Invalid (code `wrong_file`) if
     two files define the same thing.
     """
-    groups = dict[str, tuple[str, ...]]()
-    for file in files:
-        # no file counts more than another one, whatever their order is
-        for name in groups.keys() & file.groups.keys():
-            raise _twice_error(f"the group {name}")
-        groups |= file.groups
+    groups = _joined_groups(files)
     main_tables = [file.main for file in files if file.main is not None]
     if len(main_tables) > 1:
         raise _twice_error("[main]")
@@ -142,6 +137,16 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
         retention=_joined_retention(files),
         **named,
     )
+
+
+def _joined_groups(files: Collection[IndexTables]) -> dict[str, tuple[str, ...]]:
+    """Return the groups of several files, or raise Invalid if two files have the same group."""
+    groups = dict[str, tuple[str, ...]]()
+    for file in files:
+        for name in groups.keys() & file.groups.keys():
+            raise _twice_error(f"the group {name}")
+        groups |= file.groups
+    return groups
 
 
 def _joined_retention(files: Collection[IndexTables]) -> tuple[RetentionKeys, ...] | None:
@@ -240,7 +245,8 @@ NAMED: Final = (
 def _tables_in_array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each table of an array, after the words by which messages name the table."""
     array = tables.get(name, [])
-    if not isinstance(array, list | tuple) or not all(isinstance(table, dict) for table in array):
+    is_array = isinstance(array, list | tuple)
+    if not is_array or not all(isinstance(table, dict) for table in array):
         raise _wrong_file(f"{name}: expected tables, in double brackets.")
     for number, table in enumerate(array, 1):
         yield f"[[{name}]] number {number}", _without_dates(table)
@@ -333,9 +339,9 @@ def _read_groups(table: object) -> dict[str, tuple[str, ...]]:
     return groups
 
 
-def _twice_error(what: str) -> Invalid:
+def _twice_error(subject: str) -> Invalid:
     """Return the error about a thing that is defined twice."""
-    return _wrong_file(f"{what[0].upper()}{what[1:]} is there twice. Leave one out.")
+    return _wrong_file(f"{subject[0].upper()}{subject[1:]} is there twice. Leave one out.")
 
 
 def _sentence_of(fault: Invalid | InvalidField) -> str:

@@ -64,17 +64,17 @@ def parse_right_index(text: str) -> str:
     return parse_index_name(name)
 
 
-def renamed_in(names: str, before: str, after: str) -> str:
+def renamed_in(names: str, old_name: str, new_name: str) -> str:
     """
-    Return the names of indexes in a text, with commas, in which the index `before` is now `after`.
+    Return the names of indexes in a text, with commas, after an index was renamed.
 
-    The names are sorted, each once. A text without `before` is returned as it was written.
+    The names are sorted, each once. A text without the old name is returned as it was written.
     """
     renamed = {name.strip() for name in names.split(",")}
-    if before not in renamed:
+    if old_name not in renamed:
         return names
-    renamed.remove(before)
-    renamed.add(after)
+    renamed.remove(old_name)
+    renamed.add(new_name)
     return ",".join(sorted(renamed))
 
 

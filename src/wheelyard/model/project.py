@@ -230,7 +230,7 @@ class Deletion(Struct, frozen=True, omit_defaults=True):
     """The data of a `deleted` event."""
 
     keep_until: datetime | None = None
-    """Until when the bytes are kept, in UTC, or None if they go at once."""
+    """Until when the bytes are kept, in UTC, or None if they are deleted at once."""
     at_once: bool = False
     """Whether an administrator removed also bytes that were kept."""
     by_rule: bool = False
@@ -260,7 +260,7 @@ class PromotionData(Struct, frozen=True, omit_defaults=True):
     to: str
     """The name of the other index, as it is stored."""
     person: str = ""
-    """Who had approved it, in an earlier version."""
+    """Who approved the promotion in an earlier version, or empty."""
 
     @property
     def target(self) -> str:
@@ -354,9 +354,14 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         cls, data: PromotionData, files: tuple[str, ...], *, at: datetime, by: str, by_name: str
     ) -> "Event":
         """Return the event that files are promoted to another index."""
-        what = EventKind.PROMOTED_TO
-        stored = Raw(encode(data))
-        return cls(what=what, at=at, by=by, by_name=by_name, files=files, data=stored)
+        return cls(
+            what=EventKind.PROMOTED_TO,
+            at=at,
+            by=by,
+            by_name=by_name,
+            files=files,
+            data=Raw(encode(data)),
+        )
 
     @cached_property
     def file(self) -> File:

@@ -107,10 +107,12 @@ def _without_files(project: Project, event: Event) -> Project:
         removed = [file for file in project.files if file.filename in deleted]
         trashed = [_in_trash(file, deletion, event.reason) for file in removed]
         trash = _sorted_by_filename(trash, trashed)
+    remaining = [file for file in project.files if file.filename not in deleted]
+    deleted_filenames = deleted.union(project.deleted_filenames)
     return replace(
         project,
-        files=tuple(file for file in project.files if file.filename not in deleted),
-        deleted_filenames=tuple(sorted(deleted.union(project.deleted_filenames))),
+        files=tuple(remaining),
+        deleted_filenames=tuple(sorted(deleted_filenames)),
         trash=trash,
     )
 
@@ -131,11 +133,13 @@ def _with_restored(project: Project, event: Event) -> Project:
     from_trash = [file for file in project.trash if file.filename in filenames_of_event]
     restored = {file.filename for file in from_trash}
     listed_again = [replace(file, keep_until=None) for file in from_trash]
+    still_deleted = [name for name in project.deleted_filenames if name not in restored]
+    kept_in_trash = project.kept_files(event.at)
     return replace(
         project,
         files=_sorted_by_filename(project.files, listed_again),
-        deleted_filenames=tuple(name for name in project.deleted_filenames if name not in restored),
-        trash=tuple(file for file in project.kept_files(event.at) if file.filename not in restored),
+        deleted_filenames=tuple(still_deleted),
+        trash=tuple(file for file in kept_in_trash if file.filename not in restored),
     )
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
@@ -316,46 +317,42 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
 
     The entry of an upload is `promoted` or `imported` if the file came by a promotion or an import.
     """
-    what = event.what
-    file = event.file
-    files = event.filenames
-    sha256 = ""
-    if file is not None:
-        files = (file.filename,)
-        sha256 = file.sha256
     status = ""
     if event.status is not None:
         status = event.status.value
-    uploaded_by = ""
-    index = event.index
-
-    # an import, a promotion and an upload are stored as the same kind of event
-    if file is not None and file.promoted_at is not None:
-        what = "promoted"
-        index = read_index_name(file.promoted_from)
-    elif file is not None and file.imported_at is not None:
-        what = "imported"
-        # if the source names no uploader, that is the importer, whom the entry names already
-        if file.uploaded_by != event.by:
-            uploaded_by = file.uploaded_by
-    return JournalEntry(
+    entry = JournalEntry(
         at=event.at,
         project=name,
         commit=number,
-        what=what,
-        files=files,
+        what=event.what,
+        files=event.filenames,
         by=event.by,
         by_name=by_name,
         credential=credential_of(event.by),
         status=status,
         # people have pasted tokens into reasons, and a journal never forgets
         reason=redact_tokens(event.reason),
-        sha256=sha256,
-        uploaded_by=uploaded_by,
-        index=index,
+        index=event.index,
         keep_until=event.keep_until,
         at_once=event.at_once,
     )
+    if event.file is None:
+        return entry
+    return _entry_of_upload(entry, event.file)
+
+
+def _entry_of_upload(entry: JournalEntry, file: FileJson) -> JournalEntry:
+    """Return the entry of an upload with its file, as an upload, an import or a promotion."""
+    entry = replace(entry, files=(file.filename,), sha256=file.sha256)
+    if file.promoted_at is not None:
+        return replace(entry, what="promoted", index=read_index_name(file.promoted_from))
+    if file.imported_at is None:
+        return entry
+    # if the source names no uploader, that is the importer, whom the entry names already
+    uploaded_by = ""
+    if file.uploaded_by != entry.by:
+        uploaded_by = file.uploaded_by
+    return replace(entry, what="imported", uploaded_by=uploaded_by)
 
 
 def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry:

@@ -53,9 +53,9 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def covers(self, sha256: str) -> bool:
         """
-        Return whether it is about a file of its version, or of its project without a version.
+        Return whether the decision is about a file of its project and its version.
 
-        An approval of a version is about the files whose digests it has, so without any about none.
+        An approval of a version is only about files whose digests it has.
         """
         if self.sha256 is None:
             return self.verdict is Verdict.BLOCKED or not self.version

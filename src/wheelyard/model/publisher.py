@@ -180,12 +180,12 @@ def require_agreement(publisher: Publisher, publishers: Iterable[Publisher]) -> 
     Raises Invalid (code `bad_setting`) if another publisher has the same id, or the same issuer
     with other keys.
     """
-    for other in publishers:
-        if other.id == publisher.id:
+    for existing in publishers:
+        if existing.id == publisher.id:
             raise _invalid_table(publisher.id, "id", "another publisher has the same")
         # an issuer has one set of keys, about which all its publishers have to agree
-        has_same_issuer = not set(other.issuer.names).isdisjoint(publisher.issuer.names)
-        if has_same_issuer and other.issuer != publisher.issuer:
+        has_same_issuer = not set(existing.issuer.names).isdisjoint(publisher.issuer.names)
+        if has_same_issuer and existing.issuer != publisher.issuer:
             why = "another publisher says other things of its keys"
             raise _invalid_table(publisher.id, "issuer", why)
 
@@ -353,17 +353,18 @@ def _require_narrow_match(table: Oidc) -> None:
         raise _invalid_table(table.id, "match", why)
 
 
-def _invalid_table(publisher: object, *what: str) -> Invalid:
+def _invalid_table(publisher: object, *key_and_problem: str) -> Invalid:
     """
     Return the error about a key of a table, whose id may be missing or of any type.
 
-    `what` is the key and what is wrong with it, or one text with both.
+    `key_and_problem` is the key and what is wrong with the key, or one text with both.
     """
     name = "without an id"
     if isinstance(publisher, str):
         name = quoted(publisher)
     return Invalid(
-        f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/trusted-publishing.md.",
+        f"[[publisher]] {name}: {': '.join(key_and_problem)}. "
+        f"See {DOCUMENTATION}/trusted-publishing.md.",
         code="bad_setting",
-        field=what[0],
+        field=key_and_problem[0],
     )

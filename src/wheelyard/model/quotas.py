@@ -20,7 +20,7 @@ LARGEST_QUOTA = 1_000_000_000
 FORM_BYTES = 64 * 1024
 """How many bytes an upload form may have beside its file, if its description is short."""
 NEARLY_FULL = 0.8
-"""The share of a quota from which on somebody should look at it."""
+"""The share of a quota from which on the quota needs attention."""
 _OF_INDEX = "index"
 """The beginning of the names of the settings about all projects together."""
 
@@ -64,7 +64,7 @@ class Quota(Struct, frozen=True):
 
 
 class Quotas(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The quotas of an index as the settings have them: 0 is no limit, None is not said."""
+    """The quotas in the keys of an index: 0 is no limit, and None is a key that is not set."""
 
     index_size: int | None = None
     """MiB."""
@@ -96,7 +96,7 @@ class FileSize(Struct, frozen=True):
     """What is known of the size of a file that is coming, or of several together."""
 
     least: int = 1
-    """How many bytes it has at least."""
+    """The fewest bytes that the file can have."""
     described: str = ""
     """A clause such as `this file has 3.0 MiB`, or empty if nothing is known."""
     files: int = 1

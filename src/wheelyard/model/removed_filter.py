@@ -427,11 +427,11 @@ def _read_span(_: str, texts: Sequence[str]) -> _Span:
         return _Span(first, datetime.combine(day, time.max, UTC))
     if not _TIME.fullmatch(text):
         raise _Unreadable
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    at = at.astimezone(UTC)
-    return _Span(at, at)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    moment = moment.astimezone(UTC)
+    return _Span(moment, moment)
 
 
 _READERS: Final[Mapping[str, Callable[[str, Sequence[str]], Any]]] = {
@@ -564,7 +564,7 @@ def _keys_of_times(conditions: _Conditions) -> _CoveringKeys:
     if not ends:
         return _NOTHING_COVERED
     # the first end hides all that a later one does
-    return {"snapshot": _moment(min(ends))}, covered
+    return {"snapshot": _text_of_moment(min(ends))}, covered
 
 
 def _last_moment(condition: _Condition) -> datetime | None:
@@ -577,11 +577,11 @@ def _last_moment(condition: _Condition) -> datetime | None:
     return span.last
 
 
-def _moment(at: datetime) -> str:
+def _text_of_moment(moment: datetime) -> str:
     """Return a moment as keys have it: a date, which means its end, or a time in UTC."""
-    if at.time() == time.max:
-        return at.date().isoformat()
-    return at.isoformat().replace("+00:00", "Z")
+    if moment.time() == time.max:
+        return moment.date().isoformat()
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _keys_of_scores(conditions: _Conditions) -> _CoveringKeys:

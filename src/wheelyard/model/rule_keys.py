@@ -198,7 +198,8 @@ def parse_exceptions(texts: Iterable[str]) -> Exceptions:
     for text in texts:
         name, equals, version = text.partition("==")
         if equals:
-            release = strip_trailing_zeros(str(parse_version(version.strip())))
+            parsed_version = parse_version(version.strip())
+            release = strip_trailing_zeros(str(parsed_version))
             versions.append((parse_name_patterns((name.strip(),)), release))
         else:
             names.append(name)

@@ -391,8 +391,9 @@ def _describe_advisories(advisories: Sequence[str]) -> str:
     return ids
 
 
-def _describe_time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def _describe_time(moment: datetime) -> str:
+    """Return a moment in words, in UTC and to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @lru_cache(4096)  # the files of a version follow one another

@@ -146,7 +146,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     def why(self, facts: Facts, now: datetime) -> Iterator[Rule]:
         """Yield the rules that hide a file now, the most serious one first."""
-        return self._hiding(self.rows, facts, now)
+        return self._rows_that_hide(self.rows, facts, now)
 
     def first(self, facts: Facts, now: datetime) -> FileReason | None:
         """
@@ -154,23 +154,23 @@ class Rules(Struct, frozen=True, kw_only=True):
 
         For upstream indexes that is the most serious reason. For an index it has all reasons.
         """
-        statements = self._statements(self.rows, facts, now)
-        if not statements:
+        hiding_rules = self._hiding_rules(self.rows, facts, now)
+        if not hiding_rules:
             return None
-        return self._reason_of(statements, facts, now)
+        return self._reason_of(hiding_rules, facts, now)
 
     def reasons(self, facts: Facts, now: datetime) -> tuple[FileReason, ...]:
         """Return every reason for which a file is hidden, the most serious one first."""
-        statements = self._statements(self.rows, facts, now)
-        return tuple(self._reason_of([statement], facts, now) for statement in statements)
+        hiding_rules = self._hiding_rules(self.rows, facts, now)
+        return tuple(self._reason_of([hiding_rule], facts, now) for hiding_rule in hiding_rules)
 
     def shown_versions(self, facts: Iterable[Facts], now: datetime) -> tuple[str, ...]:
         """Return the versions that no rule about whole versions hides, from facts about each."""
         version_rows = tuple(row for row in self.rows if row.is_of_version)
         versions = list[str]()
         for version_facts in facts:
-            is_hidden = any(True for _ in self._hiding(version_rows, version_facts, now))
-            if not is_hidden:
+            hiding_rows = list(self._rows_that_hide(version_rows, version_facts, now))
+            if not hiding_rows:
                 versions.append(version_facts.version)
         return tuple(versions)
 
@@ -180,11 +180,11 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     def judge(self, files: Sequence[F], facts: Iterable[Facts], now: datetime) -> Judged[F]:
         """
-        Return which files of one project are shown, by the facts about each of them in order.
+        Return which files of one project are shown, from the facts about each file in order.
 
         The reasons are those of `first`.
         """
-        statements_by_version = dict[tuple[str, int, str], list[_HidingRule]]()
+        hiding_rules_by_version = dict[tuple[str, int, str], list[_HidingRule]]()
         version_rows = tuple(row for row in self.rows if row.is_of_version)
         file_rows = tuple(row for row in self.rows if not row.is_of_version)
         hidden = dict[str, FileReason]()
@@ -192,17 +192,17 @@ class Rules(Struct, frozen=True, kw_only=True):
         for file, file_facts in zip(files, facts, strict=True):
             # the decisions outlive this loop, so no two of them have one id
             key = file_facts.version, id(file_facts.decision), file_facts.licence
-            if key not in statements_by_version:
-                statements_by_version[key] = self._statements(version_rows, file_facts, now)
-            # a copy, as the list is that of all files of the version
-            statements = list(statements_by_version[key])
+            if key not in hiding_rules_by_version:
+                hiding_rules_by_version[key] = self._hiding_rules(version_rows, file_facts, now)
+            # a copy, as all files of the version share the list
+            hiding_rules = list(hiding_rules_by_version[key])
             # of upstream indexes only the most serious reason is told, which one of the version is
-            if self.index or not statements:
-                statements += self._statements(file_rows, file_facts, now)
-            if statements:
-                hidden[file.filename] = self._reason_of(statements, file_facts, now)
+            if self.index or not hiding_rules:
+                hiding_rules += self._hiding_rules(file_rows, file_facts, now)
+            if hiding_rules:
+                hidden[file.filename] = self._reason_of(hiding_rules, file_facts, now)
                 # the sentences change as soon as one of the rules ends
-                rows = [row for row, _ in statements]
+                rows = [row for row, _ in hiding_rules]
                 end = _next_end_of(rows, file_facts, now)
                 if end is not None:
                     ends.append(end)
@@ -211,12 +211,14 @@ class Rules(Struct, frozen=True, kw_only=True):
         shown = tuple(file for file in files if file.filename not in hidden)
         return Judged(shown, hidden, min(ends, default=None))
 
-    def _statements(self, rows: Iterable[Rule], facts: Facts, now: datetime) -> list["_HidingRule"]:
-        """Return those of the rules that hide a file now, each with why it hides the file."""
-        return [(row, row.says(facts)) for row in self._hiding(rows, facts, now)]
+    def _hiding_rules(
+        self, rows: Iterable[Rule], facts: Facts, now: datetime
+    ) -> list["_HidingRule"]:
+        """Return the rules among `rows` that hide a file now, each with its statement."""
+        return [(row, row.says(facts)) for row in self._rows_that_hide(rows, facts, now)]
 
-    def _hiding(self, rows: Iterable[Rule], facts: Facts, now: datetime) -> Iterator[Rule]:
-        """Yield those of the rules that hide a file now, and that no decision lifts."""
+    def _rows_that_hide(self, rows: Iterable[Rule], facts: Facts, now: datetime) -> Iterator[Rule]:
+        """Yield the rules among `rows` that hide a file now, and that no decision lifts."""
         lifted = lifted_by(facts.decision)
         for row in rows:
             # None hides the file, too: a fact that nobody knows must not let it through
@@ -226,13 +228,15 @@ class Rules(Struct, frozen=True, kw_only=True):
                 yield row
 
     def _reason_of(
-        self, statements: Sequence["_HidingRule"], facts: Facts, now: datetime
+        self, hiding_rules: Sequence["_HidingRule"], facts: Facts, now: datetime
     ) -> FileReason:
         """Return why a file is hidden, from the rules that hide it, the most serious one first."""
         if self.index:
-            text = _text_of_index(self.index, statements, facts)
-            return FileReason(HIDDEN_BY_VIEW, text, changes_at=_last_end_of(statements, facts, now))
-        row, statement = statements[0]
+            text = _text_of_index(self.index, hiding_rules, facts)
+            return FileReason(
+                HIDDEN_BY_VIEW, text, changes_at=_last_end_of(hiding_rules, facts, now)
+            )
+        row, statement = hiding_rules[0]
         if facts.other_approval is not None:
             statement = not_among(row.code, statement, facts.other_approval)
         changes_at = _next_end_of((row,), facts, now)
@@ -253,10 +257,12 @@ def _next_end_of(rows: Iterable[Rule], facts: Facts, now: datetime) -> datetime 
     return min(ends, default=None)
 
 
-def _last_end_of(statements: Sequence[_HidingRule], facts: Facts, now: datetime) -> datetime | None:
+def _last_end_of(
+    hiding_rules: Sequence[_HidingRule], facts: Facts, now: datetime
+) -> datetime | None:
     """Return when time alone has ended all rules that hide a file, or None if it never does."""
     ends = list[datetime]()
-    for row, _ in statements:
+    for row, _ in hiding_rules:
         end = row.ends(facts)
         # a rule without an end to come hides the file for good
         if end is None or end <= now:
@@ -265,12 +271,12 @@ def _last_end_of(statements: Sequence[_HidingRule], facts: Facts, now: datetime)
     return max(ends)
 
 
-def _text_of_index(index: str, statements: Sequence[_HidingRule], facts: Facts) -> str:
+def _text_of_index(index: str, hiding_rules: Sequence[_HidingRule], facts: Facts) -> str:
     """Return in sentences why the rules of an index hide a file."""
-    sentences = [statement.fact for _, statement in statements]
+    sentences = [statement.fact for _, statement in hiding_rules]
     # the end of a rule shows nothing while another rule hides the file as well
-    if len(statements) == 1:
-        _, only_statement = statements[0]
+    if len(hiding_rules) == 1:
+        _, only_statement = hiding_rules[0]
         if only_statement.end:
             sentences.append(only_statement.end)
     if facts.other_approval is not None:

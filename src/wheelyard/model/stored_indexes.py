@@ -115,7 +115,7 @@ class StoredRetention(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed_by: str
     """The principal."""
     source: str = ""
-    """That of the file that made or changed them last, or empty if none did."""
+    """The source of the file that made or changed the rules last, or empty if no file did."""
 
     def count_about(self, name: str) -> int:
         """Return how many rules name an index."""
@@ -162,7 +162,7 @@ class IndexList(TableList[StoredIndex], frozen=True, kw_only=True, omit_defaults
 
     tables: tuple[StoredIndex, ...] = field(name="indexes", default=())
     main: StoredIndex | None = None
-    """None while nobody has changed it."""
+    """The table of main, or None while nobody has changed it."""
     applied: dict[str, AppliedFile] = {}  # noqa: RUF012 - msgspec copies it
     """The file that was applied last, by its source."""
     retention: StoredRetention | None = None

@@ -57,9 +57,9 @@ class Namespace(Struct, frozen=True):
         """Return whether a project is in the namespace."""
         return project == self.name or project.startswith(f"{self.name}-")
 
-    def contains(self, other: "Namespace") -> bool:
+    def contains(self, namespace: "Namespace") -> bool:
         """Return whether all projects of another namespace are in this namespace, too."""
-        return self.has(other.name)
+        return self.has(namespace.name)
 
     def is_owned_by(self, principals: Iterable[str], groups: Groups) -> bool:
         """Return whether one of these principals is an owner, or a member of such a group."""

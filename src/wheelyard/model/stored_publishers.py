@@ -89,7 +89,7 @@ class ListedPublisher(ListedTable, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def names_index(self) -> bool:
-        """Whether it says which indexes it is about. One of an earlier version may not."""
+        """Whether the keys say which indexes the publisher is about, as older keys may not."""
         return bool(self.keys.get("index"))
 
 

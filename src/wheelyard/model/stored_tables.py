@@ -75,7 +75,7 @@ class StoredTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed: datetime | None = None
     changed_by: str = ""
     note: str = ""
-    """That of the last change."""
+    """The note of the last change."""
     source: str = ""
     """That of the file that added or changed it last, or empty if none did."""
 
@@ -116,7 +116,7 @@ class TableList(Struct, Generic[S], frozen=True, kw_only=True, omit_defaults=Tru
 
     revision: int = 0
     tables: tuple[S, ...] = ()
-    """In the order in which they were added."""
+    """The tables in the order in which they were added."""
     commit: Any = None
     """The last commit, number `revision`."""
 

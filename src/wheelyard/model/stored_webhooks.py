@@ -236,9 +236,9 @@ def canonical_webhook(keys: TableKeys) -> TableKeys:
     return canonical
 
 
-def variable_of(name: str, what: str) -> str:
-    """Return the variable of a server for `what` of a webhook: its `SECRET` or its `URL`."""
-    return f"WHEELYARD_WEBHOOK_{variable_part(name)}_{what}"
+def variable_of(name: str, content: str) -> str:
+    """Return the variable with the `content` of a webhook, which is `SECRET` or `URL`."""
+    return f"WHEELYARD_WEBHOOK_{variable_part(name)}_{content}"
 
 
 def _parse_index(text: str) -> str:
@@ -352,7 +352,7 @@ class ListedWebhook(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What is probably wrong although it is in force: the indexes that it names in vain."""
+        """A warning for each index that the webhook names and that does not exist."""
         cautions = list[Caution]()
         for name in self.unknown_indexes:
             fact = f"there is no index {name}: correct the name, or add the index"

@@ -156,12 +156,12 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     """A message with its id."""
 
     id: str
-    """The same for each try, and for each webhook."""
+    """The id of the message, which is equal for each try and for each webhook."""
     place: MessagePlace
     event: str
     """A word of `WebhookEvent`, or `test`."""
     subject: str
-    """What it is about, in words, for people."""
+    """What the message is about, in words for people."""
     message: AnyMessage
 
 
@@ -169,7 +169,7 @@ class MessageUrls(Struct, frozen=True):
     """The URLs of this server in messages."""
 
     base: str
-    """That of the server, without a slash at the end."""
+    """The URL of the server, without a slash at the end."""
 
     def of_page(self, index: str, project: NormalizedName, release: str) -> str:
         """Return the URL of the page of a release, or of a project if the release is empty."""
@@ -259,12 +259,13 @@ def groups_of(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGr
     for _, neighbours in groupby(parts, key=lambda part: part.group_key):
         parts_of_group = list(neighbours)
         first = parts_of_group[0]
+        events_of_group = [_narrowed_to(part.event, part.filenames) for part in parts_of_group]
         group = EventGroup(
             position=len(groups),
             event=first.webhook_event,
             release=first.release,
             is_imported=first.is_imported,
-            events=tuple(_narrowed_to(part.event, part.filenames) for part in parts_of_group),
+            events=tuple(events_of_group),
         )
         groups.append(group)
     return tuple(groups)
@@ -331,7 +332,7 @@ def has_release(events: Iterable[Event], release: str) -> bool:
     return False
 
 
-def has_older_file(project: Project, release: str, before: datetime) -> bool:
+def has_older_file(project: Project, release: str, time: datetime) -> bool:
     """
     Return whether a project has a file of a release that came before a time.
 
@@ -339,7 +340,7 @@ def has_older_file(project: Project, release: str, before: datetime) -> bool:
     """
     # people were told of the release when a file came that is in the trash now
     for file in project.files + project.trash:
-        if _is_of_release(file, release) and file.came_at < before:
+        if _is_of_release(file, release) and file.came_at < time:
             return True
     return False
 
@@ -417,12 +418,13 @@ def requests_message(
     """
     packages = list[WaitingPackage]()
     for request in news:
+        # a message leaves the server, and people have pasted tokens into reasons
+        reasons = [redact_tokens(ask.reason) for ask in request.asks]
         package = WaitingPackage(
             project=request.project,
             release=request.version,
             who=request.who,
-            # a message leaves the server, and people have pasted tokens into reasons
-            reasons=tuple(redact_tokens(ask.reason) for ask in request.asks),
+            reasons=tuple(reasons),
             hidden=request.reason,
         )
         packages.append(package)

@@ -126,26 +126,26 @@ def encode_variant(document: VariantDocument) -> bytes:
     return _encode_canonically(document)
 
 
-def join_variants(release: VariantDocument, other: VariantDocument) -> VariantDocument:
+def join_variants(release: VariantDocument, added: VariantDocument) -> VariantDocument:
     """
     Return two documents of a release joined, with the same result in either order.
 
     Raises Invalid (code `variant_conflict`) if the documents contradict each other. The length of
     the result is checked by `require_short`.
     """
-    if release[_SCHEMA] != other[_SCHEMA]:
+    if release[_SCHEMA] != added[_SCHEMA]:
         # versions of a draft promise nothing to each other
         raise _conflict_error(
-            f"{_SCHEMA} is {quoted(other[_SCHEMA])}, and {quoted(release[_SCHEMA])}"
+            f"{_SCHEMA} is {quoted(added[_SCHEMA])}, and {quoted(release[_SCHEMA])}"
         )
-    order = _joined_order(release[_PRIORITIES][_NAMESPACE], other[_PRIORITIES][_NAMESPACE])
+    order = _joined_order(release[_PRIORITIES][_NAMESPACE], added[_PRIORITIES][_NAMESPACE])
     variants = dict(release[_VARIANTS])
-    for label, properties in other[_VARIANTS].items():
+    for label, properties in added[_VARIANTS].items():
         if variants.setdefault(label, properties) != properties:
             raise _conflict_error(f"the label {quoted(label)} has other properties")
     extras = dict[str, Any]()
-    for key in (release.keys() | other.keys()) - _STANDARD_KEYS:
-        extras[key] = _joined_members(release.get(key, {}), other.get(key, {}), key)
+    for key in (release.keys() | added.keys()) - _STANDARD_KEYS:
+        extras[key] = _joined_members(release.get(key, {}), added.get(key, {}), key)
     return {
         _SCHEMA: release[_SCHEMA],
         _PRIORITIES: {_NAMESPACE: order},
@@ -160,25 +160,25 @@ def require_short(release: VariantDocument) -> None:
         raise _conflict_error(f"together they have more than {RELEASE_LIMIT} bytes")
 
 
-def _joined_order(order: list[str], other: list[str]) -> list[str]:
+def _joined_order(order: list[str], added_order: list[str]) -> list[str]:
     """Return the longer of two orders, or raise Invalid unless it begins with the shorter."""
-    short, long = sorted((order, other), key=len)
+    short, long = sorted((order, added_order), key=len)
     # any other way to join two orders would depend on which wheel came first
     if long[: len(short)] != short:
-        orders = f"{quoted(', '.join(other))} and {quoted(', '.join(order))}"
+        orders = f"{quoted(', '.join(added_order))} and {quoted(', '.join(order))}"
         raise _conflict_error(f"{_PRIORITIES}.{_NAMESPACE} has two orders, {orders}")
     return long
 
 
 def _joined_members(
-    members: Mapping[str, Any], other: Mapping[str, Any], where: str
+    members: Mapping[str, Any], added_members: Mapping[str, Any], key_of_object: str
 ) -> Mapping[str, Any]:
     """Return the members of two objects, or raise Invalid if they contradict each other."""
     # compared as bytes, as for Python 1 and true are equal
-    for key in members.keys() & other.keys():
-        if _encode_canonically(members[key]) != _encode_canonically(other[key]):
-            raise _conflict_error(f"{quoted(where)} says something else")
-    return {**members, **other}
+    for key in members.keys() & added_members.keys():
+        if _encode_canonically(members[key]) != _encode_canonically(added_members[key]):
+            raise _conflict_error(f"{quoted(key_of_object)} says something else")
+    return {**members, **added_members}
 
 
 def _decode_strictly(raw: bytes) -> object:

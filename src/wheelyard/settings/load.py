@@ -314,22 +314,27 @@ def _require_known_variables(environ: Mapping[str, str], *, passes_over_index: b
             continue
         if name in why_removed:
             raise bad_setting(f"{name}: {why_removed[name]}")
-        if table == "webhook":
-            raise bad_setting(
-                f"{name} is no setting: the variables of a webhook are "
-                f"{VARIABLE_PREFIX}WEBHOOK_<NAME>_SECRET and {VARIABLE_PREFIX}WEBHOOK_<NAME>_URL. "
-                "Correct the name, or remove the variable"
-            )
-        if table in ALL_TABLES:
-            raise bad_setting(
-                f"{name}: the store keeps what describes the index. Write it into a file",
-                _APPLY_FILE,
-            )
-        why = f"{escaped(name)} is no setting"
-        similar = _similar_variable(name)
-        if similar:
-            why += f"; there is {similar}"
-        raise bad_setting(f"{why}. Correct the name, or remove the variable")
+        raise _unknown_variable_error(name, table)
+
+
+def _unknown_variable_error(name: str, table: str) -> Invalid:
+    """Return the error about an unknown variable. `table` is the first word of its name."""
+    if table == "webhook":
+        return bad_setting(
+            f"{name} is no setting: the variables of a webhook are "
+            f"{VARIABLE_PREFIX}WEBHOOK_<NAME>_SECRET and {VARIABLE_PREFIX}WEBHOOK_<NAME>_URL. "
+            "Correct the name, or remove the variable"
+        )
+    if table in ALL_TABLES:
+        return bad_setting(
+            f"{name}: the store keeps what describes the index. Write it into a file",
+            _APPLY_FILE,
+        )
+    why = f"{escaped(name)} is no setting"
+    similar_variable = _similar_variable(name)
+    if similar_variable:
+        why += f"; there is {similar_variable}"
+    return bad_setting(f"{why}. Correct the name, or remove the variable")
 
 
 def _similar_variable(name: str) -> str:

@@ -42,7 +42,7 @@ _PORT: Final = re.compile(r":[0-9]*\Z")
 
 def validate(settings: Settings) -> Settings:
     """
-    Return the settings with `path_prefix` normalised, and `cookie_login` on if people can sign in.
+    Return the settings with `path_prefix` normalised, and `cookie_login` on for `[[sign_in]]`.
 
     The type of each value was checked before. Raises Invalid (code `bad_setting`) if settings
     contradict each other. Its message has a sentence for each contradiction.
@@ -457,9 +457,12 @@ def _grant_warnings(settings: Settings, grant: Grant) -> Iterator[Caution]:
             f"{grant} gives no right to approve, as it is not about main: what is decided about "
             "public packages counts in all indexes"
         )
-    if ALL_AUTHENTICATED not in grant.principals:
-        return
+    if ALL_AUTHENTICATED in grant.principals:
+        yield from _open_provider_warnings(settings, grant)
 
+
+def _open_provider_warnings(settings: Settings, grant: Grant) -> Iterator[Caution]:
+    """Yield a warning for each provider at which anybody gets what a grant gives."""
     # anybody can make an account at Google
     google = settings.google.id_token
     if google.audience and not google.allowed_domains:
