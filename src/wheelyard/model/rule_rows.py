@@ -1,4 +1,4 @@
-"""The rows of the rules of an index, and of `[upstream]`, made from their keys."""
+"""The rows of the rules of an index, and of `[upstream]`: a function makes the row of each key."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,9 +34,9 @@ def rules_of_upstream(keys: RuleKeys) -> Rules:
     ValueError for a wrong specifier, and ValueError or OverflowError for a wrong snapshot.
     """
     # these rows are always there, as they hide malware, and what an upstream or a person withdrew
-    rows = [_quarantined(), _blocked(), _malicious()]
+    rows = [_quarantine_row(), _block_row(), _malware_row()]
     if keys.min_cvss:
-        rows.append(_vulnerable(keys.min_cvss))
+        rows.append(_min_cvss_row(keys.min_cvss))
     rows += _shared_rows(keys, is_index=False)
     return Rules(rows=tuple(rows))
 
@@ -51,18 +51,18 @@ def rules_of_index(keys: RuleKeys, index: str) -> Rules:
     """
     rows = list[Rule]()
     if keys.deny:
-        rows.append(_denied(parse_name_patterns(keys.deny)))
+        rows.append(_deny_row(parse_name_patterns(keys.deny)))
     if keys.allow:
-        rows.append(_not_listed(parse_name_patterns(keys.allow)))
+        rows.append(_allow_row(parse_name_patterns(keys.allow)))
     if keys.min_cvss:
-        rows += [_malicious(), _vulnerable(keys.min_cvss, needs_advisories=True)]
+        rows += [_malware_row(), _min_cvss_row(keys.min_cvss, needs_advisories=True)]
     rows += _shared_rows(keys, is_index=True)
     return Rules(rows=tuple(rows), index=index)
 
 
 def rules_of_day(end: datetime, title: str) -> Rules:
     """Return the rule of an index as of a day, whose last moment is `end`, in UTC."""
-    return Rules(rows=(_uploaded_after(end, is_liftable=False),), index=title)
+    return Rules(rows=(_snapshot_row(end, is_liftable=False),), index=title)
 
 
 def rules_of_removed_filter(index: str, why: str) -> Rules:
@@ -80,30 +80,31 @@ def _shared_rows(keys: RuleKeys, *, is_index: bool) -> Iterator[Rule]:
     """Yield the rows of the keys that `[upstream]` and an index have in common."""
     licences = licence_rule(keys, needs_known=is_index)
     if licences:
-        yield _forbidden_licence(licences)
+        yield _licence_row(licences)
     if keys.approval:
-        yield _not_approved()
+        yield _approval_row()
     if keys.versions:
         specifiers = list[tuple[NamePatterns, SpecifierSet]]()
         for pattern, text in keys.versions.items():
             specifiers.append((parse_name_patterns((pattern,)), parse_specifier(text)))
-        yield _outside_versions(specifiers)
+        yield _versions_row(specifiers)
     if not keys.prereleases:
-        yield _prerelease()
+        yield _prereleases_row()
     if keys.attested or keys.verified:
-        yield _not_attested()
+        yield _attested_row()
     if keys.verified:
-        yield _not_verified()
+        yield _verified_row()
     if not keys.yanked:
-        yield _yanked()
+        yield _yanked_row()
     if keys.snapshot_at is not None:
         uses_first_seen = not is_index or keys.cooldown_missing == "first_seen"
-        yield _uploaded_after(keys.snapshot_at, uses_first_seen=uses_first_seen)
+        yield _snapshot_row(keys.snapshot_at, uses_first_seen=uses_first_seen)
     if keys.cooldown_days:
-        yield _in_cooldown(keys)
+        yield _cooldown_row(keys)
 
 
-def _denied(names: NamePatterns) -> Rule:
+def _deny_row(names: NamePatterns) -> Rule:
+    """Return the row of `deny`, which hides the names that the patterns match."""
     return Rule(
         code=Code.DENIED,
         hides=lambda facts, _: names.match(facts.name),
@@ -112,7 +113,8 @@ def _denied(names: NamePatterns) -> Rule:
     )
 
 
-def _not_listed(names: NamePatterns) -> Rule:
+def _allow_row(names: NamePatterns) -> Rule:
+    """Return the row of `allow`, which hides the names that no pattern matches."""
     return Rule(
         code=Code.NOT_LISTED,
         hides=lambda facts, _: not names.match(facts.name),
@@ -123,7 +125,9 @@ def _not_listed(names: NamePatterns) -> Rule:
     )
 
 
-def _quarantined() -> Rule:
+def _quarantine_row() -> Rule:
+    """Return the row that hides what its upstream has quarantined."""
+
     def says(facts: Facts) -> Statement:
         fact = f"{facts.name} is quarantined by its upstream index"
         if facts.quarantine:
@@ -139,7 +143,9 @@ def _quarantined() -> Rule:
     )
 
 
-def _blocked() -> Rule:
+def _block_row() -> Rule:
+    """Return the row that hides what a person has blocked."""
+
     def hides(facts: Facts, _: datetime) -> bool:
         return facts.decision is not None and facts.decision.verdict is Verdict.BLOCKED
 
@@ -150,7 +156,9 @@ def _blocked() -> Rule:
     return Rule(code=Code.BLOCKED, hides=hides, says=says, is_of_version=True)
 
 
-def _malicious() -> Rule:
+def _malware_row() -> Rule:
+    """Return the row that hides versions which an advisory calls malicious."""
+
     def says(facts: Facts) -> Statement:
         return Statement(
             f"{facts.target} is known to be malicious: {_describe_advisories(facts.malware)}.",
@@ -166,7 +174,7 @@ def _malicious() -> Rule:
     )
 
 
-def _vulnerable(min_cvss: float, *, needs_advisories: bool = False) -> Rule:
+def _min_cvss_row(min_cvss: float, *, needs_advisories: bool = False) -> Rule:
     """
     Return the row of `min_cvss`.
 
@@ -197,7 +205,8 @@ def _vulnerable(min_cvss: float, *, needs_advisories: bool = False) -> Rule:
     return Rule(code=Code.VULNERABLE, hides=hides, says=says, is_of_version=True)
 
 
-def _forbidden_licence(rule: LicenceRule) -> Rule:
+def _licence_row(rule: LicenceRule) -> Rule:
+    """Return the row of `allowed_licenses` and `blocked_licenses`."""
     hides_licence = lru_cache(1024)(rule.hides)  # many versions have the same licence
 
     def hides(facts: Facts, _: datetime) -> bool:
@@ -224,7 +233,8 @@ def _forbidden_licence(rule: LicenceRule) -> Rule:
     return Rule(code=Code.LICENCE, hides=hides, says=says, is_of_version=True)
 
 
-def _not_approved() -> Rule:
+def _approval_row() -> Rule:
+    """Return the row of `approval`, which hides public files without a decision."""
     return Rule(
         code=Code.NOT_APPROVED,
         hides=lambda facts, _: facts.decision is None and not facts.is_private,
@@ -233,7 +243,9 @@ def _not_approved() -> Rule:
     )
 
 
-def _outside_versions(specifiers: Sequence[tuple[NamePatterns, SpecifierSet]]) -> Rule:
+def _versions_row(specifiers: Sequence[tuple[NamePatterns, SpecifierSet]]) -> Rule:
+    """Return the row of `versions`, which hides versions outside of a specifier for their name."""
+
     def specifiers_without(facts: Facts) -> list[SpecifierSet]:
         """Return the specifiers for the name of a file to which its version does not belong."""
         version = _version_or_none(facts.version)
@@ -257,7 +269,9 @@ def _outside_versions(specifiers: Sequence[tuple[NamePatterns, SpecifierSet]]) -
     )
 
 
-def _prerelease() -> Rule:
+def _prereleases_row() -> Rule:
+    """Return the row of `prereleases`, which hides pre-releases."""
+
     def hides(facts: Facts, _: datetime) -> bool | None:
         version = _version_or_none(facts.version)
         if version is None:
@@ -274,7 +288,8 @@ def _prerelease() -> Rule:
     )
 
 
-def _not_attested() -> Rule:
+def _attested_row() -> Rule:
+    """Return the row of `attested`, which hides files without attestations."""
     return Rule(
         code=Code.NOT_ATTESTED,
         hides=lambda facts, _: not facts.is_attested,
@@ -284,7 +299,8 @@ def _not_attested() -> Rule:
     )
 
 
-def _not_verified() -> Rule:
+def _verified_row() -> Rule:
+    """Return the row of `verified`, which hides files whose attestations do not hold."""
     return Rule(
         code=Code.NOT_VERIFIED,
         hides=lambda facts, _: facts.attestation_fault != "",
@@ -295,7 +311,8 @@ def _not_verified() -> Rule:
     )
 
 
-def _yanked() -> Rule:
+def _yanked_row() -> Rule:
+    """Return the row of `yanked`, which hides yanked files."""
     return Rule(
         code=Code.YANKED,
         hides=lambda facts, _: facts.is_yanked,
@@ -303,9 +320,15 @@ def _yanked() -> Rule:
     )
 
 
-def _uploaded_after(
+def _snapshot_row(
     snapshot: datetime, *, uses_first_seen: bool = False, is_liftable: bool = True
 ) -> Rule:
+    """
+    Return the row of `snapshot`, which hides files that were uploaded later.
+
+    With `uses_first_seen`, a file without a time of upload counts from when it was first seen.
+    """
+
     def hides(facts: Facts, _: datetime) -> bool | None:
         # a file that was seen here before the snapshot was uploaded before the snapshot, too
         since = facts.since if uses_first_seen else facts.uploaded_at
@@ -326,7 +349,8 @@ def _uploaded_after(
     return Rule(code=Code.SNAPSHOT, hides=hides, says=says, is_liftable=is_liftable)
 
 
-def _in_cooldown(keys: RuleKeys) -> Rule:
+def _cooldown_row(keys: RuleKeys) -> Rule:
+    """Return the row of `cooldown_days`, which hides files that are too new."""
     days = keys.cooldown_days
     names = parse_exceptions(keys.cooldown_allow).names
     uses_first_seen = keys.cooldown_missing == "first_seen"

@@ -173,13 +173,7 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
     event_words = [str(word) for word in checked.get("events", ())]
     events = _parse_events(event_words)
 
-    # a file is in version control, and the arguments of a command in the list of processes
-    if checked.get("secret", KEPT) != KEPT:
-        raise _invalid_key(
-            "secret",
-            f'no file and no command has a secret. Write "{KEPT}", or leave it out, and set '
-            f"{variable_of(name, 'SECRET')} of the server, or have it make a secret",
-        )
+    _require_no_secret(name, checked)
 
     # a webhook without patterns is about all names, and an empty list of patterns matches none
     patterns = [str(text) for text in checked.get("projects", ())]
@@ -198,6 +192,17 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
         allow_private=bool(checked.get("allow_private", False)),
         created=created,
     )
+
+
+def _require_no_secret(name: str, keys: TableKeys) -> None:
+    """Raise Invalid if the keys of a webhook have its secret."""
+    # a file is in version control, and the arguments of a command in the list of processes
+    if keys.get("secret", KEPT) != KEPT:
+        raise _invalid_key(
+            "secret",
+            f'no file and no command has a secret. Write "{KEPT}", or leave it out, and set '
+            f"{variable_of(name, 'SECRET')} of the server, or have it make a secret",
+        )
 
 
 def _parse_events(words: Iterable[str]) -> frozenset[WebhookEvent]:
