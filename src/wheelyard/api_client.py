@@ -1,8 +1,9 @@
 """
 Requests to the index of a server from another machine, with the credential of a person.
 
-No redirect is followed, so the credential reaches the named server alone. Over plain http it is
-only sent to this machine. Proxies of the environment are used, except for this machine.
+No redirect is followed, so a credential reaches the named server alone. Over plain http a
+credential is sent to a server on this machine only. Proxies of the environment are used, except
+for a server on this machine.
 """
 
 import re
@@ -54,12 +55,12 @@ MAX_ATTEMPTS: Final = 3
 ANSWER_START_SECONDS: Final = 30.0
 """Seconds until the headers of an answer are there. After an upload it may take longer."""
 UPLOAD_START_SECONDS: Final = 60.0
-"""Seconds until the headers of the answer to an upload are there, beside those to send it."""
+"""Seconds until the headers of the answer to an upload are there, beside the time to send it."""
 ANSWER_LIMIT_BYTES: Final = 64 * 1024**2
 CHUNK_BYTES: Final = 1024**2
-_QUOTES: Final = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
+_FILENAME_ESCAPES: Final = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 """How browsers write these characters in the name of a file."""
-_CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
+_CLASS_BY_STATUS: Final[Mapping[int, type[WheelyardError]]] = {
     401: errors.Unauthenticated,
     403: errors.Forbidden,
     404: errors.NotFound,
@@ -67,17 +68,18 @@ _CLASSES: Final[Mapping[int, type[WheelyardError]]] = {
     413: errors.TooLarge,
     429: errors.Unavailable,
 }
-"""The class of an error by its status. Others are Invalid below 500 and Unavailable above."""
+"""The class of an error by its status. Another status is Invalid below 500, else Unavailable."""
 
 HIDDEN: Final = "(not shown: it has your credential in it)"
+"""What stands in place of a text of an answer that has the credential in it."""
 MIN_FOLDED_CHARS: Final = 8
-"""Secrets of so many letters and digits are found in any spelling. Shorter ones may be words."""
+"""The fewest letters and digits of a secret that is found in any spelling: fewer may be a word."""
 PART_CHARS: Final = 16
-"""So many letters and digits in a row of a secret are not shown. The id of a token has fewer."""
+"""How many letters and digits in a row of a secret hide a text. The id of a token has fewer."""
 MIN_SHORT_CHARS: Final = 4
-"""Shorter secrets are not looked for, as they are in nearly every text."""
-_OTHER: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^A-Za-z0-9]+")
-"""What is not compared: control sequences of terminals, and all but letters and digits."""
+"""The fewest characters of a secret that is looked for: fewer are in nearly every text."""
+_NOT_COMPARED: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[^A-Za-z0-9]+")
+"""What a comparison leaves out: control sequences of terminals, and all but letters and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,10 @@ class ServerCredential:
 
 def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential | None:
     """
-    Return the credential for a server, or None.
+    Return the credential for a server, or None if there is none.
 
-    It is that of the environment, of the keyring, or of netrc, in this order. The keyring may ask a
-    person to unlock it. A netrc file that cannot be read counts as none. Raises Invalid (code
+    The environment comes first, then the keyring, then netrc. The keyring may ask a person to
+    unlock it. A netrc file that cannot be read counts as missing. Raises Invalid (code
     `bad_setting`) if the token of the environment is malformed, or the keyring cannot be run or
     does not answer in time.
     """
@@ -118,12 +120,18 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
 def keyring_path(environ: Mapping[str, str]) -> str | None:
     """Return the path of the command `keyring`, or None if it is not installed."""
     # the keyring of this environment need not be in PATH
-    beside = Path(sys.executable).parent
-    return which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
+    own_folder = Path(sys.executable).parent
+    folders = f"{environ.get('PATH', '')}{pathsep}{own_folder}"
+    return which("keyring", path=folders)
 
 
 def _ask_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
-    """Return the login that the keyring has for a server, or None. Raises Invalid if it fails."""
+    """
+    Return the login that the keyring has for a server.
+
+    None if no keyring is installed, or it has no login for the server. Raises Invalid (code
+    `bad_setting`) if the keyring cannot be run or does not answer in time.
+    """
     program = keyring_path(environ)
     if program is None:
         return None
@@ -152,27 +160,28 @@ class SecretFilter:
     """
 
     def __init__(self, header: str = "") -> None:
-        self._folded = set[str]()
-        """Secrets that are found in any spelling, without all but letters and digits."""
-        self._parts = set[str]()
-        """The parts of secrets, as a server may show the beginning of a token."""
-        self._short = set[str]()
+        self._folded_secrets = set[str]()
+        """Secrets that are found in any spelling, reduced to their letters and digits."""
+        self._secret_parts = set[str]()
+        """Parts of secrets: a server may show only the beginning of a token."""
+        self._short_secrets = set[str]()
         """Secrets that are found as they are written."""
         for secret in _secrets_in(header):
             folded = _fold(secret)
-            self._parts.update(_parts_of(folded))
+            self._secret_parts.update(_parts_of(folded))
             if len(folded) >= MIN_FOLDED_CHARS:
-                self._folded.add(folded)
+                self._folded_secrets.add(folded)
             elif len(secret) >= MIN_SHORT_CHARS:
-                self._short.add(secret)
-        # together with its password: a user name alone is no secret, and may be long
-        self._folded.update(map(_fold, _pairs_in(header)))
+                self._short_secrets.add(secret)
+        # a user name alone is no secret, and may be long
+        for login in _logins_in(header):
+            self._folded_secrets.add(_fold(login))
 
     def message(self, text: str) -> str:
         """Return a text escaped for a terminal, or HIDDEN if the credential is in it."""
-        if any(short in text for short in self._short):
+        if any(short in text for short in self._short_secrets):
             return HIDDEN
-        return self._text(text)
+        return self._filter_text(text)
 
     def json(self, body: bytes) -> bytes:
         """
@@ -182,75 +191,78 @@ class SecretFilter:
         Raises DecodeError if the body is not JSON, or nested too deeply.
         """
         try:
-            return encode(self._value(decode(body)))
+            return encode(self._filter_value(decode(body)))
         except (UnicodeDecodeError, RecursionError) as error:
             raise DecodeError("it is not JSON, or nested too deeply") from error
 
-    def _value(self, value: object) -> object:
+    def _filter_value(self, value: object) -> object:
         if isinstance(value, str):
-            return self._text(value)
+            return self._filter_text(value)
         if isinstance(value, list):
-            return [self._value(element) for element in value]
+            return [self._filter_value(element) for element in value]
         if isinstance(value, dict):
             # the names, too: a stranger's answer may have any
-            return {self._text(name): self._value(member) for name, member in value.items()}
+            return {
+                self._filter_text(name): self._filter_value(member)
+                for name, member in value.items()
+            }
         return value
 
-    def _text(self, text: str) -> str:
+    def _filter_text(self, text: str) -> str:
         # a server may repeat the secret as a part of a URL, with other characters quoted
         for spelling in {_fold(text), _fold(unquote(text))}:
-            has_secret = any(secret in spelling for secret in self._folded)
-            if has_secret or not self._parts.isdisjoint(_parts_of(spelling)):
+            has_secret = any(secret in spelling for secret in self._folded_secrets)
+            if has_secret or not self._secret_parts.isdisjoint(_parts_of(spelling)):
                 return HIDDEN
         return escaped(text)
 
 
 def _secrets_in(header: str) -> Iterator[str]:
-    """Yield what is secret in an Authorization header: its value, and of Basic the password."""
+    """Yield the secrets in an Authorization header: its value, and for Basic also the password."""
     yield header.partition(" ")[2]
-    for pair in _pairs_in(header):
-        yield pair.partition(":")[2]
+    for login in _logins_in(header):
+        yield login.partition(":")[2]
 
 
-def _pairs_in(header: str) -> Iterator[str]:
-    """Yield the user name and the password of a header for Basic authentication (RFC 7617)."""
+def _logins_in(header: str) -> Iterator[str]:
+    """Yield `USER:PASSWORD` of a header for Basic (RFC 7617), or nothing for another scheme."""
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "basic":
         yield b64decode(value).decode("utf-8", "replace")
 
 
 def _parts_of(folded: str) -> Iterator[str]:
-    """Yield each sequence of PART_CHARS characters in a text, none of a shorter one."""
+    """Yield each run of PART_CHARS characters in a text. A shorter text has no such run."""
     for start in range(len(folded) - PART_CHARS + 1):
         yield folded[start : start + PART_CHARS]
 
 
 def _fold(text: str) -> str:
     """Return the letters and digits of a text, in lower case."""
-    return _OTHER.sub("", text).lower()
+    return _NOT_COMPARED.sub("", text).lower()
 
 
 @dataclass(slots=True)
 class UploadForm:
-    """The form for one file, which is read while it is sent, and again for another attempt."""
+    """The form that uploads one file. The file is read anew each time the form is sent."""
 
     path: Path
     file_size: int
     boundary: str
     head: bytes
-    """All before the file."""
+    """The bytes of the form before those of the file."""
     progress: Callable[[int], None]
     """Called with the size of each chunk, and with a negative one if the file is sent again."""
-    _sent: int = field(default=0, init=False)
+    _sent_bytes: int = field(default=0, init=False)
 
     @property
     def tail(self) -> bytes:
-        """All after the file."""
+        """The bytes of the form behind those of the file."""
         return f"\r\n--{self.boundary}--\r\n".encode()
 
     @property
     def size(self) -> int:
-        """The bytes of the whole form."""
+        """How many bytes the whole form has."""
         return len(self.head) + self.file_size + len(self.tail)
 
     @property
@@ -267,18 +279,18 @@ class UploadForm:
 
         Raises Invalid if the file cannot be read, or has another size than in `open_form`.
         """
-        # what an earlier attempt has sent is sent again
-        self.progress(-self._sent)
-        self._sent = 0
+        # takes the bytes of an earlier attempt back from the progress, as they are sent again
+        self.progress(-self._sent_bytes)
+        self._sent_bytes = 0
         yield self.head
-        for chunk in _chunks_of(self.path):
-            self._sent += len(chunk)
+        for chunk in _read_chunks(self.path):
+            self._sent_bytes += len(chunk)
             # no more than Content-Length says, so that the server sees a form that is cut off
-            if self._sent > self.file_size:
+            if self._sent_bytes > self.file_size:
                 break
             yield chunk
             self.progress(len(chunk))
-        if self._sent != self.file_size:
+        if self._sent_bytes != self.file_size:
             raise Invalid(
                 f"{quoted(self.path.name)} was changed while it was uploaded. Upload it again.",
                 code="digest_mismatch",
@@ -292,41 +304,47 @@ def open_form(
     """
     Return the form that uploads a file, with the digest that the file has now.
 
-    `attestations` are the JSON of those of the file, or an empty text. It holds no open file.
-    `progress` is called while the form is sent, as of `UploadForm`. Raises Invalid if the file
-    cannot be read.
+    The form holds no open file. `progress` is called while the form is sent, as the field of
+    `UploadForm` says. `attestations` is the JSON of the file's attestations, or an empty text.
+    Raises Invalid (code `invalid_filename`) if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
             size = file.tell()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_file_error(path, error) from error
     fields = {":action": "file_upload", "protocol_version": "1", "sha256_digest": digest}
     if attestations:
         fields["attestations"] = attestations
-    # the file comes last, so that the server knows the digest before the first byte of it
-    text = ""
-    for name, value in fields.items():
-        text += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-    filename = path.name.translate(_QUOTES)
-    text += f"--{boundary}\r\nContent-Disposition: form-data; "
-    text += f'name="content"; filename="{filename}"\r\n\r\n'
-    # bytes of the filename that are not UTF-8 are sent as they are, and the server refuses them
-    head = text.encode(errors="surrogateescape")
+    head = _form_head(fields, path.name, boundary)
     return UploadForm(path, size, boundary, head, progress)
 
 
-def _chunks_of(path: Path) -> Iterator[bytes]:
+def _form_head(fields: Mapping[str, str], filename: str, boundary: str) -> bytes:
+    """Return the beginning of a form, up to the first byte of the file."""
+    # the file comes last, so that the server knows the digest before the first byte of the file
+    text = ""
+    for name, value in fields.items():
+        text += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+    escaped_filename = filename.translate(_FILENAME_ESCAPES)
+    text += f"--{boundary}\r\nContent-Disposition: form-data; "
+    text += f'name="content"; filename="{escaped_filename}"\r\n\r\n'
+    # bytes of the filename that are not UTF-8 are sent as they are, and the server refuses them
+    return text.encode(errors="surrogateescape")
+
+
+def _read_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file in chunks. Raises Invalid if the file cannot be read."""
     try:
         with path.open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_file_error(path, error) from error
 
 
-def _unreadable(path: Path, error: OSError) -> Invalid:
+def _unreadable_file_error(path: Path, error: OSError) -> Invalid:
     return Invalid(
         f"{path} cannot be read: {error.strerror}. Name a wheel or an sdist that is there.",
         code="invalid_filename",
@@ -334,17 +352,18 @@ def _unreadable(path: Path, error: OSError) -> Invalid:
 
 
 class _Refusal(Struct, frozen=True):
-    """The body of an error."""
+    """The JSON body of an answer that tells of an error."""
 
     message: str
     error: str
+    """The code of the error."""
     fact: str = ""
     """The message without the advice."""
     advice: Raw = Raw()
 
     @property
     def known_advice(self) -> Advice | None:
-        """What helps, or None if this version does not know it."""
+        """The advice of the body, or None if the body has none that this version can read."""
         # a newer server may have other remedies, and its message has them in words
         try:
             return decode(self.advice, type=Advice)
@@ -352,7 +371,7 @@ class _Refusal(Struct, frozen=True):
             return None
 
     def message_beside(self, advice: Advice | None) -> str:
-        """Return the fact alone if there is advice, which whoever shows the error adds in words."""
+        """Return the fact alone if the words of `advice` are shown beside it, else the message."""
         if advice is None:
             return self.message
         return self.fact
@@ -360,9 +379,10 @@ class _Refusal(Struct, frozen=True):
 
 def parse_server(text: str) -> Url:
     """
-    Return the root URL of a server, also from its URL for installers or for uploads.
+    Return the root URL of a server, from that URL or from the one for installers or uploads.
 
-    Raises Invalid if it is no URL of http or https, or has a credential or a query in it.
+    Raises Invalid (code `bad_setting`) if the text is no URL of http or https, or has a credential
+    or a query in it.
     """
     try:
         url = parse_url(text)
@@ -387,9 +407,9 @@ def open_connection(
     """
     Return a connection to an index of a server, before any request is sent.
 
-    Raises Invalid if the URL or the name of the index is none, the token of the environment is
-    malformed, the keyring cannot be run or does not answer, or the credential would leave this
-    machine unencrypted (code `https_required`).
+    Raises Invalid if `server` is no URL, if `index` can be no name of an index, if the token of the
+    environment is malformed, if the keyring cannot be run or does not answer, or if the credential
+    would leave this machine unencrypted (code `https_required`).
     """
     root = parse_server(server)
     url = index_url(root, index)
@@ -402,9 +422,9 @@ def open_connection(
 
 def index_url(root: Url, index: str) -> Url:
     """
-    Return the root URL of an index of a server, that of the server for main.
+    Return the root URL of an index of a server. For main, that is the root URL of the server.
 
-    Raises Invalid (code `invalid_index`) for what cannot be the name of an index.
+    Raises Invalid (code `invalid_index`) if no index can have the name.
     """
     if read_index_name(index) == MAIN:
         return root
@@ -413,21 +433,23 @@ def index_url(root: Url, index: str) -> Url:
 
 def is_safe_for_credentials(server: Url) -> bool:
     """Return whether a credential for a server is encrypted, or does not leave this machine."""
-    return server.is_secure or _is_here(server)
+    return server.is_secure or _is_on_this_machine(server)
 
 
-def _is_here(server: Url) -> bool:
+def _is_on_this_machine(server: Url) -> bool:
+    """Return whether the host of a server is `localhost` or a loopback address."""
     return is_loopback(server.host.strip("[]"))
 
 
 class _Request(Struct, frozen=True):
-    """A request, which may be sent several times."""
+    """A request to the server, which may be sent several times."""
 
     method: str
     path: str
+    """Below the root URL of the index, without a slash at its beginning."""
     headers: Mapping[str, str]
     body: bytes | UploadForm | None
-    seconds: float
+    answer_start_seconds: float
     """The time limit until the headers of the answer are there."""
 
 
@@ -458,7 +480,7 @@ class ApiConnection:
         self._secrets = SecretFilter(header)
         # a person has named the server, so it may have any address, but no other scheme
         policies = {server.scheme: AddressPolicy(is_allowed=every_address)}
-        network = Network(policies=policies, uses_proxies=not _is_here(server))
+        network = Network(policies=policies, uses_proxies=not _is_on_this_machine(server))
         self._requester = Requester(runtime, network)
 
     @property
@@ -483,8 +505,8 @@ class ApiConnection:
         Send a request, with `fields` as JSON, and return the answer as a `kind`.
 
         `path` is below `api/v1/` of the index. The texts of the answer are escaped for a terminal,
-        and hidden if they have the credential in them. If it `repeats`, it is sent again after a
-        transient failure.
+        and hidden if they have the credential in them. With `repeats`, the request is sent again
+        after a transient failure.
         """
         content = None
         headers = dict[str, str]()
@@ -493,53 +515,60 @@ class ApiConnection:
             headers["Content-Type"] = "application/json"
         request = _Request(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS)
         attempts = MAX_ATTEMPTS if repeats else 1
-        return self._answer(request, self._reader(kind), attempts)
+        return self._send_with_retries(request, self._body_decoder(kind), attempts)
 
     def fetch(self, path: str) -> bytes:
         """
-        Return what is at a path below the URL of the index, which is none of its API.
+        Return the bytes at a path below the URL of the index, outside of its API.
 
-        Nothing in it is escaped or hidden. It is asked for again after a transient failure.
+        Nothing in the bytes is escaped or hidden. The request is sent again after a transient
+        failure.
         """
         request = _Request("GET", path, {}, None, ANSWER_START_SECONDS)
-        return self._answer(request, bytes, MAX_ATTEMPTS)
+        return self._send_with_retries(request, bytes, MAX_ATTEMPTS)
 
     def upload(self, form: UploadForm, kind: type[T]) -> T:
         """
         Upload a file, and return the answer as a `kind`.
 
-        It is sent again after a transient failure. The texts of the answer are as of `send`. Raises
-        Invalid, too, if the file has changed or cannot be read any more.
+        The form is sent again after a transient failure. The texts of the answer are escaped and
+        hidden as `send` does. Raises Invalid, too, if the file has changed or cannot be read any
+        more.
         """
         # may be repeated after a failure: the same file again is no error
         seconds = UPLOAD_START_SECONDS + form.size / MIN_BYTES_PER_SECOND
         request = _Request("POST", "legacy/", form.headers, form, seconds)
-        return self._answer(request, self._reader(kind), MAX_ATTEMPTS)
+        return self._send_with_retries(request, self._body_decoder(kind), MAX_ATTEMPTS)
 
-    def _reader(self, kind: type[T]) -> Callable[[bytes], T]:
+    def _body_decoder(self, kind: type[T]) -> Callable[[bytes], T]:
         """
         Return a function that decodes a `kind` from the JSON of an answer.
 
-        It hides the credential, and raises DecodeError for a body that is no `kind`.
+        The function hides the credential, and raises DecodeError for a body that is no `kind`.
         """
-        # 204 has no body, and is the answer of an operation that returns nothing
-        return lambda body: decode(self._secrets.json(body or b"null"), type=kind)
 
-    def _answer(self, request: _Request, read: Callable[[bytes], T], attempts: int) -> T:
-        """Send a request up to `attempts` times, and return what is read from the answer."""
+        def decode_body(body: bytes) -> T:
+            # 204 has no body, and is the answer of an operation that returns nothing
+            document = self._secrets.json(body or b"null")
+            return decode(document, type=kind)
+
+        return decode_body
+
+    def _send_with_retries(self, request: _Request, read: Callable[[bytes], T], attempts: int) -> T:
+        """Send a request up to `attempts` times, and return what `read` makes of the body."""
         try:
-            return Retries(self.runtime, attempts).run(self._exchange, request, read)
+            return Retries(self.runtime, attempts).run(self._send_once, request, read)
         except FetchError as fault:
             # the error that the server answered with, if it was the last attempt's
             if isinstance(fault.__cause__, WheelyardError):
                 raise fault.__cause__ from None
-            raise self._no_answer(fault) from fault
+            raise self._no_answer_error(fault) from fault
 
-    def _exchange(self, request: _Request, read: Callable[[bytes], T]) -> T:
+    def _send_once(self, request: _Request, read: Callable[[bytes], T]) -> T:
         """
-        Send a request once, and return the answer.
+        Send a request once, and return what `read` makes of the body of the answer.
 
-        Raises FetchError if it may be sent again.
+        Raises FetchError if the request may be sent again.
         """
         url = parse_url(f"{self.server.without_userinfo}{request.path}")
         headers = {"User-Agent": "wheelyard", "Accept": "application/json"}
@@ -549,15 +578,17 @@ class ApiConnection:
         # a form begins anew with each attempt
         body = request.body.chunks() if isinstance(request.body, UploadForm) else request.body
         try:
-            response = self._requester.send(request.method, url, headers, body, request.seconds)
+            response = self._requester.send(
+                request.method, url, headers, body, request.answer_start_seconds
+            )
         except FetchError as fault:
-            # the next attempt might have to be waited for as long
+            # another attempt might take as long as this one
             if fault.is_late:
-                raise self._no_answer(fault) from fault
+                raise self._no_answer_error(fault) from fault
             raise
-        return self._decode(response, read)
+        return self._read_response(response, read)
 
-    def _no_answer(self, fault: FetchError) -> Unavailable:
+    def _no_answer_error(self, fault: FetchError) -> Unavailable:
         advice = "Check the URL and whether the server runs, and try again."
         if "certificate" in fault.why:
             advice = "SSL_CERT_FILE names the file of an authority that this machine does not know."
@@ -566,28 +597,28 @@ class ApiConnection:
             code="server_unavailable",
         )
 
-    def _decode(self, response: ClientResponse, read: Callable[[bytes], T]) -> T:
+    def _read_response(self, response: ClientResponse, read: Callable[[bytes], T]) -> T:
         """
-        Return what is read from the body of a response.
+        Return what `read` makes of the body of a response.
 
-        Raises its error, as a FetchError if it is transient.
+        Raises the error that the response tells of, as a FetchError if a retry may succeed.
         """
         with closing(response):
-            # of a stranger, if the URL is wrong: so its size is limited, and its texts are escaped
+            # a wrong URL may be a stranger's: so the size is limited, and texts are escaped
             body = bytes(response.body(ANSWER_LIMIT_BYTES))
         if response.status in range(200, 300):
             try:
                 return read(body)
             except DecodeError as error:
-                raise self._no_index(response) from error
-        refusal = self._refusal(response, body)
+                raise self._no_index_error(response) from error
+        refusal = self._refusal_error(response, body)
         # an upstream index that is down stays so for longer than a person waits
         is_upstream = refusal.code in (errors.UPSTREAM_UNAVAILABLE, errors.UPSTREAM_UNPROVEN)
         if response.status in GATEWAY_STATUSES and not is_upstream:
             raise self._requester.status_error(response) from refusal
         raise refusal
 
-    def _refusal(self, response: ClientResponse, body: bytes) -> WheelyardError:
+    def _refusal_error(self, response: ClientResponse, body: bytes) -> WheelyardError:
         """Return the error that a response tells of, as the server has raised it."""
         status = response.status
         if status in REDIRECT_STATUSES:
@@ -595,7 +626,7 @@ class ApiConnection:
         try:
             refusal = decode(self._secrets.json(body), type=_Refusal)
         except DecodeError:
-            return self._no_index(response)
+            return self._no_index_error(response)
         if status == 401:  # noqa: PLR2004 - its name says no more
             return self._unauthenticated_error(refusal)
         advice = refusal.known_advice
@@ -606,7 +637,7 @@ class ApiConnection:
                 f"{self.server.redacted} answers with status {status}, and repeats the credential "
                 "that it got, so its message is not shown. Ask its operator what it says."
             )
-        error_class = _CLASSES.get(status)
+        error_class = _CLASS_BY_STATUS.get(status)
         if error_class is None:
             error_class = Invalid if status < 500 else Unavailable  # noqa: PLR2004
         return error_class(message, code=code, advice=advice)
@@ -631,7 +662,7 @@ class ApiConnection:
         )
 
     def _redirect_error(self, response: ClientResponse) -> Invalid:
-        # not followed: a credential for this server would be sent to another one
+        # a redirect is not followed: another server would get the credential for this one
         try:
             target = self.server.resolved(response.headers.get("location", "")).redacted
             target = f"to {self._secrets.message(target)}"
@@ -643,10 +674,10 @@ class ApiConnection:
             code="no_index",
         )
 
-    def _no_index(self, response: ClientResponse) -> WheelyardError:
+    def _no_index_error(self, response: ClientResponse) -> WheelyardError:
         server = self.server.redacted
         status = response.status
-        # a gateway before the server
+        # a gateway in front of the server answers so
         if status >= 500:  # noqa: PLR2004 - its name says no more
             return Unavailable(
                 f"{server} answers with status {status}. Try again; if that does not help, ask its "

@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from wheelyard.remedies import Advice
 
 DOCUMENTATION: Final = "https://github.com/wheelyard/wheelyard/blob/main/docs"
-"""The folder of the documentation, without a slash, for the messages that name a page of it."""
+"""The URL of the documentation, without a slash at its end, for messages that name a page."""
 
 MESSAGE_LIMIT = 1024
-"""Characters of a message. Longer ones are cut."""
+"""How many characters a message may have. The rest of a longer message is cut off."""
 
 QUOTE_LIMIT = 60
-"""Characters of an untrusted value in a message."""
+"""How many characters of an untrusted value a message shows."""
 
 RETRY_AFTER_SECONDS: Final = 5
 """Seconds after which a retry may succeed, if nothing is known of when it will."""
@@ -68,7 +68,7 @@ UPSTREAM_UNAVAILABLE: Final = "upstream_unavailable"
 UPSTREAM_BUSY: Final = "upstream_busy"
 """The code of an Unavailable if half of the threads wait for an upstream index already."""
 UPSTREAM_REFUSED: Final = "upstream_refused"
-"""The code of an Unavailable for a project or file that an upstream index refuses, and only it."""
+"""The code of an Unavailable if an upstream index refuses one project or file, and no other."""
 BAD_UPSTREAM: Final = "bad_upstream"
 """The code of an Unavailable if the answer of an upstream index cannot be used."""
 UPSTREAM_UNPROVEN: Final = "upstream_unproven"
@@ -109,7 +109,7 @@ class WheelyardError(Exception):
         self.code = code or type(self).family_code
         self.advice = advice
         self.field = field
-        """The field of a form that it is about, if that is known."""
+        """The field of a form that the error is about, or empty if no field is known."""
 
     @property
     def fact(self) -> str:
@@ -142,13 +142,17 @@ class NotFound(WheelyardError):
 
 
 class NoSuchPage(NotFound):
-    """A list has no page of a number. `last` is that of its last one, or 0 if none has a number."""
+    """
+    A list has no page with the number that was asked for.
+
+    `last` is the number of the last page, or 0 if the list has a single page without a number.
+    """
 
     def __init__(self, number: int, last: int) -> None:
-        pages = "Its only page has no number."
+        hint = "Its only page has no number."
         if last:
-            pages = f"Its last one is {last}."
-        super().__init__(f"This list has no page {number}. {pages}")
+            hint = f"Its last one is {last}."
+        super().__init__(f"This list has no page {number}. {hint}")
         self.last = last
 
 
@@ -169,7 +173,8 @@ class Unavailable(WheelyardError):
     The store, the server or another service cannot answer now. A retry may succeed.
 
     The outcome of a write may be unknown, so read before a retry. If waiting helps, `retry_after`
-    has the seconds to wait, and the message ends with them. Else it is None.
+    is the number of seconds to wait, and the message ends with a sentence that names this number.
+    Else `retry_after` is None.
     """
 
     family_code = "storage_unavailable"
@@ -186,10 +191,11 @@ class Unavailable(WheelyardError):
         self.retry_after = retry_after
         if retry_after is not None:
             unit = "second" if retry_after == 1 else "seconds"
-            wait = f" Try again in {retry_after} {unit}."
-            # a message made of another one's may end with it already
-            cut = MESSAGE_LIMIT - len(wait)
-            self.message = self.message.removesuffix(wait)[:cut] + wait
+            retry_sentence = f" Try again in {retry_after} {unit}."
+            # the message may be that of another Unavailable, which has this sentence already
+            fact = self.message.removesuffix(retry_sentence)
+            fact_limit = MESSAGE_LIMIT - len(retry_sentence)
+            self.message = fact[:fact_limit] + retry_sentence
 
 
 @contextmanager
@@ -203,21 +209,21 @@ def about_index(index: str) -> Iterator[None]:
         raise
 
 
-def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:
+def missing_extra(feature: str, library: str, extra: str, lock: str) -> Invalid:
     """
     Return Invalid (code `bad_setting`) for a setting or a place whose library is not installed.
 
-    `user` is what needs the library, and `extra` the extra of wheelyard that has it. `lock` names
-    the file of `requirements/` that has the extra.
+    `feature` is the setting or the place that needs the library. `extra` is the extra of wheelyard
+    that installs the library. `lock` names the file of `requirements/` that has this extra.
     """
     remark = ""
     if lock == ALL_EXTRAS:
         remark = " This file has all extras."
     return Invalid(
-        f"{user} needs {library}, which is not installed. Install 'wheelyard[{extra}]' (as a tool: "
-        f"uvx --from 'wheelyard[{extra}]' wheelyard, or pipx run --spec 'wheelyard[{extra}]' "
-        "wheelyard). In a clone: .venv/bin/python -m pip install --require-hashes --requirement "
-        f"requirements/{lock}.txt.{remark}",
+        f"{feature} needs {library}, which is not installed. Install 'wheelyard[{extra}]' "
+        f"(as a tool: uvx --from 'wheelyard[{extra}]' wheelyard, or pipx run --spec "
+        f"'wheelyard[{extra}]' wheelyard). In a clone: .venv/bin/python -m pip install "
+        f"--require-hashes --requirement requirements/{lock}.txt.{remark}",
         code="bad_setting",
     )
 
@@ -226,11 +232,12 @@ def quoted(value: object) -> str:
     """
     Return the first 60 characters of an untrusted value for a message, in quotes and ASCII.
 
-    So two names differ in a message that look the same, such as those of two normal forms.
+    Names that look the same, such as one word in two normal forms of Unicode, differ there.
     """
     text = str(value)
-    cut = text if len(text) <= QUOTE_LIMIT else text[: QUOTE_LIMIT - 3] + "..."
-    return ascii(cut)
+    if len(text) > QUOTE_LIMIT:
+        text = f"{text[: QUOTE_LIMIT - 3]}..."
+    return ascii(text)
 
 
 def first_sentence(message: str) -> str:
@@ -241,9 +248,10 @@ def first_sentence(message: str) -> str:
 @contextmanager
 def field_errors() -> Iterator[None]:
     """
-    Give an Invalid of this block the code `invalid_field`, in place of that of a setting.
+    Replace an Invalid that leaves this `with` block by one with the code `invalid_field`.
 
-    Its message and its field stay, and its advice is left out.
+    The code of a setting would mislead the sender of a form. The new error has the message and the
+    field of the first one, and no advice.
     """
     try:
         yield

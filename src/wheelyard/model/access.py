@@ -41,17 +41,17 @@ OWNER_PREFIXES: Final = (*GOOGLE, PASSWORD, PROVIDER)
 _TOKEN_KINDS: Final = frozenset({"token", "static", "publisher"})
 """The kinds of principal that a token of this index has."""
 _STARS: Final = re.compile(r"\*+")
-_FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
-_NOTHING: Final = re.compile(r"(?!)")
-"""Matches no text."""
-_PREFIX = re.compile(r"[a-z0-9-]*")
-_WORDS: Final = MappingProxyType(
+_PATTERN_FORM: Final = re.compile(r"(?!-)[a-z0-9*?-]+(?<!-)")
+_MATCHES_NOTHING: Final = re.compile(r"(?!)")
+"""An expression that matches no text."""
+_NAME_PREFIX = re.compile(r"[a-z0-9-]*")
+_DESCRIPTIONS: Final = MappingProxyType(
     {
         ANONYMOUS: "everybody, also without a credential",
         ALL_AUTHENTICATED: "everybody with a credential",
     }
 )
-_KINDS: Final = MappingProxyType(
+_DESCRIPTION_OF_KIND: Final = MappingProxyType(
     {
         "domain": "everybody of {}, by Google",
         "group": "the group {}",
@@ -70,8 +70,9 @@ class Action(IntFlag):
     """
     What a caller can do with projects, as flags that can be combined.
 
-    Reading, uploading, managing and administering imply each those before them. Approving is about
-    public packages, and implies nothing. Administrators may do it, too. The numbers are stored.
+    Of reading, uploading, managing and administering, each implies the actions before it. Approving
+    is about public packages, and implies nothing. Administrators may approve, too. The numbers are
+    stored.
     """
 
     READ = 1
@@ -97,11 +98,11 @@ class Action(IntFlag):
         """The flags of this action and of each one that it implies."""
         if self is Action.APPROVE:
             return self
-        # any other one implies the lower bits
-        lower = Action((1 << self.bit_length()) - 1)
+        # any other action implies all actions with lower bits
+        with_lower_bits = Action((1 << self.bit_length()) - 1)
         if self is Action.ADMIN:
-            return lower | Action.APPROVE
-        return lower
+            return with_lower_bits | Action.APPROVE
+        return with_lower_bits
 
 
 _GRANTABLE = {action.word: action for action in (Action.READ, Action.UPLOAD, Action.MANAGE)}
@@ -114,15 +115,15 @@ class Scope(Struct, frozen=True):
     actions: Action
     projects: tuple[Pattern, ...]
     indexes: tuple[str, ...]
-    """The names of the indexes that it holds in, sorted, or `EVERY_INDEX` alone."""
+    """The names of the indexes in which the scope holds, sorted, or `EVERY_INDEX` alone."""
 
     def holds_in(self, index: str) -> bool:
-        """Return whether it holds in an index. In `EVERY_INDEX` holds what holds in all."""
+        """Return whether the scope holds in an index, or for `EVERY_INDEX`, in all indexes."""
         return index in self.indexes or EVERY_INDEX in self.indexes
 
     def permits(self, actions: Action, project: NormalizedName) -> bool:
-        """Return whether the scope has all of `actions` on `project`, in whichever indexes."""
-        # not by the index: `AuthorizationPolicy` keeps only the scopes that hold in its own
+        """Return whether the scope has all of `actions` on `project`, whatever its indexes are."""
+        # the index is not compared: `AuthorizationPolicy` keeps only scopes that hold in its index
         return actions in self.actions and matches_any(self.projects, project)
 
 
@@ -142,13 +143,13 @@ class Credential:
     client_network: str = ""
     """
     The network of the client. A password is cached for one network: otherwise an attacker in
-    another one could test passwords without the rate limit.
+    another network could test passwords without the rate limit.
     """
 
     @property
     def halves(self) -> Iterator[str]:
-        """An iterator of texts that may be a token: the Bearer token, or password and user name."""
-        # in a URL a token may stand alone, and then it is the user name
+        """The texts that may be a token: the Bearer token, or the password and the user name."""
+        # a URL may have a token as its user name, without a password
         yield self.secret
         if not self.is_bearer:
             yield self.user
@@ -178,7 +179,7 @@ class Caller(Struct, frozen=True):
     owner: str = ""
     """The principal of the owner of the caller's API token, or empty."""
     owner_names: frozenset[str] = frozenset()
-    """All principals by which a grant could name this owner when the token was made."""
+    """All principals by which a grant could name the owner when the token was made."""
     index: str = MAIN
     """The name of the index that the scopes hold in."""
 
@@ -189,7 +190,7 @@ class Caller(Struct, frozen=True):
 
     @property
     def can_own_tokens(self) -> bool:
-        """Whether the caller is a person or a service account, and no other credential."""
+        """Whether the caller is a person or a service account, which can own tokens."""
         return self.principal.startswith(OWNER_PREFIXES)
 
     @property
@@ -206,8 +207,8 @@ class Caller(Struct, frozen=True):
             return "This token"
         return f"You ({escaped(describe_principal(self.principal)[:QUOTE_LIMIT])})"
 
-    # Each question is about one action. A combination has to be in one scope as a whole: two scopes
-    # that have a part of it each do not add up.
+    # The methods below are about one action. A combination of actions has to be in one scope as a
+    # whole: two scopes that each have a part of the combination do not add up.
 
     def may(self, action: Action, project: NormalizedName) -> bool:
         """Return whether the caller may do `action` to `project`, which need not exist."""
@@ -218,16 +219,17 @@ class Caller(Struct, frozen=True):
         if not self.may(action, project):
             raise self.forbidden(f"{action.verb} {quoted(project)}", action.word, project)
 
-    def forbidden(self, what: str, right: str = "", project: str = "") -> Forbidden:
+    def forbidden(self, act: str, right: str = "", project: str = "") -> Forbidden:
         """
-        Return the error for `what` the caller may not do, with the right that a token needs.
+        Return the error about an act that the caller may not do.
 
-        `right` and `project` are for the command that makes such a token. Either may be empty.
+        `act` is such as `upload to 'acme'`. `right` and `project` are for the advice:
+        the command that makes a token with this right. Either may be empty.
         """
         where = ""
         if self.index != MAIN:
             where = f" in the index {self.index}"
-        fact = f"{self.display_name} may not {what}{where}. Ask the operator of this index"
+        fact = f"{self.display_name} may not {act}{where}. Ask the operator of this index"
         # a job has no other token, so the advice to take one would mislead
         if self.principal.startswith("publisher:"):
             return Forbidden(f"{fact} to change its trusted publisher.")
@@ -243,10 +245,11 @@ class Caller(Struct, frozen=True):
         """
         Whether the caller may read all packages of upstream indexes.
 
-        That is who has a credential, and may read anything, or decide about any public package.
+        A caller with a credential may, if there is any project that the caller may read, or any
+        public package that the caller may decide about.
         """
-        reads = self.may_anywhere(Action.READ) or self.may_anywhere(Action.APPROVE)
-        return not self.is_anonymous and reads
+        may_see_packages = self.may_anywhere(Action.READ) or self.may_anywhere(Action.APPROVE)
+        return not self.is_anonymous and may_see_packages
 
     def may_everywhere(self, action: Action) -> bool:
         """Return whether one of the caller's scopes allows `action` on every project (`*`)."""
@@ -254,8 +257,9 @@ class Caller(Struct, frozen=True):
 
     @property
     def administers_server(self) -> bool:
-        """Whether the caller is an administrator of all indexes, and so of what they share."""
-        return may_everywhere(holding(self.scopes, EVERY_INDEX), Action.ADMIN)
+        """Whether the caller is an administrator of all indexes, and so of the whole server."""
+        scopes_of_all_indexes = holding(self.scopes, EVERY_INDEX)
+        return may_everywhere(scopes_of_all_indexes, Action.ADMIN)
 
 
 class AccessEntry(Struct, frozen=True):
@@ -264,11 +268,11 @@ class AccessEntry(Struct, frozen=True):
     who: str
     """A principal or a group, as in a grant, or words, such as `everybody`."""
     actions: Action
-    """What they may do to the project."""
+    """What `who` may do to the project."""
     reason: str
-    """What gives them the right, in words. It names no other project."""
+    """What gives the right, in words that name no other project."""
     members: tuple[str, ...] = ()
-    """If it is a group, its members."""
+    """The members of the group in `who`, or empty if `who` is no group."""
     details: str = ""
     """What only administrators may know: the projects and the note of a grant or token."""
 
@@ -277,13 +281,13 @@ def parse_pattern(text: str) -> Pattern:
     """
     Return the normalized project pattern in `text`.
 
-    Raises Invalid (code `invalid_name` or `invalid_field`) if it is malformed.
+    Raises Invalid (code `invalid_name` or `invalid_field`) if the text is malformed.
     """
     if "*" not in text:
         return Pattern(parse_name(text))
     if text.isascii():  # lower() turns the Kelvin sign into a plain k
         prefix = canonicalize_name(text[:-1])
-        if _PREFIX.fullmatch(prefix):
+        if _NAME_PREFIX.fullmatch(prefix):
             return Pattern(f"{prefix}*")
     raise Invalid(
         f"{quoted(text)} is not a project pattern. Write a name (acme-core), or the beginning of "
@@ -294,9 +298,9 @@ def parse_pattern(text: str) -> Pattern:
 
 def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
     """
-    Return the named actions and those that they imply.
+    Return the actions that `words` name, and the actions that follow from them.
 
-    Without words these are none. Raises Invalid (code `invalid_field`) if a word is not read,
+    Without words there are no actions. Raises Invalid (code `invalid_field`) if a word is not read,
     upload or manage. With `admin`, the words approve and admin are allowed, too.
     """
     actions_by_word = _GRANTABLE
@@ -304,31 +308,31 @@ def parse_actions(words: Iterable[str], *, admin: bool = False) -> Action:
         actions_by_word = {action.word: action for action in Action}
     actions = Action(0)
     for word in words:
-        named = actions_by_word.get(word.strip().lower())
-        if named is None:
+        action = actions_by_word.get(word.strip().lower())
+        if action is None:
             allowed = list(actions_by_word)
             raise Invalid(
                 f"{quoted(word)} is not an action. Use {', '.join(allowed[:-1])} or {allowed[-1]}.",
                 code="invalid_field",
             )
-        actions |= named.with_implied
+        actions |= action.with_implied
     return actions
 
 
 def intersection(scope: Scope, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
     """Return what `scope` has in common with each of `scopes`, without empty scopes."""
-    common = list[Scope]()
-    for other in scopes:
-        indexes = _common_indexes(scope, other)
-        actions = scope.actions & other.actions
+    common_scopes = list[Scope]()
+    for other_scope in scopes:
+        indexes = _common_indexes(scope, other_scope)
+        actions = scope.actions & other_scope.actions
         projects = set[Pattern]()
-        for pattern, other_pattern in product(scope.projects, other.projects):
-            narrower = _narrower(pattern, other_pattern)
-            if narrower is not None:
-                projects.add(narrower)
+        for pattern, other_pattern in product(scope.projects, other_scope.projects):
+            narrower_pattern = _narrower(pattern, other_pattern)
+            if narrower_pattern is not None:
+                projects.add(narrower_pattern)
         if indexes and actions and projects:
-            common.append(Scope(actions, tuple(sorted(projects)), indexes))
-    return tuple(common)
+            common_scopes.append(Scope(actions, tuple(sorted(projects)), indexes))
+    return tuple(common_scopes)
 
 
 def everywhere(actions: Action) -> Scope:
@@ -345,9 +349,9 @@ def parse_right_indexes(text: str, actions: Action) -> tuple[str, ...]:
     """
     Return the indexes that a right names, in a text with commas between them.
 
-    They are sorted, or `EVERY_INDEX` alone. A right that names none is about main, and one to
-    administer about all. Raises Invalid (code `invalid_index`) for a wrong name, or a comma without
-    a name beside it.
+    The result is sorted, or `EVERY_INDEX` alone. An empty text means main, or for a right to
+    administer, all indexes. Raises Invalid (code `invalid_index`) for a wrong name, or a comma
+    without a name beside it.
     """
     if not text and actions & Action.ADMIN:
         return (EVERY_INDEX,)
@@ -360,7 +364,7 @@ def parse_right_indexes(text: str, actions: Action) -> tuple[str, ...]:
             "with a comma between two, such as dev,main.",
             code="invalid_index",
         )
-    # `*` has all others in it, and two texts of one right have to be equal
+    # `*` includes all other names, and equal rights have to be equal values
     names = {parse_right_index(name) for name in parts}
     if EVERY_INDEX in names:
         return (EVERY_INDEX,)
@@ -371,7 +375,7 @@ def first_index(indexes: tuple[str, ...]) -> str:
     """
     Return the index that printed commands for a right are about.
 
-    That is main if the right holds there, and else the first that it names.
+    The result is main if the right holds in main, else the first index of the right.
     """
     if {MAIN, EVERY_INDEX}.intersection(indexes):
         return MAIN
@@ -387,17 +391,17 @@ def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
     """
     Return whether `scopes` include every action of `scope` on each of its patterns.
 
-    One pattern of `scopes` must match the whole pattern. Several narrower ones do not add up. The
-    indexes of the scopes are not compared.
+    A single pattern of `scopes` has to cover a pattern of `scope`: several narrower patterns do not
+    add up. The indexes of the scopes are not compared.
     """
     wider_scopes = tuple(scopes)
-    # each action alone: one scope may have `read` on a pattern, and another `upload`
+    # each action is checked alone: one scope may have `read` on a pattern, and another `upload`
     for action in Action:
         if not action & scope.actions:
             continue
-        granting = [wider for wider in wider_scopes if action in wider.actions]
+        scopes_of_action = [wider for wider in wider_scopes if action in wider.actions]
         for pattern in scope.projects:
-            if not any(matches_any(wider.projects, pattern) for wider in granting):
+            if not any(matches_any(wider.projects, pattern) for wider in scopes_of_action):
                 return False
     return True
 
@@ -445,7 +449,10 @@ def describe_actions(actions: Action) -> str:
             words.append("administer")
         elif action & actions:
             words.append(action.verb)
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    *first_words, last_word = words
+    if not first_words:
+        return last_word
+    return f"{', '.join(first_words)} and {last_word}"
 
 
 def describe_projects(patterns: tuple[str, ...]) -> str:
@@ -455,26 +462,25 @@ def describe_projects(patterns: tuple[str, ...]) -> str:
     return ", ".join(patterns)
 
 
-def _common_indexes(scope: Scope, other: Scope) -> tuple[str, ...]:
-    """Return the indexes that both scopes hold in."""
+def _common_indexes(scope: Scope, other_scope: Scope) -> tuple[str, ...]:
+    """Return the indexes in which both scopes hold."""
     if EVERY_INDEX in scope.indexes:
-        return other.indexes
-    return tuple(name for name in scope.indexes if other.holds_in(name))
+        return other_scope.indexes
+    return tuple(name for name in scope.indexes if other_scope.holds_in(name))
 
 
-def _narrower(pattern: Pattern, other: Pattern) -> Pattern | None:
-    """Return the pattern of the names that both match, or None if no name is of both."""
-    # The star is at the end. So of two patterns one contains the other, or they have no name in
-    # common, and no third pattern is needed to describe what they share.
-    if matches_any((pattern,), other):
-        return other
-    if not matches_any((other,), pattern):
-        return None
-    return pattern
+def _narrower(pattern: Pattern, other_pattern: Pattern) -> Pattern | None:
+    """Return the pattern of the names that both patterns match, or None if there is none."""
+    # The star is at the end. So either one pattern covers the other, or no name matches both.
+    if matches_any((pattern,), other_pattern):
+        return other_pattern
+    if matches_any((other_pattern,), pattern):
+        return pattern
+    return None
 
 
 class NamePatterns(Struct, frozen=True):
-    """Patterns of names, of which one has to match."""
+    """Patterns of names. A name matches if one of the patterns does."""
 
     texts: tuple[str, ...]
     """The patterns, normalised as names are."""
@@ -485,16 +491,16 @@ class NamePatterns(Struct, frozen=True):
         return self._expression.fullmatch(name) is not None
 
 
-NO_PATTERNS: Final = NamePatterns((), _NOTHING)
+NO_PATTERNS: Final = NamePatterns((), _MATCHES_NOTHING)
 
 
 class NameFilter(Struct, frozen=True):
     """Which names an upstream index is asked for."""
 
     allow: NamePatterns | None = None
-    """None for all."""
+    """The names that the index is asked for, or None for all names."""
     deny: NamePatterns = NO_PATTERNS
-    """Names that it is not asked for, whatever `allow` has."""
+    """Names that the index is not asked for, whatever `allow` has."""
 
     def accepts(self, name: NormalizedName) -> bool:
         """Return whether the index is asked for a name."""
@@ -503,16 +509,17 @@ class NameFilter(Struct, frozen=True):
 
 def parse_name_patterns(texts: Iterable[str]) -> NamePatterns:
     """
-    Return the patterns in `texts`, each one once.
+    Return the patterns in `texts`, each once.
 
-    Raises Invalid (code `bad_setting`) if one of them is malformed.
+    Raises Invalid (code `bad_setting`) if a text is malformed.
     """
-    patterns = tuple(dict.fromkeys(map(normalise_pattern, texts)))
+    patterns = tuple(dict.fromkeys(normalise_pattern(text) for text in texts))
     if not patterns:
-        # an expression of no alternatives would match the empty text
-        return NamePatterns(patterns, _NOTHING)
-    # one expression for all: each name of a page is compared with each pattern
-    return NamePatterns(patterns, re.compile("|".join(map(translate, patterns))))
+        # an expression without alternatives would match the empty text
+        return NamePatterns(patterns, _MATCHES_NOTHING)
+    # one expression for all patterns, as each name of a page is compared with each pattern
+    alternatives = "|".join(translate(pattern) for pattern in patterns)
+    return NamePatterns(patterns, re.compile(alternatives))
 
 
 def normalise_pattern(text: str) -> str:
@@ -523,7 +530,7 @@ def normalise_pattern(text: str) -> str:
     """
     # several stars in a row mean one, and make the expression slow for long names
     pattern = _STARS.sub("*", canonicalize_name(text))
-    if len(text) > NAME_LIMIT or not _FORM.fullmatch(pattern):
+    if len(text) > NAME_LIMIT or not _PATTERN_FORM.fullmatch(pattern):
         raise Invalid(
             f"{quoted(text)} is no pattern of names. Write a name, such as acme-core, or one with "
             "* or ? in it, such as acme-*.",
@@ -536,10 +543,10 @@ def short_name(principal: str) -> str:
     """
     Return the name of a person or a credential in a principal: `ana@acme.dev`, `ml-ci`.
 
-    It is empty for a principal without a name, such as `anonymous`.
+    The result is empty for a principal without a name, such as `anonymous`.
     """
     kind, _, name = principal.partition(":")
-    # of a person of a provider, the name of the provider comes first
+    # in the principal of a person of a provider, the name of the provider comes first
     if kind == "oidc":
         return name.partition(":")[2]
     return name
@@ -549,19 +556,20 @@ def describe_principal(principal: str, name: str = "", owner: str = "") -> str:
     """
     Return a principal, or a group of a grant, in words.
 
-    `name` and `owner` are those of the API token that it is, or empty if they are not known. Text
-    of an unknown form is returned as it is.
+    `name` and `owner` are the name and the owner of the API token that the principal is, or empty
+    if they are not known. A text of an unknown form is returned as it is.
     """
     if owner:
         return f"{describe_principal(principal, name)} of {describe_principal(owner)}"
-    kind, colon, rest = principal.partition(":")
-    if principal in _WORDS:
-        return _WORDS[principal]
+    kind, colon, id_or_name = principal.partition(":")
+    if principal in _DESCRIPTIONS:
+        return _DESCRIPTIONS[principal]
     if kind == "oidc" and colon:
-        provider, _, who = rest.partition(":")
-        if who.startswith("group:"):
-            return f"the group {who.removeprefix('group:')} of {provider}"
-        return f"{who.partition('#')[0]}, by {provider}"
-    if not colon or kind not in _KINDS:
+        provider, _, person_or_group = id_or_name.partition(":")
+        if person_or_group.startswith("group:"):
+            return f"the group {person_or_group.removeprefix('group:')} of {provider}"
+        person, _, _ = person_or_group.partition("#")
+        return f"{person}, by {provider}"
+    if not colon or kind not in _DESCRIPTION_OF_KIND:
         return principal
-    return _KINDS[kind].format(name or rest)
+    return _DESCRIPTION_OF_KIND[kind].format(name or id_or_name)

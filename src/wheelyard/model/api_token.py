@@ -29,14 +29,14 @@ TOKEN_ID: Final = rf"[0-9A-Za-z]{{{ID_LENGTH}}}"
 SECRET_LENGTH: Final = 32
 CHECK_LENGTH: Final = 6
 EXPIRY_WARNING: Final = timedelta(days=14)
-"""How long before its expiry a token is reported."""
+"""How long before its expiry a token is reported as one that expires soon."""
 MAX_COOKIE_CHARS: Final = 3072
-"""The longest signed session: of two e-mail addresses and a domain, each as long as they may be."""
+"""The longest signed session: one with two e-mail addresses and a domain of full length."""
 
 CredentialKind = Literal["password", "api_token", "static_token", "id_token", "oidc"]
 """The type of the credential that a session began with. `oidc` is a sign-in with a provider."""
 
-_SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECK_LENGTH}}}")
+_TOKEN_FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{ID_LENGTH + SECRET_LENGTH + CHECK_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class TokenOwner(Struct, frozen=True):
     """Who owns a token, or is to own one: a person or a service account."""
 
     principal: str = ""
-    """Empty for nobody."""
+    """The principal of the owner, or empty if nobody owns the token."""
     names: frozenset[str] = frozenset()
     """All principals by which a grant can name the owner."""
     line: str = ""
-    """The digest of the line of the htpasswd file, for a user of it."""
+    """The digest of the owner's line of the htpasswd file, or empty for another owner."""
 
 
 NOBODY: Final = TokenOwner()
@@ -83,7 +83,7 @@ class IndexScope(Struct, frozen=True):
     """The stored scope of a token that names indexes."""
 
     index: str
-    """With commas between them, or `*`."""
+    """The names of the indexes with commas between them, or `*`."""
     actions: int
     projects: tuple[Pattern, ...]
 
@@ -97,7 +97,7 @@ class TokenRecord(
     sha256: str
     name: str
     actions: int
-    """Of a token that names no index, as earlier versions made them. See `scope`."""
+    """The actions of a token that names no index, as in earlier versions. See `scope`."""
     projects: tuple[Pattern, ...]
     created_at: datetime
     created_by: str
@@ -105,17 +105,17 @@ class TokenRecord(
     revoked_at: datetime | None = None
     revoked_by: str = ""
     publishers: tuple[str, ...] = ()
-    """Ids of the publishers that it was minted for, or empty for other tokens."""
+    """Ids of the publishers that the token was minted for, or empty for other tokens."""
     owner: str = ""
-    """The principal that limits it, or empty for an operator's token."""
+    """The principal whose rights limit the token, or empty for an operator's token."""
     owner_names: tuple[str, ...] = ()
-    """All principals of its owner when it was made, for grants."""
+    """All principals by which grants could name the owner when the token was made."""
     owner_line: str = ""
-    """The digest of its owner's line of the htpasswd file when it was made."""
+    """The digest of the owner's line of the htpasswd file when the token was made."""
     in_index: IndexScope | None = None
-    """What it may do instead, if it names an index."""
+    """The scope of a token that names an index, in place of `actions` and `projects`."""
     rotation: Rotation | None = None
-    """Set once a new token has replaced it. It then expires soon."""
+    """The replacement of the token by a new one, or None. The old token then expires soon."""
     revision: int = 0
     """The number of writes of the record."""
     write_id: str = ""
@@ -123,7 +123,7 @@ class TokenRecord(
 
     @property
     def lifetime(self) -> timedelta:
-        """The time from its creation to its expiry, as if it had never been rotated."""
+        """The time from the creation of the token to its expiry, as if it had not been rotated."""
         expires_at = self.expires_at
         if self.rotation is not None:
             expires_at = self.rotation.expires_at
@@ -138,26 +138,29 @@ class TokenRecord(
         """
         stored = self.in_index or IndexScope("", self.actions, self.projects)
         actions = Action(stored.actions)
-        if actions & Action.ADMIN:  # as a version has stored it that does not know of approving
+        # an earlier version, which did not know of approving, stored an administrator without it
+        if actions & Action.ADMIN:
             actions |= Action.APPROVE
         return Scope(actions, stored.projects, self._indexes(stored.index, actions))
 
     def _indexes(self, index: str, actions: Action) -> tuple[str, ...]:
-        """Return the indexes that the token is about, by what is stored of them."""
+        """Return the indexes that the token is about, from the stored text that names them."""
+        # the scopes of the publishers limit the token to their indexes
         if self.publishers and not index:
-            return (EVERY_INDEX,)  # those of its publishers, to whose scopes it is cut down
+            return (EVERY_INDEX,)
+        # rights that the owner gets later in other indexes are not those of the token
         if self.owner and not index:
-            return (MAIN,)  # whatever its owner may by now in other indexes
+            return (MAIN,)
         return parse_right_indexes(index, actions)
 
     @property
     def names_index(self) -> bool:
-        """Whether it says which indexes it is about. One of an earlier version may not."""
+        """Whether the token says which indexes it is about, which older tokens may not say."""
         return bool(self.publishers) or (self.in_index is not None and bool(self.in_index.index))
 
     @property
     def token_owner(self) -> TokenOwner:
-        """Its owner when it was made."""
+        """The owner of the token, as known when the token was made."""
         return TokenOwner(self.owner, frozenset(self.owner_names), self.owner_line)
 
     def state(self, now: datetime) -> str:
@@ -169,29 +172,30 @@ class TokenRecord(
         return "expired"
 
     def expires_soon(self, now: datetime) -> bool:
-        """Return whether it is active, not of a CI job, and expires within `EXPIRY_WARNING`."""
+        """Return whether an active token, not of a CI job, expires within `EXPIRY_WARNING`."""
         is_near = self.expires_at - now <= EXPIRY_WARNING
         return is_near and not self.publishers and self.state(now) == "active"
 
     def is_owned_by(self, owner: TokenOwner) -> bool:
         """
-        Return whether it is of this owner, and not of an earlier one who had the same name.
+        Return whether the token belongs to this owner, and not to an earlier one of the same name.
 
         An account that was deleted and created again has its old e-mail address and another unique
-        id. A name that was taken out of the htpasswd file, and is there again, has another line. A
+        id. A name that was removed from the htpasswd file and added again has another line. A
         person of a provider may have another name by now.
         """
         person = person_in(self.owner_names)
         if person is not None:
             return person == person_in(owner.names)
-        # a principal with a number is the unique id, which no later account of the name has
-        numbered = {name for name in self.owner_names if name.startswith(f"{self.owner}#")}
-        is_named = bool(self.owner) and self.owner == owner.principal
-        return is_named and numbered <= owner.names and self.owner_line == owner.line
+        has_name = bool(self.owner) and self.owner == owner.principal
+        # no later account of the name has a principal with the same unique id
+        with_id = {name for name in self.owner_names if name.startswith(f"{self.owner}#")}
+        has_id = with_id <= owner.names
+        return has_name and has_id and self.owner_line == owner.line
 
     def matches(self, token: ApiToken) -> bool:
         """Return whether the record has the digest of `token`."""
-        # in constant time, so that the time of an answer does not tell how much of it is right
+        # in constant time, so that the time of an answer tells nothing about the digest
         return compare_digest(self.sha256, token.digest)
 
 
@@ -205,7 +209,7 @@ class ListedToken(Struct, frozen=True):
     its owner may not use the index any more.
     """
     last_used: date | None
-    """The last day (UTC) on which it was accepted, if recorded."""
+    """The last day (UTC) on which the token was accepted, or None if none is recorded."""
 
 
 NO_RECORD: Final = TokenRecord(
@@ -218,31 +222,31 @@ NO_RECORD: Final = TokenRecord(
     created_by="",
     expires_at=datetime.min.replace(tzinfo=UTC),
 )
-"""A record that no token matches: an unknown token is compared with it, so takes as long."""
+"""A record that no token matches: a comparison with it makes an unknown token take as long."""
 
 
 def active_replacement(
     record: TokenRecord, find: Callable[[str], TokenRecord | None], now: datetime
 ) -> TokenRecord | None:
     """
-    Return the last active token that replaces this one, or replaces its successor, and so on.
+    Return the last active token in the chain of successors of a token, without the token itself.
 
-    Return None if there is none, because the new tokens were revoked, for example. `find` returns
-    the record with an id.
+    None if no successor is active, for example because all were revoked. `find` returns the record
+    with an id, or None.
     """
+    replacement = None
     # a damaged store could have records that replace each other in a circle
-    last = None
-    visited = {record.id}
-    while record.rotation and record.rotation.successor not in visited:
-        visited.add(record.rotation.successor)
+    visited_ids = {record.id}
+    while record.rotation and record.rotation.successor not in visited_ids:
+        visited_ids.add(record.rotation.successor)
         successor = find(record.rotation.successor)
         if successor is None:
             break
         record = successor
-        # one that was revoked may have a successor that is active
+        # a revoked token may have an active successor, so the search goes on
         if record.state(now) == "active":
-            last = record
-    return last
+            replacement = record
+    return replacement
 
 
 def has_token_prefix(text: str) -> bool:
@@ -251,15 +255,15 @@ def has_token_prefix(text: str) -> bool:
 
 
 def parse_token(text: str) -> ApiToken | None:
-    """Return `text` as an API token, or None if it is malformed or its check is wrong."""
-    # a stranger's text: what has another form is refused before the store is asked about its id
-    if _SHAPE.fullmatch(text) and _check(text[:-CHECK_LENGTH]) == text[-CHECK_LENGTH:]:
+    """Return `text` as an API token, or None if it is malformed or its checksum is wrong."""
+    # a stranger's text is refused by its form before the store is asked about its id
+    if _TOKEN_FORM.fullmatch(text) and _checksum(text[:-CHECK_LENGTH]) == text[-CHECK_LENGTH:]:
         return ApiToken(text)
     return None
 
 
 def token_id_in(text: str) -> str | None:
-    """Return `text` if it is a token id, the id of the API token if it is one, else None."""
+    """Return the id in a text, which is a token id or an API token, or None if it is neither."""
     if is_token_id(text):
         return text
     token = parse_token(text)
@@ -277,15 +281,15 @@ def new_token(random: Random) -> ApiToken:
     """
     Return a new random API token.
 
-    `random` has to be a source for secrets.
+    `random` has to be a random generator that is safe for secrets.
     """
     body = PREFIX + "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
-    return ApiToken(body + _check(body))
+    return ApiToken(body + _checksum(body))
 
 
-def _check(body: str) -> str:
+def _checksum(body: str) -> str:
     """Return the CRC-32 of a text as six digits in base 62."""
-    # it protects nothing: it lets a scanner of secrets, or a typing error, be told without a store
+    # it shows a typing error, or to a scanner a secret, without a store, and protects nothing
     number = zlib.crc32(body.encode())
     text = ""
     while number:
@@ -303,7 +307,7 @@ class SessionId(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def expiry(self) -> datetime:
-        """The moment from which the session is not valid."""
+        """The moment from which on the session is not valid."""
         return datetime.fromtimestamp(self.expires_at, UTC)
 
 
@@ -313,20 +317,21 @@ class Session(SessionId, frozen=True, kw_only=True, omit_defaults=True):
     kind: CredentialKind
     subject: str
     """
-    The user name, the id of the API token, or the principal. Of a person of a provider, its name, a
-    colon, and the id of the person.
+    The user name, the id of the API token, or the principal. For a person of a provider, the name
+    of the provider, a colon, and the id of the person.
     """
     proof: str
-    """The fingerprint of what has to be unchanged: the password's hash, or the token's digest."""
+    """The fingerprint of the password's hash or the token's digest, which may not change."""
     issued_at: int
     """When the person signed in, or the ID token was issued, in seconds since the epoch."""
     principals: tuple[str, ...] = ()
-    """All principals of a Google account, or empty for credentials that this index can look up."""
+    """All principals of a Google account, or empty for a credential that the index can look up."""
 
 
 def sign_session(session: Session, key: bytes) -> str:
     """Return a session and its signature as the text of a cookie."""
-    payload = urlsafe_b64encode(encode(session)).decode().rstrip("=")
+    encoded = urlsafe_b64encode(encode(session))
+    payload = encoded.decode().rstrip("=")
     return f"{payload}.{_signature(payload, key)}"
 
 
@@ -334,14 +339,13 @@ def verified_session(cookie: str, key: bytes, now: float) -> Session | None:
     """
     Return the session in the text of a cookie.
 
-    Return None if its form or its signature is wrong, or it has expired at `now`, in seconds since
-    the epoch.
+    None if the form or the signature of the cookie is wrong, or the session has expired at `now`,
+    in seconds since the epoch.
     """
     payload, _, signature = cookie.partition(".")
     if len(cookie) > MAX_COOKIE_CHARS or not cookie.isascii():
         return None
-    # nothing of a cookie is decoded before its signature is known to be right: who has no key
-    # cannot reach the decoder
+    # a cookie is decoded only after its signature was verified: a stranger cannot reach the decoder
     if not hmac.compare_digest(signature, _signature(payload, key)):
         return None
     session = decoded_session(cookie)
@@ -354,12 +358,13 @@ def decoded_session(cookie: str) -> Session | None:
     """
     Return the session in the text of a cookie, or None if it is malformed.
 
-    Neither its signature nor its expiry is checked.
+    Neither the signature nor the expiry is checked.
     """
-    # a stranger's text unless the signature was checked
     payload = cookie.partition(".")[0]
+    padding = "=" * (-len(payload) % 4)
+    # the text may be a stranger's, and have anything in it
     try:
-        return decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=Session)
+        return decode(urlsafe_b64decode(payload + padding), type=Session)
     except (ValueError, MsgspecError, RecursionError):
         return None
 
@@ -372,6 +377,6 @@ def fingerprint(evidence: str, kind: CredentialKind, key: bytes) -> str:
 
 def _signature(payload: str, key: bytes) -> str:
     """Return the signature of the payload of a session."""
-    # with a purpose before it, so that a fingerprint, by the same key, is never a signature
+    # the word `session` tells a signature apart from a fingerprint, which is made with the same key
     signed = hmac.digest(key, f"session\0{payload}".encode(), "sha256")
     return urlsafe_b64encode(signed).decode().rstrip("=")

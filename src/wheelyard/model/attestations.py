@@ -1,10 +1,10 @@
 """
 Attestations (PEP 740) as values: who has signed, and the provenance that an index serves.
 
-A certificate of Sigstore has the claims of the ID token with which it was asked for, under numbers
-in place of names. So a publisher's checks of ID tokens decide about signatures, too. What no
-certificate says, such as the environment of a job, is not checked: the same workflow without it
-can sign.
+A certificate of Sigstore has the claims of the ID token for which it was made, under numbers in
+place of names. So a publisher's checks of ID tokens decide about signatures, too. Claims that no
+certificate has, such as the environment of a job, are not checked: the same workflow can also sign
+in another environment.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ MAX_ATTESTATIONS: Final = 2
 """The most attestations of one file, as at PyPI: one of each predicate type."""
 ISSUER: Final = 8
 BUILD_FILE: Final = 9
-"""The workflow or pipeline file that has run, with its revision."""
+"""The workflow or pipeline file that ran, with its revision."""
 RUNNER: Final = 11
 REPOSITORY: Final = 12
 COMMIT: Final = 13
@@ -70,15 +70,15 @@ _UNSIGNED: Final = frozenset(
     }
 )
 """The claims of ID tokens that no certificate has."""
-_REFS: Final = {"branch": "refs/heads/", "tag": "refs/tags/"}
+_REF_PREFIXES: Final = {"branch": "refs/heads/", "tag": "refs/tags/"}
 """How a ref of each type begins."""
 
 
 class Signer(Struct, frozen=True):
-    """Whom a certificate names."""
+    """The signer that a certificate names."""
 
     claims: Mapping[int, str]
-    """Those of `CLAIM_NUMBERS` that it has."""
+    """The claims of `CLAIM_NUMBERS` that the certificate has."""
     subject: str
     """A URI, or an e-mail address."""
 
@@ -96,7 +96,7 @@ class Signer(Struct, frozen=True):
         """
         Return a clause about the wrong claim, for the publisher of which most claims are right.
 
-        There must be a publisher, and the signer must sign for none.
+        There must be a publisher, and the signer must not sign for any of `publishers`.
         """
         most_right = -1
         nearest = ""
@@ -104,7 +104,6 @@ class Signer(Struct, frozen=True):
             mismatch = self._mismatch(publisher)
             if mismatch is None:
                 continue
-            # of several with as many right claims, the first one
             passed, clause = mismatch
             if passed > most_right:
                 most_right = passed
@@ -112,13 +111,13 @@ class Signer(Struct, frozen=True):
         return nearest
 
     def _mismatch(self, publisher: Publisher) -> tuple[int, str] | None:
-        """Return the number of right claims before the first wrong one, and a clause, or None."""
+        """Return how many claims are right before the first wrong one, and a clause, or None."""
         claims = self._claims_for(publisher.table)
         if claims is None:
             return 0, "nothing of its provider can be verified"
         passed = 0
         for check in publisher.checks(claims):
-            # what no certificate says cannot be wrong in one
+            # a certificate never has these claims, so they cannot be wrong
             if check.claim in _UNSIGNED:
                 continue
             if not check.is_right:
@@ -128,13 +127,13 @@ class Signer(Struct, frozen=True):
 
     def is_named_by(self, publisher: "PublisherObject") -> bool:
         """
-        Return whether the publisher in a provenance is whom the certificate names.
+        Return whether the certificate names the publisher in a provenance.
 
-        Its kinds stand for the public hosts of GitHub, GitLab, Google and CircleCI, as
-        `pypi-attestations` has them. A publisher of any other kind is not named.
+        The kinds of publishers stand for the public hosts of GitHub, GitLab, Google and CircleCI,
+        as in `pypi-attestations`. A publisher of another kind is never named.
         """
         issuer = self.claims.get(ISSUER)
-        # neither GitHub nor GitLab tells names of repositories apart by the case of letters
+        # GitHub and GitLab ignore the case of letters in names of repositories
         started = self._without_host(STARTED_FILE).partition("@")[0].lower()
         match publisher.kind:
             case "GitHub":
@@ -153,11 +152,15 @@ class Signer(Struct, frozen=True):
                 return False
 
     def _claims_for(self, table: AnyTable) -> Claims | None:
-        """Return the claims of the ID token, as the provider of a table writes them, or None."""
+        """
+        Return the claims under the names that ID tokens of the provider of a table have.
+
+        None if nothing of this provider can be verified.
+        """
         issuer = self.claims.get(ISSUER)
         match table:
             case GitHub():
-                return _present(
+                return _without_missing(
                     {
                         "iss": issuer,
                         "repository": self._repository(),
@@ -172,7 +175,7 @@ class Signer(Struct, frozen=True):
                     }
                 )
             case GitLab():
-                return _present(
+                return _without_missing(
                     {
                         "iss": issuer,
                         "project_path": self._repository(),
@@ -187,17 +190,17 @@ class Signer(Struct, frozen=True):
                     }
                 )
             case Google():
-                return _present({"iss": issuer, "email": self.subject})
+                return _without_missing({"iss": issuer, "email": self.subject})
             case _:
                 return None
 
     def publisher_object(self, publisher: Publisher) -> dict[str, Any]:
         """
-        Return the publisher of a bundle, as PEP 740 and pypi-attestations have it.
+        Return the publisher of a bundle, in the form of PEP 740 and pypi-attestations.
 
         The signer must sign for the publisher, which is then one of GitHub, GitLab or Google. The
-        repository and the workflow are those of the certificate, as the table of the publisher may
-        have an earlier name of either. The environment is None, as no certificate has it.
+        repository and the workflow are taken from the certificate, as the table of the publisher
+        may have earlier names. The environment is None, as no certificate has one.
         """
         claims = {
             "ref": self.claims.get(REF),
@@ -206,7 +209,7 @@ class Signer(Struct, frozen=True):
             "repository_id": self.claims.get(REPOSITORY_ID),
             "owner_id": self.claims.get(OWNER_ID),
         }
-        signed = {"claims": _present(claims)}
+        claims_of_job = {"claims": _without_missing(claims)}
         match publisher.table:
             case GitHub():
                 workflow = self._without_host(STARTED_FILE).partition("@")[0]
@@ -215,7 +218,7 @@ class Signer(Struct, frozen=True):
                     "repository": self._repository(),
                     "workflow": workflow.rpartition("/")[2],
                     "environment": None,
-                    **signed,
+                    **claims_of_job,
                 }
             case GitLab():
                 started = self.claims.get(STARTED_FILE, "").partition("@")[0]
@@ -224,30 +227,36 @@ class Signer(Struct, frozen=True):
                     "repository": self._repository(),
                     "workflow_filepath": started.rpartition("//")[2],
                     "environment": None,
-                    **signed,
+                    **claims_of_job,
                 }
             case _:
-                return {"kind": "Google", "email": self.subject, **signed}
+                return {"kind": "Google", "email": self.subject, **claims_of_job}
 
     def _repository(self) -> str:
-        """Return the repository with its owner, or all its groups: `acme/core`."""
-        return urlsplit(self.claims.get(REPOSITORY, "")).path.strip("/")
+        """Return the repository with its owner, or with all its groups: `acme/core`."""
+        url = self.claims.get(REPOSITORY, "")
+        return urlsplit(url).path.strip("/")
 
     def _without_host(self, number: int) -> str:
-        """Return a claim that is a URL without scheme and host: `acme/core/.github/...@ref`."""
-        return _without_scheme(self.claims.get(number)).partition("/")[2]
+        """Return a claim, which is a URL, without scheme and host: `acme/core/.github/...@ref`."""
+        url = self.claims.get(number)
+        _, _, path = _without_scheme(url).partition("/")
+        return path
 
     def _ref_type(self) -> str | None:
         """Return whether the job ran for a branch or a tag, or None if its ref is neither."""
         ref = self.claims.get(REF, "")
-        return next((kind for kind, head in _REFS.items() if ref.startswith(head)), None)
+        for ref_type, prefix in _REF_PREFIXES.items():
+            if ref.startswith(prefix):
+                return ref_type
+        return None
 
     def _ref_name(self) -> str | None:
         """Return the name of the branch or the tag, or None if the ref is neither."""
-        kind = self._ref_type()
-        if not kind:
+        ref_type = self._ref_type()
+        if ref_type is None:
             return None
-        return self.claims[REF].removeprefix(_REFS[kind])
+        return self.claims[REF].removeprefix(_REF_PREFIXES[ref_type])
 
 
 class Attestation(Struct, frozen=True):
@@ -255,9 +264,9 @@ class Attestation(Struct, frozen=True):
 
     signer: Signer
     predicate_type: str
-    """What it says of the file: that it was published, or how it was built (SLSA)."""
+    """What the attestation says of the file: that it was published, or how it was built (SLSA)."""
     canonical: Mapping[str, Any]
-    """Its object, as it is served."""
+    """The JSON object of the attestation, as it is served."""
 
 
 class PublisherObject(Struct, frozen=True, omit_defaults=True):
@@ -304,10 +313,10 @@ _PROVENANCE: Final = Decoder(Provenance)
 
 def read_provenance(body: bytes) -> Provenance:
     """
-    Return what the bytes of a provenance say.
+    Return the provenance in a JSON document.
 
-    Raises DecodeError or UnicodeDecodeError if they are none, and RecursionError if they are nested
-    too deeply.
+    Raises DecodeError or UnicodeDecodeError if the document is no provenance, and RecursionError if
+    it is nested too deeply.
     """
     return _PROVENANCE.decode(body)
 
@@ -334,15 +343,16 @@ _STATEMENTS: Final = Decoder(SignedStatement)
 
 def read_statement(payload: bytes) -> SignedStatement:
     """
-    Return what is signed.
+    Return the statement that an attestation signs.
 
-    Raises DecodeError or UnicodeDecodeError if it is no statement, and RecursionError if it is
-    nested too deeply.
+    Raises DecodeError or UnicodeDecodeError if the payload is no statement, and RecursionError if
+    it is nested too deeply.
     """
     return _STATEMENTS.decode(payload)
 
 
-# only what has to be read of a provenance that another version has written, or a stranger
+# The classes below have only the parts that `attests` reads of a provenance, which a stranger or
+# another version of wheelyard may have written.
 
 
 class _Envelope(Struct, frozen=True):
@@ -372,7 +382,7 @@ def attests(body: bytes, sha256: str) -> bool:
     No signature is verified.
     """
     digests = set[str | None]()
-    # a stranger's bytes: whatever is wrong with them, they attest nothing
+    # the bytes may be a stranger's: if anything is wrong with them, they attest nothing
     try:
         for bundle in _ENVELOPES.decode(body).attestation_bundles:
             for attestation in bundle.attestations:
@@ -384,25 +394,24 @@ def attests(body: bytes, sha256: str) -> bool:
 
 
 def provenance_document(signed: Iterable[tuple[Attestation, Publisher]]) -> bytes:
-    """Return the provenance of a file (PEP 740) with these attestations, by their publishers."""
-    # PEP 740 has a bundle for each publisher, with all that it has signed
+    """Return the provenance of a file (PEP 740): a bundle for each publisher that has signed."""
     bundles = dict[str, dict[str, Any]]()
     for attestation, publisher in signed:
-        described = attestation.signer.publisher_object(publisher)
-        # two publishers of the store may be one for a client, if they differ in what is not told
-        key = encode(described).decode()
-        bundle = bundles.setdefault(key, {"publisher": described, "attestations": []})
+        publisher_object = attestation.signer.publisher_object(publisher)
+        # publishers of the store that differ only in facts that are not served share a bundle
+        key = encode(publisher_object).decode()
+        bundle = bundles.setdefault(key, {"publisher": publisher_object, "attestations": []})
         bundle["attestations"].append(attestation.canonical)
     return encode({"version": PROVENANCE_VERSION, "attestation_bundles": list(bundles.values())})
 
 
-def _present(values: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the claims that there are: one that a certificate lacks is missing, and not empty."""
+def _without_missing(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the claims that a certificate has, without those that are missing or empty."""
     return {name: value for name, value in values.items() if value}
 
 
 def _without_scheme(url: str | None) -> str:
-    """Return a URL behind `https://`, or an empty text if it is none."""
+    """Return the part of a URL behind `https://`, or an empty text for any other text."""
     if url is None or not url.startswith("https://"):
         return ""
     return url.partition("//")[2]

@@ -40,7 +40,7 @@ class Brand(Struct, frozen=True):
 
     @property
     def fingerprint(self) -> str:
-        """A text that changes with each part of the brand, and is empty for the default brand."""
+        """A text that differs between any two brands, and is empty for the default brand."""
         if self == DEFAULT_BRAND:
             return ""
         logo = ""
@@ -56,8 +56,8 @@ def parse_logo(body: bytes) -> Logo:
     """
     Return the logo in a file, whose type follows from its bytes.
 
-    Raises Invalid (code `bad_setting`) if the file is too large, of no known type, or an SVG that
-    could run scripts or refers to other files.
+    Raises Invalid (code `bad_setting`) if the file is too large, has no known type, or is an SVG
+    that could run scripts or refers to other files.
     """
     if len(body) > MAX_LOGO_BYTES:
         raise _bad_logo(f"it is larger than {MAX_LOGO_BYTES // 1024} KiB")
@@ -82,21 +82,23 @@ def _require_plain_svg(body: bytes) -> None:
     if root.tag != "{http://www.w3.org/2000/svg}svg":
         raise _bad_logo("it is no SVG, PNG, JPEG, WebP, GIF or ICO")
 
-    # in pages it is an image, which runs nothing; but anybody may open it by its own URL
-    is_active = False
-    refers_to_others = False
+    # in a page the SVG is an image, which runs no script, but anybody may open its own URL
+    has_script = False
+    refers_to_file = False
     for element in root.iter():
-        is_active |= _local_name(str(element.tag)) in _ACTIVE_ELEMENTS
+        if _local_name(str(element.tag)) in _ACTIVE_ELEMENTS:
+            has_script = True
         for attribute, value in element.items():
             name = _local_name(attribute)
-            # such as `onload`
-            is_active |= name.startswith("on") or "javascript:" in value.lower()
-            # a file of another host would tell that who looks at the index
+            # an attribute such as `onload` is a script
+            if name.startswith("on") or "javascript:" in value.lower():
+                has_script = True
+            # another host, asked for a file, would learn who looks at the index
             if name == "href" and not value.startswith(("#", "data:image/")):
-                refers_to_others = True
-    if is_active:
+                refers_to_file = True
+    if has_script:
         raise _bad_logo("it is an SVG that can run scripts")
-    if refers_to_others:
+    if refers_to_file:
         raise _bad_logo("it is an SVG that refers to another file")
 
 

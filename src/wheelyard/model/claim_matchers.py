@@ -37,12 +37,12 @@ class ClaimCheck(Struct, frozen=True):
     """A claim of an ID token, its value, and whether that is what a publisher expects."""
 
     claim: str
-    """The name. Dots lead into nested objects."""
+    """The name of the claim. Dots lead into nested objects."""
     received: object
-    """None if it is missing or ambiguous."""
+    """The value in the ID token, or None if the claim is missing or ambiguous."""
     is_right: bool
     expected: tuple[str, ...] = ()
-    """Texts of which it has to be one, or to have one in it. Only who may upload may know them."""
+    """Texts of which the claim has to equal one, or have one in it. Strangers may not see them."""
     remedy: str = ""
     """The end of the error message."""
 
@@ -55,11 +55,13 @@ class ClaimCheck(Struct, frozen=True):
 
     @property
     def comparison(self) -> str:
-        """A clause for somebody who may upload: the claim, its received and its expected value."""
-        return f"{self._received}, and not {' or '.join(map(quoted, self.expected))}"
+        """A clause for a person who may upload: the claim, its received and its expected value."""
+        expected = " or ".join(map(quoted, self.expected))
+        return f"{self._received}, and not {expected}"
 
     @property
     def _received(self) -> str:
+        """A clause with the claim and its received value."""
         if self.received is None:
             return f"the claim {self.claim} is not there"
         return f"the claim {self.claim} is {quoted(self.received)}"
@@ -99,7 +101,7 @@ class JobClaims(Struct, frozen=True):
         return ClaimCheck(claim, value, _matches(pattern, value), (pattern,))
 
     def has_match(self, claim: str, pattern: str) -> ClaimCheck:
-        """Check that a claim matches, as in `matches`, or is a list with an element that does."""
+        """Check that a claim matches as in `matches`, or is a list with an element that matches."""
         value = find_claim(self.claims, claim)
         # a claim such as `aud` may be one text, or a list (RFC 7519)
         elements = value if isinstance(value, list) else [value]
@@ -109,10 +111,11 @@ class JobClaims(Struct, frozen=True):
     def is_one_of(self, claim: str, expected: tuple[str, ...]) -> ClaimCheck:
         """Check that a claim is one of these texts."""
         value = find_claim(self.claims, claim)
-        return ClaimCheck(claim, value, isinstance(value, str) and value in expected, expected)
+        is_right = isinstance(value, str) and value in expected
+        return ClaimCheck(claim, value, is_right, expected)
 
     def has_event(self, claim: str, events: tuple[str, ...]) -> ClaimCheck:
-        """Check that the event that started the job, which is `claim`, is one of `events`."""
+        """Check that a claim, the event that started the job, is one of `events`."""
         check = self.is_one_of(claim, events)
         return replace(check, remedy=_event_remedy(check.received))
 
@@ -120,35 +123,35 @@ class JobClaims(Struct, frozen=True):
         """
         Check that a claim is the workflow `file` of the job's repository, at any revision.
 
-        The name of the repository comes from the ID token, because the repository may have been
-        renamed. Its ids have been compared by earlier checks.
+        The name of the repository is taken from the ID token, because the repository may have been
+        renamed. Earlier checks have compared the ids of the repository.
         """
         value = find_claim(self.claims, claim)
         repository = self.claims.get("repository")
         path = f"{_WORKFLOWS}{file}"
-        # without the claim of the repository, no workflow of any repository is right
+        # without the claim `repository`, no workflow is right
         revision = None
         if isinstance(value, str) and isinstance(repository, str) and repository:
-            revision = _after(value, repository, f"{path}@")
+            revision = _text_after(value, repository, f"{path}@")
         is_right = revision is not None and _REVISION.fullmatch(revision) is not None
         return ClaimCheck(claim, value, is_right, (path.removeprefix("/"),))
 
     def has_reusable_workflow(self, claim: str, workflows: tuple[str, ...]) -> ClaimCheck:
         """Check that a claim equals `workflow_ref`, or matches one of the patterns."""
-        # GitHub has the claim in each job: of one that calls no other workflow it is its own
+        # in a job that calls no other workflow, GitHub has the job's own workflow in the claim
         value = find_claim(self.claims, claim)
-        own = self.claims.get("workflow_ref")
-        is_own = isinstance(value, str) and value == own
-        is_right = is_own or any(_matches(workflow, value) for workflow in workflows)
-        return ClaimCheck(claim, value, is_right, (str(own), *workflows))
+        own_workflow = self.claims.get("workflow_ref")
+        is_own_workflow = isinstance(value, str) and value == own_workflow
+        is_right = is_own_workflow or any(_matches(workflow, value) for workflow in workflows)
+        return ClaimCheck(claim, value, is_right, (str(own_workflow), *workflows))
 
     def has_pipeline(self, claim: str, project: str, file: str) -> ClaimCheck:
         """Check that a claim is `file` of a GitLab project, at the revision of the job."""
         value = find_claim(self.claims, claim)
         revision = None
         if isinstance(value, str):
-            revision = _after(value, project, f"//{file}@")
-        # the file as the job's own revision has it, and not as another branch does
+            revision = _text_after(value, project, f"//{file}@")
+        # the pipeline file has to be that of the job's own revision, and not of another branch
         revisions = (self.claims.get("ref_path"), self.claims.get("sha"))
         is_right = bool(revision) and revision in revisions
         return ClaimCheck(claim, value, is_right, (f"{project}//{file}",))
@@ -158,9 +161,9 @@ class JobClaims(Struct, frozen=True):
         value = find_claim(self.claims, "exp")
         issued_at = numeric_date(self.claims.get("iat"))
         expires_at = numeric_date(value)
-        is_right = (
-            issued_at is not None and expires_at is not None and expires_at - issued_at <= seconds
-        )
+        is_right = False
+        if issued_at is not None and expires_at is not None:
+            is_right = expires_at - issued_at <= seconds
         return ClaimCheck("exp", value, is_right)
 
 
@@ -197,7 +200,7 @@ def _values(claims: Claims, name: str) -> Iterator[object]:
     value = claims.get(name)
     if value is not None:
         yield value
-    # as deep as the operator's name has dots, however deep the ID token is
+    # recursion is as deep as the operator's name has dots, however deep the ID token is
     for dot, character in enumerate(name):
         if character == ".":
             inner = claims.get(name[:dot])
@@ -214,16 +217,21 @@ def _matches(pattern: str, value: object) -> bool:
     return value == pattern
 
 
-def _after(value: str, head: str, middle: str) -> str | None:
-    """Return the rest of `value` after `head` (in any ASCII case) and `middle`, or None."""
-    rest = value[len(head) :]
-    if ascii_lower(value[: len(head)]) != ascii_lower(head) or not rest.startswith(middle):
+def _text_after(value: str, head: str, middle: str) -> str | None:
+    """
+    Return the end of `value`, which begins with `head` (in any ASCII case) and then `middle`.
+
+    None if `value` begins otherwise.
+    """
+    end = value[len(head) :]
+    has_head = ascii_lower(value[: len(head)]) == ascii_lower(head)
+    if not has_head or not end.startswith(middle):
         return None
-    return rest[len(middle) :]
+    return end[len(middle) :]
 
 
 def _event_remedy(value: object) -> str:
-    """Return the end of an error message, how to use an allowed event, or an empty text."""
+    """Return the end of an error message about an event, with what to do, or an empty text."""
     if not isinstance(value, str):
         return ""
     if value.startswith(UNTRUSTED_EVENT_PREFIXES):

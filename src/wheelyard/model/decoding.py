@@ -18,15 +18,18 @@ NAME_LIMIT: Final = 100
 """Characters of a field's name in a message."""
 TABLE: Final = Decoder(dict[str, Raw])
 
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+"""The units of sizes, of which each is 1,024 of the one before."""
+
 S = TypeVar("S", bound=Struct)
-OwnStruct = TypeVar("OwnStruct", bound="Extensible")
+ExtensibleT = TypeVar("ExtensibleT", bound="Extensible")
 
 FieldFault = Literal["unknown", "missing", "wrong"]
 """Why a field is invalid: it is unknown, missing, or has a wrong type or value."""
 UnknownFields = tuple[tuple[str, Raw], ...]
-"""Names and JSON values, in their order."""
+"""The names and JSON values of fields, in the order of their object."""
 
-_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_REFUSED_IN_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, bidirectional controls, lone surrogates."""
 
 _SECRETS = re.compile(
@@ -37,20 +40,20 @@ _SECRETS = re.compile(
 )
 
 
-def require_one_line(text: str, what: str, limit: int) -> str:
+def require_one_line(text: str, subject: str, limit: int) -> str:
     """
     Return `text`, which may be empty, if it is one line without control characters.
 
-    Raises Invalid (code `invalid_field`) if it has a control character, or more than `limit`
-    characters. The message begins with `what`, a name of the text.
+    Raises Invalid (code `invalid_field`) if the text has a control character, or more than `limit`
+    characters. The message begins with `subject`, a name of the text such as `The note`.
     """
     if len(text) > limit:
-        message = f"{what} has {len(text)} characters. Use at most {limit}."
+        message = f"{subject} has {len(text)} characters. Use at most {limit}."
         raise Invalid(message, code="invalid_field")
-    refused = _NO_TEXT.search(text)
+    refused = _REFUSED_IN_TEXT.search(text)
     if refused is not None:
         raise Invalid(
-            f"{what} has the character {quoted(refused[0])} in it. "
+            f"{subject} has the character {quoted(refused[0])} in it. "
             "Write one line of text without control characters.",
             code="invalid_field",
         )
@@ -59,7 +62,7 @@ def require_one_line(text: str, what: str, limit: int) -> str:
 
 def to_one_line(text: str, limit: int) -> str:
     """Return `text` cut at `limit` characters, with a space for each run of blanks and controls."""
-    return " ".join(_NO_TEXT.sub(" ", text).split())[:limit]
+    return " ".join(_REFUSED_IN_TEXT.sub(" ", text).split())[:limit]
 
 
 def escaped(text: str) -> str:
@@ -71,7 +74,7 @@ def escaped(text: str) -> str:
         if character.isprintable():
             characters.append(character)
         else:
-            # `ascii` has quotes around it
+            # `ascii` puts quotes around the character
             characters.append(ascii(character)[1:-1])
     return "".join(characters)
 
@@ -85,25 +88,33 @@ def counted(number: int, noun: str) -> str:
 
 def readable_size(size: int) -> str:
     """Return a size as text with a unit: bytes, KiB, MiB, GiB or TiB."""
-    # by bits and not by a logarithm, which is inexact beside 1,024
-    exponent = min((size.bit_length() - 1) // 10, 4)
+    # by bits and not by a logarithm, which is inexact near a power of 1,024
+    exponent = (size.bit_length() - 1) // 10
     if exponent <= 0:
         return f"{size} bytes"
-    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[exponent - 1]}"
+    exponent = min(exponent, len(_UNITS))
+    return f"{size / 1024**exponent:.1f} {_UNITS[exponent - 1]}"
 
 
 def redact_tokens(text: str) -> str:
     """Return `text` with each API token, Google access token and JWT as its prefix and `***`."""
+    return _SECRETS.sub(_redacted, text)
+
+
+def _redacted(secret: re.Match[str]) -> str:
+    """Return the prefix of a secret and `***`."""
     # each alternative of the expression has one group, the prefix
-    return _SECRETS.sub(lambda secret: f"{secret[secret.lastindex or 0]}***", text)
+    prefix = secret[secret.lastindex or 0]
+    return f"{prefix}***"
 
 
 class InvalidField(Exception):
     """
     A field of a table is unknown, missing, or has a wrong type or value.
 
-    `path` has the names of the tables that contain the field, and its own name. `field_type` is its
-    type, or for an unknown field the struct. `value` is its value, if there is one.
+    `path` has the names of the tables that contain the field, and the name of the field.
+    `field_type` is the type of the field, or for an unknown field the struct of its table. `value`
+    is the wrong value, or None if the field is unknown or missing.
     """
 
     def __init__(
@@ -146,8 +157,8 @@ def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = T
     try:
         return convert(table, kind, strict=strict)
     except ValidationError as error:
-        # the fields are looked at one by one, as messages of msgspec are for programmers, and may
-        # change with its version
+        # The fields are checked one by one for a message of our own: those of msgspec are for
+        # programmers, and may change with its version.
         _require_valid_fields(table, kind, (), strict=strict)
         raise InvalidField("wrong", ()) from error
 
@@ -158,7 +169,7 @@ def _require_valid_fields(
     """
     Raise InvalidField for the first field of a table that is invalid.
 
-    `above` has the names of the tables that contain the table.
+    `above` has the names of the tables that contain this table.
     """
     fields_by_name = {declared.encode_name: declared for declared in fields(kind)}
 
@@ -184,12 +195,12 @@ def _require_valid_fields(
 
 
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
-    """Return a type in words for a message: its title or description, else what it is made of."""
+    """Return a type in words for a message: its title or description, or words for the kind."""
     arguments = get_args(field_type)
     if get_origin(field_type) is Literal:
         return " or ".join(arguments)
     words = ""
-    # the words are beside the type itself, or beside the type of the elements of a list
+    # an annotation is at the type itself, or at the type of the elements of a list
     for annotated in (field_type, *arguments):
         for meta in get_args(annotated):
             if isinstance(meta, Meta) and not words:
@@ -213,23 +224,23 @@ class Extensible(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fields that this version does not know."""
 
 
-class ExtensibleCodec(Generic[OwnStruct]):
+class ExtensibleCodec(Generic[ExtensibleT]):
     """
     Reads the JSON of one class, and keeps the fields that the class does not know.
 
     The class forbids unknown fields.
     """
 
-    def __init__(self, kind: type[OwnStruct]) -> None:
+    def __init__(self, kind: type[ExtensibleT]) -> None:
         self._decoder = Decoder(kind)
         self._names = frozenset(kind.__struct_encode_fields__) - {""}
 
-    def decode(self, body: bytes | Raw) -> OwnStruct:
+    def decode(self, body: bytes | Raw) -> ExtensibleT:
         """
         Return the value of a JSON object.
 
-        Raises DecodeError or UnicodeDecodeError if it is not valid, and RecursionError if it is
-        nested too deeply.
+        Raises DecodeError or UnicodeDecodeError if the JSON is not valid, and RecursionError if it
+        is nested too deeply.
         """
         # nearly every document has known fields alone, so only the others are parsed twice
         try:
@@ -239,12 +250,13 @@ class ExtensibleCodec(Generic[OwnStruct]):
             unknown = self.take_unknown(table)
             if not unknown:
                 raise  # all fields are known, so a value is wrong
-            return replace(self._decoder.decode(encode(table)), other_fields=unknown)
+            value = self._decoder.decode(encode(table))
+            return replace(value, other_fields=unknown)
 
     def take_unknown(self, table: dict[str, Raw]) -> UnknownFields:
         """Remove the unknown fields from `table`, and return them."""
         names = [name for name in table if name not in self._names]
-        # a copy: the raw value would keep all of the JSON that it was read from
+        # copies, as a raw value keeps the whole JSON in memory that it was read from
         return tuple((name, table.pop(name).copy()) for name in names)
 
 

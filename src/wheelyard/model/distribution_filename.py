@@ -1,19 +1,20 @@
 """
-Parsers for filenames of distributions, for project names and for versions, and URLs with them.
+Parsers for filenames of distributions, and for the project names, versions and URLs in them.
 
-Uploads accept wheels and `.tar.gz` sdists, `.zip` sdists, too, if the operator allows them, and in
-lenient imports. The other formats (further sdists, eggs, installers of distutils) are only those of
-files that a store has from before.
+Uploads accept wheels and `.tar.gz` sdists. `.zip` sdists are accepted if the operator allows them,
+and in lenient imports. Only files that a store has from earlier versions have the other formats:
+further sdists, eggs, and installers of distutils.
 
 The order of the checks matters (ASCII, bytes, length, our grammar, then packaging): packaging alone
 accepts newlines, path separators and look-alike letters, and takes seconds for a filename with
 thousands of tags. Follows the binary distribution format and source distribution format
 specifications, PEP 440, PEP 625, and for wheels with a label PEP 825, a draft.
 
-An old build tool wrote a version with a hyphen into the name of an sdist as it was, so that
+Old build tools wrote a version with a hyphen unchanged into the name of an sdist, so that
 `demo-1.0-1.tar.gz` is version 1.0-1 of demo, or version 1 of demo-1.0. So a filename has a reading
 for each hyphen that has a project name before it and a version behind it. Clients know the project,
-and take the reading that is of it, as this module does for whoever knows it. Nobody guesses.
+and take the reading of this project. This module does the same for a caller that knows the project,
+and never guesses.
 """
 
 import re
@@ -41,31 +42,31 @@ Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits."""
 
 FILENAME_LIMIT = 200
-"""Bytes: `.metadata` and a temporary suffix must still fit into 255."""
+"""The most bytes of a filename: `.metadata` and a temporary suffix must still fit into 255."""
 NAME_LIMIT = 128
-"""Characters of a project name."""
+"""The most characters of a project name."""
 VERSION_LIMIT = 128
-"""Characters of a version."""
+"""The most characters of a version."""
 VERSION_SET_LIMIT = 256
-"""Characters of a set of versions."""
+"""The most characters of a set of versions."""
 DIGIT_RUN_LIMIT = 64
-"""Digits in a row, in a version."""
+"""The most digits in a row in a version."""
 TAG_LIMIT = 1000
-"""Combinations of compressed wheel tags."""
+"""The most combinations of compressed wheel tags."""
 LABEL_LIMIT = 64
-"""Characters of the label of a wheel variant."""
+"""The most characters of the label of a wheel variant."""
 VARIANTS_SUFFIX = "-variants.json"
-"""Ends the name of the document about all wheel variants of a release."""
+"""The end of the name of the document about all wheel variants of a release."""
 
 RESERVED_NAMES = frozenset({"simple", "pypi", "legacy", "namespaces", "namespace"})
-"""Names that no new project gets, because its path would be that of something else."""
+"""Names that no new project gets, because other pages have the paths of these names."""
 
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
-_PART = r"[A-Za-z0-9_.+!]+"
+_FILENAME_PART = r"[A-Za-z0-9_.+!]+"
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _WHEEL = re.compile(
-    rf"(?P<name>{_PART})-(?P<version>{_PART})(-[0-9][A-Za-z0-9_.]*)?"
-    rf"-(?P<tags>{_PART}-{_PART}-{_PART})"
+    rf"(?P<name>{_FILENAME_PART})-(?P<version>{_FILENAME_PART})(-[0-9][A-Za-z0-9_.]*)?"
+    rf"-(?P<tags>{_FILENAME_PART}-{_FILENAME_PART}-{_FILENAME_PART})"
     rf"(?:-(?P<label>[0-9a-z_.]{{1,{LABEL_LIMIT}}}))?\.whl",
     re.ASCII,
 )
@@ -76,9 +77,9 @@ ZIP_SUFFIX = ".zip"
 LENIENT_SUFFIXES = (SDIST_SUFFIX, ZIP_SUFFIX, ".tgz")
 """Suffixes of the sdists that a lenient import takes."""
 ACCEPTED_FORMATS = "wheels, .tar.gz and .zip"
-"""What an index takes that keeps files of old formats, for messages."""
+"""The formats that an index with files of old formats takes, for messages."""
 SDIST_SUFFIXES = (*LENIENT_SUFFIXES, ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
-"""Suffixes of sdists, also of those that only an older version has taken."""
+"""Suffixes of sdists, also of formats that only an older version has taken."""
 
 _SDIST = re.compile(
     rf"(?P<stem>[A-Za-z0-9_.+!-]+?)(?:{'|'.join(map(re.escape, SDIST_SUFFIXES))})", re.ASCII
@@ -86,9 +87,9 @@ _SDIST = re.compile(
 _HYPHEN = re.compile("-(?=[vV]?[0-9])")
 """A hyphen that may have a version behind it."""
 _VERSION_HYPHENS = 4
-"""The hyphen before a version, and those before the numbers of its `a`, `post` and `dev`."""
+"""The most hyphens of a version: one before it, and before the numbers of `a`, `post`, `dev`."""
 _EGG = re.compile(
-    rf"(?P<name>{_PART})-(?P<version>{_PART})"
+    rf"(?P<name>{_FILENAME_PART})-(?P<version>{_FILENAME_PART})"
     r"(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>[A-Za-z0-9_.-]+))?)?\.egg",
     re.ASCII,
 )
@@ -99,14 +100,14 @@ _INSTALLER = re.compile(
     re.ASCII,
 )
 _UNSAFE_IN_URL = re.compile(r"[^A-Za-z0-9_.~-]")
-_DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
+_LONG_DIGIT_RUN = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
-_EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
-_NO_TAGS = frozenset(extension[1:] for extension in _EXTENSIONS)
+_ARCHIVE_EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
+_NO_TAG_WORDS = frozenset(extension[1:] for extension in _ARCHIVE_EXTENSIONS)
 """Words that are not allowed as wheel tags, because they are file extensions."""
-_OBSOLETE = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
+_PACKAGETYPE_OF_OBSOLETE = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
 """Obsolete binary formats, by suffix."""
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
+_FORBIDDEN_CHARACTERS = re.compile(r"[\x00-\x20\x7f/\\%:]")
 
 UniquenessKey = tuple[str, ...]
 """Two filenames with one key differ only in spelling, or are sdists in two formats."""
@@ -118,7 +119,7 @@ class Sdist(Struct, frozen=True):
     """The parsed filename of an sdist."""
 
     packagetype: ClassVar[str] = "sdist"
-    """What PyPI calls this kind."""
+    """The name of this kind of distribution at PyPI."""
     python_version: ClassVar[str] = "source"
     """`python_version` in PyPI's JSON API."""
     filename: str
@@ -132,7 +133,7 @@ class Sdist(Struct, frozen=True):
 
     @property
     def suffix(self) -> str:
-        """The suffix of the filename, which names the archive format, such as `.tar.gz`."""
+        """The suffix of the filename, which says the archive format, such as `.tar.gz`."""
         return next(suffix for suffix in SDIST_SUFFIXES if self.filename.endswith(suffix))
 
 
@@ -152,11 +153,7 @@ class Wheel(Struct, frozen=True):
 
     @property
     def uniqueness_key(self) -> UniquenessKey:
-        """
-        A tuple of kind, version, build tag, label and tags.
-
-        It is unique except for the spelling.
-        """
+        """A tuple of kind, version, build tag, label and tags, unique except for the spelling."""
         release = canonicalize_version(self.version)
         return ("wheel", release, self.build, self.label, *self.tags)
 
@@ -173,7 +170,7 @@ class ObsoleteDistribution(Struct, frozen=True):
     project: NormalizedName
     version: Version
     packagetype: str
-    """What PyPI calls this kind: bdist_egg, bdist_wininst or bdist_msi."""
+    """The name of this kind at PyPI: bdist_egg, bdist_wininst or bdist_msi."""
     python_version: str
     """The Python version, or `any`."""
     platform: str
@@ -187,8 +184,8 @@ class ObsoleteDistribution(Struct, frozen=True):
 
 
 def label_of(filename: str) -> str:
-    """Return the label in the name of a wheel, or an empty text if it has none, or is no wheel."""
-    # most names have too few hyphens, and an expression takes ten times as long to say so
+    """Return the label in the name of a wheel, or an empty text for any other filename."""
+    # most names have too few hyphens, which takes an expression ten times as long to see
     if filename.count("-") < _LABEL_HYPHENS or not filename.endswith(".whl"):
         return ""
     match = _WHEEL.fullmatch(filename)
@@ -214,7 +211,7 @@ def parse_name(text: str) -> NormalizedName:
     """
     Return the normalised project name in `text`.
 
-    Raises Invalid (code `invalid_name`) if it is malformed.
+    Raises Invalid (code `invalid_name`) if the text is malformed.
     """
     if len(text) <= NAME_LIMIT and _NAME.fullmatch(text):
         return canonicalize_name(text)
@@ -225,12 +222,12 @@ def parse_name(text: str) -> NormalizedName:
     )
 
 
-@lru_cache(256)  # filename, form and metadata of an upload have the same one
+@lru_cache(256)  # filename, form and metadata of an upload have the same digest
 def parse_sha256(text: str) -> Sha256:
     """
     Return a SHA-256 with lower-case digits.
 
-    Raises Invalid (code `invalid_field`) if the text is none.
+    Raises Invalid (code `invalid_field`) if the text is no SHA-256.
     """
     digest = text.lower()
     if not _SHA256.fullmatch(digest):
@@ -243,9 +240,9 @@ def parse_version(text: str) -> Version:
     """
     Return the PEP 440 version in `text`.
 
-    Raises Invalid (code `invalid_version`) if it is malformed or too long.
+    Raises Invalid (code `invalid_version`) if the text is malformed or too long.
     """
-    if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):
+    if text.isascii() and len(text) <= VERSION_LIMIT and not _LONG_DIGIT_RUN.search(text):
         with suppress(InvalidVersion, ValueError):
             # packaging takes blanks around a version, and no filename or page may have them
             if text == text.strip():
@@ -259,7 +256,7 @@ def parse_version(text: str) -> Version:
     )
 
 
-@lru_cache(1024)  # projects have many versions in common, and several pages show each
+@lru_cache(1024)  # projects have many versions in common, and several pages show a version
 def listed_version(version: str) -> Version:
     """Return the parsed version of a listed file."""
     return Version(version)
@@ -269,13 +266,14 @@ def parse_version_set(text: str) -> SpecifierSet:
     """
     Return a set of versions by PEP 440, such as `<2` or `>=1.0,!=1.5`.
 
-    Raises Invalid (code `invalid_version`) if it is malformed, too long or empty, or compares text
-    (`===`).
+    Raises Invalid (code `invalid_version`) if the text is malformed, too long or empty, or compares
+    texts (`===`).
     """
     if text.isascii() and text.isprintable() and len(text) <= VERSION_SET_LIMIT:
-        is_whole = all(clause.strip() for clause in text.split(",")) and "===" not in text
+        has_empty_clause = not all(clause.strip() for clause in text.split(","))
+        is_refused = has_empty_clause or "===" in text or _LONG_DIGIT_RUN.search(text)
         with suppress(InvalidSpecifier, ValueError):
-            if is_whole and not _DIGITS.search(text):
+            if not is_refused:
                 return SpecifierSet(text)
     raise Invalid(
         f"{quoted(text)} is not a set of versions by PEP 440. Use for example <2, ==1.* or "
@@ -288,10 +286,10 @@ def strip_trailing_zeros(version: str) -> str:
     """
     Return a normalised version without trailing zeros of its release segment: 1 for 1.0.0.
 
-    Equal to `packaging.utils.canonicalize_version`, but without parsing, which takes too long for
-    all files of a project.
+    The result is that of `packaging.utils.canonicalize_version`, which parses the version and takes
+    too long for all files of a project.
     """
-    # most versions have none, and an expression takes ten times as long to say so
+    # most versions have no `.0`, which takes an expression ten times as long to see
     if ".0" in version:
         return _TRAILING_ZEROS.sub(r"\1", version)
     return version
@@ -301,9 +299,10 @@ def file_url(name: NormalizedName, sha256: str, filename: str) -> str:
     """
     Return the path of a file below the folder of files: `<project>/<sha256>/<filename>`.
 
-    The path has no digest if `sha256` is empty, which means that it is not known.
+    The path has no digest if `sha256` is empty, which means that the digest is not known.
     """
-    if _UNSAFE_IN_URL.search(filename):  # cheaper than `quote`, and rare
+    # few filenames have such characters, and `quote` takes longer than the search
+    if _UNSAFE_IN_URL.search(filename):
         filename = quote(filename, safe="")
     if sha256:
         return f"{name}/{sha256}/{filename}"
@@ -317,9 +316,9 @@ def variants_filename(project: NormalizedName, version: str) -> str:
 
 def release_of_variants(filename: str) -> str:
     """
-    Return the version in the name of a document about wheels with a label, or an empty text.
+    Return the version in the name of a document about wheels with a label.
 
-    It has no trailing zeros.
+    The version has no trailing zeros. The result is empty if the name has no valid version.
     """
     _, _, version = filename.removesuffix(VARIANTS_SUFFIX).partition("-")
     with suppress(Invalid):
@@ -331,12 +330,13 @@ def filename_readings(
     filename: str, *, zip_sdists: bool = False, is_lenient: bool = False
 ) -> tuple[Distribution, ...]:
     """
-    Return what `filename` may name: a wheel or a `.tar.gz` sdist, the shortest project name first.
+    Return the readings of a filename, that with the shortest project name first.
 
-    With `zip_sdists` also `.zip` sdists, obsolete since PEP 625. If `is_lenient`, those of
-    `LENIENT_SUFFIXES`, and wheels with odd tags.
+    Accepted formats are wheels and `.tar.gz` sdists, with `zip_sdists` also `.zip` sdists, which
+    are obsolete since PEP 625. With `is_lenient`, all sdists of `LENIENT_SUFFIXES` are accepted,
+    and wheels with odd tags.
 
-    Raises Invalid if it is not the name of a distribution in an accepted format (code
+    Raises Invalid if the filename is not that of a distribution in an accepted format (code
     `invalid_filename`), or its version is malformed (code `invalid_version`).
     """
     return _readings(filename, None, zip_sdists=zip_sdists, is_lenient=is_lenient)
@@ -345,9 +345,9 @@ def filename_readings(
 def _readings(
     filename: str, project: NormalizedName | None, *, zip_sdists: bool, is_lenient: bool
 ) -> tuple[Distribution, ...]:
-    """Return what a filename may name. Of an sdist that may be of `project` only that reading."""
-    # a stranger's text: before any expression, and before packaging, gets to see it
-    _check_text(filename)
+    """Return the readings of a filename, for an sdist only that of `project` if there is one."""
+    # a stranger's text is checked before any expression, and packaging, read it
+    _require_characters(filename)
     if filename.endswith(".whl"):
         return (_parse_wheel(filename, is_lenient=is_lenient),)
     suffixes: tuple[str, ...] = (SDIST_SUFFIX,)
@@ -372,20 +372,20 @@ def _readings(
 
 def known_filename_readings(filename: str) -> tuple[KnownDistribution, ...]:
     """
-    Return what `filename` may name, in any format that a store may have.
+    Return the readings of a filename in any format that a store may have.
 
-    The shortest project name comes first. Raises Invalid (codes `invalid_filename`,
-    `invalid_version`) if it is no distribution.
+    The reading with the shortest project name comes first. Raises Invalid (codes
+    `invalid_filename`, `invalid_version`) if the filename is not that of a distribution.
     """
     return _known_readings(filename, None)
 
 
 def _known_readings(filename: str, project: NormalizedName | None) -> tuple[KnownDistribution, ...]:
-    """Return what a filename may name, in any format that a store may have."""
-    _check_text(filename)
+    """Return the readings as `known_filename_readings`, with the choice that `_readings` makes."""
+    _require_characters(filename)
     if filename.endswith(SDIST_SUFFIXES):
         return _sdist_readings(filename, project)
-    if filename.endswith(tuple(_OBSOLETE)):
+    if filename.endswith(tuple(_PACKAGETYPE_OF_OBSOLETE)):
         return _obsolete_readings(filename, project)
     return _readings(filename, project, zip_sdists=True, is_lenient=True)
 
@@ -398,62 +398,67 @@ def parse_filename(
     is_lenient: bool = False,
 ) -> Distribution:
     """
-    Return the distribution that `filename` names, of `project` if that is known.
+    Return the distribution that `filename` names, a distribution of `project` if that is known.
 
-    The formats are those of `filename_readings`. Raises Invalid (code `invalid_filename`) if it is
-    not the name of a distribution in an accepted format, or of a file of another project. Raises
-    Invalid (code `invalid_version`) if its version is malformed. For an sdist whose project is
-    known, that has the code `invalid_filename`, too. Raises Invalid (code `ambiguous_filename`) if
-    the project is not known, and several hyphens may begin the version.
+    The accepted formats are those of `filename_readings`. Raises Invalid with one of these codes:
+
+    - `invalid_filename` if the filename is not that of a distribution in an accepted format, or of
+      a file of another project, or if the version of an sdist of `project` is malformed,
+    - `invalid_version` if any other version is malformed,
+    - `ambiguous_filename` if the project is not known, and several hyphens may begin the version.
     """
     readings = _readings(filename, project, zip_sdists=zip_sdists, is_lenient=is_lenient)
-    return _only(readings, filename, project)
+    return _only_reading(readings, filename, project)
 
 
 def parse_known_filename(filename: str, project: NormalizedName | None = None) -> KnownDistribution:
     """
     Return the distribution that `filename` names, in any format that a store may have.
 
-    Raises Invalid if it is no distribution, or of another project (codes `invalid_filename`,
-    `invalid_version`). Raises Invalid (code `ambiguous_filename`) if `project` is None, and several
-    hyphens may begin its version.
+    Raises Invalid (codes `invalid_filename`, `invalid_version`) if the filename is not that of a
+    distribution, or of a file of another project. Raises Invalid (code `ambiguous_filename`) if
+    `project` is None, and several hyphens may begin the version.
     """
-    return _only(_known_readings(filename, project), filename, project)
+    return _only_reading(_known_readings(filename, project), filename, project)
 
 
 def reading_of(readings: Iterable[KnownT], project: NormalizedName) -> KnownT | None:
-    """Return the reading of a filename that is of a project, or None if there is none."""
+    """Return the reading for a project, or None if no reading is for this project."""
     return next((reading for reading in readings if reading.project == project), None)
 
 
-def _only(readings: tuple[KnownT, ...], filename: str, project: NormalizedName | None) -> KnownT:
-    """Return the reading that is of a project, or the only one if nobody knows the project."""
+def _only_reading(
+    readings: tuple[KnownT, ...], filename: str, project: NormalizedName | None
+) -> KnownT:
+    """Return the reading for a project, or the only reading if the project is not known."""
     if project is None:
         if len(readings) > 1:
             raise ambiguous_filename(filename, readings)
         return readings[0]
     reading = reading_of(readings, project)
     if reading is None:
-        raise _bad_filename(filename, f"no hyphen has {project} before it and a version behind it")
+        raise _invalid_filename(
+            filename, f"no hyphen has {project} before it and a version behind it"
+        )
     return reading
 
 
 def ambiguous_filename(filename: str, readings: Iterable[KnownDistribution]) -> Invalid:
-    """Return the error for a file of which nothing says where its version begins."""
-    texts = [f"version {reading.version} of {reading.project}" for reading in readings]
+    """Return the error for a filename of which nothing says where its version begins."""
+    descriptions = [f"version {reading.version} of {reading.project}" for reading in readings]
     return Invalid(
-        f"{quoted(filename)} may be {' or '.join(texts)}, and nothing says "
+        f"{quoted(filename)} may be {' or '.join(descriptions)}, and nothing says "
         "which. Build it again with a current build tool: then its PKG-INFO says it.",
         code="ambiguous_filename",
     )
 
 
-def _check_text(filename: str) -> None:
+def _require_characters(filename: str) -> None:
     """Raise Invalid for a filename that is too long, or has characters of no distribution."""
-    if not filename.isascii() or _FORBIDDEN.search(filename):
-        raise _bad_filename(filename, "it has characters that no distribution's name has")
+    if not filename.isascii() or _FORBIDDEN_CHARACTERS.search(filename):
+        raise _invalid_filename(filename, "it has characters that no distribution's name has")
     if len(filename) > FILENAME_LIMIT:
-        raise _bad_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
+        raise _invalid_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
 
 
 def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
@@ -461,70 +466,71 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     match = _WHEEL.fullmatch(filename)
     if match is None:
         form = "name-version[-build]-python-abi-platform[-label].whl"
-        raise _bad_filename(filename, f"a wheel is {form}")
+        raise _invalid_filename(filename, f"a wheel is {form}")
     tag_sets = match["tags"].split("-")
 
-    # packaging makes all combinations of the tags, so they are counted before
-    if prod(tag_set.count(".") + 1 for tag_set in tag_sets) > TAG_LIMIT:
-        raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
-    words = re.split("[-.]", match["tags"].lower())
+    # counted before packaging makes all combinations of the tags
+    combinations = prod(tag_set.count(".") + 1 for tag_set in tag_sets)
+    if combinations > TAG_LIMIT:
+        raise _invalid_filename(filename, f"it names more than {TAG_LIMIT} tags")
+    tag_words = re.split("[-.]", match["tags"].lower())
     label = match["label"] or ""
 
-    # `demo-1.0-py3-none-any.tar.whl` is one type of archive under the name of another
-    has_extension = (label or tag_sets[-1]).endswith(_EXTENSIONS)
-    if has_extension or not (is_lenient or _NO_TAGS.isdisjoint(words)):
-        raise _bad_filename(filename, "it has two extensions")
+    # `demo-1.0-py3-none-any.tar.whl` is one type of archive under the name of another type
+    last_part = label or tag_sets[-1]
+    has_odd_tags = not _NO_TAG_WORDS.isdisjoint(tag_words)
+    if last_part.endswith(_ARCHIVE_EXTENSIONS) or (has_odd_tags and not is_lenient):
+        raise _invalid_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:
         # packaging knows no labels yet
         project, _, build, tags = parse_wheel_filename(without_label(filename))
     except (InvalidWheelFilename, InvalidVersion, ValueError) as error:
-        raise _bad_filename(filename, str(error)) from error
-    _check_project(match["name"], filename)
+        raise _invalid_filename(filename, str(error)) from error
+    _require_project_name(match["name"], filename)
 
-    # packaging gives a build tag as number and rest, by which installers order wheels
-    spelled = "".join(map(str, build))
-    all_tags = tuple(sorted(map(str, tags)))
-    return Wheel(filename, project, version, spelled, all_tags, label)
+    # packaging divides a build tag into a number and a text, by which installers order wheels
+    build_tag = "".join(map(str, build))
+    sorted_tags = tuple(sorted(map(str, tags)))
+    return Wheel(filename, project, version, build_tag, sorted_tags, label)
 
 
-def _sdist_readings(filename: str, of: NormalizedName | None) -> tuple[Sdist, ...]:
+def _sdist_readings(filename: str, wanted: NormalizedName | None) -> tuple[Sdist, ...]:
+    """Return the readings of the filename of an sdist, as `_split_stem` does, or raise Invalid."""
     match = _SDIST.fullmatch(filename)
     if match is None:
-        raise _bad_filename(filename, "an sdist is name-version.tar.gz")
-    if match["stem"].endswith(_EXTENSIONS):
-        raise _bad_filename(filename, "it has two extensions")
-    pairs = _split_stem(match["stem"], filename, of)
+        raise _invalid_filename(filename, "an sdist is name-version.tar.gz")
+    if match["stem"].endswith(_ARCHIVE_EXTENSIONS):
+        raise _invalid_filename(filename, "it has two extensions")
+    pairs = _split_stem(match["stem"], filename, wanted)
     return tuple(Sdist(filename, project, version) for project, version in pairs)
 
 
 def _obsolete_readings(
-    filename: str, of: NormalizedName | None
+    filename: str, wanted: NormalizedName | None
 ) -> tuple[ObsoleteDistribution, ...]:
-    """Return what the filename of an egg or an installer may name, or raise Invalid."""
-    is_egg = filename.endswith(".egg")
-    form = "name-version.platform-pyX.Y.exe or .msi"
-    expression = _INSTALLER
-    if is_egg:
-        form = "name-version-pyX.Y.egg"
-        expression = _EGG
-    match = expression.fullmatch(filename)
-    if match is None:
-        raise _bad_filename(filename, f"one of that kind is {form}")
-    if is_egg:
-        _check_project(match["name"], filename)
+    """Return the readings of the filename of an egg or an installer, or raise Invalid."""
+    if filename.endswith(".egg"):
+        match = _EGG.fullmatch(filename)
+        if match is None:
+            raise _invalid_filename(filename, "one of that kind is name-version-pyX.Y.egg")
+        _require_project_name(match["name"], filename)
         # setuptools replaced `-` by `_` in the version of an egg
         version = parse_version(match["version"].replace("_", "-"))
         pairs = [(canonicalize_name(match["name"]), version)]
     else:
-        pairs = _split_stem(match["stem"], filename, of)
+        match = _INSTALLER.fullmatch(filename)
+        if match is None:
+            form = "name-version.platform-pyX.Y.exe or .msi"
+            raise _invalid_filename(filename, f"one of that kind is {form}")
+        pairs = _split_stem(match["stem"], filename, wanted)
     readings = list[ObsoleteDistribution]()
     for project, version in pairs:
         reading = ObsoleteDistribution(
             filename=filename,
             project=project,
             version=version,
-            packagetype=_OBSOLETE[filename[-4:]],
+            packagetype=_PACKAGETYPE_OF_OBSOLETE[filename[-4:]],
             python_version=match["python"] or "any",
             platform=match["platform"] or "",
         )
@@ -533,46 +539,47 @@ def _obsolete_readings(
 
 
 def _split_stem(
-    stem: str, filename: str, of: NormalizedName | None
+    stem: str, filename: str, wanted: NormalizedName | None
 ) -> list[tuple[NormalizedName, Version]]:
     """
     Return each project and version that a hyphen of `name-version` divides, shortest name first.
 
-    If `of` is given, only that of this project, if there is one. Else raises Invalid if there is no
-    such hyphen.
+    With `wanted`, return only the pair of this project, or nothing if there is none. Without
+    `wanted`, raises Invalid if no hyphen divides a project from a version.
     """
     pairs = list[tuple[NormalizedName, Version]]()
 
-    # a local version has hyphens, too, and the project's name is never behind its plus
+    # a local version, behind the plus, may have hyphens that do not end the project name
     before_local, _, _ = stem.partition("+")
-    for hyphen in list(_HYPHEN.finditer(before_local))[-_VERSION_HYPHENS:]:
+    hyphens = list(_HYPHEN.finditer(before_local))
+    for hyphen in hyphens[-_VERSION_HYPHENS:]:
         name = stem[: hyphen.start()]
         version = stem[hyphen.end() :]
         if len(name) > NAME_LIMIT or not _NAME.fullmatch(name):
             continue
         project = canonicalize_name(name)
-        if of in (None, project):
+        if wanted in (None, project):
             with suppress(Invalid):
                 pairs.append((project, parse_version(version)))
 
-    # nothing fits: say what is wrong with the name and the version as a person would divide them
-    if not pairs and of is None:
-        name, hyphen_of_version, version = stem.rpartition("-")
-        if not hyphen_of_version:
-            raise _bad_filename(filename, "no hyphen divides its name from its version")
+    # the error is about the name and the version as a person would divide them
+    if not pairs and wanted is None:
+        name, last_hyphen, version = stem.rpartition("-")
+        if not last_hyphen:
+            raise _invalid_filename(filename, "no hyphen divides its name from its version")
         parse_version(version)
-        _check_project(name, filename)
+        _require_project_name(name, filename)
     return pairs
 
 
-def _check_project(name: str, filename: str) -> None:
-    """Raise Invalid unless what stands before the version can be the name of a project."""
+def _require_project_name(name: str, filename: str) -> None:
+    """Raise Invalid unless the part before the version can be the name of a project."""
     if len(name) > NAME_LIMIT or not _NAME.fullmatch(name):
-        raise _bad_filename(filename, "the part before the version is not a project name")
+        raise _invalid_filename(filename, "the part before the version is not a project name")
 
 
-def _bad_filename(filename: str, why: str) -> Invalid:
-    """Return the error for a filename that is no distribution's."""
+def _invalid_filename(filename: str, why: str) -> Invalid:
+    """Return the error (code `invalid_filename`) for a filename that is not a distribution's."""
     return Invalid(
         f"{quoted(filename)} is not a distribution's filename: {why}. "
         "Upload the file as the build tool named it.",
@@ -598,13 +605,14 @@ def is_stem_of(text: str, distribution: Distribution) -> bool:
     """
     Return whether a text is the distribution's `name-version`, in any spelling.
 
-    The version has a hyphen only in sdists: installers divide the folder of a wheel at the last.
+    The version may have a hyphen only in an sdist: installers divide the name of a folder of a
+    wheel at the last hyphen.
     """
-    hyphens = [hyphen.start() for hyphen in re.finditer("-", text)]
+    positions = [hyphen.start() for hyphen in re.finditer("-", text)]
     if isinstance(distribution, Wheel):
-        hyphens = hyphens[-1:]
-    for hyphen in hyphens:
-        is_name = is_name_of(text[:hyphen], distribution)
-        if is_name and is_version_of(text[hyphen + 1 :], distribution):
+        positions = positions[-1:]
+    for position in positions:
+        has_name = is_name_of(text[:position], distribution)
+        if has_name and is_version_of(text[position + 1 :], distribution):
             return True
     return False

@@ -1,6 +1,7 @@
 """How often the files of a project were downloaded in a time: by day and version."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -11,7 +12,7 @@ from msgspec.json import encode
 KEPT_DAYS: Final = 400
 """How long counts are kept, at least."""
 SHOWN_DAYS: Final = 30
-"""The days that are shown unless others are asked for."""
+"""How many days a report has unless another number is asked for."""
 FREQUENT_VERSIONS: Final = 5
 """How many versions a report has by day. A project may have thousands."""
 
@@ -20,9 +21,9 @@ class DownloadKey(NamedTuple):  # there may be many thousands
     """What is counted: downloads of one version, on one day."""
 
     day: date
-    """In UTC."""
+    """The day in UTC."""
     version: str
-    """Empty in an overflow: too many versions were downloaded in an hour to count each of them."""
+    """Empty if too many versions were downloaded in an hour to count each version."""
 
 
 ProjectCounts = Counter[DownloadKey]
@@ -51,11 +52,11 @@ class VersionDays(Struct, frozen=True):
 
     version: str
     downloads: tuple[int, ...]
-    """As many as the report has days."""
+    """The downloads on each day of the report."""
 
 
 class DownloadReport(Struct, frozen=True, kw_only=True):
-    """The downloads of a project in some days, the last of which is today."""
+    """The downloads of a project on a number of days, of which the last is today."""
 
     days: tuple[CountByDay, ...]
     """Each day, also without downloads, oldest first."""
@@ -65,16 +66,16 @@ class DownloadReport(Struct, frozen=True, kw_only=True):
     versions: tuple[CountByVersion, ...]
     """The most frequent first."""
     frequent: tuple[VersionDays, ...]
-    """The first `FREQUENT_VERSIONS` of them that have a name."""
+    """The most frequent versions with a name, at most `FREQUENT_VERSIONS`, by day."""
 
     @property
     def digest(self) -> str:
-        """A text that equal reports have in common, and others do not."""
+        """A text that only equal reports have in common."""
         return sha256(encode(self)).hexdigest()[:16]
 
     @property
     def since(self) -> date:
-        """The first day."""
+        """The first day of the report."""
         return self.days[0].day
 
 
@@ -82,42 +83,62 @@ def report_of(counts: ProjectCounts, today: date, days: int) -> DownloadReport:
     """
     Return the report on `days` days, which is at least 1, of which `today` is the last.
 
-    Counts of earlier days are left out, and those of later days count as of today.
+    Counts of earlier days are left out. Counts of later days count as of today.
     """
-    since = today - timedelta(days - 1)
-    recent = ProjectCounts()
+    first_day = today - timedelta(days - 1)
+    recent_counts = ProjectCounts()
     for key, number in counts.items():
         day = min(key.day, today)  # the clock of another server may be ahead
-        if day >= since:
-            recent[DownloadKey(day, key.version)] += number
-    by_day = Counter[date]()
-    by_version = Counter[str]()
-    last = dict[str, date]()
-    for (day, version), number in recent.items():
-        by_day[day] += number
-        last[version] = max(day, last.get(version, day))
-        by_version[version] += number
-    versions = list[CountByVersion]()
-    for version, downloads in by_version.items():
-        versions.append(CountByVersion(version, downloads, last[version]))
+        if day >= first_day:
+            recent_counts[DownloadKey(day, key.version)] += number
+    versions = _counts_by_version(recent_counts)
+    frequent_versions = [count.version for count in versions if count.version][:FREQUENT_VERSIONS]
+    days_with_downloads = [key.day for key in recent_counts]
+    return DownloadReport(
+        days=_counts_by_day(recent_counts, first_day, days),
+        downloads=recent_counts.total(),
+        last=max(days_with_downloads, default=None),
+        versions=versions,
+        frequent=_days_of_versions(recent_counts, frequent_versions, first_day, days),
+    )
 
-    # by name among equals, so that two servers make the same page of the same counts
-    versions.sort(key=lambda count: (-count.downloads, count.version))
-    frequent = [count.version for count in versions if count.version][:FREQUENT_VERSIONS]
-    numbers_of = {version: [0] * days for version in frequent}
-    for (day, version), number in recent.items():
-        if version in numbers_of:
-            numbers_of[version][(day - since).days] += number
 
-    # a figure needs each day, and a counter has only those with downloads
+def _counts_by_day(counts: ProjectCounts, first_day: date, days: int) -> tuple[CountByDay, ...]:
+    """Return the downloads on each of `days` days, also on a day without downloads."""
+    downloads_on = Counter[date]()
+    for key, number in counts.items():
+        downloads_on[key.day] += number
     count_by_day = list[CountByDay]()
     for offset in range(days):
-        day = since + timedelta(offset)
-        count_by_day.append(CountByDay(day, by_day[day]))
-    return DownloadReport(
-        days=tuple(count_by_day),
-        downloads=by_day.total(),
-        last=max(last.values(), default=None),
-        versions=tuple(versions),
-        frequent=tuple(VersionDays(name, tuple(numbers)) for name, numbers in numbers_of.items()),
-    )
+        day = first_day + timedelta(offset)
+        count_by_day.append(CountByDay(day, downloads_on[day]))
+    return tuple(count_by_day)
+
+
+def _counts_by_version(counts: ProjectCounts) -> tuple[CountByVersion, ...]:
+    """Return the downloads of each version, the most frequent version first."""
+    downloads_of = Counter[str]()
+    last_day_of = dict[str, date]()
+    for key, number in counts.items():
+        downloads_of[key.version] += number
+        last_day_of[key.version] = max(key.day, last_day_of.get(key.version, key.day))
+    versions = list[CountByVersion]()
+    for version, downloads in downloads_of.items():
+        versions.append(CountByVersion(version, downloads, last_day_of[version]))
+    # by name among equals, so that two servers make the same page of the same counts
+    versions.sort(key=lambda count: (-count.downloads, count.version))
+    return tuple(versions)
+
+
+def _days_of_versions(
+    counts: ProjectCounts, versions: Sequence[str], first_day: date, days: int
+) -> tuple[VersionDays, ...]:
+    """Return the downloads of some versions on each of `days` days, in the order of `versions`."""
+    numbers_of = {version: [0] * days for version in versions}
+    for key, number in counts.items():
+        if key.version in numbers_of:
+            numbers_of[key.version][(key.day - first_day).days] += number
+    version_days = list[VersionDays]()
+    for version, numbers in numbers_of.items():
+        version_days.append(VersionDays(version, tuple(numbers)))
+    return tuple(version_days)

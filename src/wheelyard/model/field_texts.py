@@ -22,25 +22,25 @@ _ELEMENTS: Final = re.compile(r"[,\n]")
 
 def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN401 - of any type
     """
-    Return the value of a text for a key of this type, which is not checked further.
+    Return the value that a text stands for, of a key whose values have the type `kind`.
 
-    A text that is no number or boolean stays a text, for later checks to refuse. Raises Invalid
-    (code `invalid_field`), with the key, if a table has a line without a name and `=`, or a name
-    twice.
+    The value is not checked further: a text that is no number or boolean stays a text, for later
+    checks to refuse. Raises Invalid (code `invalid_field`), with the key, if a table has a line
+    without a name and `=`, or a name twice.
     """
     types = _member_types(kind)
-    if any(isinstance(member, inspect.VarTupleType) for member in types):
-        return list(filter(None, map(str.strip, _ELEMENTS.split(text))))
-    if any(isinstance(member, inspect.DictType) for member in types):
-        return _table(key, text)
-    # what is no boolean or number stays a text, for the checks of the key to refuse
-    if any(isinstance(member, inspect.BoolType) for member in types):
+    if _has_type(types, inspect.VarTupleType):
+        elements = [element.strip() for element in _ELEMENTS.split(text)]
+        return [element for element in elements if element]
+    if _has_type(types, inspect.DictType):
+        return _table_of_text(key, text)
+    if _has_type(types, inspect.BoolType):
         return _BOOLEANS.get(text.lower(), text)
-    return _number(types, text)
+    return _number_of_text(types, text)
 
 
 def _member_types(kind: inspect.Type) -> list[inspect.Type]:
-    """Return the types that a value may have: a key that may be missing is a union with None."""
+    """Return the types of a union, or the only type. A key that may be missing is one with None."""
     if isinstance(kind, inspect.Metadata):
         return _member_types(kind.type)
     if not isinstance(kind, inspect.UnionType):
@@ -51,20 +51,26 @@ def _member_types(kind: inspect.Type) -> list[inspect.Type]:
     return types
 
 
-def _number(types: Sequence[inspect.Type], text: str) -> int | float | str:
-    """Return the number of a text if a key has one, else the text, for the checks to refuse."""
-    if any(isinstance(member, inspect.IntType) for member in types) and _NUMBER.fullmatch(text):
+def _has_type(types: Sequence[inspect.Type], member_type: type[inspect.Type]) -> bool:
+    """Return whether one of the types of a union is a `member_type`."""
+    return any(isinstance(member, member_type) for member in types)
+
+
+def _number_of_text(types: Sequence[inspect.Type], text: str) -> int | float | str:
+    """Return the number that a text stands for, or the text if the key has no number like it."""
+    if _has_type(types, inspect.IntType) and _NUMBER.fullmatch(text):
         return int(text)
-    is_decimal = any(isinstance(member, inspect.FloatType) for member in types)
-    if is_decimal and _DECIMAL.fullmatch(text):
+    if _has_type(types, inspect.FloatType) and _DECIMAL.fullmatch(text):
         return float(text)
     return text
 
 
-def _table(key: str, text: str) -> dict[str, str | bool]:
+def _table_of_text(key: str, text: str) -> dict[str, str | bool]:
     """Return the table in a text that has a line for each entry."""
     table = dict[str, str | bool]()
-    for line in filter(str.strip, text.splitlines()):
+    for line in text.splitlines():
+        if not line.strip():
+            continue
         name, value = _entry(key, line)
         if name in table:
             raise wrong_text(key, f"{quoted(name)} is there twice. Leave one out.")
@@ -73,22 +79,22 @@ def _table(key: str, text: str) -> dict[str, str | bool]:
 
 
 def _entry(key: str, line: str) -> tuple[str, str | bool]:
-    """Return the name and the value on a line."""
-    name, equals, value = map(str.strip, line.partition("="))
+    """Return the name and the value in a line `NAME = VALUE`, or raise Invalid without a name."""
+    name, equals, value = (part.strip() for part in line.partition("="))
     if not equals or not name:
         raise wrong_text(key, f"Write each on a line, as NAME = VALUE: {quoted(line)}.")
-    # the text `true` is in quotes, as a claim of another type than expected is wrong
+    # quotes tell the text `true` from the boolean, as a claim of the wrong type fails its check
     if len(value) > 1 and value[0] == value[-1] == '"':
         return name, value[1:-1]
     return name, _BOOLEANS.get(value, value)
 
 
 def text_of_value(value: object) -> str:
-    """Return the text of a value, for `value_of_text`."""
+    """Return the text that `value_of_text` reads as a value."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return "\n".join(f"{name} = {_entry_text(inner)}" for name, inner in value.items())
+        return "\n".join(f"{name} = {_entry_text(member)}" for name, member in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)

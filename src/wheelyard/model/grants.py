@@ -40,11 +40,11 @@ _PRINCIPAL_PATTERNS: Final = {
     "static": re.compile(r"[^\x00-\x1f\x7f]{1,100}"),
     "token": re.compile(TOKEN_ID),
 }
-_GROUP: Final = "group:"
+_GROUP_PREFIX: Final = "group:"
 """The beginning of a group in a grant, as in `group:team`."""
 GROUP_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CASE_INSENSITIVE_KINDS: Final = frozenset({"user", "serviceAccount", "domain"})
-_SEPARATOR: Final = re.compile(
+_COMMA_BETWEEN_PRINCIPALS: Final = re.compile(
     rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|oidc|static|token|publisher|group):"
     rf"|{ANONYMOUS}\b|{ALL_AUTHENTICATED}\b)"
 )
@@ -96,13 +96,13 @@ class Grant(Struct, frozen=True):
     id: str
     """`g` and eight digits or letters a-f."""
     who: frozenset[str]
-    """The principals that it names, and the groups, as `group:NAME`."""
+    """The principals that the grant names, and the groups, as `group:NAME`."""
     principals: frozenset[str]
-    """The principals that have the scope, the members of its groups, too."""
+    """All principals that have the scope, with the members of the groups."""
     scope: Scope
     note: str = ""
     names_index: bool = True
-    """Whether it says which indexes it is about."""
+    """Whether the grant says which indexes it is about."""
 
     def __str__(self) -> str:
         if self.note:
@@ -116,18 +116,21 @@ class Grants(Struct, frozen=True):
     all: tuple[Grant, ...] = ()
     groups: Groups = NO_GROUPS
     ended: "Mapping[str, PersonEnded]" = MappingProxyType({})
-    """Whose access was ended, by the principal that is theirs alone."""
+    """The events that ended the access of people, by the principal that only this person has."""
 
     def ending_of(self, principals: Iterable[str]) -> "PersonEnded | None":
-        """Return the event that has ended the access of whoever has these principals, if any."""
-        return next((self.ended[name] for name in principals if name in self.ended), None)
+        """Return the event that ended the access of the person with these principals, or None."""
+        for principal in principals:
+            if principal in self.ended:
+                return self.ended[principal]
+        return None
 
     def of(self, principals: Iterable[str]) -> tuple[Grant, ...]:
         """Return each grant that names at least one of these principals."""
         return tuple(grant for grant in self.all if grant.principals.intersection(principals))
 
     def without_anonymous(self) -> "Grants":
-        """Return the same grants, but none that gives anybody anything by `anonymous`."""
+        """Return the same grants, of which none gives a right to `anonymous`."""
         grants = list[Grant]()
         for grant in self.all:
             grants.append(replace(grant, principals=grant.principals - {ANONYMOUS}))
@@ -143,8 +146,8 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     Return the grant with these fields.
 
     Raises Invalid, with several codes, for invalid values, for a group that is not one of `groups`,
-    and for a right that nobody can have: to administer some projects only, or of `anonymous` to do
-    more than read.
+    and for a right that nobody can have: a right to administer only some projects, or a right of
+    `anonymous` to do more than read.
     """
     who = frozenset(parse_grantee(grantee, groups) for grantee in fields.who)
     scope = scope_of(fields)
@@ -154,11 +157,13 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
 
 
 def canonical_fields(grant: Grant) -> GrantFields:
-    """Return the fields of a grant: sorted, and each once, so that equal grants have equal ones."""
+    """Return the fields of a grant, with sorted values, so that equal grants have equal fields."""
+    different_projects = frozenset(grant.scope.projects)
+    actions = [word for word, action in ACTIONS.items() if action & grant.scope.actions]
     return GrantFields(
         who=tuple(sorted(grant.who)),
-        projects=tuple(sorted(set(grant.scope.projects))),
-        actions=tuple(word for word, action in ACTIONS.items() if action & grant.scope.actions),
+        projects=tuple(sorted(different_projects)),
+        actions=tuple(actions),
         note=grant.note,
         index=right_index_text(grant.scope.indexes),
     )
@@ -196,7 +201,7 @@ def parse_member(text: str) -> str:
 
     Raises Invalid (code `bad_setting`) for `anonymous`, for groups, and for other text.
     """
-    if text.startswith(_GROUP) and "@" not in text:
+    if text.startswith(_GROUP_PREFIX) and "@" not in text:
         why = f"{quoted(text)} is a group, and groups are not nested. List its members."
     elif text == ANONYMOUS:
         why = f"{ANONYMOUS} is in no group. Name it in the grant itself."
@@ -211,8 +216,8 @@ def parse_grantee(text: str, groups: Groups) -> str:
 
     Raises Invalid (code `bad_setting`) for other text.
     """
-    name = text.removeprefix(_GROUP)
-    # with an @ it is a group of Google, for which `parse_principal` has words of its own
+    name = text.removeprefix(_GROUP_PREFIX)
+    # a name with @ is that of a Google group, which `parse_principal` refuses with a hint
     if name == text or "@" in name:
         return parse_principal(text)
     # a misspelt group would give nobody the right, and nobody would notice
@@ -228,14 +233,16 @@ def parse_grantee(text: str, groups: Groups) -> str:
 
 
 def groups_in(who: Iterable[str]) -> frozenset[str]:
-    """Return the names of the groups in `who`, each of which stands there as `group:NAME`."""
-    return frozenset(grantee.removeprefix(_GROUP) for grantee in who if grantee.startswith(_GROUP))
+    """Return the names of the groups in `who`, where a group is written as `group:NAME`."""
+    groups = [grantee for grantee in who if grantee.startswith(_GROUP_PREFIX)]
+    return frozenset(group.removeprefix(_GROUP_PREFIX) for group in groups)
 
 
 def groups_of(principals: Iterable[str], groups: Groups) -> tuple[str, ...]:
     """Return the names of the groups that have one of these principals, sorted."""
-    names = frozenset(principals)
-    return tuple(sorted(name for name, members in groups.items() if members & names))
+    searched = frozenset(principals)
+    names = [name for name, members in groups.items() if not members.isdisjoint(searched)]
+    return tuple(sorted(names))
 
 
 def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
@@ -246,8 +253,8 @@ def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
     """
     principals = set[str]()
     for grantee in who:
-        if grantee.startswith(_GROUP):
-            principals.update(groups.get(grantee.removeprefix(_GROUP), ()))
+        if grantee.startswith(_GROUP_PREFIX):
+            principals.update(groups.get(grantee.removeprefix(_GROUP_PREFIX), ()))
         else:
             principals.add(grantee)
     return frozenset(principals)
@@ -263,50 +270,56 @@ def parse_principal(text: str) -> str:
         return text
     kind, _, name = text.partition(":")
 
-    # other letters than ASCII have look-alikes that become ASCII in lower case
+    # outside of ASCII there are letters that become ASCII letters in lower case
     if kind in _CASE_INSENSITIVE_KINDS and name.isascii():
         name = name.lower()
     if kind == "oidc":
-        provider, _, who = name.partition(":")
-        if not who.startswith(_GROUP):
-            name = f"{provider}:{person_name(who)}"
+        provider, _, person_or_group = name.partition(":")
+        if not person_or_group.startswith(_GROUP_PREFIX):
+            name = f"{provider}:{person_name(person_or_group)}"
     if kind in _PRINCIPAL_PATTERNS and _PRINCIPAL_PATTERNS[kind].fullmatch(name):
         return f"{kind}:{name}"
+
+    # a person who confuses a token with its id has typed a secret, which no message repeats
+    principal = quoted(redact_tokens(text))
+    raise Invalid(f"{principal}{_why_no_principal(kind, name)}", code="bad_setting")
+
+
+def _why_no_principal(kind: str, name: str) -> str:
+    """Return why `KIND:NAME` is no principal, as the end of a sentence that begins with it."""
     if kind == "group" and "@" not in name:
-        why = " is a group of grants, and no caller. Name one of its members."
-    elif kind == "group":
-        why = (
+        return " is a group of grants, and no caller. Name one of its members."
+    if kind == "group":
+        return (
             ": no credential tells of Google groups. Let an IAM policy name the group, and set "
             "google.access_token.resource."
         )
-    elif kind == "token":
-        why = (
+    if kind == "token":
+        return (
             f" is no token: behind 'token:' comes its id, the {ID_LENGTH} letters and digits that "
             "a list of tokens shows first."
         )
-    else:
-        why = (
-            f" is nobody that a grant can name. Write {ANONYMOUS}, {ALL_AUTHENTICATED}, or one of "
-            "user:EMAIL, serviceAccount:EMAIL, serviceAccount:EMAIL#NUMBER, domain:DOMAIN, "
-            "htpasswd:NAME, oidc:PROVIDER:NAME, oidc:PROVIDER:group:GROUP, static:NAME, token:ID, "
-            "publisher:ID; in a grant, a group is group:NAME."
-        )
-
-    # whoever confuses a token with its id has typed a secret, which no message repeats
-    raise Invalid(f"{quoted(redact_tokens(text))}{why}", code="bad_setting")
+    return (
+        f" is nobody that a grant can name. Write {ANONYMOUS}, {ALL_AUTHENTICATED}, or one of "
+        "user:EMAIL, serviceAccount:EMAIL, serviceAccount:EMAIL#NUMBER, domain:DOMAIN, "
+        "htpasswd:NAME, oidc:PROVIDER:NAME, oidc:PROVIDER:group:GROUP, static:NAME, token:ID, "
+        "publisher:ID; in a grant, a group is group:NAME."
+    )
 
 
 def parse_principals(text: str) -> list[str]:
     """
     Return the principals in a text, which are separated by commas.
 
-    Raises Invalid (code `bad_setting`) if one of them is not a principal.
+    Raises Invalid (code `bad_setting`) if a part of the text is not a principal.
     """
-    return [parse_principal(principal.strip()) for principal in _SEPARATOR.split(text)]
+    return [
+        parse_principal(principal.strip()) for principal in _COMMA_BETWEEN_PRINCIPALS.split(text)
+    ]
 
 
 def without_unique_id(principal: str) -> str:
-    """Return a principal without what tells it apart from others of its name, if it has that."""
+    """Return a principal without its unique id, if it has one: `serviceAccount:EMAIL`."""
     has_id = principal.startswith(("serviceAccount:", "oidc:"))
     if has_id:
         return _UNIQUE_ID.sub("", principal)
@@ -314,14 +327,14 @@ def without_unique_id(principal: str) -> str:
 
 
 def with_implied(principals: Iterable[str]) -> frozenset[str]:
-    """Return principals of one caller, and those that every caller with one of them has."""
-    # a token of a job may do only what its publisher may, and not what everybody with one may
-    names = {ANONYMOUS}
+    """Return the principals of one caller, and all principals that follow from them."""
+    all_principals = {ANONYMOUS}
     for principal in principals:
-        names |= {principal, without_unique_id(principal)}
+        all_principals |= {principal, without_unique_id(principal)}
+        # a token of a job may do what its publisher may, and not what every credential may
         if not principal.startswith("publisher:") and principal != ANONYMOUS:
-            names.add(ALL_AUTHENTICATED)
-    return frozenset(names)
+            all_principals.add(ALL_AUTHENTICATED)
+    return frozenset(all_principals)
 
 
 def describe_grant(grant: Grant, name_of: Callable[[str], str] = str) -> str:
@@ -330,7 +343,7 @@ def describe_grant(grant: Grant, name_of: Callable[[str], str] = str) -> str:
 
     `name_of` says how a principal is written.
     """
-    # a principal in words may have commas in it
+    # a principal in words may have commas in it, so that semicolons are between two
     separator = ", " if name_of is str else "; "
     who = separator.join(map(name_of, sorted(grant.who)))
     described = f"{who} may {describe_scope(grant.scope)}"
@@ -348,15 +361,15 @@ def _check_grantable(who: frozenset[str], scope: Scope) -> None:
 
 
 def credential_of(principal: str) -> str:
-    """Return the type of credential that a principal has, for people, or an empty text."""
+    """Return the type of a principal's credential in words, or an empty text if unknown."""
     kind, colon, _ = principal.partition(":")
-    if not colon and "@" in principal:  # of Google credentials on the machine of the command
+    if not colon and "@" in principal:  # a command that ran with Google credentials
         return f"{CREDENTIALS['local']}, Google account"
     return CREDENTIALS.get(kind, "")
 
 
 def with_name(principal: str, name: str) -> str:
-    """Return a principal with the name of its token, if there is one: `token:ID (NAME)`."""
+    """Return a principal with the name of its token, `token:ID (NAME)`, if the name is known."""
     if name:
         return f"{principal} ({name})"
     return principal
@@ -366,15 +379,16 @@ def is_match(text: str, principal: str, name: str) -> bool:
     """
     Return whether a text means this principal, which has the name `name`.
 
-    It is the principal, its part behind the colon (a token's id, an e-mail address), the name, or
-    a whole API token. The case of letters counts except in an e-mail address.
+    The text may be the principal, its part behind the colon (a token's id, an e-mail address), the
+    name, or a whole API token. The case of letters counts except in an e-mail address.
     """
-    _, _, rest = principal.partition(":")
+    _, _, ids = principal.partition(":")
     # a principal of a publisher's token has several ids, with commas between them
-    candidates = {principal, name, rest}.union(rest.split(",")) - {""}
-    if text in candidates or token_id_in(text) == rest != "":
+    spellings = {principal, name, ids, *ids.split(",")} - {""}
+    is_token = ids != "" and token_id_in(text) == ids
+    if text in spellings or is_token:
         return True
-    return "@" in text and text.lower() in {candidate.lower() for candidate in candidates}
+    return "@" in text and text.lower() in {spelling.lower() for spelling in spellings}
 
 
 class AccessEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
@@ -492,13 +506,13 @@ class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     group_sources: dict[str, str] = {}
     """The source of the file that made or changed a group last, by its name."""
     ended: tuple[PersonEnded, ...] = ()
-    """Whose access was ended, in that order."""
+    """Whose access was ended, in the order of these events."""
     commit: AccessCommit | None = None
     """The last commit, number `revision`."""
 
     @property
     def grants(self) -> tuple[Granted, ...]:
-        """In the order in which they were made."""
+        """The grants in the order in which they were made."""
         return tuple(entry for entry in self.entries if isinstance(entry, Granted))
 
     @property
@@ -515,15 +529,16 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
         case RightsNameIndex():
             return replace(rules, entries=(event, *rules.entries))
         case Revoked(id=grant_id):
-            kept = (entry for entry in rules.entries if not _is_grant(entry, grant_id))
-            return replace(rules, entries=tuple(kept))
+            entries = [entry for entry in rules.entries if not _is_grant_with_id(entry, grant_id)]
+            return replace(rules, entries=tuple(entries))
         case GroupChanged(name=name, added=added, removed=removed, source=source):
-            members = set(rules.groups.get(name, ())).union(added).difference(removed)
+            members = {*rules.groups.get(name, ()), *added} - set(removed)
             groups = {**rules.groups, name: tuple(sorted(members))}
+            sorted_groups = dict(sorted(groups.items()))
             sources = dict(rules.group_sources)
             if source:
                 sources[name] = source
-            return replace(rules, groups=dict(sorted(groups.items())), group_sources=sources)
+            return replace(rules, groups=sorted_groups, group_sources=sources)
         case GroupDeleted(name=name):
             groups = {group: members for group, members in rules.groups.items() if group != name}
             sources = dict(rules.group_sources)
@@ -540,28 +555,26 @@ def grants_of(rules: AccessRules) -> Grants:
     """
     Return the grants and groups of the store, parsed.
 
-    A grant to a group that exists no more is for nobody. Raises Invalid, with several codes, if the
-    store has what only a person can have written there.
+    A grant to a group that exists no more is for nobody. Raises Invalid, with several codes, if a
+    person has edited the document in the store and made a mistake.
     """
-    # parsed again, as a person may have edited the document
-    groups = {name: frozenset(map(parse_member, who)) for name, who in rules.groups.items()}
-    return Grants(
-        tuple(parse_granted(granted, groups) for granted in rules.grants),
-        groups,
-        {event.who: event for event in rules.ended},
-    )
+    groups = dict[str, frozenset[str]]()
+    for name, members in rules.groups.items():
+        groups[name] = frozenset(parse_member(member) for member in members)
+    grants = tuple(parse_granted(granted, groups) for granted in rules.grants)
+    return Grants(grants, groups, ended={event.who: event for event in rules.ended})
 
 
 def parse_granted(granted: Granted, groups: Groups) -> Grant:
     """
-    Return a stored grant as a valid one.
+    Return the grant of a stored one.
 
     A group that is not one of `groups` has no members. Raises Invalid, with several codes, if the
     grant is malformed.
     """
-    # a group may have been deleted since: then it has no members, and the grant stays valid
-    gone = dict.fromkeys(groups_in(granted.grant.who), frozenset[str]())
-    return build_grant(granted.id, granted.grant, {**gone, **groups})
+    # a group of the grant may have been deleted: the grant stays valid for the other principals
+    empty_groups = dict.fromkeys(groups_in(granted.grant.who), frozenset[str]())
+    return build_grant(granted.id, granted.grant, {**empty_groups, **groups})
 
 
 def describe_event(event: AnyAccessEvent, name_of: Callable[[str], str] = str) -> str:
@@ -569,7 +582,7 @@ def describe_event(event: AnyAccessEvent, name_of: Callable[[str], str] = str) -
     Return a change in words, without who made it and when.
 
     `name_of` says how a principal is written: a page has it in words, too. Raises Invalid, with
-    several codes, if it is about a grant that is malformed.
+    several codes, if the change is about a grant that is malformed.
     """
     note = f" ({event.note})" if event.note else ""
     match event:
@@ -592,7 +605,8 @@ def describe_event(event: AnyAccessEvent, name_of: Callable[[str], str] = str) -
             return f"{event.words} {name_of(who)}{note}"
 
 
-def _is_grant(entry: Granted | RightsNameIndex, grant_id: str) -> bool:
+def _is_grant_with_id(entry: Granted | RightsNameIndex, grant_id: str) -> bool:
+    """Return whether an entry of the stored rules is the grant with an id."""
     return isinstance(entry, Granted) and entry.id == grant_id
 
 
@@ -607,9 +621,9 @@ def describe_fields(fields: GrantFields, name_of: Callable[[str], str] = str) ->
 
 def with_any_groups(fields: GrantFields) -> Grant:
     """
-    Return a grant with these fields, whose groups may not exist, and have no members.
+    Return a grant with these fields and without an id, whose groups have no members.
 
-    Raises Invalid, with several codes, for invalid values.
+    The groups need not exist. Raises Invalid, with several codes, for invalid values.
     """
     groups = dict.fromkeys(groups_in(fields.who), frozenset[str]())
     return build_grant("", fields, groups)

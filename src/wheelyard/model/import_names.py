@@ -6,7 +6,6 @@ Follows PEP 794, and takes the names that `packaging` takes.
 
 from collections.abc import Sequence
 from keyword import iskeyword
-from operator import itemgetter
 
 from msgspec import Struct
 
@@ -26,30 +25,35 @@ class Imports(Struct, frozen=True):
     """The names that a distribution is imported by, as its metadata have them."""
 
     names: tuple[ImportName, ...] = ()
-    """Those that no other project has anything below."""
+    """Names below which no other project has anything."""
     namespaces: tuple[ImportName, ...] = ()
-    """Those that other projects may have something below, too."""
+    """Names below which other projects may have something, too."""
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """All names, as `acme.core`, and namespaces, as `acme.*`. Private ones come last."""
-        patterns = [(imported.is_private, imported.name) for imported in self.names]
-        patterns += [(space.is_private, f"{space.name}.*") for space in self.namespaces]
-        return tuple(pattern for _, pattern in sorted(patterns, key=itemgetter(0)))
+        public = [imported.name for imported in self.names if not imported.is_private]
+        private = [imported.name for imported in self.names if imported.is_private]
+        for namespace in self.namespaces:
+            patterns = private if namespace.is_private else public
+            patterns.append(f"{namespace.name}.*")
+        return tuple(public + private)
 
 
 def parse_import_name(text: str) -> ImportName:
     """
     Return the import name of a line of metadata, such as `acme.core; private`.
 
-    Raises ValueError with the reason if it is none.
+    Raises ValueError if the text is no import name. The message is the end of a sentence that
+    begins with the name of the field.
     """
     # blanks are allowed around the semicolon, and nowhere else
     name, semicolon, option = text.partition(";")
     name = name.rstrip()
-    if not all(identifier.isidentifier() for identifier in name.split(".")):
+    identifiers = name.split(".")
+    if not all(identifier.isidentifier() for identifier in identifiers):
         raise ValueError("is not a name that Python can import")
-    if any(map(iskeyword, name.split("."))):
+    if any(iskeyword(identifier) for identifier in identifiers):
         raise ValueError("has a keyword of Python, which cannot be imported")
     if semicolon and option.lstrip() != _PRIVATE:
         raise ValueError(f"has another option than '{_PRIVATE}'")
@@ -57,6 +61,6 @@ def parse_import_name(text: str) -> ImportName:
 
 
 def names_of_both(imports: Imports) -> Sequence[str]:
-    """Return the names that are import names and namespaces, which contradict each other."""
+    """Return the names that are import names and also namespaces, which is a contradiction."""
     namespaces = {namespace.name for namespace in imports.namespaces}
     return [declared.name for declared in imports.names if declared.name in namespaces]

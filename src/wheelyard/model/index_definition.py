@@ -1,9 +1,10 @@
 """
-Definitions of indexes: what each shows, as an ordered list of layers.
+Definitions of indexes: what each index shows, as an ordered list of layers.
 
 Main, the index at the root of the server, has only its own packages, and perhaps the upstream. A
-layer is the index's own name (its own packages), the name of another index (all that this one
-shows), the label of an upstream index, or `upstream`, which are all of these in their order.
+layer is the name of the index itself (its own packages), the name of another index (all packages
+that the other index shows), the label of an upstream index, or `upstream`, which stands for all
+upstream indexes in their order.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -35,7 +36,7 @@ MAX_LAYERS: Final = 16
 WRONG_INDEX: Final = "wrong_index"
 """The code of an Unavailable for an index whose definition does not fit."""
 OF_AN_INDEX: Final = "it is the name of an index of this server"
-"""Why a project cannot have a name."""
+"""Why no project can have the name of an index, as the end of a sentence."""
 NOT_OF_MAIN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "name": "it has this name always. Leave the key out",
@@ -81,70 +82,70 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
 
     name: str
     layers: tuple[str, ...]
-    """In the order in which a name is looked for."""
+    """The layers in the order in which a name is looked for."""
     merge: NamePatterns = NO_PATTERNS
     """Names whose files come from all layers, and not from the first that has the name."""
     rules: RuleKeys = NO_KEYS
-    """Which files of its layers it hides."""
+    """Which files of its layers the index hides."""
     removed_filter: str = ""
-    """Its filter of an earlier version, because of which it hides all files, or empty."""
+    """A filter of an earlier version, because of which the index hides all files, or empty."""
     day: date | None = None
-    """The day at whose end (UTC) it shows the index of its name, or None for now."""
+    """The day at whose end (UTC) the view shows the index, or None for the index as it is now."""
     promotion: PromotionRules = NO_RULES
-    """What it demands of releases that are promoted to it."""
+    """What the index demands of releases that are promoted to it."""
     removed_rules: tuple[str, ...] = ()
-    """Its keys that are rules of earlier versions: nothing is promoted to it."""
+    """Rules of an earlier version. While there are any, nothing is promoted to the index."""
     is_open: bool = False
-    """Whether anybody may read it, unless the settings say `private`."""
+    """Whether anybody may read the index, unless the settings say `private`."""
     is_closed_while_unused: bool = False
-    """Whether it takes no uploads while it never had a project and there are other indexes."""
+    """Whether uploads are refused while the index never had a project and there are others."""
     problem: str = ""
-    """Why nobody can say what it is, in a sentence: it takes nothing, and opens nothing."""
+    """Why the definition cannot be read, in a sentence, or empty. Such an index is closed."""
     quotas: Quotas = Quotas()
-    """Those that are not as main has them. Of main, those of each index without its own."""
+    """The quotas that the index itself has. Those of main count for an index without its own."""
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the index at the root of the server."""
+        """Whether this is the index at the root of the server."""
         return self.name == MAIN
 
     @property
     def hides_files(self) -> bool:
-        """Whether it has rules that may hide files of its layers."""
+        """Whether the index has rules that may hide files of its layers."""
         return bool(self.removed_filter) or self.rules != NO_KEYS
 
     @property
     def has_packages(self) -> bool:
-        """Whether it has packages of its own."""
+        """Whether the index has packages of its own."""
         return self.name in self.layers and self.day is None
 
     @property
     def title(self) -> str:
-        """What people call it: `dev`, or `dev/as-of-2026-01-01`."""
+        """What people call the index: `dev`, or `dev/as-of-2026-01-01`."""
         return self.title_on(self.day)
 
     def title_on(self, day: date | None) -> str:
-        """Return what people call it at the end of a day, or now."""
+        """Return what people call the index as of the end of a day, or of now if `day` is None."""
         if day is None:
             return self.name
         return f"{self.name}/{DATED}{day}"
 
     @property
     def takes_uploads(self) -> bool:
-        """Whether files can be uploaded to it, and are not only promoted."""
+        """Whether files can be uploaded to the index, and not only promoted."""
         return self.has_packages and not self.promotion.promote_only
 
     @property
     def path(self) -> str:
-        """Its path without slashes at the ends: `dev`, or nothing for main."""
-        segments = [bare_index_path(self.name)]
-        if self.day is not None:
-            segments.append(f"{DATED}{self.day}")
-        return "/".join(filter(None, segments))
+        """The path of the index without slashes at the ends: `dev`, or an empty text for main."""
+        path = bare_index_path(self.name)
+        if self.day is None:
+            return path
+        return f"{path}/{DATED}{self.day}".removeprefix("/")
 
     @property
     def segment(self) -> str:
-        """What stands before paths of the index: `/dev`, or nothing for main."""
+        """The beginning of all paths of the index: `/dev`, or an empty text for main."""
         if not self.path:
             return ""
         return f"/{self.path}"
@@ -154,49 +155,49 @@ def read_main(keys: Mapping[str, Any], *, has_upstream: bool) -> IndexDefinition
     """
     Return the definition of main with these keys, whose dates are texts.
 
-    Without keys anybody may read it, and it takes no uploads while it is unused beside others.
-    Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value, also for a
-    key that main cannot have.
+    Without keys anybody may read main, and main takes no uploads while it is unused and there are
+    other indexes. Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or
+    value, also for a key that main cannot have.
     """
     for key, why in NOT_OF_MAIN.items():
         if key in keys:
-            raise _wrong_key(MAIN, key, f"{key}: {why}")
-    fields = _fields_of(MAIN, {**keys, "name": MAIN})
+            raise _invalid_key(MAIN, key, f"{key}: {why}")
+    fields = _read_fields(MAIN, {**keys, "name": MAIN})
     layers: tuple[str, ...] = (MAIN,)
     if has_upstream:
         # own packages first: no public package is ever shown in place of a private one
         layers = (MAIN, UPSTREAM_LAYER)
     return replace(
         _definition(MAIN, layers, fields),
-        # main has always been open, and other indexes have not: the same key, two defaults
+        # the key `read` has two defaults, as main has always been open, and other indexes never
         is_open=fields.read != "granted",
         is_closed_while_unused=PROMOTE_ONLY not in keys,
     )
 
 
 def closed_main(problem: str, *, has_upstream: bool) -> IndexDefinition:
-    """Return the definition of main while nobody can say what it is, and why that is so."""
-    # what is damaged must not open what was closed
+    """Return the definition of main while the stored one cannot be read, as `problem` says."""
+    # damage in the store must not open an index that was closed
     closed = read_main({"read": "granted", "promote_only": True}, has_upstream=has_upstream)
     return replace(closed, problem=problem)
 
 
 def build_definition(fields: IndexFields) -> IndexDefinition:
     """
-    Return the definition with these fields. That its layers exist is for `misfits` to say.
+    Return the definition with these fields.
 
-    Raises Invalid (code `invalid_index`) for a wrong value, and with the code `bad_setting` for a
-    wrong pattern in `merge`.
+    `misfits` checks whether the layers exist. Raises Invalid (code `invalid_index`) for a wrong
+    value, and with the code `bad_setting` for a wrong pattern in `merge`.
     """
     name = parse_index_name(fields.name)
     layers: tuple[str, ...] = (name,)
     if fields.layers is not None:
         layers = tuple(map(read_index_name, fields.layers))
     if not 1 <= len(layers) <= MAX_LAYERS:
-        raise _wrong(name, f"expected 1 to {MAX_LAYERS} layers")
+        raise _invalid_index(name, f"expected 1 to {MAX_LAYERS} layers")
     for layer in layers:
         if layers.count(layer) > 1:
-            raise _wrong(name, f"the layer {quoted(layer)} is there twice")
+            raise _invalid_index(name, f"the layer {quoted(layer)} is there twice")
     return _definition(name, layers, fields)
 
 
@@ -206,12 +207,12 @@ def _definition(name: str, layers: tuple[str, ...], fields: IndexFields) -> Inde
     try:
         require_valid(rules)
     except Invalid as fault:
-        raise _wrong(name, fault.message.removesuffix(".")) from fault
+        raise _invalid_index(name, fault.message.removesuffix(".")) from fault
     sources = tuple(map(read_index_name, fields.promote_from))
     for source in sources:
         if source == name:
-            raise _wrong(name, "promote_from has its own name")
-        # neither is a name that `parse_index_name` takes, and both are there
+            raise _invalid_index(name, "promote_from has its own name")
+        # `parse_index_name` refuses both of these names, which indexes have all the same
         if source not in {MAIN, FORMER_MAIN}:
             parse_index_name(source)
     return IndexDefinition(
@@ -232,18 +233,19 @@ def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
     Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value, and with the
     code `bad_setting` for a wrong pattern in `merge`.
     """
-    return build_definition(_fields_of(table.get("name", ""), table))
+    return build_definition(_read_fields(table.get("name", ""), table))
 
 
-def _fields_of(name: str, table: Mapping[str, Any]) -> IndexFields:
+def _read_fields(name: str, table: Mapping[str, Any]) -> IndexFields:
     """Return the fields of the table of an index, or raise Invalid for the first wrong key."""
     try:
         return decode_table(table, IndexFields)
     except InvalidField as fault:
-        raise _wrong_key(name, fault.path[0], fault.message) from fault
+        raise _invalid_key(name, fault.path[0], fault.message) from fault
 
 
-def _wrong_key(name: str, key: str, why: str) -> Invalid:
+def _invalid_key(name: str, key: str, why: str) -> Invalid:
+    """Return the error (code `invalid_field`) about a key of the table of an index."""
     message = f"The index {quoted(name)} is wrong: {why}."
     return Invalid(message, code="invalid_field", field=key)
 
@@ -252,16 +254,16 @@ class UpstreamLabels(Struct, frozen=True):
     """The labels of the upstream indexes, which are layers."""
 
     in_order: tuple[str, ...] = ()
-    """In the order in which `upstream` has them."""
+    """The labels in the order that the layer `upstream` has."""
     are_known: bool = True
-    """Whether there are no others: without the settings of the server, nobody can say that."""
+    """Whether these are all labels. Without the settings of the server that is not known."""
 
     def __contains__(self, layer: object) -> bool:
-        """Return whether a layer is an upstream index, or all of them."""
+        """Return whether a layer is the label of an upstream index, or `upstream`."""
         return layer == UPSTREAM_LAYER or layer in self.in_order
 
     def with_assumed(self, definitions: Mapping[str, IndexDefinition]) -> "UpstreamLabels":
-        """Return these labels, and if they are not known, also the layers that are no index."""
+        """Return these labels, and if not all are known, also each layer that is no index."""
         if self.are_known:
             return self
         # a command without the settings of the server cannot tell a label from a misspelt name
@@ -276,20 +278,24 @@ class UpstreamLabels(Struct, frozen=True):
         self, definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
     ) -> "UpstreamLayers":
         """Return the upstream indexes that an index shows. `definitions` are valid together."""
-        layers = [layer for layer in parts_of(definition, definitions) if layer in self]
-        labels = list[str]()
-        for layer in layers:
-            labels += self.of_layer(layer)
-        merging = [definition]
-        merging += [definitions[name] for name in sorted(indexes_below(definition, definitions))]
-        merge = tuple(index.merge for index in merging if index.merge.texts)
-        if len(layers) <= 1:  # one layer is merged with no other one
-            merge = ()
-        are_all = layers[:1] == [UPSTREAM_LAYER]
-        return UpstreamLayers(tuple(dict.fromkeys(labels)), merge, are_all, tuple(layers))
+        upstream_layers = [layer for layer in parts_of(definition, definitions) if layer in self]
+        labels = dict[str, None]()
+        for layer in upstream_layers:
+            labels |= dict.fromkeys(self.of_layer(layer))
+        merge = tuple[NamePatterns, ...]()
+        if len(upstream_layers) > 1:  # a single layer is merged with nothing
+            names_below = sorted(indexes_below(definition, definitions))
+            shown_indexes = [definition, *[definitions[name] for name in names_below]]
+            merge = tuple(index.merge for index in shown_indexes if index.merge.texts)
+        return UpstreamLayers(
+            labels=tuple(labels),
+            merge=merge,
+            are_all=upstream_layers[:1] == [UPSTREAM_LAYER],
+            parts=tuple(upstream_layers),
+        )
 
     def of_layer(self, layer: str) -> tuple[str, ...]:
-        """Return the labels of the upstream indexes that are one layer, in their order."""
+        """Return the labels of the upstream indexes that a layer stands for, in their order."""
         if layer == UPSTREAM_LAYER:
             return self.in_order
         return (layer,)
@@ -299,13 +305,13 @@ class UpstreamLayers(Struct, frozen=True):
     """The upstream indexes that an index asks."""
 
     labels: tuple[str, ...] = ()
-    """In the order in which its layers have them, each once."""
+    """The labels in the order of the layers, each once."""
     merge: tuple[NamePatterns, ...] = ()
-    """Names whose files may come from several of them."""
+    """Patterns of the names whose files may come from several of these upstream indexes."""
     are_all: bool = False
-    """Whether they are those of `upstream`, whichever these are one day."""
+    """Whether the index has the layer `upstream`, so that it follows the settings."""
     parts: tuple[str, ...] = ()
-    """The layers that they are, in order: labels, and `upstream`."""
+    """The layers of upstream indexes, in order: labels, or `upstream`."""
 
 
 def misfits(
@@ -314,28 +320,28 @@ def misfits(
     unreadable: Collection[str] = (),
 ) -> dict[str, str]:
     """
-    Return why some of the definitions cannot be served, in a sentence, by name.
+    Return why some indexes cannot be served, in a sentence for each, by the name of the index.
 
-    Those that can be served are not in it. The first are those whose own layers are wrong. Then
-    come those that have such a layer. `unreadable` are the names of indexes whose definitions this
-    version does not understand.
+    Indexes whose own layers are wrong come first, then indexes that have such an index as a layer.
+    `unreadable` are the names of indexes whose definitions this version does not understand.
     """
-    wrong = dict[str, str]()
-    # two rounds, so that the fault is told where it is, and not at an index that has the layer
+    problems = dict[str, str]()
+    # two rounds, so that an index with a wrong layer does not hide the problem of that layer
     for name, definition in definitions.items():
-        why = _fault_of(definition, definitions, labels, unreadable)
+        why = _problem_of_layers(definition, definitions, labels, unreadable)
         if not why and name in indexes_below(definition, definitions):
             why = "its layers lead back to itself. Take one of them out"
         if why:
-            wrong[name] = _wrong(name, why).message
+            problems[name] = _invalid_index(name, why).message
     for name, definition in definitions.items():
-        below = sorted(indexes_below(definition, definitions) & wrong.keys())
-        if name not in wrong and below:
-            wrong[name] = _wrong(name, f"its layer {quoted(below[0])} is wrong").message
-    return wrong
+        wrong_layers = sorted(indexes_below(definition, definitions) & problems.keys())
+        if name not in problems and wrong_layers:
+            why = f"its layer {quoted(wrong_layers[0])} is wrong"
+            problems[name] = _invalid_index(name, why).message
+    return problems
 
 
-def _fault_of(
+def _problem_of_layers(
     definition: IndexDefinition,
     definitions: Mapping[str, IndexDefinition],
     labels: UpstreamLabels,
@@ -350,13 +356,13 @@ def _fault_of(
         if layer in {UPSTREAM_LAYER, MAIN} or layer in definitions:
             continue
         if layer not in labels:
-            return _unknown_layer(layer, labels)
+            return _problem_of_unknown_layer(layer, labels)
         if UPSTREAM_LAYER in definition.layers:
             return f"its layer upstream has all that {quoted(layer)} has. Take one of both out"
     return ""
 
 
-def _unknown_layer(layer: str, labels: UpstreamLabels) -> str:
+def _problem_of_unknown_layer(layer: str, labels: UpstreamLabels) -> str:
     """Return what is wrong with a layer that is no index, and no known upstream index."""
     if labels.are_known:
         other_labels = ""
@@ -373,11 +379,11 @@ def _unknown_layer(layer: str, labels: UpstreamLabels) -> str:
     )
 
 
-def label_taken(label: str, what: str) -> str:
-    """Return why no upstream index can have a label that is also `what`, without a full stop."""
+def label_taken(label: str, other_meaning: str) -> str:
+    """Return why no upstream index can have a label with another meaning, without a stop."""
     return (
-        f"{quoted(label)} is {what}, and nobody could tell which of both is meant. Give the "
-        f'upstream index another label, such as "{label}-index", also in the names of its '
+        f"{quoted(label)} is {other_meaning}, and nobody could tell which of both is meant. Give "
+        f'the upstream index another label, such as "{label}-index", also in the names of its '
         "variables: what is kept of it is found by its url, and decisions are about names, so "
         "nothing is lost"
     )
@@ -393,16 +399,20 @@ def taken_name(name: str, why: str) -> Invalid:
 def indexes_below(
     start: IndexDefinition, definitions: Mapping[str, IndexDefinition]
 ) -> frozenset[str]:
-    """Return the names of all indexes that an index is made from, with itself in a circle only."""
-    below = set[str]()
-    # not by recursion: a file may have layers that lead in a circle
-    waiting = [layer for layer in start.layers if layer != start.name]
-    while waiting:
-        layer = waiting.pop()
-        if layer in definitions and layer not in below:
-            below.add(layer)
-            waiting += [name for name in definitions[layer].layers if name != layer]
-    return frozenset(below)
+    """
+    Return the names of all indexes that an index has as layers, directly or through other indexes.
+
+    The name of the index itself is among them only if its layers lead back to it.
+    """
+    names = set[str]()
+    # not by recursion, as layers of a wrong file may lead in a circle
+    unvisited = [layer for layer in start.layers if layer != start.name]
+    while unvisited:
+        layer = unvisited.pop()
+        if layer in definitions and layer not in names:
+            names.add(layer)
+            unvisited += [name for name in definitions[layer].layers if name != layer]
+    return frozenset(names)
 
 
 def parts_of(
@@ -411,36 +421,37 @@ def parts_of(
     """
     Yield the names of the indexes whose own packages an index shows, in order, each once.
 
-    `definitions` are valid together. `upstream`, and the labels of upstream indexes, are yielded
-    where they stand, too.
+    `upstream` and the labels of upstream indexes are yielded, too, in the place of their layer.
+    `definitions` are valid together.
     """
-    return iter(dict.fromkeys(_own_layers(definition, definitions, set())))
+    layers = _walk_layers(definition, definitions, visited=set())
+    return iter(dict.fromkeys(layers))
 
 
-def _own_layers(
-    definition: IndexDefinition, definitions: Mapping[str, IndexDefinition], walked: set[str]
+def _walk_layers(
+    definition: IndexDefinition, definitions: Mapping[str, IndexDefinition], visited: set[str]
 ) -> Iterator[str]:
     """
-    Yield the indexes with own packages that an index shows, in order, perhaps some twice.
+    Yield what `parts_of` does, but perhaps an index more than once.
 
-    `walked` are the indexes whose layers were yielded already. This one is added.
+    `visited` are the indexes whose layers were yielded before. The index is added to this set.
     """
-    walked.add(definition.name)
+    visited.add(definition.name)
     for layer in definition.layers:
         # main as a layer is its own packages alone, and a label has no definition
         if layer in {definition.name, MAIN} or layer not in definitions:
             yield layer
-        elif layer not in walked:
-            yield from _own_layers(definitions[layer], definitions, walked)
+        elif layer not in visited:
+            yield from _walk_layers(definitions[layer], definitions, visited)
 
 
 def closed_layers(
     definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
 ) -> tuple[str, ...]:
     """
-    Return the names of the indexes whose packages an open index shows, and that are not open.
+    Return the names of the closed indexes whose packages an open index shows.
 
-    `definitions` has main, too. Of an index that is not open the result is empty.
+    For an index that is not open, the result is empty. `definitions` has main, too.
     """
     if not definition.is_open:
         return ()
@@ -451,5 +462,6 @@ def closed_layers(
     return tuple(closed)
 
 
-def _wrong(name: str, why: str) -> Invalid:
+def _invalid_index(name: str, why: str) -> Invalid:
+    """Return the error (code `invalid_index`) about a definition, for a reason without a stop."""
     return Invalid(f"The index {quoted(name)} is wrong: {why}.", code="invalid_index")

@@ -1,8 +1,9 @@
 """
 A file that describes the index: the tables that a store keeps, as TOML has them.
 
-The sections of the process are those of the settings (`settings/sections.py`). One file may have
-both: each reader passes over what is for the other one, by its name.
+A file may also have sections about the process, which are settings (`settings/sections.py`). The
+reader of the index passes over the sections of the settings, and the reader of the settings passes
+over the tables of the index.
 """
 
 from collections import Counter
@@ -54,7 +55,7 @@ TABLES: Final = (
 )
 """The tables that describe the index, in the order in which a file has them."""
 FORMER_TABLES: Final = ("promotion", "quotas")
-"""Tables that the settings of version 0.1 had for main. Their keys are those of `[main]`."""
+"""Tables about main in the settings of version 0.1. Their keys are now keys of `[main]`."""
 ALL_TABLES: Final = (*TABLES, *FORMER_TABLES)
 WRONG_FILE: Final = "wrong_file"
 """The code of an Invalid for a file that cannot be applied."""
@@ -76,13 +77,13 @@ class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`[[retention]]`, or None if the file has no such table."""
 
     def of(self, noun: str) -> tuple[TableKeys, ...]:
-        """Return the tables of a kind whose tables have names, by its noun."""
+        """Return the tables of a kind whose tables have names, by the noun of the kind."""
         tables: tuple[TableKeys, ...] = getattr(self, noun)
         return tables
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of what it says, in hexadecimal digits. Comments are no part of that."""
+        """The SHA-256 of the tables in hexadecimal digits, without the comments of the file."""
         return sha256(encode(self, order="deterministic")).hexdigest()
 
 
@@ -91,18 +92,18 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     Return what the tables of a TOML file say of the index.
 
     `of_process` are the sections of the settings, which are passed over. Raises Invalid (code
-    `wrong_file`) for an unknown table, for the first table that is wrong, and for two of one name.
+    `wrong_file`) for an unknown table, for the first wrong table, and for two tables of one name.
     """
     for name in tables:
         # [webhooks] is a section of the settings, and [[webhooks]] a misspelt [[webhook]]
         is_misspelt = isinstance(tables[name], list) and name.removesuffix("s") in TABLES
         if name not in ALL_TABLES and (name not in of_process or is_misspelt):
-            raise _wrong(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
-    groups = _groups(tables.get("groups", {}))
-    main = _main(tables)
-    grants = tuple(_grants(_array(tables, "grant")))
-    retention = _retention(tables)
-    named = {kind.noun: tuple(_named(tables, kind)) for kind in (INDEXES, *NAMED)}
+            raise _wrong_file(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
+    groups = _read_groups(tables.get("groups", {}))
+    main = _read_main_table(tables)
+    grants = tuple(_read_grants(_tables_in_array(tables, "grant")))
+    retention = _read_retention(tables)
+    named = {kind.noun: tuple(_read_named_tables(tables, kind)) for kind in (INDEXES, *NAMED)}
     return IndexTables(main=main, groups=groups, grant=grants, retention=retention, **named)
 
 
@@ -110,18 +111,13 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
     """
     Return what several files say together.
 
-    A grant that is in several of them is there once. Raises Invalid (code `wrong_file`) if two of
-    them say something of the same thing.
+    A grant that is in several files is in the result once. Raises Invalid (code `wrong_file`) if
+    two files define the same thing.
     """
-    groups = dict[str, tuple[str, ...]]()
-    for file in files:
-        # the order of two files says nothing, so neither counts more than the other
-        for name in groups.keys() & file.groups.keys():
-            raise _twice(f"the group {name}")
-        groups |= file.groups
-    of_main = [file.main for file in files if file.main is not None]
-    if len(of_main) > 1:
-        raise _twice("[main]")
+    groups = _joined_groups(files)
+    main_tables = [file.main for file in files if file.main is not None]
+    if len(main_tables) > 1:
+        raise _twice_error("[main]")
     named = dict[str, tuple[TableKeys, ...]]()
     for kind in (INDEXES, *NAMED):
         tables = list[TableKeys]()
@@ -130,17 +126,27 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
         kind.require_different(tables)
         named[kind.noun] = tuple(tables)
 
-    # a grant has no name, so the same one may be in several files
+    # a grant has no name, so equal grants may be in several files
     grants = dict[GrantFields, None]()
     for file in files:
         grants |= dict.fromkeys(file.grant)
     return IndexTables(
-        main=next(iter(of_main), None),
+        main=main_tables[0] if main_tables else None,
         groups=groups,
         grant=tuple(grants),
         retention=_joined_retention(files),
         **named,
     )
+
+
+def _joined_groups(files: Collection[IndexTables]) -> dict[str, tuple[str, ...]]:
+    """Return the groups of several files, or raise Invalid if two files have the same group."""
+    groups = dict[str, tuple[str, ...]]()
+    for file in files:
+        for name in groups.keys() & file.groups.keys():
+            raise _twice_error(f"the group {name}")
+        groups |= file.groups
+    return groups
 
 
 def _joined_retention(files: Collection[IndexTables]) -> tuple[RetentionKeys, ...] | None:
@@ -154,7 +160,7 @@ def _joined_retention(files: Collection[IndexTables]) -> tuple[RetentionKeys, ..
 
 def canonical_index(table: IndexKeys) -> IndexKeys:
     """
-    Return the keys of an index as equal definitions have them.
+    Return the keys of an index in a form that all equal definitions have.
 
     Raises InvalidField if a key is unknown, missing or of a wrong type, and Invalid (code
     `invalid_index` or `bad_setting`) for another wrong value.
@@ -167,35 +173,36 @@ def canonical_index(table: IndexKeys) -> IndexKeys:
 
 def canonical_main(table: IndexKeys) -> IndexKeys:
     """
-    Return the keys of main as equal definitions have them.
+    Return the keys of main in a form that all equal definitions have.
 
-    Raises Invalid (code `invalid_field` or `invalid_index`) if one is wrong.
+    Raises Invalid (code `invalid_field` or `invalid_index`) if a key is wrong.
     """
     keys = with_main(table)
     read_main(keys, has_upstream=False)
     canonical: IndexKeys = to_builtins(decode_table({**keys, NAME: MAIN}, IndexFields))
     del canonical[NAME]
-    if PROMOTE_ONLY in keys:  # without this key, main takes no uploads while it is unused
+    # kept also with its default, as main without this key takes no uploads while it is unused
+    if PROMOTE_ONLY in keys:
         canonical[PROMOTE_ONLY] = keys[PROMOTE_ONLY]
     return canonical
 
 
 def canonical_grant(fields: GrantFields) -> GrantFields:
     """
-    Return the fields of a grant as equal grants have them.
+    Return the fields of a grant in a form that all equal grants have.
 
-    Raises Invalid, with several codes, if one is wrong. Whether its groups exist is not looked at.
+    Raises Invalid, with several codes, if a field is wrong. The groups need not exist.
     """
     return canonical_fields(with_any_groups(fields))
 
 
 def canonical_publisher(table: PublisherKeys) -> PublisherKeys:
     """
-    Return the keys of a publisher as equal publishers have them.
+    Return the keys of a publisher in a form that all equal publishers have.
 
-    Raises Invalid (code `bad_setting`) if one is wrong.
+    Raises Invalid (code `bad_setting`) if a key is wrong.
     """
-    # the providers take a while to import
+    # imported here, as the providers take a while to import
     from wheelyard.model.publisher import canonical_keys, parse_publisher  # noqa: PLC0415
 
     return canonical_keys(table, parse_publisher(table))
@@ -205,23 +212,23 @@ class NamedTables(Struct, frozen=True, kw_only=True):
     """A kind of table of which a file has several, each with a name of its own."""
 
     noun: Literal["index", "publisher", "namespace", "webhook"]
-    """What one is called, which is the name of its array."""
+    """What a table of the kind is called, which is the name of the array."""
     kind: TableKind[Any, Any, Any]
     canonical: Callable[[TableKeys], TableKeys]
     """
-    Returns the keys of a table as equal ones have them.
+    Returns the keys of a table in a form that all equal tables have.
 
-    It raises Invalid or InvalidField if one is wrong.
+    The function raises Invalid or InvalidField if a key is wrong.
     """
     is_whole: bool = False
-    """Whether it follows from all tables of the kind whether one of them fits."""
+    """Whether a table of the kind can only be checked together with all others."""
 
     def require_different(self, tables: Collection[TableKeys]) -> None:
-        """Raise Invalid (code `wrong_file`) if two tables have one name."""
+        """Raise Invalid (code `wrong_file`) if two tables have the same name."""
         names = Counter(str(keys[self.kind.name_key]) for keys in tables)
         for name, count in names.items():
             if count > 1:
-                raise _twice(f"the {self.noun} {quoted(name)}")
+                raise _twice_error(f"the {self.noun} {quoted(name)}")
 
 
 INDEXES: Final = NamedTables(noun="index", kind=INDEX_KIND, canonical=canonical_index)
@@ -235,18 +242,19 @@ NAMED: Final = (
 """The kinds whose tables have names and are no indexes, in the order in which a file has them."""
 
 
-def _array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each table of an array with what messages call it."""
+def _tables_in_array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each table of an array, after the words by which messages name the table."""
     array = tables.get(name, [])
-    if not isinstance(array, list | tuple) or not all(isinstance(table, dict) for table in array):
-        raise _wrong(f"{name}: expected tables, in double brackets.")
+    is_array = isinstance(array, list | tuple)
+    if not is_array or not all(isinstance(table, dict) for table in array):
+        raise _wrong_file(f"{name}: expected tables, in double brackets.")
     for number, table in enumerate(array, 1):
         yield f"[[{name}]] number {number}", _without_dates(table)
 
 
 def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table with texts in place of the dates and times of TOML."""
-    # TOML has dates, and JSON, in which a store keeps the table, has none
+    # a store keeps the table as JSON, which has no dates
     without_dates = dict(table)
     for key, value in table.items():
         if isinstance(value, date):
@@ -254,8 +262,8 @@ def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
     return without_dates
 
 
-def _main(tables: Mapping[str, Any]) -> IndexKeys | None:
-    """Return the keys of main, also those in the tables of earlier versions, or None."""
+def _read_main_table(tables: Mapping[str, Any]) -> IndexKeys | None:
+    """Return the keys of main, also from tables of earlier versions, or None without a table."""
     names = [name for name in ("main", *FORMER_TABLES) if name in tables]
     if not names:
         return None
@@ -263,126 +271,131 @@ def _main(tables: Mapping[str, Any]) -> IndexKeys | None:
     for name in names:
         table = tables[name]
         if not isinstance(table, dict):
-            raise _wrong(f"{name}: expected a table, in single brackets.")
+            raise _wrong_file(f"{name}: expected a table, in single brackets.")
         for key in keys.keys() & table.keys():
-            raise _twice(f"the key {key} of main")
+            raise _twice_error(f"the key {key} of main")
         keys |= table
     try:
         return canonical_main(_without_dates(keys))
     except Invalid as fault:
-        raise _wrong(fault.message) from fault
+        raise _wrong_file(fault.message) from fault
 
 
-def _named(tables: Mapping[str, Any], kind: NamedTables) -> list[TableKeys]:
+def _read_named_tables(tables: Mapping[str, Any], kind: NamedTables) -> list[TableKeys]:
     """Return the tables of a kind in the order of the file."""
-    read = list[TableKeys]()
-    for title, table in _array(tables, kind.noun):
+    canonical_tables = list[TableKeys]()
+    for title, table in _tables_in_array(tables, kind.noun):
         try:
-            read.append(kind.canonical(table))
+            canonical_tables.append(kind.canonical(table))
         except (InvalidField, Invalid) as fault:
-            raise _wrong(f"{title}: {_sentence(fault)}") from fault
-    kind.require_different(read)
-    return read
+            raise _wrong_file(f"{title}: {_sentence_of(fault)}") from fault
+    kind.require_different(canonical_tables)
+    return canonical_tables
 
 
-def _grants(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[GrantFields]:
+def _read_grants(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[GrantFields]:
     """Yield the grants in the order of the file, each once."""
-    given = set[GrantFields]()
+    yielded = set[GrantFields]()
     for title, table in tables:
         try:
             fields = canonical_grant(decode_table(table, GrantFields))
         except (InvalidField, Invalid) as fault:
-            raise _wrong(f"{title}: {_sentence(fault)}") from fault
-        if fields not in given:
-            given.add(fields)
+            raise _wrong_file(f"{title}: {_sentence_of(fault)}") from fault
+        if fields not in yielded:
+            yielded.add(fields)
             yield fields
 
 
-def _retention(tables: Mapping[str, Any]) -> tuple[RetentionKeys, ...] | None:
-    """Return the rules of retention in the order of the file, or None if it has none."""
-    rules = tuple(table for _, table in _array(tables, "retention"))
+def _read_retention(tables: Mapping[str, Any]) -> tuple[RetentionKeys, ...] | None:
+    """Return the rules of retention in the order of the file, or None if the file has none."""
+    rules = tuple(table for _, table in _tables_in_array(tables, "retention"))
     if not rules:
         return None
-    # few files have rules
+    # imported here, as few files have rules
     from wheelyard.model.retention_rules import canonical_rules  # noqa: PLC0415
 
     try:
         return canonical_rules(rules)
     except Invalid as fault:
-        raise _wrong(fault.message) from fault
+        raise _wrong_file(fault.message) from fault
 
 
-def _groups(table: object) -> dict[str, tuple[str, ...]]:
+def _read_groups(table: object) -> dict[str, tuple[str, ...]]:
     """Return the sorted members of each group of a file."""
     if not isinstance(table, dict):
-        raise _wrong("groups: expected a table, in single brackets.")
+        raise _wrong_file("groups: expected a table, in single brackets.")
     groups = dict[str, tuple[str, ...]]()
     for name, members in table.items():
         is_list = isinstance(members, list | tuple)
         if not is_list or not all(isinstance(member, str) for member in members):
-            raise _wrong(f'[groups] {quoted(name)}: expected a list such as ["user:ana@acme.dev"].')
+            raise _wrong_file(
+                f'[groups] {quoted(name)}: expected a list such as ["user:ana@acme.dev"].'
+            )
         try:
-            parsed = {parse_member(member) for member in members}
-            groups[parse_group_name(name)] = tuple(sorted(parsed))
+            principals = {parse_member(member) for member in members}
+            groups[parse_group_name(name)] = tuple(sorted(principals))
         except Invalid as fault:
-            raise _wrong(f"[groups] {quoted(name)}: {fault.message}") from fault
+            raise _wrong_file(f"[groups] {quoted(name)}: {fault.message}") from fault
     return groups
 
 
-def _twice(what: str) -> Invalid:
-    return _wrong(f"{what[0].upper()}{what[1:]} is there twice. Leave one out.")
+def _twice_error(subject: str) -> Invalid:
+    """Return the error about a thing that is defined twice."""
+    return _wrong_file(f"{subject[0].upper()}{subject[1:]} is there twice. Leave one out.")
 
 
-def _sentence(fault: Invalid | InvalidField) -> str:
+def _sentence_of(fault: Invalid | InvalidField) -> str:
+    """Return the message of an error, with a full stop at its end."""
     if isinstance(fault, InvalidField):
         return f"{fault.message}."
     return fault.message
 
 
-def _wrong(message: str) -> Invalid:
+def _wrong_file(message: str) -> Invalid:
     return Invalid(message, code=WRONG_FILE)
 
 
 def to_toml(tables: IndexTables) -> str:
-    """Return the text of a file that says the same, which ends with a line break."""
-    return "\n".join(_blocks(tables)) or "# Nothing describes the index so far.\n"
+    """Return the text of a file with these tables, which ends with a line break."""
+    return "\n".join(_toml_blocks(tables)) or "# Nothing describes the index so far.\n"
 
 
-def _blocks(tables: IndexTables) -> Iterator[str]:
+def _toml_blocks(tables: IndexTables) -> Iterator[str]:
     if tables.main is not None:
-        yield _block("[main]", tables.main)
+        yield _toml_block("[main]", tables.main)
     for keys in tables.index:
-        yield _block("[[index]]", keys)
+        yield _toml_block("[[index]]", keys)
     if tables.groups:
-        yield _block("[groups]", tables.groups)
+        yield _toml_block("[groups]", tables.groups)
     for fields in tables.grant:
-        yield _block("[[grant]]", to_builtins(fields))
+        yield _toml_block("[[grant]]", to_builtins(fields))
     for kind in NAMED:
         for keys in tables.of(kind.noun):
-            yield _block(f"[[{kind.noun}]]", keys)
+            yield _toml_block(f"[[{kind.noun}]]", keys)
     for keys in tables.retention or ():
-        yield _block("[[retention]]", keys)
+        yield _toml_block("[[retention]]", keys)
 
 
-def _block(header: str, table: Mapping[str, Any]) -> str:
-    lines = [f"{_key(name)} = {_value(value)}\n" for name, value in table.items()]
+def _toml_block(header: str, table: Mapping[str, Any]) -> str:
+    lines = [f"{_toml_key(name)} = {_toml_value(value)}\n" for name, value in table.items()]
     return f"{header}\n{''.join(lines)}"
 
 
-def _key(name: str) -> str:
-    """Return a key as TOML has it: in quotes if it has other characters than a bare key may."""
-    is_bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+def _toml_key(name: str) -> str:
+    """Return a key in TOML: in quotes, unless it has the characters of a bare key alone."""
+    letters_and_digits = name.replace("-", "").replace("_", "")
+    is_bare = name.isascii() and letters_and_digits.isalnum()
     if is_bare:
         return name
-    return _value(name)
+    return _toml_value(name)
 
 
-def _value(value: object) -> str:
-    """Return a value as TOML has it: as JSON, but for inline tables and one character."""
+def _toml_value(value: object) -> str:
+    """Return a value in TOML: the same text as in JSON, but for inline tables and one character."""
     if isinstance(value, Mapping):
-        pairs = (f"{_key(name)} = {_value(inner)}" for name, inner in value.items())
+        pairs = [f"{_toml_key(name)} = {_toml_value(member)}" for name, member in value.items()]
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(_toml_value, value))}]"
     # DEL is a control character in TOML, and none in JSON
     return encode(value).decode().replace("\x7f", "\\u007f")

@@ -10,25 +10,25 @@ MAIN: Final = "main"
 """The name of the index at the root of the server."""
 FORMER_MAIN: Final = "former-main-"
 """
-What an index is called here that an earlier version has made under the name of main.
+The name that stands for an index which an earlier version has made under the name `main`.
 
-No index can get this name, as it ends with a hyphen.
+No index can be given this name, as it ends with a hyphen.
 """
 EVERY_INDEX: Final = "*"
-"""What a right has in place of names if it is about all indexes."""
+"""What a right about all indexes has in place of names."""
 UPSTREAM_LAYER: Final = "upstream"
 """The layer with the packages of upstream indexes."""
 NAME_LIMIT_CHARS: Final = 40
 NAME_FORM: Final = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{NAME_LIMIT_CHARS - 2}}}[a-z0-9])?")
-"""The form of the name of an index. Words of paths have it, too, and the views of days."""
+"""The form of the name of an index, which also words of paths and names of views have."""
 DATED: Final = "as-of-"
-"""The beginning of the name of the view of a day."""
-_DATED: Final = re.compile(rf"{DATED}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", re.ASCII)
-_WORDS: Final = (
+"""The beginning of the name of a view, which shows an index as of a day."""
+_DATED_VIEW: Final = re.compile(rf"{DATED}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", re.ASCII)
+_RESERVED_WORDS: Final = (
     "simple pypi legacy files project api raw packages integrity health ready metrics setup static "
     "search upstream wheelyard-export"
 )
-RESERVED_INDEX_NAMES: Final = frozenset(_WORDS.split())
+RESERVED_INDEX_NAMES: Final = frozenset(_RESERVED_WORDS.split())
 """First segments of paths of the routes and of sites, and words with a meaning in layers."""
 
 
@@ -38,7 +38,7 @@ def parse_index_name(text: str) -> str:
 
     Raises Invalid (code `invalid_index`) if it cannot.
     """
-    # most checks are about URLs: the name is the first segment of each path of the index
+    # most checks are about URLs, as the name is the first segment of each path of the index
     if text == MAIN:
         why = "it is the name of the index at the root of the server"
     elif text in RESERVED_INDEX_NAMES:
@@ -64,18 +64,17 @@ def parse_right_index(text: str) -> str:
     return parse_index_name(name)
 
 
-def renamed_in(names: str, before: str, after: str) -> str:
+def renamed_in(names: str, old_name: str, new_name: str) -> str:
     """
-    Return the names of indexes in a text, with commas, in which `before` is called `after`.
+    Return the names of indexes in a text, with commas, after an index was renamed.
 
-    They are sorted, each once. A text without `before` is returned as it was written.
+    The names are sorted, each once. A text without the old name is returned as it was written.
     """
     renamed = {name.strip() for name in names.split(",")}
-    # a text without the name stays as it was written
-    if before not in renamed:
+    if old_name not in renamed:
         return names
-    renamed.remove(before)
-    renamed.add(after)
+    renamed.remove(old_name)
+    renamed.add(new_name)
     return ",".join(sorted(renamed))
 
 
@@ -89,22 +88,22 @@ def read_index_name(text: str) -> str:
 
 
 def index_path(name: str) -> str:
-    """Return what stands before the paths of an index: `dev/`, or nothing for main."""
+    """Return the beginning of the paths of an index: `dev/`, or an empty text for main."""
     if name == MAIN:
         return ""
     return f"{name}/"
 
 
 def bare_index_path(name: str) -> str:
-    """Return the path of an index without slashes at its ends: `dev`, or nothing for main."""
+    """Return the path of an index without slashes at its ends: `dev`, or empty for main."""
     if name == MAIN:
         return ""
     return name
 
 
 def is_dated_view(text: str) -> bool:
-    """Return whether a text has the form `as-of-2026-01-01`, which is the name of a view."""
-    return _DATED.fullmatch(text) is not None
+    """Return whether a text has the form of the name of a view, `as-of-2026-01-01`."""
+    return _DATED_VIEW.fullmatch(text) is not None
 
 
 def day_of_view(text: str) -> date:
@@ -113,7 +112,7 @@ def day_of_view(text: str) -> date:
 
     Raises NotFound if there is no such day.
     """
-    # the form does not say whether the month has so many days
+    # the month may have fewer days than the form allows
     try:
         return date.fromisoformat(text.removeprefix(DATED))
     except ValueError:

@@ -24,7 +24,7 @@ from wheelyard.model.stored_indexes import (
 
 VERSIONS: Final = "versions"
 QUOTED_EMPTY: Final = '""'
-"""What stands for main in a list of indexes of an earlier version."""
+"""The text that stands for main in a list of indexes of an earlier version."""
 INDEX_KEYS: Final = {
     field.encode_name: type_info(field.type)
     for field in sorted(fields(IndexFields), key=lambda field: field.name in RULE_KEYS)
@@ -34,12 +34,12 @@ INDEX_KEYS: Final = {
 
 def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
     """
-    Return the keys of an index with these texts, which are not checked further.
+    Return the keys of an index from a text for each key. The values are not checked further.
 
-    An empty text leaves its key out. A text that is no number or boolean stays a text, for later
-    checks to refuse. Raises Invalid (code `invalid_field`), with the key, if the key is unknown, if
-    a list of indexes has a comma without a name beside it, or if `versions` has a line without a
-    name and `=`, or a name twice.
+    A key with an empty text is left out. A text that is no number or boolean stays a text, for
+    later checks to refuse. Raises Invalid (code `invalid_field`), with the key, if the key is
+    unknown, if a list of indexes has a comma without a name beside it, or if `versions` has a line
+    without a name and `=`, or a name twice.
     """
     keys: IndexKeys = {}
     for key, text in texts.items():
@@ -62,7 +62,7 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
 
 
 def _index_names(key: str, text: str) -> list[str]:
-    """Return the names in a list of indexes, where an empty one is main."""
+    """Return the names in a list of indexes. `QUOTED_EMPTY` is an empty name, which is main."""
     names = list[str]()
     for part in text.strip().replace("\n", ",").split(","):
         name = part.strip()
@@ -76,12 +76,12 @@ def _index_names(key: str, text: str) -> list[str]:
 
 
 def texts_of_index(keys: IndexKeys) -> dict[str, str]:
-    """Return the keys of an index as texts, for `index_of_texts`."""
-    named = with_main(keys)
-    texts = {key: text_of_value(value) for key, value in named.items()}
+    """Return the keys of an index as texts, which `index_of_texts` reads."""
+    values = with_main(keys)
+    texts = {key: text_of_value(value) for key, value in values.items()}
     for key in LISTS_OF_INDEXES:
-        if key in named:
-            texts[key] = ", ".join(named[key])
+        if key in values:
+            texts[key] = ", ".join(values[key])
     if VERSIONS in texts:
         texts[VERSIONS] = texts[VERSIONS].replace("\n", "; ")
     return texts

@@ -1,7 +1,8 @@
 """
 Parser for core metadata (METADATA of a wheel, PKG-INFO of an sdist) and its header format.
 
-It checks what could mislead clients. Fields that are only displayed may have any printable text.
+The parser checks what could mislead clients. Fields that are only displayed may have any printable
+text.
 Follows the core metadata specifications up to 2.6. Unknown fields of later minor versions are
 ignored.
 """
@@ -22,16 +23,16 @@ from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.import_names import ImportName, Imports, names_of_both, parse_import_name
 
 HEADER_LIMIT = 64 * 1024
-"""Characters of one header. `Description` and `License` hold whole documents and are exempt."""
+"""The most characters of a header, but for `Description` and `License`: these are documents."""
 HEADER_COUNT_LIMIT = 10_000
 REQUIRES_PYTHON_LIMIT = 1024
-"""Characters of `Requires-Python`, which clients parse for each file of a page."""
+"""The most characters of `Requires-Python`, which clients parse for each file of a page."""
 REQUIRES_DIST_LIMIT = 512 * 1024
-"""Characters of all `Requires-Dist` together. Parsing takes about a second per MiB."""
+"""The most characters of all `Requires-Dist` together. A MiB takes about a second to parse."""
 EXPRESSION_LIMIT = 8 * 1024
-"""Characters of `License-Expression`. The longest known one has some hundreds."""
+"""The most characters of `License-Expression`. The longest known one has some hundreds."""
 PROJECT_URL_LIMIT = 64
-"""Project URLs that are used. Later ones are ignored."""
+"""How many project URLs are used. Further ones are ignored."""
 
 NEWEST_VERSION = (2, 6)
 """The highest `Metadata-Version` whose fields are all known."""
@@ -46,32 +47,32 @@ Many wheels of 2024 have it with 2.3, and clients read it.
 IMPORT_VERSION = (2, 5)
 """The `Metadata-Version` that specified `Import-Name` and `Import-Namespace`."""
 
-_SPLIT = re.compile(r"\n(?![ \t])")
-"""The end of a header: a line that begins with a blank continues the one before."""
+_HEADER_END = re.compile(r"\n(?![ \t])")
+"""The end of a header: a line break before a line that does not begin with a blank."""
 _HEADER = re.compile(r"([!-9;-~]+):(.*)", re.ASCII | re.DOTALL)
-_FOLD = re.compile(r"\n[ \t]+")
-_INDENT = re.compile(r"\n(?: {7}\||[ \t]{1,8})")
+_FOLDED_LINE = re.compile(r"\n[ \t]+")
+_INDENTATION = re.compile(r"\n(?: {7}\||[ \t]{1,8})")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 
-_DOCUMENTS = frozenset({"description", "license"})
+_DOCUMENT_FIELDS = frozenset({"description", "license"})
 _PLACEHOLDER = "UNKNOWN"
 """The value that old build tools wrote for a missing field."""
 
 _METADATA_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
-_DRIVE = re.compile(r"[A-Za-z]:")
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:")
 
 _CONTENT_TYPES = frozenset({"text/plain", "text/x-rst", "text/markdown"})
 _VARIANTS = frozenset({"gfm", "commonmark"})
 _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 _IMPORT_FIELDS = ("import-name", "import-namespace")
 _CHECKED_ALONE = ("requires-external", "supported-platform")
-"""Fields that nothing here uses. A control character in them is refused as in others."""
-_REQUIRED = frozenset({"metadata-version", "name", "version"})
+"""Fields that nothing here uses, and that are checked for control characters all the same."""
+_REQUIRED_FIELDS = frozenset({"metadata-version", "name", "version"})
 """Fields that every metadata has, and `Dynamic` cannot name."""
 
 FIELD_LIMIT: Final = 1000
-"""Fields that are parsed of invalid metadata. Later ones are ignored."""
-_REPEATED: Final = frozenset(
+"""How many fields are parsed of invalid metadata. Further ones are ignored."""
+_REPEATABLE: Final = frozenset(
     {
         "classifier",
         "dynamic",
@@ -86,8 +87,8 @@ _REPEATED: Final = frozenset(
         "supported-platform",
     }
 )
-"""Fields that may be repeated. Of other fields the first one counts."""
-_FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
+"""Fields that may be repeated. Of any other field the first value counts."""
+_LENIENT_HEADER: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
 _LENIENT_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
@@ -95,12 +96,13 @@ class Headers(Struct, frozen=True):
     """
     The headers and the body of a METADATA, PKG-INFO or WHEEL file.
 
-    What its methods raise has the code `invalid_metadata`.
+    The errors of the methods have the code `invalid_metadata`.
     """
 
     fields: dict[str, tuple[str, ...]]
-    """Values by lower-case name, in order, still folded."""
+    """The values of each field by its name in lower case, in their order, still folded."""
     body: str
+    """The text behind all headers."""
 
     def every(self, name: str) -> tuple[str, ...]:
         """
@@ -108,21 +110,22 @@ class Headers(Struct, frozen=True):
 
         `name` is in lower case. Raises Invalid if a value has a control character.
         """
-        given = self.fields.get(name)
-        if given is None:
+        folded_values = self.fields.get(name)
+        if folded_values is None:
             return ()
-        values = (_unfold(name, value) for value in given)
+        values = [_unfold(name, value) for value in folded_values]
         return tuple(value for value in values if value and value != _PLACEHOLDER)
 
     def first(self, name: str) -> str | None:
         """
-        Return the first value of a field that is neither empty nor `UNKNOWN`, or None.
+        Return the first value of a field that is neither empty nor `UNKNOWN`.
 
-        Raises Invalid if a value has a control character.
+        None if the field has no such value. Raises Invalid if a value has a control character.
         """
-        if name not in self.fields:
+        values = self.every(name)
+        if not values:
             return None
-        return next(iter(self.every(name)), None)
+        return values[0]
 
     def only(self, name: str) -> str | None:
         """
@@ -130,22 +133,24 @@ class Headers(Struct, frozen=True):
 
         Raises Invalid if the field is repeated, or its value has a control character.
         """
-        given = self.fields.get(name)
-        if given is None:
+        folded_values = self.fields.get(name)
+        if folded_values is None:
             return None
-        if len(given) > 1:
+        if len(folded_values) > 1:
             raise _invalid(f"the field {name.title()} is given more than once")
         return self.first(name)
 
     def document(self, name: str) -> str | None:
         """
-        Return a field's first value with its line breaks, but without indentation.
+        Return the first value of a field with its line breaks, but without indentation.
 
-        Return None if it is missing, empty or `UNKNOWN`.
+        None if this value is missing, empty or `UNKNOWN`.
         """
-        # a folded value is unfolded by `every`, and would lose its lines
-        value = next(iter(self.fields.get(name, ())), "")
-        text = _INDENT.sub("\n", value).strip()
+        if name not in self.fields:
+            return None
+        # the value is still folded, as `every` would take its line breaks out
+        value = self.fields[name][0]
+        text = _INDENTATION.sub("\n", value).strip()
         if not text or text == _PLACEHOLDER:
             return None
         return text
@@ -155,31 +160,32 @@ def parse_headers(raw: bytes) -> Headers:
     """
     Return the headers and the body of a METADATA, PKG-INFO or WHEEL file.
 
-    `email` is not used: it drops what it cannot parse (a repeated `Requires-Python` disappears),
-    takes a lone carriage return for a new header, and recurses into nested messages. This parser
-    takes linear time.
+    The module `email` is not used: it drops what it cannot parse (a repeated `Requires-Python`
+    disappears), takes a lone carriage return for a new header, and recurses into nested messages.
+    This parser takes linear time.
 
     Raises Invalid (code `invalid_metadata`) if the bytes are not UTF-8, a line is not a header, a
     character is not allowed, or a limit is exceeded.
     """
     head, body = _decode(raw)
     fields: dict[str, list[str]] = {}
-    lines = _SPLIT.split(head)
-    if len(lines) > HEADER_COUNT_LIMIT:
+    headers = _HEADER_END.split(head)
+    if len(headers) > HEADER_COUNT_LIMIT:
         raise _invalid(f"there are more than {HEADER_COUNT_LIMIT} headers")
-    for line in lines:
-        match = _HEADER.fullmatch(line)
+    for header in headers:
+        match = _HEADER.fullmatch(header)
         if match is None:
-            raise _invalid("a line is not a header", line)
+            raise _invalid("a line is not a header", header)
         name = match[1].lower()
         value = match[2]
-        if len(value) > HEADER_LIMIT and name not in _DOCUMENTS:
+        if len(value) > HEADER_LIMIT and name not in _DOCUMENT_FIELDS:
             raise _invalid(f"a header is longer than {HEADER_LIMIT} characters", match[1])
         fields.setdefault(name, []).append(value)
     return Headers({name: tuple(values) for name, values in fields.items()}, body)
 
 
 def _decode(raw: bytes) -> tuple[str, str]:
+    """Return the text of all headers and the body of a file, or raise Invalid."""
     try:
         text = raw.replace(b"\r\n", b"\n").decode()
     except UnicodeDecodeError as error:
@@ -195,14 +201,15 @@ def _decode(raw: bytes) -> tuple[str, str]:
 
 
 def _unfold(name: str, value: str) -> str:
-    text = _FOLD.sub(" ", value).strip()
+    """Return the value of a field on one line, or raise Invalid for a control character."""
+    text = _FOLDED_LINE.sub(" ", value).strip()
     if _CONTROL.search(text):
         raise _invalid(f"the field {name.title()} contains a control character", text)
     return text
 
 
 def _invalid(reason: str, value: str | None = None) -> Invalid:
-    """Return the error that says `reason`, the rest of a sentence, and the wrong value."""
+    """Return the error (code `invalid_metadata`) with a reason, and the wrong value if given."""
     example = "" if value is None else f", here {quoted(value)}"
     return Invalid(
         f"The metadata is refused: {reason}{example}. Correct it and build the file again.",
@@ -267,9 +274,8 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
     parse_version(release)
     _refuse_mime_headers(headers)
 
-    # for the check alone: a control character is refused in any field
     for field in _CHECKED_ALONE:
-        headers.every(field)
+        headers.every(field)  # raises for a control character
     return CoreMetadata(
         format=version,
         name=name,
@@ -300,10 +306,10 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
 
 def import_patterns(headers: Headers) -> tuple[str, ...]:
     """
-    Return the patterns of the names that metadata say a distribution is imported by.
+    Return the patterns of the names by which a distribution is imported, from its metadata.
 
-    Without such a field there are none. Raises Invalid (code `invalid_metadata`) if they are
-    malformed, or `Metadata-Version` is none that may have them.
+    Without `Import-Name` and `Import-Namespace` there are no patterns. Raises Invalid (code
+    `invalid_metadata`) if a field is malformed, or `Metadata-Version` is too low for these fields.
     """
     if headers.fields.keys().isdisjoint(_IMPORT_FIELDS):
         return ()
@@ -311,7 +317,7 @@ def import_patterns(headers: Headers) -> tuple[str, ...]:
 
 
 def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
-    """Return a warning for each valid but inadvisable field of `core`, one sentence each."""
+    """Return a warning, in one sentence, for each valid field that has disadvantages."""
     warnings = list[str]()
     version = f"Metadata-Version {core.format[0]}.{core.format[1]}"
     if core.format > NEWEST_VERSION:
@@ -321,19 +327,20 @@ def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
     if core.license_expression and core.format < LICENSE_VERSION:
         warnings.append(f"License-Expression is newer than {version}.")
     for extra in core.provides_extra:
-        if not _is_normal(extra):
+        if not _is_normalised_extra(extra):
             warnings.append(f"Provides-Extra {quoted(extra)} is not a valid name of an extra.")
     for text in core.requires_dist:
-        # behind the semicolon are markers, whose texts may have anything
-        if "@" in text.partition(";")[0]:
+        # the markers behind the semicolon may have an @ in their texts
+        requirement, _, _ = text.partition(";")
+        if "@" in requirement:
             warnings.append(f"Requires-Dist {quoted(text)} names a URL, which most indexes refuse.")
     return tuple(warnings)
 
 
 def _refuse_mime_headers(headers: Headers) -> None:
-    """Raise Invalid for headers by which a parser of mails would read something else."""
-    # Clients parse these files with `email`, which would parse nested messages in the description,
-    # or decode it.
+    """Raise Invalid for headers by which a parser of mail would change the description."""
+    # Clients parse these files with the module `email`, which follows these headers: it would parse
+    # messages that are nested in the description, or decode the description.
     content_type = headers.only("content-type") or "text/plain"
     encoding = headers.only("content-transfer-encoding") or "8bit"
     if not content_type.lower().startswith("text/"):
@@ -348,13 +355,14 @@ def _metadata_version(headers: Headers) -> tuple[int, int]:
     if text is None:
         raise _invalid("the field Metadata-Version is missing")
     match = _METADATA_VERSION.fullmatch(text)
-    if match is None or int(match[1]) not in {1, NEWEST_VERSION[0]}:
+    newest_major, _ = NEWEST_VERSION
+    if match is None or int(match[1]) not in {1, newest_major}:
         raise _invalid("Metadata-Version is neither 1.x nor 2.x", text)
     return int(match[1]), int(match[2])
 
 
 def _description(headers: Headers) -> str | None:
-    """Return the description, which may be a header, or stand behind all headers."""
+    """Return the description from its header or the body, or raise Invalid if both have one."""
     if len(headers.fields.get("description", ())) > 1:
         raise _invalid("the field Description is given more than once")
     body = headers.body if headers.body.strip() else None
@@ -365,7 +373,7 @@ def _description(headers: Headers) -> str | None:
 
 
 def _description_content_type(headers: Headers) -> str | None:
-    """Return the type of the description, or raise Invalid for one that nothing renders."""
+    """Return the type of the description, or raise Invalid for a type that nothing renders."""
     value = headers.only("description-content-type")
     if value is None:
         return None
@@ -412,14 +420,15 @@ def _license_files(headers: Headers, version: tuple[int, int]) -> tuple[str, ...
 
 def _is_plain_path(path: str) -> bool:
     """Return whether a path is relative, and stays below its folder, also on Windows."""
-    odd = "*" in path or "\\" in path or path.startswith("/") or _DRIVE.match(path)
-    return not odd and ".." not in path.split("/")
+    has_odd_characters = "*" in path or "\\" in path
+    is_absolute = path.startswith("/") or _WINDOWS_DRIVE.match(path) is not None
+    return not has_odd_characters and not is_absolute and ".." not in path.split("/")
 
 
 def _requires_dist(headers: Headers) -> tuple[str, ...]:
-    """Return the requirements as they are written, or raise Invalid for one that is none."""
+    """Return the requirements as they are written, or raise Invalid for one that is malformed."""
     values = headers.every("requires-dist")
-    # before any is parsed, as parsing is slow
+    # checked before the first requirement is parsed, as parsing is slow
     if sum(map(len, values)) > REQUIRES_DIST_LIMIT:
         raise _invalid(f"the fields Requires-Dist are over {REQUIRES_DIST_LIMIT} characters")
     for value in values:
@@ -433,14 +442,16 @@ def _requires_dist(headers: Headers) -> tuple[str, ...]:
 def _requires_python(headers: Headers) -> str | None:
     """Return `Requires-Python` as it is written, or raise Invalid if it is no specifier."""
     value = headers.only("requires-python")
+    if value is None:
+        return None
     with suppress(ValueError):
-        if value is None or (len(value) <= REQUIRES_PYTHON_LIMIT and len(SpecifierSet(value)) > 0):
+        if len(value) <= REQUIRES_PYTHON_LIMIT and len(SpecifierSet(value)) > 0:
             return value
     raise _invalid("Requires-Python is not a version specifier by PEP 440", value)
 
 
 def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """Return pairs of label and URL. Of several with one label the first."""
+    """Return pairs of label and URL. Of several URLs with one label the first one is used."""
     urls: dict[str, str] = {}
     for value in headers.every("project-url"):
         label, comma, url = value.partition(",")
@@ -452,13 +463,13 @@ def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
 
 
 def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
-    """Return the extras, each once, or raise Invalid for a name that cannot be one."""
+    """Return the extras, each once, or raise Invalid for a name that no extra can have."""
     extras: dict[str, None] = {}
     for value in headers.every("provides-extra"):
         try:
             extras[canonicalize_name(value, validate=True)] = None
         except InvalidName as error:
-            # since 2.3 the name has to be valid, and before it may be anything
+            # since Metadata-Version 2.3 the name has to be valid
             if version >= (2, 3):
                 raise _invalid("Provides-Extra is not a valid name", value) from error
             extras[value] = None
@@ -479,12 +490,12 @@ def _imports(headers: Headers, version: tuple[int, int]) -> Imports:
 
 def _import_names(headers: Headers, field: str, version: tuple[int, int]) -> tuple[ImportName, ...]:
     """Return the names in one of the fields of PEP 794, or raise Invalid."""
-    # every value counts, as a module may be called UNKNOWN
+    # not by `every`, which drops `UNKNOWN`: a module may have this name
     values = [_unfold(field, value) for value in headers.fields.get(field, ())]
     if values and version < IMPORT_VERSION:
         raise _invalid(f"{field.title()} needs Metadata-Version 2.5 or newer", values[0])
     if values == [""] and field == "import-name":
-        return ()  # it says that nothing can be imported
+        return ()  # an empty field says that nothing can be imported
     names = list[ImportName]()
     for value in values:
         try:
@@ -494,7 +505,7 @@ def _import_names(headers: Headers, field: str, version: tuple[int, int]) -> tup
     return tuple(names)
 
 
-def _is_normal(extra: str) -> bool:
+def _is_normalised_extra(extra: str) -> bool:
     """Return whether the name of an extra is valid and normalised."""
     with suppress(InvalidName):
         return canonicalize_name(extra, validate=True) == extra
@@ -504,19 +515,20 @@ def _is_normal(extra: str) -> bool:
 def _dynamic(headers: Headers) -> tuple[str, ...]:
     """Return the names of the dynamic fields, in lower case, or raise Invalid."""
     values = tuple(value.lower() for value in headers.every("dynamic"))
-    for value in _REQUIRED.intersection(values):
+    for value in _REQUIRED_FIELDS.intersection(values):
         raise _invalid("Dynamic names a field that must be fixed", value)
     return values
 
 
 def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
     """
-    Return stored core metadata, or the name, the version and its valid fields if it is invalid.
+    Return stored core metadata, with only its valid fields if it is invalid.
 
-    If nothing is stored, return metadata of the name and the version alone.
+    `name` and `version` replace those of invalid metadata. If `raw` is None, nothing is stored, and
+    the result has the name and the version alone.
     """
     if raw is None:
-        return _parsed("\n", name, version)
+        return _parse_fields("\n", name, version)
     try:
         return parse_metadata(raw)
     except Invalid:
@@ -527,60 +539,70 @@ def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) ->
     """
     Return core metadata with this name and version, and the valid fields of `raw`.
 
-    These are among the first `FIELD_LIMIT` fields. If they exceed a limit together, the description
-    is left out, and if they still do, all of them.
+    Only the first `FIELD_LIMIT` fields are read. If the valid fields together exceed a limit, the
+    description is left out. If the other fields still exceed a limit, all fields are left out.
     """
-    kept = dict[str, list[str]]()
     text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
     head, _, body = text.partition("\n\n")
-    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
-        match = _FIELD.fullmatch(_LENIENT_CONTROL.sub(" ", line))
-        if match is None:
-            continue
-        field = match[1].lower()
-        value = match[2].strip()
-        # name and version are those of the file, whatever the metadata says
-        if field not in _REQUIRED and (field not in kept or field in _REPEATED):
-            # each field is parsed alone, so that one that is invalid costs no other
-            with suppress(Invalid):
-                _parsed(f"{field}: {value}\n\n", name, version)
-                kept.setdefault(field, []).append(value)
-    _drop_contradictions(kept)
+    valid_fields = _valid_fields(head, name, version)
+    _drop_contradictions(valid_fields)
     lines = ""
-    for field, values in kept.items():
+    for field, values in valid_fields.items():
         lines += "".join(f"{field}: {value}\n" for value in values)
     description = _LENIENT_CONTROL.sub(" ", body)
 
-    # the last one has no fields, and is always valid
-    for rest in (f"{lines}\n{description}", f"{lines}\n", "\n"):
+    # the last candidate has no fields, and is always valid
+    for candidate in (f"{lines}\n{description}", f"{lines}\n", "\n"):
         try:
-            return _parsed(rest, name, version)
+            return _parse_fields(candidate, name, version)
         except Invalid:
             continue  # the fields together exceed a limit
     raise AssertionError(name)
 
 
-def _drop_contradictions(kept: dict[str, list[str]]) -> None:
-    """Leave import names out that are valid alone, and contradict each other."""
-    fields = {field: tuple(kept.get(field, ())) for field in _IMPORT_FIELDS}
+def _valid_fields(head: str, name: NormalizedName, version: Version | str) -> dict[str, list[str]]:
+    """Return the values of the fields in the headers of a file that are valid, each on its own."""
+    fields = dict[str, list[str]]()
+    for header in _HEADER_END.split(head)[:FIELD_LIMIT]:
+        match = _LENIENT_HEADER.fullmatch(_LENIENT_CONTROL.sub(" ", header))
+        if match is None:
+            continue
+        field = match[1].lower()
+        value = match[2].strip()
+        # the name and the version are those of the file, whatever the metadata says
+        is_first_or_repeatable = field not in fields or field in _REPEATABLE
+        if field in _REQUIRED_FIELDS or not is_first_or_repeatable:
+            continue
+        # each field is parsed alone, so that a field is kept if another one is invalid
+        with suppress(Invalid):
+            _parse_fields(f"{field}: {value}\n\n", name, version)
+            fields.setdefault(field, []).append(value)
+    return fields
+
+
+def _drop_contradictions(fields: dict[str, list[str]]) -> None:
+    """Remove the import names from `fields` if they contradict each other."""
+    import_fields = {field: tuple(fields.get(field, ())) for field in _IMPORT_FIELDS}
     try:
-        _imports(Headers(fields, ""), IMPORT_VERSION)
+        _imports(Headers(import_fields, ""), IMPORT_VERSION)
     except Invalid:
         for field in _IMPORT_FIELDS:
-            kept.pop(field, None)
+            fields.pop(field, None)
 
 
 def raw_field(raw: bytes, field: str) -> str:
     """Return the first value of a metadata field (in lower case), unchecked, or an empty text."""
-    head = raw.replace(b"\r\n", b"\n").decode(errors="replace").partition("\n\n")[0]
-    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
-        name, _, value = line.partition(":")
+    text = raw.replace(b"\r\n", b"\n").decode(errors="replace")
+    head, _, _ = text.partition("\n\n")
+    for header in _HEADER_END.split(head)[:FIELD_LIMIT]:
+        name, _, value = header.partition(":")
         if name.strip().lower() == field:
             return value.strip()
     return ""
 
 
-def _parsed(rest: str, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    # all fields are checked by the rules of this version
+def _parse_fields(fields: str, name: NormalizedName, version: Version | str) -> CoreMetadata:
+    """Return the metadata with this name and version, and further lines, or raise Invalid."""
+    # Metadata-Version 2.5 has rules for all fields that are read
     head = f"Metadata-Version: 2.5\nName: {name}\nVersion: {version}\n"
-    return parse_metadata((head + rest).encode())
+    return parse_metadata(f"{head}{fields}".encode())

@@ -7,20 +7,21 @@ from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.package_requests import PackageRequest
 
 MOST_SHOWN: Final = 10
-"""Requests that a message names."""
+"""How many requests a message names."""
 MOST_NAMED: Final = 3
-"""People, and reasons, that a message has of each request."""
+"""How many people, and how many reasons, a message names for each request."""
 REASON_CHARS: Final = 200
-"""Characters of a reason in a message."""
+"""How many characters of a reason a message has."""
 
 
 def describe_requests(
     news: Sequence[PackageRequest], waiting: int, url: str, describe: Callable[[str], str]
 ) -> str:
     """
-    Return the message about new requests, of `waiting` in all, with words of strangers in it.
+    Return the message about new requests.
 
-    `url` is that of the page of requests. `describe` returns a principal in words. The text is for
+    `waiting` is the count of all requests that wait. `url` is the URL of the page of requests.
+    `describe` returns a principal in words. The text has words of strangers in it, and is safe for
     a chat: nothing in it mentions people, or is a link that hides its URL.
     """
     packages = counted(len(news), "public package")
@@ -28,7 +29,7 @@ def describe_requests(
     if len(news) == 1:
         verb = "waits"
     lines = [f"{packages} {verb} for a decision:"]
-    lines += [_line(request, describe) for request in news[:MOST_SHOWN]]
+    lines += [_request_line(request, describe) for request in news[:MOST_SHOWN]]
     if len(news) > MOST_SHOWN:
         lines.append(f"- and {len(news) - MOST_SHOWN} more")
     if waiting > len(news):
@@ -39,19 +40,20 @@ def describe_requests(
 
 def for_chat(text: str) -> str:
     """Return a text for a chat, in which nothing mentions people, or is a link without its URL."""
-    # Slack has mentions and links in angle brackets; others mention by @, and link by ](
+    # Slack has mentions and links in angle brackets; other chats mention by @, and link by ](
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("@", "@\u200b").replace("](", "] (")
 
 
-def _line(request: PackageRequest, describe: Callable[[str], str]) -> str:
+def _request_line(request: PackageRequest, describe: Callable[[str], str]) -> str:
     """Return the line about a request: the package, who wanted it, why, and what hides it."""
     people = "; ".join(map(describe, request.who[:MOST_NAMED]))
     if len(request.who) > MOST_NAMED:
         people = f"{people}; and others"
-    reasons = "; ".join(escaped(ask.reason[:REASON_CHARS]) for ask in request.asks[-MOST_NAMED:])
+    last_asks = request.asks[-MOST_NAMED:]
+    reasons = "; ".join(escaped(ask.reason[:REASON_CHARS]) for ask in last_asks)
     if reasons:
         reasons = f' "{reasons}"'
-    # the first sentence says what hides it
+    # the first sentence says what hides the package
     hidden = request.reason.partition(". ")[0].rstrip(".")
     return f"- {request.target}, wanted by {people}.{reasons} {hidden}."

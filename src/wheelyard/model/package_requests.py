@@ -1,7 +1,7 @@
-"""Requests for public packages: what clients and people wanted of what is hidden, and who."""
+"""Requests for public packages: which hidden packages clients and people wanted, and who."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,14 +20,15 @@ KEPT_FOR: Final = timedelta(days=14)
 SETTLING: Final = timedelta(minutes=1)
 """How long after an approval another server may still refuse what was approved."""
 MAX_REQUESTS: Final = 500
-"""Requests that clients have made, and nobody has asked for by a reason."""
+"""The most requests of clients for which nobody has given a reason."""
 MAX_OF_ONE: Final = 200
-"""How many of these the same person, or other principal, has made first."""
+"""The most requests without a reason that one person, or other principal, has made first."""
 MAX_ASKS: Final = 500
+"""The most reasons of all people in the list."""
 MAX_ASKS_OF_ONE: Final = 50
-"""Reasons that the list has at most: of all people, and of one."""
+"""The most reasons of one person in the list."""
 MAX_WHO: Final = 10
-"""Principals that a request names."""
+"""The most principals that a request names."""
 
 RequestKey = tuple[NormalizedName, str]
 """A project, and a version without trailing zeros, or an empty text for the whole project."""
@@ -49,7 +50,7 @@ class Ask(Struct, frozen=True, omit_defaults=True):
     """
 
     def is_by(self, asker: str) -> bool:
-        """Return whether it is of somebody, by what stands for them in limits."""
+        """Return whether a person has asked, whom `asker` stands for in limits."""
         return asker == (self.asker or self.by)
 
 
@@ -87,67 +88,71 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> RequestKey:
-        """What it is about."""
+        """What the request is about: a project, or one version of it."""
         return self.project, strip_trailing_zeros(self.version)
 
     @property
     def counts_for(self) -> str:
-        """What stands in limits for whoever asked first, or an empty text."""
-        return self.asker or next(iter(self.who), "")
+        """What stands in limits for the principal that asked first, or an empty text."""
+        if self.asker or not self.who:
+            return self.asker
+        return self.who[0]
 
     @property
     def target(self) -> str:
         """The project, or project and version, in words."""
         return f"{self.project} {self.version}".rstrip()
 
-    def combined(self, other: "PackageRequest") -> "PackageRequest":
+    def combined(self, added: "PackageRequest") -> "PackageRequest":
         """
-        Return this request together with another one for the same.
+        Return this request together with another request for the same package.
 
-        What hides the package, and until when, is as the later of both says.
+        The later of both requests says what hides the package, and until when.
         """
-        later = other if other.last >= self.last else self
-        who = tuple(dict.fromkeys(self.who + other.who))[:MAX_WHO]
-        asks = _newest_of_each(self.asks + other.asks)
-        # that of the first principal, which is one of the other request if this names nobody
-        asker = self.asker if self.who else other.asker
+        later = added if added.last >= self.last else self
+        who = tuple(dict.fromkeys(self.who + added.who))[:MAX_WHO]
+        # what stands in limits for the first principal of `who`
+        asker = self.asker if self.who else added.asker
         return replace(
             later,
             who=who,
             asker=asker,
-            times=self.times + other.times,
-            first=min(self.first, other.first),
-            asks=asks,
+            times=self.times + added.times,
+            first=min(self.first, added.first),
+            asks=_newest_of_each(self.asks + added.asks),
         )
 
     def is_open(self, decided: ProjectDecisions, now: datetime) -> bool:
         """
-        Return whether it waits for a decision at `now`.
+        Return whether the request waits for a decision at `now`.
 
-        A blocked package is asked for again when the block is two weeks old, an approved one when
-        something else hides it. Either waits at once when a person gives a reason, and an approval
-        that does not lift the rule decides nothing.
+        A request for a blocked package waits again when the block is two weeks old, and for an
+        approved package when something else hides the package. Both wait at once when a person
+        gives a reason. An approval that does not lift the rule decides nothing.
         """
-        # nothing removes a request at once, so each reader asks whether it still counts
-        is_over = now - self.last > KEPT_FOR or (self.until is not None and now >= self.until)
+        # a request is not removed as soon as it is over, so each reader calls this method
+        is_old = now - self.last > KEPT_FOR
+        is_shown_by_now = self.until is not None and now >= self.until
+        if is_old or is_shown_by_now:
+            return False
         decision = self.decision(decided)
-        if is_over or decision is None:
-            return not is_over
+        if decision is None:
+            return True
         if any(ask.at > decision.at for ask in self.asks):
             return True
         if decision.verdict is Verdict.BLOCKED:
             return now - decision.at > KEPT_FOR
         if not _lets_through(decision, self.code):
             return True
-        # another server may not have read the approval yet when it refused this
+        # another server may have refused the package before it has read the approval
         return self.last - decision.at > SETTLING
 
     def is_new(self, decided: ProjectDecisions, told_at: datetime | None) -> bool:
         """
-        Return whether nobody was told that this open request waits, as it does now.
+        Return whether nobody was told that this open request waits in its present state.
 
-        `told_at` is when somebody was told of it last, or None if nobody was. A later reason makes
-        it new, and so does a later decision.
+        `told_at` is when a message last told of the request, or None if no message did. A later
+        reason makes the request new, and so does a later decision.
         """
         if told_at is None or any(ask.at > told_at for ask in self.asks):
             return True
@@ -155,29 +160,35 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return decision is not None and decision.at > told_at
 
     def decision(self, decided: ProjectDecisions) -> Decision | None:
-        """Return the decision about it, if there is one: of a project, also that of a version."""
+        """
+        Return the decision about the requested package, or None if there is none.
+
+        For a whole project that is the last decision about the project, or the last approval of one
+        of its versions.
+        """
         if self.version:
             return decided.for_version(self.version)
-        # nothing of the project was shown, and an approved version is
-        about = list[Decision]()
+        # a project of which nothing was shown is shown as soon as one version is approved
+        decisions = list[Decision]()
         if decided.project is not None:
-            about.append(decided.project)
+            decisions.append(decided.project)
         for decision in decided.versions.values():
             if decision.verdict is Verdict.APPROVED:
-                about.append(decision)
-        return max(about, key=lambda decision: decision.at, default=None)
+                decisions.append(decision)
+        return max(decisions, key=lambda decision: decision.at, default=None)
 
 
 def _lets_through(approval: Decision, code: str) -> bool:
     """Return whether an approval lifts the rule of a code."""
-    is_lifted = code in {"not_approved", "blocked"} or code in approval.despite
-    return is_lifted or (code == COOLDOWN and bool(approval.version))
+    if code == COOLDOWN and approval.version:
+        return True
+    return code in {"not_approved", "blocked", *approval.despite}
 
 
 class RequestList(
     Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """The stored requests, also some that were decided meanwhile."""
+    """The stored requests. Some of them may have been decided meanwhile."""
 
     requests: tuple[PackageRequest, ...] = ()
     """Sorted by project and version."""
@@ -193,16 +204,16 @@ class RequestList(
 
     def with_noted(self, noted: Iterable[PackageRequest], now: datetime) -> "RequestList":
         """Return the list with further requests, without old ones, within the limits."""
-        current = [request for request in self.requests if now - request.last <= KEPT_FOR]
-        current += noted
-        merged = dict[RequestKey, PackageRequest]()
-        for request in current:
-            before = merged.get(request.key)
-            if before is not None:
-                merged[request.key] = before.combined(request)
+        requests = [request for request in self.requests if now - request.last <= KEPT_FOR]
+        requests += noted
+        request_by_key = dict[RequestKey, PackageRequest]()
+        for request in requests:
+            same_package = request_by_key.get(request.key)
+            if same_package is not None:
+                request_by_key[request.key] = same_package.combined(request)
             else:
-                merged[request.key] = request
-        return self._of(merged, now)
+                request_by_key[request.key] = request
+        return self._within_limits(request_by_key.values(), now)
 
     def with_still_hidden(
         self, project: NormalizedName, version: str, hidden: "PackageRequest", now: datetime
@@ -210,13 +221,14 @@ class RequestList(
         """
         Return the list after an approval of a project, or of a version, that was not enough.
 
-        Whoever waited for it waits for `hidden`, which says what hides it now. If nobody has waited
-        for it, the list stays as it is.
+        Whoever waited for the package now waits for `hidden`, which says what still hides the
+        package. If nobody has waited for the package, the list stays as it is.
         """
         key = project, strip_trailing_zeros(version)
-        request = next((request for request in self.requests if request.key == key), None)
-        if request is None:
+        requests = [request for request in self.requests if request.key == key]
+        if not requests:
             return self
+        request = requests[0]
         changed = replace(
             request,
             version=hidden.version,
@@ -231,36 +243,40 @@ class RequestList(
         self, project: NormalizedName, version: str, decided: ProjectDecisions, now: datetime
     ) -> tuple[str, ...]:
         """
-        Return who waits for a version, or without one for the project or any version of it.
+        Return the principals that wait for a version, at most `MAX_WHO`.
 
-        They are principals, at most `MAX_WHO`.
+        Without a version, return those that wait for the project or any version of it.
         """
         release = strip_trailing_zeros(version)
         who = dict[str, None]()
         for request in self.requests:
             # whoever waits for a project waits for each version of it
-            is_about = not release or request.key[1] in {"", release}
-            if request.project == project and is_about and request.is_open(decided, now):
+            _, requested_release = request.key
+            is_about_release = not release or requested_release in {"", release}
+            if request.project != project or not is_about_release:
+                continue
+            if request.is_open(decided, now):
                 who |= dict.fromkeys(request.who)
         return tuple(who)[:MAX_WHO]
 
-    def _of(self, merged: Mapping[RequestKey, PackageRequest], now: datetime) -> "RequestList":
+    def _within_limits(self, requests: Iterable[PackageRequest], now: datetime) -> "RequestList":
         """Return the list with these requests, without old ones, within the limits."""
-        current = [request for request in merged.values() if now - request.last <= KEPT_FOR]
-        # those with reasons have limits of their own, which are checked when somebody asks
-        kept = [request for request in current if request.asks]
+        current = [request for request in requests if now - request.last <= KEPT_FOR]
+        # requests with reasons have limits of their own, which are checked when somebody asks
+        with_reason = [request for request in current if request.asks]
         without_reason = [request for request in current if not request.asks]
-        # whoever asks for many names pushes out none that waits
-        stored = {request.key for request in self.requests}
+        # requests that wait come first, so that nobody can push them out by asking for many names
+        stored_keys = {request.key for request in self.requests}
         without_reason.sort(
-            key=lambda request: (request.key in stored, request.times, request.last), reverse=True
+            key=lambda request: (request.key in stored_keys, request.times, request.last),
+            reverse=True,
         )
-        by_asker = Counter[str]()
-        count = 0
+        within_limits = list[PackageRequest]()
+        count_by_asker = Counter[str]()
         for request in without_reason:
-            if count < MAX_REQUESTS and by_asker[request.counts_for] < MAX_OF_ONE:
-                by_asker[request.counts_for] += 1
-                count += 1
-                kept.append(request)
-        kept.sort(key=lambda request: request.key)
-        return replace(self, requests=tuple(kept))
+            is_full = len(within_limits) >= MAX_REQUESTS
+            if not is_full and count_by_asker[request.counts_for] < MAX_OF_ONE:
+                count_by_asker[request.counts_for] += 1
+                within_limits.append(request)
+        sorted_requests = sorted(with_reason + within_limits, key=lambda request: request.key)
+        return replace(self, requests=tuple(sorted_requests))

@@ -28,7 +28,9 @@ OIDC_PRINCIPAL: Final = (
 )
 """The regular expression of what follows `oidc:` in a principal."""
 _ID_DIGITS: Final = 32
-_UNIQUE: Final = re.compile(rf"oidc:({PROVIDER_NAME}):{PERSON_NAME}#([0-9a-f]{{{_ID_DIGITS}}})")
+_PRINCIPAL_WITH_ID: Final = re.compile(
+    rf"oidc:({PROVIDER_NAME}):{PERSON_NAME}#([0-9a-f]{{{_ID_DIGITS}}})"
+)
 
 
 class PersonId(Struct, frozen=True):
@@ -44,25 +46,25 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
     provider: str
     subject: str
-    """The claim `sub`, or what else the provider never changes and never uses again."""
+    """The claim `sub`, or another id that the provider never changes and never uses again."""
     name: str
-    """Such as the verified e-mail address, by which grants and journals name the person."""
+    """The name for grants and journals, such as the verified e-mail address."""
     groups: tuple[str, ...] = ()
     """The groups that the provider told of when it last confirmed the person, sorted."""
     confirmed_at: datetime
     """When the provider last confirmed the person: by a sign-in or a renewal."""
     refused_at: datetime | None = None
-    """When the provider refused a renewal, until the person signs in again."""
+    """When the provider refused a renewal, or None if the person has signed in since."""
     ended_at: datetime | None = None
-    """Since when the person may not sign in, and no session and token of theirs works, if so."""
+    """Since when the person may not sign in, and has no valid session or token, or None."""
     ended_by: str = ""
-    """The principal that has ended it."""
+    """The principal that has ended the access of the person."""
     endings: int = 0
     """How often all sessions were ended: by the provider at a renewal, or by an administrator."""
     refresh_token: str = ""
-    """What the provider renews the confirmation for, sealed. Empty if it has given none."""
+    """The sealed token for renewals of the confirmation, or empty if the provider gave none."""
     renewing_until: datetime | None = None
-    """Until when other processes leave a renewal to the one that has begun it."""
+    """Until when other processes leave a renewal to the process that has begun it, or None."""
     revision: int = 0
     """The number of writes of the record."""
     write_id: str = ""
@@ -70,7 +72,7 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
     @property
     def id(self) -> str:
-        """What tells the person apart from all others of the provider, also after a new name."""
+        """The id of the person at the provider, which stays when the name changes."""
         return id_of_subject(self.subject)
 
     @property
@@ -83,8 +85,8 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
         """
         All principals by which a grant can name the person.
 
-        Besides name and groups, it is the name with the id, which nobody else who gets that name
-        later has.
+        They name the person, the groups, and the person with the id. The last one is never that of
+        another person who gets the name later.
         """
         principals = {self.principal, f"{self.principal}#{self.id}", ALL_AUTHENTICATED, ANONYMOUS}
         for group in self.groups:
@@ -99,24 +101,27 @@ def group_principal(provider: str, group: str) -> str:
 
 def id_of_subject(subject: str) -> str:
     """Return 32 hexadecimal digits of the SHA-256 of a subject, which may have any characters."""
-    # a stranger's text: in JSON it may have half of a pair of surrogates, which UTF-8 has not
+    # a text from JSON may have half of a surrogate pair, which UTF-8 cannot encode
     return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:_ID_DIGITS]
 
 
 def person_in(principals: Iterable[str]) -> PersonId | None:
-    """Return the person whom the principal with an id among `principals` names, or None."""
-    matches = filter(None, map(_UNIQUE.fullmatch, principals))
-    return next((PersonId(match[1], match[2]) for match in matches), None)
+    """Return the person of the first principal with an id, or None if no principal has one."""
+    for principal in principals:
+        match = _PRINCIPAL_WITH_ID.fullmatch(principal)
+        if match is not None:
+            return PersonId(provider=match[1], id=match[2])
+    return None
 
 
 def counted_as(caller: Caller) -> str:
     """
-    Return what stands in limits and counts for a caller, or for the owner of its token.
+    Return the text by which limits and counts know a caller, or the owner of the caller's token.
 
-    Of a person that is provider and id, which stay the same under another name. Of anybody else it
-    is the principal.
+    For a person that is the provider and the id, which stay when the name changes. For any other
+    caller it is the principal.
     """
-    # of a token its owner: who makes ten tokens does not get ten times as much
+    # a token counts for its owner, so that ten tokens give nobody ten times the limit
     person = person_in(caller.owner_names or caller.principals)
     if person is None:
         return caller.acts_for
@@ -124,7 +129,7 @@ def counted_as(caller: Caller) -> str:
 
 
 def counted_apart(caller: Caller) -> str:
-    """Return what stands in limits for a caller, or an empty text if that is the principal."""
+    """Return `counted_as` of a caller, or an empty text if that is the principal."""
     counted = counted_as(caller)
     if counted == caller.acts_for:
         return ""
@@ -135,9 +140,9 @@ def person_name(text: str) -> str:
     """
     Return a text of a provider, or of a grant, as the name of a person in a principal.
 
-    An e-mail address is in lower case, as people write it in either.
+    An e-mail address is in lower case, as people write it in either case.
     """
-    # one form of each letter: a name that looks the same is the same in grants
+    # one form of each letter, so that names that look the same are the same in grants
     text = unicodedata.normalize("NFC", text.strip())
     if "@" in text:
         return text.lower()
@@ -146,7 +151,7 @@ def person_name(text: str) -> str:
 
 def is_person_name(text: str) -> bool:
     """Return whether a text can be the name of a person in a principal."""
-    # what looks empty, or like another name, would be taken for somebody else in a grant
+    # a grant with an invisible name, or one that looks like another, would mislead
     is_visible = text == person_name(text) and text.isprintable()
     return is_visible and re.fullmatch(PERSON_NAME, text) is not None
 

@@ -7,8 +7,9 @@ back), so a field is only ever added, with a default. Fields and events that onl
 wheelyard knows are kept: fields in `other_fields`, events in the commit, which stays as it was
 written.
 
-They cannot be in reference cycles, so those of which there are many are invisible to the garbage
-collector (`gc=False`), which would else visit every file of every cached project.
+Objects of these classes cannot be in reference cycles. So the classes with many objects are
+invisible to the garbage collector (`gc=False`), which would else visit every file of every cached
+project.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,10 +58,10 @@ class File(
     size: int
     """Bytes."""
     uploaded_at: datetime
-    """The time of the upload, in UTC. For an imported file that at its source, if it is known."""
+    """The time of the upload, in UTC. For an imported file the time at its source, if known."""
     uploaded_by: str
     sidecars: Mapping[str, str] = {}
-    """SHA-256 by suffix of what is stored beside the file: its core metadata, for example."""
+    """The SHA-256 of each object stored beside the file, such as its core metadata, by suffix."""
     requires_python: str | None = None
     yanked: str | None = None
     """The reason, perhaps empty, if the file is yanked, or None."""
@@ -71,48 +72,49 @@ class File(
     uploaded_by_name: str = ""
     """The name that the token in `uploaded_by` had, or empty for any other uploader."""
     keep_until: datetime | None = None
-    """Until when its bytes are kept after it was deleted, in UTC, or None if they go at once."""
+    """Until when the bytes of a deleted file are kept, in UTC, or None if they go at once."""
     promoted_at: datetime | None = None
-    """When it came from another index, in UTC, or None if it was uploaded or imported here."""
+    """When the file came from another index, in UTC, or None if it was uploaded or imported."""
     promoted_from: str = ""
-    """The index that it was promoted from, as it is stored. See `source_index`."""
+    """The index that the file was promoted from, as it is stored. See `source_index`."""
     promoted_by: str = ""
     promoted_by_name: str = ""
     """The name that the token in `promoted_by` had, or empty for anybody else."""
     promoted_to: tuple[str, ...] = ()
     """
-    The sorted names of the indexes that it was promoted to, as they are stored. See `targets`.
+    The stored, sorted names of the indexes that the file was promoted to. See `targets`.
 
-    It is noted before the other index lists the file. So whoever deletes bytes at once has to
-    delete the filename in each of these indexes before, also where it is not listed yet.
+    A name is noted before that index lists the file. So before bytes are deleted at once, the
+    filename has to be deleted in each of these indexes, also where it is not listed yet.
     """
     approved_for: Mapping[str, tuple[str, ...]] = {}
-    """By the name of an index, who had approved its promotion to there in an earlier version."""
+    """Who approved a promotion in an earlier version, by the name of the target index."""
     pinned: str | None = None
-    """The reason, perhaps empty, if rules of retention never delete its release, or None."""
+    """The reason, perhaps empty, why rules of retention never delete the release, or None."""
     lost_attestations: bool = False
-    """Whether it came with attestations that were not kept, and has got none since."""
+    """Whether the file came with attestations that were not kept, and has got none since."""
 
     @property
     def source_index(self) -> str:
-        """The index that it was promoted from, or empty if it was uploaded or imported here."""
+        """The index that the file was promoted from, or empty if it was uploaded or imported."""
         if self.promoted_at is None:
             return ""
         return read_index_name(self.promoted_from)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The sorted names of the indexes that it was promoted to, each once."""
-        return tuple(sorted(set(map(read_index_name, self.promoted_to))))
+        """The sorted names of the indexes that the file was promoted to, each once."""
+        names = {read_index_name(name) for name in self.promoted_to}
+        return tuple(sorted(names))
 
     @property
     def came_at(self) -> datetime:
-        """When it came into this index, in UTC."""
+        """When the file came into this index, in UTC."""
         # an import keeps the time at its source, which may be years before
         return self.promoted_at or self.imported_at or self.uploaded_at
 
     def is_kept(self, at: datetime) -> bool:
-        """Return whether it is a deleted file that can still be restored at a time."""
+        """Return whether the file is deleted, and can still be restored at a time."""
         return self.keep_until is not None and self.keep_until > at
 
     @property
@@ -137,8 +139,7 @@ class File(
 
     @property
     def other_hashes(self) -> tuple[str, ...]:
-        """Stated digests other than the SHA-256, of which the record of a file has none."""
-        # files of upstream indexes have some, and the same pages show both
+        """Digests other than the SHA-256: none here, but upstream files may have some."""
         return ()
 
     @property
@@ -220,7 +221,7 @@ KNOWN_KINDS: Final = frozenset[str](EventKind)
 class _UploadData(Struct, frozen=True, omit_defaults=True):
     """The data of an `uploaded` event."""
 
-    # raw, so that fields which a newer version has written are not lost by decoding and encoding
+    # raw, so that a field of a newer version is not lost by decoding and encoding
     file: Raw
     summary: str = ""
 
@@ -229,7 +230,7 @@ class Deletion(Struct, frozen=True, omit_defaults=True):
     """The data of a `deleted` event."""
 
     keep_until: datetime | None = None
-    """Until when the bytes are kept, in UTC, or None if they go at once."""
+    """Until when the bytes are kept, in UTC, or None if they are deleted at once."""
     at_once: bool = False
     """Whether an administrator removed also bytes that were kept."""
     by_rule: bool = False
@@ -237,7 +238,7 @@ class Deletion(Struct, frozen=True, omit_defaults=True):
 
 
 AS_BEFORE: Final = Deletion()
-"""The bytes go after the commit. Older versions knew no other deletion, and wrote no data."""
+"""The deletion of older versions, which wrote no data: the bytes go after the commit."""
 
 
 class _StatusData(Struct, frozen=True):
@@ -259,7 +260,7 @@ class PromotionData(Struct, frozen=True, omit_defaults=True):
     to: str
     """The name of the other index, as it is stored."""
     person: str = ""
-    """Who had approved it, in an earlier version."""
+    """Who approved the promotion in an earlier version, or empty."""
 
     @property
     def target(self) -> str:
@@ -284,12 +285,12 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     by_name: str = ""
     """The name that the token in `by` had, which may be deleted since, or empty."""
     files: tuple[str, ...] = ()
-    """The names of the files that it is about."""
+    """The names of the files that the event is about."""
     reason: str = ""
     data: Raw = NO_JSON
-    """A JSON object with what is special to the kind, or `NO_JSON`."""
+    """A JSON object with the data of the kind, or `NO_JSON`."""
     needs: str = ""
-    """The version of wheelyard that knows the kind, if no reader may pass it over, or empty."""
+    """The version that knows the kind, or empty if a reader may pass the event over."""
 
     @classmethod
     def uploaded(
@@ -328,7 +329,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         by_name: str = "",
     ) -> "Event":
         """Return the event that files were deleted."""
-        # without data where that says the same: an older version reads the event, too
+        # no data for the deletion of older versions, so that they can read the event
         data = NO_JSON if deletion == AS_BEFORE else Raw(encode(deletion))
         return cls(
             what=EventKind.DELETED,
@@ -353,9 +354,14 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         cls, data: PromotionData, files: tuple[str, ...], *, at: datetime, by: str, by_name: str
     ) -> "Event":
         """Return the event that files are promoted to another index."""
-        what = EventKind.PROMOTED_TO
-        stored = Raw(encode(data))
-        return cls(what=what, at=at, by=by, by_name=by_name, files=files, data=stored)
+        return cls(
+            what=EventKind.PROMOTED_TO,
+            at=at,
+            by=by,
+            by_name=by_name,
+            files=files,
+            data=Raw(encode(data)),
+        )
 
     @cached_property
     def file(self) -> File:
@@ -368,7 +374,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
     @property
     def summary(self) -> str:
-        """The Summary of the core metadata of that file."""
+        """The `Summary` of the core metadata of the file that an `uploaded` event has added."""
         return self._upload.summary
 
     @cached_property
@@ -388,21 +394,21 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
     @property
     def promoted_to(self) -> str:
-        """The name of the index that files were promoted to, or may be, else an empty text."""
+        """The target of a promotion or of its approval, or an empty text for any other event."""
         if self.what not in {EventKind.PROMOTED_TO, EventKind.PROMOTION_APPROVED}:
             return ""
         return self.promotion.target
 
     @cached_property
     def deletion(self) -> Deletion:
-        """What becomes of the bytes, by a `deleted` event."""
+        """The data of a `deleted` event: what becomes of the bytes."""
         if self.data:
             return _DELETIONS.decode(self.data)
         return AS_BEFORE
 
     def require_valid(self) -> None:
-        """Raise DecodeError if it is of a known kind, and its data is not of that kind."""
-        # reading a property decodes the data, of which the result is kept for whoever needs it
+        """Raise DecodeError if the event is of a known kind, and its data is malformed."""
+        # a property decodes the data when it is read, and caches the result
         match self.what:
             case EventKind.UPLOADED:
                 _ = self.file
@@ -417,8 +423,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
 
     @property
     def is_known(self) -> bool:
-        """Whether this version knows its kind, and all of its data."""
-        # a field that a newer version has added is lost by decoding, so the bytes would differ
+        """Whether this version knows the kind of the event, and all of its data."""
+        # decoding loses a field of a newer version, so that the bytes differ
         match self.what:
             case EventKind.UPLOADED:
                 return encode(self._upload) == bytes(self.data)
@@ -459,7 +465,7 @@ class EventCommit(NumberedCommit, Generic[E], frozen=True, kw_only=True, omit_de
 
     @classmethod
     def of_events(cls, *, number: int, id: str, previous: str, events: tuple[E, ...]) -> Self:  # noqa: A002 - the field
-        """Return the commit of these events, at least one."""
+        """Return the commit of these events, of which there is at least one."""
         return cls(number=number, id=id, previous=previous, event=events[0], more=events[1:])
 
     @property
@@ -475,7 +481,7 @@ class Commit(NumberedCommit, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def stored(self) -> bytes:
-        """Its JSON: the bytes that it was read from, if it was read."""
+        """The JSON of the commit. For a commit from the store, the bytes that it was read from."""
         return encode(self)
 
 
@@ -483,14 +489,14 @@ def read_commit(stored: bytes) -> Commit:
     """
     Return the commit of a JSON object.
 
-    Raises DecodeError or UnicodeDecodeError if it is not valid, and RecursionError if it is nested
-    too deeply.
+    Raises DecodeError or UnicodeDecodeError if the JSON is not valid, and RecursionError if it is
+    nested too deeply.
     """
     commit = _COMMITS.decode(stored)
     for event in commit.events:
         event.require_valid()
-    # The next commit has the SHA-256 of these bytes. Encoded anew they could differ, as a newer
-    # version may have written fields that this one does not know.
+    # The next commit has the SHA-256 of these bytes. Encoding the commit again could give other
+    # bytes, as a newer version may have written fields that this version does not know.
     vars(commit)["stored"] = stored
     return commit
 
@@ -517,15 +523,15 @@ class Project(
     summary: str = ""
     """The summary of the last uploaded file that has one."""
     files: tuple[File, ...] = ()
-    """Sorted by filename."""
+    """The listed files, sorted by filename."""
     deleted_filenames: tuple[str, ...] = ()
-    """The sorted names of deleted files, also of those in `trash`. They cannot be uploaded."""
+    """The sorted names of deleted files, also in `trash`, which nobody can upload again."""
     is_released: bool = field(default=False, name="released")
-    """Whether its name was given up, and not taken since, so that it is no project any more."""
+    """Whether the name was given up, and not taken since: then the project does not exist."""
     trash: tuple[File, ...] = ()
     """Deleted files whose bytes are kept until their `keep_until`, sorted by filename."""
     needs: Mapping[str, str] = {}
-    """The version of wheelyard that knows it, for each kind of event that a reader must know."""
+    """For each kind of event that a reader must know, the version that knows the kind."""
     stored_commit: Raw = field(default=NO_JSON, name="commit")
     """The last commit, number `revision`, as it is stored."""
 
@@ -538,21 +544,21 @@ class Project(
 
     @property
     def shown_summary(self) -> str:
-        """The summary, or an empty text without files: its release is deleted, perhaps removed."""
-        # the summary may be what a deletion was for
+        """The summary, or an empty text for a project without files."""
+        # the files may have been deleted because of what the summary says
         if not self.files:
             return ""
         return self.summary
 
     @property
     def exists(self) -> bool:
-        """Whether it has a commit, and its name was not released since."""
-        # the document of a name that was given up stays, as its journal does
+        """Whether the project has a commit, and its name was not given up since."""
+        # the document and the journal stay when a name is given up
         return self.revision > 0 and not self.is_released
 
     @property
     def empty_versions(self) -> tuple[str, ...]:
-        """Versions without files that are listed: none here, as in a page of an upstream index."""
+        """Listed versions without files: none here, but pages of upstream indexes may have some."""
         return ()
 
     @cached_property
@@ -569,7 +575,7 @@ class Project(
         """Lists of the project's files, by version without trailing zeros (1 for 1.0)."""
         releases = dict[str, list[File]]()
         for file in self.files:
-            # 1.0 and 1 are one release to installers (PEP 440), and files may name it either way
+            # for installers, files of 1.0 and of 1 are files of one release (PEP 440)
             releases.setdefault(strip_trailing_zeros(file.version), []).append(file)
         return releases
 
@@ -587,16 +593,17 @@ class Project(
         """
         The uniqueness keys of the deleted filenames.
 
-        Raises Invalid (code `invalid_filename` or `invalid_version`) if one cannot be of the
-        project.
+        Raises Invalid (code `invalid_filename` or `invalid_version`) if a deleted filename cannot
+        belong to the project.
         """
-        return frozenset(
-            parse_known_filename(filename, self.name).uniqueness_key
-            for filename in self.deleted_filenames
-        )
+        keys = set[UniquenessKey]()
+        for filename in self.deleted_filenames:
+            distribution = parse_known_filename(filename, self.name)
+            keys.add(distribution.uniqueness_key)
+        return frozenset(keys)
 
     @cached_property
     def stored_files(self) -> tuple[bytes, ...]:
         """The files in their stored form: each a JSON object after a comma."""
-        # kept with the project, so that an upload to one of thousands of files encodes one
+        # cached, so that an upload to a project with thousands of files encodes only the new file
         return tuple([b"," + encode_all_fields(file) for file in self.files])

@@ -1,5 +1,5 @@
 """
-What each event changes in a project, and what of one only a newer version of wheelyard knows.
+What each event changes in a project, and which parts of a project only a newer version knows.
 
 A project's document is the fold of its commits: `apply` for each of their events.
 """
@@ -28,9 +28,9 @@ from wheelyard.model.project import (
 
 
 def with_commit(project: Project, commit: Commit) -> Project:
-    """Return `project`, to which the events of `commit` were applied, after that commit."""
+    """Return a project with a commit as its last one. The events were applied to it before."""
     after = replace(project, revision=commit.number, stored_commit=Raw(commit.stored))
-    # what was computed of the files still holds: only the number and the commit have changed
+    # the cached properties still hold, as the commit changes only the number and itself
     vars(after).update(vars(project), commit=commit)
     return after
 
@@ -42,8 +42,8 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
     An event of an unknown kind changes nothing but `needs`. Raises DecodeError if the data of the
     event is malformed.
     """
-    # An event that no reader may pass over makes the document say so. An older version that reads
-    # the document then refuses it.
+    # The document notes an event that no reader may pass over. An older version, which does not
+    # know the event, then refuses the document.
     if event.needs:
         project = replace(project, needs={**project.needs, event.what: event.needs})
     match event.what:
@@ -67,17 +67,19 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
             return replace(project, status=Status.ACTIVE, reason="", is_released=True)
         case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
             promotion = event.promotion
-            return _with_changed(project, event.files, lambda file: _noted(file, promotion))
+            return _with_changed_files(
+                project, event.files, lambda file: _with_promotion_noted(file, promotion)
+            )
         case _:
             return project
 
 
 def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, str]:
     """
-    Return what of a project and its commits only a newer version of wheelyard knows.
+    Return the parts of a project and its commits that only a newer version of wheelyard knows.
 
-    The keys name it in words. A value is the version that knows it, or empty if that is not said.
-    Without such parts the result is empty.
+    A key names a part in words. Its value is the version that knows the part, or empty if the
+    document does not say which. The result is empty if this version knows all parts.
     """
     unknown = {f"the field {quoted(name)}": "" for name, _ in project.other_fields}
     for commit in commits:
@@ -97,25 +99,28 @@ def _without_files(project: Project, event: Event) -> Project:
     """Return a project after a deletion of files, whose bytes may be kept for a while."""
     deleted = frozenset(event.files)
     deletion = event.deletion
-    # an event without data is of a version that knew no trash, and dropped nothing from it
+    # an event without data is of a version that knew no trash, and dropped nothing from the trash
     trash = project.kept_files(event.at) if event.data else project.trash
     if deletion.at_once:
         trash = tuple(file for file in trash if file.filename not in deleted)
     if deletion.keep_until is not None:
         removed = [file for file in project.files if file.filename in deleted]
-        trash = _sorted(trash, [_trashed(file, deletion, event.reason) for file in removed])
+        trashed = [_in_trash(file, deletion, event.reason) for file in removed]
+        trash = _sorted_by_filename(trash, trashed)
+    remaining = [file for file in project.files if file.filename not in deleted]
+    deleted_filenames = deleted.union(project.deleted_filenames)
     return replace(
         project,
-        files=tuple(file for file in project.files if file.filename not in deleted),
-        deleted_filenames=tuple(sorted(deleted.union(project.deleted_filenames))),
+        files=tuple(remaining),
+        deleted_filenames=tuple(sorted(deleted_filenames)),
         trash=trash,
     )
 
 
-def _trashed(file: File, deletion: Deletion, reason: str) -> File:
-    """Return a file as it is in the trash."""
+def _in_trash(file: File, deletion: Deletion, reason: str) -> File:
+    """Return a deleted file as the trash has it."""
     pinned = file.pinned
-    # without a pin, the next run would delete again what a person has restored
+    # without a pin, the next run of retention would delete the file again if a person restores it
     if deletion.by_rule:
         pinned = f"restored after {reason}"
     return replace(file, keep_until=deletion.keep_until, pinned=pinned)
@@ -123,29 +128,32 @@ def _trashed(file: File, deletion: Deletion, reason: str) -> File:
 
 def _with_restored(project: Project, event: Event) -> Project:
     """Return a project after deleted files came back."""
-    named = frozenset(event.files)
-    restored = [file for file in project.trash if file.filename in named]
-    # those alone that were in the trash: a name whose bytes are gone stays deleted
-    names = {file.filename for file in restored}
+    filenames_of_event = frozenset(event.files)
+    # a file whose bytes are gone is not in the trash, and stays deleted
+    from_trash = [file for file in project.trash if file.filename in filenames_of_event]
+    restored = {file.filename for file in from_trash}
+    listed_again = [replace(file, keep_until=None) for file in from_trash]
+    still_deleted = [name for name in project.deleted_filenames if name not in restored]
+    kept_in_trash = project.kept_files(event.at)
     return replace(
         project,
-        files=_sorted(project.files, [replace(file, keep_until=None) for file in restored]),
-        deleted_filenames=tuple(name for name in project.deleted_filenames if name not in names),
-        trash=tuple(file for file in project.kept_files(event.at) if file.filename not in names),
+        files=_sorted_by_filename(project.files, listed_again),
+        deleted_filenames=tuple(still_deleted),
+        trash=tuple(file for file in kept_in_trash if file.filename not in restored),
     )
 
 
-def _sorted(files: Iterable[File], more: Iterable[File]) -> tuple[File, ...]:
-    """Return files of two sources as a document has them, by filename."""
-    return tuple(sorted((*files, *more), key=lambda file: file.filename))
+def _sorted_by_filename(files: Iterable[File], added: Iterable[File]) -> tuple[File, ...]:
+    """Return files and added ones in the order of a document, by filename."""
+    return tuple(sorted((*files, *added), key=lambda file: file.filename))
 
 
 def _with_file(project: Project, file: File, summary: str) -> Project:
     """Return a project with one more file."""
-    # A project may have thousands of files, and gets one at a time. So what was computed of its
-    # files is carried over with the new file added, and not computed of all files again.
-    at = bisect(project.files, file.filename, key=lambda listed: listed.filename)
-    files = (*project.files[:at], file, *project.files[at:])
+    # A project may have thousands of files, and gets one at a time. So the cached properties are
+    # carried over with the new file added, and not computed from all files again.
+    position = bisect(project.files, file.filename, key=lambda listed: listed.filename)
+    files = (*project.files[:position], file, *project.files[position:])
     after = replace(project, files=files, summary=summary, is_released=False)
     computed_before = vars(project)
     computed = vars(after)
@@ -153,60 +161,63 @@ def _with_file(project: Project, file: File, summary: str) -> Project:
         computed["by_filename"] = project.by_filename | {file.filename: file}
     if "by_release" in computed_before:
         release = strip_trailing_zeros(file.version)
-        # a new list: the one of the project before is perhaps read by another thread
-        of_release = [*project.by_release.get(release, []), file]
-        computed["by_release"] = project.by_release | {release: of_release}
+        # a new list, as another thread may read the list of the project before
+        files_of_release = [*project.by_release.get(release, []), file]
+        computed["by_release"] = project.by_release | {release: files_of_release}
     if "deleted_keys" in computed_before:
         computed["deleted_keys"] = project.deleted_keys
     if "stored_files" in computed_before:
-        stored = project.stored_files
-        computed["stored_files"] = (*stored[:at], b"," + encode_all_fields(file), *stored[at:])
+        stored_files = project.stored_files
+        stored_file = b"," + encode_all_fields(file)
+        computed["stored_files"] = (*stored_files[:position], stored_file, *stored_files[position:])
     return after
 
 
-def _with_changed(
+def _with_changed_files(
     project: Project, filenames: Iterable[str], change: Callable[[File], File]
 ) -> Project:
-    """Return a project in which `change` was applied to each of these files that it lists."""
-    named = frozenset(filenames)
+    """Return a project in which `change` was applied to the files with these names."""
+    to_change = frozenset(filenames)
     files = list(project.files)
-    for at, file in enumerate(files):
-        if file.filename in named:
-            files[at] = change(file)
+    for position, file in enumerate(files):
+        if file.filename in to_change:
+            files[position] = change(file)
     return replace(project, files=tuple(files))
 
 
 def _with_yank(project: Project, event: Event) -> Project:
-    """Return a project after files were yanked, or are so no longer."""
+    """Return a project after files were yanked, or a yank was taken back."""
     yanked = event.reason if event.what == EventKind.YANKED else None
-    return _with_changed(project, event.files, lambda file: replace(file, yanked=yanked))
+    return _with_changed_files(project, event.files, lambda file: replace(file, yanked=yanked))
 
 
 def _with_provenance(project: Project, event: Event) -> Project:
     """Return a project after a file got a provenance."""
-    return _with_changed(project, event.files, lambda file: _attested(file, event.provenance))
+    return _with_changed_files(
+        project, event.files, lambda file: _with_provenance_added(file, event.provenance)
+    )
 
 
-def _attested(file: File, provenance: str) -> File:
+def _with_provenance_added(file: File, provenance: str) -> File:
     """Return a file with a provenance."""
     sidecars = {**file.sidecars, PROVENANCE_SUFFIX: provenance}
     return replace(file, sidecars=sidecars, lost_attestations=False)
 
 
 def _with_pin(project: Project, event: Event) -> Project:
-    """Return a project after files were pinned, or are so no longer."""
+    """Return a project after files were pinned, or a pin was taken back."""
     pinned = event.reason if event.what == EventKind.PINNED else None
-    return _with_changed(project, event.files, lambda file: replace(file, pinned=pinned))
+    return _with_changed_files(project, event.files, lambda file: replace(file, pinned=pinned))
 
 
-def _noted(file: File, promotion: PromotionData) -> File:
-    """Return a file with the note of its promotion, or of an approval of an earlier version."""
-    to = promotion.to
+def _with_promotion_noted(file: File, promotion: PromotionData) -> File:
+    """Return a file that notes its promotion, or in an earlier version the approval of one."""
+    target = promotion.to
     if not promotion.person:
-        targets = set(file.promoted_to) | {to}
+        targets = {*file.promoted_to, target}
         return replace(file, promoted_to=tuple(sorted(targets)))
-    people = set(file.approved_for.get(to, ())) | {promotion.person}
+    people = {*file.approved_for.get(target, ()), promotion.person}
     approved_for = dict(file.approved_for)
-    approved_for[to] = tuple(sorted(people))
-    # sorted: the document has to follow from the journal byte for byte
+    approved_for[target] = tuple(sorted(people))
+    # sorted, as the document has to follow from the journal byte for byte
     return replace(file, approved_for=dict(sorted(approved_for.items())))

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
@@ -26,9 +27,15 @@ from wheelyard.model.public_packages import Decision, describe_for_approvers
 from wheelyard.model.stored_tables import TableEvent
 from wheelyard.model.table_kinds import EVENT_HEADINGS, KIND_OF_EVENT
 
-_VERBS: Final = {"promoted-to": "promoted", "promotion-approved": "approved the promotion of"}
-_PARTICIPLES: Final = {"promoted-to": "promoted", "promotion-approved": "approved for promotion"}
-_DIRECTIONS: Final = {"promoted": "from", "promoted-to": "to", "promotion-approved": "to"}
+_VERB_OF_KIND: Final = {
+    "promoted-to": "promoted",
+    "promotion-approved": "approved the promotion of",
+}
+_PARTICIPLE_OF_KIND: Final = {
+    "promoted-to": "promoted",
+    "promotion-approved": "approved for promotion",
+}
+_PREPOSITION_OF_KIND: Final = {"promoted": "from", "promoted-to": "to", "promotion-approved": "to"}
 ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "uploaded": "Uploads",
@@ -58,7 +65,7 @@ ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "blocked": "Blocked public packages",
     }
 )
-"""What entries can be filtered by, and its words as the heading of a list."""
+"""The kinds of entries, by which entries can be filtered, with the heading of a list of each."""
 SHOWN_KINDS: Final = (
     "promoted from",
     "promoted to",
@@ -66,6 +73,7 @@ SHOWN_KINDS: Final = (
     "deleted at once",
     *(f"status {status}" for status in Status),
 )
+"""Further texts by which entries can be filtered, as pages show what was done."""
 OtherEvent = AnyAccessEvent | TableEvent | Decision
 """An event of a document that is no project's."""
 
@@ -94,8 +102,8 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def from_file(cls, file: File) -> "FileJson":
-        """Return what is shown of a file."""
-        # only the named fields: what else is stored is no promise to clients
+        """Return the JSON of a file."""
+        # other stored fields of a file are no promise to clients
         values = {name: getattr(file, name) for name in cls.__struct_fields__}
         # earlier versions stored main as an empty text
         values["promoted_from"] = file.source_index
@@ -136,7 +144,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def from_event(cls, event: Event) -> "EventJson":
-        """Return what is shown of an event."""
+        """Return the JSON of an event."""
         is_upload = event.what == EventKind.UPLOADED
         is_promotion = event.what in {EventKind.PROMOTED_TO, EventKind.PROMOTION_APPROVED}
 
@@ -145,7 +153,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
         file = FileJson.from_file(event.file) if is_upload else None
         summary = event.summary if is_upload else ""
 
-        # the file of an upload has its name itself
+        # the file of an upload has the filename
         filenames = () if is_upload else event.files
         status = event.status if event.what == EventKind.STATUS else None
         index = event.promotion.target if is_promotion else ""
@@ -172,7 +180,7 @@ class CommitJson(NumberedCommit, frozen=True, kw_only=True):
 
     @classmethod
     def from_commit(cls, commit: Commit) -> "CommitJson":
-        """Return what is shown of a commit."""
+        """Return the JSON of a commit."""
         return cls(
             number=commit.number,
             id=commit.id,
@@ -255,107 +263,104 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def verb(self) -> str:
         """What was done to files, in words before their names."""
-        return _VERBS.get(self.what, self.what)
+        return _VERB_OF_KIND.get(self.what, self.what)
 
     @property
     def done(self) -> str:
         """What was done to files, in words after their names."""
-        return _PARTICIPLES.get(self.what, self.what)
+        return _PARTICIPLE_OF_KIND.get(self.what, self.what)
 
     @property
     def other_index_name(self) -> str:
         """The name of the other index of a promotion, else an empty text."""
-        if self.what not in _DIRECTIONS:
+        if self.what not in _PREPOSITION_OF_KIND:
             return ""
         return read_index_name(self.index)
 
     @property
     def target_name(self) -> str:
-        """The name of the index that something was promoted to, or may be, else an empty text."""
-        if _DIRECTIONS.get(self.what) != "to":
+        """The name of the index that files were promoted to, or may be, else an empty text."""
+        if _PREPOSITION_OF_KIND.get(self.what) != "to":
             return ""
         return self.other_index_name
 
     @property
     def other_index(self) -> str:
         """The other index of a promotion in words, such as `from dev`, else an empty text."""
-        if self.what not in _DIRECTIONS:
+        if self.what not in _PREPOSITION_OF_KIND:
             return ""
-        return f"{_DIRECTIONS[self.what]} {self.other_index_name}"
+        return f"{_PREPOSITION_OF_KIND[self.what]} {self.other_index_name}"
 
     def is_what(self, kind: str) -> bool:
         """
-        Return whether a text means what was done.
+        Return whether the entry is of a kind.
 
-        That is a word of `ENTRY_KINDS`, or what is shown of it without the name of an index.
+        The kind is a text of `ENTRY_KINDS` or `SHOWN_KINDS`.
         """
-        detail = self.status or _DIRECTIONS.get(self.what, "")
+        detail = self.status or _PREPOSITION_OF_KIND.get(self.what, "")
         if self.at_once:
             detail = "at once"
-        # the second is what the column of a page says, which people copy into the filter
-        return kind in {self.what, f"{self.done} {detail}"}
+        # people copy the text in the column of a page into the filter
+        shown_kind = f"{self.done} {detail}"
+        return kind in {self.what, shown_kind}
 
     def is_by(self, text: str) -> bool:
-        """Return whether a text means who has done it, or the owner of their token."""
-        # whoever looks for a person means also what their tokens did
+        """Return whether a text means the principal of the entry, or the owner of its token."""
+        # people who look for a person mean also what the tokens of this person did
         is_owner = self.owner != "" and is_match(text, self.owner, "")
         return is_owner or is_match(text, self.by, self.by_name)
 
 
 def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
     """
-    Return the entry of an event in commit `number`, without the tokens in its reason.
+    Return the entry of an event in commit `number`, without tokens in its reason.
 
-    An upload that was a promotion or an import is `promoted` or `imported` in it.
+    The entry of an upload is `promoted` or `imported` if the file came by a promotion or an import.
     """
-    what = event.what
-    file = event.file
-    files = event.filenames
-    sha256 = ""
-    if file is not None:
-        files = (file.filename,)
-        sha256 = file.sha256
     status = ""
     if event.status is not None:
         status = event.status.value
-    uploaded_by = ""
-    index = event.index
-
-    # an import, a promotion and an upload are stored as the same event, and people tell them apart
-    if file is not None and file.promoted_at is not None:
-        what = "promoted"
-        index = read_index_name(file.promoted_from)
-    elif file is not None and file.imported_at is not None:
-        what = "imported"
-        # a source that names no uploader leaves the importer, whom the entry names already
-        if file.uploaded_by != event.by:
-            uploaded_by = file.uploaded_by
-    return JournalEntry(
+    entry = JournalEntry(
         at=event.at,
         project=name,
         commit=number,
-        what=what,
-        files=files,
+        what=event.what,
+        files=event.filenames,
         by=event.by,
         by_name=by_name,
         credential=credential_of(event.by),
         status=status,
         # people have pasted tokens into reasons, and a journal never forgets
         reason=redact_tokens(event.reason),
-        sha256=sha256,
-        uploaded_by=uploaded_by,
-        index=index,
+        index=event.index,
         keep_until=event.keep_until,
         at_once=event.at_once,
     )
+    if event.file is None:
+        return entry
+    return _entry_of_upload(entry, event.file)
+
+
+def _entry_of_upload(entry: JournalEntry, file: FileJson) -> JournalEntry:
+    """Return the entry of an upload with its file, as an upload, an import or a promotion."""
+    entry = replace(entry, files=(file.filename,), sha256=file.sha256)
+    if file.promoted_at is not None:
+        return replace(entry, what="promoted", index=read_index_name(file.promoted_from))
+    if file.imported_at is None:
+        return entry
+    # if the source names no uploader, that is the importer, whom the entry names already
+    uploaded_by = ""
+    if file.uploaded_by != entry.by:
+        uploaded_by = file.uploaded_by
+    return replace(entry, what="imported", uploaded_by=uploaded_by)
 
 
 def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry:
     """
     Return the entry of an event, in commit `number`, of a document that is no project's.
 
-    The change is in it in words, without tokens. Raises Invalid, with several codes, if the event
-    is about a grant that is malformed.
+    The entry has the change in words, without tokens. Raises Invalid, with several codes, if the
+    event is about a grant that is malformed.
     """
     project = None
     what = str(event.__struct_config__.tag)

@@ -4,12 +4,12 @@ from msgspec import Struct
 
 
 class PromotionRules(Struct, frozen=True, kw_only=True):
-    """What an index demands of a release before it is promoted to there."""
+    """What an index demands of a release before the release is promoted to the index."""
 
     promote_only: bool = False
-    """Whether it takes no uploads and no imports, so that nobody can go round the other rules."""
+    """Whether the index takes no uploads and no imports, so that each release is promoted."""
     promote_from: tuple[str, ...] = ()
-    """The indexes that it takes releases from, or () for all."""
+    """The indexes from which the index takes releases, or () for all indexes."""
 
 
 NO_RULES = PromotionRules()

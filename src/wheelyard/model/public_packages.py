@@ -1,4 +1,4 @@
-"""Public packages: what the search knows of them, and what was decided about them."""
+"""Public packages: the decisions about them, and why clients get or do not get their files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -53,9 +53,9 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def covers(self, sha256: str) -> bool:
         """
-        Return whether it is about a file of its version, or of its project without a version.
+        Return whether the decision is about a file of its project and its version.
 
-        An approval of a version is about the files whose digests it has, so without any about none.
+        An approval of a version is only about files whose digests it has.
         """
         if self.sha256 is None:
             return self.verdict is Verdict.BLOCKED or not self.version
@@ -88,18 +88,18 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
 
     @property
     def all(self) -> tuple[Decision, ...]:
-        """All of them, first the one about the whole project."""
-        of_versions = tuple(self.versions.values())
+        """All decisions about the project, first the decision about the whole project."""
+        version_decisions = tuple(self.versions.values())
         if self.project is None:
-            return of_versions
-        return (self.project, *of_versions)
+            return version_decisions
+        return (self.project, *version_decisions)
 
     def for_version(self, version: str) -> Decision | None:
         """
-        Return the decision that counts for a normalised version: its own, else the project's.
+        Return the decision that counts for a normalised version.
 
-        Return None if nothing was decided.
-        Who blocks `2.0` means `2.0+cpu`, too. An approval of `2.0` says nothing about `2.0+cpu`.
+        That is the first of `candidates`, or None if nothing was decided about the version or the
+        whole project.
         """
         return next(self.candidates(version), None)
 
@@ -107,22 +107,28 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
         """
         Return the first decision about a file's version, or its project, that covers the file.
 
-        Return None if no decision does.
+        None if no decision covers the file.
         """
-        candidates = self.candidates(version)
-        return next((decision for decision in candidates if decision.covers(sha256)), None)
+        for decision in self.candidates(version):
+            if decision.covers(sha256):
+                return decision
+        return None
 
     def candidates(self, version: str) -> Iterator[Decision]:
-        """Yield the decisions that may count for a version, the most specific one first."""
-        own = self.versions.get(strip_trailing_zeros(version))
-        # an own approval may not cover a file, which then falls to the decision behind it
-        if own is not None:
-            yield own
-        # who blocks `2.0` means `2.0+cpu`, too; an approval says nothing of other files
-        base, local, _ = version.partition("+")
-        public = self.versions.get(strip_trailing_zeros(base)) if local else None
-        if public is not None and public.verdict is Verdict.BLOCKED:
-            yield public
+        """
+        Yield the decisions that may count for a normalised version, the most specific one first.
+
+        A block of `2.0` counts for `2.0+cpu`, too. An approval of `2.0` does not.
+        """
+        # an approval of a version does not cover all of its files, so further decisions follow
+        version_decision = self.versions.get(strip_trailing_zeros(version))
+        if version_decision is not None:
+            yield version_decision
+        base_version, local, _ = version.partition("+")
+        if local:
+            base_decision = self.versions.get(strip_trailing_zeros(base_version))
+            if base_decision is not None and base_decision.verdict is Verdict.BLOCKED:
+                yield base_decision
         if self.project is not None:
             yield self.project
 
@@ -132,10 +138,15 @@ UNDECIDED: Final = ProjectDecisions()
 
 
 def decisions_about(decisions: Sequence[Decision]) -> ProjectDecisions:
-    """Return the decisions in force, all about one project, by version."""
-    about_all = next((decision for decision in decisions if not decision.version), None)
-    by_version = {decision.key: decision for decision in decisions if decision.version}
-    return ProjectDecisions(about_all, by_version)
+    """Return the decisions in force about one project, from all its decisions."""
+    project_decision = None
+    version_decisions = dict[str, Decision]()
+    for decision in decisions:
+        if decision.version:
+            version_decisions[decision.key] = decision
+        elif project_decision is None:
+            project_decision = decision
+    return ProjectDecisions(project_decision, version_decisions)
 
 
 class Undecided(Struct, frozen=True, omit_defaults=True):
@@ -193,33 +204,34 @@ def apply(decided: DecisionList, new: Decision) -> DecisionList:
     ends the approvals of its versions: who blocks a project, for example because it was taken over,
     means all of it. Approving a project leaves its blocked versions blocked.
     """
-    decisions = [old for old in decided.decisions if not _replaces(new, old)]
+    decisions = [earlier for earlier in decided.decisions if not _replaces(new, earlier)]
     decisions.append(new)
     decisions.sort(key=lambda decision: (decision.project, decision.version))
     return replace(decided, decisions=tuple(decisions))
 
 
-def _replaces(new: Decision, old: Decision) -> bool:
-    """Return whether a decision is in force no more after a new one."""
-    if new.project != old.project:
+def _replaces(new: Decision, earlier: Decision) -> bool:
+    """Return whether a new decision takes an earlier one out of force."""
+    if new.project != earlier.project:
         return False
     # a version that was approved before must not stay open in a project that is blocked now
     ends_approvals = new.version == EVERY_VERSION and new.verdict is Verdict.BLOCKED
-    return new.key == old.key or (ends_approvals and old.verdict is Verdict.APPROVED)
+    is_ended = ends_approvals and earlier.verdict is Verdict.APPROVED
+    return is_ended or new.key == earlier.key
 
 
 def describe(decision: Decision) -> str:
     """Return a decision in words, without when it was made, by whom, and for whom."""
-    what = ""
+    description = f"{decision.verdict} {decision.target}"
     if decision.sha256 is not None:
-        what = f", {counted(len(decision.sha256), 'file')}"
+        description += f", {counted(len(decision.sha256), 'file')}"
     elif decision.verdict is Verdict.APPROVED and not decision.version:
-        what = " with all files and versions, also those that are added later"
+        description += " with all files and versions, also those that are added later"
     if decision.despite:
-        what = f"{what}, despite {', '.join(decision.despite)}"
+        description += f", despite {', '.join(decision.despite)}"
     if decision.reason:
-        what = f"{what} ({decision.reason})"
-    return f"{decision.verdict} {decision.target}{what}"
+        description += f" ({decision.reason})"
+    return description
 
 
 def describe_for_approvers(decision: Decision, name_of: Callable[[str], str] = str) -> str:
@@ -228,9 +240,9 @@ def describe_for_approvers(decision: Decision, name_of: Callable[[str], str] = s
 
     `name_of` says how a principal is written.
     """
-    asked = ", ".join(map(name_of, decision.asked_by))
-    if asked:
-        return f"{describe(decision)}, asked for by {asked}"
+    askers = ", ".join(map(name_of, decision.asked_by))
+    if askers:
+        return f"{describe(decision)}, asked for by {askers}"
     return describe(decision)
 
 

@@ -1,16 +1,15 @@
 """
 Trusted publishers: CI jobs that may publish to projects, or read them, without a stored secret.
 
-A `[[publisher]]` table has checks of claims. An ID token that passes all of them belongs
-to the publisher. The projects need not exist yet. Which private addresses of issuers a server may
-ask is for its settings to say, and for no table.
+A `[[publisher]]` table has checks of claims. An ID token that passes all checks belongs to the
+publisher. The projects need not exist yet. Which issuers may have private addresses is said by the
+settings of a server, and by no table.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
-from operator import itemgetter
 from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
@@ -43,10 +42,10 @@ LOGGED_CLAIM_LIMIT_CHARS: Final = 200
 
 _COMMIT_CLAIMS: Final = ("sha", "build_commit")
 _NOT_IDENTIFYING: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
-"""Claims that do not identify a job, or that are always checked."""
+"""Claims that do not identify a job, or that are checked for each publisher."""
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
 PRIVATE_ISSUER: Final = "allow_private_issuer"
-"""A key that earlier versions had."""
+"""A key of `[[publisher]]` that only earlier versions had."""
 PROVIDERS: Final = {str(table.__struct_config__.tag): table for table in get_args(AnyTable)}
 """The class of the table of each provider."""
 
@@ -58,13 +57,13 @@ class Publisher(Struct, frozen=True, kw_only=True):
     table: AnyTable
     issuer: ProviderIssuer
     projects: tuple[Pattern, ...]
-    """Exact names, unless it may only read."""
+    """Exact names, or patterns if the publisher may only read."""
     actions: Action
-    """`READ`, or `UPLOAD` with what it implies."""
+    """`READ`, or `UPLOAD` with the actions that it implies."""
     indexes: tuple[str, ...]
-    """The indexes that it is about, as in a `Scope`."""
+    """The indexes that the publisher is about, as in a `Scope`."""
     is_single_use: bool
-    """Whether each ID token is good for one API token, and so needs a `jti`."""
+    """Whether an ID token gives only one API token, for which the ID token needs a `jti`."""
 
     @property
     def principal(self) -> str:
@@ -73,15 +72,16 @@ class Publisher(Struct, frozen=True, kw_only=True):
 
     @property
     def has_private_address(self) -> bool:
-        """Whether its issuer, or the URL of the keys, has a private address in place of a name."""
+        """Whether the issuer, or the URL of its keys, has a private address in place of a name."""
         for url in (*self.issuer.names, self.issuer.keys_url):
-            if _is_private(urlsplit(url).hostname or ""):
+            host = urlsplit(url).hostname or ""
+            if _is_private(host):
                 return True
         return False
 
     @property
     def scope(self) -> Scope:
-        """The scope of its tokens."""
+        """The scope of the tokens that jobs of the publisher get."""
         return Scope(self.actions, self.projects, self.indexes)
 
     def checks(self, claims: Claims) -> Iterator[ClaimCheck]:
@@ -92,7 +92,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
         yield job.lives_at_most(self.table.max_lifetime)
 
     def mismatch(self, claims: Claims) -> tuple[int, ClaimCheck] | None:
-        """Return the number of checks before the first that fails, and that one, else None."""
+        """Return how many checks pass before the first that fails, and this check, or None."""
         for passed, check in enumerate(self.checks(claims)):
             if not check.is_right:
                 return passed, check
@@ -105,9 +105,18 @@ def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
 
     At least one publisher must have a mismatch.
     """
-    # checks of ids come first, so the publisher that is meant passes more of them than others
-    mismatches = filter(None, (publisher.mismatch(claims) for publisher in publishers))
-    return max(mismatches, key=itemgetter(0))[1].description
+    # checks of ids come first, so more checks pass for the publisher that is meant than for others
+    most_passed = -1
+    description = ""
+    for publisher in publishers:
+        mismatch = publisher.mismatch(claims)
+        if mismatch is None:
+            continue
+        passed, check = mismatch
+        if passed > most_passed:
+            most_passed = passed
+            description = check.description
+    return description
 
 
 def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
@@ -116,19 +125,23 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
 
     `claims` are verified. `run` is the URL of the CI run.
     """
-    # an ID token has any text and any length, and a log has lines
-    plain = dict[str, str]()
+    # claims may have line breaks and any length, and a log has short lines
+    log_texts = dict[str, str]()
     for name, value in claims.items():
         if isinstance(value, str | int):
-            plain[name] = escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
-    # a token of another kind of job may lack a claim of the URL
+            log_texts[name] = escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
+    # the ID token of another kind of job may lack a claim of the URL
     try:
-        run = publisher.table.run_url.format_map(plain)
+        run = publisher.table.run_url.format_map(log_texts)
     except KeyError:
         run = ""
-    commit = next((plain[name] for name in _COMMIT_CLAIMS if name in plain), "")
-    issuer = plain.get("iss", "")
-    subject = plain.get("sub", "")
+    commit = ""
+    for name in _COMMIT_CLAIMS:
+        if name in log_texts:
+            commit = log_texts[name]
+            break
+    issuer = log_texts.get("iss", "")
+    subject = log_texts.get("sub", "")
     fields = {"issuer": issuer, "subject": subject, "commit": commit, "run": run}
     return {name: value for name, value in fields.items() if value}
 
@@ -137,8 +150,8 @@ def job_name(publisher: Publisher, claims: Claims) -> str:
     """
     Return a name for the job of verified claims, for people who read the journal.
 
-    It is the URL of the CI run if that is known, else a verified e-mail address, else the subject,
-    or empty if the claims have none of them.
+    The name is the URL of the CI run if that is known, else a verified e-mail address, else the
+    subject. It is empty if the claims have none of these.
     """
     fields = publishing_log_fields(publisher, claims)
     name = fields.get("subject", "")
@@ -164,25 +177,25 @@ def require_agreement(publisher: Publisher, publishers: Iterable[Publisher]) -> 
     """
     Check that a publisher can be in force together with other publishers.
 
-    Raises Invalid (code `bad_setting`) if one of them has its id, or says other things of the keys
-    of its issuer.
+    Raises Invalid (code `bad_setting`) if another publisher has the same id, or the same issuer
+    with other keys.
     """
-    for other in publishers:
-        if other.id == publisher.id:
-            raise _wrong(publisher.id, "id", "another publisher has the same")
-        # one issuer has one set of keys, so all its publishers have to say the same of them
-        has_name_of_issuer = not set(other.issuer.names).isdisjoint(publisher.issuer.names)
-        if has_name_of_issuer and other.issuer != publisher.issuer:
+    for existing in publishers:
+        if existing.id == publisher.id:
+            raise _invalid_table(publisher.id, "id", "another publisher has the same")
+        # an issuer has one set of keys, about which all its publishers have to agree
+        has_same_issuer = not set(existing.issuer.names).isdisjoint(publisher.issuer.names)
+        if has_same_issuer and existing.issuer != publisher.issuer:
             why = "another publisher says other things of its keys"
-            raise _wrong(publisher.id, "issuer", why)
+            raise _invalid_table(publisher.id, "issuer", why)
 
 
 def keys_of_provider(provider: str) -> frozenset[str]:
     """Return the keys that a table of a provider can have, or none for an unknown provider."""
-    kind = PROVIDERS.get(provider)
-    if kind is None:
+    table_class = PROVIDERS.get(provider)
+    if table_class is None:
         return frozenset()
-    return frozenset({"provider", *kind.__struct_encode_fields__})
+    return frozenset({"provider", *table_class.__struct_encode_fields__})
 
 
 def parse_publisher(table: Mapping[str, object]) -> Publisher:
@@ -191,56 +204,66 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
 
     Raises Invalid (code `bad_setting`), with the key that is wrong, if the table is wrong.
     """
-    provider = table.get("provider")
-    kind = None
-    if isinstance(provider, str):
-        kind = PROVIDERS.get(provider)
-    if kind is None:
-        why = "expected github, gitlab, google, buildkite or oidc"
-        raise _wrong(table.get("id"), "provider", why)
-    if PRIVATE_ISSUER in table:
-        raise _private_issuer(table)
-    fields = {key: value for key, value in table.items() if key != "provider"}
-    try:
-        parsed: AnyTable = decode_table(fields, kind)
-    except InvalidField as wrong:
-        fault = _wrong(table.get("id"), wrong.message)
-        fault.field = ""
-        if wrong.path:
-            fault.field = wrong.path[0]
-        raise fault from wrong
-    if isinstance(parsed, Oidc):
-        _check_match(parsed)
-    if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
-        raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
-    issuer = parsed.provider_issuer
-
-    # the metadata server of Google returns an ID token several times
-    has_jti = not isinstance(parsed, Google)
-    if isinstance(parsed, Oidc):
-        has_jti = parsed.require_jti
-    _check_issuer(parsed, issuer)
-    actions = parse_actions(parsed.actions)
-    projects = (_pattern(parsed.id, name, actions) for name in parsed.projects)
+    decoded = _decode_publisher_table(table)
+    if isinstance(decoded, Oidc):
+        _require_narrow_match(decoded)
+    if isinstance(decoded, Buildkite) and not (decoded.build_branch or decoded.build_tag):
+        why = "is missing, and build_tag as well: give one"
+        raise _invalid_table(decoded.id, "build_branch", why)
+    issuer = decoded.provider_issuer
+    _require_issuer(decoded, issuer)
+    actions = parse_actions(decoded.actions)
+    projects = [_parse_project(decoded.id, name, actions) for name in decoded.projects]
     return Publisher(
-        id=parsed.id,
-        table=parsed,
+        id=decoded.id,
+        table=decoded,
         issuer=issuer,
         projects=tuple(dict.fromkeys(projects)),
         actions=actions,
-        indexes=_indexes(parsed.id, parsed.index, actions),
-        is_single_use=has_jti,
+        indexes=_parse_indexes(decoded.id, decoded.index, actions),
+        is_single_use=_is_single_use(decoded),
     )
 
 
+def _decode_publisher_table(table: Mapping[str, object]) -> AnyTable:
+    """Return a table as the class of its provider, or raise Invalid for the first wrong key."""
+    provider = table.get("provider")
+    table_class = None
+    if isinstance(provider, str):
+        table_class = PROVIDERS.get(provider)
+    if table_class is None:
+        why = "expected github, gitlab, google, buildkite or oidc"
+        raise _invalid_table(table.get("id"), "provider", why)
+    if PRIVATE_ISSUER in table:
+        raise _private_issuer_error(table)
+    keys = {key: value for key, value in table.items() if key != "provider"}
+    try:
+        decoded: AnyTable = decode_table(keys, table_class)
+    except InvalidField as fault:
+        error = _invalid_table(table.get("id"), fault.message)
+        error.field = ""
+        if fault.path:
+            error.field = fault.path[0]
+        raise error from fault
+    return decoded
+
+
+def _is_single_use(table: AnyTable) -> bool:
+    """Return whether each ID token for a publisher gives only one API token."""
+    if isinstance(table, Oidc):
+        return table.require_jti
+    # the metadata server of Google returns an ID token several times
+    return not isinstance(table, Google)
+
+
 def canonical_keys(keys: Mapping[str, object], publisher: Publisher) -> dict[str, Any]:
-    """Return the keys of a publisher with its projects and indexes as they count."""
+    """Return the keys of a publisher, with its projects and indexes in normalised form."""
     index = right_index_text(publisher.indexes)
     return {**keys, "projects": list(publisher.projects), "index": index}
 
 
-def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
-    """Return a project of a publisher, or raise Invalid. Only one that reads may have patterns."""
+def _parse_project(publisher: str, text: str, actions: Action) -> Pattern:
+    """Return a project of a publisher, or a pattern if it may only read, or raise Invalid."""
     try:
         if actions == Action.READ:
             return parse_pattern(text)
@@ -249,33 +272,33 @@ def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
         why = f"{quoted(text)} is not the exact name of a project"
         if "*" in text:
             why = f'{why}; a star at the end of a name needs actions = ["read"]'
-        raise _wrong(publisher, "projects", why) from fault
+        raise _invalid_table(publisher, "projects", why) from fault
 
 
-def _indexes(publisher: str, text: str, actions: Action) -> tuple[str, ...]:
+def _parse_indexes(publisher: str, text: str, actions: Action) -> tuple[str, ...]:
     """Return the indexes that a publisher is about, or raise Invalid for a wrong name."""
     try:
         return parse_right_indexes(text, actions)
     except Invalid as fault:
-        raise _wrong(publisher, "index", fault.message.removesuffix(".")) from fault
+        raise _invalid_table(publisher, "index", fault.message.removesuffix(".")) from fault
 
 
-def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
-    """Raise Invalid unless a table can be about its issuer."""
+def _require_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
+    """Raise Invalid if the URL of an issuer or of its keys is wrong, or has another provider."""
     name = issuer.names[0]
-    _check_url(table.id, "issuer", name)
+    _require_url(table.id, "issuer", name)
     if issuer.keys_url:
-        _check_url(table.id, "jwks_url", issuer.keys_url)
+        _require_url(table.id, "jwks_url", issuer.keys_url)
     if not isinstance(table, Oidc) and name.endswith("/"):
-        raise _wrong(table.id, "issuer", "expected no slash at its end")
-    # `oidc` would go around the checks of ids that the class of the provider makes
+        raise _invalid_table(table.id, "issuer", "expected no slash at its end")
+    # with `oidc`, the checks of ids that the class of the provider makes would not be made
     provider = PROVIDER_BY_ISSUER.get(name.rstrip("/"))
     if provider not in (None, type(table).__name__.lower()):
         why = f'{quoted(name)} has rules of its own, which provider = "{provider}" knows'
-        raise _wrong(table.id, "issuer", why)
+        raise _invalid_table(table.id, "issuer", why)
 
 
-def _check_url(publisher: str, key: str, url: str) -> None:
+def _require_url(publisher: str, key: str, url: str) -> None:
     """Raise Invalid unless a text is a URL that a server may ask for keys."""
     host = ""
     is_loopback = False
@@ -283,27 +306,27 @@ def _check_url(publisher: str, key: str, url: str) -> None:
         host = urlsplit(url).hostname or ""
         is_loopback = ip_address(host).is_loopback
     if not _URL.fullmatch(url) or not host:
-        raise _wrong(publisher, key, "expected a URL such as https://gitlab.example.com")
-    # an issuer on this machine has a private address, which the settings have to allow
+        raise _invalid_table(publisher, key, "expected a URL such as https://gitlab.example.com")
+    # plain http is for an issuer on this machine, whose private address the settings have to allow
     if not url.startswith("https://") and not is_loopback:
-        raise _wrong(publisher, key, "expected a URL that begins with https://")
+        raise _invalid_table(publisher, key, "expected a URL that begins with https://")
 
 
 def _is_private(host: str) -> bool:
-    """Return whether a host is an address that is not one of the internet."""
+    """Return whether a host is an address that the internet does not have. A name is none."""
     with suppress(ValueError):  # a name
         return not ip_address(host).is_global
     return False
 
 
-def _private_issuer(table: Mapping[str, object]) -> Invalid:
-    """Return the error for a table with a key of earlier versions, which the settings have now."""
+def _private_issuer_error(table: Mapping[str, object]) -> Invalid:
+    """Return the error about `PRIVATE_ISSUER` in a table: now the settings have that."""
     issuer = table.get("issuer")
     name = "the issuer"
     if isinstance(issuer, str):
         name = quoted(issuer)
-    # a publisher is added over the network, and decides no longer which addresses a server asks
-    return _wrong(
+    # a publisher can be added over the network, and must not decide which addresses a server asks
+    return _invalid_table(
         table.get("id"),
         PRIVATE_ISSUER,
         f"take it out, and write {name} into private_issuers of [trusted_publishing] in the "
@@ -311,30 +334,37 @@ def _private_issuer(table: Mapping[str, object]) -> Invalid:
     )
 
 
-def _check_match(table: Oidc) -> None:
+def _require_narrow_match(table: Oidc) -> None:
     """
     Raise Invalid unless `match` of an OIDC table is valid, and narrow enough.
 
-    It needs an exact `sub`, or exact values of two other claims, at least one of them a text.
+    `match` needs an exact `sub`, or exact values for two other claims, of which one is a text.
     """
     for claim in table.match:
         if claim in _NOT_IDENTIFYING:
-            raise _wrong(table.id, "match", f"{claim} does not say which job the ID token is for")
-    exact = {claim: value for claim, value in table.match.items() if is_exact(value)}
-    has_text = any(isinstance(value, str) for value in exact.values())
-    is_narrow = "sub" in exact or (len(exact) > 1 and has_text)
+            raise _invalid_table(
+                table.id, "match", f"{claim} does not say which job the ID token is for"
+            )
+    exact_values = {claim: value for claim, value in table.match.items() if is_exact(value)}
+    has_text = any(isinstance(value, str) for value in exact_values.values())
+    is_narrow = "sub" in exact_values or (len(exact_values) > 1 and has_text)
     if not is_narrow:
         why = "expected an exact sub, or exact values for two other claims, not both true or false"
-        raise _wrong(table.id, "match", why)
+        raise _invalid_table(table.id, "match", why)
 
 
-def _wrong(publisher: object, *what: str) -> Invalid:
-    """Return the error about a key of a table, whose id may be missing or of any type."""
+def _invalid_table(publisher: object, *key_and_problem: str) -> Invalid:
+    """
+    Return the error about a key of a table, whose id may be missing or of any type.
+
+    `key_and_problem` is the key and what is wrong with the key, or one text with both.
+    """
     name = "without an id"
     if isinstance(publisher, str):
         name = quoted(publisher)
     return Invalid(
-        f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/trusted-publishing.md.",
+        f"[[publisher]] {name}: {': '.join(key_and_problem)}. "
+        f"See {DOCUMENTATION}/trusted-publishing.md.",
         code="bad_setting",
-        field=what[0],
+        field=key_and_problem[0],
     )

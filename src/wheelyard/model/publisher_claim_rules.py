@@ -52,7 +52,7 @@ DEFAULT_MAX_LIFETIME_SECONDS: Final = 3700
 """Seconds that an ID token may live, by default."""
 
 _CHARACTER: Final = r"[^*\x00-\x1f\x7f]"
-_FILE: Final = r"[^/*\x00-\x1f\x7f]+"
+_FILENAME: Final = r"[^/*\x00-\x1f\x7f]+"
 _REPOSITORY: Final = r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+"
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 Seconds = Annotated[int, Meta(ge=60, le=86_400, title="60 to 86400 seconds")]
@@ -62,7 +62,7 @@ Actions = Annotated[
     Meta(min_length=1, title='["upload"] (the default), ["read"], or both'),
 ]
 _PATTERNS: Final = frozenset({"ref", "build_branch", "build_tag"})
-"""The keys of tables with a `PatternText` for the claim of their name."""
+"""The keys of tables whose value is a `PatternText` for the claim of the same name."""
 Algorithms = Annotated[
     tuple[Literal["RS256", "ES256"], ...],
     Meta(min_length=1, title="a list of RS256 and ES256"),
@@ -77,7 +77,7 @@ PROVIDER_BY_ISSUER: Final = {
 
 
 def _form(pattern: str, title: str) -> Meta:
-    """Return the condition that a whole text matches a pattern, called `title` in messages."""
+    """Return the condition that a whole text matches a pattern. Messages call it `title`."""
     return Meta(pattern=rf"\A(?:{pattern})\Z", title=title)
 
 
@@ -96,14 +96,15 @@ Events = Annotated[
 ]
 Repository = Annotated[str, _form(_REPOSITORY, "OWNER/NAME")]
 WorkflowFile = Annotated[
-    str, _form(rf"{_FILE}\.ya?ml", "the name of a file in .github/workflows, such as release.yml")
+    str,
+    _form(rf"{_FILENAME}\.ya?ml", "the name of a file in .github/workflows, such as release.yml"),
 ]
 WorkflowRefs = Annotated[
     tuple[
         Annotated[
             str,
             _form(
-                rf"{_REPOSITORY}/\.github/workflows/{_FILE}@(refs/{_CHARACTER}*\*?|[0-9a-f]{{40}})",
+                rf"{_REPOSITORY}/\.github/workflows/{_FILENAME}@(refs/{_CHARACTER}*\*?|[0-9a-f]{{40}})",
                 "",
             ),
         ],
@@ -141,19 +142,23 @@ class ProviderIssuer(Struct, frozen=True):
     names: tuple[str, ...]
     """The accepted values of `iss`."""
     keys_url: str
-    """The URL of its JWKS, or empty if the discovery document has it."""
+    """The URL of the issuer's JWKS, or empty if the discovery document of the issuer has it."""
     algorithms: tuple[str, ...] = ("RS256",)
 
     def may_be_private(self, private_issuers: Collection[str]) -> bool:
         """
-        Return whether a server may ask it at a private address.
+        Return whether a server may ask the issuer at a private address.
 
-        `private_issuers` are those of its settings. Keys elsewhere do not count: whoever adds a
-        publisher says where they are, and could have any machine of the network asked.
+        `private_issuers` are the issuers in the settings of the server. The keys have to be on the
+        same host: otherwise a person who adds a publisher could make the server ask any machine of
+        the network.
         """
-        listed = {issuer.rstrip("/") for issuer in private_issuers}
-        is_listed = all(name.rstrip("/") in listed for name in self.names)
-        return is_listed and (not self.keys_url or _origin(self.keys_url) == _origin(self.names[0]))
+        listed_issuers = {issuer.rstrip("/") for issuer in private_issuers}
+        is_listed = all(name.rstrip("/") in listed_issuers for name in self.names)
+        has_keys_elsewhere = bool(self.keys_url) and _origin(self.keys_url) != _origin(
+            self.names[0]
+        )
+        return is_listed and not has_keys_elsewhere
 
 
 def _origin(url: str) -> tuple[str, str]:
@@ -177,11 +182,11 @@ class PublisherTable(
     projects: Projects
     actions: Actions = ("upload",)
     index: Text | Literal[""] = ""
-    """The indexes that it is about, with commas between, or `*`. Empty for main."""
+    """The indexes that the publisher is about, with commas between, or `*`. Empty for main."""
     max_lifetime: Seconds = DEFAULT_MAX_LIFETIME_SECONDS
 
-    def _given(self, job: JobClaims, *claims: str) -> Iterator[ClaimCheck]:
-        """Yield the check of each of `claims` that is set in the table, under the same name."""
+    def _checks_of_keys(self, job: JobClaims, *claims: str) -> Iterator[ClaimCheck]:
+        """Yield the check of each of `claims` for which the table has a key of the same name."""
         for claim in claims:
             expected: str | bool | None = getattr(self, claim)
             # providers write booleans as texts
@@ -198,7 +203,7 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
 
     issuer: Text = GITHUB_ISSUER
     repository: Repository
-    """Not checked: the ids are, so that the repository may be renamed."""
+    """The name is not checked, but the ids are, so that the repository may be renamed."""
     repository_id: NumericId
     owner_id: NumericId
     workflow: WorkflowFile
@@ -220,23 +225,25 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
     def run_url(self) -> str:
         """The URL of a CI run, with names of claims in braces."""
         host = "github.com"
-        # an Enterprise Server has pages and issuer on one host
+        # an Enterprise Server has its pages on the host of the issuer
         if self.issuer != GITHUB_ISSUER:
             host = urlsplit(self.issuer).netloc
         return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
-        # ids first: a name can be given up, and taken by somebody else
+        # ids come first, as somebody else can take a name that was given up
         yield job.equals("repository_owner_id", str(self.owner_id))
         yield job.equals("repository_id", str(self.repository_id))
         yield job.has_event("event_name", self.events)
         yield job.has_workflow("workflow_ref", self.workflow)
         yield job.has_reusable_workflow("job_workflow_ref", self.reusable_workflows)
         if self.environment:
-            # for GitHub `Release` and `release` are one environment
+            # at GitHub `Release` and `release` are one environment
             yield job.equals("environment", self.environment, ignores_case=True)
-        yield from self._given(job, "ref", "ref_protected", "ref_type", "runner_environment")
+        yield from self._checks_of_keys(
+            job, "ref", "ref_protected", "ref_type", "runner_environment"
+        )
 
 
 class GitLab(PublisherTable, frozen=True, kw_only=True):
@@ -283,7 +290,9 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
         # anybody who may push a branch can run its pipeline file, unless the branch is protected
         if not self.allow_unprotected:
             yield job.equals("ref_protected", "true")
-        yield from self._given(job, "environment_protected", "ref", "environment", "ref_type")
+        yield from self._checks_of_keys(
+            job, "environment_protected", "ref", "environment", "ref_type"
+        )
 
 
 class Google(PublisherTable, frozen=True, kw_only=True):
@@ -331,10 +340,10 @@ class Buildkite(PublisherTable, frozen=True, kw_only=True):
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
-        yield from self._given(job, "organization_id", "pipeline_id")
+        yield from self._checks_of_keys(job, "organization_id", "pipeline_id")
         yield job.equals("organization_slug", self.organization)
         yield job.equals("pipeline_slug", self.pipeline)
-        yield from self._given(
+        yield from self._checks_of_keys(
             job, "build_branch", "build_tag", "step_key", "build_source", "runner_environment"
         )
 
@@ -357,7 +366,7 @@ class Oidc(PublisherTable, frozen=True, kw_only=True):
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""
-        # exact values come first, so that an error message names a pattern only to the right job
+        # exact values come first, so that only the right job learns about the claim of a pattern
         for claim, value in sorted(self.match.items(), key=lambda pair: not is_exact(pair[1])):
             if isinstance(value, str):
                 yield job.has_match(claim, value)

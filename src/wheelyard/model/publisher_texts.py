@@ -17,21 +17,22 @@ _BOOLEAN: Final = type_info(bool)
 
 def keys_of_texts(provider: str, texts: Mapping[str, str]) -> PublisherKeys:
     """
-    Return the keys of a publisher with these texts, which are not checked further.
+    Return the keys of a publisher from a text for each key. The values are not checked further.
 
-    An empty text leaves its key out, but the id is always there. A text that is no number or
-    boolean stays a text, for later checks to refuse. Raises Invalid (code `invalid_field`), with
+    A key with an empty text is left out, but for the id. A text that is no number or boolean stays
+    a text, for later checks to refuse. Raises Invalid (code `invalid_field`), with
     the key, if `match` has a line without a name and `=`, or a claim twice, and if the provider or
     a key is unknown.
     """
-    kind = PROVIDERS.get(provider)
-    if kind is None:
+    table_class = PROVIDERS.get(provider)
+    if table_class is None:
         message = f"There is no provider {quoted(provider)}. Write {', '.join(PROVIDERS)}."
         raise wrong_text(PROVIDER, message)
-    types = {field.encode_name: type_info(field.type) for field in fields(kind)}
+    types = {field.encode_name: type_info(field.type) for field in fields(table_class)}
     keys: PublisherKeys = {"id": texts.get("id", ""), PROVIDER: provider}
     for key, text in texts.items():
-        if key not in types and key != PRIVATE_ISSUER:  # whoever parses it says what to do
+        # `parse_publisher` says what to do about `PRIVATE_ISSUER`
+        if key not in types and key != PRIVATE_ISSUER:
             names = ", ".join(types)
             raise wrong_text(key, f"{quoted(key)} is no key of {provider}. The keys are {names}.")
         if text.strip():

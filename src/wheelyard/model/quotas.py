@@ -1,8 +1,8 @@
 """
 Quotas: how many bytes and files an index, and each of its projects, may have.
 
-What counts is the files that projects list, without their core metadata. Deleted files whose bytes
-are still kept do not count.
+The files that projects list count, without their core metadata. Deleted files whose bytes are still
+kept do not count.
 """
 
 from collections.abc import Sequence
@@ -16,23 +16,23 @@ from wheelyard.model.project import Project
 
 MIB = 1024**2
 LARGEST_QUOTA = 1_000_000_000
-"""As the largest number of the settings."""
+"""The largest quota, which is the largest number of the settings."""
 FORM_BYTES = 64 * 1024
-"""More than an upload form has beside its file, if its description is short."""
+"""How many bytes an upload form may have beside its file, if its description is short."""
 NEARLY_FULL = 0.8
-"""The share of a quota from which on somebody should look at it."""
+"""The share of a quota from which on the quota needs attention."""
 _OF_INDEX = "index"
-"""The beginning of the names of the settings for all projects together."""
+"""The beginning of the names of the settings about all projects together."""
 
 
 class ListedAmount(Struct, frozen=True):
-    """How much is listed."""
+    """How many bytes and files a project, or an index, lists."""
 
     bytes: int = 0
     files: int = 0
 
     def with_file(self, size: int) -> "ListedAmount":
-        """Return the usage with one more file."""
+        """Return the amount with one more file."""
         return ListedAmount(self.bytes + size, self.files + 1)
 
 
@@ -54,7 +54,7 @@ class Quota(Struct, frozen=True):
         return bool(self.bytes or self.files)
 
     def share(self, used: ListedAmount) -> float | None:
-        """Return how much of it is used, where 1 is all, or None without a limit."""
+        """Return how much of the quota is used, where 1 is all, or None without a limit."""
         shares = list[float]()
         if self.bytes:
             shares.append(used.bytes / self.bytes)
@@ -64,7 +64,7 @@ class Quota(Struct, frozen=True):
 
 
 class Quotas(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The quotas of an index as the settings have them: 0 is no limit, None is not said."""
+    """The quotas in the keys of an index: 0 is no limit, and None is a key that is not set."""
 
     index_size: int | None = None
     """MiB."""
@@ -73,20 +73,22 @@ class Quotas(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """MiB, of each project."""
     project_files: int | None = None
 
-    def overridden_by(self, other: "Quotas") -> "Quotas":
-        """Return these quotas, with each that `other` says in place of the own one."""
-        # 0 is said, too: it takes a limit of main away
-        overriding = {name: value for name, value in asdict(other).items() if value is not None}
+    def overridden_by(self, own_quotas: "Quotas") -> "Quotas":
+        """Return `own_quotas`, with these quotas where `own_quotas` has None."""
+        # 0 is not None: it takes a limit of main away
+        overriding = {
+            name: value for name, value in asdict(own_quotas).items() if value is not None
+        }
         return replace(self, **overriding)
 
     @property
     def index(self) -> Quota:
-        """That of all projects together."""
+        """The quota of all projects together."""
         return Quota((self.index_size or 0) * MIB, self.index_files or 0)
 
     @property
     def project(self) -> Quota:
-        """That of each project."""
+        """The quota of each project."""
         return Quota((self.project_size or 0) * MIB, self.project_files or 0)
 
 
@@ -94,9 +96,9 @@ class FileSize(Struct, frozen=True):
     """What is known of the size of a file that is coming, or of several together."""
 
     least: int = 1
-    """Bytes that it has at least."""
+    """The fewest bytes that the file can have."""
     described: str = ""
-    """Such as `this file has 3.0 MiB`, or empty if nothing is known."""
+    """A clause such as `this file has 3.0 MiB`, or empty if nothing is known."""
     files: int = 1
 
 
@@ -118,11 +120,12 @@ def size_of_files(sizes: Sequence[int]) -> FileSize:
 
 def size_in_form(content_length: int, fields: int = 0) -> FileSize:
     """
-    Return what is known of the file of a form of so many bytes, or 0 if that is not known.
+    Return what is known of the file in a form.
 
-    `fields` is how many of them have come that are not of the file.
+    `content_length` is how many bytes the form has, or 0 if that is not known. `fields` is how many
+    bytes have come that do not belong to the file.
     """
-    # a client may send the body in chunks, whose sum it does not say before
+    # a client that sends the body in chunks does not say the sum before
     if not content_length:
         return UNKNOWN_SIZE
     least = max(1, content_length - fields - FORM_BYTES)
@@ -133,9 +136,9 @@ class Room(Struct, frozen=True):
     """What a quota leaves for more files."""
 
     subject: str
-    """What the quota is of, at the beginning of a sentence."""
+    """The index or the project of the quota, at the beginning of a sentence."""
     prefix: str
-    """The beginning of the names of its settings: `index` or `project`."""
+    """The beginning of the names of the settings of the quota: `index` or `project`."""
     quota: Quota
     used: ListedAmount
 
@@ -155,9 +158,10 @@ class Room(Struct, frozen=True):
 
     def refusal(self, size: FileSize) -> TooLarge | None:
         """
-        Return the TooLarge (code `quota_exceeded`) for what is coming, or None if there is room.
+        Return the error (code `quota_exceeded`) if files that are coming are too large, or None.
 
-        Bytes count by the least that it can have.
+        The files count with the least bytes that they can have: an upload is refused before its
+        bytes have come.
         """
         quota = self.quota
         used = self.used
@@ -167,15 +171,14 @@ class Room(Struct, frozen=True):
             more = f"these are {size.files} more"
             if size.files == 1:
                 more = "this is one more"
-            return self._refusal("files", amount, limit, more)
-        # by the least that it can have: an upload is refused before its bytes have come
+            return self._quota_error("files", amount, limit, more)
         if quota.bytes and used.bytes + size.least > quota.bytes:
             amount = readable_size(used.bytes)
             limit = readable_size(quota.bytes)
-            return self._refusal("size", amount, limit, size.described or "is full")
+            return self._quota_error("size", amount, limit, size.described or "is full")
         return None
 
-    def _refusal(self, key: str, amount: str, limit: str, why: str) -> TooLarge:
+    def _quota_error(self, key: str, amount: str, limit: str, why: str) -> TooLarge:
         fact = f"{self.subject} has {amount} of its quota of {limit}, and {why}."
         remedy = "Delete old releases, or ask the operator of the index for a higher"
         return TooLarge(f"{fact} {remedy} {self.prefix}_{key}.", code="quota_exceeded")

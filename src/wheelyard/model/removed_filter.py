@@ -1,12 +1,12 @@
 """
 Filters of earlier versions, which are read only to say which keys hide the same files today.
 
-A filter was conditions joined by `and`, `or` and `not`, such as `age_days >= 7 and severity < 9`. A
-file was listed if the whole filter held. What was not known of a file hid it. Keys of an index are
-joined by `and` alone, so not every filter has them.
+A filter had conditions joined by `and`, `or` and `not`, such as `age_days >= 7 and severity < 9`.
+A file was listed if the whole filter held. A file was hidden if a fact was not known that the
+filter needed. Keys of an index are joined by `and` alone, so not every filter has such keys.
 
-The reader moves each `not` to the conditions while it reads. It goes through the text once, with a
-list of the open parentheses, and never calls itself.
+The reader of a filter moves each `not` to the conditions. It goes through the text once, with a
+list of the open parentheses, and without recursion.
 """
 
 import json
@@ -27,11 +27,11 @@ from wheelyard.model.licences import BLOCK_UNKNOWN, parse_licence_patterns
 MAX_CHARS: Final = 1000
 MAX_CONDITIONS: Final = 100
 MAX_DEPTH: Final = 20
-"""Groups by `and` and `or` in one another."""
+"""How deep groups by `and` and `or` may be nested."""
 MAX_AGE_DAYS: Final = 36_500
 MAX_SEVERITY: Final = 10
 
-_KEYS: Final[tuple[str, ...]] = (
+_KEYS_IN_ORDER: Final[tuple[str, ...]] = (
     "cooldown_days",
     "min_cvss",
     "allowed_licenses",
@@ -52,7 +52,7 @@ _KEY_OF_FLAG: Final = {
     ("prerelease", "!="): ("prereleases", False),
     ("yanked", "!="): ("yanked", False),
 }
-"""The key and its value, by the field and the operator, where `!=` is `not`."""
+"""The key and the value that stand for a flag, by field and operator, where `!=` is `not`."""
 _FLAGS: Final = frozenset({"prerelease", "approved", "attested", "yanked"})
 """The fields that are true or false."""
 _NUMBERS: Final = frozenset({"age_days", "severity"})
@@ -60,7 +60,7 @@ _ORDER: Final = ("<", "<=", ">", ">=")
 _MEMBERSHIP: Final = ("==", "!=", "in", "not in")
 _EQUALITY: Final = ("==", "!=")
 _LISTED: Final = frozenset({"==", "in"})
-"""The operators of a value that is among some."""
+"""The operators of a condition that a value is in a list."""
 _OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
     "name": _MEMBERSHIP,
     "version": (*_MEMBERSHIP, *_ORDER),
@@ -90,14 +90,14 @@ _TIME: Final = re.compile(
 )
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 _INSTANT: Final = timedelta(microseconds=1)
-"""The least difference of two times, so that `<` a time is `<=` the one before it."""
+"""The least difference of two times: `<` a time is `<=` the time that is this much earlier."""
 _WILDCARD: Final = re.compile(r"[*?]")
 
 # `and`, `or`, `not` and `in` needed no blank behind them: `yanked ornot approved` was a filter
 _BLANK: Final = r"[ \t\r\n]*"
 _QUOTED: Final = r"\"[^\"\n]*\"|'[^'\n]*'"
 _TEXT: Final = re.compile(_QUOTED)
-_TERM: Final = re.compile(rf"{_BLANK}(\(|[A-Za-z_]+)")
+_CONDITION_START: Final = re.compile(rf"{_BLANK}(\(|[A-Za-z_]+)")
 _AFTER_FIELD: Final = re.compile(rf"{_BLANK}(==|!=|<=|>=|<|>|in|not{_BLANK}in|)")
 _VALUE: Final = re.compile(rf"{_BLANK}({_QUOTED}|[0-9]+(?:\.[0-9]{{1,6}})?|true|false)")
 _LIST: Final = re.compile(
@@ -115,12 +115,13 @@ class FilterKeys(Struct, frozen=True):
     """
     The conditions that no key stands for, or the text of a filter that cannot be read.
 
-    If there are none, the keys hide exactly what the filter hid. Else they stand for the others.
+    If this is empty, the keys hide exactly what the filter hid. Else they stand for the rest of the
+    filter.
     """
 
     def toml_lines(self) -> tuple[str, ...]:
         """Return the keys as lines of TOML, such as `cooldown_days = 7`."""
-        return tuple(f"{name} = {_toml(value)}" for name, value in self.keys.items())
+        return tuple(f"{name} = {_toml_value(value)}" for name, value in self.keys.items())
 
 
 class _Unreadable(Exception):
@@ -134,11 +135,11 @@ class _Condition(Struct, frozen=True):
     operator: str
     """One of `_OPERATORS`. A field that is true or false has `==` or `!=`."""
     literal: str = ""
-    """What the field is compared with, as it was written."""
+    """The text with which the field is compared, as it was written."""
     value: Any = None
-    """The same, as `_READERS` has read it."""
+    """The value of `literal`, as the function in `_READERS` returns it."""
     is_negated: bool = False
-    """Whether `not` stands before it. Only an order of versions has no opposite operator."""
+    """Whether `not` stands before the condition, as an order of versions has no opposite."""
 
     def __str__(self) -> str:
         if self.field in _FLAGS:
@@ -152,40 +153,41 @@ class _Condition(Struct, frozen=True):
 
 
 class _Group(Struct, frozen=True):
-    """Conditions and groups of them, of which all have to hold, or one."""
+    """Conditions and groups, of which either all have to hold or at least one."""
 
     needs_all: bool
-    parts: "tuple[_Node, ...]"
-    """At least two. A group in it is joined by the other word."""
+    parts: "tuple[_Term, ...]"
+    """At least two conditions and groups. A group among them is joined by the other word."""
     text: str
     depth: int
-    """How many groups are in one another."""
+    """How deep groups are nested, with this group."""
 
     def __str__(self) -> str:
         return self.text
 
 
-_Node = _Condition | _Group
+_Term = _Condition | _Group
+"""A part of a filter."""
 
 
 class _Parenthesis(Struct):
-    """What was read since a parenthesis that is still open, or since the beginning."""
+    """What was read since a parenthesis that is still open, or since the filter began."""
 
     is_negated: bool
-    alternatives: list[_Node] = field(default_factory=list)
-    """What `or` stands behind."""
-    conjunction: list[_Node] = field(default_factory=list)
-    """What was joined by `and` since then."""
+    alternatives: list[_Term] = field(default_factory=list)
+    """The alternatives before the last `or`."""
+    conjunction: list[_Term] = field(default_factory=list)
+    """The terms that were joined by `and` since the last `or`."""
 
     def end_conjunction(self) -> None:
-        """Make one alternative of what was joined by `and`."""
+        """Make one alternative of the terms that were joined by `and`."""
         # under a `not`, each `and` is an `or`
-        node = _group(self.conjunction, needs_all=not self.is_negated)
-        self.alternatives.append(node)
+        alternative = _group(self.conjunction, needs_all=not self.is_negated)
+        self.alternatives.append(alternative)
         self.conjunction = []
 
-    def close(self) -> _Node:
-        """Return what stands in the parentheses."""
+    def close(self) -> _Term:
+        """Return the term in the parentheses."""
         self.end_conjunction()
         return _group(self.alternatives, needs_all=self.is_negated)
 
@@ -198,17 +200,18 @@ class _Span(Struct, frozen=True):
 
 
 _Conditions = Sequence[_Condition]
-_Keys = tuple[Mapping[str, Any], _Conditions]
-"""Keys, and the conditions that they stand for."""
-_NO_KEYS: Final[_Keys] = ({}, ())
+_CoveringKeys = tuple[Mapping[str, Any], _Conditions]
+"""Keys of an index, and the conditions that these keys stand for."""
+_NOTHING_COVERED: Final[_CoveringKeys] = ({}, ())
 
 
 def keys_of_filter(text: str) -> FilterKeys:
     """
     Return the keys that hide the same files as a filter, and the conditions that have none.
 
-    The keys are those of an index. A text that is no filter, or that is longer, deeper or of more
-    conditions than a filter could be, has no keys. An empty text was no filter, and needs none.
+    The keys are those of an index. A text that is no filter, or that is longer or deeper or has
+    more conditions than a filter could have, has no keys. An empty text was no filter, and needs
+    no keys.
     """
     if not text:
         return FilterKeys({}, ())
@@ -216,35 +219,34 @@ def keys_of_filter(text: str) -> FilterKeys:
         root = _Reader(text).read()
     except _Unreadable:
         return FilterKeys({}, (text[:MAX_CHARS],))
-    terms = [_joined_names(term) for term in _terms(root)]
+    terms = [_joined_names(term) for term in _terms_of_filter(root)]
     conditions = [term for term in terms if isinstance(term, _Condition)]
     keys = dict[str, Any]()
     covered = list[_Condition]()
-    for name, find in _FINDERS.items():
-        about_field = [condition for condition in conditions if condition.field == name]
-        keys_of_field, covered_of_field = find(about_field)
+    for field_name, find_keys in _FINDERS.items():
+        about_field = [condition for condition in conditions if condition.field == field_name]
+        keys_of_field, covered_of_field = find_keys(about_field)
         keys |= keys_of_field
         covered += covered_of_field
-    ordered = {key: keys[key] for key in _KEYS if key in keys}
-    # a condition that stands there twice is named once
-    without_key = dict.fromkeys(str(term) for term in terms if term not in covered)
-    return FilterKeys(ordered, tuple(without_key))
+    ordered_keys = {key: keys[key] for key in _KEYS_IN_ORDER if key in keys}
+    without_key = [str(term) for term in terms if term not in covered]
+    return FilterKeys(ordered_keys, _without_duplicates(without_key))
 
 
 class _Reader:
-    """Reads a filter, from word to word."""
+    """Reads the text of a filter, word by word."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
         self._open = [_Parenthesis(is_negated=False)]
-        """The first of them stands for the whole filter."""
+        """The open parentheses. The first one stands for the whole filter."""
 
-    def read(self) -> _Node:
-        """Return what the filter says, or raise _Unreadable."""
+    def read(self) -> _Term:
+        """Return the whole filter as a term, or raise _Unreadable."""
         if len(self._text) > MAX_CHARS:
             raise _Unreadable
-        root: _Node | None = None
+        root: _Term | None = None
         count = 0
         while root is None:
             root = self._end_term(self._condition())
@@ -254,9 +256,9 @@ class _Reader:
         return root
 
     def _condition(self) -> _Condition:
-        """Return the next condition. Parentheses that open before it stay open."""
+        """Return the next condition, and remember the parentheses that open before it."""
         is_negated = self._open[-1].is_negated
-        while (word := self._next(_TERM)) in {"not", "("}:
+        while (word := self._next(_CONDITION_START)) in {"not", "("}:
             if word == "not":
                 is_negated = not is_negated
             else:
@@ -280,26 +282,32 @@ class _Reader:
         texts = _TEXT.findall(self._next(_LIST))
         return _read_condition(name, operator, f"[{', '.join(texts)}]")
 
-    def _end_term(self, node: _Node) -> _Node | None:
-        """Close the parentheses that end behind a condition, and return the filter at its end."""
+    def _end_term(self, term: _Term) -> _Term | None:
+        """
+        Add a condition to the filter, and close the parentheses that end behind it.
+
+        Returns the whole filter at the end of the text, else None.
+        """
         while True:
-            last = self._open[-1]
-            last.conjunction.append(node)
+            innermost = self._open[-1]
+            innermost.conjunction.append(term)
             word = self._next(_AFTER_TERM)
             if word == "or":
-                last.end_conjunction()
+                innermost.end_conjunction()
             if word in {"and", "or"}:
                 return None
-            node = last.close()
+            term = innermost.close()
             self._open.pop()
-            is_end = not self._open
-            if is_end == (word == ")"):  # one is missing, or has nothing to close
+            is_whole_filter = not self._open
+            is_closed = word == ")"
+            # a parenthesis closes more than was opened, or is missing at the end
+            if is_whole_filter == is_closed:
                 raise _Unreadable
-            if is_end:
-                return node
+            if is_whole_filter:
+                return term
 
     def _next(self, words: re.Pattern[str]) -> str:
-        """Return the next word, if it is one of these, or raise _Unreadable."""
+        """Return the next word, which an expression has to match, or raise _Unreadable."""
         match = words.match(self._text, self._position)
         if match is None:
             raise _Unreadable
@@ -308,7 +316,7 @@ class _Reader:
 
 
 def _read_condition(name: str, operator: str, literal: str) -> _Condition:
-    """Return the condition that a field has such a value, or raise _Unreadable."""
+    """Return the condition that compares a field with a literal, or raise _Unreadable."""
     if operator not in _OPERATORS[name]:
         raise _Unreadable
     if name in _FLAGS:
@@ -332,22 +340,21 @@ def _read_condition(name: str, operator: str, literal: str) -> _Condition:
 
 
 def _negate(condition: _Condition) -> _Condition:
-    """Return the condition that holds where this one, which has no `not`, does not."""
-    # 2.0rc1 is neither `< "2.0"` nor `>= "2.0"`
+    """Return the opposite of a condition, which has no `not`."""
+    # an order of versions has no opposite: 2.0rc1 is neither `< "2.0"` nor `>= "2.0"`
     if condition.field == "version" and condition.operator in _ORDER:
         return replace(condition, is_negated=True)
     return replace(condition, operator=_OPPOSITES[condition.operator])
 
 
-def _group(nodes: Sequence[_Node], *, needs_all: bool) -> _Node:
-    """Return a group of `nodes`, at least one, or the only one. Groups of its kind are merged."""
-    parts = list[_Node]()
-    for node in nodes:
-        is_merged = isinstance(node, _Group) and node.needs_all == needs_all
-        if isinstance(node, _Group) and is_merged:
-            parts += node.parts
+def _group(terms: Sequence[_Term], *, needs_all: bool) -> _Term:
+    """Return the group of `terms`, with groups of its kind merged, or the term if there is one."""
+    parts = list[_Term]()
+    for term in terms:
+        if isinstance(term, _Group) and term.needs_all == needs_all:
+            parts += term.parts
         else:
-            parts.append(node)
+            parts.append(term)
     if len(parts) == 1:
         return parts[0]
     word = " or "
@@ -361,18 +368,18 @@ def _group(nodes: Sequence[_Node], *, needs_all: bool) -> _Node:
     )
 
 
-def _in_parentheses(node: _Node) -> str:
-    """Return the text of a part of a group."""
-    if isinstance(node, _Group):
-        return f"({node})"
-    return str(node)
+def _in_parentheses(term: _Term) -> str:
+    """Return the text of a part of a group, with parentheses around a group."""
+    if isinstance(term, _Group):
+        return f"({term})"
+    return str(term)
 
 
-def _depth(node: _Node) -> int:
-    """Return how many groups are in one another."""
-    if not isinstance(node, _Group):
+def _depth(term: _Term) -> int:
+    """Return how deep groups are nested in a term, where a condition alone is 0."""
+    if not isinstance(term, _Group):
         return 0
-    return node.depth
+    return term.depth
 
 
 def _read_names(_: str, texts: Sequence[str]) -> NamePatterns:
@@ -380,7 +387,7 @@ def _read_names(_: str, texts: Sequence[str]) -> NamePatterns:
 
 
 def _read_versions(operator: str, texts: Sequence[str]) -> tuple[str, ...]:
-    """Return versions as specifiers have them: one that ends with `.*` only where that is right."""
+    """Return versions, or raise InvalidSpecifier if no specifier with the operator has one."""
     comparison = operator if operator in _ORDER else "=="
     if any(text.startswith("=") for text in texts):  # `===` compares texts
         raise _Unreadable
@@ -420,11 +427,11 @@ def _read_span(_: str, texts: Sequence[str]) -> _Span:
         return _Span(first, datetime.combine(day, time.max, UTC))
     if not _TIME.fullmatch(text):
         raise _Unreadable
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    at = at.astimezone(UTC)
-    return _Span(at, at)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    moment = moment.astimezone(UTC)
+    return _Span(moment, moment)
 
 
 _READERS: Final[Mapping[str, Callable[[str, Sequence[str]], Any]]] = {
@@ -436,21 +443,21 @@ _READERS: Final[Mapping[str, Callable[[str, Sequence[str]], Any]]] = {
     "severity": _read_severity,
 }
 """
-Return the value of a field that an operator compares with some texts.
+For each field, the function that returns the value with which an operator compares the field.
 
-They raise _Unreadable, Invalid, InvalidSpecifier, OverflowError or ValueError for a wrong one.
+It raises _Unreadable, Invalid, InvalidSpecifier, OverflowError or ValueError for a wrong text.
 """
 
 
-def _terms(root: _Node) -> Sequence[_Node]:
-    """Return what has to hold, all of it."""
+def _terms_of_filter(root: _Term) -> Sequence[_Term]:
+    """Return the terms of a filter, which all have to hold."""
     if isinstance(root, _Group) and root.needs_all:
         return root.parts
     return (root,)
 
 
-def _joined_names(term: _Node) -> _Node:
-    """Return the one condition that equals `name == "a" or name == "b"`, or else the same term."""
+def _joined_names(term: _Term) -> _Term:
+    """Return `name in [...]` for `name == "a" or name == "b"`, and any other term unchanged."""
     if isinstance(term, _Condition):
         return term
     patterns = list[str]()
@@ -461,48 +468,48 @@ def _joined_names(term: _Node) -> _Node:
         if condition.operator not in _LISTED:
             return term
         patterns += condition.value.texts
-    literal = _toml(tuple(patterns))
+    literal = _toml_value(tuple(patterns))
     return _Condition("name", "in", literal, parse_name_patterns(patterns))
 
 
-def _keys_of_names(conditions: _Conditions) -> _Keys:
-    """Return the keys for conditions about names, and those that they stand for."""
-    listed = [condition for condition in conditions if condition.operator in _LISTED]
+def _keys_of_names(conditions: _Conditions) -> _CoveringKeys:
+    """Return the keys for conditions about names, and the conditions that they stand for."""
+    allowing = [condition for condition in conditions if condition.operator in _LISTED]
     denying = [condition for condition in conditions if condition.operator not in _LISTED]
     keys = dict[str, Any]()
     if denying:
         denied = list[str]()
         for condition in denying:
             denied += condition.value.texts
-        keys["deny"] = _once(denied)
-    allow = _common_names([condition.value for condition in listed])
-    if not allow:  # an empty list would allow all names
+        keys["deny"] = _without_duplicates(denied)
+    allowed = _common_names([condition.value for condition in allowing])
+    if not allowed:  # an empty list would allow all names
         return keys, denying
-    return keys | {"allow": allow}, conditions
+    return keys | {"allow": allowed}, conditions
 
 
 def _common_names(lists: Sequence[NamePatterns]) -> tuple[str, ...]:
-    """Return patterns of the names that match all of some lists, or none if they are not known."""
+    """Return patterns of the names that are in all lists, or none if no patterns say that."""
     for patterns in lists:
         if all(_is_comparable(text, lists) for text in patterns.texts):
-            # a pattern matches itself, too
             common = list[str]()
             for text in patterns.texts:
+                # a pattern matches itself as if it were a name
                 name = NormalizedName(text)
-                if all(other.match(name) for other in lists):
+                if all(list_of_names.match(name) for list_of_names in lists):
                     common.append(text)
             return tuple(common)
     return ()
 
 
 def _is_comparable(text: str, lists: Sequence[NamePatterns]) -> bool:
-    """Return whether a pattern is a name, or stands in all of some lists."""
+    """Return whether a pattern is a single name, or is itself in all lists."""
     is_name = not _WILDCARD.search(text)
     return is_name or all(text in patterns.texts for patterns in lists)
 
 
-def _keys_of_versions(conditions: _Conditions) -> _Keys:
-    """Return the key for conditions about versions, and those that it stands for."""
+def _keys_of_versions(conditions: _Conditions) -> _CoveringKeys:
+    """Return the key for conditions about versions, and the conditions that it stands for."""
     covered = list[_Condition]()
     specifiers = list[str]()
     for condition in conditions:
@@ -511,13 +518,13 @@ def _keys_of_versions(conditions: _Conditions) -> _Keys:
             covered.append(condition)
             specifiers += specifiers_of_one
     if not covered:
-        return _NO_KEYS
-    return {"versions": {EVERY_PROJECT: ",".join(_once(specifiers))}}, covered
+        return _NOTHING_COVERED
+    return {"versions": {EVERY_PROJECT: ",".join(_without_duplicates(specifiers))}}, covered
 
 
 def _specifiers(condition: _Condition) -> tuple[str, ...]:
-    """Return the specifiers that all fit where a condition about versions holds, or none."""
-    versions = _once(condition.value)
+    """Return the specifiers that together equal a condition about versions, or none."""
+    versions = _without_duplicates(condition.value)
     operator = condition.operator
     is_choice = operator in _LISTED and len(versions) > 1
     if condition.is_negated or is_choice:
@@ -526,15 +533,16 @@ def _specifiers(condition: _Condition) -> tuple[str, ...]:
     return tuple(f"{comparison}{version}" for version in versions)
 
 
-def _keys_of_ages(conditions: _Conditions) -> _Keys:
-    """Return the key for conditions about ages, and those that it stands for."""
+def _keys_of_ages(conditions: _Conditions) -> _CoveringKeys:
+    """Return the key for conditions about ages, and the conditions that it stands for."""
     days = 0
     for age in conditions:
         # a cooldown is of whole days, and a file of just that age is shown
         if age.operator == ">=" and age.value % 1 == 0:
             days = max(days, int(age.value))
-    if not days:  # which would list files of the future, and those without a time of upload
-        return _NO_KEYS
+    # a cooldown of 0 days would list files of the future, and files without a time of upload
+    if not days:
+        return _NOTHING_COVERED
     # what is older than seven days is older than six and a half
     covered = list[_Condition]()
     for age in conditions:
@@ -544,23 +552,23 @@ def _keys_of_ages(conditions: _Conditions) -> _Keys:
     return {"cooldown_days": days}, covered
 
 
-def _keys_of_times(conditions: _Conditions) -> _Keys:
-    """Return the key for conditions about times, and those that it stands for."""
+def _keys_of_times(conditions: _Conditions) -> _CoveringKeys:
+    """Return the key for conditions about times, and the conditions that it stands for."""
     ends = list[datetime]()
     covered = list[_Condition]()
     for condition in conditions:
-        end = _end(condition)
+        end = _last_moment(condition)
         if end is not None:
             ends.append(end)
             covered.append(condition)
     if not ends:
-        return _NO_KEYS
+        return _NOTHING_COVERED
     # the first end hides all that a later one does
-    return {"snapshot": _moment(min(ends))}, covered
+    return {"snapshot": _text_of_moment(min(ends))}, covered
 
 
-def _end(condition: _Condition) -> datetime | None:
-    """Return the last moment of which a condition about a time holds, or None without one."""
+def _last_moment(condition: _Condition) -> datetime | None:
+    """Return the last moment at which a condition about a time holds, or None without one."""
     span: _Span = condition.value
     if condition.operator == "<" and span.first > _BEGINNING:
         return span.first - _INSTANT
@@ -569,69 +577,71 @@ def _end(condition: _Condition) -> datetime | None:
     return span.last
 
 
-def _moment(at: datetime) -> str:
+def _text_of_moment(moment: datetime) -> str:
     """Return a moment as keys have it: a date, which means its end, or a time in UTC."""
-    if at.time() == time.max:
-        return at.date().isoformat()
-    return at.isoformat().replace("+00:00", "Z")
+    if moment.time() == time.max:
+        return moment.date().isoformat()
+    return moment.isoformat().replace("+00:00", "Z")
 
 
-def _keys_of_scores(conditions: _Conditions) -> _Keys:
-    """Return the key for conditions about scores, and those that it stands for."""
+def _keys_of_scores(conditions: _Conditions) -> _CoveringKeys:
+    """Return the key for conditions about scores, and the conditions that it stands for."""
     covered = [condition for condition in conditions if _lowest_hidden(condition)]
     if not covered:
-        return _NO_KEYS
-    return {"min_cvss": min(map(_lowest_hidden, covered))}, covered
+        return _NOTHING_COVERED
+    lowest_hidden = min(map(_lowest_hidden, covered))
+    return {"min_cvss": lowest_hidden}, covered
 
 
 def _lowest_hidden(condition: _Condition) -> float:
-    """Return the score from which on a condition does not hold, or 0 if there is none."""
+    """Return the lowest score for which a condition does not hold, or 0 if there is none."""
     score: float = condition.value
     if condition.operator == "<":
         return score
-    is_limit = condition.operator == "<=" or (condition.operator == "==" and not score)
-    # CVSS has scores in tenths, up to 10.0
+    is_zero = condition.operator == "==" and score == 0
+    is_limit = condition.operator == "<=" or is_zero
     if not is_limit or score >= MAX_SEVERITY:
         return 0.0
+    # the next score, as CVSS has scores in tenths
     return (int(score * 10) + 1) / 10
 
 
-def _keys_of_licences(conditions: _Conditions) -> _Keys:
-    """Return the keys for conditions about licences, and those that they stand for."""
-    # `MIT OR ISC` is allowed by `== "MIT"` and by `== "ISC"`, and what they have in common is no
-    # list. So there is a key where one of the lists has all of each other one.
+def _keys_of_licences(conditions: _Conditions) -> _CoveringKeys:
+    """Return the keys for conditions about licences, and the conditions that they stand for."""
+    # Both `== "MIT"` and `== "ISC"` allow `MIT OR ISC`, which no common list would allow. So there
+    # is a key only if one of the lists includes all others, or is included in all others.
     keys = dict[str, Any]()
     covered = list[_Condition]()
     allowing = [condition for condition in conditions if condition.operator in _LISTED]
     if allowing:
-        narrow = min(allowing, key=_size)
-        if all(_licences(narrow) <= _licences(other) for other in allowing):
-            keys["allowed_licenses"] = narrow.value
+        shortest = min(allowing, key=_count_licences)
+        if all(_licence_set(shortest) <= _licence_set(condition) for condition in allowing):
+            keys["allowed_licenses"] = shortest.value
             covered += allowing
     blocking = [condition for condition in conditions if condition.operator not in _LISTED]
     if blocking:
-        wide = max(blocking, key=_size)
-        if all(_licences(other) <= _licences(wide) for other in blocking):
-            keys["blocked_licenses"] = wide.value
+        longest = max(blocking, key=_count_licences)
+        if all(_licence_set(condition) <= _licence_set(longest) for condition in blocking):
+            keys["blocked_licenses"] = longest.value
             covered += blocking
     return keys, covered
 
 
-def _size(condition: _Condition) -> int:
-    return len(_licences(condition))
+def _count_licences(condition: _Condition) -> int:
+    return len(_licence_set(condition))
 
 
-def _licences(condition: _Condition) -> frozenset[str]:
-    """Return the list of a condition about licences, for a comparison with others."""
+def _licence_set(condition: _Condition) -> frozenset[str]:
+    """Return the licences in a condition, for a comparison with other conditions."""
     licences = frozenset(text.lower() for text in condition.value)
-    # a licence that is not known is blocked by each list
+    # each list of blocked licences blocks a licence that is not known
     if condition.operator in _LISTED:
         return licences
     return licences - {BLOCK_UNKNOWN}
 
 
-def _keys_of_flags(conditions: _Conditions) -> _Keys:
-    """Return the keys for conditions that are true or false, and those that they stand for."""
+def _keys_of_flags(conditions: _Conditions) -> _CoveringKeys:
+    """Return the keys for conditions about flags, and the conditions that they stand for."""
     keys = dict[str, Any]()
     covered = list[_Condition]()
     for condition in conditions:
@@ -643,7 +653,7 @@ def _keys_of_flags(conditions: _Conditions) -> _Keys:
     return keys, covered
 
 
-_FINDERS: Final[Mapping[str, Callable[[_Conditions], _Keys]]] = {
+_FINDERS: Final[Mapping[str, Callable[[_Conditions], _CoveringKeys]]] = {
     "name": _keys_of_names,
     "version": _keys_of_versions,
     "age_days": _keys_of_ages,
@@ -651,24 +661,26 @@ _FINDERS: Final[Mapping[str, Callable[[_Conditions], _Keys]]] = {
     "licence": _keys_of_licences,
     "severity": _keys_of_scores,
 } | dict.fromkeys(_FLAGS, _keys_of_flags)
-"""Return the keys for conditions about a field, and those of them that the keys stand for."""
+"""For each field, the function that returns the keys for conditions about this field."""
 
 
-def _once(texts: Iterable[str]) -> tuple[str, ...]:
+def _without_duplicates(texts: Iterable[str]) -> tuple[str, ...]:
     """Return texts in their order, each once."""
     return tuple(dict.fromkeys(texts))
 
 
-def _toml(value: object) -> str:
-    """Return a value as TOML has it."""
+def _toml_value(value: object) -> str:
+    """Return a value in TOML."""
     match value:
         case bool():
             return str(value).lower()
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
         case tuple():
-            return f"[{', '.join(map(_toml, value))}]"
+            return f"[{', '.join(map(_toml_value, value))}]"
         case dict():
-            members = (f"{_toml(key)} = {_toml(member)}" for key, member in value.items())
+            members = (
+                f"{_toml_value(key)} = {_toml_value(member)}" for key, member in value.items()
+            )
             return f"{{{', '.join(members)}}}"
     return f"{value:.6f}".rstrip("0").rstrip(".")

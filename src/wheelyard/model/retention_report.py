@@ -62,10 +62,10 @@ class DatedRelease(Struct, frozen=True, kw_only=True):
 
     version: str
     day: date
-    """That of its first file, in UTC."""
+    """The day of the first file of the release, in UTC."""
     is_yanked: bool
     is_deleted: bool
-    """Whether it goes."""
+    """Whether rules delete the release."""
 
 
 class ThinnedProject(Struct, frozen=True, kw_only=True):
@@ -74,13 +74,13 @@ class ThinnedProject(Struct, frozen=True, kw_only=True):
     index: str
     name: NormalizedName
     bytes: int
-    """What is deleted."""
+    """How many bytes are deleted."""
     releases: tuple[DatedRelease, ...]
-    """All that it has, the oldest first."""
+    """All releases of the project, the oldest first."""
 
     @property
     def deleted(self) -> int:
-        """How many releases go."""
+        """How many releases are deleted."""
         return sum(release.is_deleted for release in self.releases)
 
 
@@ -89,4 +89,4 @@ class RetentionPreview(Struct, frozen=True):
 
     report: RetentionReport
     projects: tuple[ThinnedProject, ...]
-    """The most bytes first."""
+    """The projects of which most bytes are deleted come first."""

@@ -17,7 +17,7 @@ from wheelyard.model.stored_indexes import RetentionKeys, StoredRetention
 Kind = Annotated[Literal["prereleases", "dev"], Meta(title='"prereleases" or "dev"')]
 """Which releases a rule is about: pre-releases, of which dev releases are some, or only these."""
 NOTE_LIMIT: Final = 200
-_KINDS: Final[Mapping[Kind, str]] = {"prereleases": "pre-releases", "dev": "dev releases"}
+_WORDS_OF_KIND: Final[Mapping[Kind, str]] = {"prereleases": "pre-releases", "dev": "dev releases"}
 
 
 class RetentionFields(
@@ -48,31 +48,33 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
     number: int
     """Its position among the rules of the store, from 1."""
     index: str
-    """The name of the index whose own packages it is about."""
+    """The name of the index whose own packages the rule is about."""
     projects: NamePatterns
     keep_last: int | None
-    """How many of the newest releases it keeps."""
+    """How many of the newest releases the rule keeps, or None."""
     older_than_days: int | None
-    """Since how many days the release has to have all its files."""
+    """How many days ago the last file of a release has to have come, or None."""
     not_downloaded_days: int | None
-    """For how many days nobody may have downloaded a file of the release."""
+    """For how many days nobody may have downloaded a file of a release, or None."""
     only: Kind | None
+    """Which releases the rule is about, or None for all."""
     note: str
-    """Why there is the rule, in the words of an administrator, or empty."""
+    """Why the rule exists, in the words of an administrator, or empty."""
 
     @property
     def title(self) -> str:
-        """What people call it: `rule 1`, perhaps with its note."""
+        """What people call the rule: `rule 1`, with its note in parentheses if it has one."""
         if self.note:
             return f"rule {self.number} ({self.note})"
         return f"rule {self.number}"
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Its conditions in words, as they are said of a release."""
+        """The conditions in words, as they are said of a release."""
         return tuple(self._conditions())
 
     def _conditions(self) -> Iterator[str]:
+        """Yield each condition in words."""
         if self.keep_last is not None:
             yield f"not among the last {self.keep_last}"
         if self.older_than_days is not None:
@@ -82,31 +84,32 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
 
     @property
     def reason(self) -> str:
-        """Why it deletes a release, for the journal."""
+        """Why the rule deletes a release, for the journal."""
         return f"retention {self.title}: {', '.join(self.conditions)}"
 
     @property
     def description(self) -> str:
-        """What it deletes, in words."""
-        what = "releases"
+        """What the rule deletes, in words."""
+        releases = "releases"
         if self.only is not None:
-            what = _KINDS[self.only]
+            releases = _WORDS_OF_KIND[self.only]
         projects = "every project"
         if EVERY_PROJECT not in self.projects.texts:
             projects = ", ".join(self.projects.texts)
-        return f"{what} of {projects}: {', '.join(self.conditions)}"
+        return f"{releases} of {projects}: {', '.join(self.conditions)}"
 
     @property
     def least_age(self) -> timedelta:
         """
         How old the last file of a release has to be.
 
-        A release that was not downloaded for some days has to have been there for as many.
+        A release can count as not downloaded for some days only if it was there on all these days.
         """
-        return timedelta(days=max(self.older_than_days or 0, self.not_downloaded_days or 0))
+        days = max(self.older_than_days or 0, self.not_downloaded_days or 0)
+        return timedelta(days=days)
 
     def is_about(self, version: Version) -> bool:
-        """Return whether it is about releases of this kind."""
+        """Return whether the rule is about releases with such a version."""
         # by PEP 440 a dev release is a pre-release, too
         if self.only == "dev":
             return version.is_devrelease
@@ -117,7 +120,7 @@ def parse_rules(tables: Iterable[Mapping[str, Any]]) -> tuple[RetentionRule, ...
     """
     Return the rules in `[[retention]]` tables.
 
-    Raises Invalid (code `invalid_field`) for the first that is wrong, or that has no condition
+    Raises Invalid (code `invalid_field`) for the first rule that is wrong, or that has no condition
     which spares new releases.
     """
     return tuple(_parse_rule(number, table) for number, table in enumerate(tables, 1))
@@ -125,16 +128,17 @@ def parse_rules(tables: Iterable[Mapping[str, Any]]) -> tuple[RetentionRule, ...
 
 def canonical_rules(tables: tuple[RetentionKeys, ...]) -> tuple[RetentionKeys, ...]:
     """
-    Return the keys of `[[retention]]` tables as equal rules have them.
+    Return the keys of `[[retention]]` tables in a form that all equal rules have.
 
-    Raises Invalid (code `invalid_field`) for the first that is wrong, or that has no condition
+    Raises Invalid (code `invalid_field`) for the first rule that is wrong, or that has no condition
     which spares new releases.
     """
     parse_rules(tables)
-    return tuple(map(_canonical, tables))
+    return tuple(map(_canonical_keys, tables))
 
 
-def _canonical(table: Mapping[str, Any]) -> RetentionKeys:
+def _canonical_keys(table: Mapping[str, Any]) -> RetentionKeys:
+    """Return the keys of a valid table, with the name of the index in full."""
     fields = decode_table(table, RetentionFields)
     keys: RetentionKeys = to_builtins(replace(fields, index=read_index_name(fields.index)))
     return keys
@@ -144,8 +148,8 @@ def stored_rules(stored: StoredRetention) -> tuple[RetentionRule, ...]:
     """
     Return the rules of the store.
 
-    Raises Unavailable (code `newer_document`) if one has what only a newer version knows, as it may
-    spare releases.
+    Raises Unavailable (code `newer_document`) if a rule has a key that only a newer version knows,
+    as this key may spare releases.
     """
     try:
         return parse_rules(stored.rules)
@@ -158,31 +162,32 @@ def stored_rules(stored: StoredRetention) -> tuple[RetentionRule, ...]:
 
 
 def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
-    """Return the rule of a table, or raise Invalid, with its number, if that is wrong."""
+    """Return the rule of a table, or raise Invalid, with the number, if the table is wrong."""
     try:
         fields = decode_table(table, RetentionFields)
         index = read_index_name(fields.index)
-        # that there is such an index is not asked: it may be made later, and removed again
+        # the index need not exist, as it may be made later
         if index != MAIN:
             parse_index_name(index)
         require_one_line(fields.note, "The note", NOTE_LIMIT)
         patterns = parse_name_patterns(fields.projects)
     except InvalidField as fault:
-        raise _wrong(number, f"{fault.message}.") from fault
+        raise _invalid_rule(number, f"{fault.message}.") from fault
     except Invalid as fault:
-        raise _wrong(number, fault.message) from fault
+        raise _invalid_rule(number, fault.message) from fault
     limits = (fields.keep_last, fields.older_than_days, fields.not_downloaded_days)
     if all(limit is None for limit in limits):
-        what = "all releases"
+        releases = "releases"
         if fields.only is not None:
-            what = f"all {_KINDS[fields.only]}"
-        raise _wrong(
+            releases = _WORDS_OF_KIND[fields.only]
+        raise _invalid_rule(
             number,
-            f"it would delete {what} as soon as they come. Add keep_last, older_than_days or "
-            "not_downloaded_days.",
+            f"it would delete all {releases} as soon as they come. Add keep_last, "
+            "older_than_days or not_downloaded_days.",
         )
     return RetentionRule(number=number, **asdict(fields) | {"index": index, "projects": patterns})
 
 
-def _wrong(number: int, why: str) -> Invalid:
+def _invalid_rule(number: int, why: str) -> Invalid:
+    """Return the error about the `[[retention]]` table with a number."""
     return Invalid(f"[[retention]] number {number}: {why}", code="invalid_field")

@@ -1,8 +1,8 @@
 """
 The keys of rules: which files are hidden, by the same keys in each table of the settings.
 
-They are keys of `[upstream]`, of `[main]` and of an `[[index]]`, also of one in the store. What a
-key hides is a row of `rules.py`.
+They are keys of `[upstream]`, of `[main]` and of each `[[index]]`, in a file and in the store.
+`rule_rows.py` makes the rows of these keys, which say what is hidden.
 """
 
 from collections.abc import Callable, Iterable
@@ -34,11 +34,11 @@ def parse_moment(text: str) -> datetime:
     """
     Return the end of a date, or a time, in UTC.
 
-    A time without an offset is in UTC. Raises ValueError if it is malformed, and OverflowError if
-    it is before the year 1 or after the year 9999 in UTC.
+    A time without an offset is in UTC. Raises ValueError if the text is malformed, and
+    OverflowError if the time is before the year 1 or after the year 9999 in UTC.
     """
     moment = datetime.fromisoformat(text)
-    # a date is the whole day: what was uploaded on it is shown
+    # a date means the whole day, so that files of this day are shown
     if len(text) == len("2026-10-31"):
         return datetime.combine(moment.date(), time.max, UTC)
     if moment.tzinfo:
@@ -50,7 +50,7 @@ def parse_specifier(text: str) -> SpecifierSet:
     """
     Return a set of versions, such as `>=2,<3`, to which pre-releases can belong as well.
 
-    Raises InvalidSpecifier if it is malformed or empty, or compares texts by `===`.
+    Raises InvalidSpecifier if the text is malformed or empty, or compares texts by `===`.
     """
     if not text.strip() or "===" in text:
         raise InvalidSpecifier(text)
@@ -58,9 +58,12 @@ def parse_specifier(text: str) -> SpecifierSet:
 
 
 def _is_exempt(text: str) -> bool:
-    """Return whether a text is a name, a pattern, or NAME==VERSION. Raises ValueError if not."""
+    """Return True for a name, a pattern, or NAME==VERSION. Raises Invalid or ValueError else."""
     name, equals, version = text.partition("==")
-    return bool(normalise_pattern(name.strip())) and bool(not equals or Version(version))
+    normalise_pattern(name.strip())
+    if equals:
+        Version(version)
+    return True
 
 
 def _text(description: str, accepts: Callable[[str], object]) -> Meta:
@@ -129,11 +132,11 @@ def require_valid(keys: RuleKeys) -> None:
     """
     Check the texts in keys of rules.
 
-    Raises Invalid (code `bad_setting`) for the first that is wrong. The message begins with its
-    key.
+    Raises Invalid (code `bad_setting`) for the first text that is wrong. The message begins with
+    the key of this text.
     """
-    _ = licence_rule(keys, needs_known=False)
-    # an empty text is no moment, and the default
+    _ = licence_rule(keys, needs_known=False)  # raises for a wrong licence
+    # the default, an empty text, is no moment
     moments = (keys.snapshot,) if keys.snapshot else ()
     for key, texts, kind in (
         ("cooldown_allow", keys.cooldown_allow, Exempt),
@@ -151,8 +154,8 @@ def require_valid(keys: RuleKeys) -> None:
 
 
 def _is_accepted(text: str, meta: Meta) -> bool:
-    """Return whether a text is one that the key with this description takes."""
-    # each parser raises its own error: packaging, `datetime` with a year of five digits, ours
+    """Return whether the function in the `Meta` of a key accepts a text."""
+    # each parser has its own error: ours, packaging's, that of `datetime` for a year such as 10000
     try:
         return bool(meta.extra and meta.extra["accepts"](text))
     except (Invalid, OverflowError, ValueError):
@@ -164,22 +167,22 @@ class Exceptions(Struct, frozen=True):
 
     names: NamePatterns = NO_PATTERNS
     versions: tuple[tuple[NamePatterns, str], ...] = ()
-    """Each version without trailing zeros."""
+    """Patterns of names, each with a version without trailing zeros."""
 
     def version_for(self, name: NormalizedName, version: str) -> str | None:
         """
-        Return the version of an exception for a normalised version, or None if there is none.
+        Return the version of the exception for a normalised version, without trailing zeros.
 
-        It has no trailing zeros: `2` for `2.0`. An exception for `2.0` is one for `2.0+cpu`, too.
-        Exceptions for a whole name are not looked at.
+        None if there is no such exception. An exception for `2.0` covers `2.0+cpu`, too. Exceptions
+        for a whole name are not looked at.
         """
         if not self.versions:
             return None
-        # with and without the local part, such as `+cpu`
-        forms = {strip_trailing_zeros(text) for text in (version, version.partition("+")[0])}
-        for names, exempt in self.versions:
-            if exempt in forms and names.match(name):
-                return exempt
+        version_without_local, _, _ = version.partition("+")
+        spellings = {strip_trailing_zeros(version), strip_trailing_zeros(version_without_local)}
+        for names, exempt_version in self.versions:
+            if exempt_version in spellings and names.match(name):
+                return exempt_version
         return None
 
 
@@ -187,15 +190,16 @@ def parse_exceptions(texts: Iterable[str]) -> Exceptions:
     """
     Return exceptions written as `name`, `acme-*` or `name==1.2.3`.
 
-    Raises Invalid for any other text: with the code `invalid_version` if what stands behind `==` is
-    no version, else with the code `bad_setting`.
+    Raises Invalid for any other text: with the code `invalid_version` if no version stands behind
+    `==`, else with the code `bad_setting`.
     """
     names = list[str]()
     versions = list[tuple[NamePatterns, str]]()
     for text in texts:
         name, equals, version = text.partition("==")
         if equals:
-            release = strip_trailing_zeros(str(parse_version(version.strip())))
+            parsed_version = parse_version(version.strip())
+            release = strip_trailing_zeros(str(parsed_version))
             versions.append((parse_name_patterns((name.strip(),)), release))
         else:
             names.append(name)
@@ -206,30 +210,31 @@ class LicenceRule(Struct, frozen=True):
     """Which licences are hidden, by `allowed_licenses` and `blocked_licenses`."""
 
     allowed: LicencePatterns
-    """Without patterns, all are allowed."""
+    """The allowed licences. Without patterns all are allowed."""
     blocked: LicencePatterns
     needs_known: bool
-    """Whether any licence that is not known is blocked."""
+    """Whether a licence that is not known is blocked as soon as any licence is blocked."""
 
     def __bool__(self) -> bool:
         return bool(self.allowed or self.blocked)
 
     def hides(self, licence: str) -> bool:
-        """Return whether a release under a licence of `licence_of` is hidden."""
+        """Return whether a release is hidden whose licence has this value of `licence_of`."""
         return self.is_blocked(licence) or not self.is_allowed(licence)
 
     def is_blocked(self, licence: str) -> bool:
         """
-        Return whether `blocked_licenses` leaves no choice.
+        Return whether `blocked_licenses` leaves no choice in a licence.
 
-        One that is not known is blocked, too, if the list has any licence and `needs_known` is set.
+        A licence that is not known is blocked, too, if the list has any licence and `needs_known`
+        is set.
         """
         if not licence and self.blocked and self.needs_known:
             return True
         return self.blocked.blocks(licence)
 
     def is_allowed(self, licence: str) -> bool:
-        """Return whether `allowed_licenses` is enough for all that is needed of the licence."""
+        """Return whether a licence can be met by `allowed_licenses` alone."""
         return not self.allowed or self.allowed.allows(licence)
 
 
@@ -237,17 +242,17 @@ def licence_rule(keys: RuleKeys, *, needs_known: bool) -> LicenceRule:
     """
     Return the rule of licences.
 
-    With `needs_known`, as in an index, a list of blocked licences blocks those that are not known,
-    too. Raises Invalid (code `bad_setting`) for a text that matches no licence of SPDX. The message
+    With `needs_known`, as in an index, a list of blocked licences also blocks unknown licences.
+    Raises Invalid (code `bad_setting`) for a text that matches no licence of SPDX. The message
     begins with the key.
     """
-    allowed = _licences("allowed_licenses", keys.allowed_licenses)
-    blocked = _licences("blocked_licenses", keys.blocked_licenses)
+    allowed = _licence_patterns("allowed_licenses", keys.allowed_licenses)
+    blocked = _licence_patterns("blocked_licenses", keys.blocked_licenses)
     return LicenceRule(allowed, blocked, needs_known)
 
 
-def _licences(key: str, texts: Iterable[str]) -> LicencePatterns:
-    """Return the patterns of a key, which an error names."""
+def _licence_patterns(key: str, texts: Iterable[str]) -> LicencePatterns:
+    """Return the licences of a key. The message of an error begins with the key."""
     try:
         return parse_licence_patterns(texts)
     except Invalid as fault:

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
@@ -20,9 +21,9 @@ class Code(StrEnum):
     NOT_LISTED = "not_listed"
     """A name that `allow` lacks."""
     QUARANTINED = "quarantined"
-    """By its upstream (PEP 792)."""
+    """The upstream has quarantined the project (PEP 792)."""
     BLOCKED = "blocked"
-    """By `wheelyard upstream block`."""
+    """A person has blocked the package with `wheelyard upstream block`."""
     MALICIOUS = "malicious"
     VULNERABLE = "vulnerable"
     LICENCE = "licence"
@@ -32,7 +33,7 @@ class Code(StrEnum):
     PRERELEASE = "prerelease"
     NOT_ATTESTED = "not_attested"
     NOT_VERIFIED = "not_verified"
-    """Its attestations were verified, and do not hold."""
+    """The attestations of the file were verified, and do not hold."""
     YANKED = "yanked"
     SNAPSHOT = "snapshot"
     """Uploaded after `snapshot`."""
@@ -47,7 +48,7 @@ LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, C
 FETCHED: Final = frozenset((Code.LICENCE, Code.NOT_VERIFIED))
 """Rules for which something about a public file may have to be fetched before it is sent."""
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
-"""Rules that are lifted for a version only: the next one of a project may be malicious, too."""
+"""Rules that are lifted for one version only, as the next version may be malicious, too."""
 
 
 class Statement(Struct, frozen=True):
@@ -59,12 +60,13 @@ class Statement(Struct, frozen=True):
     """What the user of an installer can do, in sentences."""
     advice: Advice | None = None
     end: str = ""
-    """Since when the row hides the file no more, in a sentence, or an empty text."""
+    """When the row stops hiding the file, in a sentence, or an empty text."""
 
     @property
     def text(self) -> str:
-        """All of it."""
-        return " ".join(filter(None, (self.fact, self.end, self.help)))
+        """All sentences: the fact, the end if there is one, and the help."""
+        sentences = (self.fact, self.end, self.help)
+        return " ".join(sentence for sentence in sentences if sentence)
 
 
 def denied(name: NormalizedName) -> FileReason:
@@ -82,12 +84,12 @@ def not_listed(name: NormalizedName) -> FileReason:
 
 
 def blocked(target: str, decision: Decision) -> Statement:
-    """Return why what a person has blocked is hidden: a package, or a version of it."""
+    """Return why a package, or a version of it, is hidden that a person has blocked."""
     kind = "package"
     if decision.version:
         kind = "version"
     return Statement(
-        _block(decision),
+        _block_sentence(decision),
         f"Use another {kind}, or ask the operator to let it through.",
         request_of(target),
     )
@@ -95,39 +97,40 @@ def blocked(target: str, decision: Decision) -> Statement:
 
 def not_approved(target: str, block: Decision | None = None) -> Statement:
     """
-    Return why what nobody has approved is hidden.
+    Return why a package, or a version of it, is hidden that nobody has approved.
 
-    `block` is the latest block of a version of it, or None if none is blocked.
+    `block` is the latest block of a version of the package, or None if no version is blocked.
     """
     fact = f"{target} is not approved."
     if block is not None:
-        fact = f"{_block(block)} No other version of {target} is approved."
+        fact = f"{_block_sentence(block)} No other version of {target} is approved."
     return Statement(fact, "Ask the operator to approve it.", request_of(target))
 
 
-def not_among(code: Code, said: Statement, approval: Decision) -> Statement:
+def not_among(code: Code, statement: Statement, approval: Decision) -> Statement:
     """
     Return why a file is hidden that was not there when its version was approved.
 
-    `said` is what the rule with the code says of the file.
+    `statement` is what the rule with the code says about the file.
     """
     fact = not_among_those(approval)
-    if code is Code.NOT_APPROVED:  # of its version, other files are
+    # the rule would say that nothing is approved, but other files of the version are
+    if code is Code.NOT_APPROVED:
         return Statement(fact, "Ask the operator to approve it.", request_of(approval.target))
-    return Statement(f"{fact} {said.fact}", said.help, said.advice, said.end)
+    return replace(statement, fact=f"{fact} {statement.fact}")
 
 
 def not_among_those(approval: Decision) -> str:
-    """Return the sentence that a file is not among those that were approved of its version."""
+    """Return the sentence that a file is not among the approved files of its version."""
     return (
         f"This file is not among those of {approval.target} that were approved on "
         f"{approval.at:%Y-%m-%d}."
     )
 
 
-def _block(decision: Decision) -> str:
-    """Return the sentence that says when who has blocked what, and why."""
-    # both are words of people, and an installer shows the sentence in a terminal
+def _block_sentence(decision: Decision) -> str:
+    """Return the sentence about a block: what was blocked, when, by whom, and why."""
+    # an installer shows the sentence in a terminal, and people have written name and reason
     by = escaped(describe_principal(decision.by))
     fact = f"{decision.target} was blocked on {decision.at:%Y-%m-%d} by {by}"
     if decision.reason:
@@ -136,6 +139,6 @@ def _block(decision: Decision) -> str:
 
 
 def request_of(target: str) -> Advice:
-    """Return the advice to ask for a package, or for a version of it, behind a space."""
+    """Return the advice to ask for a target: `PACKAGE`, or `PACKAGE VERSION`."""
     project, _, version = target.partition(" ")
     return Advice(Remedy.REQUEST_PACKAGE, project, version=version)

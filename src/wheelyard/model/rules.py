@@ -1,8 +1,8 @@
 """
 The rules that hide files: rows of one table, which `rule_rows.py` makes of keys.
 
-A row says of the facts about a file whether it hides the file, and why. Where a fact is not known
-that a row needs, the row hides the file. Rows about a whole version come first.
+A row decides from the facts about a file whether the file is hidden, and says why. A row hides the
+file if it needs a fact that is not known. Rows about a whole version come first.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ from wheelyard.model.rule_reasons import LIFTABLE, Code, Statement, not_among, n
 NOTHING_HIDDEN: Final[Mapping[str, FileReason]] = MappingProxyType({})
 _LIFTABLE: Final = frozenset[str](LIFTABLE)
 _NOTHING_LIFTED: Final[frozenset[str]] = frozenset()
-_OF_VERSION: Final = frozenset({Code.COOLDOWN})
-"""What any approval of a version lifts: somebody has looked at these very files."""
+_LIFTED_BY_VERSION_APPROVAL: Final = frozenset({Code.COOLDOWN})
+"""What each approval of a version lifts, as a person has looked at these very files."""
 
 
 class Vulnerabilities(Struct, frozen=True):
@@ -44,25 +44,25 @@ class Facts(Struct, frozen=True, kw_only=True, gc=False):
 
     name: NormalizedName
     version: str
-    """The release's version, which may be none by PEP 440 if it is from an upstream index."""
+    """The release's version. That of an upstream index may be no version by PEP 440."""
     uploaded_at: datetime | None
-    """When it was uploaded or promoted, in UTC, or None if nobody knows."""
+    """When the file was uploaded or promoted, in UTC, or None if that is not known."""
     first_seen: datetime | None = None
-    """When it was first seen here, in UTC, where `uploaded_at` is not known."""
+    """When the file was first seen here, in UTC, where `uploaded_at` is not known."""
     licence: str = UNKNOWN
     """A value of `licence_of`, or `LOOKED_UP_LATER`."""
     malware: tuple[str, ...] = ()
     """The ids of the advisories by which the version is malicious."""
     vulnerabilities: Vulnerabilities | None = None
-    """None if no advisory is about the version."""
+    """The vulnerabilities of the version, or None if no advisory is about it."""
     has_advisories: bool = True
-    """Whether there is a database of advisories that would say it."""
+    """Whether there is a database of advisories that would know vulnerabilities."""
     decision: Decision | None = None
-    """The decision that counts for the file."""
+    """The decision that counts for the file, or None."""
     other_approval: Decision | None = None
-    """The approval of its version, if that was made for other files."""
+    """The approval of the version for other files than this one, or None."""
     quarantine: str | None = None
-    """Why its upstream has quarantined the project, perhaps empty, or None if it has not."""
+    """Why the upstream has quarantined the project, perhaps empty, or None if it has not."""
     is_exempt: bool = False
     """Whether an exception from the cooldown for its version is about the file."""
     is_private: bool = False
@@ -70,9 +70,9 @@ class Facts(Struct, frozen=True, kw_only=True, gc=False):
     """Whether a provenance or attestations are listed for the file."""
     attestation_fault: str = ""
     """
-    Why its attestations do not hold, in a sentence.
+    Why the attestations of the file do not hold, in a sentence.
 
-    It is empty if they do, or if nobody has looked yet, which is done before the file is sent.
+    Empty if they hold, or if they were not verified yet: that is done before the file is sent.
     """
     is_yanked: bool = False
 
@@ -83,16 +83,16 @@ class Facts(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def since(self) -> datetime | None:
-        """When it was uploaded, or else first seen: it was there then."""
+        """When the file was uploaded, or else first seen, or None if neither is known."""
         return self.uploaded_at or self.first_seen
 
 
 Hides = Callable[[Facts, datetime], bool | None]
-"""Returns whether a file is hidden at a moment, or None, which hides it, if nobody knows."""
+"""Returns whether a file is hidden at a moment. None, if that is not known, hides the file."""
 
 
 def _never(_: Facts) -> datetime | None:
-    """Return None: time alone changes nothing."""
+    """Return None, as time alone never ends the rule."""
     return None
 
 
@@ -102,13 +102,13 @@ class Rule(Struct, frozen=True, kw_only=True):
     code: Code
     hides: Hides
     says: Callable[[Facts], Statement]
-    """Returns why a file is hidden, if it is."""
+    """Returns why the rule hides a file that it hides."""
     ends: Callable[[Facts], datetime | None] = _never
-    """Returns when it hides a file no more, or None if time alone never ends it."""
+    """Returns when the rule stops hiding a file, or None if time alone never ends the rule."""
     is_of_version: bool = False
-    """Whether it hides all files of a version that have the same licence and decision."""
+    """Whether the rule hides all files of a version that have the same licence and decision."""
     is_liftable: bool = True
-    """Whether an approval can lift it, if it can lift the code."""
+    """Whether an approval can lift the rule, if it can lift the code."""
 
 
 class Named(Protocol):
@@ -123,13 +123,13 @@ F = TypeVar("F", bound=Named)
 
 
 class Judged(Struct, Generic[F], frozen=True):
-    """Which files of a project are shown."""
+    """Which files of a project are shown, and why the others are hidden."""
 
     shown: tuple[F, ...]
     hidden: Mapping[str, FileReason]
-    """Why each other file is hidden, by filename."""
+    """The reason of each hidden file, by filename."""
     changes_at: datetime | None
-    """The next moment at which a hidden file may appear by time alone, or None."""
+    """The next moment at which time alone may show a hidden file, or None if there is none."""
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -137,108 +137,118 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     rows: tuple[Rule, ...]
     index: str = ""
-    """What people call the index, or an empty text for the upstream indexes."""
+    """What people call the index, or an empty text for the rules of upstream indexes."""
 
     @property
     def codes(self) -> frozenset[Code]:
-        """What the rules are about."""
+        """The codes of the rules."""
         return frozenset(row.code for row in self.rows)
 
     def why(self, facts: Facts, now: datetime) -> Iterator[Rule]:
         """Yield the rules that hide a file now, the most serious one first."""
-        return self._hiding(self.rows, facts, now)
+        return self._rows_that_hide(self.rows, facts, now)
 
     def first(self, facts: Facts, now: datetime) -> FileReason | None:
         """
         Return why a file is hidden, or None if it is shown.
 
-        Of upstream indexes that is the most serious reason. Of an index all reasons are in it.
+        For upstream indexes that is the most serious reason. For an index it has all reasons.
         """
-        why = [(row, row.says(facts)) for row in self.why(facts, now)]
-        if not why:
+        hiding_rules = self._hiding_rules(self.rows, facts, now)
+        if not hiding_rules:
             return None
-        return self._reason(why, facts, now)
+        return self._reason_of(hiding_rules, facts, now)
 
     def reasons(self, facts: Facts, now: datetime) -> tuple[FileReason, ...]:
-        """Return every reason by which a file is hidden, the most serious one first."""
-        why = [(row, row.says(facts)) for row in self.why(facts, now)]
-        return tuple(self._reason([pair], facts, now) for pair in why)
+        """Return every reason for which a file is hidden, the most serious one first."""
+        hiding_rules = self._hiding_rules(self.rows, facts, now)
+        return tuple(self._reason_of([hiding_rule], facts, now) for hiding_rule in hiding_rules)
 
     def shown_versions(self, facts: Iterable[Facts], now: datetime) -> tuple[str, ...]:
-        """Return those versions without files that no rule hides, whatever their files are."""
-        rows = tuple(row for row in self.rows if row.is_of_version)
+        """Return the versions that no rule about whole versions hides, from facts about each."""
+        version_rows = tuple(row for row in self.rows if row.is_of_version)
         versions = list[str]()
-        for of_version in facts:
-            if next(self._hiding(rows, of_version, now), None) is None:
-                versions.append(of_version.version)
+        for version_facts in facts:
+            hiding_rows = list(self._rows_that_hide(version_rows, version_facts, now))
+            if not hiding_rows:
+                versions.append(version_facts.version)
         return tuple(versions)
 
     def changes_at(self, facts: Facts, now: datetime) -> datetime | None:
         """Return the next moment at which time alone ends a rule that hides a file, or None."""
-        return _next_end(self.why(facts, now), facts, now)
+        return _next_end_of(self.why(facts, now), facts, now)
 
     def judge(self, files: Sequence[F], facts: Iterable[Facts], now: datetime) -> Judged[F]:
         """
-        Return which files of one project are shown, by the facts about each of them in order.
+        Return which files of one project are shown, from the facts about each file in order.
 
         The reasons are those of `first`.
         """
-        of_versions = dict[tuple[str, int, str], list[_Said]]()
+        hiding_rules_by_version = dict[tuple[str, int, str], list[_HidingRule]]()
         version_rows = tuple(row for row in self.rows if row.is_of_version)
         file_rows = tuple(row for row in self.rows if not row.is_of_version)
         hidden = dict[str, FileReason]()
-        times = list[datetime]()
-        for file, of_file in zip(files, facts, strict=True):
+        ends = list[datetime]()
+        for file, file_facts in zip(files, facts, strict=True):
             # the decisions outlive this loop, so no two of them have one id
-            key = of_file.version, id(of_file.decision), of_file.licence
-            of_version = of_versions.get(key)
-            if of_version is None:
-                rows = self._hiding(version_rows, of_file, now)
-                of_version = [(row, row.says(of_file)) for row in rows]
-                of_versions[key] = of_version
-            # a copy: the list of the version is that of its other files, too
-            why = list(of_version)
-            # of upstream indexes only the most serious reason is told: one of the version if any
-            if self.index or not why:
-                rows = self._hiding(file_rows, of_file, now)
-                why += [(row, row.says(of_file)) for row in rows]
-            if why:
-                hidden[file.filename] = self._reason(why, of_file, now)
+            key = file_facts.version, id(file_facts.decision), file_facts.licence
+            if key not in hiding_rules_by_version:
+                hiding_rules_by_version[key] = self._hiding_rules(version_rows, file_facts, now)
+            # a copy, as all files of the version share the list
+            hiding_rules = list(hiding_rules_by_version[key])
+            # of upstream indexes only the most serious reason is told, which one of the version is
+            if self.index or not hiding_rules:
+                hiding_rules += self._hiding_rules(file_rows, file_facts, now)
+            if hiding_rules:
+                hidden[file.filename] = self._reason_of(hiding_rules, file_facts, now)
                 # the sentences change as soon as one of the rules ends
-                end = _next_end((row for row, _ in why), of_file, now)
+                rows = [row for row, _ in hiding_rules]
+                end = _next_end_of(rows, file_facts, now)
                 if end is not None:
-                    times.append(end)
+                    ends.append(end)
         if not hidden:
             return Judged(tuple(files), NOTHING_HIDDEN, None)
         shown = tuple(file for file in files if file.filename not in hidden)
-        return Judged(shown, hidden, min(times, default=None))
+        return Judged(shown, hidden, min(ends, default=None))
 
-    def _hiding(self, rows: Iterable[Rule], facts: Facts, now: datetime) -> Iterator[Rule]:
-        """Yield those of the rules that hide a file now, and that no decision lifts."""
+    def _hiding_rules(
+        self, rows: Iterable[Rule], facts: Facts, now: datetime
+    ) -> list["_HidingRule"]:
+        """Return the rules among `rows` that hide a file now, each with its statement."""
+        return [(row, row.says(facts)) for row in self._rows_that_hide(rows, facts, now)]
+
+    def _rows_that_hide(self, rows: Iterable[Rule], facts: Facts, now: datetime) -> Iterator[Rule]:
+        """Yield the rules among `rows` that hide a file now, and that no decision lifts."""
         lifted = lifted_by(facts.decision)
         for row in rows:
-            # None hides it, too: a fact that nobody knows must not let a file through
+            # None hides the file, too: a fact that nobody knows must not let it through
             if row.hides(facts, now) is False:
                 continue
             if not (row.is_liftable and row.code in lifted):
                 yield row
 
-    def _reason(self, why: Sequence["_Said"], facts: Facts, now: datetime) -> FileReason:
-        """Return why a file is hidden, by the rules that hide it, the most serious one first."""
+    def _reason_of(
+        self, hiding_rules: Sequence["_HidingRule"], facts: Facts, now: datetime
+    ) -> FileReason:
+        """Return why a file is hidden, from the rules that hide it, the most serious one first."""
         if self.index:
-            text = _text_of_index(self.index, why, facts)
-            return FileReason(HIDDEN_BY_VIEW, text, changes_at=_last_end(why, facts, now))
-        row, said = why[0]
+            text = _text_of_index(self.index, hiding_rules, facts)
+            return FileReason(
+                HIDDEN_BY_VIEW, text, changes_at=_last_end_of(hiding_rules, facts, now)
+            )
+        row, statement = hiding_rules[0]
         if facts.other_approval is not None:
-            said = not_among(row.code, said, facts.other_approval)
-        return FileReason(row.code, said.text, said.advice, _next_end((row,), facts, now))
+            statement = not_among(row.code, statement, facts.other_approval)
+        changes_at = _next_end_of((row,), facts, now)
+        return FileReason(row.code, statement.text, statement.advice, changes_at)
 
 
-_Said = tuple[Rule, Statement]
+_HidingRule = tuple[Rule, Statement]
+"""A rule that hides a file, and what it says about this file."""
 
 
-def _next_end(rows: Iterable[Rule], facts: Facts, now: datetime) -> datetime | None:
-    """Return the first moment to come at which one of some rules ends by time, or None."""
+def _next_end_of(rows: Iterable[Rule], facts: Facts, now: datetime) -> datetime | None:
+    """Return the next moment at which time ends one of the rules, or None if there is none."""
     ends = list[datetime]()
     for row in rows:
         end = row.ends(facts)
@@ -247,23 +257,28 @@ def _next_end(rows: Iterable[Rule], facts: Facts, now: datetime) -> datetime | N
     return min(ends, default=None)
 
 
-def _last_end(why: Sequence[_Said], facts: Facts, now: datetime) -> datetime | None:
+def _last_end_of(
+    hiding_rules: Sequence[_HidingRule], facts: Facts, now: datetime
+) -> datetime | None:
     """Return when time alone has ended all rules that hide a file, or None if it never does."""
     ends = list[datetime]()
-    for row, _ in why:
+    for row, _ in hiding_rules:
         end = row.ends(facts)
-        # one that never ends, or has no end to come, hides the file for good
+        # a rule without an end to come hides the file for good
         if end is None or end <= now:
             return None
         ends.append(end)
     return max(ends)
 
 
-def _text_of_index(index: str, why: Sequence[_Said], facts: Facts) -> str:
+def _text_of_index(index: str, hiding_rules: Sequence[_HidingRule], facts: Facts) -> str:
     """Return in sentences why the rules of an index hide a file."""
-    sentences = [said.fact for _, said in why]
-    if len(why) == 1:  # while another rule hides it as well, the end of this one shows nothing
-        sentences += filter(None, [why[0][1].end])
+    sentences = [statement.fact for _, statement in hiding_rules]
+    # the end of a rule shows nothing while another rule hides the file as well
+    if len(hiding_rules) == 1:
+        _, only_statement = hiding_rules[0]
+        if only_statement.end:
+            sentences.append(only_statement.end)
     if facts.other_approval is not None:
         sentences.insert(0, not_among_those(facts.other_approval))
     return (
@@ -276,10 +291,10 @@ def lifted_by(decision: Decision | None) -> frozenset[str]:
     """Return the codes of the rules that do not apply to the files that a decision is about."""
     if decision is None or decision.verdict is not Verdict.APPROVED:
         return _NOTHING_LIFTED
-    own = _OF_VERSION if decision.version else _NOTHING_LIFTED
+    lifted = _LIFTED_BY_VERSION_APPROVAL if decision.version else _NOTHING_LIFTED
     if decision.despite:
-        return own.union(_LIFTABLE.intersection(decision.despite))
-    return own
+        return lifted.union(_LIFTABLE.intersection(decision.despite))
+    return lifted
 
 
 def decided_about(
@@ -288,12 +303,17 @@ def decided_about(
     """
     Return `decision` and `other_approval` of the facts about a file, each None if there is none.
 
-    `candidates` are the decisions that may count for its version, the most specific one first.
+    `candidates` are the decisions that may count for the version of the file, the most specific one
+    first.
     """
     if not candidates:
         return None, None
-    of_file = next((decision for decision in candidates if decision.covers(sha256)), None)
-    of_version = candidates[0]
-    if of_version is of_file:
-        return of_file, None
-    return of_file, of_version
+    file_decision = None
+    for decision in candidates:
+        if decision.covers(sha256):
+            file_decision = decision
+            break
+    version_decision = candidates[0]
+    if version_decision is file_decision:
+        return file_decision, None
+    return file_decision, version_decision

@@ -1,11 +1,10 @@
 """
 The definitions of indexes and the rules of retention in the store, as a document with a journal.
 
-An index is kept as the keys of an `[[index]]` table that were given, and main as those of `[main]`,
-so that the defaults are those of the version that reads it. Whether a table is valid is for
-`index_definition.py` to say: a version that does not know one of its keys takes it for wrong, and
-does not serve that index. The same holds for the keys of a `[[retention]]` table, by which nothing
-is deleted then.
+Of an index, only the keys that were written into `[[index]]` or `[main]` are kept, so that the
+defaults are those of the version that reads them. `index_definition.py` says whether a table is
+valid: a version that does not know one of the keys takes the table for wrong, and does not serve
+the index. A version that does not know a key of a `[[retention]]` table deletes nothing.
 """
 
 from collections.abc import Mapping
@@ -112,11 +111,11 @@ class StoredRetention(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rules: tuple[RetentionKeys, ...]
     """The tables, as written."""
     changed: datetime
-    """When the store got these rules (UTC)."""
+    """When these rules were stored (UTC)."""
     changed_by: str
     """The principal."""
     source: str = ""
-    """That of the file that made or changed them last, or empty if none did."""
+    """The source of the file that made or changed the rules last, or empty if no file did."""
 
     def count_about(self, name: str) -> int:
         """Return how many rules name an index."""
@@ -163,7 +162,7 @@ class IndexList(TableList[StoredIndex], frozen=True, kw_only=True, omit_defaults
 
     tables: tuple[StoredIndex, ...] = field(name="indexes", default=())
     main: StoredIndex | None = None
-    """None while nobody has changed it."""
+    """The table of main, or None while nobody has changed it."""
     applied: dict[str, AppliedFile] = {}  # noqa: RUF012 - msgspec copies it
     """The file that was applied last, by its source."""
     retention: StoredRetention | None = None
@@ -173,7 +172,7 @@ class IndexList(TableList[StoredIndex], frozen=True, kw_only=True, omit_defaults
 
 
 class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, kw_only=True):
-    """The kind of indexes, whose document has more than them."""
+    """The kind of indexes, whose document also has main, applied files and rules of retention."""
 
     def apply(self, tables: IndexList, event: TableEvent) -> IndexList:
         """Return the indexes after an event, with revision and last commit unchanged."""
@@ -182,7 +181,7 @@ class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, 
                 main = StoredIndex(keys=keys, created=at, created_by=by, note=note, source=source)
                 if tables.main is not None:
                     main = tables.main.after(event)
-                if not keys:  # it is as if nobody had changed it, and so of no file
+                if not keys:  # main is as if nobody had changed it, so it belongs to no file
                     main = replace(main, source="")
                 return replace(tables, main=main)
             case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by, note=note):
@@ -208,14 +207,14 @@ class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, 
 
     def describe_keys(self, keys: Mapping[str, Any]) -> str:
         """
-        Return the keys of an index but its name, with their values, as one line.
+        Return the keys of an index without its name, with their values, as one line.
 
-        Earlier versions have an empty text for main.
+        The empty text that earlier versions have for main is replaced by `main`.
         """
-        nothing = "its own packages"
-        if NAME not in keys:  # of main
-            nothing = "no keys"
-        return super().describe_keys(with_main(keys)) or nothing
+        without_keys = "its own packages"
+        if NAME not in keys:  # the keys are those of main
+            without_keys = "no keys"
+        return super().describe_keys(with_main(keys)) or without_keys
 
 
 INDEX_KIND: Final = _IndexKind(
@@ -253,36 +252,34 @@ INDEX_KIND: Final = _IndexKind(
 
 
 def _retention_after(
-    before: StoredRetention | None, event: RetentionChanged
+    retention: StoredRetention | None, event: RetentionChanged
 ) -> StoredRetention | None:
     """Return the rules of retention after a change, or None if there is no rule any more."""
     if not event.rules:
         return None
-    # a change by hand leaves them to the file that they are of
+    # rules that are changed by hand still belong to the file that they came from
     source = event.source
-    if not source and before is not None:
-        source = before.source
+    if not source and retention is not None:
+        source = retention.source
     return StoredRetention(rules=event.rules, changed=event.at, changed_by=event.by, source=source)
 
 
 def describe_rules(rules: tuple[RetentionKeys, ...]) -> str:
     """Return rules of retention with their keys and values, as one line."""
-    numbered = (f"rule {number}, {describe_table(keys)}" for number, keys in enumerate(rules, 1))
-    return "; ".join(numbered) or "no rule any more"
+    if not rules:
+        return "no rule any more"
+    described = [f"rule {number}, {describe_table(keys)}" for number, keys in enumerate(rules, 1)]
+    return "; ".join(described)
 
 
 def with_main(keys: Mapping[str, Any]) -> IndexKeys:
     """
     Return the keys of an index, with the name of main in its lists of indexes.
 
-    Earlier versions have an empty text there. Values of another type stay as they are.
+    Earlier versions have an empty text there. A value that is no list stays as it is.
     """
-    named = dict(keys)
+    keys_with_main = dict(keys)
     for key in LISTS_OF_INDEXES:
         if isinstance(keys.get(key), list | tuple):
-            names = list(keys[key])
-            for position, name in enumerate(names):
-                if name == "":
-                    names[position] = MAIN
-            named[key] = names
-    return named
+            keys_with_main[key] = [MAIN if name == "" else name for name in keys[key]]
+    return keys_with_main

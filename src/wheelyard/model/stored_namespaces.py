@@ -1,9 +1,9 @@
 """
-Namespaces (PEP 752), and who alone may publish new projects in them.
+Namespaces (PEP 752), in which only their owners may publish new projects.
 
-A namespace is the project of its name, and all whose names begin with it and a hyphen. The store
-keeps the keys of `[[namespace]]` tables, with a journal. A namespace in another one has the same
-owners.
+A namespace is the project of its name, and all projects whose names begin with this name and a
+hyphen. A namespace that is inside another namespace has the same owners. The store keeps the keys
+of `[[namespace]]` tables, with a journal.
 """
 
 from collections.abc import Iterable
@@ -49,20 +49,20 @@ class Namespace(Struct, frozen=True):
 
     name: NormalizedName
     owners: frozenset[str]
-    """Principals, and groups as `group:NAME`. No owner is named if the index itself owns it."""
+    """Principals, and groups as `group:NAME`. Empty if the index itself owns the namespace."""
     since: datetime | None = None
-    """When it was granted (UTC), or None if the index itself owns it."""
+    """When the namespace was granted (UTC), or None if the index itself owns it."""
 
     def has(self, project: NormalizedName) -> bool:
         """Return whether a project is in the namespace."""
         return project == self.name or project.startswith(f"{self.name}-")
 
-    def contains(self, other: "Namespace") -> bool:
-        """Return whether all projects of another namespace are in this one, too."""
-        return self.has(other.name)
+    def contains(self, namespace: "Namespace") -> bool:
+        """Return whether all projects of another namespace are in this namespace, too."""
+        return self.has(namespace.name)
 
     def is_owned_by(self, principals: Iterable[str], groups: Groups) -> bool:
-        """Return whether whoever has these principals is an owner, or a member of one."""
+        """Return whether one of these principals is an owner, or a member of such a group."""
         return not expand(self.owners, groups).isdisjoint(principals)
 
 
@@ -84,22 +84,23 @@ class NamespacesInForce(Struct, frozen=True):
         return tuple(namespace for namespace in self.all if namespace.has(project))
 
     def find(self, name: NormalizedName) -> Namespace | None:
-        """Return the namespace of this name, or None."""
+        """Return the namespace with a name, or None if there is none."""
         return next((namespace for namespace in self.all if namespace.name == name), None)
 
     def parent_of(self, namespace: Namespace) -> Namespace | None:
-        """Return the narrowest namespace that another one is in, or None."""
-        around = [other for other in self.of(namespace.name) if other.name != namespace.name]
-        if not around:
+        """Return the narrowest namespace that contains another one, or None if none does."""
+        namespaces = self.of(namespace.name)
+        containing = [wider for wider in namespaces if wider.name != namespace.name]
+        if not containing:
             return None
-        return around[-1]
+        return containing[-1]
 
     def children_of(self, namespace: Namespace) -> tuple[Namespace, ...]:
         """Return the namespaces whose parent this one is."""
         children = list[Namespace]()
         for inner in self.all:
             is_inside = namespace.contains(inner) and inner != namespace
-            # one that is further in has another parent
+            # a namespace further inside has another parent
             if is_inside and self.parent_of(inner) == namespace:
                 children.append(inner)
         return tuple(children)
@@ -109,8 +110,8 @@ def parse_namespace(keys: TableKeys, since: datetime) -> Namespace:
     """
     Return the namespace of the keys of a table.
 
-    Raises Invalid, with several codes, if a key is wrong, if the name is none or has more than
-    `MAX_HYPHENS` hyphens, or if an owner is none.
+    Raises Invalid, with several codes, if a key is wrong, if the name is no project name or has
+    more than `MAX_HYPHENS` hyphens, or if an owner is neither a principal nor a group.
     """
     fields = NAMESPACE_KIND.checked(keys)
     name = parse_name(str(fields["name"]))
@@ -120,14 +121,15 @@ def parse_namespace(keys: TableKeys, since: datetime) -> Namespace:
             code="invalid_field",
             field="name",
         )
-    return Namespace(name, frozenset(map(_parse_owner, fields["owners"])), since)
+    owners = frozenset(_parse_owner(owner) for owner in fields["owners"])
+    return Namespace(name, owners, since)
 
 
 def canonical_namespace(keys: TableKeys) -> TableKeys:
     """
-    Return the keys of a namespace as equal ones have them.
+    Return the keys of a namespace in a form that all equal namespaces have.
 
-    Raises Invalid, with several codes, if one is wrong.
+    Raises Invalid, with several codes, if a key is wrong.
     """
     namespace = parse_namespace(keys, NEVER_CHANGED)
     return {"name": str(namespace.name), "owners": sorted(namespace.owners)}
@@ -140,7 +142,7 @@ def groups_of_owners(keys: TableKeys) -> frozenset[str]:
 
 def _parse_owner(text: str) -> str:
     """Return the principal or the group that a text names, or raise Invalid."""
-    # that there is such a group is not asked: a file may make both at once
+    # the group need not exist yet, as a file may make the group and the namespace at once
     if text.startswith(_GROUP) and "@" not in text:
         return f"{_GROUP}{parse_group_name(text.removeprefix(_GROUP))}"
     if text in {ANONYMOUS, ALL_AUTHENTICATED}:

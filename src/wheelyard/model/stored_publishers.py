@@ -1,8 +1,8 @@
 """
 The trusted publishers in the store: the keys of `[[publisher]]` tables, with a journal.
 
-Whether a table is valid is for `publisher.py` to say: a version that does not know one of its keys
-takes it for wrong, and gives no job a token for it.
+`publisher.py` says whether a table is valid: a version that does not know one of the keys takes the
+table for wrong, and gives no job a token for it.
 """
 
 from datetime import datetime
@@ -89,7 +89,7 @@ class ListedPublisher(ListedTable, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def names_index(self) -> bool:
-        """Whether it says which indexes it is about. One of an earlier version may not."""
+        """Whether the keys say which indexes the publisher is about, as older keys may not."""
         return bool(self.keys.get("index"))
 
 

@@ -1,12 +1,12 @@
 """
 Tables that the store keeps in one document, each under a name of its own, with a journal.
 
-A table is kept as its keys that were given, so that the defaults are those of the version that
-reads it. Whether it is valid is for the rules of its kind to say: a version that does not know one
-of the keys takes the table for wrong.
+Only the keys that were written are kept, so that the defaults are those of the version that reads
+the table. The rules of its kind say whether a table is valid: a version that does not know one of
+the keys takes the table for wrong.
 
-A kind of table has classes of its own for events and for what is stored, as each kind has its own
-words in the JSON of a store. `TableKind` names them.
+Each kind of table has its own classes for events and for stored tables, as each kind has its own
+words in the JSON of a store. `TableKind` names these classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,13 +25,13 @@ from wheelyard.model.table_texts import describe_table
 from wheelyard.remedies import Advice, Caution
 
 NEVER_CHANGED: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a table was changed last that is there before anybody has changed it."""
+"""The time of the last change of a table that nobody has changed."""
 TableKeys = dict[str, Any]
 """The keys of a table, with their values as JSON."""
 
 
 class TableEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
-    """A change of such a document by a principal."""
+    """A change of the tables of a kind by a principal."""
 
     at: datetime
     """UTC."""
@@ -67,7 +67,7 @@ class StoredTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A table in the store."""
 
     NAME_KEY: ClassVar[str] = "name"
-    """The key with its name."""
+    """The key that has the name of the table."""
 
     keys: TableKeys
     created: datetime
@@ -75,24 +75,24 @@ class StoredTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed: datetime | None = None
     changed_by: str = ""
     note: str = ""
-    """That of the last change."""
+    """The note of the last change."""
     source: str = ""
     """That of the file that added or changed it last, or empty if none did."""
 
     @property
     def name(self) -> str:
-        """The name, which no other one of its kind has."""
-        # main has no name in its keys, and a damaged table may lack it
+        """The name of the table, which no other table of its kind has, or empty without one."""
+        # the keys of main have no name, and those of a damaged table may lack it
         return str(self.keys.get(self.NAME_KEY, ""))
 
     @property
     def last_changed(self) -> datetime:
-        """When it was changed last, or else added."""
+        """When the table was changed last, or if it never was, when it was added."""
         return self.changed or self.created
 
     @property
     def last_changed_by(self) -> str:
-        """The principal that has changed it last, or else added it."""
+        """The principal that changed the table last, or if it never was changed, that added it."""
         return self.changed_by or self.created_by
 
     def after(self, event: TableChanged) -> Self:
@@ -116,12 +116,12 @@ class TableList(Struct, Generic[S], frozen=True, kw_only=True, omit_defaults=Tru
 
     revision: int = 0
     tables: tuple[S, ...] = ()
-    """In the order in which they were added."""
+    """The tables in the order in which they were added."""
     commit: Any = None
     """The last commit, number `revision`."""
 
     def find(self, name: str) -> S | None:
-        """Return the table with a name, or None."""
+        """Return the table with a name, or None if there is none."""
         return next((table for table in self.tables if table.name == name), None)
 
 
@@ -142,7 +142,7 @@ class ListedTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What is probably wrong although it is in force. A kind may say so."""
+        """What is probably wrong with a table in force. A subclass may have such warnings."""
         return ()
 
 
@@ -155,32 +155,32 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
     """What all tables of a kind have in common."""
 
     noun: str
-    """What one is called: `publisher`."""
+    """The word for one table: `publisher`."""
     plural: str
-    """What several are called in paths: `publishers`."""
+    """The word for several tables in paths: `publishers`."""
     title: str
-    """What several are called in words: `trusted publishers`."""
+    """The words for several tables in texts: `trusted publishers`."""
     exists_code: str
-    """The code of a Conflict for a name that another one has."""
+    """The code of a Conflict for a name that another table has."""
     changed_code: str
-    """The code of a Conflict for one that somebody else has changed."""
+    """The code of a Conflict for a table that somebody else has changed."""
     titles: tuple[str, ...]
-    """Those of the columns of a list, of which the last one says who added it and when."""
+    """The titles of the columns of a list. The last column says who added a table, and when."""
     article: str = "a"
     fields: type[Struct] | None = None
-    """The struct that its keys are, or None if other rules say that."""
+    """The struct with the keys of a table, or None if other rules define the keys."""
     fixed_keys: Mapping[str, str] = MappingProxyType({})
-    """The keys that stay as they are, with a sentence that says what to do instead."""
+    """The keys that cannot be changed, each with a sentence that says what to do instead."""
     list_them: Advice | None = None
-    """What says which ones there are."""
+    """The advice that lists the tables of the kind."""
     added_word: str
-    """What was done with a new one: `added`."""
+    """The word for what was done with a new table: `added`."""
     document: type[L]
-    """The class of its document. The other ones are those of commits, tables, events and lists."""
+    """The class of the document. The fields below have the classes of its parts and of lists."""
     commit: type[EventCommit[Any]]
     stored: type[StoredTable]
     events: Mapping[type[TableEvent], str]
-    """The classes of all events in its document, each with the heading of a list of them."""
+    """The classes of all events in the document, each with the heading of a list of these."""
     added: Callable[..., E]
     changed: Callable[..., E]
     removed: Callable[..., E]
@@ -195,30 +195,30 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
 
     def checked(self, keys: TableKeys) -> TableKeys:
         """
-        Return keys as they are kept, which are those that `fields` has.
+        Return the keys of a table in the form in which they are stored.
 
-        They are not checked if `fields` is None. Raises Invalid (code `invalid_field`), with the
-        key, if one is wrong.
+        Without `fields`, the keys are returned unchecked. Raises Invalid (code `invalid_field`),
+        with the key, if a key is wrong.
         """
-        # publishers: other rules read their keys, which depend on the provider
+        # the keys of a publisher depend on its provider, so `parse_publisher` checks them
         if self.fields is None:
             return keys
         try:
-            checked = decode_table(keys, self.fields)
-        except InvalidField as wrong:
-            message = f"{wrong.message}."
-            raise Invalid(message, code="invalid_field", field=wrong.path[0]) from wrong
-        # as the types write them, so that equal tables are stored as equal keys
-        kept: TableKeys = to_builtins(checked)
-        return kept
+            decoded = decode_table(keys, self.fields)
+        except InvalidField as fault:
+            message = f"{fault.message}."
+            raise Invalid(message, code="invalid_field", field=fault.path[0]) from fault
+        # decoded and encoded, so that equal tables are stored as equal keys
+        stored_keys: TableKeys = to_builtins(decoded)
+        return stored_keys
 
     def cells(self, row: ListedTable) -> tuple[str, ...]:
-        """Return the words in the columns of a list, but the last one."""
+        """Return the words in the columns of a list, without those of the last column."""
         return (row.name, self.describe_keys(row.keys))
 
     @property
     def name_key(self) -> str:
-        """The key with its name."""
+        """The key that has the name of a table."""
         return self.stored.NAME_KEY
 
     def apply(self, tables: L, event: TableEvent) -> L:
@@ -233,23 +233,23 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
                 return replace(tables, tables=(*tables.tables, new))
             case TableChanged(keys=keys):
                 name = keys.get(self.name_key)
-                stored = list(tables.tables)
-                # in its place: the order is that in which the tables were added
-                for position, table in enumerate(stored):
+                changed = list(tables.tables)
+                # in its place, as the tables are in the order in which they were added
+                for position, table in enumerate(changed):
                     if table.name == name:
-                        stored[position] = table.after(event)
-                return replace(tables, tables=tuple(stored))
+                        changed[position] = table.after(event)
+                return replace(tables, tables=tuple(changed))
             case TableRemoved(name=name):
-                left = tuple(before for before in tables.tables if before.name != name)
-                return replace(tables, tables=left)
-        # an event of a newer version, of which the document says what it has changed
+                remaining = tuple(table for table in tables.tables if table.name != name)
+                return replace(tables, tables=remaining)
+        # an event of a newer version: the stored document has what the event has changed
         return tables
 
     def describe_event(self, event: TableEvent) -> str:
         """
         Return a change in words, without who made it and when.
 
-        Of an event of an unknown class that is the noun alone.
+        For an event of an unknown class, that is the noun alone.
         """
         note = ""
         if event.note:
@@ -262,16 +262,18 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
                 if isinstance(event, TableAdded):
                     change = self.added_word
                 name = keys.get(self.name_key)
-                described = ", ".join(filter(None, (change, self.describe_keys(keys))))
-                return f"{self.noun} {name}: {described}{note}"
+                described_keys = self.describe_keys(keys)
+                if described_keys:
+                    change = f"{change}, {described_keys}"
+                return f"{self.noun} {name}: {change}{note}"
         return self.noun
 
     def describe_keys(self, keys: Mapping[str, Any]) -> str:
-        """Return the keys of a table but its name, with their values, as one line."""
+        """Return the keys of a table without its name, with their values, as one line."""
         return describe_table(keys, self.name_key)
 
     def listed_row(self, table: StoredTable, problem: str = "") -> R:
-        """Return a table as a list has it."""
+        """Return the row of a list for a table."""
         return self.listed(
             name=table.name,
             source=table.source,

@@ -4,7 +4,7 @@ Webhooks: which URLs are told what happens to which projects of which indexes.
 The store keeps the keys of `[[webhook]]` tables, with a journal. A secret is none of the keys.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address
@@ -33,13 +33,13 @@ from wheelyard.model.variable_names import variable_part
 from wheelyard.remedies import Advice, Caution, Remedy
 
 KEPT: Final = "kept"
-"""The value of `secret` in a file, which says that the store or a variable has one."""
+"""The value of `secret` in a file: the store or a variable has the secret."""
 IMPORTED: Final = "imported"
 """The word in `events` by which events of imports and copies are sent, too."""
 MAX_URL_CHARS: Final = 2000
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
-_Words = tuple[Annotated[str, Meta(title="a text")], ...]
+_Texts = tuple[Annotated[str, Meta(title="a text")], ...]
 
 
 class WebhookEvent(StrEnum):
@@ -66,11 +66,11 @@ class WebhookEvent(StrEnum):
 
 
 EVENT_WORDS: Final = (*(str(event) for event in WebhookEvent), IMPORTED)
-"""What `events` may have."""
+"""The words that the key `events` may have."""
 OF_SERVER: Final = frozenset({WebhookEvent.PACKAGE_REQUESTED, WebhookEvent.ACCESS_CHANGED})
-"""Events that are about no project of an index. A webhook gets them if it names them."""
+"""Events that are about no project of an index. Only a webhook that names them gets them."""
 OF_PROJECTS: Final = frozenset(WebhookEvent) - OF_SERVER
-"""Events of the feeds of indexes. A webhook that names no events gets all of these."""
+"""Events of the feeds of indexes, which a webhook gets that names no events."""
 
 
 class WebhookFormat(StrEnum):
@@ -89,9 +89,9 @@ class WebhookFields(
 
     name: Annotated[str, Meta(title="a name such as builds")]
     url: Annotated[str, Meta(title="a URL such as https://ci.example/hook")] = ""
-    events: _Words = ()
-    indexes: _Words = ()
-    projects: _Words = ()
+    events: _Texts = ()
+    indexes: _Texts = ()
+    projects: _Texts = ()
     format: Literal["standard", "slack"] = "standard"
     allow_private: bool = False
     secret: str | UnsetType = UNSET
@@ -102,33 +102,33 @@ class Webhook(Struct, frozen=True, kw_only=True):
 
     name: str
     url: str
-    """Empty if only a variable of the server has it."""
+    """Empty if only a variable of the server has the URL."""
     events: frozenset[WebhookEvent]
     takes_imports: bool
     """Whether events of imports and copies are sent, too."""
     indexes: frozenset[str]
-    """Names, or `EVERY_INDEX`."""
+    """The names of the indexes whose events are sent, or `EVERY_INDEX`."""
     projects: NamePatterns | None
-    """None for all."""
+    """The names of the projects whose events are sent, or None for all projects."""
     format: WebhookFormat
     allow_private: bool
     """Whether its host may have an address in the private networks of the settings."""
     created: datetime
-    """When it was added, UTC: another one of the same name has another time."""
+    """When the webhook was added, UTC. It tells apart webhooks that had one name in turn."""
 
     def is_about(self, project: NormalizedName) -> bool:
         """Return whether events of a project are sent."""
         return self.projects is None or self.projects.match(project)
 
     def reads_feed(self, index: str) -> bool:
-        """Return whether events of the feed of an index are sent."""
-        # nobody reads a feed for a webhook that is told of rights and requests alone
+        """Return whether the feed of an index has events that are sent."""
+        # a webhook that is told of rights and requests alone needs no feed
         is_named = index in self.indexes or EVERY_INDEX in self.indexes
         return is_named and not self.events <= OF_SERVER
 
     @property
     def is_signed(self) -> bool:
-        """Whether what is sent is signed, for which it needs a secret."""
+        """Whether messages are signed, for which the webhook needs a secret."""
         return self.format is WebhookFormat.STANDARD
 
 
@@ -140,9 +140,9 @@ class WebhookVariables(Struct, frozen=True, kw_only=True):
     """
 
     secrets: Mapping[str, str] = {}
-    """Of `WHEELYARD_WEBHOOK_<NAME>_SECRET`."""
+    """The values of `WHEELYARD_WEBHOOK_<NAME>_SECRET`."""
     urls: Mapping[str, str] = {}
-    """Of `WHEELYARD_WEBHOOK_<NAME>_URL`, which may have a secret in them."""
+    """The values of `WHEELYARD_WEBHOOK_<NAME>_URL`. A URL may have a secret in it."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"WebhookVariables(secrets={sorted(self.secrets)}, urls={sorted(self.urls)})"
@@ -152,71 +152,86 @@ def parse_webhook(keys: TableKeys, created: datetime) -> Webhook:
     """
     Return the webhook of the keys of a table.
 
-    Without events it has all of `OF_PROJECTS`, and without indexes main. Raises Invalid if a key is
-    wrong: with the code `invalid_index` for the name of an index, `bad_setting` for a pattern of
-    projects, and else `invalid_field`, with the key.
+    A webhook without `events` gets all of `OF_PROJECTS`, and one without `indexes` is about main.
+    Raises Invalid if a key is wrong: with the code `invalid_index` for the name of an index,
+    `bad_setting` for a pattern of projects, and `invalid_field`, with the key, for anything else.
     """
     checked = WEBHOOK_KIND.checked(keys)
     name = str(checked["name"])
     if not NAME_FORM.fullmatch(name):
-        raise _wrong("name", f"{quoted(name)} has other characters than a-z, digits and hyphens")
-    form = WebhookFormat(checked.get("format", WebhookFormat.STANDARD))
+        why = f"{quoted(name)} has other characters than a-z, digits and hyphens"
+        raise _invalid_key("name", why)
+    message_format = WebhookFormat(checked.get("format", WebhookFormat.STANDARD))
     url = str(checked.get("url", ""))
-    if form is WebhookFormat.SLACK and url:
-        raise _wrong(
+    if message_format is WebhookFormat.SLACK and url:
+        raise _invalid_key(
             "url",
             "a URL that a chat takes messages at is a secret. Leave it out here, and set "
             f"{variable_of(name, 'URL')} of the server",
         )
     _require_url(url)
-    words = [str(word) for word in checked.get("events", ())]
-    for word in words:
-        if word not in EVENT_WORDS:
-            raise _wrong(
-                "events", f"{quoted(word)} is none. Choose some of {', '.join(EVENT_WORDS)}"
-            )
+    event_words = [str(word) for word in checked.get("events", ())]
+    events = _parse_events(event_words)
 
-    # a file is in version control, and the arguments of a command in the list of processes
-    if checked.get("secret", KEPT) != KEPT:
-        raise _wrong(
-            "secret",
-            f'no file and no command has a secret. Write "{KEPT}", or leave it out, and set '
-            f"{variable_of(name, 'SECRET')} of the server, or have it make a secret",
-        )
-    named = frozenset(WebhookEvent(word) for word in words if word != IMPORTED)
+    _require_no_secret(name, checked)
 
-    # without any, all names: an empty list of patterns would match none
+    # a webhook without patterns is about all names, and an empty list of patterns matches none
     patterns = [str(text) for text in checked.get("projects", ())]
     projects: NamePatterns | None = None
     if patterns:
         projects = parse_name_patterns(patterns)
+    indexes = frozenset(_parse_index(str(text)) for text in checked.get("indexes", ()))
     return Webhook(
         name=name,
         url=url,
-        events=named or OF_PROJECTS,
-        takes_imports=IMPORTED in words,
-        indexes=frozenset(map(_parse_index, checked.get("indexes", ()))) or frozenset({MAIN}),
+        events=events or OF_PROJECTS,
+        takes_imports=IMPORTED in event_words,
+        indexes=indexes or frozenset({MAIN}),
         projects=projects,
-        format=form,
+        format=message_format,
         allow_private=bool(checked.get("allow_private", False)),
         created=created,
     )
 
 
+def _require_no_secret(name: str, keys: TableKeys) -> None:
+    """Raise Invalid if the keys of a webhook have its secret."""
+    # a file is in version control, and the arguments of a command in the list of processes
+    if keys.get("secret", KEPT) != KEPT:
+        raise _invalid_key(
+            "secret",
+            f'no file and no command has a secret. Write "{KEPT}", or leave it out, and set '
+            f"{variable_of(name, 'SECRET')} of the server, or have it make a secret",
+        )
+
+
+def _parse_events(words: Iterable[str]) -> frozenset[WebhookEvent]:
+    """Return the events that `words` name, or raise Invalid for a word that is none."""
+    events = set[WebhookEvent]()
+    for word in words:
+        if word not in EVENT_WORDS:
+            why = f"{quoted(word)} is none. Choose some of {', '.join(EVENT_WORDS)}"
+            raise _invalid_key("events", why)
+        if word != IMPORTED:
+            events.add(WebhookEvent(word))
+    return frozenset(events)
+
+
 def canonical_webhook(keys: TableKeys) -> TableKeys:
     """
-    Return the keys of a webhook as equal ones have them, without `secret`.
+    Return the keys of a webhook in a form that all equal webhooks have, without `secret`.
 
-    Raises Invalid (code `invalid_field`, `invalid_index` or `bad_setting`) if one is wrong.
+    Raises Invalid (code `invalid_field`, `invalid_index` or `bad_setting`) if a key is wrong.
     """
     webhook = parse_webhook(keys, NEVER_CHANGED)
-    # without the keys that have their defaults, so that equal webhooks have equal keys
+    # a key with its default value is left out, so that equal webhooks have equal keys
     canonical: TableKeys = {"name": webhook.name}
     if webhook.url:
         canonical["url"] = webhook.url
     for key in ("events", "indexes"):
         if keys.get(key):
-            canonical[key] = sorted(set(map(str, keys[key])))
+            different_texts = {str(text) for text in keys[key]}
+            canonical[key] = sorted(different_texts)
     if webhook.projects is not None:
         canonical["projects"] = sorted(webhook.projects.texts)
     if webhook.format is not WebhookFormat.STANDARD:
@@ -226,12 +241,13 @@ def canonical_webhook(keys: TableKeys) -> TableKeys:
     return canonical
 
 
-def variable_of(name: str, what: str) -> str:
-    """Return the variable of a server for the `SECRET` or the `URL` of a webhook."""
-    return f"WHEELYARD_WEBHOOK_{variable_part(name)}_{what}"
+def variable_of(name: str, content: str) -> str:
+    """Return the variable with the `content` of a webhook, which is `SECRET` or `URL`."""
+    return f"WHEELYARD_WEBHOOK_{variable_part(name)}_{content}"
 
 
 def _parse_index(text: str) -> str:
+    """Return the name of an index, or `EVERY_INDEX`, or raise Invalid if the text is neither."""
     if text in {EVERY_INDEX, MAIN}:
         return text
     return parse_index_name(text)
@@ -241,7 +257,7 @@ def _require_url(text: str) -> None:
     """Raise Invalid unless a text is empty, or a URL that a webhook may have."""
     why = url_problem(text)
     if text and why:
-        raise _wrong("url", why)
+        raise _invalid_key("url", why)
 
 
 def url_problem(text: str) -> str:
@@ -250,7 +266,7 @@ def url_problem(text: str) -> str:
 
     An empty text is no URL, though the key of a webhook may be empty.
     """
-    # `port` raises, too, as it is parsed when it is asked for
+    # a wrong port raises only when `port` is read
     try:
         url = urlsplit(text)
         host = url.hostname or ""
@@ -285,7 +301,8 @@ def _is_never_asked(host: str) -> bool:
     return address.is_link_local or address.is_multicast or address.is_unspecified
 
 
-def _wrong(key: str, why: str) -> Invalid:
+def _invalid_key(key: str, why: str) -> Invalid:
+    """Return the error about a key of a webhook."""
     return Invalid(f"{key}: {why}.", code="invalid_field", field=key)
 
 
@@ -340,7 +357,7 @@ class ListedWebhook(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What is probably wrong although it is in force: the indexes that it names in vain."""
+        """A warning for each index that the webhook names and that does not exist."""
         cautions = list[Caution]()
         for name in self.unknown_indexes:
             fact = f"there is no index {name}: correct the name, or add the index"

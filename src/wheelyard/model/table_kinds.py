@@ -19,6 +19,7 @@ TABLE_KINDS: Final[tuple[TableKind[Any, Any, Any], ...]] = (
 KIND_OF_EVENT: Final[Mapping[type[TableEvent], TableKind[Any, Any, Any]]] = MappingProxyType(
     {event: kind for kind in TABLE_KINDS for event in kind.events}
 )
+"""The kind of table that each class of events is about."""
 EVENT_HEADINGS: Final[Mapping[str, str]] = MappingProxyType(
     {
         str(event.__struct_config__.tag): heading

@@ -1,18 +1,20 @@
-"""Tables of TOML in words, for lists and histories of those in the store."""
+"""Tables of TOML in words, for lists of the tables in the store and their history."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 MAX_ELEMENTS: Final = 20
-"""How many elements of a list are said. It may have thousands of names."""
+"""How many elements of a list are named. A list may have thousands of names."""
 
 
 def describe_table(keys: Mapping[str, Any], without: str = "") -> str:
-    """Return the keys of a table, perhaps but one, with their values, as one line."""
-    return ", ".join(f"{key} {_text_of(value)}" for key, value in keys.items() if key != without)
+    """Return the keys of a table with their values as one line, but for the key `without`."""
+    described = [f"{key} {_text_of(value)}" for key, value in keys.items() if key != without]
+    return ", ".join(described)
 
 
 def _text_of(value: object) -> str:
+    """Return a value of a table in words, also of a nested list or table."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
@@ -21,5 +23,5 @@ def _text_of(value: object) -> str:
             texts.append(f"and {len(value) - MAX_ELEMENTS} more")
         return " ".join(texts)
     if isinstance(value, dict):
-        return " ".join(f"{name}={_text_of(inner)}" for name, inner in value.items())
+        return " ".join(f"{name}={_text_of(member)}" for name, member in value.items())
     return str(value)

@@ -1,8 +1,8 @@
-"""How names of the index stand in the names of environment variables."""
+"""The form in which names stand in the names of environment variables."""
 
 import re
 
 
 def variable_part(name: str) -> str:
-    """Return how a name stands in the names of variables: `my-index` is `MY_INDEX`."""
+    """Return a name in the form that variables have: `MY_INDEX` for `my-index`."""
     return re.sub("[^A-Z0-9]", "_", name.upper())

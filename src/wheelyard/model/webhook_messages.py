@@ -25,10 +25,11 @@ from wheelyard.model.stored_webhooks import WebhookEvent
 from wheelyard.model.webhook_state import MessagePlace
 
 BODY_VERSION: Final = 1
-"""The version of the form of a message. A field may be added without another version."""
+"""The version of the form of messages, which stays when a field is added."""
 MAX_FILES_IN_LINE: Final = 5
+"""How many files a text for a chat names."""
 DescribePrincipal = Callable[[str], str]
-"""Returns a principal in words."""
+"""A function that returns a principal in words."""
 
 _SENTENCES: Final[Mapping[str, str]] = {
     "project.released": "{by} released {what} in {index}",
@@ -41,9 +42,9 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "project.status": "{by} set {what} in {index} to {status}",
     "project.reserved": "{by} reserved the name {what} in {index}",
 }
-"""What each message about a project says to people, by its type."""
+"""The sentence of each message about a project for people, by the type of the message."""
 
-_EVENTS: Final[Mapping[str, WebhookEvent]] = {
+_EVENT_OF_KIND: Final[Mapping[str, WebhookEvent]] = {
     EventKind.YANKED: WebhookEvent.YANKED,
     EventKind.UNYANKED: WebhookEvent.UNYANKED,
     EventKind.DELETED: WebhookEvent.DELETED,
@@ -155,12 +156,12 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     """A message with its id."""
 
     id: str
-    """The same for each try, and for each webhook."""
+    """The id of the message, which is equal for each try and for each webhook."""
     place: MessagePlace
     event: str
     """A word of `WebhookEvent`, or `test`."""
     subject: str
-    """What it is about, in words, for people."""
+    """What the message is about, in words for people."""
     message: AnyMessage
 
 
@@ -168,7 +169,7 @@ class MessageUrls(Struct, frozen=True):
     """The URLs of this server in messages."""
 
     base: str
-    """That of the server, without a slash at the end."""
+    """The URL of the server, without a slash at the end."""
 
     def of_page(self, index: str, project: NormalizedName, release: str) -> str:
         """Return the URL of the page of a release, or of a project if the release is empty."""
@@ -201,17 +202,18 @@ class EventGroup(Struct, frozen=True, kw_only=True):
     """Events of a commit that one message tells of."""
 
     position: int
-    """Which group of the commit it is, counted from 0."""
+    """The number of the group in its commit, counted from 0."""
     event: WebhookEvent
-    """`RELEASED` for each upload here, as only the project says whether it is the first one."""
+    """`RELEASED` for each upload, as only the project tells which upload was the first."""
     release: str
+    """The version of the events, or empty if they are about the whole project."""
     is_imported: bool
-    """Whether it came by an import."""
+    """Whether the files came by an import."""
     events: tuple[Event, ...]
 
     @property
     def filenames(self) -> tuple[str, ...]:
-        """The names of the files that it is about."""
+        """The names of the files that the events are about."""
         names = list[str]()
         for event in self.events:
             names += event.files
@@ -219,57 +221,58 @@ class EventGroup(Struct, frozen=True, kw_only=True):
 
 
 class _EventPart(Struct, frozen=True):
-    """What an event says of one version."""
+    """The part of an event that is about one version."""
 
-    event: WebhookEvent
+    webhook_event: WebhookEvent
     release: str
-    stored: Event
+    event: Event
     filenames: tuple[str, ...]
 
     @property
     def is_imported(self) -> bool:
         """Whether the event is that of an import."""
-        if self.stored.what != EventKind.UPLOADED:
+        if self.event.what != EventKind.UPLOADED:
             return False
-        file = self.stored.file
-        # a promoted file keeps the time of its import, and did not come here by one
+        file = self.event.file
+        # a promoted file keeps the time of its import, and did not come here by that import
         return file.promoted_at is None and file.imported_at is not None
 
     @property
-    def group(self) -> tuple[str, str, bool, str, str]:
-        """What is equal for events that one message tells of."""
-        return self.event, self.release, self.is_imported, self.stored.by, self.stored.reason
+    def group_key(self) -> tuple[str, str, bool, str, str]:
+        """What is equal for all events that one message tells of."""
+        event = self.event
+        return self.webhook_event, self.release, self.is_imported, event.by, event.reason
 
 
 def groups_of(project: NormalizedName, events: Iterable[Event]) -> tuple[EventGroup, ...]:
     """
-    Return the events of a commit, as messages tell of them.
+    Return the events of a commit in groups, of which each is told of by one message.
 
     Events in a row are a group if kind, release, principal and reason are the same, and all or none
-    were imported. Events of a kind that no message tells of, such as pins, are left out.
+    were imported. Events of a kind that no message tells of, such as pins, are in no group.
     """
     parts = list[_EventPart]()
     for event in events:
-        parts += _parts_of(project, event)
+        parts += _event_parts(project, event)
     groups = list[EventGroup]()
-    # only neighbours: the order of messages is that of the events
-    for _, neighbours in groupby(parts, key=lambda part: part.group):
-        group = tuple(neighbours)
-        first = group[0]
-        groups.append(
-            EventGroup(
-                position=len(groups),
-                event=first.event,
-                release=first.release,
-                is_imported=first.is_imported,
-                events=tuple(_about(part.stored, part.filenames) for part in group),
-            )
+    # only neighbours are joined, so that messages have the order of the events
+    for _, neighbours in groupby(parts, key=lambda part: part.group_key):
+        parts_of_group = list(neighbours)
+        first = parts_of_group[0]
+        events_of_group = [_narrowed_to(part.event, part.filenames) for part in parts_of_group]
+        group = EventGroup(
+            position=len(groups),
+            event=first.webhook_event,
+            release=first.release,
+            is_imported=first.is_imported,
+            events=tuple(events_of_group),
         )
+        groups.append(group)
     return tuple(groups)
 
 
-def _about(event: Event, filenames: tuple[str, ...]) -> Event:
-    """Return an event that is about these files alone."""
+def _narrowed_to(event: Event, filenames: tuple[str, ...]) -> Event:
+    """Return the event as if it were about these files alone."""
     # most events are about one version, and a copy would decode their data once more
     if event.files == filenames:
         return event
@@ -284,61 +287,67 @@ def _about(event: Event, filenames: tuple[str, ...]) -> Event:
     )
 
 
-def _parts_of(project: NormalizedName, event: Event) -> list[_EventPart]:
-    """Return what an event says of each version, or nothing if no message tells of its kind."""
+def _event_parts(project: NormalizedName, event: Event) -> list[_EventPart]:
+    """Return the part of an event for each version, or none if no message tells of its kind."""
     if event.what == EventKind.UPLOADED:
         return [_upload_part(event)]
-    kind = _EVENTS.get(event.what)
-    if kind is None:
+    webhook_event = _EVENT_OF_KIND.get(event.what)
+    if webhook_event is None:
         return []
-    # the status and the reservation of a name are about the project
+    # the status and the reservation of a name are about the whole project
     if not event.files:
-        return [_EventPart(kind, "", event, ())]
-    by_release = dict[str, list[str]]()
+        return [_EventPart(webhook_event, "", event, ())]
+    filenames_by_release = dict[str, list[str]]()
     for filename in event.files:
-        by_release.setdefault(_release_of(filename, project), []).append(filename)
+        release = _release_of(filename, project)
+        filenames_by_release.setdefault(release, []).append(filename)
     parts = list[_EventPart]()
-    for release, filenames in by_release.items():
-        parts.append(_EventPart(kind, release, event, tuple(filenames)))
+    for release, filenames in filenames_by_release.items():
+        parts.append(_EventPart(webhook_event, release, event, tuple(filenames)))
     return parts
 
 
 def _upload_part(event: Event) -> _EventPart:
+    """Return the only part of an event that a file was uploaded, imported or promoted."""
     file = event.file
-    kind = WebhookEvent.RELEASED
+    webhook_event = WebhookEvent.RELEASED
     if file.promoted_at is not None:
-        kind = WebhookEvent.PROMOTED
-    return _EventPart(kind, file.version, event, event.files)
+        webhook_event = WebhookEvent.PROMOTED
+    return _EventPart(webhook_event, file.version, event, event.files)
 
 
 def _release_of(filename: str, project: NormalizedName) -> str:
     """Return the version of a file by its name, or an empty text if the name has none."""
     try:
         return str(parse_known_filename(filename, project).version)
-    except Invalid:  # a name that an earlier version of this program has taken
+    except Invalid:  # an earlier version of wheelyard took other filenames, too
         return ""
 
 
 def has_release(events: Iterable[Event], release: str) -> bool:
     """Return whether one of the events has added a file of a release."""
-    # 1.0 and 1 are one release (PEP 440)
-    same = strip_trailing_zeros(release)
-    uploads = (event.file for event in events if event.what == EventKind.UPLOADED)
-    return any(strip_trailing_zeros(file.version) == same for file in uploads)
+    for event in events:
+        if event.what == EventKind.UPLOADED and _is_of_release(event.file, release):
+            return True
+    return False
 
 
-def has_older_file(project: Project, release: str, before: datetime) -> bool:
+def has_older_file(project: Project, release: str, time: datetime) -> bool:
     """
     Return whether a project has a file of a release that came before a time.
 
     A deleted file counts while it is in the trash.
     """
-    # in the trash, too: people were told of the release when that file came
-    same = strip_trailing_zeros(release)
+    # people were told of the release when a file came that is in the trash now
     for file in project.files + project.trash:
-        if strip_trailing_zeros(file.version) == same and file.came_at < before:
+        if _is_of_release(file, release) and file.came_at < time:
             return True
     return False
+
+
+def _is_of_release(file: File, release: str) -> bool:
+    """Return whether a file is of a release: 1.0 and 1 are one release (PEP 440)."""
+    return strip_trailing_zeros(file.version) == strip_trailing_zeros(release)
 
 
 def message_of(
@@ -352,8 +361,8 @@ def message_of(
     """
     Return the message about a group of events, without tokens in its reason.
 
-    `event` is what it tells of, which for uploads may be another one than that of the group.
-    `files` has the files that it is about, by name. Those that it lacks are left out.
+    `event` is what the message tells of. For uploads it may differ from the event of the group.
+    `files` has the files of the project by name. A file that is not there is left out.
     """
     # the events of a group have one principal and one reason, and the time is that of the last
     last = group.events[-1]
@@ -365,7 +374,7 @@ def message_of(
         from_index = last.file.source_index
 
     # a file may be deleted for good before its message is sent
-    records = [files[name] for name in group.filenames if name in files]
+    remaining_files = [files[name] for name in group.filenames if name in files]
     return ProjectMessage(
         type=f"project.{event}",
         time=last.at,
@@ -375,7 +384,7 @@ def message_of(
         project=project,
         release=group.release,
         url=urls.of_page(index, project, group.release),
-        files=tuple(_message_file(file, index, project, urls) for file in records),
+        files=tuple(_message_file(file, index, project, urls) for file in remaining_files),
         from_index=from_index,
         status=status,
         reason=redact_tokens(last.reason),
@@ -401,15 +410,21 @@ def requests_message(
     urls: MessageUrls,
     describe: DescribePrincipal,
 ) -> RequestsMessage:
-    """Return the message about `news`, of which no message has told, of `waiting` in all."""
+    """
+    Return the message about new requests for public packages.
+
+    `news` are the requests of which no message has told. `waiting` is the count of all requests
+    that wait.
+    """
     packages = list[WaitingPackage]()
     for request in news:
+        # a message leaves the server, and people have pasted tokens into reasons
+        reasons = [redact_tokens(ask.reason) for ask in request.asks]
         package = WaitingPackage(
             project=request.project,
             release=request.version,
             who=request.who,
-            # a message leaves the server, and people have pasted tokens into reasons
-            reasons=tuple(redact_tokens(ask.reason) for ask in request.asks),
+            reasons=tuple(reasons),
             hidden=request.reason,
         )
         packages.append(package)
@@ -425,13 +440,13 @@ def requests_message(
 
 def message_id(place: MessagePlace, commit: NumberedCommit) -> str:
     """Return the id of a message, which is the same on each server, and at each try."""
-    # the random id of the commit, too: an older copy of a store may get other commits of its number
+    # the id of the commit tells apart commits of one number: an older copy of a store gets others
     text = f"{place.journal}\0{commit.number}\0{commit.id}\0{place.position}"
     return f"msg_{sha256(text.encode()).hexdigest()[:32]}"
 
 
 def text_of(message: AnyMessage, describe: DescribePrincipal) -> str:
-    """Return a message as a line or two for a chat, with words of strangers in it."""
+    """Return a message as one or two lines for a chat, safe with words of strangers in them."""
     if isinstance(message, RequestsMessage):
         return message.text
     if isinstance(message, AccessMessage):
@@ -439,6 +454,11 @@ def text_of(message: AnyMessage, describe: DescribePrincipal) -> str:
         return for_chat(f"{describe(message.by)}: {changes}. {message.url}")
     if isinstance(message, TrialMessage):
         return for_chat(f"{describe(message.by)} tries the webhook {message.webhook}.")
+    return for_chat(_describe_project_message(message, describe))
+
+
+def _describe_project_message(message: ProjectMessage, describe: DescribePrincipal) -> str:
+    """Return what happened to a project in words, with its files, the reason and the page."""
     sentence = _SENTENCES[message.type].format(
         by=describe(message.by),
         what=f"{message.project} {message.release}".rstrip(),
@@ -449,14 +469,16 @@ def text_of(message: AnyMessage, describe: DescribePrincipal) -> str:
     reason = ""
     if message.reason:
         reason = f' "{escaped(message.reason)}"'
-    return for_chat(f"{sentence}{_files_in_words(message.files)}.{reason} {message.url}")
+    return f"{sentence}{_describe_files(message.files)}.{reason} {message.url}"
 
 
-def _files_in_words(files: Sequence[MessageFile]) -> str:
+def _describe_files(files: Sequence[MessageFile]) -> str:
+    """Return the names of the first files in parentheses, and how many more there are."""
     if not files:
         return ""
     names = ", ".join(file.filename for file in files[:MAX_FILES_IN_LINE])
-    # a release may have dozens of wheels, and a chat cuts what is long
-    if len(files) > MAX_FILES_IN_LINE:
-        names = f"{names} and {counted(len(files) - MAX_FILES_IN_LINE, 'more file')}"
+    # a release may have dozens of wheels, and a chat cuts off long texts
+    more = len(files) - MAX_FILES_IN_LINE
+    if more > 0:
+        names = f"{names} and {counted(more, 'more file')}"
     return f" ({names})"

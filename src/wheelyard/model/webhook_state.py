@@ -1,8 +1,8 @@
 """
 What a store knows of the deliveries of a webhook: how far they are, what waits, and what was sent.
 
-The events of a project have an order, so a journal of which a message has failed waits as a whole.
-It is noted with the place of that message, and not with all that is behind it.
+The events of a project have an order, so a journal waits as a whole if one of its messages fails.
+The state has the place of this message, and not the messages that follow.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -26,39 +26,39 @@ PAUSES: Final = (
     timedelta(hours=8),
     timedelta(hours=8),
 )
-"""How long after each failed try the next one is. Together they are a day."""
+"""How long the pause after each failed try is. Together the pauses last a day."""
 MOST_ATTEMPTS: Final = 50
-"""The deliveries that a webhook remembers."""
+"""The most tries that the state of a webhook has."""
 MOST_WAITING: Final = 200
-"""The journals that may wait. As long as so many do, nothing new is read for the webhook."""
+"""The most journals that may wait. While so many wait, nothing new is read for the webhook."""
 MOST_DEAD: Final = 1_000
-"""The dead letters that are kept. Of more, the oldest one is dropped."""
+"""The most dead letters that are kept. If there are more, the oldest are dropped."""
 ACCESS: Final = "-access"
-"""The beginning of the names of journals that are about rights, which no index has."""
+"""The beginning of the names of journals about rights, which belong to no index."""
 REQUESTS: Final = "-requests"
-"""What messages about requests for public packages have in place of a journal."""
+"""The name that stands for a journal in messages about requests for public packages."""
 
 
 class MessagePlace(Struct, frozen=True):
-    """Where a message comes from: it follows from the journal alone, and so is always the same."""
+    """The place of a message in a journal, which is the same on each server."""
 
     journal: str
     """`INDEX/PROJECT`, or the name of a journal that is no project's."""
     number: int
-    """That of the commit."""
+    """The number of the commit."""
     position: int = 0
-    """Which message of the commit, counted from 0."""
+    """The position of the message in the commit, counted from 0."""
 
     @property
     def index(self) -> str:
-        """The index of the project, or empty for another journal."""
+        """The index of the project, or empty for a journal that is no project's."""
         if "/" not in self.journal:
             return ""
         return self.journal.partition("/")[0]
 
     @property
     def project(self) -> str:
-        """The project, or empty for another journal."""
+        """The project, or empty for a journal that is no project's."""
         return self.journal.partition("/")[2]
 
 
@@ -66,40 +66,40 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A journal whose next message has failed, or was not tried yet."""
 
     place: MessagePlace
-    """That of the next message."""
+    """The place of the next message."""
     ranges: tuple[tuple[int, int], ...]
     """The first and the last number of the commits that wait, in their order."""
     copied: tuple[tuple[int, int], ...] = ()
-    """The first and the last number of those among them that came from another store."""
+    """The first and the last number of waiting commits that came from another store."""
     due: datetime
     """When the next message is tried again, UTC."""
     since: datetime
     """Since when this message is the next one, UTC."""
     attempts: int = 0
-    """How often it was tried."""
+    """How often the next message was tried."""
     event: str = ""
-    """What it is about, as it was at the first try."""
+    """The event of the next message, as it was at the first try."""
     subject: str = ""
-    """The same in words, if it was tried: `acme 1.0 in main`."""
+    """What the next message is about, in words, or empty before a try: `acme 1.0 in main`."""
     error: str = ""
     """Why the last try has failed."""
     body: str = ""
-    """What is sent, if no journal has it."""
+    """The body of the message, if it does not follow from a journal."""
     id: str = ""
-    """The id of the message, if no journal has it."""
+    """The id of the message, if it does not follow from a journal."""
 
     def with_commits(self, first: int, last: int, *, is_copied: bool) -> "WaitingJournal":
         """
         Return the journal with further commits that wait.
 
-        Their numbers are those from `first` to `last`. One that waits already is there once.
+        The commits have the numbers from `first` to `last`. Some of them may wait already.
         `is_copied` says that they came from another store.
         """
         copied = self.copied
         if is_copied and (first, last) not in copied:
             copied = (*copied, (first, last))
         ranges = list(self.ranges)
-        # the feed may tell of a commit twice, and a range that goes on is kept as one
+        # the feed may tell of a commit twice, and a range that goes on from the last one is joined
         if ranges and ranges[-1][1] + 1 >= first:
             start, end = ranges[-1]
             ranges[-1] = start, max(end, last)
@@ -108,8 +108,8 @@ class WaitingJournal(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return replace(self, ranges=tuple(ranges), copied=copied)
 
     def from_place(self, place: MessagePlace) -> "WaitingJournal":
-        """Return the journal when all messages before a place are done with."""
-        # a range that the place is in stays whole: the place says which message of it is next
+        """Return the journal after all messages before a place were delivered or given up."""
+        # a range with the place in it stays whole, as the place says which message is next
         number = place.number
         ranges = tuple((start, end) for start, end in self.ranges if end >= number)
         copied = tuple((start, end) for start, end in self.copied if end >= number)
@@ -134,7 +134,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_copied: bool = False
     """Whether the commit came from another store."""
     body: str = ""
-    """What is sent, if no journal has it."""
+    """The body of the message, if it does not follow from a journal."""
 
 
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -170,32 +170,32 @@ class WebhookState(
     write_id: str = ""
     """A random text that makes each write another one."""
     created: datetime | None = None
-    """When the webhook was added that it is about."""
+    """When the webhook was added."""
     cursors: dict[str, int] = field(default_factory=dict)
-    """The serial up to which the feed of an index was read, and how far each other journal was."""
+    """The serial up to which each feed was read, and the number up to which each other journal."""
     waiting: dict[str, WaitingJournal] = field(default_factory=dict)
-    """By the names of journals."""
+    """The journals that wait, by name."""
     announced: dict[str, datetime] = field(default_factory=dict)
-    """When a message has told of a request for a public package."""
+    """When a message last told of each request for a public package."""
     last_request_at: datetime | None = None
     """When the last message about requests was made."""
     again: tuple[DeadLetter, ...] = ()
     """Dead letters that somebody wants to be sent again."""
     dead: tuple[DeadLetter, ...] = ()
-    """The oldest one first."""
+    """The dead letters, the oldest first."""
     dropped: int = 0
     """How many dead letters were dropped, as there were too many."""
     attempts: tuple[DeliveryAttempt, ...] = ()
-    """The newest one first."""
+    """The last tries, the newest first."""
     note: str = ""
-    """What was passed over, and why, in a sentence."""
+    """Which messages were passed over, and why, in a sentence."""
 
     def with_attempts(self, attempts: Iterable[DeliveryAttempt]) -> "WebhookState":
         """Return the state with further attempts, given in the order in which they were made."""
-        newest = list(attempts)
-        newest.reverse()
-        newest += self.attempts
-        return replace(self, attempts=tuple(newest[:MOST_ATTEMPTS]))
+        newest_first = list(attempts)
+        newest_first.reverse()
+        newest_first += self.attempts
+        return replace(self, attempts=tuple(newest_first[:MOST_ATTEMPTS]))
 
     def with_dead(self, letters: Iterable[DeadLetter]) -> "WebhookState":
         """Return the state with further dead letters."""
@@ -205,24 +205,25 @@ class WebhookState(
         return replace(self, dead=dead[excess:], dropped=self.dropped + excess)
 
     def sent_again(self, ids: Iterable[str]) -> "WebhookState":
-        """Return the state in which these dead letters wait to be sent again."""
-        named = frozenset(ids)
-        again = tuple(letter for letter in self.dead if letter.id in named)
-        dead = tuple(letter for letter in self.dead if letter.id not in named)
+        """Return the state in which the dead letters with these ids wait to be sent again."""
+        ids_to_send = frozenset(ids)
+        again = tuple(letter for letter in self.dead if letter.id in ids_to_send)
+        dead = tuple(letter for letter in self.dead if letter.id not in ids_to_send)
         return replace(self, again=self.again + again, dead=dead)
 
     def begun_at(self, starts: Mapping[str, int], places: Collection[str]) -> "WebhookState":
         """
-        Return the state in which these feeds and journals begin anew.
+        Return the state in which the feeds and journals in `starts` begin anew.
 
-        `places` are all that the webhook is told of. What it is told of no more is forgotten.
+        `places` are all feeds and journals that the webhook is told of. Any others are forgotten.
         """
-        kept = {place: number for place, number in self.cursors.items() if place in places}
-        return replace(self, cursors={**kept, **starts})
+        cursors = {place: number for place, number in self.cursors.items() if place in places}
+        cursors.update(starts)
+        return replace(self, cursors=cursors)
 
 
 def pause_after(attempts: int) -> timedelta | None:
-    """Return how long after a failed try the next one is, or None if there is none."""
+    """Return the pause after so many failed tries, or None if the message is given up."""
     if attempts > len(PAUSES):
         return None
     return PAUSES[attempts - 1]

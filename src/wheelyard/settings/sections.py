@@ -81,12 +81,13 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         The path below which clients reach the index, percent-encoded, without a slash at the end.
 
-        It is that of `public_url`, which the proxy may take away, or without one `path_prefix`.
+        It is the path of `public_url`, which the proxy may take away. Without a `public_url` it is
+        `path_prefix`.
         """
         path = urlsplit(self.public_url).path if self.public_url else self.path_prefix
         # a path that begins with two slashes would name another host
         clean_path = "".join(f"/{segment}" for segment in path.split("/") if segment)
-        # % stays: who writes a public_url has quoted it
+        # % is not quoted again: the operator has quoted the path of public_url
         return quote(clean_path, safe="/%:@!$&'()*+,=")
 
 
@@ -309,7 +310,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         The URL of the server, without a slash at the end.
 
-        It is `public_url`, or if that is empty, made of `host`, `port` and `path_prefix`. Https
+        It is `public_url`. Without one it is made of `host`, `port` and `path_prefix`, with https
         if there is a certificate.
         """
         if self.server.public_url:
@@ -317,10 +318,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         host = self.server.host
         # ValueError: the host is a name
         with suppress(ValueError):
-            # such as 0.0.0.0, which means all addresses of this machine and is invalid in a URL
+            # 0.0.0.0 means all addresses of this machine, and is invalid in a URL
             if ip_address(host).is_unspecified:
                 host = "127.0.0.1"
-        # IPv6 (RFC 3986)
+        # a URL has brackets around an IPv6 address (RFC 3986)
         if ":" in host:
             host = f"[{host}]"
         scheme = "https" if self.server.certificate else "http"
@@ -338,7 +339,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def upstream_private(self) -> tuple[str, ...]:
-        """The patterns of names that no upstream is asked for: those of both settings."""
+        """Patterns of names never asked for upstream, of `upstream.private` and `access`."""
         return (*self.upstream.private, *self.access.private_names)
 
     @property
@@ -353,7 +354,7 @@ def require_sign_in_secrets(settings: Settings) -> None:
     """
     Raise Invalid (code `bad_setting`) if a provider of `[[sign_in]]` has no secret.
 
-    Only a server needs them, so that other commands work in a shell without them.
+    Only a server checks the secrets, so that other commands work in a shell without them.
     """
     providers = settings.sign_in_providers
     missing = [provider.secret_variable for provider in providers if not provider.secret]
@@ -369,7 +370,7 @@ class Setting(Struct, frozen=True):
 
     path: SettingPath
     hint: Any
-    """Its type, with its limits."""
+    """The type of its values, with their limits."""
     default: object
 
     @property
@@ -400,15 +401,15 @@ class Setting(Struct, frozen=True):
 
     @property
     def variable(self) -> str:
-        """The name of its `WHEELYARD_` variable, or an empty text for what a table is."""
+        """The name of its `WHEELYARD_` variable, or an empty text if its values are tables."""
         kind, _ = kinds.unpack(self.hint)
         if self.is_table or get_origin(kind) is dict:
             return ""
-        # the one that nearly everybody sets has a short name
+        # nearly everybody sets store.location, so its variable has a short name
         path = ("store",) if self.path == ("store", "location") else self.path
         return VARIABLE_PREFIX + "_".join(path).upper()
 
-    def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
+    def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of the type `hint`
         """Return the value that this setting has in `settings`."""
         value: Any = settings
         for name in self.path:
@@ -419,18 +420,22 @@ class Setting(Struct, frozen=True):
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
     """Return every setting by its path, in the order of `Settings`, arrays of tables last."""
-    return MappingProxyType({setting.path: setting for setting in _within(Settings, ())})
+    return MappingProxyType({setting.path: setting for setting in _settings_in(Settings, ())})
 
 
 def names_in(section: SettingPath) -> list[str]:
     """
     Return the names of settings and sections directly in a section, where `()` is the top.
 
-    There are none if the path is that of a setting, or of nothing.
+    The list is empty if no section has this path.
     """
     depth = len(section)
-    below = (path for path in all_settings() if path[:depth] == section)
-    return list(dict.fromkeys(path[depth] for path in below if path[depth:]))
+    # a dictionary, as many settings are in one section
+    names = dict[str, None]()
+    for path in all_settings():
+        if path[:depth] == section and len(path) > depth:
+            names[path[depth]] = None
+    return list(names)
 
 
 def is_section(hint: object) -> bool:
@@ -445,14 +450,15 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
-    # those of a table come before the keys of rules, which several tables have
+def _settings_in(section: type[Struct], section_path: SettingPath) -> Iterator[Setting]:
+    """Yield the settings in a section and in the sections below it."""
+    # the keys of rules come last, as several tables have them
     for field in sorted(fields(section), key=lambda field: field.name in RULE_KEYS):
-        path = (*above, field.name)
+        path = (*section_path, field.name)
         if path in OF_ENVIRONMENT:
             continue
         if is_section(field.type):
-            yield from _within(field.type, path)
+            yield from _settings_in(field.type, path)
         else:
             default = field.default
             if field.default_factory is not NODEFAULT:

@@ -34,13 +34,14 @@ OWN_PARAMETERS: Final = frozenset(
 GITHUB: Final = "github"
 """The kind of a provider that is GitHub, which has no OpenID Connect for people."""
 GITHUB_CLAIMS: Final = frozenset({"login", "organizations", "teams"})
-"""What `require` may name at GitHub."""
+"""The claims that `require` may have for GitHub."""
 _SET_BY_GITHUB: Final = ("scopes", "name_claim", "groups_claim")
+"""Keys that are always the same for GitHub."""
 _MICROSOFT: Final = "login.microsoftonline.com"
 _MICROSOFT_CONSUMERS: Final = "9188040d-6c67-4c5b-b112-36a304b66dad"
 """The tenant of all personal accounts."""
 _MANY_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
-"""What stands at Microsoft in place of a tenant, and is the issuer of no ID token."""
+"""Words that Microsoft takes in place of a tenant. No ID token has such an issuer."""
 _PUBLIC_HOSTS: Final = frozenset({"accounts.google.com", "github.com", "gitlab.com"})
 """Hosts of issuers at which anybody can have an account."""
 
@@ -94,20 +95,20 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def has_groups(self) -> bool:
-        """Whether it says in which groups people are."""
+        """Whether the provider says in which groups people are."""
         return self.groups_claim is not None or self.kind == GITHUB
 
     @property
     def is_open_to_all(self) -> bool:
-        """Whether anybody can have an account there, and `require` does not say who may sign in."""
+        """Whether anybody can have an account at the provider, and `require` names nobody."""
         parts = urlsplit(self.issuer)
         is_consumers = parts.hostname == _MICROSOFT and _MICROSOFT_CONSUMERS in parts.path
         return not self.require and (parts.hostname in _PUBLIC_HOSTS or is_consumers)
 
     @property
     def problem(self) -> tuple[str, str] | None:
-        """The key that does not fit to the others, and why, or None if all fit."""
-        # first that of the issuer: without https, whatever else it is does not matter
+        """The first key that is wrong or contradicts another, and why, or None if all fit."""
+        # a problem of the issuer comes first: without https no other key matters
         problem = self._issuer_problem
         if problem is not None:
             return problem
@@ -123,6 +124,7 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def _issuer_problem(self) -> tuple[str, str] | None:
+        """What is wrong with the scheme of the issuer, as in `problem`."""
         parts = urlsplit(self.issuer)
         if parts.scheme != "https" and not (self.allow_private and kinds.is_loopback_url(parts)):
             why = (
@@ -134,6 +136,7 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def _openid_problem(self) -> tuple[str, str] | None:
+        """What is wrong for a provider with OpenID Connect, as in `problem`."""
         parts = urlsplit(self.issuer)
         tenant = parts.path.strip("/").partition("/")[0]
         if parts.hostname == _MICROSOFT and (not tenant or tenant in _MANY_TENANTS):
@@ -150,6 +153,7 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def _github_problem(self) -> tuple[str, str] | None:
+        """What is wrong for GitHub, as in `problem`."""
         if urlsplit(self.issuer).path.strip("/"):
             return "issuer", "that is a page of GitHub. Write the host alone: https://github.com"
         for field in fields(SignInSettings):

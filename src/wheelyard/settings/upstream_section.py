@@ -14,7 +14,7 @@ INDEX_TABLES: Final = ("upstream", "index")
 UPSTREAM_URL: Final = ("upstream", "url")
 """The path of the URL of the only upstream index."""
 OF_ONE_INDEX: Final = ("url", "label", "file_hosts", "username", "password", "google")
-"""Settings of `[upstream]` that a `[[upstream.index]]` has of its own."""
+"""Settings of `[upstream]` that stand in a `[[upstream.index]]` if there are such tables."""
 DEFAULT_LABEL: Final = "upstream"
 """The label of the only upstream index, if the operator has chosen none."""
 
@@ -29,7 +29,7 @@ class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     password: str = ""
     google: bool = False
     allow: tuple[kinds.Pattern, ...] | None = None
-    """The names that it is asked for, or None for all."""
+    """The names that the index is asked for, or None for all names."""
     deny: tuple[kinds.Pattern, ...] = ()
     page_ttl: kinds.Seconds = 600
     timeout: kinds.Timeout = 60
@@ -112,7 +112,7 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The upstream indexes in order, as layers name them, or none if they are off."""
+        """The upstream indexes as layers name them, in order, or none while they are off."""
         if not self.is_on:
             return ()
         return tuple(index.layer for index in self.indexes)
@@ -127,10 +127,10 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
         """
         The upstream indexes in order, also while they are off, or none if no URL is set.
 
-        One that lacks `allow`, `deny`, `page_ttl` or `timeout` has that of `[upstream]`.
+        A table that lacks `allow`, `deny`, `page_ttl` or `timeout` has the value of `[upstream]`.
         """
         defaults: dict[str, Any] = {
-            # without names, all are allowed
+            # an empty list allows all names
             "allow": self.allow or None,
             "deny": self.deny,
             "page_ttl": self.page_ttl,
@@ -141,7 +141,7 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
             return convert(tables, tuple[UpstreamIndexSettings, ...])
         if not self.url:
             return ()
-        # the keys of [upstream] that are those of one index have the same names
+        # a key of one upstream index has the same name in [upstream]
         values: dict[str, Any] = {}
         for name in UpstreamIndexSettings.__struct_fields__:
             if name != "label" and name not in defaults:

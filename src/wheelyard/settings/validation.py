@@ -37,20 +37,19 @@ from wheelyard.settings.value_checks import bad_setting, quote_safely
 from wheelyard.storage.location import BUCKET_FORMS, BucketLocation, is_bucket, parse_location
 
 _PORT: Final = re.compile(r":[0-9]*\Z")
+"""The port at the end of a host."""
 
 
 def validate(settings: Settings) -> Settings:
     """
-    Return settings that fit together, with `path_prefix` normalised.
+    Return the settings with `path_prefix` normalised, and `cookie_login` on for `[[sign_in]]`.
 
-    `[[sign_in]]` turns `cookie_login` on.
-
-    Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
-    contradict each other.
+    The type of each value was checked before. Raises Invalid (code `bad_setting`) if settings
+    contradict each other. Its message has a sentence for each contradiction.
     """
-    # all of them in one message, so that one start shows what has to be corrected
+    # all problems are in one message, so that one start shows what has to be corrected
     problems = list(_place_errors(settings))
-    problems += _contradictions(settings)
+    problems += _access_errors(settings)
     problems += _sign_in_errors(settings)
     problems += _upstream_errors(settings)
     problems += settings.webhooks.problems
@@ -59,7 +58,7 @@ def validate(settings: Settings) -> Settings:
     prefix = settings.server.path_prefix.strip("/")
     if prefix:
         prefix = f"/{prefix}"
-    # who signs in with a provider has a session
+    # people who sign in with a provider have sessions, too
     has_sessions = settings.access.cookie_login or bool(settings.sign_in)
     return replace(
         settings,
@@ -78,47 +77,53 @@ def _grants_to_everybody(grants: Grants) -> Iterator[Grant]:
 def _place_errors(settings: Settings) -> Iterator[str]:
     """Yield what is wrong with the places of packages and of credentials."""
     store = settings.store
-    tokens = settings.access.credentials_store
+    credentials_store = settings.access.credentials_store
     if is_bucket(store.location) and store.downloads == "public":
-        yield from _public_download_errors(store, tokens)
+        yield from _public_download_errors(store, credentials_store)
     for name in ("files", "downloads"):
         is_default = getattr(store, name) == getattr(StoreSettings(), name)
         if not is_default and not is_bucket(store.location):
             why = f"Leave it out, or give {BUCKET_FORMS} as the location"
             yield f"store.{name}: it is for a bucket, and store.location names none. {why}"
-    if tokens and store.location == MEMORY_LOCATION:
+    if credentials_store and store.location == MEMORY_LOCATION:
         yield "access.credentials_store: a store in memory keeps its tokens there. Leave it out"
-    elif tokens and _canonical(tokens) == _canonical(store.location):
+    elif credentials_store and _is_one_place(credentials_store, store.location):
         yield "access.credentials_store: it is store.location. Leave it out, or name another"
     if settings.server.workers > 1 and store.location == MEMORY_LOCATION:
         yield "server.workers: a store in memory cannot be shared. Use one worker"
 
 
-def _public_download_errors(store: StoreSettings, tokens: str) -> Iterator[str]:
-    # a bucket is public as a whole: a prefix of its own keeps nobody from the rest
-    private = parse_location(store.location).root
+def _public_download_errors(store: StoreSettings, credentials_store: str) -> Iterator[str]:
+    """Yield why everybody could read credentials if the bucket of the files is public."""
+    # a bucket is public as a whole: a prefix keeps nobody from the rest of the bucket
+    documents_bucket = parse_location(store.location).root
     # without a place of their own, the files are beside the documents
-    public = parse_location(store.files or store.location).root
-    if public == private:
-        why = f"everybody may read a whole public bucket, and {private} holds credentials, too"
-        yield f"store.downloads: {why}. Name another one in store.files"
-    if is_bucket(tokens) and parse_location(tokens).root == public:
-        why = f"everybody may read {public}, as store.downloads says"
+    files_bucket = parse_location(store.files or store.location).root
+    if files_bucket == documents_bucket:
+        why = f"everybody may read a whole public bucket, and {documents_bucket} holds credentials"
+        yield f"store.downloads: {why}, too. Name another one in store.files"
+    if is_bucket(credentials_store) and parse_location(credentials_store).root == files_bucket:
+        why = f"everybody may read {files_bucket}, as store.downloads says"
         yield f"access.credentials_store: {why}. Keep the tokens in another one"
 
 
-def _canonical(path: str) -> BucketLocation | str:
-    """Return a place in one form for all of its spellings."""
+def _is_one_place(location: str, other_location: str) -> bool:
+    """Return whether two locations, however they are written, name one place."""
+    return _canonical_place(location) == _canonical_place(other_location)
+
+
+def _canonical_place(path: str) -> BucketLocation | str:
+    """Return the bucket, or the folder without links, that a location names."""
     if is_bucket(path):
         return parse_location(path)
     return realpath(path)
 
 
-def _contradictions(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with settings of access, which another one contradicts."""
+def _access_errors(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with who can reach the server, sign in, and publish."""
     access = settings.access
-    is_anonymous = access.anonymous_uploads and not access.anonymous_uploads_anywhere
-    if is_anonymous and not settings.server.is_loopback:
+    needs_loopback = access.anonymous_uploads and not access.anonymous_uploads_anywhere
+    if needs_loopback and not settings.server.is_loopback:
         host = quote_safely(settings.server.host)
         yield (
             f"access.anonymous_uploads: whoever reaches {host} could publish anything here. Listen "
@@ -135,46 +140,52 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 
 def _attestation_errors(settings: Settings) -> Iterator[str]:
+    """Yield each setting of attestations that has no effect, as none are accepted."""
     attestations = settings.attestations
-    # the root also counts for the rule `verified` about public files
-    has_public = settings.upstream.is_on
-    unused = {
+    if attestations.accept:
+        return
+    # the rule `verified` of public files uses the root, too
+    has_public_files = settings.upstream.is_on
+    unused_settings = {
         "require": bool(attestations.require),
-        "trusted_root": bool(attestations.trusted_root) and not has_public,
+        "trusted_root": bool(attestations.trusted_root) and not has_public_files,
     }
-    for name, is_given in unused.items():
-        if is_given and not attestations.accept:
+    for name, has_no_effect in unused_settings.items():
+        if has_no_effect:
             yield f"attestations.{name}: no attestations are accepted. Set accept, or leave it out"
 
 
 def _public_url_errors(settings: Settings) -> Iterator[str]:
     """Yield what is wrong with the URL that others reach the server at, and with its TLS."""
     server = settings.server
-    access = settings.access
-    url = server.public_url.lower()
     prefix = server.path_prefix.strip("/")
-    is_plain = url.startswith("http://")
-    has_proxy = server.trusted_proxies > 0
     path = urlsplit(server.public_url).path.rstrip("/")
-    if url and prefix and not path.endswith(f"/{prefix}"):
+    if server.public_url and prefix and not path.endswith(f"/{prefix}"):
         why = f"expected it to end with the path_prefix, {quote_safely(f'/{prefix}')}"
         yield f"server.public_url: {why}"
+    yield from _tls_errors(settings)
+    # with or without its port, as `HostPolicy` compares them
+    host = urlsplit(server.public_url.lower()).netloc
+    trusted_hosts = {name.lower() for name in settings.access.trusted_hosts}
+    if trusted_hosts and host and trusted_hosts.isdisjoint({host, _PORT.sub("", host)}):
+        why = "server.public_url sends everybody there"
+        yield f"access.trusted_hosts: {quote_safely(host)} is not among them, and {why}"
+
+
+def _tls_errors(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with the certificate, and with a public URL of plain HTTP."""
+    server = settings.server
+    is_plain = server.public_url.lower().startswith("http://")
+    has_proxy = server.trusted_proxies > 0
     if bool(server.certificate) != bool(server.key):
         missing = "key" if server.certificate else "certificate"
         yield f"server.{missing}: TLS needs a certificate and its key. Set both, or neither"
     if server.certificate and is_plain and not has_proxy:
         why = "with a certificate the server speaks TLS only. Write https://, or set no certificate"
         yield f"server.public_url: it begins with http://, and {why}"
-    if access.require_https and is_plain and has_proxy:
+    if settings.access.require_https and is_plain and has_proxy:
         why = "so everybody is sent to where no credential is taken. Write https://"
         yield f"access.require_https: server.public_url begins with http://, {why}"
-    host = urlsplit(url).netloc
-
-    # with or without its port, as `HostPolicy` compares them
-    trusted = {name.lower() for name in access.trusted_hosts}
-    if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
-        why = "server.public_url sends everybody there"
-        yield f"access.trusted_hosts: {quote_safely(host)} is not among them, and {why}"
 
 
 def _cookie_errors(settings: Settings) -> Iterator[str]:
@@ -182,11 +193,11 @@ def _cookie_errors(settings: Settings) -> Iterator[str]:
     server = settings.server
     resource = settings.google.access_token.resource
     setting = "sign_in" if settings.sign_in else "access.cookie_login"
-    keys = settings.access.credentials_store or settings.store.location
+    keys_location = settings.access.credentials_store or settings.store.location
 
-    # the right to read that bucket is what signs people in, so many have it
-    is_shared = is_bucket(keys) and is_bucket(resource)
-    if is_shared and parse_location(keys).root == parse_location(resource).root:
+    # whoever may read the bucket of the resource can sign in, so many people may read it
+    are_buckets = is_bucket(keys_location) and is_bucket(resource)
+    if are_buckets and parse_location(keys_location).root == parse_location(resource).root:
         yield (
             f"{setting}: whoever may read the bucket of google.access_token.resource could "
             " read the key of all sessions there, and sign in as anybody. Set "
@@ -209,6 +220,7 @@ def _cookie_errors(settings: Settings) -> Iterator[str]:
 
 
 def _sign_in_errors(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with each `[[sign_in]]` table, and with all of them together."""
     providers = settings.sign_in_providers
     for number, provider in enumerate(providers, 1):
         if provider.problem:
@@ -222,17 +234,19 @@ def _sign_in_errors(settings: Settings) -> Iterator[str]:
 
 
 def _publishing_errors(settings: Settings) -> Iterator[str]:
+    """Yield a sentence if the ID tokens of jobs and of people have an audience in common."""
     audiences_of_people = set(settings.google.id_token.audience)
     audiences_of_people.update(settings.iap.audience)
-    shared = audiences_of_people.intersection(settings.trusted_publishing.audience)
-    if shared:
+    shared_audiences = audiences_of_people.intersection(settings.trusted_publishing.audience)
+    if shared_audiences:
         why = "so that a job's ID token could pass for a user's. Use different ones"
-        fault = f"{quote_safely(min(shared))} is the audience of google.id_token or iap as well"
+        audience = quote_safely(min(shared_audiences))
+        fault = f"{audience} is the audience of google.id_token or iap as well"
         yield f"trusted_publishing.audience: {fault}, {why}"
 
 
 def _upstream_errors(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with `[upstream]` and its tables, if it is enabled."""
+    """Yield what is wrong with `[upstream]` and its tables, unless upstream indexes are off."""
     upstream = settings.upstream
     if upstream.is_on:
         yield from _index_errors(upstream, settings.base_url)
@@ -244,28 +258,32 @@ def _upstream_errors(settings: Settings) -> Iterator[str]:
 
 
 def _index_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
+    """Yield what is wrong with the upstream indexes together, for a server at `own_url`."""
     if not upstream.indexes:
         why = "Set url to the Simple API of the index whose packages are meant; there is no default"
         yield f"upstream.enabled: no upstream index is named. {why}"
-    own = [name for name in OF_ONE_INDEX if upstream.index and getattr(upstream, name)]
-    if own:
+    misplaced_keys = list[str]()
+    if upstream.index:
+        misplaced_keys += [name for name in OF_ONE_INDEX if getattr(upstream, name)]
+    if misplaced_keys:
         why = "Write it into one of the [[upstream.index]] tables"
-        yield f"upstream.{own[0]}: there are several upstream indexes. {why}"
-    # as layers have them, and variables: `a-b` and `a_b` are the same there
+        yield f"upstream.{misplaced_keys[0]}: there are several upstream indexes. {why}"
+    # in layers and in variables, the labels `a-b` and `a_b` are the same
     labels = [index.layer for index in upstream.indexes]
     urls = [index.url.rstrip("/").lower() for index in upstream.indexes]
     for key, values in (("label", labels), ("url", urls)):
         if len(set(values)) < len(values):
             yield f"upstream.index.{key}: two tables have the same. Change or remove one"
-    words = (MAIN, UPSTREAM_LAYER) if upstream.index else (MAIN,)
+    layers_of_server = (MAIN, UPSTREAM_LAYER) if upstream.index else (MAIN,)
     for label in labels:
-        if label in words:
+        if label in layers_of_server:
             yield f"upstream.index.label: {label_taken(label, 'a layer that is always there')}"
     if any(f"{url}/".startswith(f"{own_url.lower()}/") for url in urls):
         yield "upstream.url: it is this index itself. Name another one"
 
 
 def _upstream_contradictions(settings: Settings) -> Iterator[str]:
+    """Yield a sentence if `min_cvss` is set without a database of vulnerabilities."""
     upstream = settings.upstream
     if upstream.min_cvss and not upstream.osv:
         why = "Name the file or folder of vulnerabilities in osv"
@@ -299,7 +317,7 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
     """Return whether a host is this machine, by an address in `allow_private_networks`."""
     if not is_loopback(host):
         return False
-    # the name may lead to either of them
+    # the name localhost may lead to either address
     addresses = ["127.0.0.1", "::1"] if host == "localhost" else [host]
     for text in upstream.allow_private_networks:
         network = ip_network(text)
@@ -310,14 +328,18 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
 
 def warnings_for(settings: Settings) -> list[Caution]:
     """Return the warnings that follow from the settings alone."""
-    return list(chain(_listener(settings), _locations(settings), _upstream(settings)))
+    return list(
+        chain(
+            _listener_warnings(settings), _location_warnings(settings), _upstream_warnings(settings)
+        )
+    )
 
 
 def access_warnings(settings: Settings, grants: Grants) -> list[Caution]:
     """Return the warnings that follow from the settings and from the grants in force."""
-    warnings = list(_credentials(settings, grants))
+    warnings = list(_credentials_warnings(settings, grants))
     for grant in grants.all:
-        warnings += _of_grant(settings, grant)
+        warnings += _grant_warnings(settings, grant)
     return warnings
 
 
@@ -327,7 +349,8 @@ def stored_grant_warnings(
     """
     Yield a warning for each way in which a new grant does something unexpected.
 
-    `grants` are all in force, and `open_indexes` the names of those that anybody may read.
+    `grants` has all grants in force. `open_indexes` are the names of the indexes that anybody may
+    read.
     """
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
@@ -344,15 +367,16 @@ def stored_grant_warnings(
             f"anybody may read {describe_indexes(already_open)} all the same: the grant closes "
             "nothing; for main set access.private, and give another index read=granted"
         )
-    for other in _grants_to_everybody(grants):
-        if other.id != grant.id and intersection(grant.scope, [other.scope]):
+    for open_grant in _grants_to_everybody(grants):
+        if open_grant.id != grant.id and intersection(grant.scope, [open_grant.scope]):
             yield Caution(
-                f"anybody may read every project all the same, by {other}.",
-                Advice(Remedy.REVOKE_GRANT, other.id),
+                f"anybody may read every project all the same, by {open_grant}.",
+                Advice(Remedy.REVOKE_GRANT, open_grant.id),
             )
     access = settings.access
-    is_in_main = grant.scope.holds_in(MAIN)
-    if access.htpasswd_file and access.htpasswd_may and is_in_main and MAIN not in open_indexes:
+    has_users_with_rights = bool(access.htpasswd_file and access.htpasswd_may)
+    is_about_closed_main = grant.scope.holds_in(MAIN) and MAIN not in open_indexes
+    if has_users_with_rights and is_about_closed_main:
         actions = describe_actions(parse_actions(access.htpasswd_may))
         yield Caution(
             f"every name in access.htpasswd_file may {actions} every project in the index main "
@@ -360,7 +384,7 @@ def stored_grant_warnings(
         )
     if settings.store.downloads == "public" and grant.scope.indexes != (MAIN,):
         yield Caution("whoever knows the URL of a file gets it from the public bucket all the same")
-    yield from _of_grant(settings, grant)
+    yield from _grant_warnings(settings, grant)
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
@@ -373,7 +397,7 @@ def accepts_other_credentials(settings: Settings) -> bool:
 
 
 def without_advisories(settings: Settings, name: str, keys: RuleKeys) -> Iterator[Caution]:
-    """Yield a warning if an index asks for vulnerabilities, and nobody knows any."""
+    """Yield a warning if the rules of an index need vulnerabilities, and no database has them."""
     upstream = settings.upstream
     if keys.min_cvss and upstream.is_on and not upstream.osv:
         yield Caution(
@@ -383,15 +407,16 @@ def without_advisories(settings: Settings, name: str, keys: RuleKeys) -> Iterato
 
 
 def is_reachable(settings: Settings) -> bool:
-    """Return whether others than programs of this machine can reach the server."""
+    """Return whether programs of other machines can reach the server."""
     server = settings.server
-    # a proxy or a tunnel makes the server reachable
-    name = urlsplit(server.public_url).hostname or "localhost"
-    return not server.is_loopback or server.trusted_proxies > 0 or not is_loopback(name)
+    public_host = urlsplit(server.public_url).hostname or "localhost"
+    # a proxy or a tunnel of this machine forwards requests of others to the server
+    has_proxy = server.trusted_proxies > 0 or not is_loopback(public_host)
+    return has_proxy or not server.is_loopback
 
 
-def _listener(settings: Settings) -> Iterator[Caution]:
-    """Yield a warning if others reach the server, and may change or read too much."""
+def _listener_warnings(settings: Settings) -> Iterator[Caution]:
+    """Yield a warning if other machines reach the server, and may change or read too much."""
     server = settings.server
     access = settings.access
     if not is_reachable(settings):
@@ -408,7 +433,7 @@ def _listener(settings: Settings) -> Iterator[Caution]:
         )
 
 
-def _credentials(settings: Settings, grants: Grants) -> Iterator[Caution]:
+def _credentials_warnings(settings: Settings, grants: Grants) -> Iterator[Caution]:
     """Yield a warning if rights are given, and whoever may write packages can make tokens."""
     store = settings.store
     if grants.all and is_bucket(store.location) and not settings.access.credentials_store:
@@ -418,7 +443,7 @@ def _credentials(settings: Settings, grants: Grants) -> Iterator[Caution]:
         )
 
 
-def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
+def _grant_warnings(settings: Settings, grant: Grant) -> Iterator[Caution]:
     """Yield a warning for each way in which a grant gives more or less than it seems to."""
     if ANONYMOUS in grant.who - grant.principals:
         yield Caution(
@@ -426,23 +451,25 @@ def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
             "every index"
         )
     yield from provider_warnings(settings, str(grant), grant.principals)
-    is_decider = grant.scope.actions & (Action.APPROVE | Action.ADMIN) == Action.APPROVE
-    if is_decider and not grant.scope.holds_in(MAIN):
+    only_approves = grant.scope.actions & (Action.APPROVE | Action.ADMIN) == Action.APPROVE
+    if only_approves and not grant.scope.holds_in(MAIN):
         yield Caution(
             f"{grant} gives no right to approve, as it is not about main: what is decided about "
             "public packages counts in all indexes"
         )
-    google = settings.google.id_token
+    if ALL_AUTHENTICATED in grant.principals:
+        yield from _open_provider_warnings(settings, grant)
 
+
+def _open_provider_warnings(settings: Settings, grant: Grant) -> Iterator[Caution]:
+    """Yield a warning for each provider at which anybody gets what a grant gives."""
     # anybody can make an account at Google
-    is_open = ALL_AUTHENTICATED in grant.principals and google.audience
-    if is_open and not google.allowed_domains:
+    google = settings.google.id_token
+    if google.audience and not google.allowed_domains:
         why = "name yours in google.id_token.allowed_domains"
         yield Caution(
             f"{grant} is for {ALL_AUTHENTICATED}, which is every Google account there is; {why}"
         )
-    if ALL_AUTHENTICATED not in grant.principals:
-        return
     for provider in settings.sign_in_providers:
         if provider.is_open_to_all:
             yield Caution(
@@ -459,45 +486,46 @@ def provider_warnings(
     """
     Yield a warning for each principal of a provider that nobody can have.
 
-    `holder` is the grant or the group that names them.
+    `holder` is the grant or the group that names the principals.
     """
     providers = {provider.name: provider for provider in settings.sign_in_providers}
     for principal in sorted(principals):
-        kind, _, rest = principal.partition(":")
-        name, _, who = rest.partition(":")
-        provider = providers.get(name)
+        kind, _, name_at_provider = principal.partition(":")
         if kind != "oidc":
             continue
+        name, _, person_or_group = name_at_provider.partition(":")
+        provider = providers.get(name)
         if provider is None:
             why = f"the settings have no [[sign_in]] of this name; correct it, or add {name}"
             yield Caution(f"{holder} gives nobody anything by {principal}: {why}")
-        elif who.startswith("group:") and not provider.has_groups:
+        elif person_or_group.startswith("group:") and not provider.has_groups:
             why = f"{name} says no groups; name the claim that has them in groups_claim"
             yield Caution(f"{holder} gives nobody anything by {principal}: {why}")
 
 
-def _locations(settings: Settings) -> Iterator[Caution]:
-    """Yield a warning for each secret that is in a bucket of the packages."""
+def _location_warnings(settings: Settings) -> Iterator[Caution]:
+    """Yield a warning if credentials or keys of sessions are in a bucket of the packages."""
     store = settings.store
-    credentials = settings.access.credentials_store
+    credentials_store = settings.access.credentials_store
     if not is_bucket(store.location):
         return
-    if settings.access.cookie_login and not credentials:
+    if settings.access.cookie_login and not credentials_store:
         yield Caution(
             f"the keys of sessions lie in the bucket of the packages, {store.location}: whoever "
             "may read there past the index can sign in as anybody; give them a place in "
             "access.credentials_store"
         )
-    locations = filter(None, (store.location, store.files))
-    packages = {parse_location(location).root for location in locations}
-    if is_bucket(credentials) and parse_location(credentials).root in packages:
+    package_buckets = {parse_location(store.location).root}
+    if store.files:
+        package_buckets.add(parse_location(store.files).root)
+    if is_bucket(credentials_store) and parse_location(credentials_store).root in package_buckets:
         yield Caution(
             "access.credentials_store is in a bucket of the packages, so who may write to that "
             "bucket can make a token, unless an IAM condition on the names of objects forbids it"
         )
 
 
-def _upstream(settings: Settings) -> Iterator[Caution]:
+def _upstream_warnings(settings: Settings) -> Iterator[Caution]:
     """Yield a warning for each way in which a public package could take a private one's place."""
     if not settings.upstream.is_on:
         return
@@ -515,9 +543,10 @@ def _upstream(settings: Settings) -> Iterator[Caution]:
         )
     patterns = parse_name_patterns(settings.upstream_private)
     for text in patterns.texts:
-        # acme-* has no project acme, which is easily overlooked: anybody may publish that name
+        # it is easily overlooked that acme-* does not match acme, a name that anybody may publish
         name = text.removesuffix("-*")
-        if name != text and not set(name) & set("*?") and not patterns.match(NormalizedName(name)):
+        is_prefix_alone = name != text and "*" not in name and "?" not in name
+        if is_prefix_alone and not patterns.match(NormalizedName(name)):
             yield Caution(
                 f"{text} in upstream.private does not match {name}, which is looked up at the "
                 f"upstream index; if it is yours, too, add {name}"

@@ -27,9 +27,9 @@ from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_loca
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 TABLE_SECRETS: Final = frozenset({"password", "secret"})
-"""Keys of tables that come from the environment alone."""
+"""Keys of tables whose values come from the environment alone."""
 LARGEST: Final = 10**9
-"""The largest number of anything."""
+"""The largest number that a setting may have."""
 _ROUTES: Final = "simple pypi legacy files project api raw packages integrity health ready metrics"
 RESERVED_ROOTS: Final = frozenset(_ROUTES.split())
 """First path segments of the routes, which no `server.roots` may have."""
@@ -80,7 +80,7 @@ def is_url(text: str) -> bool:
 
 
 def unpack(hint: Any) -> tuple[Any, Meta]:  # noqa: ANN401 - any type of a setting
-    """Return a type without its limits, and these, where `T | None` counts as T."""
+    """Return a type without its limits, and the limits. `T | None` counts as T."""
     if type(None) in get_args(hint):
         hint = get_args(hint)[0]
     if get_origin(hint) is not Annotated:
@@ -95,8 +95,8 @@ def expected(hint: Any) -> str:  # noqa: ANN401 - see above
     if meta.description:
         return meta.description
     if get_origin(kind) is Literal:
-        # an empty text is not said: it is what a setting is without a value
-        words = list(filter(None, get_args(kind)))
+        # an empty text is left out: it is the value of a setting that is not set
+        words = [word for word in get_args(kind) if word]
         return f"{', '.join(words[:-1])} or {words[-1]}"
     if kind in (int, float):
         return f"a number from {meta.ge} to {meta.le}"
@@ -113,8 +113,8 @@ def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) 
     """
     Return why a value is none of a type, as `expected ..., and found ...`, or an empty text.
 
-    Unless `strict`, texts count as numbers and switches where they are written so. A secret is not
-    repeated.
+    Unless `strict` is set, a text in the form of a number or a boolean counts as that value. With
+    `is_secret`, the message does not repeat the value.
     """
     kind, meta = unpack(hint)
 
@@ -124,35 +124,36 @@ def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) 
             why = problem(member, get_args(kind)[0], strict=strict, is_secret=is_secret)
             if why:
                 return why
-    remark = "" if is_secret else _found(value)
+    found_clause = "" if is_secret else _found_clause(value)
     try:
-        # raises for bytes of a variable that are no UTF-8, which Python has as lone surrogates
+        # raises for bytes of a variable that are no UTF-8: Python makes lone surrogates of them
         encode(value)
         convert(value, hint, strict=strict)
         is_accepted = not meta.extra or meta.extra["accepts"](value)
         if is_accepted and not _has_wrong_member(value, kind, strict=strict):
             return ""
     except UnicodeEncodeError:
-        return f"expected text in UTF-8{remark}"
+        return f"expected text in UTF-8{found_clause}"
     except (ValidationError, Invalid, ValueError, OverflowError, RecursionError):
-        # OverflowError is for a time that is outside of the years 1 to 9999 in UTC. The message of
-        # msgspec is for programmers, and may have the value in it.
+        # A time outside of the years 1 to 9999 in UTC raises OverflowError. The message of msgspec
+        # is not used: it is for programmers, and may have the value in it.
         pass
-    return f"expected {expected(hint)}{remark}"
+    return f"expected {expected(hint)}{found_clause}"
 
 
 def _has_wrong_member(value: object, kind: Any, *, strict: bool) -> bool:  # noqa: ANN401 - see above
     """Return whether a key or a value of a table is none of its type."""
-    return any(problem(member, hint, strict=strict) for member, hint in _members(value, kind))
+    members = _typed_members(value, kind)
+    return any(problem(member, hint, strict=strict) for member, hint in members)
 
 
-def _members(value: object, kind: Any) -> Iterator[tuple[object, Any]]:  # noqa: ANN401 - see above
-    """Yield the keys and values of a table, each with its type."""
+def _typed_members(value: object, kind: Any) -> Iterator[tuple[object, Any]]:  # noqa: ANN401 - see above
+    """Yield the keys and values of a table, each with its type, or nothing for another value."""
     if get_origin(kind) is dict and isinstance(value, dict):
-        of_key, of_value = get_args(kind)
-        for key, inner in value.items():
-            yield key, of_key
-            yield inner, of_value
+        key_type, member_type = get_args(kind)
+        for key, member in value.items():
+            yield key, key_type
+            yield member, member_type
 
 
 def table_problems(
@@ -174,7 +175,7 @@ def table_problems(
                 yield f"{place} {number}.{name}: is missing. Write {expected(field.type)}"
 
 
-def _found(value: object) -> str:
+def _found_clause(value: object) -> str:
     """Return `, and found VALUE` for text and numbers that are not too large to be printed."""
     if isinstance(value, str):
         return f", and found {quote_safely(value)}"
@@ -205,7 +206,9 @@ def _is_host(text: str) -> bool:
 
 
 def _is_bucket(text: str) -> bool:
-    return not set("?#") & set(text) and bool(parse_location(text))
+    """Return whether a text is the URL of a bucket. Raises Invalid for a wrong location."""
+    has_query = "?" in text or "#" in text
+    return not has_query and bool(parse_location(text))
 
 
 def _is_whole_bucket(text: str) -> bool:
@@ -220,7 +223,7 @@ def _is_location(text: str) -> bool:
         return text == "memory:"
     if "://" in text or (colon and scheme.lower() in SCHEMES):
         return _is_bucket(text)
-    # ~ is known to a shell alone: it would be a folder of this name
+    # only a shell replaces ~: here it would be a folder of this name
     return bool(text) and "\0" not in text and text[0] != "~"
 
 
@@ -236,42 +239,50 @@ def _is_index_name(text: str) -> bool:
     return not text or bool(parse_index_name(text))
 
 
-def _text(
+def _text_meta(
     description: str, *, pattern: str | None = None, accepts: Callable[[str], object] | None = None
 ) -> Meta:
-    # msgspec searches for a pattern, and the value has to be it from end to end
+    # msgspec searches for a pattern, which here has to match the whole value
     anchored = rf"\A(?:{pattern})\Z" if pattern is not None else None
     extra = {"accepts": accepts} if accepts is not None else None
     return Meta(description=description, pattern=anchored, extra=extra)
 
 
-ListenAddress = Annotated[str, _text("an address such as 127.0.0.1", pattern="[^/@]+")]
+ListenAddress = Annotated[str, _text_meta("an address such as 127.0.0.1", pattern="[^/@]+")]
 PathPrefix = Annotated[
-    str, _text("a path such as /packages", pattern=rf"/*(?:{_SEGMENT}(?:/{_SEGMENT})*)?/*")
+    str, _text_meta("a path such as /packages", pattern=rf"/*(?:{_SEGMENT}(?:/{_SEGMENT})*)?/*")
 ]
-Url = Annotated[str, _text("a URL such as https://a.example, without a password", accepts=is_url)]
-IndexUrl = Annotated[str, _text(_INDEX_URL, accepts=is_url)]
-Collector = Annotated[str, _text(_COLLECTOR, accepts=_is_collector)]
-FileName = Annotated[str, _text("the path of a file", pattern=r"[^\x00]*")]
-Ascii = Annotated[str, _text("ASCII without spaces", pattern=r"[\x21-\x7e]*")]
+Url = Annotated[
+    str, _text_meta("a URL such as https://a.example, without a password", accepts=is_url)
+]
+IndexUrl = Annotated[str, _text_meta(_INDEX_URL, accepts=is_url)]
+Collector = Annotated[str, _text_meta(_COLLECTOR, accepts=_is_collector)]
+FileName = Annotated[str, _text_meta("the path of a file", pattern=r"[^\x00]*")]
+Ascii = Annotated[str, _text_meta("ASCII without spaces", pattern=r"[\x21-\x7e]*")]
 Location = Annotated[
-    str, _text(f"a folder without ~, {BUCKET_FORMS}, or memory:", accepts=_is_location)
+    str, _text_meta(f"a folder without ~, {BUCKET_FORMS}, or memory:", accepts=_is_location)
 ]
 Apart = Annotated[
-    str, _text(f"a folder, {BUCKET_FORMS}", pattern=r"(?!memory:\Z).*", accepts=_is_location)
+    str, _text_meta(f"a folder, {BUCKET_FORMS}", pattern=r"(?!memory:\Z).*", accepts=_is_location)
 ]
-Bucket = Annotated[str, _text(BUCKET_FORMS, accepts=_is_bucket)]
-WholeBucket = Annotated[str, _text("a bucket as a whole, gs://BUCKET", accepts=_is_whole_bucket)]
-Title = Annotated[str, _text("1 to 60 characters on one line", pattern=_TITLE)]
-Colour = Annotated[str, _text("a colour such as #1b62b5", pattern="#[0-9A-Fa-f]{6}")]
-Label = Annotated[str, _text("up to 40 letters, digits, dots and hyphens", pattern=_LABEL)]
-Root = Annotated[str, _text("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
-RightIndex = Annotated[str, _text("names of indexes, or *", accepts=parse_right_index)]
-IndexName = Annotated[str, _text("names of indexes", accepts=_is_index_name)]
-Name = Annotated[str, _text("names, or beginnings such as acme-*", accepts=parse_pattern)]
-Host = Annotated[str, _text("hosts such as a.example or a.example:8443", accepts=_is_host)]
-Domain = Annotated[str, _text("domains such as acme.dev", pattern=_DOMAIN)]
-Audience = Annotated[str, _text("1 to 500 characters, ASCII without spaces", pattern=_AUDIENCE)]
-Issuer = Annotated[str, _text("URLs of issuers, such as https://gitlab.acme.dev", accepts=is_url)]
-Network = Annotated[str, _text("networks such as 10.0.0.0/8", accepts=ip_network)]
+Bucket = Annotated[str, _text_meta(BUCKET_FORMS, accepts=_is_bucket)]
+WholeBucket = Annotated[
+    str, _text_meta("a bucket as a whole, gs://BUCKET", accepts=_is_whole_bucket)
+]
+Title = Annotated[str, _text_meta("1 to 60 characters on one line", pattern=_TITLE)]
+Colour = Annotated[str, _text_meta("a colour such as #1b62b5", pattern="#[0-9A-Fa-f]{6}")]
+Label = Annotated[str, _text_meta("up to 40 letters, digits, dots and hyphens", pattern=_LABEL)]
+Root = Annotated[str, _text_meta("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
+RightIndex = Annotated[str, _text_meta("names of indexes, or *", accepts=parse_right_index)]
+IndexName = Annotated[str, _text_meta("names of indexes", accepts=_is_index_name)]
+Name = Annotated[str, _text_meta("names, or beginnings such as acme-*", accepts=parse_pattern)]
+Host = Annotated[str, _text_meta("hosts such as a.example or a.example:8443", accepts=_is_host)]
+Domain = Annotated[str, _text_meta("domains such as acme.dev", pattern=_DOMAIN)]
+Audience = Annotated[
+    str, _text_meta("1 to 500 characters, ASCII without spaces", pattern=_AUDIENCE)
+]
+Issuer = Annotated[
+    str, _text_meta("URLs of issuers, such as https://gitlab.acme.dev", accepts=is_url)
+]
+Network = Annotated[str, _text_meta("networks such as 10.0.0.0/8", accepts=ip_network)]
 JobAudiences = Annotated[tuple[Audience, ...], Meta(max_length=5, description=_JOBS)]

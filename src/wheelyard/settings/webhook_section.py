@@ -20,7 +20,7 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def problems(self) -> Iterator[str]:
-        """A sentence for each of these networks that no webhook may lead to."""
+        """A sentence for each network in `allow_private_networks` that no webhook may lead to."""
         for text in self.allow_private_networks:
             network = ip_network(text)
             if any(network.overlaps(forbidden) for forbidden in _LINK_LOCAL):
