@@ -117,7 +117,7 @@ steps:
 """,
     ),
 }
-"""By the value of `token create --for-ci`."""
+"""The texts for each service, by the value of `token create --for-ci`."""
 
 
 def ci_lines(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME: Final = "wheelyard"
 """The name of main in the configuration of a client."""
 USER: Final = "__token__"
-"""The user name of whoever has an API token, as on PyPI."""
+"""The user name that clients send with an API token, as on PyPI."""
 VARIABLE: Final = "${WHEELYARD_TOKEN}"
 """The reference to the environment variable with the token, which PDM and Pipenv replace."""
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -167,7 +167,7 @@ def _group_by_version(files: Iterable[FileT]) -> tuple[ReleaseOf[FileT], ...]:
 
 
 def _wheels_first(files: list[FileT]) -> tuple[FileT, ...]:
-    """Return the files of a release, the wheels before the others, and otherwise in their order."""
+    """Return the files of a release, wheels first, and otherwise in the given order."""
     if len(files) == 1:
         return tuple(files)
     wheels = [file for file in files if file.is_wheel]
@@ -442,8 +442,8 @@ def _join_once(texts: Iterable[str], separator: str, limit: int) -> str:
     """
     Return each of the texts once, with a separator before and after it.
 
-    Without the first and the last separator, the result has at most `limit` characters; a text that
-    would cross the limit is left out, and so are the texts behind it.
+    The result has at most `limit` characters between the first and the last separator. A text that
+    would cross the limit is left out, and so are all texts behind that text.
     """
     joined = separator.join(dict.fromkeys(texts))
     if len(joined) > limit:

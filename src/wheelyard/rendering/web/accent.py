@@ -13,7 +13,7 @@ _Colour = tuple[float, float, float]
 LIGHT_SURFACES: Final = ("#ffffff", "#f5f7f9")
 """The colours behind text in the light scheme: `--background` and `--surface` of the sheet."""
 DARK_SURFACES: Final = ("#14181d", "#1d232a")
-"""The colours behind text in the dark scheme: the other values of these properties."""
+"""The colours behind text in the dark scheme: `--background` and `--surface` there."""
 MIN_CONTRAST: Final = 5.2
 """Above the 4.5 of WCAG 2.2 (level AA), as some surfaces are tinted with the accent colour."""
 STEPS: Final = 50

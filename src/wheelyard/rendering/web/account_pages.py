@@ -44,7 +44,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
     @property
     def rights(self) -> tuple[str, ...]:
-        """What the caller may do in main, in words."""
+        """The rights of the caller in main, in words."""
         return rights_of(self.caller)
 
     @property

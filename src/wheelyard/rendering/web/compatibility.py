@@ -162,10 +162,12 @@ _STABLE_ABI: Final = Facet("stable-abi", "Stable ABI of CPython")
 
 
 class Compatibility(Struct, frozen=True):
-    """What a distribution is for."""
+    """The interpreters and platforms that a distribution is for."""
 
     kind: str
+    """`wheel`, `sdist`, `egg` or `installer`."""
     text: str
+    """The interpreters and platforms in words."""
     interpreters: tuple[Facet, ...]
     platforms: tuple[Facet, ...]
     order: tuple[int, int, str]

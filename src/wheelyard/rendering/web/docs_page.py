@@ -44,7 +44,7 @@ class DocsHeading(Struct, frozen=True):
 
 
 class DocsContent(Struct, frozen=True, kw_only=True):
-    """What a page of the documentation shows."""
+    """The content of a page of the documentation."""
 
     title: str
     path: str

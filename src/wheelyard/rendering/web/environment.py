@@ -129,7 +129,11 @@ class PageEnvironment:
         return text.encode("utf-8", "replace")
 
     def server_root(self, root: str) -> str:
-        """Return the relative URL of the home page of the whole server, by that of the index."""
+        """
+        Return the relative URL of the home page of the whole server.
+
+        `root` is the relative URL of the home page of the index.
+        """
         if not self._index_name:
             return root
         depth = len(self._index_name.split("/"))

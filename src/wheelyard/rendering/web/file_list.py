@@ -83,7 +83,8 @@ class FileFilter(Struct, frozen=True):
             return False
         if self.platform and not _has_facet(compatibility.platforms, self.platform):
             return False
-        return all(word in file.words for word in self.text.lower().split())
+        words_of_file = file.words
+        return all(word in words_of_file for word in self.text.lower().split())
 
 
 ALL_FILES: Final = FileFilter()

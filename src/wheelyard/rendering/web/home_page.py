@@ -114,11 +114,12 @@ class ListQuery(Struct, frozen=True):
 
         Raises Invalid (code `invalid_field`) if a field has a value that the form does not offer.
         """
+        typed_classifier = field("classifier") or ""
         query = cls(
             show=field("show") or "all",
             sort=field("sort") or _usual_sort(words),
             # people paste a classifier with blanks around it
-            classifier=(field("classifier") or "").strip(),
+            classifier=typed_classifier.strip(),
             words=words,
             counts_downloads=counts_downloads,
         )

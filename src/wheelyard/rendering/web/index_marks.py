@@ -1,4 +1,4 @@
-"""The marks by which pages tell several indexes apart."""
+"""The marks of indexes, a name and a colour, by which pages tell several indexes apart."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final

@@ -100,8 +100,8 @@ def status_set_in(project: Project) -> Event | None:
     """
     Return the event that has set the status of a project, or None if the last commit has none.
 
-    The last commit has that of a quarantine until somebody changes a file. Older commits are not
-    read for a page.
+    A quarantine is in the last commit until somebody changes a file. Older commits are not read for
+    a page.
     """
     if project.commit is None:
         return None
