@@ -132,17 +132,7 @@ class ApiTokens(Struct, frozen=True):
         `invalid_field`) for a bad name or lifetime. What the owner may do is not checked.
         """
         require_token_name(request.name)
-        if request.lifetime <= timedelta(0):
-            raise Invalid(
-                "A token has to live for some time. Choose 12h, 90d or 8w, for example.",
-                code="invalid_field",
-            )
-        if request.lifetime > self.max_lifetime:
-            raise Invalid(
-                f"A token may live for at most {self.max_lifetime.days} days. Choose a shorter "
-                "time, or raise tokens.max_days.",
-                code="invalid_field",
-            )
+        self._require_lifetime(request.lifetime)
         now = self.runtime.now()
         token = new_token(self.runtime.random)
 
@@ -166,6 +156,20 @@ class ApiTokens(Struct, frozen=True):
         token, record = self.store(token, record)
         log_token("token_created", by, record.id, {"name": record.name})
         return token, record
+
+    def _require_lifetime(self, lifetime: timedelta) -> None:
+        """Raise Invalid (code `invalid_field`) unless a new token may live for so long."""
+        if lifetime <= timedelta(0):
+            raise Invalid(
+                "A token has to live for some time. Choose 12h, 90d or 8w, for example.",
+                code="invalid_field",
+            )
+        if lifetime > self.max_lifetime:
+            raise Invalid(
+                f"A token may live for at most {self.max_lifetime.days} days. Choose a shorter "
+                "time, or raise tokens.max_days.",
+                code="invalid_field",
+            )
 
     def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
         """

@@ -93,16 +93,10 @@ class ReplayProtection:
         no uses left (code `invalid-reuse-token`), or if it `is_single_use` and has no `jti` (code
         `invalid-token`). Raises Unavailable if the store does not answer.
         """
-        jti: object = token_id
-
         # a use without a jti is recorded as well, so that cleanup finds the API token
+        jti = token_id
         if is_single_use:
-            jti = claims.get("jti")
-        if not isinstance(jti, str) or not jti:
-            raise Invalid(
-                "The ID token has no claim jti, so it cannot be told whether it was used before.",
-                code=INVALID_TOKEN,
-            )
+            jti = _jti_of(claims)
 
         # without the signature, whose last letter can be written in several ways
         signed_part, _, _signature = id_token.rpartition(".")
@@ -319,6 +313,17 @@ def _widest_scope(publishers: Iterable[Publisher]) -> IndexScope:
         indexes = {EVERY_INDEX}
     distinct_projects = tuple(dict.fromkeys(projects))
     return IndexScope(",".join(sorted(indexes)), highest_actions, distinct_projects)
+
+
+def _jti_of(claims: Claims) -> str:
+    """Return the claim `jti`, or raise Invalid (code `invalid-token`) if it is missing."""
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not jti:
+        raise Invalid(
+            "The ID token has no claim jti, so it cannot be told whether it was used before.",
+            code=INVALID_TOKEN,
+        )
+    return jti
 
 
 def _issuer_of(id_token: str) -> str:

@@ -72,13 +72,6 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
             # that this person gets at the next sign-in, and never one name with two people.
             if before is None or before.name != confirmation.name:
                 self._claim_name(config.name, confirmation.name, person_id)
-            sealed_token = ""
-            # some providers send a refresh token at the first sign-in alone
-            if before is not None and self.refresh_token_of(before):
-                sealed_token = before.refresh_token
-            if confirmation.refresh_token:
-                context = _context(config.name, person_id)
-                sealed_token = self.sealers[config.name].seal(confirmation.refresh_token, context)
             earlier_or_new = before or Person(
                 provider=config.name,
                 subject=confirmation.subject,
@@ -91,7 +84,7 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
                 groups=confirmation.groups,
                 confirmed_at=now,
                 refused_at=None,
-                refresh_token=sealed_token,
+                refresh_token=self._sealed_token(config.name, confirmation, before),
                 renewing_until=None,
             )
             # by compare-and-swap: None if another process has changed the record meanwhile
@@ -100,6 +93,22 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
                 _log_new_name(before, saved)
                 return saved
         raise self.retries.exhausted("the record of a person")
+
+    def _sealed_token(
+        self, provider: str, confirmation: Confirmation, before: Person | None
+    ) -> str:
+        """
+        Return the sealed refresh token of a confirmation, or else the token of the record before.
+
+        Some providers send a refresh token at the first sign-in alone. Empty if neither has a token
+        that can be used.
+        """
+        if confirmation.refresh_token:
+            context = _context(provider, id_of_subject(confirmation.subject))
+            return self.sealers[provider].seal(confirmation.refresh_token, context)
+        if before is not None and self.refresh_token_of(before):
+            return before.refresh_token
+        return ""
 
     def refresh_token_of(self, person: Person) -> str:
         """Return the refresh token of a person, or an empty text if there is none to use."""

@@ -178,13 +178,7 @@ class OpenIdProvider:
             named = quoted(document.get("issuer"))
             raise FetchError(f"it is of the issuer {named}. Write that in the settings, if it is")
 
-        # the default of the field (Discovery 3)
-        methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        if not isinstance(methods, list):
-            methods = []
-        takes_basic = "client_secret_basic" in methods
-        if not takes_basic and "client_secret_post" not in methods:
-            raise FetchError("it takes no secret of a client")
+        takes_basic = _takes_basic(document)
         keys_url = self._url_in(document, "jwks_uri")
 
         # fetched keys are kept as long as their URL does not change
@@ -313,6 +307,22 @@ class OpenIdProvider:
         if claims.get("sub") != subject:
             raise untrusted_answer(self.config.title) from CredentialRejected("userinfo_sub")
         return claims
+
+
+def _takes_basic(document: Mapping[str, object]) -> bool:
+    """
+    Return whether a provider takes the secret of the client by Basic authentication.
+
+    Raises FetchError if the provider takes it neither so nor in a form.
+    """
+    # the default of the field (Discovery 3)
+    methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    if not isinstance(methods, list):
+        methods = []
+    takes_basic = "client_secret_basic" in methods
+    if not takes_basic and "client_secret_post" not in methods:
+        raise FetchError("it takes no secret of a client")
+    return takes_basic
 
 
 def _is_same(received: object, expected: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 import jwt
+from jwt import PyJWK
 from msgspec import Struct
 
 from wheelyard.authentication.verifiers.issuer_keys import IssuerKeys
@@ -141,8 +142,19 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     # the key decides: a token that names another algorithm must not choose how it is verified
     if key.algorithm_name != header["alg"]:
         raise CredentialRejected("jwt_alg")
+    claims = _decode_verified(token, key, audience, issuer)
+    _check_times(claims, issuer, now)
+    return claims
+
+
+def _decode_verified(token: str, key: PyJWK, audience: str, issuer: IssuerConfig) -> Claims:
+    """
+    Return the claims of a token, whose signature, audience and issuer PyJWT has checked.
+
+    Raises CredentialRejected if a check fails.
+    """
     try:
-        claims = jwt.decode(
+        claims: Claims = jwt.decode(
             token,
             key,
             algorithms=[key.algorithm_name],
@@ -165,7 +177,6 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     except Exception as error:  # noqa: BLE001 - any failure of the library means: not verified
         logger.error("a signed token could not be judged: %s", type(error).__name__)  # noqa: TRY400 - a traceback may hold the token
         raise CredentialRejected("auth_malformed") from None
-    _check_times(claims, issuer, now)
     return claims
 
 
